@@ -1,0 +1,240 @@
+"""The records that flow between stages and their Arrow schema. No other file invents a field.
+
+Conventions: boxes are xyxy in absolute pixels of the stored (upright) image, x to the right and y down, edges
+0..width and 0..height; quads are four points clockwise from the top left; masks are COCO run-length encodings.
+One annotation is one text, one region, one text region, or one phrase-box pair of a text (the unit that the
+paper's Table 2 counts).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+Box = tuple[float, float, float, float]
+Quad = tuple[float, float, float, float, float, float, float, float]
+Granularity = Literal["brief", "detailed", "more_detailed", "alt"]
+HUMAN = "human"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mask:
+    """A COCO run-length encoding: `size` is (height, width), `counts` the compressed ASCII string of pycocotools."""
+
+    size: tuple[int, int]
+    counts: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NounPhrase:
+    """A noun phrase and its half-open character span in its text."""
+
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parse:
+    """What spaCy finds in a text (paper sections 4.2 and 5.2).
+
+    The complexities are the largest undirected degree in the dependency tree over the objects (the actions) of
+    the text, 0 when it has none; `_mean` fields are the means that Table 3 reports.
+    """
+
+    tokens: int
+    objects: list[str]
+    attributes: list[str]
+    actions: list[str]
+    proper_nouns: list[str]
+    object_complexity: int
+    action_complexity: int
+    object_complexity_mean: float
+    action_complexity_mean: float
+    noun_phrases: list[NounPhrase]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One possible brief text of a region: the category, the crop's caption, or a noun chunk of that caption."""
+
+    text: str
+    kind: Literal["phrase", "caption", "chunk"]
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotation:
+    """What every annotation carries: where it came from, how sure its maker was, and its fate.
+
+    The worker fills `id` (unique in its sample, `<round>.<source>.<index>`), `source` (the stage; `human` is
+    locked), `model`, `revision` and `round`; a stage leaves them alone. `score` is the raw score of the source,
+    `confidence` what the merge believes now (None until a merge has spoken), `support` the mean log-probability per
+    token that the round's model gives to this label. `dropped` is None or the snake_case reason; `parents` are ids.
+    """
+
+    id: str = ""
+    source: str = ""
+    model: str = ""
+    revision: str = ""
+    round: int = 0
+    score: float | None = None
+    confidence: float | None = None
+    support: float | None = None
+    parents: list[str] = field(default_factory=list)
+    dropped: str | None = None
+
+    @property
+    def locked(self) -> bool:
+        """Human labels are never changed by a machine."""
+        return self.source == HUMAN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text(Annotation):
+    granularity: Granularity
+    text: str
+    parse: Parse | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region(Annotation):
+    """A box; `phrase` is its category, `brief` the candidate chosen by image-text score (paper section 4.3)."""
+
+    box: Box
+    phrase: str
+    brief: str | None = None
+    brief_kind: Literal["phrase", "caption", "chunk"] | None = None
+    candidates: list[Candidate] = field(default_factory=list)
+    mask: Mask | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextRegion(Annotation):
+    quad: Quad
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Triplet(Annotation):
+    """A noun phrase of a text (half-open character span) tied to one box; `score` is the box's, `phrase_score` the
+    phrase's."""
+
+    text_id: str
+    phrase: str
+    start: int
+    end: int
+    box: Box
+    phrase_score: float | None = None
+    mask: Mask | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Annotations:
+    """All annotations of one sample, or the ones that a stage adds (empty `id`) or revises (the `id` it was given)."""
+
+    texts: list[Text] = field(default_factory=list)
+    regions: list[Region] = field(default_factory=list)
+    text_regions: list[TextRegion] = field(default_factory=list)
+    triplets: list[Triplet] = field(default_factory=list)
+
+    def all(self) -> Iterator[Annotation]:
+        for kind in KINDS:
+            yield from getattr(self, kind)
+
+    def overlaid(self, later: Annotations) -> Annotations:
+        """These annotations with the revisions of `later` in place and its additions behind, in a stable order."""
+        return Annotations(*(_overlay(getattr(self, kind), getattr(later, kind)) for kind in KINDS))
+
+    def kept(self) -> Annotations:
+        return Annotations(*([a for a in getattr(self, kind) if a.dropped is None] for kind in KINDS))
+
+    def __len__(self) -> int:
+        return sum(len(getattr(self, kind)) for kind in KINDS)
+
+
+KINDS: dict[str, type[Annotation]] = {
+    "texts": Text, "regions": Region, "text_regions": TextRegion, "triplets": Triplet,
+}  # fmt: skip
+
+
+def _overlay(old: list[Any], new: list[Any]) -> list[Any]:
+    revised = {a.id: a for a in new}
+    known = {a.id for a in old}
+    return [revised.get(a.id, a) for a in old] + [a for a in new if a.id not in known]
+
+
+def to_dict(record: Any) -> Any:
+    """Plain lists and dicts of a record, fields in their order. (`dataclasses.asdict` deep-copies; this does not.)"""
+    if dataclasses.is_dataclass(record):
+        return {f.name: to_dict(getattr(record, f.name)) for f in fields(record)}
+    if isinstance(record, list | tuple):
+        return [to_dict(item) for item in record]
+    return record
+
+
+def from_dict(cls: Any, value: Any) -> Any:
+    """The record of type `cls` that `to_dict` made `value` from; absent fields take their defaults."""
+    cls = _without_none(cls)
+    if value is None:
+        return None
+    if dataclasses.is_dataclass(cls):
+        hints = _hints(cls)
+        known = {name: from_dict(hint, value[name]) for name, hint in hints.items() if name in value}
+        return cls(**known)
+    origin = get_origin(cls)
+    if origin is list:
+        return [from_dict(get_args(cls)[0], item) for item in value]
+    if origin is tuple:
+        return tuple(value)
+    return value
+
+
+def arrow_type(cls: Any) -> pa.DataType:
+    """The Arrow type of a field annotation or of a whole record class."""
+    cls = _without_none(cls)
+    if dataclasses.is_dataclass(cls):
+        return pa.struct([pa.field(name, arrow_type(hint)) for name, hint in _hints(cls).items()])
+    origin, args = get_origin(cls), get_args(cls)
+    if origin is list:
+        return pa.list_(arrow_type(args[0]))
+    if origin is tuple:
+        return pa.list_(arrow_type(args[0]), len(args))
+    if origin is Literal:
+        return pa.string()
+    return {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}[cls]
+
+
+def arrow_schema(cls: Any) -> pa.Schema:
+    """The Arrow schema of a table whose rows are records of `cls`."""
+    return pa.schema(list(arrow_type(cls)), metadata={"schema_version": str(SCHEMA_VERSION)})
+
+
+def to_table(cls: Any, rows: list[Any]) -> pa.Table:
+    return pa.Table.from_pylist([to_dict(row) for row in rows], schema=arrow_schema(cls))
+
+
+def from_table(cls: Any, table: pa.Table) -> list[Any]:
+    return [from_dict(cls, row) for row in table.to_pylist()]
+
+
+@cache
+def _hints(cls: Any) -> Mapping[str, Any]:
+    hints = get_type_hints(cls)
+    return {f.name: hints[f.name] for f in fields(cls)}
+
+
+@cache
+def _without_none(cls: Any) -> Any:
+    if get_origin(cls) in (types.UnionType, typing.Union):
+        return next(a for a in get_args(cls) if a is not type(None))
+    return cls
