@@ -141,15 +141,21 @@ def _sign(image: np.ndarray, word: str, rng: np.random.Generator) -> np.ndarray:
     """Draws a white plate with a word somewhere and returns the plate's coverage."""
     size = image.shape[0]
     font = _font(int(rng.integers(24, 29)))
-    left, top, right, bottom = font.getbbox(word)
-    width, height = int(right - left) + 2 * _MARGIN[0], int(bottom - top) + 2 * _MARGIN[1]
+    ink = _ink(word, font)
+    height, width = ink.shape[0] + 2 * _MARGIN[1], ink.shape[1] + 2 * _MARGIN[0]
     x, y = int(rng.integers(2, size - width - 1)), int(rng.integers(2, size - height - 1))
-    plate = Image.new("RGB", (width, height), SIGN_RGB)
-    ImageDraw.Draw(plate).text((_MARGIN[0] - left, _MARGIN[1] - top), word, fill=_INK_RGB, font=font)
-    image[y : y + height, x : x + width] = np.asarray(plate)
+    plate = np.pad(ink, ((_MARGIN[1], _MARGIN[1]), (_MARGIN[0], _MARGIN[0])))[..., None]
+    image[y : y + height, x : x + width] = plate * np.array(_INK_RGB) + (1 - plate) * np.array(SIGN_RGB)
     alpha = np.zeros((size, size), np.uint8)
     alpha[y : y + height, x : x + width] = 255
     return alpha
+
+
+def _ink(word: str, font: ImageFont.FreeTypeFont) -> np.ndarray:
+    """Coverage (0..1) of a word, cropped to the pixels that it touches."""
+    canvas = Image.new("L", (int(font.size) * (len(word) + 1), 2 * int(font.size)))
+    ImageDraw.Draw(canvas).text((4, 4), word, fill=255, font=font)
+    return np.asarray(canvas.crop(canvas.getbbox())) / 255.0
 
 
 @cache
