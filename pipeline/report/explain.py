@@ -1,0 +1,138 @@
+"""The story of one sample for a terminal: what came in, what each stage saw and decided, and how rounds changed it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.report.changes import changes
+from pipeline.schema import KINDS, Annotation, Annotations, Region, Row, Text, TextRegion, Triplet
+
+
+def explain(
+    key: str,
+    ingest: Mapping[str, Any],
+    stages: Sequence[tuple[str, Row]],
+    rounds: Sequence[tuple[str, Annotations]],
+) -> str:
+    """Everything that happened to sample `key`.
+
+    `ingest` is its row of the image index, `stages` what each stage said in the order of work, `rounds` its
+    annotations in each round, round 0 first.
+    """
+    known = Annotations()
+    parts = [_section(key, [f"{name}: {value}" for name, value in ingest.items() if value not in (None, "")])]
+    for label, row in stages:
+        parts.append(_section(label, _stage_lines(row, known)))
+        known = known.overlaid(row.annotations)
+    for i, (label, annotations) in enumerate(rounds):
+        parts.append(_section(f"round {label}", _round_lines(rounds[i - 1][1] if i else None, annotations)))
+    return "\n\n".join(parts)
+
+
+def describe(annotation: Annotation) -> str:
+    """One line: what it says, where it lies, how sure its maker was, where it came from, and its fate."""
+    said = _content(annotation)
+    numbers = [
+        f"{name} {value:.3f}"
+        for name in ("score", "confidence", "support")
+        if (value := getattr(annotation, name)) is not None
+    ]
+    origin = f"{annotation.source} {annotation.model}".strip()
+    parents = [f"from {', '.join(annotation.parents)}"] if annotation.parents else []
+    fate = [f"DROPPED {annotation.dropped}"] if annotation.dropped else []
+    return "  ".join(
+        [annotation.id, said, *numbers, *([f"({origin})"] if origin else []), *parents, *fate]
+    ).strip()
+
+
+def _section(title: str, lines: Sequence[str]) -> str:
+    return "\n".join([title, *(f"  {line}" for line in lines or ["nothing"])])
+
+
+def _stage_lines(row: Row, known: Annotations) -> list[str]:
+    """Additions in full; of a revision, what it changed."""
+    if row.failed:
+        return [f"FAILED {row.failed}" + (f": {row.detail}" if row.detail else "")]
+    before = {a.id: a for a in known.all()}
+    return [
+        _revision(before[a.id], a) if a.id in before else f"{_noun(a)} {describe(a)}"
+        for a in row.annotations.all()
+    ]
+
+
+def _revision(old: Annotation, new: Annotation) -> str:
+    if new.dropped and not old.dropped:
+        return f"{_noun(new)} {new.id}  {_content(new)}  DROPPED {new.dropped}"
+    named = [
+        f"{name} {_short(getattr(old, name))} -> {_short(getattr(new, name))}"
+        for name in _differing(old, new)
+    ]
+    return f"{_noun(new)} {new.id}  " + ("; ".join(named) or "as it was")
+
+
+def _round_lines(before: Annotations | None, after: Annotations) -> list[str]:
+    if before is None:
+        return [f"{_noun(a)} {describe(a)}" for a in after.all()]
+    lines = []
+    for change in changes(before, after):
+        if change.what == "added":
+            assert change.after is not None
+            lines.append(f"added {_noun(change.after)} {describe(change.after)}")
+        elif change.what == "dropped":
+            assert change.before is not None
+            lines.append(f"dropped {_noun(change.before)} {describe(change.before)}  {change.reason}")
+        else:
+            assert change.before is not None and change.after is not None
+            lines.append(
+                f"changed {_noun(change.after)} {_content(change.before)} -> {describe(change.after)}"
+            )
+    same = len(after.kept()) - sum(change.what != "dropped" for change in changes(before, after))
+    return [*lines, f"{same} kept as they were"]
+
+
+def _differing(old: Annotation, new: Annotation) -> list[str]:
+    return [name for name in type(old).__dataclass_fields__ if getattr(old, name) != getattr(new, name)]
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, list):
+        return f"{len(value)} items"
+    text = (
+        value
+        if isinstance(value, str)
+        else type(value).__name__
+        if hasattr(value, "__slots__")
+        else str(value)
+    )
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _noun(annotation: Annotation) -> str:
+    return (
+        next(kind for kind, cls in KINDS.items() if isinstance(annotation, cls))
+        .replace("_", " ")
+        .removesuffix("s")
+    )
+
+
+def _content(annotation: Annotation) -> str:
+    match annotation:
+        case Text():
+            return f'{annotation.granularity} "{annotation.text}"'
+        case Region():
+            brief = f' "{annotation.brief}"' if annotation.brief is not None else ""
+            return f"{annotation.phrase}{brief} at {_numbers(annotation.box)}"
+        case TextRegion():
+            return f'"{annotation.text}" at {_numbers(annotation.quad)}'
+        case Triplet():
+            return (
+                f'"{annotation.phrase}" [{annotation.start}:{annotation.end}] at {_numbers(annotation.box)}'
+            )
+    raise TypeError(f"not an annotation: {annotation!r}")
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return " ".join(f"{value:.0f}" for value in values)

@@ -1,0 +1,163 @@
+"""One self-contained HTML page: numbers, curves, and pictures with everything that is said about them.
+
+Images travel as data URIs, drawings as inline SVG; the page needs no network and no script, and holds no clock.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
+
+from pipeline.quality.truth import METRICS
+from pipeline.report.changes import Change, changes
+from pipeline.report.charts import Chart, counts_charts, quality_charts
+from pipeline.report.explain import describe
+from pipeline.report.overlay import Colours, Overlay, coloured_text, overlay, place_labels
+from pipeline.report.views import NAMES, PictureView, ReportData, RoundView
+from pipeline.schema import KINDS, Annotations
+
+_LONGEST_SIDE = 1280  # larger pictures are embedded scaled down
+_EMBEDDED = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
+_GLYPH = 0.56  # mean width of a letter of the page's font, in ems
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """One round's view of a picture; `labels` are (x, y, width, text, colour) chips of `font` pixels of the image."""
+
+    title: str
+    overlay: Overlay
+    labels: list[tuple[float, float, float, str, str]]
+    quad_labels: list[tuple[float, float, float, str]]
+    texts: list[tuple[str, list[tuple[str, str | None]]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    key: str
+    uri: str
+    size: tuple[int, int]
+    font: float
+    panels: list[Panel]
+    changed: list[tuple[str, str]]
+    dropped: list[str]
+
+
+def write_report(data: ReportData) -> str:
+    """The page."""
+    return _environment().get_template("report.html").render(
+        data=data,
+        head=next((view for view in data.rounds if view.name == data.head), None),
+        names=NAMES,
+        kinds=list(KINDS),
+        metrics=_metric_names(data.rounds),
+        charts=_charts(data.rounds),
+        pictures=[_picture(index, view) for index, view in enumerate(data.pictures)],
+    )  # fmt: skip
+
+
+def _metric_names(rounds: Sequence[RoundView]) -> list[str]:
+    known = {name for view in rounds if view.metrics for name in view.metrics["metrics"]}
+    return [name for name in METRICS if name in known]
+
+
+def _charts(rounds: Sequence[RoundView]) -> list[Chart]:
+    return [*quality_charts(rounds), *counts_charts(rounds)] if len(rounds) > 1 else []
+
+
+def _picture(index: int, view: PictureView) -> Picture:
+    names = list(view.rounds)
+    shown = {f"round {name}": view.rounds[name] for name in dict.fromkeys([names[0], names[-1]])}
+    if view.truth is not None:
+        shown["truth"] = view.truth
+    colours, font = Colours(), max(view.size) / 30
+    first, last = view.rounds[names[0]], view.rounds[names[-1]]
+    return Picture(
+        key=view.key,
+        uri=data_uri(view.image),
+        size=view.size,
+        font=font,
+        panels=[
+            _panel(title, annotations, colours, (view.size, font)) for title, annotations in shown.items()
+        ],
+        changed=[_told(change) for change in changes(first, last)],
+        dropped=[describe(a) for a in last.all() if a.dropped],
+    )
+
+
+def _panel(
+    title: str, annotations: Annotations, colours: Colours, frame: tuple[tuple[int, int], float]
+) -> Panel:
+    size, font = frame
+    shapes, kept = overlay(annotations, colours), annotations.kept()
+    said = [box.label for box in shapes.boxes]
+    widths = [font * (_GLYPH * len(text) + 0.7) for text in said]
+    spots = place_labels([box.box for box in shapes.boxes], widths, font * 1.4, size)
+    quads = [
+        (min(q.quad[::2]), max(q.quad[1::2]), font * (_GLYPH * len(q.label) + 0.7), q.label)
+        for q in shapes.quads
+    ]
+    return Panel(
+        title=title,
+        overlay=shapes,
+        labels=[
+            (x, y, width, box.label, box.colour)
+            for (x, y), width, box in zip(spots, widths, shapes.boxes, strict=True)
+        ],
+        quad_labels=quads,
+        texts=[(t.granularity, coloured_text(t, kept.triplets, colours)) for t in kept.texts],
+    )
+
+
+def _told(change: Change) -> tuple[str, str]:
+    if change.what == "added":
+        assert change.after is not None
+        return change.what, describe(change.after)
+    assert change.before is not None
+    if change.after is not None:
+        return change.what, f"{describe(change.before)} -> {describe(change.after)}"
+    return change.what, f"{describe(change.before)} {change.reason}".strip()
+
+
+def data_uri(image: bytes) -> str:
+    """The bytes as they are where a browser shows them and they are not too large, else a smaller or PNG copy."""
+    with Image.open(io.BytesIO(image)) as picture:
+        form = picture.format or ""
+        if form not in _EMBEDDED or max(picture.size) > _LONGEST_SIDE:
+            form = "JPEG" if form in ("JPEG", "WEBP") else "PNG"
+            picture.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
+            copy = io.BytesIO()
+            picture.convert("RGB").save(copy, form, quality=88)
+            image = copy.getvalue()
+    return f"data:{_EMBEDDED[form]};base64,{base64.b64encode(image).decode()}"
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("pipeline.report"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["count"] = lambda value: f"{value:,}"
+    environment.filters["path"] = svg_path
+    environment.filters["total"] = lambda counts: sum(counts.values())
+    environment.filters["commonest"] = commonest
+    return environment
+
+
+def commonest(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def svg_path(outlines: Sequence[Any]) -> str:
+    """An SVG path of closed outlines through pixel centres."""
+    return "".join(
+        "M" + "L".join(f"{x + 0.5} {y + 0.5}" for x, y in points.tolist()) + "Z" for points in outlines
+    )

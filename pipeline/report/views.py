@@ -1,0 +1,56 @@
+"""What a report shows: plain values that the caller gathers. Nothing here reads a file or a clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.quality.truth import Interval
+from pipeline.schema import Annotations
+
+NAMES = {
+    "texts": "texts", "text_tokens": "text words", "regions": "regions", "regions_75": "regions, IoU 0.75",
+    "region_attributes": "regions with attributes", "region_attributes_75": "with attributes, IoU 0.75",
+    "text_regions": "text regions", "triplets": "triplets", "score": "score",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundView:
+    """One attempted round. `status` is accepted, rejected or stopped, `reason` one sentence with the numbers.
+
+    `kept` counts annotations by type, `dropped` by type and reason, `failed` samples by stage and reason. `metrics` is
+    `pipeline.quality.truth.summary` where there is truth, `agreement` that of `pipeline.quality.truth.agreement` where
+    there is none, `gate` the differences to the head that decided.
+    """
+
+    name: str
+    status: str
+    reason: str = ""
+    kept: Mapping[str, int]
+    dropped: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    failed: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    metrics: Mapping[str, Any] | None = None
+    agreement: Mapping[str, Any] | None = None
+    gate: Mapping[str, Interval] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureView:
+    """One sample to look at: its stored bytes, (width, height), and its annotations in each round, round 0 first."""
+
+    key: str
+    image: bytes
+    size: tuple[int, int]
+    rounds: Mapping[str, Annotations]
+    truth: Annotations | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportData:
+    experiment: str
+    images: int
+    rounds: Sequence[RoundView]
+    pictures: Sequence[PictureView] = ()
+    head: str | None = None
