@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -26,6 +27,7 @@ LOW_PHRASE_SCORE = "low_phrase_score"
 LOW_BOX_SCORE = "low_box_score"
 
 ARTICLES = ("a ", "an ", "the ")
+LISTS = ("blacklist", "abstract")  # files beside this one, without .txt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +36,7 @@ class TripletFilterConfig:
     min_box_score: float = 0.3
     # Box thresholds that replace `min_box_score`, by source.
     min_box_scores: Mapping[str, float] = field(default_factory=dict)
-    lists: tuple[str, ...] = ("blacklist", "abstract")  # files beside this one, without .txt
+    lists: tuple[str, ...] = LISTS
     blacklist: tuple[str, ...] = ()  # further phrases
     min_side: float = 2.0  # pixels
 
@@ -48,10 +50,15 @@ def read_list(name: str) -> frozenset[str]:
     return frozenset(line.lower() for line in path.read_text().splitlines() if line and line[0] != "#")
 
 
-def is_blacklisted(phrase: str, blacklist: frozenset[str]) -> bool:
+@cache
+def blacklist(lists: tuple[str, ...] = LISTS) -> frozenset[str]:
+    return frozenset().union(*(read_list(name) for name in lists))
+
+
+def is_blacklisted(phrase: str, listed: frozenset[str]) -> bool:
     words = " ".join(phrase.lower().split())
     article = next((a for a in ARTICLES if words.startswith(a)), "")
-    return words in blacklist or words.removeprefix(article) in blacklist
+    return words in listed or words.removeprefix(article) in listed
 
 
 class TripletFilter:
@@ -61,7 +68,7 @@ class TripletFilter:
     def __init__(self, config: TripletFilterConfig) -> None:
         self.config = config
         own = frozenset(phrase.lower() for phrase in config.blacklist)
-        self.blacklist = own.union(*(read_list(name) for name in config.lists))
+        self.blacklist = own | blacklist(config.lists)
 
     def __call__(self, batch: Batch) -> list[Result]:
         return [Annotations(triplets=self._drop(sample.annotations)) for sample in batch]

@@ -1,0 +1,100 @@
+"""Masks by box prompt with OpenCV's GrabCut. In: image, regions, triplets. Out: their `mask`.
+
+Stands in for SAM (paper section 4.3) and works on any image. A box is cut out with a margin, made small, and split in
+foreground and background; what lies outside the box is background. Equal boxes of an image are cut once. A box in
+which GrabCut finds nothing keeps no mask.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, TypeVar
+
+import cv2
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from pipeline.schema import Annotations, Box, Mask, Region, Triplet
+from stages.base import Batch, Result, Sample
+
+SEED = 0
+Item = TypeVar("Item", Region, Triplet)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrabCutConfig:
+    min_score: float = 0.2  # regions and triplets below are left alone
+    margin: float = 0.25  # of the box's sides, on each side
+    side: int = 128  # crops are made this small before they are cut
+    iterations: int = 3
+
+
+def grabcut(image: np.ndarray, box: Box, config: GrabCutConfig) -> np.ndarray | None:
+    """The (height, width) bool mask inside the box; None when there is none."""
+    height, width = image.shape[:2]
+    x1, y1, x2, y2 = np.clip(np.round(box), 0, [width, height, width, height]).astype(int).tolist()
+    if x2 - x1 < 2 or y2 - y1 < 2:
+        return None
+    dx, dy = int(config.margin * (x2 - x1)) + 2, int(config.margin * (y2 - y1)) + 2
+    left, top, right, bottom = max(0, x1 - dx), max(0, y1 - dy), min(width, x2 + dx), min(height, y2 + dy)
+    crop = image[top:bottom, left:right]
+    foreground = cut(crop, (x1 - left, y1 - top, x2 - left, y2 - top), config)
+    mask = np.zeros((height, width), bool)
+    mask[y1:y2, x1:x2] = foreground[y1 - top : y2 - top, x1 - left : x2 - left]
+    return mask if mask.any() else None
+
+
+def cut(crop: np.ndarray, inside: tuple[int, int, int, int], config: GrabCutConfig) -> np.ndarray:
+    """Foreground of a crop, given the box inside it; computed small, returned at the crop's size."""
+    height, width = crop.shape[:2]
+    scale = min(1.0, config.side / max(height, width))
+    size = max(3, round(width * scale)), max(3, round(height * scale))
+    small = cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
+    factor = size[0] / width, size[1] / height
+    x1, y1, x2, y2 = np.round(np.array(inside) * [*factor, *factor]).astype(int).tolist()
+    labels = np.full(small.shape[:2], cv2.GC_BGD, np.uint8)
+    # At least a border of one pixel stays background: GrabCut needs some of each, also when the box is the image.
+    labels[max(1, y1) : min(size[1] - 1, y2), max(1, x1) : min(size[0] - 1, x2)] = cv2.GC_PR_FGD
+    if not (labels == cv2.GC_PR_FGD).any():
+        return np.zeros((height, width), bool)
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.grabCut(small, labels, None, *models, config.iterations, cv2.GC_INIT_WITH_MASK)
+    foreground = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
+    return cv2.resize(foreground, (width, height), interpolation=cv2.INTER_LINEAR) >= 0.5
+
+
+def encode(mask: np.ndarray) -> Mask:
+    encoded = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+    return Mask(size=(mask.shape[0], mask.shape[1]), counts=encoded["counts"].decode("ascii"))
+
+
+class GrabCut:
+    version: ClassVar[int] = 1
+    reads_images: ClassVar[bool] = True
+
+    def __init__(self, config: GrabCutConfig) -> None:
+        self.config = config
+
+    def __call__(self, batch: Batch) -> list[Result]:
+        return [self.segment(sample) for sample in batch]
+
+    def segment(self, sample: Sample) -> Annotations:
+        regions = self.todo(sample, sample.annotations.regions)
+        triplets = self.todo(sample, sample.annotations.triplets)
+        # GrabCut's colour clusters start from OpenCV's random state: the same for an image wherever it stands.
+        cv2.setRNGSeed(SEED)
+        boxes = dict.fromkeys(a.box for a in [*regions, *triplets])
+        masks = {box: grabcut(sample.pixels, box, self.config) for box in boxes}
+        encoded = {box: encode(mask) for box, mask in masks.items() if mask is not None}
+        return Annotations(
+            regions=[replace(r, mask=encoded[r.box]) for r in regions if r.box in encoded],
+            triplets=[replace(t, mask=encoded[t.box]) for t in triplets if t.box in encoded],
+        )
+
+    def todo(self, sample: Sample, annotations: list[Item]) -> list[Item]:
+        return [
+            a
+            for a in annotations
+            if sample.fresh(a) and not a.locked and a.mask is None
+            and (a.score is None or a.score >= self.config.min_score)
+        ]  # fmt: skip

@@ -1,0 +1,106 @@
+"""Candidate texts of each region. In: image, regions. Out: `candidates`: category, crop caption, its noun chunks.
+
+Paper section 4.3: the crop goes to a captioner, and a scorer (the stage after this) picks among the three kinds. The
+captioner here needs no weights: it names the crop's main colour, its size and its category, and what is nearest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from pipeline.schema import Annotations, Candidate, Region
+from stages.base import Batch, Result, Sample
+from stages.embedded.score import CHANCE, looks
+from stages.embedded.wording import Style, style, verb, with_article
+from stages.filters.language import ParseConfig, parse
+from stages.filters.nms import iou_matrix
+from stages.filters.triplet import blacklist, is_blacklisted
+
+ARTICLES = ("a", "an", "the")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionTextConfig:
+    style: str = "demo"
+    min_score: float = 0.05  # regions below are left alone: they cost more than they are worth
+    language_model: str = ParseConfig().model
+
+
+def appearance(image: np.ndarray, region: Region, words: Style) -> str:
+    """Size, main colour and category."""
+    shares, size = looks(image, region, words)
+    colour = max(shares, key=shares.__getitem__)
+    is_seen = shares[colour] > CHANCE and region.phrase not in words.uncoloured
+    parts = (size, colour if is_seen else "", region.phrase)
+    return " ".join(part for part in parts if part)
+
+
+def crop_captions(image: np.ndarray, regions: Sequence[Region], words: Style) -> list[str]:
+    """What each region is, and what it does to the one that overlaps it most, if any."""
+    names = [appearance(image, region, words) for region in regions]
+    boxes = np.array([r.box for r in regions]).reshape(-1, 4)
+    overlap = iou_matrix(boxes, boxes)
+    np.fill_diagonal(overlap, 0)
+    captions = []
+    for i, region in enumerate(regions):
+        other = int(overlap[i].argmax())
+        if overlap[i, other] <= 0:
+            captions.append(with_article(names[i]))
+            continue
+        captions.append(
+            f"{with_article(names[i])} {verb(words, region, regions[other])} {with_article(names[other])}"
+        )
+    return captions
+
+
+def candidates(phrase: str, caption: str, chunks: Sequence[str]) -> list[Candidate]:
+    """The distinct candidates without leading articles: category, noun chunks that name a thing, whole caption."""
+    named = [_without_article(chunk) for chunk in chunks if not is_blacklisted(chunk, blacklist())]
+    found = [Candidate(text=phrase, kind="phrase")]
+    found += [Candidate(text=chunk, kind="chunk") for chunk in named]
+    found.append(Candidate(text=_without_article(caption), kind="caption"))
+    return list({c.text: c for c in reversed(found) if c.text}.values())[::-1]
+
+
+def _without_article(phrase: str) -> str:
+    first, _, rest = phrase.partition(" ")
+    return rest if first.lower() in ARTICLES else phrase
+
+
+class RegionText:
+    version: ClassVar[int] = 1
+    reads_images: ClassVar[bool] = True
+
+    def __init__(self, config: RegionTextConfig) -> None:
+        self.config, self.words = config, style(config.style)
+        self.language = ParseConfig(model=config.language_model)
+
+    def __call__(self, batch: Batch) -> list[Result]:
+        todo = [self.todo(sample) for sample in batch]
+        captions = [
+            crop_captions(s.pixels, regions, self.words) for s, regions in zip(batch, todo, strict=True)
+        ]
+        parses = iter(parse((c for per_sample in captions for c in per_sample), self.language))
+        return [
+            Annotations(
+                regions=[
+                    replace(
+                        r, candidates=candidates(r.phrase, c, [p.text for p in next(parses).noun_phrases])
+                    )
+                    for r, c in zip(regions, texts, strict=True)
+                ]
+            )
+            for regions, texts in zip(todo, captions, strict=True)
+        ]
+
+    def todo(self, sample: Sample) -> list[Region]:
+        return [
+            r
+            for r in sample.annotations.regions
+            if sample.fresh(r) and not r.locked and not r.candidates and r.brief is None
+            and (r.score is None or r.score >= self.config.min_score)
+        ]  # fmt: skip
