@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -155,11 +155,92 @@ class Annotations:
         """These annotations with the revisions of `later` in place and its additions behind, in a stable order."""
         return Annotations(*(_overlay(getattr(self, kind), getattr(later, kind)) for kind in KINDS))
 
+    def where(self, condition: Callable[[Annotation], bool]) -> Annotations:
+        return Annotations(*([a for a in getattr(self, kind) if condition(a)] for kind in KINDS))
+
     def kept(self) -> Annotations:
-        return Annotations(*([a for a in getattr(self, kind) if a.dropped is None] for kind in KINDS))
+        return self.where(lambda a: a.dropped is None)
 
     def __len__(self) -> int:
         return sum(len(getattr(self, kind)) for kind in KINDS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRow:
+    """What ingest did with one image of the source: a row of `images/<shard>.parquet`.
+
+    `failed` is None or the reason why there is no image. `offset` and `size` locate `member` in the shard's tar.
+    `sha256` is of the stored bytes, `source_sha256` of those that came; they differ only when `transform` names the
+    EXIF orientation that was applied.
+    """
+
+    key: str
+    name: str
+    failed: str | None = None
+    detail: str | None = None
+    member: str | None = None
+    offset: int | None = None
+    size: int | None = None
+    width: int | None = None
+    height: int | None = None
+    sha256: str | None = None
+    source_sha256: str | None = None
+    transform: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What a stage said of one sample: a row of a signals table. `failed` is None or the reason."""
+
+    key: str
+    failed: str | None = None
+    detail: str | None = None
+    annotations: Annotations = field(default_factory=Annotations)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A stage that could not do this sample, so that its annotations are missing."""
+
+    stage: str
+    reason: str
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One sample of a round: `KEY.json` of its public shards and a row of its records table. Dropped annotations are
+    in it, with their reasons."""
+
+    schema_version: int = SCHEMA_VERSION
+    key: str
+    name: str
+    width: int
+    height: int
+    sha256: str
+    failures: list[Failure] = field(default_factory=list)
+    annotations: Annotations = field(default_factory=Annotations)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexRow:
+    """Where a sample of a round lies, and how many kept annotations it has: a row of `index.parquet`.
+
+    Offsets and sizes are bytes in `shards/<shard>.tar`, so a range request reads one sample.
+    """
+
+    key: str
+    shard: str
+    image_offset: int
+    image_size: int
+    json_offset: int
+    json_size: int
+    width: int
+    height: int
+    texts: int
+    regions: int
+    text_regions: int
+    triplets: int
 
 
 KINDS: dict[str, type[Annotation]] = {

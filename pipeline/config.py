@@ -1,0 +1,255 @@
+"""One configuration: hydra composes plain YAML, pydantic validates it once into frozen dataclasses.
+
+Each stage's settings live beside the stage; here are those of a run. YAML holds values only: an unknown key fails with
+the nearest known one, and a saved resolved config runs again (`fld run --config FILE`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, get_args, get_type_hints
+
+from pipeline.store import Store
+from stages import registry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One stage or source of a run. `options` is the stage's own config.
+
+    `after` names the stages whose annotations it reads; `group` the actor it shares; `batch_size` samples go in at once.
+    """
+
+    name: str
+    use: str
+    options: Any
+    after: tuple[str, ...] = ()
+    group: str = "main"
+    batch_size: int = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceConfig:
+    """Where images come from. `limit` takes the first so many (a pilot); `shard_size` samples go into a shard."""
+
+    use: str
+    options: Any
+    limit: int | None = None
+    shard_size: int = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateConfig:
+    """Which share of the samples is held out of training, and when a round is accepted.
+
+    A round is rejected when the held-out score is worse than the head's by more than `tolerance` with 95% confidence, and
+    counts as no gain when it is not better by `min_gain`. Without truth, the share of the head's held-out labels that the
+    round's model finds again must reach `min_agreement`.
+    """
+
+    held_out: float = 0.2
+    tolerance: float = 0.0
+    min_gain: float = 0.002
+    min_agreement: float = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefineConfig:
+    """The loop: how many rounds are tried, when it stops, who annotates, how labels merge, which stages complete them.
+
+    Every round's training starts from checkpoint `start`: a size in this package, a folder, or a hub name.
+    """
+
+    rounds: int
+    start: str = "nano"
+    annotate: Entry
+    merge: Entry
+    complete: tuple[str, ...] = ()
+    stop: Literal["no_gain", "never"] = "no_gain"
+    gate: GateConfig = GateConfig()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupConfig:
+    """Resources of the actors of one group of stages. `threads` can change floats, so it is part of the recipe."""
+
+    threads: int = 1
+    cpus: float = 1.0
+    gpus: float = 0.0
+    actors: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterConfig:
+    """Where stages run. `address` None starts Ray here; `workers` is the most actors of a group that sets no own number."""
+
+    address: str | None = None
+    workers: int = 2
+    groups: dict[str, GroupConfig] = field(default_factory=dict)
+
+    def group(self, name: str) -> GroupConfig:
+        return self.groups.get(name, GroupConfig())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    experiment: str
+    work: str
+    seed: int
+    source: SourceConfig
+    specialists: dict[str, Entry]
+    filters: dict[str, Entry]
+    refine: RefineConfig
+    train: Any
+    cluster: ClusterConfig
+
+
+def compose(overrides: Sequence[str]) -> dict[str, Any]:
+    """The plain values of `configs/fld.yaml` under command-line overrides (`experiment=photos work=DIR a.b=c`)."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_module
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    for override in overrides:
+        if "=" not in override and not override.startswith("~"):
+            raise ValueError(f"{override}: not a setting; write key=value")
+    # Hydra refuses a key that no YAML file names; ours are checked against the dataclasses, which know all of them.
+    forced = [o if o[0] in "+~" or _is_group(o.split("=")[0]) else f"++{o}" for o in overrides]
+    try:
+        with initialize_config_module("configs", version_base="1.3"):
+            values = OmegaConf.to_container(hydra_compose("fld", overrides=forced), resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ValueError(" ".join(line.strip() for line in str(error).split("\n") if line.strip())) from None
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def _is_group(key: str) -> bool:
+    return (resources.files("configs") / key).is_dir() and "." not in key
+
+
+def load(file: str | Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """The plain values of a saved resolved config under command-line overrides."""
+    from omegaconf import OmegaConf
+
+    if not Path(file).is_file():
+        raise ValueError(f"--config {file}: no such file")
+    merged = OmegaConf.merge(OmegaConf.load(file), OmegaConf.from_dotlist(list(overrides)))
+    values = OmegaConf.to_container(merged, resolve=True)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def parse(values: Mapping[str, Any]) -> RunConfig:
+    """The validated run.
+
+    Raises:
+        ValueError: one line with the key, the value and what to change.
+    """
+    from stages.florence.training import TrainConfig
+
+    _check_keys(values, RunConfig, "")
+    refine = dict(values["refine"])
+    _check_keys(refine, RefineConfig, "refine.")
+    refine["annotate"] = _entry("refine", refine.get("annotate") or {}, "refine.annotate.")
+    refine["merge"] = _entry("merge", refine.get("merge") or {}, "refine.merge.")
+    source = dict(values["source"])
+    own = {f.name: source.pop(f.name) for f in dataclasses.fields(SourceConfig) if f.name in source}
+    options = build(registry.load(str(own.get("use")))[1], source, "source.", set(own))
+    run = build(RunConfig, {
+        **values,
+        "source": build(SourceConfig, {**own, "options": options}, "source."),
+        "specialists": _entries(values["specialists"], "specialists."),
+        "filters": _entries(values["filters"], "filters."),
+        "refine": build(RefineConfig, refine, "refine."),
+        "train": build(TrainConfig, values["train"], "train."),
+        "cluster": build(ClusterConfig, values["cluster"], "cluster."),
+    }, "")  # fmt: skip
+    for name in run.refine.complete:
+        if name not in run.specialists:
+            raise ValueError(f"refine.complete: {name} is no specialist; choose from {', '.join(run.specialists)}")
+    assert isinstance(run, RunConfig)
+    return run
+
+
+def build(cls: Any, values: Mapping[str, Any], where: str, more: set[str] | None = None) -> Any:
+    """An instance of a frozen dataclass from plain values, checked by pydantic.
+
+    `where` prefixes keys in messages, `more` are keys of the same mapping that another class takes.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    _check_keys(values, cls, where, more)
+    _check_nested(values, cls, where)
+    try:
+        return TypeAdapter(cls).validate_python(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = where + ".".join(str(part) for part in first["loc"])
+        if first["type"] == "missing":
+            raise ValueError(f"{key}: not set; give it a value ({key}=...)") from None
+        raise ValueError(f"{key}={first['input']}: {first['msg'].removeprefix('Value error, ').lower()}") from None
+
+
+def _entries(values: Mapping[str, Any], where: str) -> dict[str, Entry]:
+    entries = {name: _entry(name, value, f"{where}{name}.") for name, value in values.items() if value is not None}
+    for entry in entries.values():
+        for other in entry.after:
+            if other not in entries:
+                near = difflib.get_close_matches(other, entries, n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise ValueError(f"{where}{entry.name}.after: no stage {other}{hint}")
+    return entries
+
+
+def _entry(name: str, values: Mapping[str, Any], where: str) -> Entry:
+    own = {f.name for f in dataclasses.fields(Entry)} - {"name", "options"}
+    if "use" not in values:
+        raise ValueError(f"{where}use: not set; name a stage ({where}use=...)")
+    shared = {key: value for key, value in values.items() if key in own}
+    rest = {key: value for key, value in values.items() if key not in own}
+    options = build(registry.load(str(values["use"]))[1], rest, where, own)
+    entry = build(Entry, {**shared, "name": name, "options": options}, where)
+    assert isinstance(entry, Entry)
+    return entry
+
+
+def _check_keys(values: Any, cls: Any, where: str, more: set[str] | None = None) -> None:
+    """Raises:
+    ValueError: a key of `values` is no field of `cls` and not in `more`.
+    """
+    known = [f.name for f in dataclasses.fields(cls)] + sorted(more or ())
+    for key in values if isinstance(values, Mapping) else ():
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+            raise ValueError(f"{where}{key}: no such setting; {hint}")
+
+
+def _check_nested(values: Mapping[str, Any], cls: Any, where: str) -> None:
+    """`_check_keys` for the dataclasses in the fields of `cls`, and in the values of its mappings."""
+    hints = get_type_hints(cls)
+    for key, value in values.items():
+        inner = next((t for t in (hints[key], *get_args(hints[key])) if dataclasses.is_dataclass(t)), None)
+        if inner is None or not isinstance(value, Mapping):
+            continue
+        if getattr(hints[key], "__origin__", None) is dict:
+            for name, each in value.items():
+                _check_keys(each, inner, f"{where}{key}.{name}.")
+        else:
+            _check_keys(value, inner, f"{where}{key}.")
+            _check_nested(value, inner, f"{where}{key}.")
+
+
+def save(store: Store, values: Mapping[str, Any]) -> None:
+    """Keep the resolved config with the output; `fld run --config WORK/config.yaml` repeats the run."""
+    import yaml
+
+    store.publish("config.yaml", yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True).encode())

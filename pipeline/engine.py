@@ -1,0 +1,166 @@
+"""Groups of stages as one Ray Data pipeline whose rows are shard names.
+
+Ray schedules, scales and retries; storage carries the data, so resuming never depends on Ray's blocks. Rows are fed in
+windows (a plan of ten thousand rows takes Ray half a minute to build) and groups that together want more than the
+cluster has run in waves, because actor pools that wait for each other's CPUs would wait for ever.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.config import ClusterConfig, GroupConfig
+from pipeline.lineage import Done
+from pipeline.store import Store
+
+WINDOW = 2000
+
+ShardFunction = Callable[[str, Done], Done]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Work on shards that shares actors: `make` is called once in each actor, in the resources of group `name`."""
+
+    name: str
+    make: Callable[[], ShardFunction]
+    nodes: tuple[str, ...]  # what it adds to a shard's `Done`
+
+
+class Engine:
+    """Runs steps over shards on the cluster of `config`; Ray is started when the first work comes."""
+
+    def __init__(self, config: ClusterConfig, store: Store) -> None:
+        self.config, self.store = config, store
+
+    def run(self, title: str, steps: Sequence[Step], shards: Mapping[str, Done]) -> dict[str, Done]:
+        """`shards` with what the steps add; only shards and steps with something to do are touched."""
+        done = dict(shards)
+        active = [step for step in steps if any(_todo(step, each) for each in done.values())]
+        if not active:
+            return done
+        connect(self.config)
+        for wave in self._waves(active):
+            todo = {shard: each for shard, each in done.items() if any(_todo(step, each) for step in wave)}
+            with self._progress(f"{title}: {', '.join(step.name for step in wave)}", len(todo)) as advance:
+                for shard, each in self._stream(wave, list(todo.items())):
+                    done[shard] = each
+                    advance()
+        return done
+
+    def _stream(self, wave: Sequence[Step], rows: list[tuple[str, Done]]) -> Iterator[tuple[str, Done]]:
+        import ray
+
+        for start in range(0, len(rows), WINDOW):
+            window = [{"shard": shard, "done": json.dumps(done)} for shard, done in rows[start : start + WINDOW]]
+            data = ray.data.from_items(window, override_num_blocks=len(window))
+            for step in wave:
+                group = self.config.group(step.name)
+                low, high = actors(group, self.config, len(window))
+                data = data.map_batches(
+                    StepActor, fn_constructor_args=(step, group.threads), batch_size=1, zero_copy_batch=False,
+                    compute=ray.data.ActorPoolStrategy(min_size=low, max_size=high),
+                    num_cpus=group.cpus, num_gpus=group.gpus,
+                )  # fmt: skip
+            for row in data.iter_rows():
+                yield row["shard"], {name: tuple(pair) for name, pair in json.loads(row["done"]).items()}
+
+    def _waves(self, steps: Sequence[Step]) -> list[list[Step]]:
+        """Consecutive steps whose smallest pools fit the cluster together."""
+        import ray
+
+        have = ray.cluster_resources()
+        waves: list[list[Step]] = [[]]
+        for step in steps:
+            group = self.config.group(step.name)
+            for kind, each in (("CPU", group.cpus), ("GPU", group.gpus)):
+                if each > have.get(kind, 0):
+                    raise ValueError(
+                        f"cluster.groups.{step.name}: an actor wants {each:g} {kind}, the cluster has {have.get(kind, 0):g}"
+                    )
+            wave = [*waves[-1], step]
+            if waves[-1] and not self._fits(wave, have):
+                waves.append([step])
+            else:
+                waves[-1] = wave
+        return waves
+
+    def _fits(self, wave: Sequence[Step], have: Mapping[str, float]) -> bool:
+        groups = [self.config.group(step.name) for step in wave]
+        lows = [actors(group, self.config, WINDOW)[1] for group in groups]
+        cpus = sum(group.cpus * low for group, low in zip(groups, lows, strict=True))
+        gpus = sum(group.gpus * low for group, low in zip(groups, lows, strict=True))
+        return cpus <= have.get("CPU", 0) and gpus <= have.get("GPU", 0)
+
+    @contextmanager
+    def _progress(self, title: str, total: int) -> Iterator[Callable[[], None]]:
+        """A bar on standard error, and the same numbers in the journal for `fld status`."""
+        from tqdm import tqdm
+
+        started, written = time.time(), 0.0
+        with tqdm(total=total, desc=title, unit="shard", dynamic_ncols=True) as bar:
+
+            def advance() -> None:
+                nonlocal written
+                bar.update()
+                if time.time() - written > 2 or bar.n == total:
+                    written = time.time()
+                    state = {"title": title, "done": bar.n, "total": total, "started": started, "now": written}
+                    self.store.publish_json("journal/progress.json", state)
+
+            yield advance
+
+
+class StepActor:
+    """One actor: loads its step's stages once and maps rows that name shards."""
+
+    def __init__(self, step: Step, threads: int) -> None:
+        bound_threads(threads)
+        self._run = step.make()
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        done = {name: tuple(pair) for name, pair in json.loads(batch["done"][0]).items()}
+        result = self._run(str(batch["shard"][0]), done)
+        return {"shard": [str(batch["shard"][0])], "done": [json.dumps(result)]}
+
+
+def connect(config: ClusterConfig) -> None:
+    """Join the cluster of `config.address`, or start Ray on this machine; once per process."""
+    import ray
+
+    if ray.is_initialized():
+        return
+    os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    address = {"address": config.address} if config.address else {"include_dashboard": False}
+    ray.init(**address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def actors(group: GroupConfig, config: ClusterConfig, rows: int) -> tuple[int, int]:
+    """The smallest and largest pool of a group; never more actors than rows."""
+    low, high = group.actors or (1, config.workers)
+    high = max(1, min(high, rows))
+    return min(low, high), high
+
+
+def bound_threads(threads: int) -> None:
+    """Every library of this process uses at most so many threads: actors share the machine's cores."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    import cv2
+
+    cv2.setNumThreads(threads)
+
+
+def _todo(step: Step, done: Done) -> bool:
+    return any(name not in done for name in step.nodes)

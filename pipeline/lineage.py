@@ -1,0 +1,241 @@
+"""The graph of a run, its fingerprints, and the plan: what is done and what is to do.
+
+A *recipe* is everything that decides what a node makes of its inputs: the stage and its version, the settings that
+change results, the content of its model, batch size and threads, and the recipes upstream. Data, paths and worker
+counts are not in it. Its fingerprint names the node's folder, so another threshold makes a new folder beside the old.
+
+A shard is done when a manifest with the digest of its present inputs exists. That digest hashes the *outputs* of the
+nodes upstream, so a redone shard that comes out the same stops the redoing there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.config import ClusterConfig, Entry, RunConfig
+from pipeline.schema import SCHEMA_VERSION
+from pipeline.store import Store, digest
+from stages import registry
+
+IMAGES = "images"
+WORK = "work:"  # a model that lies in the work folder
+FINGERPRINT_LENGTH = 8
+Done = dict[str, tuple[str, str]]  # node name or IMAGES -> (input digest, output digest) of one shard
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One stage in one round. Its samples' annotations are the outputs of `reads`, laid over each other in order.
+
+    `kind` round: the node consolidates what it reads into the records and public shards of a round.
+    """
+
+    name: str
+    entry: Entry
+    round: int
+    reads: tuple[str, ...]
+    fingerprint: str
+    folder: str
+    revision: str = ""
+    kind: Literal["signals", "round"] = "signals"
+
+    @property
+    def group(self) -> str:
+        return self.entry.group
+
+    def table(self, shard: str) -> str:
+        """The name of the Parquet table that this node writes for a shard."""
+        return f"{self.folder}/records/{shard}.parquet" if self.kind == "round" else f"{self.folder}/{shard}.parquet"
+
+    def tar(self, shard: str) -> str:
+        return f"{self.folder}/shards/{shard}.tar"
+
+
+def fingerprint(recipe: Mapping[str, Any]) -> str:
+    text = json.dumps(recipe, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_LENGTH]
+
+
+def settings(options: Any, revision: str = "") -> dict[str, Any]:
+    """The settings of a stage that change its results, contents of models and data files in place of their paths.
+
+    `revision` is the known content of a model that this run made.
+    """
+    values: dict[str, Any] = {}
+    for f in dataclasses.fields(options):
+        value = getattr(options, f.name)
+        if f.metadata.get("recipe", True):
+            values[f.name] = _plain(value if not f.metadata.get("content") or not value else revision or content_hash(value))
+    return values
+
+
+def content_hash(path: str) -> str:
+    """sha256 of a file, or of a folder's files and their names; a name that is no path stands for itself."""
+    root = Path(path)
+    if not root.exists():
+        return path
+    files = [root] if root.is_file() else sorted(file for file in root.rglob("*") if file.is_file())
+    names = [file.relative_to(root).as_posix() for file in files]
+    return digest(*(part for name, file in zip(names, files, strict=True) for part in (name, _file_hash(file))))
+
+
+def round_zero(run: RunConfig) -> list[Node]:
+    """The specialists in the order of their `after`, the filters in theirs, and the node that writes round 0."""
+    nodes: dict[str, Node] = {}
+    for entry in _sorted(run.specialists.values()):
+        reads = _closure(entry.after, run.specialists)
+        nodes[entry.name] = make_node(entry, 0, [nodes[name] for name in reads], run.cluster)
+    return _decided(run, 0, list(nodes.values()))
+
+
+def next_round(run: RunConfig, number: int, head: Node, model: str, revision: str) -> list[Node]:
+    """Refine with the model in folder `model`, merge, complete what changed, filter: the nodes of round `number`."""
+    options = dataclasses.replace(run.refine.annotate.options, model=f"{WORK}{model}")
+    refine = make_node(dataclasses.replace(run.refine.annotate, options=options), number, [head], run.cluster, revision)
+    nodes = [refine, make_node(run.refine.merge, number, [head, refine], run.cluster)]
+    for entry in _sorted(run.specialists.values()):
+        if entry.name in run.refine.complete:
+            nodes.append(make_node(dataclasses.replace(entry, group=FILTER_GROUP), number, [head, *nodes], run.cluster))
+    return _decided(run, number, nodes, head)
+
+
+FILTER_GROUP = "filters"
+
+
+def make_node(entry: Entry, number: int, reads: Sequence[Node], cluster: ClusterConfig, revision: str = "") -> Node:
+    cls, _ = registry.load(entry.use)
+    recipe = {
+        "schema": SCHEMA_VERSION,
+        "use": entry.use,
+        "version": cls.version,
+        "round": number,
+        "batch_size": entry.batch_size,
+        "threads": cluster.group(entry.group).threads,
+        "settings": settings(entry.options, revision),
+        "upstream": [node.fingerprint for node in reads],
+    }
+    mark = fingerprint(recipe)
+    return Node(
+        name=f"{number}.{entry.name}", entry=entry, round=number, reads=tuple(node.name for node in reads),
+        fingerprint=mark, folder=f"signals/{entry.name}-{mark}", revision=revision or _revision(entry.options),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is done of some nodes, by shard; a node that is absent from a shard's `done` is to do there. `stale` are
+    manifests whose inputs have changed since: (folder, shard, digests)."""
+
+    nodes: Sequence[Node]
+    done: dict[str, Done]
+    stale: list[tuple[str, str, tuple[str, str]]]
+
+    def todo(self, node: Node) -> int:
+        return sum(node.name not in done for done in self.done.values())
+
+    def forget_stale(self, store: Store) -> None:
+        """Withdraw stale manifests, so that a shard's files are never replaced behind one that vouches for them."""
+        for folder, shard, digests in self.stale:
+            store.forget(folder, shard, digests)
+
+
+def plan(store: Store, nodes: Sequence[Node], shards: Mapping[str, Done]) -> Plan:
+    """Compare the manifests of `nodes` with the present inputs. `shards` says what is done before them. Reads the names
+    of manifests, never their content."""
+    known = {node.name: store.done(node.folder) for node in nodes}
+    result = Plan(nodes, {}, [])
+    for shard, earlier in shards.items():
+        done = dict(earlier)
+        for node in nodes:
+            found = known[node.name].get(shard)
+            if found and found[0] == input_digest(node, done):
+                done[node.name] = found
+            elif found:
+                result.stale.append((node.folder, shard, found))
+        result.done[shard] = done
+    return result
+
+
+def input_digest(node: Node, done: Done) -> str | None:
+    """The digest of a shard's inputs to a node, None while one of them is still to do."""
+    if any(name not in done for name in (IMAGES, *node.reads)):
+        return None
+    return digest(*(done[name][1] for name in (IMAGES, *node.reads)))
+
+
+def _decided(run: RunConfig, number: int, nodes: list[Node], head: Node | None = None) -> list[Node]:
+    base = [head] if head else []
+    for entry in _sorted(run.filters.values()):
+        nodes.append(make_node(entry, number, [*base, *nodes], run.cluster))
+    mark = fingerprint({"schema": SCHEMA_VERSION, "round": number, "upstream": [n.fingerprint for n in base + nodes]})
+    last = Node(
+        name=f"{number}.round", entry=Entry(name="round", use="round", options=None, group=FILTER_GROUP),
+        round=number, reads=tuple(node.name for node in base + nodes), fingerprint=mark,
+        folder=f"rounds/{number:02d}-{mark}", kind="round",
+    )  # fmt: skip
+    return [*nodes, last]
+
+
+def _sorted(entries: Iterable[Entry]) -> list[Entry]:
+    """Topological by `after`, ties in the order of the config.
+
+    Raises:
+        ValueError: the stages wait for each other.
+    """
+    left, done = list(entries), dict[str, Entry]()
+    names = {entry.name for entry in left}
+    while left:
+        ready = next((e for e in left if all(a in done or a not in names for a in e.after)), None)
+        if ready is None:
+            raise ValueError(f"after: {', '.join(e.name for e in left)} wait for each other; remove one `after`")
+        done[ready.name] = ready
+        left.remove(ready)
+    return list(done.values())
+
+
+def _closure(names: Iterable[str], entries: Mapping[str, Entry]) -> list[str]:
+    wanted, todo = set[str](), list(names)
+    while todo:
+        name = todo.pop()
+        if name not in wanted:
+            wanted.add(name)
+            todo += entries[name].after
+    return [entry.name for entry in _sorted(entries.values()) if entry.name in wanted]
+
+
+def _revision(options: Any) -> str:
+    contents = [
+        content_hash(getattr(options, f.name))
+        for f in dataclasses.fields(options)
+        if f.metadata.get("content") and getattr(options, f.name)
+    ]
+    return contents[0] if contents else ""
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return settings(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _file_hash(path: Path) -> str:
+    stat = os.stat(path)
+    return _hash_of(str(path), stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _hash_of(path: str, size: int, changed: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

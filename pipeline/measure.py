@@ -1,0 +1,164 @@
+"""Numbers of a round, and the gate's verdict on it.
+
+With truth (rendered, or labelled by people) a round is compared with the head on the samples that were held out of
+training, by a paired bootstrap. Without, the evidence is weaker: how many of the head's labels on held-out samples the
+round's model finds again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.config import RunConfig
+from pipeline.ingest import truth_name
+from pipeline.lineage import Done, Node
+from pipeline.quality import truth
+from pipeline.records import index_name, read_rows, read_table
+from pipeline.schema import Annotations, Record, Row
+from pipeline.store import Store, digest
+
+ACCEPTED, REJECTED = "accepted", "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the gate says of a round, in a line, with the numbers behind it."""
+
+    status: str
+    reason: str
+    evidence: dict[str, Any]
+
+
+def measure(store: Store, run: RunConfig, node: Node, done: Mapping[str, Done]) -> dict[str, Any]:
+    """`metrics.json` and `index.parquet` of a round, made anew only when its shards have changed."""
+    inputs = digest(str(run.refine.gate.held_out), *(done[shard][node.name][1] for shard in sorted(done)))
+    name = f"{node.folder}/metrics.json"
+    if store.exists(name):
+        metrics: dict[str, Any] = store.read_json(name)
+        if metrics["inputs"] == inputs:
+            return metrics
+    counts: dict[str, Counter[str]] = {}
+    failed: dict[str, Counter[str]] = {}
+    for manifest in store.manifests(node.folder):
+        for kind, count in manifest.annotations.items():
+            counts.setdefault(kind, Counter()).update(count["dropped"])
+            counts[kind]["kept"] += count["kept"]
+    scored: dict[str, list[np.ndarray]] = {"all": [], "held_out": []}
+    samples = 0
+    for shard in sorted(done):
+        known = truth_of(store, shard)
+        for record in read_rows(store, node, shard):
+            samples += 1
+            for failure in record.failures:
+                failed.setdefault(failure.stage, Counter())[failure.reason] += 1
+            if record.key in known:
+                scored["all"].append(truth.count_sample(record.annotations, known[record.key]))
+                if held_out(record.key, run):
+                    scored["held_out"].append(scored["all"][-1])
+    metrics = {
+        "inputs": inputs, "samples": samples,
+        "kept": {kind: count.pop("kept") for kind, count in counts.items()},
+        "dropped": {kind: dict(sorted(count.items())) for kind, count in counts.items()},
+        "failed": {stage: dict(sorted(reasons.items())) for stage, reasons in failed.items()},
+        "truth": {part: truth.summary(np.sum(each, axis=0)) for part, each in scored.items() if each} or None,
+    }  # fmt: skip
+    _publish_index(store, node, sorted(done))
+    store.publish_json(name, metrics)
+    return metrics
+
+
+def judge(store: Store, run: RunConfig, head: Node, nodes: Sequence[Node], done: Mapping[str, Done]) -> Verdict:
+    """Whether the last of `nodes` becomes head."""
+    refine, last = nodes[0], nodes[-1]
+    pairs = list(_held_out_rounds(store, run, head, last, done))
+    if pairs:
+        new = truth.count_samples((labels, known) for _, labels, known in pairs)
+        old = truth.count_samples((labels, known) for labels, _, known in pairs)
+        return _by_truth(run, new, old)
+    evidence = truth.agreement(_held_out_agreement(store, run, head, refine, done))
+    return _by_agreement(run, evidence)
+
+
+def held_out(key: str, run: RunConfig) -> bool:
+    """Whether a sample is kept from training, to judge rounds by: a function of its key alone."""
+    return int(digest(key), 16) / 16 ** len(digest(key)) < run.refine.gate.held_out
+
+
+def truth_of(store: Store, shard: str) -> dict[str, Annotations]:
+    """What is exactly known of a shard's samples; empty when nothing is."""
+    if not store.exists(truth_name(shard)):
+        return {}
+    return {row.key: row.annotations for row in read_table(store, truth_name(shard), Row)}
+
+
+def _by_truth(run: RunConfig, new: np.ndarray, old: np.ndarray) -> Verdict:
+    gate = run.refine.gate
+    compared = truth.compare(new, old, seed=run.seed)
+    score = compared["score"]
+    before = truth.summary(old.sum(axis=0))["score"]
+    numbers = (
+        f"mean F1 on {len(new)} held-out samples {before:.3f} -> {before + score.value:.3f} "
+        f"(difference {score.value:+.3f}, 95% interval {score.low:+.3f} to {score.high:+.3f})"
+    )
+    evidence = {"kind": "truth", "samples": len(new), "differences": {k: asdict(v) for k, v in compared.items()}}
+    if score.high < -gate.tolerance:
+        return Verdict(REJECTED, f"worse: {numbers}", evidence)
+    if score.value < gate.min_gain:
+        return Verdict(REJECTED, f"no gain: {numbers}", evidence)
+    return Verdict(ACCEPTED, f"better: {numbers}", evidence)
+
+
+def _by_agreement(run: RunConfig, evidence: dict[str, Any]) -> Verdict:
+    refound, support = evidence["refound"], evidence["support"]
+    if refound is None:
+        return Verdict(REJECTED, "no labels on held-out samples to judge by; raise refine.gate.held_out", evidence)
+    numbers = f"the model finds {refound:.0%} of the head's held-out labels again" + (
+        "" if support is None else f" and gives them {support:.2f} nats a token"
+    )
+    needed = run.refine.gate.min_agreement
+    evidence = {"kind": "agreement", **evidence}
+    if refound < needed:
+        return Verdict(REJECTED, f"too little agreement: {numbers}, {needed:.0%} are needed (no labelled set)", evidence)
+    return Verdict(ACCEPTED, f"agreement: {numbers} (weaker evidence, no labelled set)", evidence)
+
+
+def _held_out_rounds(
+    store: Store, run: RunConfig, head: Node, last: Node, done: Mapping[str, Done]
+) -> Iterator[tuple[Annotations, Annotations, Annotations]]:
+    """(labels before, labels after, truth) of every held-out sample with truth."""
+    for shard in sorted(done):
+        known = truth_of(store, shard)
+        if known:
+            before: list[Record] = read_rows(store, head, shard)
+            for old, new in zip(before, read_rows(store, last, shard), strict=True):
+                if old.key in known and held_out(old.key, run):
+                    yield old.annotations, new.annotations, known[old.key]
+
+
+def _held_out_agreement(
+    store: Store, run: RunConfig, head: Node, refine: Node, done: Mapping[str, Done]
+) -> Iterator[tuple[Annotations, Annotations]]:
+    """(the head's labels as the model judges them, what the model itself says) of every held-out sample."""
+    for shard in sorted(done):
+        before: list[Record] = read_rows(store, head, shard)
+        for old, row in zip(before, read_rows(store, refine, shard), strict=True):
+            if held_out(old.key, run) and row.failed is None:
+                known = {annotation.id for annotation in old.annotations.all()}
+                judged = old.annotations.overlaid(row.annotations)
+                yield judged.where(lambda a: a.id in known), row.annotations.where(lambda a: a.id not in known)  # noqa: B023
+
+
+def _publish_index(store: Store, node: Node, shards: Sequence[str]) -> None:
+    tables = []
+    for shard in shards:
+        with store.open(index_name(node, shard)) as file:
+            tables.append(pq.read_table(file))
+    with store.publishing(f"{node.folder}/index.parquet") as sink:
+        pq.write_table(pa.concat_tables(tables), sink, compression="zstd")

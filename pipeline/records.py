@@ -1,0 +1,152 @@
+"""Reading and writing the tables and tars of shards: images, signals, and the records of rounds."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from pipeline import lineage
+from pipeline.lineage import IMAGES, Done, Node
+from pipeline.schema import KINDS, Annotations, Failure, ImageRow, IndexRow, Record, Row, from_table, to_dict, to_table
+from pipeline.shards import Member, TarWriter, read_tar
+from pipeline.store import Manifest, Store
+
+
+def read_rows(store: Store, node: Node, shard: str) -> list[Any]:
+    """The `Row`s of a stage, or the `Record`s of a round."""
+    return read_table(store, node.table(shard), Record if node.kind == "round" else Row)
+
+
+def read_table(store: Store, name: str, cls: Any) -> list[Any]:
+    with store.open(name) as file:
+        return from_table(cls, pq.read_table(file))
+
+
+def publish_table(store: Store, name: str, cls: Any, rows: Sequence[Any]) -> dict[str, Any]:
+    with store.publishing(name) as sink:
+        pq.write_table(to_table(cls, list(rows)), sink, compression="zstd")
+    return {"sha256": sink.sha256, "size": sink.size}
+
+
+def index_name(node: Node, shard: str) -> str:
+    return f"{node.folder}/index/{shard}.parquet"
+
+
+def read_images(store: Store, shard: str) -> list[ImageRow]:
+    """The shard's images that can be annotated, in the order of its tar."""
+    return [row for row in read_table(store, f"{IMAGES}/{shard}.parquet", ImageRow) if row.failed is None]
+
+
+def read_image_bytes(store: Store, shard: str) -> Iterator[bytes]:
+    """The stored bytes of each of `read_images`, in order."""
+    with store.open(f"{IMAGES}/{shard}.tar") as file:
+        for _, members in read_tar(file):
+            yield next(iter(members.values()))
+
+
+def decode_image(data: bytes) -> np.ndarray:
+    """(height, width, 3) uint8 RGB, read-only."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data)) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    pixels.flags.writeable = False
+    return pixels
+
+
+def publish_signals(store: Store, node: Node, shard: str, rows: Sequence[Row], done: Done) -> tuple[str, str]:
+    """Publish what a stage said of a shard; returns the digests of its inputs and output."""
+    inputs = _inputs(node, done)
+    file = publish_table(store, node.table(shard), Row, rows)
+    manifest = Manifest(
+        shard=shard, inputs=inputs, files={node.table(shard): file},
+        samples=count_samples([row.failed for row in rows]),
+        annotations=count_annotations([row.annotations for row in rows]),
+    )  # fmt: skip
+    store.publish_manifest(node.folder, manifest)
+    return inputs, manifest.output
+
+
+def publish_round(store: Store, node: Node, graph: Mapping[str, Node], shard: str, done: Done) -> tuple[str, str]:
+    """Publish a shard of a round: the records of everything that its nodes said, and the public tar with the images."""
+    inputs = _inputs(node, done)
+    images = read_images(store, shard)
+    records = {
+        row.key: Record(key=row.key, name=row.name, width=row.width or 0, height=row.height or 0, sha256=row.sha256 or "")
+        for row in images
+    }
+    for name in node.reads:
+        for row in read_rows(store, graph[name], shard):
+            records[row.key] = _extended(records[row.key], graph[name], row)
+    table = publish_table(store, node.table(shard), Record, list(records.values()))
+    index = []
+    with store.publishing(node.tar(shard)) as sink:
+        tar = TarWriter(sink)
+        for row, data in zip(images, read_image_bytes(store, shard), strict=True):
+            text = json.dumps(to_dict(records[row.key]), ensure_ascii=False, separators=(",", ":"))
+            extension = str(row.member).partition(".")[2]
+            members = tar.write(row.key, {extension: data, "json": text.encode()})
+            index.append(_index_row(records[row.key], shard, *members))
+        tar.close()
+    manifest = Manifest(
+        shard=shard, inputs=inputs,
+        files={
+            node.table(shard): table,
+            node.tar(shard): {"sha256": sink.sha256, "size": sink.size},
+            index_name(node, shard): publish_table(store, index_name(node, shard), IndexRow, index),
+        },
+        samples=count_samples([None] * len(images)),
+        annotations=count_annotations([record.annotations for record in records.values()]),
+    )  # fmt: skip
+    store.publish_manifest(node.folder, manifest)
+    return inputs, manifest.output
+
+
+def count_samples(failed: Sequence[str | None]) -> dict[str, Any]:
+    reasons = Counter(reason for reason in failed if reason)
+    return {"in": len(failed), "kept": len(failed) - reasons.total(), "dropped": {}, "failed": dict(reasons)}
+
+
+def count_annotations(samples: Sequence[Annotations]) -> dict[str, dict[str, Any]]:
+    """Per kind: in, kept, and dropped by reason."""
+    counts = {}
+    for kind in KINDS:
+        fates = Counter(a.dropped for sample in samples for a in getattr(sample, kind))
+        kept = fates.pop(None, 0)
+        counts[kind] = {"in": kept + fates.total(), "kept": kept, "dropped": dict(fates)}
+    return counts
+
+
+def _extended(record: Record, node: Node, row: Row | Record) -> Record:
+    """A record with what one more node said; failures of a stage are forgotten when it is run again in a later round."""
+    from dataclasses import replace
+
+    failures = list(record.failures)
+    if isinstance(row, Record):
+        failures += row.failures
+    else:
+        failures = [failure for failure in failures if failure.stage != node.entry.name]
+        if row.failed:
+            failures.append(Failure(stage=node.entry.name, reason=row.failed, detail=row.detail))
+    return replace(record, failures=failures, annotations=record.annotations.overlaid(row.annotations))
+
+
+def _index_row(record: Record, shard: str, image: Member, text: Member) -> IndexRow:
+    kept = record.annotations.kept()
+    return IndexRow(
+        key=record.key, shard=shard, image_offset=image.offset, image_size=image.size, json_offset=text.offset,
+        json_size=text.size, width=record.width, height=record.height,
+        **{kind: len(getattr(kept, kind)) for kind in KINDS},
+    )  # fmt: skip
+
+
+def _inputs(node: Node, done: Done) -> str:
+    inputs = lineage.input_digest(node, done)
+    assert inputs is not None, f"{node.name} ran before what it reads"
+    return inputs

@@ -1,0 +1,211 @@
+"""The work folder behind any fsspec URL: reading, listing, atomic publishing and manifests.
+
+This is the only file that touches paths of the work folder. A file is *published*: it appears whole under its final
+name or not at all. A shard's manifest is published after its files, so its existence means that they are complete; a
+kill between the two leaves nothing that counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+TEMPORARY = "journal/tmp"
+DIGEST_LENGTH = 12
+
+
+def digest(*parts: str) -> str:
+    """The short digest that names recipes' inputs and outputs: 48 bits of sha256 over length-prefixed parts."""
+    hasher = hashlib.sha256()
+    for part in parts:
+        hasher.update(f"{len(part)}:{part}".encode())
+    return hasher.hexdigest()[:DIGEST_LENGTH]
+
+
+class Sink(io.RawIOBase):
+    """A binary file that hashes what is written, for `Store.publishing`."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._hasher, self.size = file, hashlib.sha256(), 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._hasher.update(data)
+        written = memoryview(data).nbytes
+        self.size += written
+        self._file.write(data)
+        return written
+
+    def tell(self) -> int:
+        return self.size
+
+    @property
+    def sha256(self) -> str:
+        return self._hasher.hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """The sign that a stage has done a shard: what it read, wrote and counted. Holds no clocks, hosts or attempts.
+
+    `samples` and `annotations` obey in = kept + dropped + failed (`check`); `files` maps names relative to the work
+    folder to sha256 and size in bytes.
+    """
+
+    shard: str
+    inputs: str
+    files: dict[str, dict[str, Any]]
+    samples: dict[str, Any] = field(default_factory=dict)
+    annotations: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def output(self) -> str:
+        return digest(*(file["sha256"] for _, file in sorted(self.files.items())))
+
+    @property
+    def name(self) -> str:
+        return f"{self.shard}.{self.inputs}-{self.output}.json"
+
+    def check(self) -> None:
+        for what, count in {"samples": self.samples, **self.annotations}.items():
+            total = count["kept"] + sum(count["dropped"].values()) + sum(count.get("failed", {}).values())
+            assert total == count["in"], f"{self.shard}: {what} went in {count['in']} and came out {total}"
+
+
+class Store:
+    """One work folder. Names are relative, with forward slashes."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.fs, root = fsspec.core.url_to_fs(url)
+        self.local = isinstance(self.fs, LocalFileSystem)
+        self.root = root.rstrip("/")
+
+    def check_usable(self) -> None:
+        """Raises:
+        ValueError: a regular file stands where the folder or one above it should be.
+        """
+        folder = self.root if self.local else ""
+        while folder and not os.path.exists(folder):
+            folder = os.path.dirname(folder)
+        if folder and not os.path.isdir(folder):
+            raise ValueError(f"work={self.url}: {folder} is a file; give a folder")
+
+    def path(self, name: str) -> str:
+        return f"{self.root}/{name}"
+
+    def exists(self, name: str) -> bool:
+        return bool(self.fs.exists(self.path(name)))
+
+    def open(self, name: str) -> Any:
+        return self.fs.open(self.path(name), "rb")
+
+    def read(self, name: str) -> bytes:
+        return bytes(self.fs.cat_file(self.path(name)))
+
+    def read_json(self, name: str) -> Any:
+        return json.loads(self.read(name))
+
+    def list(self, folder: str) -> list[str]:
+        """The names (not paths) in a folder, sorted; none when it does not exist."""
+        path = self.path(folder)
+        if self.local:
+            try:
+                return sorted(os.listdir(path))
+            except FileNotFoundError:
+                return []
+        self.fs.invalidate_cache(path)
+        try:
+            return sorted(entry.rstrip("/").rsplit("/", 1)[-1] for entry in self.fs.ls(path, detail=False))
+        except FileNotFoundError:
+            return []
+
+    def local_copy(self, folder: str) -> str:
+        """The path of a folder on local disk, fetched once per process' temporary folder where the store is remote."""
+        if self.local:
+            return self.path(folder)
+        target = os.path.join(tempfile.gettempdir(), "fld", digest(self.url), folder)
+        if not os.path.isdir(target):
+            aside = f"{target}.{uuid.uuid4().hex}"
+            self.fs.get(self.path(folder), aside, recursive=True)
+            try:
+                os.rename(aside, target)
+            except OSError:  # another process on this machine was faster
+                shutil.rmtree(aside)
+        return target
+
+    def remove(self, name: str) -> None:
+        if self.exists(name):
+            self.fs.rm(self.path(name), recursive=True)
+
+    @contextmanager
+    def publishing(self, name: str) -> Iterator[Sink]:
+        """A `Sink` whose content appears under `name` when the block ends without an error.
+
+        Local files are written aside and renamed. An object store shows an object only when its upload is complete.
+        """
+        target = self.path(name)
+        aside = self.path(f"{TEMPORARY}/{uuid.uuid4().hex}") if self.local else target
+        self.fs.makedirs(aside.rsplit("/", 1)[0], exist_ok=True)
+        with self.fs.open(aside, "wb") as file:
+            try:
+                yield Sink(file)
+            except BaseException:
+                if not self.local and hasattr(file, "discard"):
+                    file.discard()
+                raise
+        if self.local:
+            os.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
+            os.replace(aside, target)
+
+    def publish(self, name: str, data: bytes) -> dict[str, Any]:
+        with self.publishing(name) as sink:
+            sink.write(data)
+        return {"sha256": sink.sha256, "size": sink.size}
+
+    def publish_json(self, name: str, value: Any) -> dict[str, Any]:
+        return self.publish(name, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
+
+    def clear_temporary(self) -> None:
+        """Forget what killed writers left; only the holder of the lease may call this."""
+        self.remove(TEMPORARY)
+
+    def publish_manifest(self, folder: str, manifest: Manifest) -> None:
+        manifest.check()
+        self.publish_json(f"{folder}/manifests/{manifest.name}", {
+            "shard": manifest.shard, "inputs": manifest.inputs, "output": manifest.output, "files": manifest.files,
+            "samples": manifest.samples, "annotations": manifest.annotations,
+        })  # fmt: skip
+
+    def forget(self, folder: str, shard: str, done: tuple[str, str]) -> None:
+        """Remove the manifest of a stale shard, before its files are written anew."""
+        self.remove(f"{folder}/manifests/{shard}.{done[0]}-{done[1]}.json")
+
+    def done(self, folder: str) -> dict[str, tuple[str, str]]:
+        """(input digest, output digest) of every finished shard, from the names of the manifests alone."""
+        found = {}
+        for name in self.list(f"{folder}/manifests"):
+            shard, digests, _ = name.split(".")
+            inputs, output = digests.split("-")
+            found[shard] = (inputs, output)
+        return found
+
+    def manifests(self, folder: str) -> Iterator[Manifest]:
+        for name in self.list(f"{folder}/manifests"):
+            value = self.read_json(f"{folder}/manifests/{name}")
+            del value["output"]
+            yield Manifest(**value)

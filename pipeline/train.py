@@ -1,0 +1,264 @@
+"""One training run on the kept labels of a round, under Ray Train.
+
+The data order is a function of the seed alone: epochs permute shards, blocks of shards are shuffled together, and the
+ranks of a step take slices of one global batch. A killed run goes on from its newest checkpoint, and the model folder
+is named by everything that decides its content.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipeline import lineage, records
+from pipeline.config import ClusterConfig, GroupConfig, RunConfig
+from pipeline.engine import bound_threads, connect
+from pipeline.lineage import Done, Node
+from pipeline.store import Manifest, Store, digest
+from stages.base import Sample
+
+BLOCK_SHARDS = 4
+PROGRESS = "journal/progress.json"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """The samples of a round that may be trained on: keys by shard, in shard order."""
+
+    store: Store
+    node: Node
+    keys: Mapping[str, Sequence[str]]
+
+    def batches(self, first_step: int, size: int, seed: int, rank: int, world_size: int) -> Iterator[list[Sample]]:
+        """This rank's slice of the global batch of each step from `first_step` on, without end."""
+        total = sum(len(keys) for keys in self.keys.values())
+        epoch, skip = divmod(first_step * size, total)
+        batch: list[tuple[str, str, dict[str, Any]]] = []
+        while True:
+            for item in self._epoch(seed, epoch, skip):
+                batch.append(item)
+                if len(batch) == size:
+                    yield [_sample(*each) for each in batch[rank * size // world_size : (rank + 1) * size // world_size]]
+                    batch = []
+            epoch, skip = epoch + 1, 0
+
+    def _epoch(self, seed: int, epoch: int, skip: int) -> Iterator[Any]:
+        """Samples of an epoch from number `skip` on; blocks of shards before it are not read."""
+        draw = random.Random(f"{seed} {epoch}")
+        shards = sorted(self.keys)
+        draw.shuffle(shards)
+        for start in range(0, len(shards), BLOCK_SHARDS):
+            block = shards[start : start + BLOCK_SHARDS]
+            order = [(shard, key) for shard in block for key in self.keys[shard]]
+            draw.shuffle(order)
+            if skip >= len(order):
+                skip -= len(order)
+                continue
+            loaded = {shard: self._load(shard) for shard in block}
+            for shard, key in order[skip:]:
+                yield shard, key, loaded[shard]
+            skip = 0
+
+    def _load(self, shard: str) -> dict[str, Any]:
+        return _load(self.store, self.node, shard)
+
+
+_cached: dict[tuple[str, str, str], dict[str, Any]] = {}
+
+
+def _load(store: Store, node: Node, shard: str) -> dict[str, Any]:
+    """Image bytes and record of every key of a shard; the last few shards stay in memory for the next epoch."""
+    name = (store.url, node.folder, shard)
+    if name not in _cached:
+        while len(_cached) >= BLOCK_SHARDS:
+            _cached.pop(next(iter(_cached)))
+        rows = records.read_rows(store, node, shard)
+        _cached[name] = {
+            row.key: (data, row) for row, data in zip(rows, records.read_image_bytes(store, shard), strict=True)
+        }
+    return _cached[name]
+
+
+def _sample(shard: str, key: str, loaded: Mapping[str, Any]) -> Sample:
+    data, record = loaded[key]
+    size = (record.width, record.height)
+    return Sample(key=key, size=size, annotations=record.annotations.kept(), image=records.decode_image(data))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Training:
+    """One training run: `folder` of the work folder will hold the model of round `number`. `inputs` is the digest of the
+    labels that it learns from. `start` is a checkpoint's name or folder."""
+
+    config: Any
+    start: str
+    number: int
+    data: TrainingSet
+    inputs: str
+    folder: str
+
+
+def prepare(run: RunConfig, number: int, data: TrainingSet, inputs: str) -> Training:
+    """Name the training run of a round by everything that decides its result."""
+    config = dataclasses.replace(run.train, seed=run.seed * 1000 + number)
+    recipe = {
+        "train": lineage.settings(config), "start": lineage.content_hash(run.refine.start),
+        "threads": run.cluster.group("train").threads, "round": data.node.fingerprint, "inputs": inputs,
+    }  # fmt: skip
+    return Training(config, run.refine.start, number, data, inputs, f"models/{number:02d}-{lineage.fingerprint(recipe)}")
+
+
+def trained(store: Store, training: Training) -> str | None:
+    """The digest of the model's files, None when it is still to train."""
+    found = store.done(training.folder).get("model")
+    return found[1] if found else None
+
+
+def train(store: Store, cluster: ClusterConfig, training: Training) -> str:
+    """Train and publish the model, unless it is there; returns the digest of its files."""
+    if found := trained(store, training):
+        return found
+    if not any(training.data.keys.values()):
+        raise ValueError("no labels to train on; loosen the filters or lower refine.gate.held_out")
+    connect(cluster)
+    folder = training.folder
+    _fit(store, cluster.group("train"), training)
+    files = {f"{folder}/{name}": _file(store, f"{folder}/{name}") for name in store.list(folder)}
+    samples = sum(len(keys) for keys in training.data.keys.values())
+    manifest = Manifest(
+        shard="model", inputs=training.inputs, files=files,
+        samples={"in": samples, "kept": samples, "dropped": {}, "failed": {}},
+    )  # fmt: skip
+    store.publish_manifest(folder, manifest)
+    store.remove(f"journal/train/{folder}")
+    return manifest.output
+
+
+def _fit(store: Store, group: GroupConfig, training: Training) -> None:
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    with tempfile.TemporaryDirectory(prefix="fld-ray-train-") as scratch, _bar(store, training):
+        TorchTrainer(
+            _worker,
+            train_loop_config={"url": store.url, "threads": group.threads, "training": _portable(training)},
+            torch_config=TorchConfig(backend="nccl" if group.gpus else "gloo"),
+            scaling_config=ScalingConfig(
+                num_workers=(group.actors or (1, 1))[1], use_gpu=bool(group.gpus), resources_per_worker={"CPU": group.cpus}
+            ),
+            run_config=RunConfig(storage_path=scratch, name="train", failure_config=FailureConfig(max_failures=3)),
+        ).fit()
+
+
+def _worker(setup: dict[str, Any]) -> None:
+    """Runs in each Ray Train worker; the only place where training code meets Ray."""
+    import ray.train
+
+    from stages.florence import training
+
+    store = Store(setup["url"])
+    config, start, node, keys, model_folder = setup["training"]
+    bound_threads(setup["threads"])
+    context = ray.train.get_context()
+    rank, world_size = context.get_world_rank(), context.get_world_size()
+    data = TrainingSet(store, node, keys)
+    checkpoints = f"journal/train/{model_folder}"
+    with tempfile.TemporaryDirectory(prefix="fld-model-") as local:
+        hooks = training.Hooks()
+        if rank == 0:
+            hooks = training.Hooks(
+                save=lambda folder, step: _save(store, checkpoints, folder, step),
+                progress=_reporter(store, config.steps),
+            )
+        training.train(
+            config, start, lambda step: data.batches(step, config.batch_size, config.seed, rank, world_size),
+            Path(local), world=training.World(rank, world_size), hooks=hooks, resume=_newest(store, checkpoints),
+        )  # fmt: skip
+        if rank == 0:
+            _upload(store, Path(local), model_folder)
+
+
+def _portable(training: Training) -> tuple[Any, str, Node, dict[str, Sequence[str]], str]:
+    return training.config, training.start, training.data.node, dict(training.data.keys), training.folder
+
+
+def _save(store: Store, checkpoints: str, folder: Path, step: int) -> None:
+    """Keep a checkpoint: its mark is written last, older ones go after that."""
+    _upload(store, folder, f"{checkpoints}/step-{step:08d}")
+    store.publish_json(f"{checkpoints}/step-{step:08d}.done", {})
+    for name in store.list(checkpoints):
+        if name.split(".")[0] < f"step-{step:08d}":
+            store.remove(f"{checkpoints}/{name}")
+
+
+def _newest(store: Store, checkpoints: str) -> Path | None:
+    complete = [name for name in store.list(checkpoints) if name.endswith(".done")]
+    if not complete:
+        return None
+    return Path(store.local_copy(f"{checkpoints}/{complete[-1].removesuffix('.done')}"))
+
+
+def _upload(store: Store, folder: Path, name: str) -> None:
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with store.publishing(f"{name}/{file.relative_to(folder).as_posix()}") as sink, file.open("rb") as source:
+            shutil.copyfileobj(source, sink, 1 << 20)
+
+
+def _file(store: Store, name: str) -> dict[str, Any]:
+    import hashlib
+
+    with store.open(name) as file:
+        size = file.seek(0, 2)
+        file.seek(0)
+        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "size": size}
+
+
+def _reporter(store: Store, steps: int) -> Callable[[dict[str, Any]], None]:
+    started, written = time.time(), 0.0
+
+    def report(state: dict[str, Any]) -> None:
+        nonlocal written
+        if time.time() - written > 2 or state["step"] == steps:
+            written = time.time()
+            store.publish_json(PROGRESS, {
+                "title": "train", "done": state["step"], "total": steps, "started": started, "now": written,
+                "loss": state["loss"],
+            })  # fmt: skip
+
+    return report
+
+
+@contextmanager
+def _bar(store: Store, training: Training) -> Iterator[None]:
+    """A bar on standard error that follows what the first worker writes to the journal."""
+    from tqdm import tqdm
+
+    stop = threading.Event()
+    store.remove(PROGRESS)
+
+    def follow() -> None:
+        with tqdm(total=training.config.steps, desc=f"round {training.number}: train", unit="step", dynamic_ncols=True) as bar:
+            while True:
+                last = stop.wait(1.0)
+                if store.exists(PROGRESS):
+                    state = store.read_json(PROGRESS)
+                    bar.set_postfix_str(f"loss {state['loss']:.3f}", refresh=False)
+                    bar.update(state["done"] - bar.n)
+                if last:
+                    return
+
+    thread = threading.Thread(target=follow, name="training-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

@@ -1,0 +1,49 @@
+"""Every stage and source by the name that a config's `use` gives it. Packages add theirs by entry point `fld.stages`."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any, get_type_hints
+
+SOURCES = {
+    "folder": "stages.ingest:FolderSource",
+    "scenes": "stages.embedded.source:ScenesSource",
+}
+
+STAGES = {
+    "contours": "stages.embedded.detect:Contours",
+    "compose_caption": "stages.embedded.caption:ComposeCaption",
+    "template_describe": "stages.embedded.describe:TemplateDescribe",
+    "appearance_score": "stages.embedded.score:AppearanceScore",
+    "match_ground": "stages.embedded.ground:MatchGround",
+    "grabcut": "stages.embedded.segment:GrabCut",
+    "yolox": "stages.specialists.detect:Yolox",
+    "rapidocr": "stages.specialists.ocr:RapidOcr",
+    "region_text": "stages.specialists.region_text:RegionText",
+    "parse": "stages.filters.language:ParseTexts",
+    "text_filter": "stages.filters.text:TextFilter",
+    "region_filter": "stages.filters.region:RegionFilter",
+    "triplet_filter": "stages.filters.triplet:TripletFilter",
+    "florence": "stages.florence.refine:Refine",
+    "merge": "pipeline.merge:Merge",
+}
+
+
+@cache
+def load(use: str) -> tuple[Any, Any]:
+    """(class, its config's dataclass) of a stage or source.
+
+    Raises:
+        ValueError: nothing of that name is registered.
+    """
+    known = {**SOURCES, **STAGES, **{point.name: point.value for point in entry_points(group="fld.stages")}}
+    if use not in known:
+        near = difflib.get_close_matches(use, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known))}"
+        raise ValueError(f"use={use}: no such stage; {hint}")
+    module, _, name = known[use].partition(":")
+    cls = getattr(importlib.import_module(module), name)
+    return cls, get_type_hints(cls.__init__)["config"]
