@@ -1,0 +1,92 @@
+"""One vision pass per image for any number of prompts: the forward pass that training, scoring and generation share.
+
+A *row* is one prompt to one image. Rows are padded on the right; padding is masked out everywhere, so a row's result
+does not depend on its neighbours beyond rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stages.florence.model import Florence, pixels
+
+if TYPE_CHECKING:
+    import torch
+
+PAD, BOS, EOS, START = 1, 0, 2, 2  # the published ids (spec 3.2)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """The encoder's states of some rows and the mask of their real positions."""
+
+    states: torch.Tensor
+    mask: torch.Tensor
+
+    def select(self, rows: torch.Tensor) -> Encoded:
+        return Encoded(self.states[rows], self.mask[rows])
+
+
+def tokenise(florence: Florence, texts: Sequence[str], longest: int) -> list[list[int]]:
+    """`<s> text </s>` ids, cut to `longest` (the end token stays)."""
+    found = florence.tokenizer(list(texts)).input_ids
+    return [ids if len(ids) <= longest else [*ids[: longest - 1], EOS] for ids in found]
+
+
+def padded(florence: Florence, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+    import torch
+
+    width = max(map(len, rows))
+    table = [[*row, *[PAD] * (width - len(row))] for row in rows]
+    return torch.tensor(table, dtype=torch.long, device=florence.device)
+
+
+def look(florence: Florence, images: Sequence[np.ndarray], resolution: int) -> torch.Tensor:
+    """Image tokens, (images, tokens, width)."""
+    model = florence.model
+    return model.get_image_features(pixels(images, resolution).to(model.device, model.dtype)).pooler_output
+
+
+def encode(
+    florence: Florence, features: torch.Tensor, images: Sequence[int], prompts: Sequence[Sequence[int]]
+) -> Encoded:
+    """Row i asks `prompts[i]` (ids) of image number `images[i]`: encoder over [image tokens, prompt]."""
+    import torch
+
+    ids = padded(florence, prompts)
+    words = florence.model.get_input_embeddings()(ids)
+    sight = features[torch.as_tensor(images, device=florence.device)]
+    mask = torch.cat(
+        [torch.ones(sight.shape[:2], dtype=torch.long, device=ids.device), (ids != PAD).long()], dim=1
+    )
+    inputs = torch.cat([sight.to(words.dtype), words], dim=1)
+    encoder = florence.model.model.language_model.encoder
+    return Encoded(encoder(inputs_embeds=inputs, attention_mask=mask).last_hidden_state, mask)
+
+
+def target_log_probs(
+    florence: Florence, encoded: Encoded, targets: Sequence[Sequence[int]]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Teacher forcing: log-probability of every token of `targets` (whole `<s> .. </s>` ids), and where they are real.
+
+    The vocabulary is projected at real positions only, which is most of a small model's decoder.
+    """
+    import torch
+
+    labels = padded(florence, targets)
+    real = labels != PAD
+    start = labels.new_full((len(targets), 1), START)
+    inputs = torch.cat([start, labels[:, :-1]], dim=1)
+    states = florence.model.model.language_model.decoder(
+        input_ids=inputs,
+        encoder_hidden_states=encoded.states,
+        encoder_attention_mask=encoded.mask,
+        use_cache=False,
+    ).last_hidden_state
+    logits = florence.model.lm_head(states[real]).float()
+    flat = -torch.nn.functional.cross_entropy(logits, labels[real], reduction="none")
+    return torch.zeros(labels.shape, device=flat.device).masked_scatter(real, flat), real
