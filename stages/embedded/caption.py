@@ -74,7 +74,7 @@ def has_brief(sample: Sample) -> bool:
     )
 
 
-class Caption:
+class ComposeCaption:
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = False
 

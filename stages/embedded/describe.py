@@ -56,7 +56,7 @@ def place(box: Box, size: tuple[int, int]) -> str:
     return "in the middle" if row == column == "middle" else f"in the {row} {column}"
 
 
-class Describe:
+class TemplateDescribe:
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = False
 

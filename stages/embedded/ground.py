@@ -66,7 +66,7 @@ def ground(text: Text, phrase: NounPhrase, regions: Sequence[Region]) -> list[Tr
     ]  # fmt: skip
 
 
-class Ground:
+class MatchGround:
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = False
 

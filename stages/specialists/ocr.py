@@ -16,9 +16,10 @@ from stages.base import Batch, Result, thread_count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OcrConfig:
+class RapidOcrConfig:
     min_score: float = 0.1  # raw signal: the region filter decides
     box_threshold: float = 0.5
+    unclip: float = 1.6  # how far the detector's shrunk text cores are grown into quads; lower is tighter
     side: int = (
         736  # images are resized for detection until the side that `side_is` names has this many pixels
     )
@@ -34,11 +35,11 @@ def clockwise(corners: np.ndarray) -> Quad:
     return tuple(np.roll(corners, -first, axis=0).astype(float).ravel().tolist())
 
 
-class Ocr:
+class RapidOcr:
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = True
 
-    def __init__(self, config: OcrConfig) -> None:
+    def __init__(self, config: RapidOcrConfig) -> None:
         from rapidocr import RapidOCR
 
         if config.side_is not in ("min", "max"):
@@ -50,6 +51,7 @@ class Ocr:
                 "EngineConfig.onnxruntime.intra_op_num_threads": thread_count(),
                 "EngineConfig.onnxruntime.inter_op_num_threads": 1,
                 "Det.box_thresh": config.box_threshold,
+                "Det.unclip_ratio": config.unclip,
                 "Det.limit_side_len": config.side,
                 "Det.limit_type": config.side_is,
             }
