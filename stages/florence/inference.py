@@ -1,0 +1,188 @@
+"""Asking a model many things of many images: one vision pass per image, all rows decoded together, finished rows leave.
+
+In: images, and rows (image number, prompt, kind of answer). Out: the tokens of each answer with their log-probability
+under the model's own distribution (before any grammar): the confidence of new labels; and, by teacher forcing with the
+same shared encoding, the log-probabilities of given targets: how much the model supports old labels. Greedy output
+without a grammar equals `transformers`' `generate` (num_beams=1) token for token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stages.florence import forward, grammar
+from stages.florence.forward import BOS, EOS, START, Encoded
+from stages.florence.model import Florence
+from stages.florence.tasks import Answer
+
+if TYPE_CHECKING:
+    import torch
+    from transformers.cache_utils import EncoderDecoderCache
+
+_LEAVE = 0.25  # of the rows in a batch have to be done before they leave it: leaving copies the caches
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One row: a prompt to image number `image`. `answer` chooses the grammar; None decodes freely."""
+
+    image: int
+    prompt: str
+    answer: Answer | None = None
+    max_tokens: int = 128
+
+
+@dataclass(slots=True)
+class Tokens:
+    """An answer: its ids after `<s>`, the end token included when it came, and their log-probabilities."""
+
+    ids: list[int] = field(default_factory=list)
+    log_probs: list[float] = field(default_factory=list)
+
+
+class Engine:
+    """A loaded model that answers questions; `rows` is how many are decoded at once."""
+
+    def __init__(self, florence: Florence, resolution: int, *, rows: int = 128, max_prompt_tokens: int = 256) -> None:
+        self.florence, self.resolution = florence, resolution
+        self.rows, self.max_prompt_tokens = rows, max_prompt_tokens
+        self.kinds = grammar.token_kinds(florence.tokenizer, florence.model.lm_head.out_features).to(florence.device)
+
+    def look(self, images: Sequence[np.ndarray]) -> torch.Tensor:
+        import torch
+
+        with torch.inference_mode():
+            return forward.look(self.florence, images, self.resolution)
+
+    def ask(self, features: torch.Tensor, questions: Sequence[Question]) -> list[Tokens]:
+        """The answer to every question, in their order."""
+        import torch
+
+        answers = [Tokens() for _ in questions]
+        with torch.inference_mode():
+            for chosen, encoded in self._encoded(features, [(q.image, q.prompt) for q in questions]):
+                self._decode(encoded, [questions[i] for i in chosen], [answers[i] for i in chosen])
+        return answers
+
+    def support(
+        self, features: torch.Tensor, rows: Sequence[tuple[int, str, str]], max_tokens: int = 256
+    ) -> list[Tokens]:
+        """Every (image number, prompt, target): the target's ids and the log-probability of each, teacher-forced."""
+        import torch
+
+        found = [Tokens() for _ in rows]
+        targets = forward.tokenise(self.florence, [target for *_, target in rows], max_tokens)
+        with torch.inference_mode():
+            for chosen, encoded in self._encoded(features, [(image, prompt) for image, prompt, _ in rows], targets):
+                log_probs, _ = forward.target_log_probs(self.florence, encoded, [targets[i] for i in chosen])
+                for i, row in zip(chosen, log_probs.tolist(), strict=True):
+                    ids = targets[i][1:]
+                    found[i] = Tokens(ids, row[1 : 1 + len(ids)])
+        return found
+
+    def _encoded(
+        self,
+        features: torch.Tensor,
+        rows: Sequence[tuple[int, str]],
+        targets: Sequence[Sequence[int]] | None = None,
+    ) -> Iterator[tuple[list[int], Encoded]]:
+        """Encoded batches of rows of like length, with the numbers of their rows."""
+        prompts = forward.tokenise(self.florence, [prompt for _, prompt in rows], self.max_prompt_tokens)
+        lengths = [(len(targets[i]) if targets else 0, len(prompts[i])) for i in range(len(rows))]
+        order = sorted(range(len(rows)), key=lengths.__getitem__)
+        for start in range(0, len(order), self.rows):
+            chosen = order[start : start + self.rows]
+            images = [rows[i][0] for i in chosen]
+            yield chosen, forward.encode(self.florence, features, images, [prompts[i] for i in chosen])
+
+    def _decode(self, encoded: Encoded, questions: Sequence[Question], answers: Sequence[Tokens]) -> None:
+        """Greedy decoding of a batch of rows into `answers`."""
+        import torch
+        from transformers.cache_utils import DynamicCache, EncoderDecoderCache
+
+        states = [grammar.State(q.answer) if q.answer else None for q in questions]
+        rows = list(range(len(questions)))  # which question each row of the tensors belongs to
+        done = [False] * len(rows)
+        cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        inputs = torch.tensor([[START, BOS]], device=self.florence.device).repeat(len(rows), 1)
+        while rows:
+            logits = self._step(inputs, encoded, cache)
+            chosen = self._choose(logits, [states[r] for r in rows])
+            scores = logits.log_softmax(-1).gather(1, chosen[:, None])[:, 0].tolist()
+            ids, kinds = chosen.tolist(), self.kinds[chosen].tolist()
+            for position, row in enumerate(rows):
+                if done[row]:
+                    continue
+                answers[row].ids.append(ids[position])
+                answers[row].log_probs.append(scores[position])
+                if state := states[row]:
+                    state.push(kinds[position])
+                done[row] = ids[position] == EOS or len(answers[row].ids) >= questions[row].max_tokens
+            inputs = chosen[:, None]
+            stay = [position for position, row in enumerate(rows) if not done[row]]
+            if len(stay) <= (1 - _LEAVE) * len(rows):
+                keep = torch.tensor(stay, dtype=torch.long, device=inputs.device)
+                rows, inputs, encoded = [rows[p] for p in stay], inputs[keep], encoded.select(keep)
+                cache.batch_select_indices(keep)
+
+    def _step(self, inputs: torch.Tensor, encoded: Encoded, cache: EncoderDecoderCache) -> torch.Tensor:
+        """Logits (rows, vocabulary) of the next token; `cache` grows by `inputs`."""
+        states = self.florence.model.model.language_model.decoder(
+            input_ids=inputs,
+            encoder_hidden_states=encoded.states,
+            encoder_attention_mask=encoded.mask,
+            past_key_values=cache,
+            use_cache=True,
+        ).last_hidden_state
+        return self.florence.model.lm_head(states[:, -1]).float()
+
+    def _choose(self, logits: torch.Tensor, states: Sequence[grammar.State | None]) -> torch.Tensor:
+        """The likeliest token that the grammar of each row allows."""
+        ruled = [row for row, state in enumerate(states) if state is not None]
+        if ruled:
+            logits = logits.clone()
+            closed = grammar.forbidden([s for s in states if s is not None], self.kinds)
+            logits[ruled] = logits[ruled].masked_fill(closed, float("-inf"))
+        return logits.argmax(-1)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """An answer as text, and the characters and the log-probability of each of its tokens."""
+
+    text: str
+    spans: tuple[tuple[int, int], ...]
+    log_probs: tuple[float, ...]
+
+    def mean(self, spans: Sequence[tuple[int, int]] | None = None) -> float:
+        """The mean log-probability of the tokens that touch these characters (None: all, the end token included)."""
+        if spans is None:
+            chosen = list(self.log_probs)
+        else:
+            chosen = [
+                value
+                for (start, end), value in zip(self.spans, self.log_probs, strict=True)
+                if any(start < last and end > first for first, last in spans)
+            ]
+        return sum(chosen) / len(chosen) if chosen else 0.0
+
+
+def read(florence: Florence, tokens: Tokens) -> Reading:
+    """The text of an answer without its end token; a character of several tokens belongs to the last of them."""
+    text, spans, pending = "", list[tuple[int, int]](), list[int]()
+    for token in tokens.ids:
+        piece = ""
+        if token != EOS:
+            pending.append(token)
+            piece = florence.tokenizer.decode(pending, skip_special_tokens=False)
+            if piece.endswith("\ufffd"):
+                piece = ""
+            else:
+                pending = []
+        spans.append((len(text), len(text) + len(piece)))
+        text += piece
+    return Reading(text, tuple(spans), tuple(tokens.log_probs))
