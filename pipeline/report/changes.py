@@ -10,17 +10,19 @@ from pipeline.schema import Annotation, Annotations, Region, Text, TextRegion, T
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
+    """`annotation` as it is now (as it was, when it is gone), `before` what it was when it changed."""
+
     what: Literal["added", "changed", "dropped"]
+    annotation: Annotation
     before: Annotation | None = None
-    after: Annotation | None = None
     reason: str = ""
 
 
 def changes(before: Annotations, after: Annotations) -> list[Change]:
     """Differences of the kept annotations.
 
-    An annotation of `after` continues the one of `before` that has its id or, failing that, that is one of its
-    parents and is gone; it changed when it says something else.
+    An annotation continues the earlier one with its id or, failing that, a parent that is gone. It changed
+    when it says something else.
     """
     old = {a.id: a for a in before.kept().all()}
     new = {a.id: a for a in after.kept().all()}
@@ -30,13 +32,15 @@ def changes(before: Annotations, after: Annotations) -> list[Change]:
         parents = [p for p in annotation.parents if p in old and p not in new and p not in continued]
         origin = id_ if id_ in old else next(iter(parents), None)
         if origin is None:
-            found.append(Change(what="added", after=annotation))
+            found.append(Change(what="added", annotation=annotation))
             continue
         continued.add(origin)
         if content(old[origin]) != content(annotation):
-            found.append(Change(what="changed", before=old[origin], after=annotation))
+            found.append(Change(what="changed", annotation=annotation, before=old[origin]))
     gone = [
-        Change(what="dropped", before=a, reason=fate.get(i, "")) for i, a in old.items() if i not in continued
+        Change(what="dropped", annotation=a, reason=fate.get(i, ""))
+        for i, a in old.items()
+        if i not in continued
     ]
     return found + gone
 

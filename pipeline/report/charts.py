@@ -10,6 +10,7 @@ from pipeline.report.views import NAMES, RoundView
 from pipeline.schema import KINDS
 
 WIDTH, HEIGHT = 280, 150
+_RATIOS = ("precision", "recall", "f1")
 _LEFT, _RIGHT, _TOP, _BOTTOM = 34, 14, 12, 26
 
 
@@ -18,7 +19,7 @@ class Point:
     x: float
     y: float
     text: str
-    accepted: bool
+    rejected: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,7 @@ def quality_charts(rounds: Sequence[RoundView]) -> list[Chart]:
     scored = [view.metrics["metrics"] if view.metrics else {} for view in rounds]
     charts = [
         _chart(NAMES[metric], {
-            name: [values.get(metric, {}).get(name) for values in scored] for name in ("precision", "recall", "f1")
+            name: [values.get(metric, {}).get(name) for values in scored] for name in _RATIOS
         }, rounds, 1.0)
         for metric in METRICS if any(metric in values for values in scored)
     ]  # fmt: skip
@@ -68,14 +69,22 @@ def _chart(
 ) -> Chart:
     highest = top or _round_up(max(value or 0 for values in series.values() for value in values))
     xs = [_LEFT + (WIDTH - _LEFT - _RIGHT) * i / max(len(rounds) - 1, 1) for i in range(len(rounds))]
-    show = (lambda v: f"{v:.3f}") if top else (lambda v: f"{v:,.0f}")
     lines = [
-        Line(name=name, points=[
-            Point(x=x, y=_y(value / highest), text=f"{view.name} {name} {show(value)}", accepted=view.status != "rejected")
-            for x, value, view in zip(xs, values, rounds, strict=True) if value is not None
-        ])
+        Line(
+            name=name,
+            points=[
+                Point(
+                    x=x,
+                    y=_y(value / highest),
+                    text=f"{view.name} {name} {value:,.3f}" if top else f"{view.name} {value:,.0f}",
+                    rejected=view.status == "rejected",
+                )
+                for x, value, view in zip(xs, values, rounds, strict=True)
+                if value is not None
+            ],
+        )
         for name, values in series.items()
-    ]  # fmt: skip
+    ]
     steps = (0.0, 0.5, 1.0)
     ticks = [(_y(step), f"{step * highest:.1f}" if top else f"{step * highest:,.0f}") for step in steps]
     names = [(x, view.name.split("-")[0]) for x, view in zip(xs, rounds, strict=True)]

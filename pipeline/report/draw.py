@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from PIL import Image, ImageChops, ImageColor, ImageDraw, ImageFont
 
-from pipeline.report.overlay import Colours, Overlay, coloured_text, overlay, place_labels
-from pipeline.schema import Annotations, Box
+from pipeline.report.overlay import QUAD_COLOUR, Colours, Overlay, chips, coloured_text, overlay
+from pipeline.schema import Annotations
 
 _WIDTH = 720  # smaller pictures are enlarged, so that labels can be read
 _FONT = 17
 _PAD = 14
 _INK = "#111827"
-_QUAD = "#f59e0b"
 
 
 def draw(image: Image.Image, annotations: Annotations) -> Image.Image:
@@ -41,19 +42,20 @@ def _with_masks(canvas: Image.Image, shapes: Overlay, scale: float) -> Image.Ima
 
 def _draw_boxes(canvas: Image.Image, shapes: Overlay, scale: float) -> None:
     pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(_FONT)
-    for quad in shapes.quads:
-        points = [(x * scale, y * scale) for x, y in zip(quad.quad[::2], quad.quad[1::2], strict=True)]
-        pen.polygon(points, outline=_QUAD, width=3)
-    labels = [(_scaled(s.box, scale), s.label, s.colour) for s in shapes.boxes]
-    labels += [(_scaled(_bounds(q.quad), scale), f'"{q.label}"', _QUAD) for q in shapes.quads]
-    for shape in shapes.boxes:
-        pen.rectangle(_scaled(shape.box, scale), outline=shape.colour, width=3)
-    height = _FONT + 7.0
-    widths = [pen.textlength(text, font=font) + 10 for _, text, _ in labels]
-    spots = place_labels([box for box, _, _ in labels], widths, height, canvas.size)
-    for (_, text, colour), (x, y), width in zip(labels, spots, widths, strict=True):
-        pen.rectangle((x, y, x + width, y + height), fill=colour)
-        pen.text((x + 5, y + 2), text, fill=_INK if colour == _QUAD else "white", font=font)
+    for shape in shapes.quads:
+        pen.polygon(_scaled(shape.quad, scale), outline=QUAD_COLOUR, width=3)
+    for box in shapes.boxes:
+        pen.rectangle(_scaled(box.box, scale), outline=box.colour, width=3)
+    height = (_FONT + 7) / scale
+    for chip in chips(
+        shapes,
+        (canvas.width / scale, canvas.height / scale),
+        height,
+        lambda text: (pen.textlength(text, font=font) + 10) / scale,
+    ):
+        x, y, right, bottom = _scaled((chip.x, chip.y, chip.x + chip.width, chip.y + height), scale)
+        pen.rectangle((x, y, right, bottom), fill=chip.colour)
+        pen.text((x + 5, y + 2), chip.text, fill=_INK if chip.colour == QUAD_COLOUR else "white", font=font)
 
 
 def _with_texts(canvas: Image.Image, annotations: Annotations, colours: Colours) -> Image.Image:
@@ -83,9 +85,5 @@ def _with_texts(canvas: Image.Image, annotations: Annotations, colours: Colours)
     return sheet
 
 
-def _scaled(box: Box, scale: float) -> Box:
-    return (box[0] * scale, box[1] * scale, box[2] * scale, box[3] * scale)
-
-
-def _bounds(quad: tuple[float, ...]) -> Box:
-    return (min(quad[::2]), min(quad[1::2]), max(quad[::2]), max(quad[1::2]))
+def _scaled(numbers: Sequence[float], scale: float) -> list[float]:
+    return [number * scale for number in numbers]

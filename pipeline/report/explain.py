@@ -1,12 +1,23 @@
-"""The story of one sample for a terminal: what came in, what each stage saw and decided, and how rounds changed it."""
+"""The story of one sample for a terminal: what came in, what stages saw and decided, what rounds changed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.report.changes import changes
-from pipeline.schema import KINDS, Annotation, Annotations, Region, Row, Text, TextRegion, Triplet
+from pipeline.report.changes import Change, changes
+from pipeline.schema import (
+    KINDS,
+    Annotation,
+    Annotations,
+    Mask,
+    Parse,
+    Region,
+    Row,
+    Text,
+    TextRegion,
+    Triplet,
+)
 
 
 def explain(
@@ -25,8 +36,10 @@ def explain(
     for label, row in stages:
         parts.append(_section(label, _stage_lines(row, known)))
         known = known.overlaid(row.annotations)
-    for i, (label, annotations) in enumerate(rounds):
-        parts.append(_section(f"round {label}", _round_lines(rounds[i - 1][1] if i else None, annotations)))
+    before = None
+    for label, now in rounds:
+        parts.append(_section(f"round {label}", _round_lines(before, now)))
+        before = now
     return "\n\n".join(parts)
 
 
@@ -44,6 +57,13 @@ def describe(annotation: Annotation) -> str:
     return "  ".join(
         [annotation.id, said, *numbers, *([f"({origin})"] if origin else []), *parents, *fate]
     ).strip()
+
+
+def told(change: Change) -> str:
+    """One line: what was added, what became of what, what was dropped and why."""
+    origin = f"{_content(change.before)} -> " if change.before else ""
+    fate = f"DROPPED {change.reason}" if change.reason else ""
+    return f"{_noun(change.annotation)} {origin}{describe(change.annotation)}  {fate}".strip()
 
 
 def _section(title: str, lines: Sequence[str]) -> str:
@@ -71,24 +91,12 @@ def _revision(old: Annotation, new: Annotation) -> str:
     return f"{_noun(new)} {new.id}  " + ("; ".join(named) or "as it was")
 
 
-def _round_lines(before: Annotations | None, after: Annotations) -> list[str]:
+def _round_lines(before: Annotations | None, now: Annotations) -> list[str]:
     if before is None:
-        return [f"{_noun(a)} {describe(a)}" for a in after.all()]
-    lines = []
-    for change in changes(before, after):
-        if change.what == "added":
-            assert change.after is not None
-            lines.append(f"added {_noun(change.after)} {describe(change.after)}")
-        elif change.what == "dropped":
-            assert change.before is not None
-            lines.append(f"dropped {_noun(change.before)} {describe(change.before)}  {change.reason}")
-        else:
-            assert change.before is not None and change.after is not None
-            lines.append(
-                f"changed {_noun(change.after)} {_content(change.before)} -> {describe(change.after)}"
-            )
-    same = len(after.kept()) - sum(change.what != "dropped" for change in changes(before, after))
-    return [*lines, f"{same} kept as they were"]
+        return [f"{_noun(a)} {describe(a)}" for a in now.all()]
+    found = changes(before, now)
+    same = len(now.kept()) - sum(change.what != "dropped" for change in found)
+    return [*(f"{change.what} {told(change)}" for change in found), f"{same} kept as they were"]
 
 
 def _differing(old: Annotation, new: Annotation) -> list[str]:
@@ -96,26 +104,21 @@ def _differing(old: Annotation, new: Annotation) -> list[str]:
 
 
 def _short(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.3f}"
-    if isinstance(value, list):
-        return f"{len(value)} items"
-    text = (
-        value
-        if isinstance(value, str)
-        else type(value).__name__
-        if hasattr(value, "__slots__")
-        else str(value)
-    )
-    return text if len(text) <= 60 else text[:57] + "..."
+    match value:
+        case float():
+            return f"{value:.3f}"
+        case list():
+            return f"{len(value)} items"
+        case Mask() | Parse():
+            return f"a {type(value).__name__.lower()}"
+        case tuple():
+            return _numbers(value)
+    return str(value) if len(str(value)) <= 60 else f"{str(value)[:57]}..."
 
 
 def _noun(annotation: Annotation) -> str:
-    return (
-        next(kind for kind, cls in KINDS.items() if isinstance(annotation, cls))
-        .replace("_", " ")
-        .removesuffix("s")
-    )
+    kind = next(kind for kind, cls in KINDS.items() if isinstance(annotation, cls))
+    return kind.replace("_", " ").removesuffix("s")
 
 
 def _content(annotation: Annotation) -> str:

@@ -1,6 +1,6 @@
 """One self-contained HTML page: numbers, curves, and pictures with everything that is said about them.
 
-Images travel as data URIs, drawings as inline SVG; the page needs no network and no script, and holds no clock.
+Images travel as data URIs, drawings as inline SVG; it needs no network and no script, and holds no clock.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from pipeline.quality.truth import METRICS
-from pipeline.report.changes import Change, changes
+from pipeline.report.changes import changes
 from pipeline.report.charts import Chart, counts_charts, quality_charts
-from pipeline.report.explain import describe
-from pipeline.report.overlay import Colours, Overlay, coloured_text, overlay, place_labels
+from pipeline.report.explain import describe, told
+from pipeline.report.overlay import QUAD_COLOUR, Chip, Colours, Overlay, chips, coloured_text, overlay
 from pipeline.report.views import NAMES, PictureView, ReportData, RoundView
 from pipeline.schema import KINDS, Annotations
 
@@ -30,12 +30,11 @@ _GLYPH = 0.56  # mean width of a letter of the page's font, in ems
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """One round's view of a picture; `labels` are (x, y, width, text, colour) chips of `font` pixels of the image."""
+    """One round's view of a picture."""
 
     title: str
     overlay: Overlay
-    labels: list[tuple[float, float, float, str, str]]
-    quad_labels: list[tuple[float, float, float, str]]
+    chips: list[Chip]
     texts: list[tuple[str, list[tuple[str, str | None]]]]
 
 
@@ -57,6 +56,7 @@ def write_report(data: ReportData) -> str:
         head=next((view for view in data.rounds if view.name == data.head), None),
         names=NAMES,
         kinds=list(KINDS),
+        quad_colour=QUAD_COLOUR,
         metrics=_metric_names(data.rounds),
         charts=_charts(data.rounds),
         pictures=[_picture(index, view) for index, view in enumerate(data.pictures)],
@@ -77,57 +77,36 @@ def _picture(index: int, view: PictureView) -> Picture:
     shown = {f"round {name}": view.rounds[name] for name in dict.fromkeys([names[0], names[-1]])}
     if view.truth is not None:
         shown["truth"] = view.truth
-    colours, font = Colours(), max(view.size) / 30
+    colours = Colours()
     first, last = view.rounds[names[0]], view.rounds[names[-1]]
     return Picture(
         key=view.key,
         uri=data_uri(view.image),
         size=view.size,
-        font=font,
-        panels=[
-            _panel(title, annotations, colours, (view.size, font)) for title, annotations in shown.items()
-        ],
-        changed=[_told(change) for change in changes(first, last)],
+        font=_font(view.size),
+        panels=[_panel(title, view.size, annotations, colours) for title, annotations in shown.items()],
+        changed=[(change.what, told(change)) for change in changes(first, last)],
         dropped=[describe(a) for a in last.all() if a.dropped],
     )
 
 
-def _panel(
-    title: str, annotations: Annotations, colours: Colours, frame: tuple[tuple[int, int], float]
-) -> Panel:
-    size, font = frame
-    shapes, kept = overlay(annotations, colours), annotations.kept()
-    said = [box.label for box in shapes.boxes]
-    widths = [font * (_GLYPH * len(text) + 0.7) for text in said]
-    spots = place_labels([box.box for box in shapes.boxes], widths, font * 1.4, size)
-    quads = [
-        (min(q.quad[::2]), max(q.quad[1::2]), font * (_GLYPH * len(q.label) + 0.7), q.label)
-        for q in shapes.quads
-    ]
+def _panel(title: str, size: tuple[int, int], annotations: Annotations, colours: Colours) -> Panel:
+    shapes, kept, font = overlay(annotations, colours), annotations.kept(), _font(size)
     return Panel(
         title=title,
         overlay=shapes,
-        labels=[
-            (x, y, width, box.label, box.colour)
-            for (x, y), width, box in zip(spots, widths, shapes.boxes, strict=True)
-        ],
-        quad_labels=quads,
+        chips=chips(shapes, size, font * 1.4, lambda text: font * (_GLYPH * len(text) + 0.7)),
         texts=[(t.granularity, coloured_text(t, kept.triplets, colours)) for t in kept.texts],
     )
 
 
-def _told(change: Change) -> tuple[str, str]:
-    if change.what == "added":
-        assert change.after is not None
-        return change.what, describe(change.after)
-    assert change.before is not None
-    if change.after is not None:
-        return change.what, f"{describe(change.before)} -> {describe(change.after)}"
-    return change.what, f"{describe(change.before)} {change.reason}".strip()
+def _font(size: tuple[int, int]) -> float:
+    """The height of labels in pixels of the image, whatever the size of the image."""
+    return max(size) / 30
 
 
 def data_uri(image: bytes) -> str:
-    """The bytes as they are where a browser shows them and they are not too large, else a smaller or PNG copy."""
+    """The bytes as they are where browsers show them and they are not too large, else a copy."""
     with Image.open(io.BytesIO(image)) as picture:
         form = picture.format or ""
         if form not in _EMBEDDED or max(picture.size) > _LONGEST_SIDE:

@@ -5,7 +5,7 @@ One object has one colour everywhere: in each round, as a region, as a phrase of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -16,8 +16,10 @@ from pipeline.quality.geometry import box_iou
 from pipeline.schema import Annotations, Box, Mask, Quad, Region, Text, Triplet
 
 PALETTE = (
-    "#2563eb", "#e11d48", "#059669", "#d97706", "#7c3aed", "#0e7490", "#db2777", "#4d7c0f", "#b45309", "#4338ca",
+    "#2563eb", "#e11d48", "#059669", "#d97706", "#7c3aed",
+    "#0e7490", "#db2777", "#4d7c0f", "#b45309", "#4338ca",
 )  # fmt: skip
+QUAD_COLOUR = "#fbbf24"
 _SAME_OBJECT = 0.5
 _LONGEST_LABEL = 28
 
@@ -44,6 +46,17 @@ class QuadShape:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Chip:
+    """A label on a rounded rectangle, (x, y) its top left corner."""
+
+    x: float
+    y: float
+    width: float
+    text: str
+    colour: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Overlay:
     boxes: list[BoxShape]
     masks: list[MaskShape]
@@ -67,17 +80,14 @@ class Colours:
 
 
 def overlay(annotations: Annotations, colours: Colours) -> Overlay:
-    """The kept annotations as shapes: regions, and the boxes of triplets where there is no region; largest first."""
+    """Kept regions, and the boxes of triplets where there is no region, as shapes, the largest first."""
     kept = annotations.kept()
-    owners = _distinct([*kept.regions, *kept.triplets])
-    owners.sort(key=lambda owner: -_area(owner.box))
+    everything: list[Region | Triplet] = [*kept.regions, *kept.triplets]
+    owners = sorted(_distinct(everything), key=lambda owner: -_area(owner.box))
+    masked = _distinct(owner for owner in everything if owner.mask is not None)
     return Overlay(
         boxes=[BoxShape(box=o.box, colour=colours.of(o.box), label=label(o)) for o in owners],
-        masks=[
-            MaskShape(outlines=outlines(o.mask), colour=colours.of(o.box))
-            for o in owners
-            if o.mask is not None
-        ],
+        masks=[MaskShape(outlines=outlines(o.mask), colour=colours.of(o.box)) for o in masked if o.mask],
         quads=[QuadShape(quad=t.quad, label=t.text) for t in kept.text_regions],
         dropped=[
             BoxShape(box=r.box, colour="#6b7280", label=f"{r.phrase}: {r.dropped}")
@@ -95,7 +105,7 @@ def label(owner: Region | Triplet) -> str:
 
 
 def coloured_text(text: Text, triplets: Iterable[Triplet], colours: Colours) -> list[tuple[str, str | None]]:
-    """The text in pieces, each with the colour of the object it names or None. Of overlapping phrases the first wins."""
+    """The text in pieces, each with the colour of the object it names; of overlapping phrases the first."""
     spans = sorted(
         {(t.start, t.end): t for t in triplets if t.text_id == text.id and t.dropped is None}.items()
     )
@@ -117,34 +127,42 @@ def outlines(mask: Mask) -> list[np.ndarray]:
     return [points for points in simple if len(points) >= 3]
 
 
-def place_labels(
-    boxes: Sequence[Box], widths: Sequence[float], height: float, size: tuple[int, int]
-) -> list[tuple[float, float]]:
-    """Where the top left corner of each label goes: above its box, inside it or below it, off other labels if it can."""
+def chips(
+    shapes: Overlay, size: tuple[float, float], height: float, width_of: Callable[[str], float]
+) -> list[Chip]:
+    """A label for each box and quad: above it, inside or below it, away from the other labels if possible."""
+    wanted = [(shape.box, shape.label, shape.colour) for shape in shapes.boxes]
+    wanted += [(bounds(shape.quad), shape.label, QUAD_COLOUR) for shape in shapes.quads]
     placed: list[Box] = []
-    for box, width in zip(boxes, widths, strict=True):
+    for box, text, _ in wanted:
+        width = width_of(text)
+        right = max(0.0, size[0] - width)
         spots = [
             (x, y, x + width, y + height)
             for y in (box[1] - height, box[1], box[3] - height, box[3])
-            for x in (max(0.0, min(box[0], size[0] - width)), max(0.0, box[2] - width))
-            if y >= 0 and y + height <= size[1]
-        ] or [(max(0.0, min(box[0], size[0] - width)), max(0.0, box[1]), box[2], box[3])]
+            for x in (min(max(box[0], 0.0), right), min(max(box[2] - width, 0.0), right))
+            if 0 <= y <= size[1] - height
+        ] or [(0.0, 0.0, width, height)]
         clashes = [box_iou([spot], placed).sum() if placed else 0.0 for spot in spots]
         placed.append(spots[int(np.argmin(clashes))])
-    return [spot[:2] for spot in placed]
+    return [
+        Chip(x=spot[0], y=spot[1], width=spot[2] - spot[0], text=text, colour=colour)
+        for spot, (_, text, colour) in zip(placed, wanted, strict=True)
+    ]
+
+
+def bounds(quad: Quad) -> Box:
+    return (min(quad[::2]), min(quad[1::2]), max(quad[::2]), max(quad[1::2]))
 
 
 def _distinct(owners: Iterable[Region | Triplet]) -> list[Region | Triplet]:
-    """One owner per object: the first of those whose boxes are nearly equal."""
-
-    def walk() -> Iterator[Region | Triplet]:
-        seen: list[Box] = []
-        for owner in owners:
-            if isinstance(owner, Region) or not seen or box_iou([owner.box], seen).max() < _SAME_OBJECT:
-                seen.append(owner.box)
-                yield owner
-
-    return list(walk())
+    """All regions, and the first triplet of each object that no region shows."""
+    found: list[Region | Triplet] = []
+    for owner in owners:
+        boxes = [other.box for other in found]
+        if isinstance(owner, Region) or not boxes or box_iou([owner.box], boxes).max() < _SAME_OBJECT:
+            found.append(owner)
+    return found
 
 
 def _area(box: Box) -> float:

@@ -10,7 +10,7 @@ from pipeline.schema import KINDS
 
 
 def rounds_table(rounds: Sequence[RoundView]) -> str:
-    """Per round: counts of kept annotations, quality against truth, what was dropped and what failed, and why."""
+    """Per round: counts of kept annotations, quality against truth, what was dropped or failed, and why."""
     parts = [_counts(rounds), _quality(rounds), *(_losses(view) for view in rounds)]
     return "\n\n".join(part for part in parts if part)
 

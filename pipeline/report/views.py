@@ -20,9 +20,9 @@ NAMES = {
 class RoundView:
     """One attempted round. `status` is accepted, rejected or stopped, `reason` one sentence with the numbers.
 
-    `kept` counts annotations by type, `dropped` by type and reason, `failed` samples by stage and reason. `metrics` is
-    `pipeline.quality.truth.summary` where there is truth, `agreement` that of `pipeline.quality.truth.agreement` where
-    there is none, `gate` the differences to the head that decided.
+    `kept` counts annotations by type, `dropped` by type and reason, `failed` samples by stage and reason.
+    `metrics` is `truth.summary` where there is truth, `agreement` is `truth.agreement` where there is none,
+    `gate` the differences to the head that decided.
     """
 
     name: str
@@ -38,7 +38,7 @@ class RoundView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureView:
-    """One sample to look at: its stored bytes, (width, height), and its annotations in each round, round 0 first."""
+    """One sample to look at: stored bytes, (width, height), and its annotations by round, round 0 first."""
 
     key: str
     image: bytes

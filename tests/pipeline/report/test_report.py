@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from pipeline.quality.truth import Interval, count_sample, summary
+from pipeline.report.changes import changes
+from pipeline.report.draw import draw
+from pipeline.report.explain import explain
+from pipeline.report.html import data_uri, write_report
+from pipeline.report.overlay import Colours, coloured_text, outlines, overlay
+from pipeline.report.terminal import rounds_table
+from pipeline.report.views import PictureView, ReportData, RoundView
+from pipeline.schema import Annotations, Box, Mask, Region, Row, Text, TextRegion, Triplet
+
+BOX: Box = (8, 8, 40, 40)
+TEXT = Text(id="0.caption.0", source="caption", granularity="brief", text="A red circle & a <sign>.")
+
+
+def rle(bitmap: np.ndarray) -> Mask:
+    counts = coco_mask.encode(np.asfortranarray(bitmap.astype(np.uint8)))["counts"]
+    return Mask(size=(bitmap.shape[0], bitmap.shape[1]), counts=counts.decode())
+
+
+def ring() -> np.ndarray:
+    bitmap = np.zeros((64, 64), bool)
+    bitmap[8:40, 8:40] = True
+    bitmap[16:32, 16:32] = False
+    return bitmap
+
+
+def region(id_: str = "0.detect.0", **more: object) -> Region:
+    return Region(
+        **{"id": id_, "source": "detect", "box": BOX, "phrase": "circle", "brief": "red circle", **more}
+    )
+
+
+def sample() -> Annotations:
+    word = TextRegion(id="0.ocr.0", source="ocr", quad=(44, 44, 60, 44, 60, 52, 44, 52), text="GO")
+    grounded = Triplet(id="0.ground.0", text_id=TEXT.id, phrase="A red circle", start=0, end=12, box=BOX)
+    low = region("0.detect.1", phrase="ghost", dropped="low_score", score=0.1)
+    return Annotations([TEXT], [region(mask=rle(ring()), score=0.75), low], [word], [grounded])
+
+
+def jpeg(size: tuple[int, int] = (64, 64), form: str = "JPEG") -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", size, (120, 130, 140)).save(file, form)
+    return file.getvalue()
+
+
+def view(name: str = "00-aa", status: str = "accepted", **more: object) -> RoundView:
+    return RoundView(**{"name": name, "status": status, "kept": {"texts": 1, "regions": 1234}, **more})
+
+
+def test_the_page_is_one_file_that_needs_nothing_else() -> None:
+    page = write_report(_data())
+    assert "<script" not in page and "url(" not in page
+    references = re.findall(r'(?:href|src)="([^"]*)"', page)
+    assert all(reference.startswith(("#", "data:")) for reference in references) and references
+    assert page == write_report(_data())
+
+
+def test_the_page_is_well_formed_and_escapes_what_was_written_in_images() -> None:
+    page = write_report(_data())
+    assert "&lt;sign&gt;" in page and "<sign>" not in page
+    assert _unclosed(page) == []
+
+
+def test_the_page_tells_rounds_gate_reasons_and_changes() -> None:
+    page = write_report(_data())
+    for said in (
+        "1,234",
+        "rejected",
+        "worse by 0.2",
+        "-0.200",
+        "[-0.300, -0.100]",
+        "low score",
+        "out of memory",
+    ):
+        assert said in page, said
+    assert "0.667" in page  # F1 of one of two regions found
+    assert "DROPPED low_score" in page
+
+
+def test_the_image_is_embedded_once_and_used_in_each_panel() -> None:
+    page = write_report(_data())
+    assert page.count(base64.b64encode(jpeg()).decode()) == 1
+    assert page.count('href="#image-1"') == 3
+
+
+def test_a_report_of_nothing_is_a_page() -> None:
+    assert "No round has been accepted" in write_report(ReportData(experiment="demo", images=0, rounds=[]))
+
+
+def _data() -> ReportData:
+    truth = Annotations(regions=[region(), region("t1", box=(44, 8, 60, 24))])
+    found = summary(count_sample(Annotations(regions=[region()]), truth))
+    rounds = [
+        view(metrics=found, dropped={"regions": {"low_score": 3}}, failed={"ocr": {"out_of_memory": 1}}),
+        view(
+            "01-bb",
+            "rejected",
+            reason="worse by 0.2",
+            gate={"score": Interval(value=-0.2, low=-0.3, high=-0.1)},
+        ),
+    ]
+    later = Annotations([TEXT], [region(brief="blue circle"), *sample().regions[1:]])
+    picture = PictureView(
+        key="a", image=jpeg(), size=(64, 64), rounds={"00-aa": sample(), "01-bb": later}, truth=truth
+    )
+    quiet = PictureView(key="b", image=jpeg((30, 20)), size=(30, 20), rounds={"00-aa": Annotations()})
+    return ReportData(experiment="demo", images=2, rounds=rounds, pictures=[picture, quiet], head="00-aa")
+
+
+def _unclosed(page: str) -> list[str]:
+    """Tags that a strict reader would find open or crossed."""
+    void = {"meta", "input", "link", "br", "img"}
+    stack: list[str] = []
+    wrong: list[str] = []
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: object) -> None:
+            if tag not in void:
+                stack.append(tag)
+
+        def handle_startendtag(self, tag: str, attrs: object) -> None:
+            pass
+
+        def handle_endtag(self, tag: str) -> None:
+            if not stack or stack.pop() != tag:
+                wrong.append(tag)
+
+    Reader().feed(page)
+    return wrong + stack
+
+
+def test_large_and_unusual_images_are_embedded_as_smaller_copies_that_browsers_show() -> None:
+    small = jpeg()
+    assert data_uri(small) == "data:image/jpeg;base64," + base64.b64encode(small).decode()
+    for form, mime in (("JPEG", "image/jpeg"), ("TIFF", "image/png")):
+        uri = data_uri(jpeg((3000, 1500), form))
+        assert uri.startswith(f"data:{mime};base64,")
+        with Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))) as copy:
+            assert copy.size == (1280, 640)
+
+
+def test_an_object_has_one_colour_as_region_and_as_phrase() -> None:
+    colours = Colours()
+    shapes = overlay(sample(), colours)
+    assert coloured_text(TEXT, sample().triplets, colours) == [
+        ("A red circle", shapes.boxes[0].colour), (" & a <sign>.", None),
+    ]  # fmt: skip
+    assert [shape.label for shape in shapes.boxes] == ["red circle"]
+    assert [shape.label for shape in shapes.dropped] == ["ghost: low_score"]
+
+
+def test_other_objects_have_other_colours() -> None:
+    colours = Colours()
+    assert colours.of(BOX) == colours.of((9, 9, 40, 40)) != colours.of((44, 8, 60, 24))
+
+
+def test_outlines_of_a_ring_are_its_border_and_its_hole() -> None:
+    found = outlines(rle(ring()))
+    assert sorted(tuple(np.ptp(points, axis=0)) for points in found) == [(17, 17), (31, 31)]
+
+
+def test_a_drawn_picture_tints_the_mask_but_not_its_hole() -> None:
+    picture = np.array(draw(Image.new("RGB", (720, 720), "white"), _scaled_ring()))
+    assert picture[130, 130].tolist() != [255, 255, 255]  # the ring
+    assert picture[260, 260].tolist() == [255, 255, 255]  # its hole
+    assert picture.shape[0] == 720
+
+
+def _scaled_ring() -> Annotations:
+    bitmap = np.kron(ring(), np.ones((11, 11), bool))[:720, :720]
+    return Annotations(regions=[region(box=(88, 88, 440, 440), mask=rle(bitmap))])
+
+
+def test_a_drawn_picture_has_its_texts_below_it() -> None:
+    image = Image.new("RGB", (64, 64))
+    assert draw(image, Annotations()).size == (720, 720)
+    assert draw(image, sample()).height > 720
+
+
+def test_changes_are_additions_revisions_and_losses_of_kept_annotations() -> None:
+    before = Annotations(
+        regions=[region("a"), region("b"), region("c"), region("d"), region("x", dropped="nms")]
+    )
+    after = Annotations(
+        regions=[
+            region("a"),
+            region("b", dropped="not_supported"),
+            region("c", phrase="ring"),
+            region("e", parents=["d"], box=(9, 9, 41, 41)),
+            region("f"),
+        ]
+    )
+    found = {
+        (c.what, c.before.id if c.before else "", c.annotation.id, c.reason) for c in changes(before, after)
+    }
+    assert found == {
+        ("changed", "c", "c", ""), ("changed", "d", "e", ""), ("added", "", "f", ""),
+        ("dropped", "", "b", "not_supported"),
+    }  # fmt: skip
+
+
+def test_changes_between_equal_rounds_are_none_whatever_their_confidence() -> None:
+    assert changes(Annotations(regions=[region()]), Annotations(regions=[region(confidence=0.9)])) == []
+
+
+def test_explain_tells_each_stage_and_round() -> None:
+    filtered = Annotations(regions=[region(dropped="low_score")])
+    later = Annotations(
+        regions=[region(dropped="low_score"), region("1.refine.0", confidence=0.8, parents=["p"])]
+    )
+    story = explain(
+        "a",
+        {"name": "a.jpg", "width": 64, "failed": None},
+        [
+            ("detect", Row(key="a", annotations=Annotations(regions=[region(id_="0.detect.0", score=0.75)]))),
+            ("ocr", Row(key="a", failed="out_of_memory", detail="2 GB")),
+            (
+                "score",
+                Row(key="a", annotations=Annotations(regions=[region(brief="blue circle", score=0.75)])),
+            ),
+            ("filter", Row(key="a", annotations=filtered)),
+            ("segment", Row(key="a")),
+        ],
+        [("00-aa", filtered), ("01-bb", later)],
+    )
+    assert story.split("\n\n") == [
+        "a\n  name: a.jpg\n  width: 64",
+        'detect\n  region 0.detect.0  circle "red circle" at 8 8 40 40  score 0.750  (detect)',
+        "ocr\n  FAILED out_of_memory: 2 GB",
+        "score\n  region 0.detect.0  brief red circle -> blue circle",
+        'filter\n  region 0.detect.0  circle "red circle" at 8 8 40 40  DROPPED low_score',
+        "segment\n  nothing",
+        'round 00-aa\n  region 0.detect.0  circle "red circle" at 8 8 40 40  (detect)  DROPPED low_score',
+        "round 01-bb\n"
+        '  added region 1.refine.0  circle "red circle" at 8 8 40 40  confidence 0.800  (detect)  from p\n'
+        "  0 kept as they were",
+    ]
+
+
+def test_the_table_of_rounds_lines_up_counts_quality_and_losses() -> None:
+    data = _data()
+    assert rounds_table(data.rounds).split("\n\n") == [
+        "round    status  texts  regions  text regions  triplets  score\n"
+        "00-aa  accepted      1    1,234             0         0  0.667\n"
+        "01-bb  rejected      1    1,234             0         0      -",
+        "precision / recall / F1                    00-aa\n"
+        "regions                    1.000 / 0.500 / 0.667\n"
+        "regions, IoU 0.75          1.000 / 0.500 / 0.667\n"
+        "regions with attributes    1.000 / 0.500 / 0.667\n"
+        "with attributes, IoU 0.75  1.000 / 0.500 / 0.667",
+        "00-aa\n  regions dropped: low_score 3\n  samples failed in ocr: out_of_memory 1",
+        "01-bb\n  worse by 0.2",
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_curves_need_two_rounds(count: int) -> None:
+    page = write_report(ReportData(experiment="demo", images=1, rounds=[view(), view("01-bb")][:count]))
+    assert ("<h2>Curves</h2>" in page) == (count == 2)
