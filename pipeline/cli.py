@@ -8,6 +8,8 @@ import os
 import sys
 from typing import Any
 
+from pipeline.errors import ShardsFailed
+
 
 def main(argv: list[str] | None = None) -> int:
     """Exit code 0 when everything asked for is there, 2 for a user's mistake, told in one line."""
@@ -19,6 +21,9 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"fld: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except ShardsFailed as error:
+        print(f"fld: error: {' '.join(str(error).split())}; the rest is done, the same command tries again", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("fld: stopped; the same command resumes", file=sys.stderr)
         return 130

@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config import ClusterConfig, GroupConfig
+from pipeline.errors import ShardsFailed
 from pipeline.lineage import Done
 from pipeline.store import Store
 
 WINDOW = 2000
+TRIES = 3
 
 ShardFunction = Callable[[str, Done], Done]
 
@@ -43,6 +45,7 @@ class Engine:
     def run(self, title: str, steps: Sequence[Step], shards: Mapping[str, Done]) -> dict[str, Done]:
         """`shards` with what the steps add; only shards and steps with something to do are touched."""
         done = dict(shards)
+        errors: dict[str, str] = {}
         active = [step for step in steps if any(_todo(step, each) for each in done.values())]
         if not active:
             return done
@@ -50,16 +53,23 @@ class Engine:
         for wave in self._waves(active):
             todo = {shard: each for shard, each in done.items() if any(_todo(step, each) for step in wave)}
             with self._progress(f"{title}: {', '.join(step.name for step in wave)}", len(todo)) as advance:
-                for shard, each in self._stream(wave, list(todo.items())):
+                for shard, each, error in self._stream(wave, list(todo.items())):
                     done[shard] = each
+                    if error:
+                        errors[shard] = error
                     advance()
+            if errors:  # the next wave would need what is missing
+                shard, error = next(iter(errors.items()))
+                raise ShardsFailed(f"{len(errors)} of {len(done)} shards failed, {shard}: {error}")
         return done
 
-    def _stream(self, wave: Sequence[Step], rows: list[tuple[str, Done]]) -> Iterator[tuple[str, Done]]:
+    def _stream(self, wave: Sequence[Step], rows: list[tuple[str, Done]]) -> Iterator[tuple[str, Done, str]]:
         import ray
 
         for start in range(0, len(rows), WINDOW):
-            window = [{"shard": shard, "done": json.dumps(done)} for shard, done in rows[start : start + WINDOW]]
+            window = [
+                {"shard": shard, "done": json.dumps(done), "error": ""} for shard, done in rows[start : start + WINDOW]
+            ]
             data = ray.data.from_items(window, override_num_blocks=len(window))
             for step in wave:
                 group = self.config.group(step.name)
@@ -70,7 +80,7 @@ class Engine:
                     num_cpus=group.cpus, num_gpus=group.gpus,
                 )  # fmt: skip
             for row in data.iter_rows():
-                yield row["shard"], {name: tuple(pair) for name, pair in json.loads(row["done"]).items()}
+                yield row["shard"], _loads(row["done"]), row["error"]
 
     def _waves(self, steps: Sequence[Step]) -> list[list[Step]]:
         """Consecutive steps whose smallest pools fit the cluster together."""
@@ -119,16 +129,26 @@ class Engine:
 
 
 class StepActor:
-    """One actor: loads its step's stages once and maps rows that name shards."""
+    """One actor: loads its step's stages once and maps rows that name shards.
+
+    An error of a shard is tried again, then carried in its row, so that the other shards are done.
+    """
 
     def __init__(self, step: Step, threads: int) -> None:
         bound_threads(threads)
         self._run = step.make()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        done = {name: tuple(pair) for name, pair in json.loads(batch["done"][0]).items()}
-        result = self._run(str(batch["shard"][0]), done)
-        return {"shard": [str(batch["shard"][0])], "done": [json.dumps(result)]}
+        shard, done, error = str(batch["shard"][0]), _loads(batch["done"][0]), str(batch["error"][0])
+        for attempt in range(0 if error else TRIES):
+            try:
+                done, error = self._run(shard, done), ""
+                break
+            except Exception as failure:
+                error = f"{type(failure).__name__}: {failure}"
+                logging.getLogger("fld").exception("%s, attempt %d", shard, attempt + 1)
+                time.sleep(attempt)
+        return {"shard": [shard], "done": [json.dumps(done)], "error": [error]}
 
 
 def connect(config: ClusterConfig) -> None:
@@ -137,7 +157,7 @@ def connect(config: ClusterConfig) -> None:
 
     if ray.is_initialized():
         return
-    os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     address = {"address": config.address} if config.address else {"include_dashboard": False}
     ray.init(**address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
@@ -160,6 +180,10 @@ def bound_threads(threads: int) -> None:
     import cv2
 
     cv2.setNumThreads(threads)
+
+
+def _loads(text: str) -> Done:
+    return {name: tuple(pair) for name, pair in json.loads(text).items()}
 
 
 def _todo(step: Step, done: Done) -> bool:

@@ -1,0 +1,59 @@
+import dataclasses
+
+import pytest
+
+from pipeline import config
+
+
+def parsed(*overrides: str) -> config.RunConfig:
+    return config.parse(config.compose(list(overrides)))
+
+
+def test_the_default_is_the_demo_with_two_rounds() -> None:
+    run = parsed()
+    assert (run.experiment, run.source.use, run.refine.rounds, run.refine.stop) == ("demo", "scenes", 2, "never")
+
+
+def test_an_override_reaches_the_typed_field_of_a_stage() -> None:
+    run = parsed("filters.region.min_score=0.55", "source.limit=7", "cluster.groups.specialists.actors=[1,4]")
+    assert run.filters["region"].options.min_score == 0.55
+    assert run.source.limit == 7
+    assert run.cluster.group("specialists").actors == (1, 4)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("sede=1", "sede: no such setting; did you mean seed?"),
+        ("source.cuont=3", "source.cuont: no such setting; did you mean count?"),
+        ("filters.region.min_scroe=1", "filters.region.min_scroe: no such setting; did you mean min_score?"),
+        ("refine.gate.held_uot=1", "refine.gate.held_uot: no such setting; did you mean held_out?"),
+        ("cluster.groups.x.cpu=1", "cluster.groups.x.cpu: no such setting; did you mean cpus?"),
+        ("train.batch_size=many", "train.batch_size=many: input should be a valid integer"),
+        ("refine.stop=maybe", "refine.stop=maybe: input should be 'no_gain' or 'never'"),
+        ("specialists.detect.use=contour", "use=contour: no such stage; did you mean contours?"),
+        ("specialists.caption.after=[scoer]", "specialists.caption.after: no stage scoer; did you mean score?"),
+        ("refine.complete=[paint]", "refine.complete: paint is no specialist"),
+    ],
+)
+def test_a_mistake_is_told_in_a_line_that_says_what_to_change(override: str, message: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        parsed(override)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_experiment_is_refused() -> None:
+    with pytest.raises(ValueError, match="experiment/nothing"):
+        parsed("experiment=nothing")
+
+
+def test_a_saved_resolved_config_gives_the_same_run(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    from pipeline.store import Store
+
+    values = config.compose(["seed=5", "filters.region.min_score=0.4"])
+    config.save(Store(str(tmp_path)), values)
+    again = config.parse(config.load(tmp_path / "config.yaml", ["source.limit=3"]))
+    expected = config.parse(values)
+    assert dataclasses.replace(again, source=expected.source) == expected
+    assert again.source.limit == 3

@@ -1,0 +1,62 @@
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.store import Manifest, Store, digest
+
+COUNTS = {"in": 3, "kept": 1, "dropped": {"low_score": 1}, "failed": {"truncated": 1}}
+
+
+def test_a_file_that_fails_half_way_is_never_seen(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    store.publish("a/b.bin", b"old")
+    with pytest.raises(RuntimeError), store.publishing("a/b.bin") as sink:
+        sink.write(b"half of the new")
+        raise RuntimeError
+    assert store.read("a/b.bin") == b"old"
+    assert store.list("a") == ["b.bin"]
+
+
+def test_publishing_returns_the_hash_and_size_of_the_file(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    assert store.publish("x", b"abc") == {"sha256": hashlib.sha256(b"abc").hexdigest(), "size": 3}
+    assert (tmp_path / "x").read_bytes() == b"abc"
+
+
+def test_what_is_done_is_read_from_the_names_of_manifests(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    files = {"s/shard-000001.parquet": {"sha256": "11", "size": 1}}
+    manifest = Manifest(shard="shard-000001", inputs="aa", files=files, samples=COUNTS)
+    store.publish_manifest("s", manifest)
+    assert store.done("s") == {"shard-000001": ("aa", digest("11"))}
+    assert [m.samples for m in store.manifests("s")] == [COUNTS]
+    store.forget("s", "shard-000001", ("aa", digest("11")))
+    assert store.done("s") == {}
+
+
+def test_a_manifest_that_loses_a_sample_is_refused(tmp_path: Path) -> None:
+    lost = Manifest(shard="s", inputs="a", files={}, samples={**COUNTS, "in": 4})
+    with pytest.raises(AssertionError, match="samples went in 4 and came out 3"):
+        Store(str(tmp_path)).publish_manifest("x", lost)
+
+
+def test_a_manifest_that_loses_an_annotation_is_refused(tmp_path: Path) -> None:
+    lost = Manifest(shard="s", inputs="a", files={}, samples=COUNTS, annotations={"texts": {"in": 2, "kept": 1, "dropped": {}}})
+    with pytest.raises(AssertionError, match="texts went in 2 and came out 1"):
+        Store(str(tmp_path)).publish_manifest("x", lost)
+
+
+def test_a_memory_file_system_works_as_a_disk_does() -> None:
+    store = Store("memory://work")
+    store.publish_json("a/b.json", {"x": 1})
+    assert store.list("a") == ["b.json"]
+    assert json.loads(store.read("a/b.json")) == {"x": 1}
+    assert store.list("nothing") == []
+
+
+def test_a_work_path_beneath_a_file_is_refused_with_its_name(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"work=.*/file/deeper: .*/file is a file; give a folder"):
+        Store(str(tmp_path / "file" / "deeper")).check_usable()
