@@ -1,8 +1,9 @@
-"""One COCO-like sentence composed from detections. In: regions. Out: a brief text; none for an image without regions.
+"""One COCO-like sentence composed from detections. In: regions. Out: a brief text; none for an image without
+regions.
 
-Regions of any detector will do. They are counted by name; the most salient kind (people and animals first, then by
-area) is the subject, the next one the object, and the verb follows from how their boxes lie. `score` is the lower of
-the scores of the two kinds, as the sentence is right only if both are.
+Regions of any detector will do. They are counted by name; the most salient kind (people and animals first,
+then by area) is the subject, the next one the object, and the verb follows from how their boxes lie. `score`
+is the lower of the scores of the two kinds, as the sentence is right only if both are.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Several sentences from a template. In: regions, text regions. Out: a detailed and a more detailed text.
 
-The detailed text is the brief one, where every other region stands, and what can be read. The more detailed one
-adds in which part of the image each region lies.
+The detailed text is the brief one, where every other region stands, and what can be read. The more detailed
+one adds in which part of the image each region lies.
 """
 
 from __future__ import annotations

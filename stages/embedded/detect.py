@@ -1,9 +1,10 @@
 """Finds the shapes of a rendered scene without weights. In: image. Out: regions, best first.
 
-The background is a plane of colour, fitted robustly; what stands out from it is cut into blobs of one palette colour
-each, and a blob takes the category of the drawing that it resembles most in a few features that do not depend on
-place, size and rotation. So its mistakes are honest: touching shapes of one colour come out as one, half hidden ones
-are taken for others, faint ones are missed. `score` is the likeness to that drawing, 1 for equal features.
+The background is a plane of colour, fitted robustly; what stands out from it is cut into blobs of one palette
+colour each, and a blob takes the category of the drawing that it resembles most in a few features that do not
+depend on place, size and rotation. So its mistakes are honest: touching shapes of one colour come out as one,
+half hidden ones are taken for others, faint ones are missed. `score` is the likeness to that drawing, 1 for
+equal features.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from pipeline.schema import Annotations, Box, Region
 from stages.base import Batch, Result
 from stages.embedded.shapes import Shape
-from stages.embedded.worlds import DEMO, PRETRAIN, SIGN, SIGN_COLOUR, World, palette
+from stages.embedded.worlds import DEMO, PRETRAIN, SIGN, SIGN_COLOUR, palette
 
 WORLDS = {world.name: world for world in (DEMO, PRETRAIN)}
 
@@ -117,8 +118,8 @@ class Contours:
         return regions
 
     def name(self, mask: np.ndarray, colour: str) -> tuple[str, float]:
-        """The category of a blob and the likeness to it. What has the colour of signs is a sign, as far as it fills
-        its box."""
+        """The category of a blob and the likeness to it. What has the colour of signs is a sign, as far as
+        it fills its box."""
         found = features(np.pad(mask, 1))
         if found is None:
             return SIGN if colour == SIGN_COLOUR else next(iter(self.prototypes)), 0.01

@@ -1,8 +1,8 @@
 """Ties noun phrases to detections by their words. In: texts with their parse, regions. Out: triplets.
 
-A phrase and a region match when their head nouns agree (in singular or plural); `phrase_score` is the share of words
-they have in common, `score` the region's own. A singular phrase gets the best region, a counted one as many as it
-says, another plural all that match equally well.
+A phrase and a region match when their head nouns agree (in singular or plural); `phrase_score` is the share
+of words they have in common, `score` the region's own. A singular phrase gets the best region, a counted one
+as many as it says, another plural all that match equally well.
 """
 
 from __future__ import annotations

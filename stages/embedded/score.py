@@ -1,8 +1,10 @@
-"""Picks each region's brief text by how well its words agree with the pixels. In: image, candidates. Out: `brief`.
+"""Picks each region's brief text by how well its words agree with the pixels. In: image, candidates. Out:
+`brief`.
 
-Stands in for an image-text model (paper section 4.3): colour and size words can be checked, others cannot. A candidate
-starts at 0.5; a colour word moves it by how much of the box has that colour, a size word by whether it fits, the
-category by whether it is named; words beyond three weaken it, since there is less to see for each.
+Stands in for an image-text model (paper section 4.3): colour and size words can be checked, others cannot. A
+candidate starts at 0.5; a colour word moves it by how much of the box has that colour, a size word by whether
+it fits, the category by whether it is named; words beyond three weaken it, since there is less to see for
+each.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ class ScoreConfig:
 
 def colour_shares(image: np.ndarray, box: Box, colours: Mapping[str, Colour]) -> dict[str, float]:
     """The share of the box that has each colour."""
-    x1, y1, x2, y2 = (int(round(v)) for v in box)
+    x1, y1, x2, y2 = (round(v) for v in box)
     crop = image[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)]
     if not crop.size:
         return dict.fromkeys(colours, 0.0)

@@ -1,8 +1,8 @@
 """Masks by box prompt with OpenCV's GrabCut. In: image, regions, triplets. Out: their `mask`.
 
-Stands in for SAM (paper section 4.3) and works on any image. A box is cut out with a margin, made small, and split in
-foreground and background; what lies outside the box is background. Equal boxes of an image are cut once. A box in
-which GrabCut finds nothing keeps no mask.
+Stands in for SAM (paper section 4.3) and works on any image. A box is cut out with a margin, made small, and
+split in foreground and background; what lies outside the box is background. Equal boxes of an image are cut
+once. A box in which GrabCut finds nothing keeps no mask.
 """
 
 from __future__ import annotations
@@ -53,14 +53,15 @@ def cut(crop: np.ndarray, inside: tuple[int, int, int, int], config: GrabCutConf
     factor = size[0] / width, size[1] / height
     x1, y1, x2, y2 = np.round(np.array(inside) * [*factor, *factor]).astype(int).tolist()
     labels = np.full(small.shape[:2], cv2.GC_BGD, np.uint8)
-    # At least a border of one pixel stays background: GrabCut needs some of each, also when the box is the image.
+    # A border of one pixel stays background: GrabCut needs some, also when the box is the image.
     labels[max(1, y1) : min(size[1] - 1, y2), max(1, x1) : min(size[0] - 1, x2)] = cv2.GC_PR_FGD
     if not (labels == cv2.GC_PR_FGD).any():
         return np.zeros((height, width), bool)
-    models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(small, labels, None, *models, config.iterations, cv2.GC_INIT_WITH_MASK)
-    foreground = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
-    return cv2.resize(foreground, (width, height), interpolation=cv2.INTER_LINEAR) >= 0.5
+    background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
+    unused = (0, 0, 0, 0)  # a rectangle, for another mode
+    cv2.grabCut(small, labels, unused, background, foreground, config.iterations, cv2.GC_INIT_WITH_MASK)
+    found = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
+    return cv2.resize(found, (width, height), interpolation=cv2.INTER_LINEAR) >= 0.5
 
 
 def encode(mask: np.ndarray) -> Mask:
@@ -81,9 +82,9 @@ class GrabCut:
     def segment(self, sample: Sample) -> Annotations:
         regions = self.todo(sample, sample.annotations.regions)
         triplets = self.todo(sample, sample.annotations.triplets)
-        # GrabCut's colour clusters start from OpenCV's random state: the same for an image wherever it stands.
+        # GrabCut's clusters start from OpenCV's random state: the same for an image in any batch.
         cv2.setRNGSeed(SEED)
-        boxes = dict.fromkeys(a.box for a in [*regions, *triplets])
+        boxes = dict.fromkeys([*(r.box for r in regions), *(t.box for t in triplets)])
         masks = {box: grabcut(sample.pixels, box, self.config) for box in boxes}
         encoded = {box: encode(mask) for box, mask in masks.items() if mask is not None}
         return Annotations(

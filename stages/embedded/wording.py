@@ -14,28 +14,34 @@ from stages.embedded.worlds import DEMO, SIGN, Colour, palette
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 PLURALS = {
-    "person": "people", "mouse": "mice", "knife": "knives", "sheep": "sheep", "skis": "skis", "broccoli": "broccoli",
-    "scissors": "scissors",
+    "person": "people", "mouse": "mice", "knife": "knives", "sheep": "sheep", "skis": "skis",
+    "broccoli": "broccoli", "scissors": "scissors",
 }  # fmt: skip
-ANIMATE = frozenset("person bird cat dog horse sheep cow elephant bear zebra giraffe".split())
+ANIMATE = frozenset((
+    "person", "bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe",
+))  # fmt: skip
 
 # What a person does with a thing that their box overlaps.
 HANDLING = {
-    "rides": "bicycle motorcycle horse skateboard surfboard snowboard skis elephant",
-    "sits on": "chair couch bench toilet bed",
-    "sits at": "dining table",
-    "holds": "cell phone,umbrella,book,cup,bottle,handbag,tennis racket,baseball bat,remote,teddy bear,kite,frisbee",
-    "carries": "backpack suitcase tie",
-    "eats": "pizza sandwich banana apple donut cake,hot dog",
-    "watches": "tv,sports ball",
-}
+    "rides": ("bicycle", "motorcycle", "horse", "skateboard", "surfboard", "snowboard", "elephant"),
+    "sits on": ("chair", "couch", "bench", "toilet", "bed"),
+    "sits at": ("dining table",),
+    "holds": (
+        "cell phone", "umbrella", "book", "cup", "bottle", "handbag", "tennis racket", "baseball bat",
+        "remote", "teddy bear", "kite", "frisbee",
+    ),
+    "carries": ("backpack", "suitcase"),
+    "wears": ("tie", "skis"),
+    "eats": ("pizza", "sandwich", "banana", "apple", "donut", "cake", "hot dog"),
+    "watches": ("tv", "sports ball"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Style:
-    """`relations` maps `scenes.relation` to a verb phrase, `handling` (subject, object) of overlapping boxes to one;
-    `small` and `large` bound the unnamed size, as shares of the image's longer side, or are None; `unsized` and
-    `uncoloured` categories are never given a size or a colour."""
+    """`relations` maps `telling.relation` to a verb phrase, `handling` (subject, object) of overlapping
+    boxes to one; `small` and `large` bound the unnamed size, as shares of the image's longer side, or are
+    None; `unsized` and `uncoloured` categories are never given a size or a colour."""
 
     colours: Mapping[str, Colour]
     relations: Mapping[str, str]
@@ -45,11 +51,6 @@ class Style:
     unsized: frozenset[str] = frozenset()
     uncoloured: frozenset[str] = frozenset()
     sign_verb: str = "reads"
-
-
-def _handling() -> dict[tuple[str, str], str]:
-    split = {verb: things.split("," if "," in things else " ") for verb, things in HANDLING.items()}
-    return {("person", thing.strip()): verb for verb, things in split.items() for thing in things}
 
 
 STYLES = {
@@ -64,10 +65,11 @@ STYLES = {
             "purple": (125, 60, 150), "pink": (235, 150, 175), "brown": (110, 70, 40),
         },
         relations={
-            "above": "appears above", "below": "appears below", "beside": "stands next to", "overlap": "stands close to",
+            "above": "appears above", "below": "appears below", "beside": "stands next to",
+            "overlap": "stands close to",
         },
-        uncoloured=frozenset(("person",)),  # the colour of clothes, said of a person, would be read as another thing
-        handling=_handling(),
+        uncoloured=frozenset(("person",)),  # a colour said of a person means something else than clothes
+        handling={("person", thing): verb for verb, things in HANDLING.items() for thing in things},
     ),
 }  # fmt: skip
 
@@ -121,7 +123,9 @@ def counted(noun: str, count: int) -> str:
 def verb(words: Style, subject: Region, other: Region, count: int = 1) -> str:
     """What the subject does to the other, in the singular or the plural."""
     where = relation(subject.box, other.box)
-    handled = words.handling.get((subject.phrase, other.phrase)) if where == "overlap" and count == 1 else None
+    handled = (
+        words.handling.get((subject.phrase, other.phrase)) if where == "overlap" and count == 1 else None
+    )
     phrase = handled or words.relations[where]
     return phrase if count == 1 else _plural_verb(phrase)
 

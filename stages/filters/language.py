@@ -1,17 +1,21 @@
-"""What a text says: objects, attributes, actions, proper nouns, noun phrases, complexity. In: texts. Out: parses.
+"""What a text says: objects, attributes, actions, proper nouns, noun phrases, complexity. In: texts. Out:
+parses.
 
-Paper sections 4.2 and 5.2: spaCy's part-of-speech tags and dependency tree, read with simple rules. The paper does not
-print its rules; this is the reading taken here:
+Paper sections 4.2 and 5.2: spaCy's part-of-speech tags and dependency tree, read with simple rules. The paper
+does not print its rules; this is the reading taken here:
 
-- an object is a NOUN, also as a modifier ("leather" in "leather seat"); a proper noun is a PROPN and is counted apart;
+- an object is a NOUN, also as a modifier ("leather" in "leather seat"); a proper noun is a PROPN and is
+  counted apart;
 - an action is a VERB, unless it only modifies a noun ("mirrored walls"), which makes it an attribute;
 - an attribute is an ADJ, a NUM, or such a participle;
-- the complexity of a token is its degree in the undirected dependency tree: its children, plus one if it has a head;
+- the complexity of a token is its degree in the undirected dependency tree: its children, plus one if it has
+  a head;
 - tokens are counted without punctuation and white space.
 
-On the 200 captions of 40 COCO photos this gives, beside the paper's brief texts (Table 3): tokens 10.8 (7.95), objects
-3.75 (3.23), attributes 0.98 (2.80), actions 0.89 (0.58), object complexity 2.52 (2.80), action complexity 2.31 (1.14).
-Only determiners would lift the attributes to the paper's figure; they say nothing about an image and stay out.
+On the 200 captions of 40 COCO photos this gives, beside the paper's brief texts (Table 3): tokens 10.8
+(7.95), objects 3.75 (3.23), attributes 0.98 (2.80), actions 0.89 (0.58), object complexity 2.52 (2.80),
+action complexity 2.31 (1.14). Only determiners would lift the attributes to the paper's figure; they say
+nothing about an image and stay out.
 """
 
 from __future__ import annotations

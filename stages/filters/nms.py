@@ -1,8 +1,8 @@
 """Non-maximum suppression over many images at once, in NumPy. Boxes are (n, 4) xyxy.
 
-`groups` says which boxes compete: the image, or the image and class. Nothing loops over images or boxes: overlapping
-pairs are found by comparing each box with the 1st, 2nd, ... box behind it in its group, and greedy suppression is
-then settled for all groups together, a rank of the chain of suppressions at a time.
+`groups` says which boxes compete: the image, or the image and class. Nothing loops over images or boxes:
+overlapping pairs are found by comparing each box with the 1st, 2nd, ... box behind it in its group, and
+greedy suppression is then settled for all groups together, a rank of the chain of suppressions at a time.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def iou_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def nms(boxes: np.ndarray, scores: np.ndarray, groups: np.ndarray, threshold: float) -> np.ndarray:
-    """True for the boxes that greedy suppression keeps: a box falls to a kept one of its group with a higher score
-    (the earlier of equals) and an IoU above the threshold."""
+    """True for the boxes that greedy suppression keeps: a box falls to a kept one of its group with a
+    higher score (the earlier of equals) and an IoU above the threshold."""
     order = np.lexsort((-scores, groups))
     kept = np.ones(len(order), bool)
     for start, stop in _chunks(groups[order]):
@@ -43,8 +43,8 @@ def nms(boxes: np.ndarray, scores: np.ndarray, groups: np.ndarray, threshold: fl
 
 
 def soft_nms(boxes: np.ndarray, scores: np.ndarray, groups: np.ndarray, sigma: float) -> np.ndarray:
-    """Scores after Gaussian soft suppression: each box, best first, multiplies the scores of those behind it in its
-    group by exp(-IoU^2 / sigma)."""
+    """Scores after Gaussian soft suppression: each box, best first, multiplies the scores of those behind
+    it in its group by exp(-IoU^2 / sigma)."""
     scores = scores.astype(float)
     left = np.arange(len(scores))
     while len(left):

@@ -1,8 +1,9 @@
 """Drops boxes that are degenerate, unsure or redundant. In: regions and text regions. Out: the dropped ones.
 
-Paper section 4.2: a confidence threshold, then non-maximum suppression. The paper gives no values; the defaults are
-usual ones. The score that counts is `confidence` where a merge has spoken, else the source's own `score`; a label with
-neither (the source dataset's) passes the threshold. Human labels are never dropped, and outrank all others.
+Paper section 4.2: a confidence threshold, then non-maximum suppression. The paper gives no values; the
+defaults are usual ones. The score that counts is `confidence` where a merge has spoken, else the source's own
+`score`; a label with neither (the source dataset's) passes the threshold. Human labels are never dropped, and
+outrank all others.
 """
 
 from __future__ import annotations
@@ -111,7 +112,9 @@ def columns(items: Sequence[tuple[int, Region | TextRegion]], config: RegionFilt
 
 
 def _score(region: Region | TextRegion) -> float:
-    """What is compared with the threshold; labels without a score stand above all scores, human ones above those."""
+    """What is compared with the threshold; labels without a score stand above all scores, human ones above
+    those.
+    """
     if region.locked:
         return np.inf
     score = region.confidence if region.confidence is not None else region.score

@@ -1,7 +1,8 @@
 """Drops texts that are empty, noisy or poor. In: texts with their parse. Out: the dropped ones.
 
-Paper section 4.2 (after DiHT): too many objects mean noise; too little object or action complexity means a text that
-says little of the image. The paper gives no values; these are meant for captions and can be set per granularity.
+Paper section 4.2 (after DiHT): too many objects mean noise; too little object or action complexity means a
+text that says little of the image. The paper gives no values; these are meant for captions and can be set per
+granularity.
 """
 
 from __future__ import annotations

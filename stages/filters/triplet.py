@@ -1,8 +1,9 @@
-"""Drops phrase-box pairs that are wrong, unsure or empty of meaning. In: texts, triplets. Out: the dropped triplets.
+"""Drops phrase-box pairs that are wrong, unsure or empty of meaning. In: texts, triplets. Out: the dropped
+triplets.
 
-Paper sections 4.2 and 4.3: one threshold for phrases and one for boxes, and a blacklist of pronouns and abstract
-concepts. `blacklist.txt` holds the released code's list, `abstract.txt` ours; both are compared with the phrase in
-lower case, with and without a leading article.
+Paper sections 4.2 and 4.3: one threshold for phrases and one for boxes, and a blacklist of pronouns and
+abstract concepts. `blacklist.txt` holds the released code's list, `abstract.txt` ours; both are compared with
+the phrase in lower case, with and without a leading article.
 """
 
 from __future__ import annotations

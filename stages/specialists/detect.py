@@ -1,9 +1,10 @@
 """Boxes with categories by a YOLOX ONNX file. In: image. Out: regions (`phrase` is the category), best first.
 
-Paper section 4.3, "Region-text pairs": a detector, then threshold and NMS. What is stored is the raw signal of the
-released evaluation (classes by argmax, scores from 0.01, class-wise NMS at 0.65); stricter choices are the region
-filter's. Input of the files that the YOLOX project publishes: BGR, 0-255, resized into the top left corner of a
-square of grey 114; output: rows of (x, y, w, h, objectness, class scores), raw, for strides 8, 16 and 32.
+Paper section 4.3, "Region-text pairs": a detector, then threshold and NMS. What is stored is the raw signal
+of the released evaluation (classes by argmax, scores from 0.01, class-wise NMS at 0.65); stricter choices are
+the region filter's. Input of the files that the YOLOX project publishes: BGR, 0-255, resized into the top
+left corner of a square of grey 114; output: rows of (x, y, w, h, objectness, class scores), raw, for strides
+8, 16 and 32.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class Yolox:
 
         if not Path(config.weights).is_file():
             raise ValueError(
-                f"no detector weights at {config.weights!r}: set specialists.detect.weights to a YOLOX .onnx file"
+                f"no detector weights at {config.weights!r}: set specialists.detect.weights to a YOLOX .onnx"
             )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = thread_count()

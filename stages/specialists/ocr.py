@@ -1,7 +1,8 @@
 """Text in the image. In: image. Out: text regions, a quad (clockwise from the top left) and a string each.
 
 Paper section 4.3 takes a cloud OCR service; this is RapidOCR (PP-OCR detection, direction and recognition on
-onnxruntime), whose models ship inside its wheel, so that it runs offline. `score` is the recogniser's confidence.
+onnxruntime), whose models ship inside its wheel, so that it runs offline. `score` is the recogniser's
+confidence.
 """
 
 from __future__ import annotations
@@ -41,9 +42,11 @@ class RapidOcr:
 
     def __init__(self, config: RapidOcrConfig) -> None:
         from rapidocr import RapidOCR
+        from rapidocr.utils.output import RapidOCROutput
 
         if config.side_is not in ("min", "max"):
             raise ValueError(f"side_is={config.side_is!r}: use min or max")
+        self.output = RapidOCROutput  # other types mean that there was nothing to read
         self.engine = RapidOCR(
             params={
                 "Global.log_level": "error",
@@ -62,7 +65,7 @@ class RapidOcr:
 
     def read(self, image: np.ndarray) -> list[TextRegion]:
         found = self.engine(np.ascontiguousarray(image[..., ::-1]))
-        if found.txts is None:
+        if not isinstance(found, self.output) or found.boxes is None or not found.txts or not found.scores:
             return []
         limit = [image.shape[1], image.shape[0]]
         return [

@@ -1,7 +1,9 @@
-"""Candidate texts of each region. In: image, regions. Out: `candidates`: category, crop caption, its noun chunks.
+"""Candidate texts of each region. In: image, regions. Out: `candidates`: category, crop caption, its noun
+chunks.
 
-Paper section 4.3: the crop goes to a captioner, and a scorer (the stage after this) picks among the three kinds. The
-captioner here needs no weights: it names the crop's main colour, its size and its category, and what is nearest.
+Paper section 4.3: the crop goes to a captioner, and a scorer (the stage after this) picks among the three
+kinds. The captioner here needs no weights: it names the crop's main colour, its size and its category, and
+what is nearest.
 """
 
 from __future__ import annotations
@@ -58,7 +60,9 @@ def crop_captions(image: np.ndarray, regions: Sequence[Region], words: Style) ->
 
 
 def candidates(phrase: str, caption: str, chunks: Sequence[str]) -> list[Candidate]:
-    """The distinct candidates without leading articles: category, noun chunks that name a thing, whole caption."""
+    """The distinct candidates without leading articles: category, noun chunks that name a thing, whole
+    caption.
+    """
     named = [_without_article(chunk) for chunk in chunks if not is_blacklisted(chunk, blacklist())]
     found = [Candidate(text=phrase, kind="phrase")]
     found += [Candidate(text=chunk, kind="chunk") for chunk in named]
