@@ -1,10 +1,10 @@
 """Coordinates and labelled places as Florence-2's target strings, and back (spec 4.2-4.4, 6.3, 6.4).
 
-Boxes, quads and polygons are absolute pixels of an image of `size` (width, height); in strings they are bins 0..999
-written `<loc_N>`. Parsers agree with `transformers`' `Florence2PostProcessor` wherever a string is well formed, except
-that they keep what it loses: fractions of a pixel (it truncates bin centres to integers), non-ASCII characters and
-newlines in labels, and phrases on its blacklist (filters drop those, with a reason). A run of locations without a
-label is read as unlabelled; it makes "loc_1>" the label and shifts the box.
+Boxes, quads and polygons are absolute pixels of an image of `size` (width, height); in strings they are bins
+0..999 written `<loc_N>`. Parsers agree with `transformers`' `Florence2PostProcessor` wherever a string is
+well formed, except that they keep what it loses: fractions of a pixel (it truncates bin centres to integers),
+non-ASCII characters and newlines in labels, and phrases on its blacklist (filters drop those, with a reason).
+A run of locations without a label is read as unlabelled; it makes "loc_1>" the label and shifts the box.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ _CONTROL = re.compile(r"<s>|</s>|<pad>")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One place in an answer. `spans` are the character spans of the answer that say it: its label, its locations."""
+    """One place in an answer. `spans` are the character spans of the answer that say it: its label, its
+    locations."""
 
     label: str
     points: tuple[float, ...]
@@ -81,7 +82,8 @@ def strip_control(text: str) -> str:
 
 
 def places(text: str, size: Size, numbers: int) -> list[Found]:
-    """Every whole group of `numbers` locations (4 a box, 8 a quad) with the label before its run; leftovers go."""
+    """Every whole group of `numbers` locations (4 a box, 8 a quad) with the label before its run; leftovers
+    go."""
     found = []
     for match in _LABELLED.finditer(text):
         label, (start, end) = match[1].strip(), match.span(1)
@@ -95,8 +97,8 @@ def places(text: str, size: Size, numbers: int) -> list[Found]:
 
 
 def outlines(text: str, size: Size) -> list[Outlined]:
-    """Instances from polygon answers: `<poly>...</poly>` each, or the whole run; `<sep>` parts outlines; an odd last
-    coordinate goes."""
+    """Instances from polygon answers: `<poly>...</poly>` each, or the whole run; `<sep>` parts outlines; an
+    odd last coordinate goes."""
     found = []
     for match in _OUTLINES.finditer(text):
         bodies = re.findall(r"<poly>(.*?)</poly>", match[2]) if POLYGON in match[2] else [match[2]]

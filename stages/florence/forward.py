@@ -1,7 +1,8 @@
-"""One vision pass per image for any number of prompts: the forward pass that training, scoring and generation share.
+"""One vision pass per image for any number of prompts: the forward pass that training, scoring and generation
+share.
 
-A *row* is one prompt to one image. Rows are padded on the right; padding is masked out everywhere, so a row's result
-does not depend on its neighbours beyond rounding.
+A *row* is one prompt to one image. Rows are padded on the right; padding is masked out everywhere, so a row's
+result does not depend on its neighbours beyond rounding.
 """
 
 from __future__ import annotations
@@ -68,25 +69,24 @@ def encode(
     return Encoded(encoder(inputs_embeds=inputs, attention_mask=mask).last_hidden_state, mask)
 
 
-def target_log_probs(
+def target_logits(
     florence: Florence, encoded: Encoded, targets: Sequence[Sequence[int]]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Teacher forcing: log-probability of every token of `targets` (whole `<s> .. </s>` ids), and where they are real.
+    """Teacher forcing on `targets` (whole `<s> .. </s>` ids): the logits at every real position but the first
+    (`<s>` is always forced), row after row, and the ids that stand there.
 
     The vocabulary is projected at real positions only, which is most of a small model's decoder.
     """
     import torch
 
     labels = padded(florence, targets)
-    real = labels != PAD
     start = labels.new_full((len(targets), 1), START)
-    inputs = torch.cat([start, labels[:, :-1]], dim=1)
     states = florence.model.model.language_model.decoder(
-        input_ids=inputs,
+        input_ids=torch.cat([start, labels[:, :-1]], dim=1),
         encoder_hidden_states=encoded.states,
         encoder_attention_mask=encoded.mask,
         use_cache=False,
     ).last_hidden_state
-    logits = florence.model.lm_head(states[real]).float()
-    flat = -torch.nn.functional.cross_entropy(logits, labels[real], reduction="none")
-    return torch.zeros(labels.shape, device=flat.device).masked_scatter(real, flat), real
+    real = labels != PAD
+    real[:, 0] = False
+    return florence.model.lm_head(states[real]).float(), labels[real]

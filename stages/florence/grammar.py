@@ -1,7 +1,8 @@
-"""Which tokens may come next, so that answers are well formed: never a lone coordinate, no location inside a label.
+"""Which tokens may come next, so that answers are well formed: never a lone coordinate, no location inside a
+label.
 
-A state is kept per row as plain integers, so that a step is one masked fill over the vocabulary whatever the tasks.
-Kinds of tokens: text, location, end, separator (`<sep>`), poly (`<poly>`), unpoly (`</poly>`), other.
+A state is kept per row as plain integers, so that a step is one masked fill over the vocabulary whatever the
+tasks. Kinds of tokens: text, location, end, separator (`<sep>`), poly (`<poly>`), unpoly (`</poly>`), other.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from stages.florence.codec import BINS
 from stages.florence.forward import EOS
+from stages.florence.model import token_id
 from stages.florence.tasks import Answer
 
 if TYPE_CHECKING:
@@ -23,8 +26,8 @@ _KINDS = 7
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`group` locations make one place; `label` says whether one must, may or cannot precede them; `once`: the answer
-    ends after one place."""
+    """`group` locations make one place; `label` says whether one must, may or cannot precede them; `once`:
+    the answer ends after one place."""
 
     group: int
     label: bool
@@ -46,7 +49,8 @@ RULES: dict[Answer, Rule | None] = {
 
 @dataclass(slots=True)
 class State:
-    """Where a row stands: locations since the last break, whether a label is open, whether an outline is open."""
+    """Where a row stands: locations since the last break, whether a label is open, whether an outline is
+    open."""
 
     answer: Answer
     locations: int = 0
@@ -87,13 +91,13 @@ def token_kinds(tokenizer: PreTrainedTokenizerFast, vocabulary: int) -> torch.Te
     """The kind of every token; ids that the tokenizer lacks are `OTHER`."""
     import torch
 
-    ids = tokenizer.convert_tokens_to_ids
     kinds = torch.full((vocabulary,), OTHER)
-    kinds[: ids("<od>")] = TEXT
+    kinds[: token_id(tokenizer, "<od>")] = TEXT
     kinds[tokenizer.all_special_ids] = OTHER
-    kinds[ids("<loc_0>") : ids("<loc_999>") + 1] = LOCATION
+    first = token_id(tokenizer, "<loc_0>")
+    kinds[first : first + BINS] = LOCATION
     for kind, token in ((SEPARATOR, "<sep>"), (POLY, "<poly>"), (UNPOLY, "</poly>")):
-        kinds[ids(token)] = kind
+        kinds[token_id(tokenizer, token)] = kind
     kinds[EOS] = END
     return kinds
 

@@ -1,28 +1,33 @@
-"""Asking a model many things of many images: one vision pass per image, all rows decoded together, finished rows leave.
+"""Asking a model many things of many images: one vision pass per image, all rows decoded together, finished
+rows leave.
 
-In: images, and rows (image number, prompt, kind of answer). Out: the tokens of each answer with their log-probability
-under the model's own distribution (before any grammar): the confidence of new labels; and, by teacher forcing with the
-same shared encoding, the log-probabilities of given targets: how much the model supports old labels. Greedy output
-without a grammar equals `transformers`' `generate` (num_beams=1) token for token.
+In: images, and rows (image number, prompt, kind of answer). Out: the tokens of each answer with their
+log-probability under the model's own distribution (before any grammar): the confidence of new labels; and, by
+teacher forcing with the same shared encoding, the log-probabilities of given targets: how much the model
+supports old labels. Greedy output without a grammar equals `transformers`' `generate` (num_beams=1) token for
+token.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stages.florence import forward, grammar
+from stages.florence.codec import BINS
 from stages.florence.forward import BOS, EOS, START, Encoded
-from stages.florence.model import Florence
+from stages.florence.model import Florence, token_id
 from stages.florence.tasks import Answer
 
 if TYPE_CHECKING:
     import torch
     from transformers.cache_utils import EncoderDecoderCache
 
+NEAR = 20  # bins, 2% of the image's side
 _LEAVE = 0.25  # of the rows in a batch have to be done before they leave it: leaving copies the caches
 
 
@@ -38,19 +43,28 @@ class Question:
 
 @dataclass(slots=True)
 class Tokens:
-    """An answer: its ids after `<s>`, the end token included when it came, and their log-probabilities."""
+    """An answer: its ids after `<s>`, the end token included when it came, and for each its log-probability,
+    and its belief: the same, but for a location the log-probability of all locations within `NEAR` bins of
+    it. A thousand bins share the belief in one edge, so that only the latter says how sure the model is of a
+    box."""
 
     ids: list[int] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
+    beliefs: list[float] = field(default_factory=list)
 
 
 class Engine:
     """A loaded model that answers questions; `rows` is how many are decoded at once."""
 
-    def __init__(self, florence: Florence, resolution: int, *, rows: int = 128, max_prompt_tokens: int = 256) -> None:
+    def __init__(
+        self, florence: Florence, resolution: int, *, rows: int = 128, max_prompt_tokens: int = 256
+    ) -> None:
         self.florence, self.resolution = florence, resolution
         self.rows, self.max_prompt_tokens = rows, max_prompt_tokens
-        self.kinds = grammar.token_kinds(florence.tokenizer, florence.model.lm_head.out_features).to(florence.device)
+        self.kinds = grammar.token_kinds(florence.tokenizer, florence.model.lm_head.out_features).to(
+            florence.device
+        )
+        self.first_location = token_id(florence.tokenizer, "<loc_0>")
 
     def look(self, images: Sequence[np.ndarray]) -> torch.Tensor:
         import torch
@@ -71,17 +85,21 @@ class Engine:
     def support(
         self, features: torch.Tensor, rows: Sequence[tuple[int, str, str]], max_tokens: int = 256
     ) -> list[Tokens]:
-        """Every (image number, prompt, target): the target's ids and the log-probability of each, teacher-forced."""
+        """Every (image number, prompt, target): the target's ids and the log-probability of each,
+        teacher-forced."""
         import torch
 
         found = [Tokens() for _ in rows]
         targets = forward.tokenise(self.florence, [target for *_, target in rows], max_tokens)
         with torch.inference_mode():
-            for chosen, encoded in self._encoded(features, [(image, prompt) for image, prompt, _ in rows], targets):
-                log_probs, _ = forward.target_log_probs(self.florence, encoded, [targets[i] for i in chosen])
-                for i, row in zip(chosen, log_probs.tolist(), strict=True):
-                    ids = targets[i][1:]
-                    found[i] = Tokens(ids, row[1 : 1 + len(ids)])
+            for chosen, encoded in self._encoded(
+                features, [(image, prompt) for image, prompt, _ in rows], targets
+            ):
+                logits, labels = forward.target_logits(self.florence, encoded, [targets[i] for i in chosen])
+                log_probs, beliefs = (iter(v) for v in self._weigh(logits, labels))
+                for i in chosen:
+                    ids, count = targets[i][1:], len(targets[i]) - 1
+                    found[i] = Tokens(ids, list(islice(log_probs, count)), list(islice(beliefs, count)))
         return found
 
     def _encoded(
@@ -112,13 +130,14 @@ class Engine:
         while rows:
             logits = self._step(inputs, encoded, cache)
             chosen = self._choose(logits, [states[r] for r in rows])
-            scores = logits.log_softmax(-1).gather(1, chosen[:, None])[:, 0].tolist()
+            log_probs, beliefs = self._weigh(logits, chosen)
             ids, kinds = chosen.tolist(), self.kinds[chosen].tolist()
             for position, row in enumerate(rows):
                 if done[row]:
                     continue
                 answers[row].ids.append(ids[position])
-                answers[row].log_probs.append(scores[position])
+                answers[row].log_probs.append(log_probs[position])
+                answers[row].beliefs.append(beliefs[position])
                 if state := states[row]:
                     state.push(kinds[position])
                 done[row] = ids[position] == EOS or len(answers[row].ids) >= questions[row].max_tokens
@@ -149,40 +168,55 @@ class Engine:
             logits[ruled] = logits[ruled].masked_fill(closed, float("-inf"))
         return logits.argmax(-1)
 
+    def _weigh(self, logits: torch.Tensor, chosen: torch.Tensor) -> tuple[list[float], list[float]]:
+        """The log-probabilities of chosen ids and the beliefs in them (see `Tokens`)."""
+        log_probs = logits.log_softmax(-1)
+        own = log_probs.gather(1, chosen[:, None])[:, 0]
+        first = self.first_location
+        mass = log_probs[:, first : first + BINS].exp().cumsum(1)
+        place = (chosen - first).clamp(0, BINS - 1)[:, None]
+        upper = mass.gather(1, (place + NEAR).clamp(max=BINS - 1))
+        lower = mass.gather(1, (place - NEAR - 1).clamp(min=0)) * (place > NEAR)
+        near = (upper - lower)[:, 0].clamp(1e-9, 1.0).log()
+        located = self.kinds[chosen] == grammar.LOCATION
+        return own.tolist(), near.where(located, own).tolist()
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """An answer as text, and the characters and the log-probability of each of its tokens."""
+    """An answer as text, and the characters of each of its tokens and the belief in it."""
 
     text: str
     spans: tuple[tuple[int, int], ...]
-    log_probs: tuple[float, ...]
+    beliefs: tuple[float, ...]
 
     def mean(self, spans: Sequence[tuple[int, int]] | None = None) -> float:
-        """The mean log-probability of the tokens that touch these characters (None: all, the end token included)."""
+        """The mean belief in the tokens that touch these characters (None: in all, the end token
+        included)."""
         if spans is None:
-            chosen = list(self.log_probs)
+            chosen = list(self.beliefs)
         else:
             chosen = [
                 value
-                for (start, end), value in zip(self.spans, self.log_probs, strict=True)
+                for (start, end), value in zip(self.spans, self.beliefs, strict=True)
                 if any(start < last and end > first for first, last in spans)
             ]
         return sum(chosen) / len(chosen) if chosen else 0.0
 
 
 def read(florence: Florence, tokens: Tokens) -> Reading:
-    """The text of an answer without its end token; a character of several tokens belongs to the last of them."""
+    """The text of an answer without its end token; a character of several tokens belongs to the last of
+    them."""
     text, spans, pending = "", list[tuple[int, int]](), list[int]()
     for token in tokens.ids:
         piece = ""
         if token != EOS:
             pending.append(token)
-            piece = florence.tokenizer.decode(pending, skip_special_tokens=False)
+            piece = str(florence.tokenizer.decode(pending, skip_special_tokens=False))
             if piece.endswith("\ufffd"):
                 piece = ""
             else:
                 pending = []
         spans.append((len(text), len(text) + len(piece)))
         text += piece
-    return Reading(text, tuple(spans), tuple(tokens.log_probs))
+    return Reading(text, tuple(spans), tuple(tokens.beliefs))

@@ -1,8 +1,9 @@
 """Florence-2 as the native `transformers` class: made at a size, loaded, saved, and its two input encodings.
 
-`nano` is for CPUs and has its own small byte-level BPE; `base` and `large` have the published shapes (spec 3.2) and
-take their weights and tokenizer from a checkpoint in the native format, a folder or a hub name. Every tokenizer has
-the published order of added tokens (spec 4.5). What is saved loads by plain `from_pretrained`.
+`nano` is for CPUs and has its own small byte-level BPE; `base` and `large` have the published shapes (spec
+3.2) and take their weights and tokenizer from a checkpoint in the native format, a folder or a hub name.
+Every tokenizer has the published order of added tokens (spec 4.5). What is saved loads by plain
+`from_pretrained`.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ ADDED_TOKENS = (
     "<image>",
 )
 
+_IDS: dict[str, Any] = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 2}
 _CONTROLS = ("<s>", "<pad>", "</s>", "<unk>")
 
 SIZES: dict[str, dict[str, dict[str, Any]]] = {
@@ -60,7 +62,7 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
         },
         "text": {
             "d_model": 128,
-            "layers": 2,
+            "layers": (1, 2),
             "heads": 4,
             "ffn": 384,
             "max_position_embeddings": 512,
@@ -77,7 +79,7 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
         },
         "text": {
             "d_model": 768,
-            "layers": 6,
+            "layers": (6, 6),
             "heads": 12,
             "ffn": 3072,
             "max_position_embeddings": 1024,
@@ -94,7 +96,7 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
         },
         "text": {
             "d_model": 1024,
-            "layers": 12,
+            "layers": (12, 12),
             "heads": 16,
             "ffn": 4096,
             "max_position_embeddings": 4096,
@@ -147,6 +149,12 @@ def make_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizer
     return fast
 
 
+def token_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
+    found = tokenizer.convert_tokens_to_ids(token)
+    assert isinstance(found, int)
+    return found
+
+
 def create(size: str, tokenizer: PreTrainedTokenizerFast, seed: int) -> Florence:
     """A model of this size with fresh weights."""
     import torch
@@ -160,8 +168,8 @@ def create(size: str, tokenizer: PreTrainedTokenizerFast, seed: int) -> Florence
         "model_type": "bart",
         "vocab_size": vocabulary,
         "d_model": text["d_model"],
-        "encoder_layers": text["layers"],
-        "decoder_layers": text["layers"],
+        "encoder_layers": text["layers"][0],
+        "decoder_layers": text["layers"][1],
         "encoder_attention_heads": text["heads"],
         "decoder_attention_heads": text["heads"],
         "encoder_ffn_dim": text["ffn"],
@@ -171,26 +179,18 @@ def create(size: str, tokenizer: PreTrainedTokenizerFast, seed: int) -> Florence
         "attention_dropout": text["dropout"],
         "activation_dropout": text["dropout"],
         "init_std": text["init_std"],
-        "bos_token_id": 0,
-        "pad_token_id": 1,
-        "eos_token_id": 2,
-        "decoder_start_token_id": 2,
+        **_IDS,
         "forced_eos_token_id": 2,
     }
     config = Florence2Config(
         text_config=text_config,
         vision_config=dict(SIZES[size]["vision"]),
-        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
-        bos_token_id=0,
-        pad_token_id=1,
-        eos_token_id=2,
-        decoder_start_token_id=2,
+        image_token_id=token_id(tokenizer, "<image>"),
+        **_IDS,
     )
     torch.manual_seed(seed)
     model = Florence2ForConditionalGeneration(config).eval()
-    model.generation_config.update(
-        bos_token_id=0, pad_token_id=1, eos_token_id=2, decoder_start_token_id=2, forced_bos_token_id=0
-    )
+    model.generation_config.update(**_IDS, forced_bos_token_id=0)
     florence = Florence(model, tokenizer)
     if size == "nano":
         _start_coordinates(florence)
@@ -198,7 +198,8 @@ def create(size: str, tokenizer: PreTrainedTokenizerFast, seed: int) -> Florence
 
 
 def load(name: str, revision: str | None = None) -> Florence:
-    """A checkpoint in the native format: a folder, a hub name, or `nano` for the one beside this file; float32."""
+    """A checkpoint in the native format: a folder, a hub name, or `nano` for the one beside this file;
+    float32."""
     import torch
     from transformers import AutoTokenizer, Florence2ForConditionalGeneration
 
@@ -208,9 +209,19 @@ def load(name: str, revision: str | None = None) -> Florence:
         raise ValueError(f"{source}: no Florence-2 checkpoint here (no config.json); give a folder saved by "
                          "transformers or a hub name")  # fmt: skip
     model = Florence2ForConditionalGeneration.from_pretrained(
-        source, revision=revision, dtype=torch.float32, use_safetensors=True
+        source, revision=revision or "main", dtype=torch.float32, use_safetensors=True
     )
-    return Florence(model.eval(), AutoTokenizer.from_pretrained(source, revision=revision))
+    tokenizer: Any = AutoTokenizer.from_pretrained(source, revision=revision or "main")
+    return Florence(model.eval(), tokenizer)
+
+
+def place(florence: Florence, device: str, dtype: str = "float32") -> None:
+    """Moves the model; device `auto` is the GPU when there is one."""
+    import torch
+
+    model: torch.nn.Module = florence.model
+    cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    model.to(device="cuda" if cuda else "cpu", dtype=getattr(torch, dtype))
 
 
 def save(florence: Florence, folder: Path) -> None:
@@ -237,13 +248,13 @@ def pixels(images: Sequence[np.ndarray], resolution: int) -> torch.Tensor:
 def _start_coordinates(florence: Florence) -> None:
     """Starts location tokens and the positions of image tokens as sinusoids of their coordinate.
 
-    A small model then has not to learn 1,000 unrelated symbols: near coordinates start near each other, and both
-    sides speak the same code. All of it stays trainable.
+    A small model then has not to learn 1,000 unrelated symbols: near coordinates start near each other, and
+    both sides speak the same code. All of it stays trainable.
     """
     import torch
 
     model, tokenizer = florence.model, florence.tokenizer
-    first = int(tokenizer.convert_tokens_to_ids("<loc_0>"))
+    first = token_id(tokenizer, "<loc_0>")
     shared = model.model.language_model.shared.weight
     positions = model.model.multi_modal_projector.image_position_embed
     with torch.no_grad():

@@ -1,5 +1,5 @@
-"""Masks as the polygons that Florence-2 writes: clockwise, starting at the vertex nearest to the image origin, with
-few enough points for a target (spec 3.1)."""
+"""Masks as the polygons that Florence-2 writes: clockwise, starting at the vertex nearest to the image
+origin, with few enough points for a target (spec 3.1)."""
 
 from __future__ import annotations
 

@@ -1,32 +1,49 @@
 """A trained Florence-2 annotates anew and judges the labels it is shown.
 
-In: the image and the kept annotations of the round before. Out: (a) the model's own annotations: texts, regions
-(category from object detection, brief text from the dense captions), words with quads, and the phrases of the shown
-brief texts with their boxes; `score` is the exponential of the mean log-probability of an annotation's tokens.
-(b) the shown texts, regions and triplets again, with `support`: the mean log-probability per token of the label when
-the model is asked its question (a region: its category, given its box). Paper section 4.2, "iterative data
-refinement"; spec 1.3.
+In: the image and the kept annotations of the round before. Out: (a) the model's own annotations: texts,
+regions (category from object detection, brief text from the dense captions), words with quads, and the
+phrases of the shown brief texts with their boxes; `score` is the exponential of the mean belief in an
+annotation's tokens (a token's probability; a location's that of all locations within 2% of the image). (b)
+the shown annotations again. Both carry `support`, the mean belief per token of the label when the model is
+asked its question (a region: its category and its description, given its box; the lower one counts). Paper
+section 4.2, "iterative data refinement"; spec 1.3.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar, get_args
 
-from pipeline.schema import Annotations, Box, Candidate, Granularity, Region, Text, TextRegion, Triplet
+from pipeline.schema import (
+    Annotation,
+    Annotations,
+    Box,
+    Candidate,
+    Granularity,
+    Quad,
+    Region,
+    Text,
+    TextRegion,
+    Triplet,
+)
 from stages.base import CONTENT, Batch, Result, Sample, thread_count
 from stages.florence import codec
 from stages.florence.inference import Engine, Question, Reading, read
 from stages.florence.tasks import Pair, find_phrases, task
 
+if TYPE_CHECKING:
+    import torch
+
 DETECTION, DENSE, GROUNDING = "<OD>", "<DENSE_REGION_CAPTION>", "<CAPTION_TO_PHRASE_GROUNDING>"
-WORDS, CATEGORY = "<OCR_WITH_REGION>", "<REGION_TO_CATEGORY>"
+WORDS, CATEGORY, DESCRIPTION = "<OCR_WITH_REGION>", "<REGION_TO_CATEGORY>", "<REGION_TO_DESCRIPTION>"
 TEXTS: dict[str, Granularity] = {
     "<CAPTION>": "brief", "<DETAILED_CAPTION>": "detailed", "<MORE_DETAILED_CAPTION>": "more_detailed",
 }  # fmt: skip
 ANNOTATING = (*TEXTS, DETECTION, DENSE, GROUNDING, WORDS)
+T = TypeVar("T", bound=Annotation)
+_OWN = "own."  # marks the model's regions while they are judged together with the shown ones
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +53,7 @@ class RefineConfig:
 
     model: str = field(metadata=CONTENT)
     tasks: tuple[str, ...] = ("<CAPTION>", DETECTION, DENSE, GROUNDING)
-    support: tuple[str, ...] = ("<CAPTION>", CATEGORY, GROUNDING)
+    support: tuple[str, ...] = ("<CAPTION>", CATEGORY, DESCRIPTION, GROUNDING)
     ground: tuple[Granularity, ...] = ("brief",)
     resolution: int = 768
     max_tokens: int = 256
@@ -61,14 +78,15 @@ class Refine:
     def __init__(self, config: RefineConfig) -> None:
         import torch
 
-        from stages.florence.model import load
+        from stages.florence.model import load, place
 
         torch.set_num_threads(thread_count())
-        cuda = config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available())
         florence = load(config.model)
-        florence.model.to("cuda" if cuda else "cpu", getattr(torch, config.dtype))
+        place(florence, config.device, config.dtype)
         self.config = config
-        self.engine = Engine(florence, config.resolution, rows=config.rows, max_prompt_tokens=config.max_tokens)
+        self.engine = Engine(
+            florence, config.resolution, rows=config.rows, max_prompt_tokens=config.max_tokens
+        )
 
     def __call__(self, batch: Batch) -> list[Result]:
         if not batch:
@@ -77,14 +95,11 @@ class Refine:
         features = self.engine.look([s.pixels for s in batch])
         asked = [ask for i, old in enumerate(shown) for ask in self._questions(i, old)]
         answers = self.engine.ask(features, [question for _, question, _ in asked])
-        readings = [read(self.engine.florence, tokens) for tokens in answers]
-        results = []
-        support = self._support(features, batch, shown)
-        for i, (sample, old) in enumerate(zip(batch, shown, strict=True)):
-            mine = [(t, text, r) for (t, q, text), r in zip(asked, readings, strict=True) if q.image == i]
-            new = self._annotations(sample, mine)
-            results.append(judged(old, support[i]).overlaid(new))
-        return results
+        said: list[list[tuple[str, Text | None, Reading]]] = [[] for _ in batch]
+        for (token, question, text), tokens in zip(asked, answers, strict=True):
+            said[question.image].append((token, text, read(self.engine.florence, tokens)))
+        new = [self._annotations(sample, mine) for sample, mine in zip(batch, said, strict=True)]
+        return list(self._judged(features, batch, shown, new))
 
     def _questions(self, image: int, old: Annotations) -> list[tuple[str, Question, Text | None]]:
         """(task, question, the text that it grounds) for everything this image is asked."""
@@ -99,14 +114,23 @@ class Refine:
                 asked.append((token, question, text))
         return asked
 
-    def _annotations(self, sample: Sample, answers: Sequence[tuple[str, Text | None, Reading]]) -> Annotations:
+    def _annotations(
+        self, sample: Sample, answers: Sequence[tuple[str, Text | None, Reading]]
+    ) -> Annotations:
         """What the answers say of one sample."""
         new = Annotations()
         readings = {token: reading for token, text, reading in answers if text is None}
         for token, granularity in TEXTS.items():
             if (reading := readings.get(token)) and reading.text.strip():
-                score = math.exp(reading.mean())
-                new.texts.append(Text(granularity=granularity, text=reading.text.strip(), score=score))
+                belief = reading.mean()
+                new.texts.append(
+                    Text(
+                        granularity=granularity,
+                        text=reading.text.strip(),
+                        score=math.exp(belief),
+                        support=belief,
+                    )
+                )
         described = codec.places(readings[DENSE].text, sample.size, 4) if DENSE in readings else []
         if DETECTION in readings:
             new.regions.extend(regions(readings[DETECTION], described, sample.size, self.config.same_place))
@@ -117,25 +141,53 @@ class Refine:
                 new.triplets.extend(triplets(text, reading, sample.size))
         return new
 
-    def _support(self, features: object, batch: Batch, shown: Sequence[Annotations]) -> list[dict[str, float]]:
-        """Per sample, the mean log-probability per token of each shown annotation that a task of `support` covers."""
+    def _judged(
+        self, features: torch.Tensor, batch: Batch, shown: Sequence[Annotations], new: Sequence[Annotations]
+    ) -> Iterator[Annotations]:
+        """The shown annotations and the model's own regions with their support, behind them its other new
+        ones."""
+        both = [
+            replace(
+                old,
+                regions=[*old.regions, *(replace(r, id=f"{_OWN}{i}") for i, r in enumerate(mine.regions))],
+            )
+            for old, mine in zip(shown, new, strict=True)
+        ]
+        support = self._support(features, [s.size for s in batch], both)
+        for seen, values, mine in zip(both, support, new, strict=True):
+            judged = with_support(seen, values)
+            regions = [replace(r, id="") if r.id.startswith(_OWN) else r for r in judged.regions]
+            yield replace(
+                judged,
+                texts=judged.texts + mine.texts,
+                regions=regions,
+                text_regions=judged.text_regions + mine.text_regions,
+                triplets=judged.triplets + mine.triplets,
+            )
+
+    def _support(
+        self, features: torch.Tensor, sizes: Sequence[codec.Size], seen: Sequence[Annotations]
+    ) -> list[dict[str, float]]:
+        """Per sample, the support of each annotation that a task of `support` covers; of several, the lowest:
+        a region is as good as the worse of its category and its description."""
         rows = [
             (i, pair)
-            for i, (sample, old) in enumerate(zip(batch, shown, strict=True))
+            for i, (size, annotations) in enumerate(zip(sizes, seen, strict=True))
             for token in self.config.support
-            for pair in task(token).pairs(old, sample.size)
+            for pair in task(token).pairs(annotations, size)
         ]
-        found: list[dict[str, float]] = [{} for _ in batch]
-        if not rows:
-            return found
-        tokens = self.engine.support(features, [(i, p.prompt, p.target) for i, p in rows], self.config.max_tokens)
+        found: list[dict[str, float]] = [{} for _ in seen]
+        tokens = self.engine.support(
+            features, [(i, p.prompt, p.target) for i, p in rows], self.config.max_tokens
+        )
         for (i, pair), answer in zip(rows, tokens, strict=True):
-            found[i].update(label_support(pair, read(self.engine.florence, answer)))
+            for identity, value in label_support(pair, read(self.engine.florence, answer)).items():
+                found[i][identity] = min(value, found[i].get(identity, 0.0))
         return found
 
 
 def label_support(pair: Pair, reading: Reading) -> dict[str, float]:
-    """The mean log-probability of every annotation's own tokens in a forced target; one that was cut off has none."""
+    """The mean belief in every annotation's own tokens of a forced target; one that was cut off has none."""
     return {
         identity: reading.mean(spans)
         for identity, spans in pair.labels.items()
@@ -143,13 +195,16 @@ def label_support(pair: Pair, reading: Reading) -> dict[str, float]:
     }
 
 
-def judged(old: Annotations, support: dict[str, float]) -> Annotations:
-    """The old annotations that got a judgement, with it."""
+def with_support(seen: Annotations, support: dict[str, float]) -> Annotations:
+    """The annotations that got a judgement, with it, and the model's own regions in any case."""
+
+    def judged(kind: Sequence[T]) -> list[T]:
+        return [
+            replace(a, support=support.get(a.id)) for a in kind if a.id in support or a.id.startswith(_OWN)
+        ]
+
     return Annotations(
-        [replace(t, support=support[t.id]) for t in old.texts if t.id in support],
-        [replace(r, support=support[r.id]) for r in old.regions if r.id in support],
-        [replace(w, support=support[w.id]) for w in old.text_regions if w.id in support],
-        [replace(t, support=support[t.id]) for t in old.triplets if t.id in support],
+        judged(seen.texts), judged(seen.regions), judged(seen.text_regions), judged(seen.triplets)
     )
 
 
@@ -197,6 +252,7 @@ def triplets(text: Text, reading: Reading, size: codec.Size) -> list[Triplet]:
             box=_box(place),
             score=math.exp(reading.mean(place.spans[1:])),
             phrase_score=math.exp(reading.mean(place.spans[:1])),
+            support=reading.mean(place.spans),
         )
         for start, end, place in find_phrases(text, codec.places(reading.text, size, 4))
     ]
@@ -216,6 +272,6 @@ def _box(place: codec.Found) -> Box:
     return (x1, y1, x2, y2)
 
 
-def _quad(place: codec.Found) -> tuple[float, float, float, float, float, float, float, float]:
+def _quad(place: codec.Found) -> Quad:
     x1, y1, x2, y2, x3, y3, x4, y4 = place.points
     return (x1, y1, x2, y2, x3, y3, x4, y4)

@@ -1,7 +1,9 @@
-"""The tasks of Florence-2 in one table: prompt, objective family, kind of answer, and targets from our annotations.
+"""The tasks of Florence-2 in one table: prompt, objective family, kind of answer, and targets from our
+annotations.
 
-A `Pair` is one training example and, with `Pair.labels`, the place in the target where each annotation stands, so that
-teacher forcing can say how likely the model finds each of them. Only kept annotations make targets. Spec 4.2, 4.4.
+A `Pair` is one training example and, with `Pair.labels`, the place in the target where each annotation
+stands, so that teacher forcing can say how likely the model finds each of them. Only kept annotations make
+targets. Spec 4.2, 4.4.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """`prompt` may hold `{input}`; `build` yields (input, target writer) for every example an image can give."""
+    """`prompt` may hold `{input}`; `build` yields (input, target writer) for every example an image can
+    give."""
 
     token: str
     prompt: str
@@ -197,20 +200,19 @@ TASKS: dict[str, Task] = {
             _texts("detailed"),
         ),
         Task(
-            "<MORE_DETAILED_CAPTION>", "Describe with a paragraph what is shown in the image.", "image", "text",
-            _texts("more_detailed"),
+            "<MORE_DETAILED_CAPTION>", "Describe with a paragraph what is shown in the image.", "image",
+            "text", _texts("more_detailed"),
         ),
         Task("<OD>", "Locate the objects with category name in the image.", "region", "boxes", _detection),
         Task(
             "<DENSE_REGION_CAPTION>", "Locate the objects in the image, with their descriptions.", "region",
             "boxes", _dense,
-        ),
-        Task("<REGION_PROPOSAL>", "Locate the region proposals in the image.", "region", "proposals", _proposals),
-        Task("<OCR>", "What is the text in the image?", "image", "text", _words),
-        Task("<OCR_WITH_REGION>", "What is the text in the image, with regions?", "region", "quads", _words_with_quads),
-        Task(
-            "<CAPTION_TO_PHRASE_GROUNDING>", "Locate the phrases in the caption: {input}", "alignment", "phrases",
-            _grounding,
+        ), Task("<REGION_PROPOSAL>", "Locate the region proposals in the image.", "region", "proposals",
+        _proposals), Task("<OCR>", "What is the text in the image?", "image", "text", _words),
+        Task("<OCR_WITH_REGION>", "What is the text in the image, with regions?", "region", "quads",
+        _words_with_quads), Task(
+            "<CAPTION_TO_PHRASE_GROUNDING>", "Locate the phrases in the caption: {input}", "alignment",
+            "phrases", _grounding,
         ),
         Task(
             "<REFERRING_EXPRESSION_SEGMENTATION>", "Locate {input} in the image with mask", "alignment",
@@ -244,8 +246,10 @@ def task(token: str) -> Task:
 
 
 def find_phrases(text: Text, found: Sequence[codec.Found]) -> list[tuple[int, int, codec.Found]]:
-    """Where each grounded phrase stands in its text, searched from left to right; a phrase that is not there goes."""
-    placed, offset, last = [], 0, ""
+    """Where each grounded phrase stands in its text, searched from left to right; a phrase that is not there
+    goes."""
+    placed: list[tuple[int, int, codec.Found]] = []
+    offset, last = 0, ""
     for place in found:
         if place.label != last or not placed:
             start = text.text.find(place.label, offset)

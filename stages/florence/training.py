@@ -1,11 +1,11 @@
 """Training: many targets of an image from one vision pass, the same result whatever the world size or kills.
 
 What a step learns is a function of the config, the step and the samples' keys alone: targets are drawn from a
-generator seeded by them, dropout from one seeded by (seed, step, rank), the learning rate is a function of the step.
-So a checkpoint is weights, AdamW's moments and a step number, all safetensors, and a resumed run continues bit for
-bit (same threads). The loss of a rank is divided by the token count of all ranks and gradients are summed, so that
-the world size does not change the result beyond rounding. Paper section 6.1: AdamW, cosine decay, linear warm-up,
-growing resolution.
+generator seeded by them, dropout from one seeded by (seed, step, rank), the learning rate is a function of
+the step. So a checkpoint is weights, AdamW's moments and a step number, all safetensors, and a resumed run
+continues bit for bit (same threads). The loss of a rank is divided by the token count of all ranks and
+gradients are summed, so that the world size does not change the result beyond rounding. Paper section 6.1:
+AdamW, cosine decay, linear warm-up, growing resolution.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 
 from stages.base import NOT_RECIPE, Sample
 from stages.florence import forward
-from stages.florence.model import Florence, load, save
+from stages.florence.model import Florence, load, place, save
 from stages.florence.tasks import Family, Pair, task
 
 if TYPE_CHECKING:
@@ -35,15 +35,15 @@ _STATE = "optimiser.safetensors"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
-    """`stages` are (resolution, steps), one after the other. `batch_size` counts images over all ranks. A target's
-    family is drawn by `families`, then its task among `tasks` of that family, then the example."""
+    """`stages` are (resolution, steps), one after the other. `batch_size` counts images over all ranks. A
+    target's family is drawn by `families`, then its task among `tasks` of that family, then the example."""
 
     stages: tuple[tuple[int, int], ...] = ((64, 240),)
     batch_size: int = 16
     targets_per_image: int = 4
     tasks: tuple[str, ...] = (
-        "<CAPTION>", "<OD>", "<DENSE_REGION_CAPTION>", "<CAPTION_TO_PHRASE_GROUNDING>", "<REGION_TO_CATEGORY>",
-        "<REGION_TO_DESCRIPTION>",
+        "<CAPTION>", "<OD>", "<DENSE_REGION_CAPTION>", "<CAPTION_TO_PHRASE_GROUNDING>",
+        "<REGION_TO_CATEGORY>", "<REGION_TO_DESCRIPTION>",
     )  # fmt: skip
     families: dict[Family, float] = field(
         default_factory=lambda: {"image": 1.0, "region": 2.0, "alignment": 1.0}
@@ -85,7 +85,8 @@ class TrainConfig:
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """How a run reports: `save` gets the folder of a whole checkpoint and its step, `progress` a step's metrics."""
+    """How a run reports: `save` gets the folder of a whole checkpoint and its step, `progress` a step's
+    metrics."""
 
     save: Callable[[Path, int], None] | None = None
     progress: Callable[[dict[str, Any]], None] | None = None
@@ -93,7 +94,8 @@ class Hooks:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """This process among those that train together; torch.distributed is set up by the caller when size > 1."""
+    """This process among those that train together; torch.distributed is set up by the caller when size >
+    1."""
 
     rank: int = 0
     size: int = 1
@@ -107,7 +109,7 @@ def targets(sample: Sample, config: TrainConfig, step: int) -> list[Pair]:
         pairs = task(token).pairs(sample.annotations, sample.size)
         if pairs and config.families.get(task(token).family, 0.0) > 0:
             available.setdefault(task(token).family, {})[token] = pairs
-    chosen = []
+    chosen: list[Pair] = []
     while available and len(chosen) < config.targets_per_image:
         families = list(available)
         weights = np.array([config.families[f] for f in families])
@@ -132,10 +134,11 @@ def train(
     hooks: Hooks = Hooks(),
     resume: Path | None = None,
 ) -> dict[str, Any]:
-    """Trains from checkpoint `start` and leaves a `from_pretrained` folder in `out`; returns the last metrics.
+    """Trains from checkpoint `start` and leaves a `from_pretrained` folder in `out`; returns the last
+    metrics.
 
-    `batches(step)` yields this rank's slice of the global batch of `step`, `step + 1`, ... `resume` is a folder that
-    `hooks.save` was given.
+    `batches(step)` yields this rank's slice of the global batch of `step`, `step + 1`, ... `resume` is a
+    folder that `hooks.save` was given.
     """
     trainer = Trainer(config, load(start if resume is None else str(resume)), world)
     history: list[dict[str, Any]] = []
@@ -165,15 +168,15 @@ class Trainer:
         import torch
 
         torch.set_num_threads(config.threads)
-        cuda = config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available())
-        florence.model.to("cuda" if cuda else "cpu").train()
+        place(florence, config.device)
+        florence.model.train()
         if config.freeze_vision:
             florence.model.model.vision_tower.requires_grad_(False)
         self.config, self.florence, self.world, self.step = config, florence, world, 0
         self.named = {n: p for n, p in florence.model.named_parameters() if p.requires_grad}
         decayed = [p for p in self.named.values() if p.ndim > 1]
         plain = [p for p in self.named.values() if p.ndim <= 1]
-        groups = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
+        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
         self.optimiser = torch.optim.AdamW(
             groups, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
         )
@@ -193,6 +196,7 @@ class Trainer:
         loss.backward()
         if self.world.size > 1:
             for parameter in self.named.values():
+                assert parameter.grad is not None
                 self._sum(parameter.grad)
         norm = torch.nn.utils.clip_grad_norm_(list(self.named.values()), config.clip)
         self.optimiser.step()
@@ -206,7 +210,10 @@ class Trainer:
         }
 
     def _loss(self, samples: Sequence[Sample]) -> tuple[torch.Tensor, int]:
-        """The summed loss of this rank's rows and their number of tokens (the start token, always forced, is none)."""
+        """The summed loss of this rank's rows and their number of tokens (the start token, always forced, is
+        none)."""
+        import torch
+
         config, florence = self.config, self.florence
         features = forward.look(florence, [s.pixels for s in samples], config.resolution(self.step))
         rows = [(i, pair) for i, sample in enumerate(samples) for pair in targets(sample, config, self.step)]
@@ -221,9 +228,11 @@ class Trainer:
             encoded = forward.encode(
                 florence, features, [rows[r][0] for r in chosen], [prompts[r] for r in chosen]
             )
-            log_probs, real = forward.target_log_probs(florence, encoded, [answers[r] for r in chosen])
-            total = total - log_probs[:, 1:].sum()
-            tokens += int(real[:, 1:].sum())
+            logits, labels = forward.target_logits(florence, encoded, [answers[r] for r in chosen])
+            total = total + torch.nn.functional.cross_entropy(
+                logits, labels, reduction="sum", label_smoothing=config.label_smoothing
+            )
+            tokens += len(labels)
         return total, tokens
 
     def _sum(self, value: torch.Tensor) -> torch.Tensor:
@@ -263,7 +272,7 @@ class Trainer:
         return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
 
 
-_ROWS = 32  # rows that go through the language model at once: fewer padded, more calls
+_ROWS = 16  # rows that go through the language model at once: fewer padded, more calls
 
 
 def _write_metrics(folder: Path, history: Sequence[dict[str, Any]]) -> None:
