@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -16,6 +17,8 @@ from typing import Any, Literal, get_args, get_type_hints
 
 from pipeline.store import Store
 from stages import registry
+
+FILE_SUFFIXES = (".onnx", ".txt", ".safetensors", ".json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,11 +175,28 @@ def parse(values: Mapping[str, Any]) -> RunConfig:
         "train": build(TrainConfig, values["train"], "train."),
         "cluster": build(ClusterConfig, values["cluster"], "cluster."),
     }, "")  # fmt: skip
+    _check_contents(run)
     for name in run.refine.complete:
         if name not in run.specialists:
             raise ValueError(f"refine.complete: {name} is no specialist; choose from {', '.join(run.specialists)}")
     assert isinstance(run, RunConfig)
     return run
+
+
+def _check_contents(run: RunConfig) -> None:
+    """Raises:
+    ValueError: a model or data file that a setting names is not there (a hub name is looked for when it is loaded).
+    """
+    named = {"refine.start": run.refine.start}
+    for where, entries in (("specialists", run.specialists), ("filters", run.filters)):
+        for name, entry in entries.items():
+            for f in dataclasses.fields(entry.options):
+                if f.metadata.get("content"):
+                    named[f"{where}.{name}.{f.name}"] = getattr(entry.options, f.name)
+    for key, value in named.items():
+        hub = re.fullmatch(r"[\w-]+(/[\w.-]+)?", value) and Path(value).suffix not in FILE_SUFFIXES
+        if value and not hub and not Path(value).exists():
+            raise ValueError(f"{key}={value}: no such file or folder; give one, or a hub name (owner/model)")
 
 
 def build(cls: Any, values: Mapping[str, Any], where: str, more: set[str] | None = None) -> Any:

@@ -26,7 +26,7 @@ STRIDES = (8, 16, 32)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class YoloxConfig:
-    weights: str = field(default="", metadata=CONTENT)  # an ONNX file
+    weights: str = field(metadata=CONTENT)  # an ONNX file
     classes: str = field(default="", metadata=CONTENT)  # a file of class names, one a line; empty: COCO's 80
     min_score: float = 0.01
     nms_iou: float = 0.65
@@ -82,10 +82,6 @@ class Yolox:
     def __init__(self, config: YoloxConfig) -> None:
         import onnxruntime
 
-        if not Path(config.weights).is_file():
-            raise ValueError(
-                f"no detector weights at {config.weights!r}: set specialists.detect.weights to a YOLOX .onnx"
-            )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = thread_count()
         options.inter_op_num_threads = 1

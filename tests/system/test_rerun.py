@@ -1,0 +1,93 @@
+"""A rerun does only what changed; a killed run gives the same bytes."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.system.conftest import SMALL, command, fld, kill_when, published
+
+LABELS = [*SMALL, "refine.rounds=0"]
+
+
+def plan(work: Path, *overrides: str) -> dict[str, int]:
+    done = fld("plan", f"work={work}", "--json", *overrides)
+    assert done.returncode == 0, done.stderr
+    return {line["stage"]: line["todo"] for line in json.loads(done.stdout)}
+
+
+def test_a_run_that_is_killed_three_times_gives_the_same_bytes_with_another_number_of_workers(
+    small_run: Path, tmp_path: Path
+) -> None:
+    work = tmp_path / "work"
+    arguments = ["run", f"work={work}", *SMALL, "cluster.workers=1"]
+    moments = [
+        lambda: any(work.glob("signals/detect-*/manifests/*")),
+        lambda: any(work.glob("journal/train/models/*/*.done")),
+        lambda: any(work.glob("signals/refine-*/manifests/*")),
+    ]
+    for ready in moments:
+        process = subprocess.Popen(
+            command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, text=True
+        )
+        assert kill_when(process, ready)
+    done = fld(*arguments)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert published(work) == published(small_run)
+
+
+def test_another_threshold_runs_filters_only_and_loads_no_model(small_run: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    shutil.copytree(small_run, work)
+    before = published(work)
+    changed = [*LABELS, "filters.region.min_score=0.6"]
+    todo = plan(work, *changed)
+    assert {stage for stage, count in todo.items() if count} == {"0.region", "0.triplet", "0.round"}
+    done = fld("run", f"work={work}", *changed)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "specialists" not in done.stderr
+    after = published(work)
+    made = {name.split("/")[1].split("-")[0] for name in set(after) - set(before) if name.startswith("signals/")}
+    assert made == {"region", "triplet"}
+    assert {n: s for n, s in after.items() if n in before and n not in ("head.json", "report.html")} == {
+        n: s for n, s in before.items() if n not in ("head.json", "report.html")
+    }
+
+
+def test_a_pilot_is_reused_and_images_that_come_later_get_shards_of_their_own(tmp_path: Path) -> None:
+    from stages.embedded.source import ScenesConfig, ScenesSource
+
+    photos, work = tmp_path / "photos", tmp_path / "work"
+    source = ScenesSource(ScenesConfig(count=10))
+    photos.mkdir()
+    for item in source.read(source.list()):
+        (photos / item.name).write_bytes(item.data)
+    folder = [*LABELS, "source=folder", f"source.path={photos}", "source.shard_size=4"]
+    assert fld("run", f"work={work}", *folder, "source.limit=4").returncode == 0
+    pilot = {n: s for n, s in published(work).items() if n.startswith(("images", "signals"))}
+    assert {n for n in pilot if n.endswith(".tar")} == {"images/shard-000000.tar"}
+    assert plan(work, *folder)["0.detect"] == 2
+
+    assert fld("run", f"work={work}", *folder).returncode == 0
+    full = {n: s for n, s in published(work).items() if "shard-" in n}
+    assert {n: full[n] for n in pilot if "shard-" in n} == {n: s for n, s in pilot.items() if "shard-" in n}
+
+    for item in ScenesSource(ScenesConfig(seed=9, count=3)).read(["scene_000000.jpg", "scene_000001.jpg"]):
+        (photos / f"added_{item.name}").write_bytes(item.data)
+    assert plan(work, *folder) == {stage: 1 for stage in plan(work, *folder)}
+    assert fld("run", f"work={work}", *folder).returncode == 0
+    after = published(work)
+    assert {n: after[n] for n in full} == full
+    assert sum(name.startswith("images/shard-") and name.endswith(".tar") for name in after) == 4
+
+
+def test_two_runs_on_one_work_folder_are_kept_apart(small_run: Path, tmp_path: Path) -> None:
+    from pipeline import lease
+    from pipeline.store import Store
+
+    work = tmp_path / "work"
+    with lease.held(Store(str(work))):
+        done = fld("run", f"work={work}", *SMALL)
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1].startswith(f"fld: error: work={work}: in use by process {os.getpid()}")
