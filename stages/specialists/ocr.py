@@ -10,10 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import cv2
 import numpy as np
 
 from pipeline.schema import Annotations, Quad, TextRegion
 from stages.base import Batch, Result, thread_count
+
+SMALLEST = 64  # pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,10 +24,7 @@ class RapidOcrConfig:
     min_score: float = 0.1  # raw signal: the region filter decides
     box_threshold: float = 0.5
     unclip: float = 1.6  # how far the detector's shrunk text cores are grown into quads; lower is tighter
-    side: int = (
-        736  # images are resized for detection until the side that `side_is` names has this many pixels
-    )
-    side_is: str = "min"
+    side: int = 960  # text is sought with the longer side at this many pixels (at most twice the image's)
 
 
 def clockwise(corners: np.ndarray) -> Quad:
@@ -36,6 +36,16 @@ def clockwise(corners: np.ndarray) -> Quad:
     return tuple(np.roll(corners, -first, axis=0).astype(float).ravel().tolist())
 
 
+def enlarge(image: np.ndarray, side: int) -> tuple[np.ndarray, float]:
+    """The image at up to twice its size, until its longer side has `side` pixels, and the factor. Narrow ones
+    are padded at the right and the bottom: the detector fails below 32 pixels."""
+    scale = min(max(side / max(image.shape[:2]), 1.0), 2.0)
+    if scale > 1:
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
+    missing = [max(0, SMALLEST - n) for n in image.shape[:2]]
+    return cv2.copyMakeBorder(image, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE), scale
+
+
 class RapidOcr:
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = True
@@ -44,8 +54,7 @@ class RapidOcr:
         from rapidocr import RapidOCR
         from rapidocr.utils.output import RapidOCROutput
 
-        if config.side_is not in ("min", "max"):
-            raise ValueError(f"side_is={config.side_is!r}: use min or max")
+        self.side = config.side
         self.output = RapidOCROutput  # other types mean that there was nothing to read
         self.engine = RapidOCR(
             params={
@@ -56,7 +65,7 @@ class RapidOcr:
                 "Det.box_thresh": config.box_threshold,
                 "Det.unclip_ratio": config.unclip,
                 "Det.limit_side_len": config.side,
-                "Det.limit_type": config.side_is,
+                "Det.limit_type": "max",
             }
         )
 
@@ -64,11 +73,12 @@ class RapidOcr:
         return [Annotations(text_regions=self.read(sample.pixels)) for sample in batch]
 
     def read(self, image: np.ndarray) -> list[TextRegion]:
-        found = self.engine(np.ascontiguousarray(image[..., ::-1]))
+        pixels, scale = enlarge(image, self.side)
+        found = self.engine(np.ascontiguousarray(pixels[..., ::-1]))
         if not isinstance(found, self.output) or found.boxes is None or not found.txts or not found.scores:
             return []
         limit = [image.shape[1], image.shape[0]]
         return [
-            TextRegion(quad=clockwise(np.clip(corners, 0, limit)), text=text, score=float(score))
+            TextRegion(quad=clockwise(np.clip(corners / scale, 0, limit)), text=text, score=float(score))
             for corners, text, score in zip(found.boxes, found.txts, found.scores, strict=True)
         ]

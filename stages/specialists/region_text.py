@@ -67,7 +67,10 @@ def candidates(phrase: str, caption: str, chunks: Sequence[str]) -> list[Candida
     found = [Candidate(text=phrase, kind="phrase")]
     found += [Candidate(text=chunk, kind="chunk") for chunk in named]
     found.append(Candidate(text=_without_article(caption), kind="caption"))
-    return list({c.text: c for c in reversed(found) if c.text}.values())[::-1]
+    distinct: dict[str, Candidate] = {}
+    for candidate in found:
+        distinct.setdefault(candidate.text, candidate)
+    return [c for c in distinct.values() if c.text]
 
 
 def _without_article(phrase: str) -> str:
