@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -155,6 +156,7 @@ def train(
             folder = out / "checkpoint"
             trainer.store(folder, history)
             hooks.save(folder, trainer.step)
+            shutil.rmtree(folder)
     if world.rank == 0:
         save(trainer.florence, out)
         _write_metrics(out, history)
