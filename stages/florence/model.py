@@ -202,7 +202,9 @@ def load(name: str, revision: str | None = None) -> Florence:
     float32."""
     import torch
     from transformers import AutoTokenizer, Florence2ForConditionalGeneration
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     source = str(CHECKPOINT) if name == "nano" else name
     folder = Path(source)
     if source.startswith(("/", ".")) and not (folder / "config.json").is_file():

@@ -1,0 +1,137 @@
+"""Inference against `transformers`: the same tokens as `generate`, the same log-probabilities as its forward
+pass."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from stages.embedded.scenes import PRETRAIN, render
+from stages.florence import grammar
+from stages.florence.inference import Engine, Question, Tokens, read
+from stages.florence.model import Florence, load, pixels
+from stages.florence.tasks import TASKS
+
+RESOLUTION = 64
+IMAGES = [render(PRETRAIN, 5, i).image for i in range(4)]
+PROMPTS = [TASKS[t].prompt for t in ("<CAPTION>", "<OD>", "<DENSE_REGION_CAPTION>", "<REGION_PROPOSAL>")]
+
+
+@pytest.fixture(scope="module")
+def florence() -> Florence:
+    torch.set_num_threads(1)
+    return load("nano")
+
+
+@pytest.fixture(scope="module")
+def engine(florence: Florence) -> Engine:
+    return Engine(florence, RESOLUTION, rows=7)
+
+
+def generated(florence: Florence, image: np.ndarray, prompt: str, tokens: int) -> list[int]:
+    """What `generate` gives after the start token and `<s>`, one row alone; no forced end at the length
+    limit."""
+    features = florence.model.get_image_features(pixels([image], RESOLUTION)).pooler_output
+    ids = [florence.model.config.image_token_id] * features.shape[1] + florence.tokenizer(prompt).input_ids
+    output = florence.model.generate(
+        input_ids=torch.tensor([ids]),
+        pixel_values=pixels([image], RESOLUTION),
+        num_beams=1,
+        do_sample=False,
+        max_new_tokens=tokens + 1,
+        forced_eos_token_id=None,
+    )
+    return output[0, 2:].tolist()
+
+
+def test_greedy_answers_equal_generate_token_for_token(florence: Florence, engine: Engine) -> None:
+    questions = [Question(i, prompt, None, 48) for prompt in PROMPTS for i in range(len(IMAGES))]
+    answers = engine.ask(engine.look(IMAGES), questions)
+    for question, answer in zip(questions, answers, strict=True):
+        assert answer.ids == generated(florence, IMAGES[question.image], question.prompt, 48)
+
+
+def test_log_probabilities_of_an_answer_equal_those_of_forcing_it(florence: Florence, engine: Engine) -> None:
+    features = engine.look(IMAGES)
+    (answer,) = engine.ask(features, [Question(2, PROMPTS[0])])
+    text = read(florence, answer).text
+    (forced,) = engine.support(features, [(2, PROMPTS[0], text)])
+    if forced.ids == answer.ids:  # the tokenizer may split the text in another way than the model wrote it
+        assert forced.log_probs == pytest.approx(answer.log_probs, abs=1e-4)
+        assert forced.beliefs == pytest.approx(answer.beliefs, abs=1e-4)
+
+
+def test_forced_log_probabilities_equal_the_forward_pass_of_transformers(
+    florence: Florence, engine: Engine
+) -> None:
+    target = "red<loc_10><loc_20><loc_300><loc_999>"
+    (mine,) = engine.support(engine.look(IMAGES[:1]), [(0, PROMPTS[1], target)])
+    features = florence.model.get_image_features(pixels(IMAGES[:1], RESOLUTION)).pooler_output
+    prompt = florence.tokenizer(PROMPTS[1]).input_ids
+    labels = torch.tensor([florence.tokenizer(target).input_ids])
+    with torch.no_grad():
+        logits = florence.model(
+            input_ids=torch.tensor([[florence.model.config.image_token_id] * features.shape[1] + prompt]),
+            pixel_values=pixels(IMAGES[:1], RESOLUTION),
+            labels=labels,
+        ).logits
+    expected = logits.log_softmax(-1)[0].gather(1, labels[0][:, None])[1:, 0]
+    assert mine.log_probs == pytest.approx(expected.tolist(), abs=1e-4)
+    assert all(b >= p - 1e-6 for b, p in zip(mine.beliefs, mine.log_probs, strict=True))
+
+
+def test_a_row_does_not_depend_on_its_neighbours(florence: Florence) -> None:
+    alone, crowded = Engine(florence, RESOLUTION, rows=1), Engine(florence, RESOLUTION, rows=64)
+    questions = [Question(i, p, "boxes", 40) for i in range(2) for p in PROMPTS]
+    a, b = (e.ask(e.look(IMAGES[:2]), questions) for e in (alone, crowded))
+    assert [t.ids for t in a] == [t.ids for t in b]
+
+
+def test_the_vision_tower_runs_once_per_image(florence: Florence, engine: Engine) -> None:
+    seen = []
+    handle = florence.model.model.vision_tower.register_forward_hook(
+        lambda m, args, out: seen.append(len(args[0]))
+    )
+    features = engine.look(IMAGES)
+    engine.ask(features, [Question(i, p, None, 4) for i in range(4) for p in PROMPTS])
+    engine.support(features, [(i, p, "a ring") for i in range(4) for p in PROMPTS])
+    handle.remove()
+    assert sum(seen) == len(IMAGES)
+
+
+def test_ruled_answers_have_whole_boxes_and_labels(florence: Florence, engine: Engine) -> None:
+    features = engine.look(IMAGES)
+    kinds = engine.kinds
+    for answer, group in (("boxes", 4), ("quads", 8), ("proposals", 4)):
+        found = engine.ask(features, [Question(i, p, answer, 60) for i in range(4) for p in PROMPTS])  # type:
+        ignore[arg-type] for tokens in (t.ids for t in found):
+            runs, last = [0], grammar.END
+            for kind in kinds[torch.tensor(tokens)].tolist():
+                if kind == grammar.LOCATION:
+                    runs[-1] += 1
+                elif last == grammar.LOCATION:
+                    runs.append(0)
+                assert kind in (grammar.TEXT, grammar.LOCATION, grammar.END)
+                assert not (answer == "proposals" and kind == grammar.TEXT)
+                last = kind
+            finished = runs if tokens[-1] == 2 else runs[:-1]
+            assert all(run % group == 0 for run in finished)
+
+
+def test_a_region_answer_is_one_label_and_one_box(florence: Florence, engine: Engine) -> None:
+    prompt = TASKS["<REGION_TO_CATEGORY>"].prompt.format(input="<loc_100><loc_100><loc_500><loc_500>")
+    (answer,) = engine.ask(engine.look(IMAGES[:1]), [Question(0, prompt, "region_text", 64)])
+    kinds = engine.kinds[torch.tensor(answer.ids)].tolist()
+    if kinds[-1] == grammar.END:
+        assert kinds[-5:] == [grammar.LOCATION] * 4 + [grammar.END]
+        assert set(kinds[:-5]) == {grammar.TEXT}
+
+
+def test_reading_gives_every_token_its_characters_even_inside_a_letter(florence: Florence) -> None:
+    text = "caf\u00e9<loc_7>"
+    ids = florence.tokenizer(text).input_ids[1:]
+    reading = read(florence, Tokens(ids, [0.0] * len(ids), [float(-i) for i in range(len(ids))]))
+    assert reading.text == text
+    assert reading.spans[-2] == (4, 11) and reading.spans[-1] == (11, 11)
+    assert reading.mean([(4, 11)]) == -float(len(ids) - 2)

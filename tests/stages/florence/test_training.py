@@ -1,0 +1,138 @@
+"""Training: same bytes after a kill, same curve for any world size, targets a function of seed, step, key."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from stages.base import Sample
+from stages.embedded.scenes import DEMO, render
+from stages.florence.model import create, load, make_tokenizer, save
+from stages.florence.training import Hooks, TrainConfig, World, targets, train
+
+CONFIG = TrainConfig(
+    stages=((32, 4), (64, 2)),
+    batch_size=4,
+    targets_per_image=3,
+    warmup_steps=2,
+    checkpoint_every=2,
+    device="cpu",
+)
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("start")
+    save(
+        create("nano", make_tokenizer([s.annotations.texts[1].text for s in samples()], 320), seed=0), folder
+    )
+    return str(folder)
+
+
+def samples(count: int = 8) -> list[Sample]:
+    scenes = [render(DEMO, 0, i) for i in range(count)]
+    return [
+        Sample(key=f"scene-{i}", size=(192, 192), annotations=s.truth, image=s.image)
+        for i, s in enumerate(scenes)
+    ]
+
+
+def batches(step: int, rank: int = 0, size: int = 1) -> Iterator[Sequence[Sample]]:
+    everything = samples()
+    while True:
+        batch = [everything[(step * 4 + i) % len(everything)] for i in range(4)]
+        yield batch[rank * 4 // size : (rank + 1) * 4 // size]
+        step += 1
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+class KilledError(Exception):
+    pass
+
+
+def test_a_killed_and_resumed_run_ends_with_the_same_bytes(start: str, tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    train(CONFIG, start, batches, whole)
+    kept: list[Path] = []
+
+    def keep_then_die(folder: Path, step: int) -> None:
+        kept.append(Path(shutil.copytree(folder, tmp_path / f"step-{step}")))
+        if step == 4:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        train(CONFIG, start, batches, cut, hooks=Hooks(save=keep_then_die))
+    train(CONFIG, start, batches, cut, resume=kept[-1])
+    assert weights(whole) == weights(cut)
+    assert (whole / "metrics.jsonl").read_bytes() == (cut / "metrics.jsonl").read_bytes()
+
+
+def test_the_loss_falls_and_the_model_loads_by_plain_from_pretrained(start: str, tmp_path: Path) -> None:
+    from transformers import Florence2ForConditionalGeneration
+
+    config = replace(CONFIG, stages=((32, 30),), learning_rate=2e-3)
+    train(config, start, batches, tmp_path)
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+    stranger = Florence2ForConditionalGeneration.from_pretrained(tmp_path)
+    mine = load(str(tmp_path)).model.state_dict()
+    assert all(torch.equal(value, mine[name]) for name, value in stranger.state_dict().items())
+
+
+def _rank(rank: int, size: int, start: str, out: str, port: int) -> None:
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size
+    )
+    train(CONFIG, start, lambda step: batches(step, rank, size), Path(out), world=World(rank, size))
+    torch.distributed.destroy_process_group()
+
+
+def test_two_ranks_follow_the_curve_of_one(start: str, tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    torch.multiprocessing.spawn(_rank, (2, start, str(tmp_path / "two"), port), nprocs=2)
+    train(CONFIG, start, batches, tmp_path / "one")
+    one, two = ((tmp_path / n / "metrics.jsonl").read_text().splitlines() for n in ("one", "two"))
+    assert len(one) == len(two) == CONFIG.steps
+    for a, b in zip(map(json.loads, one), map(json.loads, two), strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], abs=1e-4) and a["tokens"] == b["tokens"]
+
+
+def test_targets_depend_on_step_and_key_and_follow_the_family_weights() -> None:
+    sample = samples(1)[0]
+    config = replace(CONFIG, targets_per_image=2)
+    again = [targets(sample, config, step) for step in range(200)]
+    assert again == [targets(sample, config, step) for step in range(200)]
+    assert len({tuple(p.target for p in chosen) for chosen in again}) > 20
+    only_text = replace(config, families={"image": 1.0, "region": 0.0, "alignment": 0.0})
+    assert {p.task for p in targets(sample, only_text, 0)} == {"<CAPTION>"}
+
+
+def test_dropped_labels_teach_nothing() -> None:
+    sample = samples(1)[0]
+    annotations = sample.annotations
+    dropped: Any = [replace(r, dropped="low_score") for r in annotations.regions]
+    config = replace(CONFIG, tasks=("<OD>", "<REGION_TO_CATEGORY>"))
+    assert targets(sample, config, 0)
+    assert not targets(replace(sample, annotations=replace(annotations, regions=dropped)), config, 0)
+
+
+def test_the_rate_warms_up_and_ends_low_and_resolution_grows() -> None:
+    config = TrainConfig(stages=((64, 80), (96, 20)), warmup_steps=10, learning_rate=1.0)
+    rates = [config.rate(step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1) and max(rates) == 1.0 and rates.index(1.0) in (9, 10)
+    assert rates[-1] < 0.06 and config.resolution(79) == 64 and config.resolution(80) == 96
