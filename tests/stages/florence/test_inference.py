@@ -1,5 +1,4 @@
-"""Inference against `transformers`: the same tokens as `generate`, the same log-probabilities as its forward
-pass."""
+"""Inference against `transformers`: the tokens of `generate`, the log-probabilities of its forward pass."""
 
 from __future__ import annotations
 
@@ -11,7 +10,7 @@ from stages.embedded.scenes import PRETRAIN, render
 from stages.florence import grammar
 from stages.florence.inference import Engine, Question, Tokens, read
 from stages.florence.model import Florence, load, pixels
-from stages.florence.tasks import TASKS
+from stages.florence.tasks import TASKS, Answer
 
 RESOLUTION = 64
 IMAGES = [render(PRETRAIN, 5, i).image for i in range(4)]
@@ -30,8 +29,7 @@ def engine(florence: Florence) -> Engine:
 
 
 def generated(florence: Florence, image: np.ndarray, prompt: str, tokens: int) -> list[int]:
-    """What `generate` gives after the start token and `<s>`, one row alone; no forced end at the length
-    limit."""
+    """What `generate` gives for one row alone, after the start token and `<s>`; no forced end."""
     features = florence.model.get_image_features(pixels([image], RESOLUTION)).pooler_output
     ids = [florence.model.config.image_token_id] * features.shape[1] + florence.tokenizer(prompt).input_ids
     output = florence.model.generate(
@@ -103,9 +101,10 @@ def test_the_vision_tower_runs_once_per_image(florence: Florence, engine: Engine
 def test_ruled_answers_have_whole_boxes_and_labels(florence: Florence, engine: Engine) -> None:
     features = engine.look(IMAGES)
     kinds = engine.kinds
-    for answer, group in (("boxes", 4), ("quads", 8), ("proposals", 4)):
-        found = engine.ask(features, [Question(i, p, answer, 60) for i in range(4) for p in PROMPTS])  # type:
-        ignore[arg-type] for tokens in (t.ids for t in found):
+    groups: dict[Answer, int] = {"boxes": 4, "quads": 8, "proposals": 4}
+    for answer, group in groups.items():
+        found = engine.ask(features, [Question(i, p, answer, 60) for i in range(4) for p in PROMPTS])
+        for tokens in (t.ids for t in found):
             runs, last = [0], grammar.END
             for kind in kinds[torch.tensor(tokens)].tolist():
                 if kind == grammar.LOCATION:
