@@ -13,7 +13,12 @@ from pipeline.errors import ShardsFailed
 
 def main(argv: list[str] | None = None) -> int:
     """Exit code 0 when everything asked for is there, 2 for a user's mistake, told in one line."""
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args, rest = parser.parse_known_args(argv)  # argparse takes no settings behind an option
+    if rest and (not hasattr(args, "overrides") or any(word.startswith("-") for word in rest)):
+        parser.error(f"unknown argument {rest[0]}")
+    if rest:
+        args.overrides += rest
     try:
         return int(args.command(args))
     except ValueError as error:

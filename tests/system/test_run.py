@@ -72,7 +72,7 @@ def test_a_round_is_read_by_ray_data(small_run: Path) -> None:
 
     ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
     try:
-        rows = ray.data.read_webdataset([str(p) for p in shards(small_run, 0)], decoder=False).take_all()
+        rows = ray.data.read_webdataset([str(p) for p in shards(small_run, 0)], decoder=None).take_all()
     finally:
         ray.shutdown()
     assert {row["__key__"]: hashlib.sha256(row["jpg"]).hexdigest() for row in rows} == stored_images(small_run)
