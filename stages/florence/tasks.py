@@ -246,16 +246,18 @@ def task(token: str) -> Task:
 
 
 def find_phrases(text: Text, found: Sequence[codec.Found]) -> list[tuple[int, int, codec.Found]]:
-    """Where each grounded phrase stands in its text, searched from left to right; a phrase that is not there
-    goes."""
+    """Where each grounded phrase stands in its text, from left to right; a phrase that is not there goes.
+
+    A phrase written again means its next occurrence, or the last one when there is none.
+    """
     placed: list[tuple[int, int, codec.Found]] = []
-    offset, last = 0, ""
-    for place in found:
-        if place.label != last or not placed:
-            start = text.text.find(place.label, offset)
-            if start < 0 or not place.label:
-                last = ""
-                continue
-            last, offset = place.label, start + len(place.label)
-        placed.append((offset - len(last), offset, place))
+    offset = 0
+    for (label, _), group in groupby(found, key=lambda place: (place.label, place.spans[0])):
+        start = text.text.find(label, offset)
+        if start < 0:
+            start = text.text.rfind(label)
+        if not label or start < 0:
+            continue
+        offset = max(offset, start + len(label))
+        placed += [(start, start + len(label), place) for place in group]
     return placed
