@@ -2,7 +2,7 @@
 
 Stands in for SAM (paper section 4.3) and works on any image. A box is cut out with a margin, made small, and
 split in foreground and background; what lies outside the box is background. Equal boxes of an image are cut
-once. A box in which GrabCut finds nothing keeps no mask.
+once. A box in which nothing is found keeps no mask.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ from pipeline.schema import Annotations, Box, Mask, Region, Triplet
 from stages.base import Batch, Result, Sample
 
 SEED = 0
+FOREGROUND = (cv2.GC_FGD, cv2.GC_PR_FGD)
+# A cut that keeps less than LEAST of the box is made again, with the box's middle (an ellipse of CORE of the
+# sides as half axes) given as foreground. Without, half of the boxes on photos come out empty.
+LEAST, CORE = 0.2, 0.4
 Item = TypeVar("Item", Region, Triplet)
 
 
@@ -55,13 +59,22 @@ def cut(crop: np.ndarray, inside: tuple[int, int, int, int], config: GrabCutConf
     labels = np.full(small.shape[:2], cv2.GC_BGD, np.uint8)
     # A border of one pixel stays background: GrabCut needs some, also when the box is the image.
     labels[max(1, y1) : min(size[1] - 1, y2), max(1, x1) : min(size[0] - 1, x2)] = cv2.GC_PR_FGD
-    if not (labels == cv2.GC_PR_FGD).any():
-        return np.zeros((height, width), bool)
-    background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
-    unused = (0, 0, 0, 0)  # a rectangle, for another mode
-    cv2.grabCut(small, labels, unused, background, foreground, config.iterations, cv2.GC_INIT_WITH_MASK)
-    found = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
-    return cv2.resize(found, (width, height), interpolation=cv2.INTER_LINEAR) >= 0.5
+    found = _run(small, labels, config.iterations)
+    if found.sum() < LEAST * (x2 - x1) * (y2 - y1):
+        axes = max(1, int(CORE * (x2 - x1))), max(1, int(CORE * (y2 - y1)))
+        cv2.ellipse(labels, ((x1 + x2) // 2, (y1 + y2) // 2), axes, 0, 0, 360, cv2.GC_FGD, -1)
+        found = _run(small, labels, config.iterations)
+    return cv2.resize(found.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) >= 0.5
+
+
+def _run(image: np.ndarray, start: np.ndarray, iterations: int) -> np.ndarray:
+    if not np.isin(start, FOREGROUND).any():
+        return np.zeros(start.shape, bool)
+    labels, unused = start.copy(), (0, 0, 0, 0)  # a rectangle, for another mode
+    cv2.grabCut(
+        image, labels, unused, np.zeros((1, 65)), np.zeros((1, 65)), iterations, cv2.GC_INIT_WITH_MASK
+    )
+    return np.isin(labels, FOREGROUND)
 
 
 def encode(mask: np.ndarray) -> Mask:
