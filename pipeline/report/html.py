@@ -25,15 +25,17 @@ from pipeline.schema import KINDS, Annotations
 
 _LONGEST_SIDE = 1280  # larger pictures are embedded scaled down
 _EMBEDDED = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
+_CROWD = 8  # more labels than this are set smaller
 _GLYPH = 0.56  # mean width of a letter of the page's font, in ems
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """One round's view of a picture."""
+    """One round's view of a picture; `font` is the height of its labels in pixels of the image."""
 
     title: str
     overlay: Overlay
+    font: float
     chips: list[Chip]
     texts: list[tuple[str, list[tuple[str, str | None]]]]
 
@@ -43,8 +45,8 @@ class Picture:
     key: str
     uri: str
     size: tuple[int, int]
-    font: float
     panels: list[Panel]
+    compared: str
     changed: list[tuple[str, str]]
     dropped: list[str]
 
@@ -59,7 +61,7 @@ def write_report(data: ReportData) -> str:
         quad_colour=QUAD_COLOUR,
         metrics=_metric_names(data.rounds),
         charts=_charts(data.rounds),
-        pictures=[_picture(index, view) for index, view in enumerate(data.pictures)],
+        pictures=[_picture(view, data) for view in data.pictures],
     )  # fmt: skip
 
 
@@ -72,37 +74,40 @@ def _charts(rounds: Sequence[RoundView]) -> list[Chart]:
     return [*quality_charts(rounds), *counts_charts(rounds)] if len(rounds) > 1 else []
 
 
-def _picture(index: int, view: PictureView) -> Picture:
+def _picture(view: PictureView, data: ReportData) -> Picture:
+    """Round 0, the head and the last round; changes are of the head or, when that is round 0, of the last."""
     names = list(view.rounds)
-    shown = {f"round {name}": view.rounds[name] for name in dict.fromkeys([names[0], names[-1]])}
+    first, last = names[0], names[-1]
+    head = data.head if data.head is not None and data.head in view.rounds else first
+    status = {round_.name: round_.status for round_ in data.rounds}
+    shown = {
+        f"{name} {status.get(name, '')}": view.rounds[name] for name in dict.fromkeys([first, head, last])
+    }
     if view.truth is not None:
         shown["truth"] = view.truth
-    colours = Colours()
-    first, last = view.rounds[names[0]], view.rounds[names[-1]]
+    colours, compared = Colours(), head if head != first else last
     return Picture(
         key=view.key,
         uri=data_uri(view.image),
         size=view.size,
-        font=_font(view.size),
         panels=[_panel(title, view.size, annotations, colours) for title, annotations in shown.items()],
-        changed=[(change.what, told(change)) for change in changes(first, last)],
-        dropped=[describe(a) for a in last.all() if a.dropped],
+        compared=compared,
+        changed=[(c.what, told(c)) for c in changes(view.rounds[first], view.rounds[compared])],
+        dropped=[describe(a) for a in view.rounds[compared].all() if a.dropped],
     )
 
 
 def _panel(title: str, size: tuple[int, int], annotations: Annotations, colours: Colours) -> Panel:
-    shapes, kept, font = overlay(annotations, colours), annotations.kept(), _font(size)
+    shapes, kept = overlay(annotations, colours), annotations.kept()
+    crowded = len(shapes.boxes) + len(shapes.quads) > _CROWD
+    font = max(size) / (40 if crowded else 32)
     return Panel(
         title=title,
         overlay=shapes,
+        font=font,
         chips=chips(shapes, size, font * 1.4, lambda text: font * (_GLYPH * len(text) + 0.7)),
         texts=[(t.granularity, coloured_text(t, kept.triplets, colours)) for t in kept.texts],
     )
-
-
-def _font(size: tuple[int, int]) -> float:
-    """The height of labels in pixels of the image, whatever the size of the image."""
-    return max(size) / 30
 
 
 def data_uri(image: bytes) -> str:
