@@ -24,6 +24,7 @@ from pipeline.engine import bound_threads, connect
 from pipeline.lineage import Done, Node
 from pipeline.store import Manifest, Store, digest
 from stages.base import Sample
+from stages.florence.model import resolve
 
 BLOCK_SHARDS = 4
 PROGRESS = "journal/progress.json"
@@ -110,7 +111,7 @@ def prepare(run: RunConfig, number: int, data: TrainingSet, inputs: str) -> Trai
     """Name the training run of a round by everything that decides its result."""
     config = dataclasses.replace(run.train, seed=run.seed * 1000 + number)
     recipe = {
-        "train": lineage.settings(config), "start": lineage.content_hash(run.refine.start),
+        "train": lineage.settings(config), "start": lineage.content_hash(resolve(run.refine.start)),
         "threads": run.cluster.group("train").threads, "round": data.node.fingerprint, "inputs": inputs,
     }  # fmt: skip
     return Training(config, run.refine.start, number, data, inputs, f"models/{number:02d}-{lineage.fingerprint(recipe)}")

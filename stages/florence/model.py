@@ -197,6 +197,11 @@ def create(size: str, tokenizer: PreTrainedTokenizerFast, seed: int) -> Florence
     return florence
 
 
+def resolve(name: str) -> str:
+    """The folder of a checkpoint that this package brings (`nano`); any other name stands for itself."""
+    return str(CHECKPOINT) if name == "nano" else name
+
+
 def load(name: str, revision: str | None = None) -> Florence:
     """A checkpoint in the native format: a folder, a hub name, or `nano` for the one beside this file;
     float32."""
@@ -205,7 +210,7 @@ def load(name: str, revision: str | None = None) -> Florence:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    source = str(CHECKPOINT) if name == "nano" else name
+    source = resolve(name)
     folder = Path(source)
     if source.startswith(("/", ".")) and not (folder / "config.json").is_file():
         raise ValueError(f"{source}: no Florence-2 checkpoint here (no config.json); give a folder saved by "
