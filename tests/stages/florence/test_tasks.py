@@ -1,10 +1,10 @@
-"""The task table: prompts as published, targets in the published order, and build -> parse gives the labels back."""
+"""The task table: prompts and order as published, and build -> parse gives the labels back."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import suppress
 
 import pytest
 
@@ -112,10 +112,8 @@ def test_prompts_and_tokens_equal_the_released_ones() -> None:
     tokenizer = make_tokenizer(["a"], 300)
     tokenizer.image_token, tokenizer.image_token_id = "<image>", 0
     released = Florence2Processor.__new__(Florence2Processor)
-    try:
+    with suppress(TypeError):  # the tables are filled before the base class checks the types of its parts
         Florence2Processor.__init__(released, Images(), tokenizer)
-    except TypeError:
-        pass  # the tables are filled before the base class checks the types of its parts
     prompts = {**released.task_prompts_without_inputs, **released.task_prompts_with_input}
     assert {token: t.prompt for token, t in TASKS.items()} == prompts
 
@@ -167,11 +165,10 @@ def test_labels_with_angle_brackets_cannot_forge_locations() -> None:
 
 def test_phrases_are_placed_from_left_to_right_and_unknown_ones_go() -> None:
     text = Text(id="t", granularity="brief", text="a dog and a dog near a cat")
-    found = [
-        Found(label, (float(i),) * 4, ()) for i, label in enumerate(["a dog", "a dog", "a cow", "a cat"])
-    ]
-    placed = find_phrases(text, [replace(f) for f in found])
-    assert [(s, e) for s, e, _ in placed] == [(0, 5), (0, 5), (21, 26)]
+    labels = ["a dog", "a dog", "a cow", "a cat", "a dog"]
+    found = [Found(label, (0.0, 0.0, 9.0, 9.0), ((9 * i, 9 * i + 5),)) for i, label in enumerate(labels)]
+    placed = find_phrases(text, [found[0], *found])
+    assert [(s, e) for s, e, _ in placed] == [(0, 5), (0, 5), (10, 15), (21, 26), (10, 15)]
 
 
 def test_an_unknown_task_is_named_with_the_known_ones() -> None:
