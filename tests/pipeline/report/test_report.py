@@ -14,8 +14,9 @@ from pipeline.quality.truth import Interval, count_sample, summary
 from pipeline.report.changes import changes
 from pipeline.report.draw import draw
 from pipeline.report.explain import explain
-from pipeline.report.html import data_uri, write_report
+from pipeline.report.html import write_report
 from pipeline.report.overlay import Colours, coloured_text, outlines, overlay
+from pipeline.report.panels import data_uri
 from pipeline.report.terminal import rounds_table
 from pipeline.report.views import PictureView, ReportData, RoundView
 from pipeline.schema import Annotations, Box, Mask, Region, Row, Text, TextRegion, Triplet

@@ -1,0 +1,65 @@
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pipeline.config import SourceConfig
+from pipeline.ingest import Ingest, assign, list_source
+from pipeline.lineage import IMAGES
+from pipeline.records import read_image_bytes, read_images, read_table
+from pipeline.schema import ImageRow
+from pipeline.store import Store
+from stages.ingest import FolderConfig
+
+
+def picture(seed: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (32, 32, 3), np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def folder(path: Path, shard_size: int = 2, limit: int | None = None) -> SourceConfig:
+    return SourceConfig(use="folder", options=FolderConfig(path=str(path)), shard_size=shard_size, limit=limit)
+
+
+def test_names_keep_their_shards_when_others_come(tmp_path: Path) -> None:
+    store, config = Store(str(tmp_path / "w")), folder(tmp_path)
+    first = assign(store, config, ["b", "d", "f"])
+    assert first == {"shard-000000": ["b", "d"], "shard-000001": ["f"]}
+    later = assign(store, config, ["a", "b", "c", "d", "e", "f"])
+    assert later == {**first, "shard-000002": ["a", "c"], "shard-000003": ["e"]}
+    assert assign(store, config, ["a", "b", "c", "d", "e", "f"]) == later
+
+
+def test_a_plan_assigns_without_writing(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "w"))
+    assert list(assign(store, folder(tmp_path), ["a"], publish=False)) == ["shard-000000"]
+    assert not (tmp_path / "w").exists()
+
+
+def test_good_images_are_stored_and_bad_ones_are_rows_with_reasons(tmp_path: Path) -> None:
+    photos, store = tmp_path / "photos", Store(str(tmp_path / "w"))
+    photos.mkdir()
+    contents = {"a.png": picture(0), "b.png": b"", "c.png": picture(1)[:2000], "d.png": picture(2)}
+    for name, data in contents.items():
+        (photos / name).write_bytes(data)
+    config = folder(photos, shard_size=10)
+    shards = assign(store, config, list_source(config))
+    done = Ingest(store.url, config, shards)("shard-000000", {})
+    assert list(done) == [IMAGES]
+    rows = {row.name: row for row in read_table(store, "images/shard-000000.parquet", ImageRow)}
+    assert {name: row.failed for name, row in rows.items()} == {
+        "a.png": None, "b.png": "empty_file", "c.png": "truncated", "d.png": None,
+    }  # fmt: skip
+    kept = read_images(store, "shard-000000")
+    assert [row.name for row in kept] == ["a.png", "d.png"]
+    assert list(read_image_bytes(store, "shard-000000")) == [contents["a.png"], contents["d.png"]]
+    (manifest,) = store.manifests(IMAGES)
+    assert manifest.samples == {"in": 4, "kept": 2, "dropped": {}, "failed": {"empty_file": 1, "truncated": 1}}
+
+
+def test_a_limit_takes_the_first_names(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        (tmp_path / name).write_bytes(picture(0))
+    assert list_source(folder(tmp_path, limit=2)) == ["a.png", "b.png"]
