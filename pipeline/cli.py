@@ -27,7 +27,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"fld: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except ShardsFailed as error:
-        print(f"fld: error: {' '.join(str(error).split())}; the rest is done, the same command tries again", file=sys.stderr)
+        print(
+            f"fld: error: {' '.join(str(error).split())}; the rest is done, the same command tries again",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         print("fld: stopped; the same command resumes", file=sys.stderr)
@@ -129,7 +132,9 @@ def _status_text(state: dict[str, Any]) -> str:
     rows = [["stage", "shards", "samples", "failed"]]
     for stage in state["stages"]:
         failed = stage["samples"]["failed"]
-        rows.append([stage["stage"], f"{stage['done']}/{stage['total']}", str(stage["samples"]["in"]), reasons(failed) or "0"])
+        rows.append(
+            [stage["stage"], f"{stage['done']}/{stage['total']}", str(stage["samples"]["in"]), reasons(failed) or "0"]
+        )
     lines = [f"{state['work']}: {state['state']}", columns(rows)]
     now = state["now"]
     if now and state["state"] == "running":

@@ -25,7 +25,8 @@ FILE_SUFFIXES = (".onnx", ".txt", ".safetensors", ".json")
 class Entry:
     """One stage or source of a run. `options` is the stage's own config.
 
-    `after` names the stages whose annotations it reads; `group` the actor it shares; `batch_size` samples go in at once.
+    `after` names the stages whose annotations it reads, `group` the actor it shares; `batch_size` samples go in at
+    once.
     """
 
     name: str
@@ -50,9 +51,9 @@ class SourceConfig:
 class GateConfig:
     """Which share of the samples is held out of training, and when a round is accepted.
 
-    A round is rejected when the held-out score is worse than the head's by more than `tolerance` with 95% confidence, and
-    counts as no gain when it is not better by `min_gain`. Without truth, the share of the head's held-out labels that the
-    round's model finds again must reach `min_agreement`.
+    A round is rejected when the held-out score is worse than the head's by more than `tolerance` with 95% confidence,
+    and when it is not better by `min_gain`. Without truth, the share of the head's held-out labels that the round's
+    model finds again must reach `min_agreement`.
     """
 
     held_out: float = 0.2
@@ -89,7 +90,7 @@ class GroupConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterConfig:
-    """Where stages run. `address` None starts Ray here; `workers` is the most actors of a group that sets no own number."""
+    """Where stages run. `address` None starts Ray here; `workers` is the most actors of a group without own numbers."""
 
     address: str | None = None
     workers: int = 2

@@ -70,7 +70,7 @@ class Engine:
             window = [
                 {"shard": shard, "done": json.dumps(done), "error": ""} for shard, done in rows[start : start + WINDOW]
             ]
-            data = ray.data.from_items(window, override_num_blocks=len(window))
+            data: ray.data.Dataset = ray.data.from_items(window, override_num_blocks=len(window))
             for step in wave:
                 group = self.config.group(step.name)
                 low, high = actors(group, self.config, len(window))
@@ -92,9 +92,8 @@ class Engine:
             group = self.config.group(step.name)
             for kind, each in (("CPU", group.cpus), ("GPU", group.gpus)):
                 if each > have.get(kind, 0):
-                    raise ValueError(
-                        f"cluster.groups.{step.name}: an actor wants {each:g} {kind}, the cluster has {have.get(kind, 0):g}"
-                    )
+                    has = f"the cluster has {have.get(kind, 0):g}"
+                    raise ValueError(f"cluster.groups.{step.name}: an actor wants {each:g} {kind}, {has}")
             wave = [*waves[-1], step]
             if waves[-1] and not self._fits(wave, have):
                 waves.append([step])

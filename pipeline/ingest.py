@@ -69,7 +69,7 @@ def truth_name(shard: str) -> str:
 
 
 class Ingest:
-    """Reads the items of one shard a call and publishes its tar, its table of all items, and the truth if there is any."""
+    """Reads the items of one shard a call and publishes its tar, its table of all items, and the truth, if any."""
 
     def __init__(self, url: str, config: SourceConfig, shards: dict[str, list[str]]) -> None:
         self.store, self.config, self.shards = Store(url), config, shards

@@ -56,16 +56,17 @@ def held(store: Store) -> Iterator[None]:
     """
     other = holder(store)
     if other and other["state"] == "running":
-        raise ValueError(f"work={store.url}: in use by process {other['pid']} on {other['host']}; wait for it or stop it")
+        raise ValueError(
+            f"work={store.url}: in use by process {other['pid']} on {other['host']}; wait for it or stop it"
+        )
     me = this_process()
     stop = threading.Event()
 
     def beat() -> None:
-        while True:
+        while not stop.wait(BEAT_SECONDS):
             store.publish_json(NAME, {**me, "beat": time.time()})
-            if stop.wait(BEAT_SECONDS):
-                return
 
+    store.publish_json(NAME, {**me, "beat": time.time()})
     store.clear_temporary()
     thread = threading.Thread(target=beat, name="lease", daemon=True)
     thread.start()

@@ -73,7 +73,8 @@ def settings(options: Any, revision: str = "") -> dict[str, Any]:
     for f in dataclasses.fields(options):
         value = getattr(options, f.name)
         if f.metadata.get("recipe", True):
-            values[f.name] = _plain(value if not f.metadata.get("content") or not value else revision or content_hash(value))
+            content = f.metadata.get("content") and value
+            values[f.name] = _plain((revision or content_hash(value)) if content else value)
     return values
 
 

@@ -125,7 +125,9 @@ def _by_agreement(run: RunConfig, evidence: dict[str, Any]) -> Verdict:
     needed = run.refine.gate.min_agreement
     evidence = {"kind": "agreement", **evidence}
     if refound < needed:
-        return Verdict(REJECTED, f"too little agreement: {numbers}, {needed:.0%} are needed (no labelled set)", evidence)
+        return Verdict(
+            REJECTED, f"too little agreement: {numbers}, {needed:.0%} are needed (no labelled set)", evidence
+        )
     return Verdict(ACCEPTED, f"agreement: {numbers} (weaker evidence, no labelled set)", evidence)
 
 

@@ -57,7 +57,9 @@ def merge(annotations: Annotations, this_round: int, config: MergeConfig) -> Ann
     kinds = {
         "texts": _Kind(_same_granularity, lambda a: normalise(a.text)),
         "regions": _Kind(lambda a, b: box_iou([x.box for x in a], [x.box for x in b]), _region_label),
-        "text_regions": _Kind(lambda a, b: quad_iou([x.quad for x in a], [x.quad for x in b]), lambda a: letters(a.text)),
+        "text_regions": _Kind(
+            lambda a, b: quad_iou([x.quad for x in a], [x.quad for x in b]), lambda a: letters(a.text)
+        ),
         "triplets": _Kind(_same_phrase, lambda a: bare_phrase(a.phrase)),
     }
     merged = {}
@@ -67,7 +69,9 @@ def merge(annotations: Annotations, this_round: int, config: MergeConfig) -> Ann
         new = [a for a in everything if a.round == this_round]
         merged[name] = _merge_kind(old, new, kind, config)
     gone = {text.id for text in merged["texts"] if text.dropped}
-    merged["triplets"] = _without_texts(annotations.overlaid(Annotations(**merged)).kept().triplets, gone, merged["triplets"])
+    merged["triplets"] = _without_texts(
+        annotations.overlaid(Annotations(**merged)).kept().triplets, gone, merged["triplets"]
+    )
     return Annotations(**merged)
 
 

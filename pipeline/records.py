@@ -6,6 +6,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,9 @@ def publish_round(store: Store, node: Node, graph: Mapping[str, Node], shard: st
     inputs = _inputs(node, done)
     images = read_images(store, shard)
     records = {
-        row.key: Record(key=row.key, name=row.name, width=row.width or 0, height=row.height or 0, sha256=row.sha256 or "")
+        row.key: Record(
+            key=row.key, name=row.name, width=row.width or 0, height=row.height or 0, sha256=row.sha256 or ""
+        )
         for row in images
     }
     for name in node.reads:
@@ -124,9 +127,7 @@ def count_annotations(samples: Sequence[Annotations]) -> dict[str, dict[str, Any
 
 
 def _extended(record: Record, node: Node, row: Row | Record) -> Record:
-    """A record with what one more node said; failures of a stage are forgotten when it is run again in a later round."""
-    from dataclasses import replace
-
+    """A record with what one more node said; a stage's failures are forgotten when it runs again in a later round."""
     failures = list(record.failures)
     if isinstance(row, Record):
         failures += row.failures

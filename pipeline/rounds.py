@@ -1,8 +1,8 @@
 """The loop: label, filter, train, refine, merge, measure, gate, stop.
 
-Round 0 is the filtered specialists. Round N trains on the head's labels, re-annotates and judges them, merges, completes
-what changed and filters; the gate compares it with the head on samples that were held out of training. Every attempted
-round is stored with its status in `round.json`; only an accepted one becomes head. A batch of finished work is never
+Round 0 is the filtered specialists. Round N trains on the head's labels, re-annotates and judges them, merges,
+completes what changed and filters; the gate compares it with the head on samples that were held out of training. Every
+attempted round is stored with its status in `round.json`; only an accepted one becomes head. Finished work is never
 redone: the same call resumes.
 """
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline import lineage
 from pipeline.config import RunConfig
@@ -23,6 +22,7 @@ from pipeline.records import read_rows
 from pipeline.store import Store, digest
 from pipeline.train import Training, TrainingSet, prepare, train
 from pipeline.worker import Worker
+
 GRAPH = "journal/graph.json"
 
 
@@ -41,8 +41,10 @@ class Attempt:
 
 
 def run_loop(store: Store, run: RunConfig, names: Sequence[str]) -> list[Attempt]:
-    """Everything that `fld run` does between its lease and its report; returns the attempted rounds. `names` is what the
-    source lists."""
+    """Everything that `fld run` does between its lease and its report; returns the attempted rounds.
+
+    `names` is what the source lists.
+    """
     engine = Engine(run.cluster, store)
     shards = ingest(store, run, engine, names)
     nodes = lineage.round_zero(run)
@@ -108,7 +110,9 @@ def steps(store: Store, run: RunConfig, nodes: Sequence[Node], head: Node | None
     groups: dict[str, list[Node]] = {}
     for node in nodes:
         if node.group in groups and node.group != list(groups)[-1]:
-            raise ValueError(f"group={node.group}: {node.entry.name} comes after group {list(groups)[-1]}; give it another")
+            raise ValueError(
+                f"group={node.group}: {node.entry.name} comes after group {list(groups)[-1]}; give it another"
+            )
         groups.setdefault(node.group, []).append(node)
     return [
         Step(group, functools.partial(Worker, store.url, graph, group, run.cluster.group(group).threads),
@@ -132,7 +136,9 @@ def prepare_round(store: Store, run: RunConfig, head: Node, done: Mapping[str, D
     return prepare(run, number, TrainingSet(store, head, keys), inputs)
 
 
-def publish_attempt(store: Store, run: RunConfig, attempt: Attempt, done: Mapping[str, Done], before: Sequence[Attempt]) -> None:
+def publish_attempt(
+    store: Store, run: RunConfig, attempt: Attempt, done: Mapping[str, Done], before: Sequence[Attempt]
+) -> None:
     """`index.parquet`, `metrics.json` and `round.json` of a round, unless they stand for the same shards already."""
     measure(store, run, attempt.node, done)
     head = next((a.name for a in reversed(before) if a.verdict.status == ACCEPTED), None)

@@ -268,7 +268,7 @@ def from_dict(cls: Any, value: Any) -> Any:
     cls = _without_none(cls)
     if value is None:
         return None
-    if dataclasses.is_dataclass(cls):
+    if isinstance(cls, type) and dataclasses.is_dataclass(cls):
         hints = _hints(cls)
         known = {name: from_dict(hint, value[name]) for name, hint in hints.items() if name in value}
         return cls(**known)
@@ -283,7 +283,7 @@ def from_dict(cls: Any, value: Any) -> Any:
 def arrow_type(cls: Any) -> pa.DataType:
     """The Arrow type of a field annotation or of a whole record class."""
     cls = _without_none(cls)
-    if dataclasses.is_dataclass(cls):
+    if isinstance(cls, type) and dataclasses.is_dataclass(cls):
         return pa.struct([pa.field(name, arrow_type(hint)) for name, hint in _hints(cls).items()])
     origin, args = get_origin(cls), get_args(cls)
     if origin is list:

@@ -1,5 +1,7 @@
-"""What is there to see of a work folder: plan, status, the story of one sample, and the report's data. Reads only files;
-`status` works while a run goes on, after a crash, and from another machine."""
+"""What is there to see of a work folder: plan, status, the story of one sample, and the report's data.
+
+Reads only files; `status` works while a run goes on, after a crash, and from another machine.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,8 @@ def plan(store: Store, run: RunConfig, names: Sequence[str]) -> list[dict[str, A
             continue
         training = rounds.prepare_round(store, run, head, done, number)
         revision = trained(store, training)
-        lines.append({"stage": f"{number}.train", "folder": training.folder, "done": int(bool(revision)), "todo": int(not revision)})
+        trained_yet = {"done": int(bool(revision)), "todo": int(not revision)}
+        lines.append({"stage": f"{number}.train", "folder": training.folder, **trained_yet})
         if not revision:
             done = {}
             lines.append({"stage": f"{number}.refine and what follows", "folder": None, "done": 0, "todo": len(shards)})
@@ -63,7 +66,9 @@ def status(store: Store) -> dict[str, Any]:
     stages = [{"stage": "ingest", **_progress(store, IMAGES, len(shards))}]
     graph = store.read_json(rounds.GRAPH) if store.exists(rounds.GRAPH) else []
     stages += [{"stage": node["name"], **_progress(store, node["folder"], len(shards))} for node in graph]
-    made = [node["folder"] for node in graph if node["kind"] == "round" and store.exists(f"{node['folder']}/round.json")]
+    made = [
+        node["folder"] for node in graph if node["kind"] == "round" and store.exists(f"{node['folder']}/round.json")
+    ]
     return {
         "work": store.url,
         "state": (lease.holder(store) or {"state": "never run"})["state"],
@@ -113,10 +118,9 @@ def report_data(store: Store, experiment: str) -> ReportData:
 
 
 def _lines(planned: lineage.Plan) -> list[dict[str, Any]]:
-    return [
-        {"stage": node.name, "folder": node.folder, "done": len(planned.done) - planned.todo(node), "todo": planned.todo(node)}
-        for node in planned.nodes
-    ]
+    shards = len(planned.done)
+    counts = [(node, planned.todo(node)) for node in planned.nodes]
+    return [{"stage": node.name, "folder": node.folder, "done": shards - todo, "todo": todo} for node, todo in counts]
 
 
 def _listed(store: Store, file: str) -> list[Any]:
@@ -193,5 +197,7 @@ def _pictures(store: Store, names: Sequence[str], images: int) -> list[PictureVi
                 row = rows[i]
                 annotations: dict[str, Annotations] = {name: records[i].annotations for name, records in made.items()}
                 size = (row.width or 0, row.height or 0)
-                views.append(PictureView(key=row.key, image=data, size=size, rounds=annotations, truth=known.get(row.key)))
+                views.append(
+                    PictureView(key=row.key, image=data, size=size, rounds=annotations, truth=known.get(row.key))
+                )
     return views[:PICTURES]

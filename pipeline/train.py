@@ -21,8 +21,8 @@ from typing import Any
 from pipeline import lineage, records
 from pipeline.config import ClusterConfig, GroupConfig, RunConfig
 from pipeline.engine import bound_threads, connect
-from pipeline.lineage import Done, Node
-from pipeline.store import Manifest, Store, digest
+from pipeline.lineage import Node
+from pipeline.store import Manifest, Store
 from stages.base import Sample
 from stages.florence.model import resolve
 
@@ -47,7 +47,8 @@ class TrainingSet:
             for item in self._epoch(seed, epoch, skip):
                 batch.append(item)
                 if len(batch) == size:
-                    yield [_sample(*each) for each in batch[rank * size // world_size : (rank + 1) * size // world_size]]
+                    mine = slice(rank * size // world_size, (rank + 1) * size // world_size)
+                    yield [_sample(*each) for each in batch[mine]]
                     batch = []
             epoch, skip = epoch + 1, 0
 
@@ -96,8 +97,10 @@ def _sample(shard: str, key: str, loaded: Mapping[str, Any]) -> Sample:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Training:
-    """One training run: `folder` of the work folder will hold the model of round `number`. `inputs` is the digest of the
-    labels that it learns from. `start` is a checkpoint's name or folder."""
+    """One training run: `folder` of the work folder will hold the model of round `number`.
+
+    `inputs` is the digest of the labels that it learns from, `start` a checkpoint's name or folder.
+    """
 
     config: Any
     start: str
@@ -114,7 +117,9 @@ def prepare(run: RunConfig, number: int, data: TrainingSet, inputs: str) -> Trai
         "train": lineage.settings(config), "start": lineage.content_hash(resolve(run.refine.start)),
         "threads": run.cluster.group("train").threads, "round": data.node.fingerprint, "inputs": inputs,
     }  # fmt: skip
-    return Training(config, run.refine.start, number, data, inputs, f"models/{number:02d}-{lineage.fingerprint(recipe)}")
+    return Training(
+        config, run.refine.start, number, data, inputs, f"models/{number:02d}-{lineage.fingerprint(recipe)}"
+    )
 
 
 def trained(store: Store, training: Training) -> str | None:
@@ -153,7 +158,9 @@ def _fit(store: Store, group: GroupConfig, training: Training) -> None:
             train_loop_config={"url": store.url, "threads": group.threads, "training": _portable(training)},
             torch_config=TorchConfig(backend="nccl" if group.gpus else "gloo"),
             scaling_config=ScalingConfig(
-                num_workers=(group.actors or (1, 1))[1], use_gpu=bool(group.gpus), resources_per_worker={"CPU": group.cpus}
+                num_workers=(group.actors or (1, 1))[1],
+                use_gpu=bool(group.gpus),
+                resources_per_worker={"CPU": group.cpus},
             ),
             run_config=RunConfig(storage_path=scratch, name="train", failure_config=FailureConfig(max_failures=3)),
         ).fit()
@@ -246,7 +253,8 @@ def _bar(store: Store, training: Training) -> Iterator[None]:
     store.remove(PROGRESS)
 
     def follow() -> None:
-        with tqdm(total=training.config.steps, desc=f"round {training.number}: train", unit="step", dynamic_ncols=True) as bar:
+        title = f"round {training.number}: train"
+        with tqdm(total=training.config.steps, desc=title, unit="step", dynamic_ncols=True) as bar:
             while True:
                 last = stop.wait(1.0)
                 if store.exists(PROGRESS):

@@ -84,7 +84,8 @@ class Worker:
         rows = records.read_images(self.store, shard)
         chunks = [rows[i : i + size] for i in range(0, len(rows), size)]
         if not decode:
-            yield from ([(row, None) for row in chunk] for chunk in chunks)
+            for chunk in chunks:
+                yield [(row, None) for row in chunk]
             return
         data = records.read_image_bytes(self.store, shard)
         with ThreadPoolExecutor(self.threads) as pool:
@@ -139,7 +140,9 @@ def _row(node: Node, sample: Sample, result: Result) -> Row:
     if isinstance(result, Failed):
         return Row(key=sample.key, failed=result.reason, detail=result.detail or None)
     known = {a.id for a in sample.annotations.all()}
-    stamped = [[_stamped(node, a, f"{kind}.{i}", known) for i, a in enumerate(getattr(result, kind))] for kind in KINDS]
+    stamped: list[list[Any]] = [
+        [_stamped(node, a, f"{kind}.{i}", known) for i, a in enumerate(getattr(result, kind))] for kind in KINDS
+    ]
     return Row(key=sample.key, annotations=Annotations(*stamped))
 
 

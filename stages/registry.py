@@ -1,4 +1,7 @@
-"""Every stage and source by the name that a config's `use` gives it. Packages add theirs by entry point `fld.stages`."""
+"""Every stage and source by the name that a config's `use` gives it.
+
+Other packages add theirs by entry point `fld.stages`.
+"""
 
 from __future__ import annotations
 

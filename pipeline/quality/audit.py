@@ -31,9 +31,7 @@ class Item:
     shown: Annotations
 
 
-def sample(
-    records: Iterable[Record], n: int, per: Literal["type", "source"] = "type", seed: int = 0
-) -> list[Item]:
+def sample(records: Iterable[Record], n: int, per: Literal["type", "source"] = "type", seed: int = 0) -> list[Item]:
     """At most `n` kept annotations of each type (of each type and source), drawn without regard to order."""
     if n < 1:
         raise ValueError(f"--n {n}: give at least 1")
@@ -83,9 +81,7 @@ def wilson(right: int, judged: int) -> tuple[float, float]:
 def _items(judged: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     items = judged.get("items") if isinstance(judged, Mapping) else None
     if not isinstance(items, list):
-        raise ValueError(
-            'not a judged audit: expected {"round": .., "items": [..]}; save it from the audit page'
-        )
+        raise ValueError('not a judged audit: expected {"round": .., "items": [..]}; save it from the audit page')
     return items
 
 

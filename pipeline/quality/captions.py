@@ -37,9 +37,7 @@ def score(ground_truth: Entry, predictions: list[Entry], *, tokenized: bool = Fa
 def tokenize(text: str) -> str:
     """The words of a text separated by spaces."""
     text = _CLITIC.sub(r"\1 \2", text.lower().replace("\u2019", "'"))
-    return " ".join(
-        word for piece in text.split() for word in ([piece] if _is_clitic(piece) else _WORD.findall(piece))
-    )
+    return " ".join(word for piece in text.split() for word in ([piece] if _is_clitic(piece) else _WORD.findall(piece)))
 
 
 def _is_clitic(piece: str) -> bool:

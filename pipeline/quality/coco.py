@@ -97,17 +97,11 @@ def predictions_of_records(records: Iterable[Record], ground_truth: Entry) -> li
     Regions of categories that the ground truth does not name are left out, as COCO's own scoring would.
     """
     ids = {str(image["id"]): image["id"] for image in ground_truth.get("images", [])}
-    ids |= {
-        _base(image["file_name"]): image["id"]
-        for image in ground_truth.get("images", [])
-        if "file_name" in image
-    }
+    ids |= {_base(image["file_name"]): image["id"] for image in ground_truth.get("images", []) if "file_name" in image}
     categories = {category["name"]: category["id"] for category in ground_truth.get("categories", [])}
     found = [(record, ids.get(_base(record.name), ids.get(record.key))) for record in records]
     if found and all(id_ is None for _, id_ in found):
-        raise ValueError(
-            "predictions: no image of the round is in the ground truth (by file_name or by id = key)"
-        )
+        raise ValueError("predictions: no image of the round is in the ground truth (by file_name or by id = key)")
     return [entry for record, id_ in found if id_ is not None for entry in _entries(record, id_, categories)]
 
 

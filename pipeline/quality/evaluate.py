@@ -11,16 +11,6 @@ from pipeline.quality import captions, detection, grounding, ocr, vqa
 from pipeline.quality.coco import predictions_of_records, read, truth_of_records
 from pipeline.schema import Record
 
-FORMATS = {
-    "caption": 'truth annotations {"image_id", "caption"}; predictions {"image_id", "caption"}',
-    "detection": 'COCO instances with "bbox"; predictions {"image_id", "category_id", "bbox", "score"}',
-    "segmentation": 'COCO instances with "segmentation"; predictions {.., "segmentation", "score"}',
-    "grounding": 'truth annotations {"image_id", "phrase", "bbox"}; predictions {.., "score"}',
-    "referring": 'truth annotations {"image_id", "expression", "bbox"}; predictions {.., "score"}',
-    "referring-segmentation": 'truth annotations {"image_id", "expression", "segmentation"}; predictions too',
-    "ocr": 'truth annotations {"image_id", "quad", "text"}; predictions too',
-    "vqa": 'truth annotations {"question_id", "answers"}; predictions {"question_id", "answer"}',
-}
 _SCORERS: dict[str, Callable[..., dict[str, Any]]] = {
     "caption": captions.score,
     "detection": partial(detection.score, kind="bbox"),

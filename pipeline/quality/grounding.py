@@ -17,9 +17,7 @@ _IOU = 0.5
 _TEXTS = ("phrase", "expression", "caption")
 
 
-def recall(
-    ground_truth: Entry, predictions: list[Entry], ranks: Sequence[int] = (1, 5, 10)
-) -> dict[str, Any]:
+def recall(ground_truth: Entry, predictions: list[Entry], ranks: Sequence[int] = (1, 5, 10)) -> dict[str, Any]:
     """`R@k`: the share of queries of which one of the k surest boxes has an IoU of 0.5 with a true one."""
     check(ground_truth, predictions, ("image_id", "bbox"), ("image_id", "bbox"))
     queries, found = grouped(ground_truth["annotations"], _query), grouped(predictions, _query)

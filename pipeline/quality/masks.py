@@ -43,8 +43,6 @@ def area_of(mask: dict[str, Any]) -> float:
 def overlap(left: dict[str, Any], right: dict[str, Any]) -> tuple[float, float]:
     """The intersection and the union of two masks of one image, in pixels."""
     if list(left["size"]) != list(right["size"]):
-        raise ValueError(
-            f"predictions: a mask has size {left['size']}, its image {right['size']} (height, width)"
-        )
+        raise ValueError(f"predictions: a mask has size {left['size']}, its image {right['size']} (height, width)")
     shared = area_of(coco_mask.merge([left, right], intersect=True))
     return shared, area_of(left) + area_of(right) - shared

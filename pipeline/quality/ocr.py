@@ -49,9 +49,7 @@ def _quad(entry: Entry) -> Sequence[float]:
     if "quad" in entry:
         return list(entry["quad"])
     if "bbox" not in entry:
-        raise ValueError(
-            f"a word of image_id {entry['image_id']!r} has no `quad` (eight numbers) and no `bbox`"
-        )
+        raise ValueError(f"a word of image_id {entry['image_id']!r} has no `quad` (eight numbers) and no `bbox`")
     x0, y0, x1, y1 = xyxy(entry["bbox"])
     return [x0, y0, x1, y0, x1, y1, x0, y1]
 

@@ -121,10 +121,7 @@ class Statistics:
             name: {
                 "image_annotations": self.sums["texts", name],
                 "tokens": self._tokens(name),
-                **{
-                    key: _mean(self.sums[key, name], self.sums["parsed", name])
-                    for key in (*ELEMENTS, *COMPLEXITIES)
-                },
+                **{key: _mean(self.sums[key, name], self.sums["parsed", name]) for key in (*ELEMENTS, *COMPLEXITIES)},
             }
             for name in GRANULARITIES
             if self.sums["parsed", name]

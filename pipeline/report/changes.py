@@ -37,11 +37,7 @@ def changes(before: Annotations, after: Annotations) -> list[Change]:
         continued.add(origin)
         if content(old[origin]) != content(annotation):
             found.append(Change(what="changed", annotation=annotation, before=old[origin]))
-    gone = [
-        Change(what="dropped", annotation=a, reason=fate.get(i, ""))
-        for i, a in old.items()
-        if i not in continued
-    ]
+    gone = [Change(what="dropped", annotation=a, reason=fate.get(i, "")) for i, a in old.items() if i not in continued]
     return found + gone
 
 

@@ -64,9 +64,7 @@ def counts_charts(rounds: Sequence[RoundView]) -> list[Chart]:
     ]
 
 
-def _chart(
-    title: str, series: dict[str, list[float | None]], rounds: Sequence[RoundView], top: float | None
-) -> Chart:
+def _chart(title: str, series: dict[str, list[float | None]], rounds: Sequence[RoundView], top: float | None) -> Chart:
     highest = top or _round_up(max(value or 0 for values in series.values() for value in values))
     xs = [_LEFT + (WIDTH - _LEFT - _RIGHT) * i / max(len(rounds) - 1, 1) for i in range(len(rounds))]
     lines = [

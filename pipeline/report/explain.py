@@ -54,9 +54,7 @@ def describe(annotation: Annotation) -> str:
     origin = f"{annotation.source} {annotation.model}".strip()
     parents = [f"from {', '.join(annotation.parents)}"] if annotation.parents else []
     fate = [f"DROPPED {annotation.dropped}"] if annotation.dropped else []
-    return "  ".join(
-        [annotation.id, said, *numbers, *([f"({origin})"] if origin else []), *parents, *fate]
-    ).strip()
+    return "  ".join([annotation.id, said, *numbers, *([f"({origin})"] if origin else []), *parents, *fate]).strip()
 
 
 def told(change: Change) -> str:
@@ -76,18 +74,14 @@ def _stage_lines(row: Row, known: Annotations) -> list[str]:
         return [f"FAILED {row.failed}" + (f": {row.detail}" if row.detail else "")]
     before = {a.id: a for a in known.all()}
     return [
-        _revision(before[a.id], a) if a.id in before else f"{_noun(a)} {describe(a)}"
-        for a in row.annotations.all()
+        _revision(before[a.id], a) if a.id in before else f"{_noun(a)} {describe(a)}" for a in row.annotations.all()
     ]
 
 
 def _revision(old: Annotation, new: Annotation) -> str:
     if new.dropped and not old.dropped:
         return f"{_noun(new)} {new.id}  {_content(new)}  DROPPED {new.dropped}"
-    named = [
-        f"{name} {_short(getattr(old, name))} -> {_short(getattr(new, name))}"
-        for name in _differing(old, new)
-    ]
+    named = [f"{name} {_short(getattr(old, name))} -> {_short(getattr(new, name))}" for name in _differing(old, new)]
     return f"{_noun(new)} {new.id}  " + ("; ".join(named) or "as it was")
 
 
@@ -131,9 +125,7 @@ def _content(annotation: Annotation) -> str:
         case TextRegion():
             return f'"{annotation.text}" at {_numbers(annotation.quad)}'
         case Triplet():
-            return (
-                f'"{annotation.phrase}" [{annotation.start}:{annotation.end}] at {_numbers(annotation.box)}'
-            )
+            return f'"{annotation.phrase}" [{annotation.start}:{annotation.end}] at {_numbers(annotation.box)}'
     raise TypeError(f"not an annotation: {annotation!r}")
 
 

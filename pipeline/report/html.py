@@ -57,9 +57,7 @@ def _picture(view: PictureView, data: ReportData) -> Picture:
     first, last = names[0], names[-1]
     head = data.head if data.head is not None and data.head in view.rounds else first
     status = {round_.name: round_.status for round_ in data.rounds}
-    shown = {
-        f"{name} {status.get(name, '')}": view.rounds[name] for name in dict.fromkeys([first, head, last])
-    }
+    shown = {f"{name} {status.get(name, '')}": view.rounds[name] for name in dict.fromkeys([first, head, last])}
     if view.truth is not None:
         shown["truth"] = view.truth
     colours, compared = Colours(), head if head != first else last

@@ -106,9 +106,7 @@ def label(owner: Region | Triplet) -> str:
 
 def coloured_text(text: Text, triplets: Iterable[Triplet], colours: Colours) -> list[tuple[str, str | None]]:
     """The text in pieces, each with the colour of the object it names; of overlapping phrases the first."""
-    spans = sorted(
-        {(t.start, t.end): t for t in triplets if t.text_id == text.id and t.dropped is None}.items()
-    )
+    spans = sorted({(t.start, t.end): t for t in triplets if t.text_id == text.id and t.dropped is None}.items())
     pieces: list[tuple[str, str | None]] = []
     position = 0
     for (start, end), triplet in spans:
@@ -127,9 +125,7 @@ def outlines(mask: Mask) -> list[np.ndarray]:
     return [points for points in simple if len(points) >= 3]
 
 
-def chips(
-    shapes: Overlay, size: tuple[float, float], height: float, width_of: Callable[[str], float]
-) -> list[Chip]:
+def chips(shapes: Overlay, size: tuple[float, float], height: float, width_of: Callable[[str], float]) -> list[Chip]:
     """A label for each box and quad: above it, inside or below it, away from the other labels if possible."""
     wanted = [(shape.box, shape.label, shape.colour) for shape in shapes.boxes]
     wanted += [(bounds(shape.quad), shape.label, QUAD_COLOUR) for shape in shapes.quads]

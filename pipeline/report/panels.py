@@ -78,6 +78,4 @@ def commonest(counts: Mapping[str, int]) -> list[tuple[str, int]]:
 
 def svg_path(outlines: Sequence[Any]) -> str:
     """An SVG path of closed outlines through pixel centres."""
-    return "".join(
-        "M" + "L".join(f"{x + 0.5} {y + 0.5}" for x, y in points.tolist()) + "Z" for points in outlines
-    )
+    return "".join("M" + "L".join(f"{x + 0.5} {y + 0.5}" for x, y in points.tolist()) + "Z" for points in outlines)

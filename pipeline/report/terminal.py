@@ -19,9 +19,7 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
     """Rows in columns: the first flush left, the others flush right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
-        "  ".join(
-            cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
+        "  ".join(cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
         for row in rows
     ]
     return "\n".join(line.rstrip() for line in lines)
@@ -29,9 +27,7 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
 
 def reasons(counts: Mapping[str, int]) -> str:
     """The reasons with their counts, the commonest first."""
-    return ", ".join(
-        f"{reason} {n:,}" for reason, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    )
+    return ", ".join(f"{reason} {n:,}" for reason, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _counts(rounds: Sequence[RoundView]) -> str:
@@ -48,9 +44,7 @@ def _counts(rounds: Sequence[RoundView]) -> str:
 
 def _quality(rounds: Sequence[RoundView]) -> str:
     scored = [view for view in rounds if view.metrics]
-    names = [
-        name for name in METRICS if any(name in view.metrics["metrics"] for view in scored if view.metrics)
-    ]
+    names = [name for name in METRICS if any(name in view.metrics["metrics"] for view in scored if view.metrics)]
     if not names:
         return ""
     rows = [["precision / recall / F1", *(view.name for view in scored)]]
@@ -65,11 +59,7 @@ def _ratios(metric: Mapping[str, float]) -> str:
 
 
 def _losses(view: RoundView) -> str:
-    dropped = [
-        f"  {NAMES[kind]} dropped: {reasons(counts)}" for kind, counts in view.dropped.items() if counts
-    ]
-    failed = [
-        f"  samples failed in {stage}: {reasons(counts)}" for stage, counts in view.failed.items() if counts
-    ]
+    dropped = [f"  {NAMES[kind]} dropped: {reasons(counts)}" for kind, counts in view.dropped.items() if counts]
+    failed = [f"  samples failed in {stage}: {reasons(counts)}" for stage, counts in view.failed.items() if counts]
     said = [f"  {view.reason}"] if view.reason else []
     return "\n".join([view.name, *said, *dropped, *failed]) if said or dropped or failed else ""

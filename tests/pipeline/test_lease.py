@@ -14,7 +14,9 @@ def _dead_process() -> dict[str, object]:
     code = "import json; from pipeline.lease import this_process; print(json.dumps(this_process()))"
     import json
 
-    made: dict[str, object] = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+    made: dict[str, object] = json.loads(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
+    )
     return made
 
 

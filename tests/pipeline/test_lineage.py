@@ -38,7 +38,9 @@ def test_a_models_content_is_in_the_recipe_its_path_is_not(tmp_path: Path) -> No
     marks = []
     for name, content in (("a.onnx", b"one"), ("b.onnx", b"one"), ("c.onnx", b"two")):
         (tmp_path / name).write_bytes(content)
-        marks.append(nodes("experiment=photos", "source.path=x", f"specialists.detect.weights={tmp_path / name}")["0.detect"])
+        marks.append(
+            nodes("experiment=photos", "source.path=x", f"specialists.detect.weights={tmp_path / name}")["0.detect"]
+        )
     assert marks[0].fingerprint == marks[1].fingerprint != marks[2].fingerprint
     assert marks[0].revision == lineage.content_hash(str(tmp_path / "b.onnx"))
 

@@ -13,11 +13,21 @@ HERE, THERE = (0.0, 0.0, 10.0, 10.0), (50.0, 50.0, 60.0, 60.0)
 
 
 def old(**fields: Any) -> Region:
-    return Region(**{"id": "0.detect.regions.0", "source": "detect", "box": HERE, "phrase": "cup", "score": 0.6, **fields})
+    return Region(
+        **{"id": "0.detect.regions.0", "source": "detect", "box": HERE, "phrase": "cup", "score": 0.6, **fields}
+    )
 
 
 def new(**fields: Any) -> Region:
-    fields = {"id": "1.refine.regions.0", "source": "refine", "round": 1, "box": HERE, "phrase": "cup", "score": 0.9, **fields}
+    fields = {
+        "id": "1.refine.regions.0",
+        "source": "refine",
+        "round": 1,
+        "box": HERE,
+        "phrase": "cup",
+        "score": 0.9,
+        **fields,
+    }
     return Region(**fields)
 
 
@@ -93,7 +103,9 @@ def test_every_annotation_has_one_fate_and_a_second_merge_changes_no_label() -> 
         made = [_random_region(rng, i) for i in range(8)]
         result = merged(*made)
         assert set(result) == {r.id for r in made}
-        kept = [replace(r, round=0) for r in result.values() if r.dropped is None and (r.support or 0) >= CONFIG.drop_below]
+        kept = [
+            replace(r, round=0) for r in result.values() if r.dropped is None and (r.support or 0) >= CONFIG.drop_below
+        ]
         again = merged(*kept)
         assert {i: r.dropped for i, r in again.items()} == {r.id: None for r in kept}
 
@@ -101,6 +113,7 @@ def test_every_annotation_has_one_fate_and_a_second_merge_changes_no_label() -> 
 def _random_region(rng: random.Random, i: int) -> Region:
     x, y, fresh = rng.uniform(0, 20), rng.uniform(0, 20), rng.random() < 0.5
     return Region(
-        id=f"{int(fresh)}.{'refine' if fresh else 'detect'}.regions.{i}", source="x", round=int(fresh), box=(x, y, x + 10, y + 10),
+        id=f"{int(fresh)}.{'refine' if fresh else 'detect'}.regions.{i}", source="x", round=int(fresh), 
+        box=(x, y, x + 10, y + 10),
         phrase=rng.choice(["cup", "mug"]), score=rng.random(), support=None if fresh else rng.uniform(-4, 0),
     )  # fmt: skip

@@ -43,7 +43,9 @@ def test_a_manifest_that_loses_a_sample_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_manifest_that_loses_an_annotation_is_refused(tmp_path: Path) -> None:
-    lost = Manifest(shard="s", inputs="a", files={}, samples=COUNTS, annotations={"texts": {"in": 2, "kept": 1, "dropped": {}}})
+    lost = Manifest(
+        shard="s", inputs="a", files={}, samples=COUNTS, annotations={"texts": {"in": 2, "kept": 1, "dropped": {}}}
+    )
     with pytest.raises(AssertionError, match="texts went in 2 and came out 1"):
         Store(str(tmp_path)).publish_manifest("x", lost)
 

@@ -32,7 +32,8 @@ def test_an_image_with_an_exif_orientation_is_stored_upright_pixel_for_pixel(ori
     pixels = np.asarray(PHOTO)
     expected = {  # the EXIF standard: where row 0 and column 0 of the file lie in the upright picture
         2: pixels[:, ::-1], 3: pixels[::-1, ::-1], 4: pixels[::-1], 5: pixels.transpose(1, 0, 2),
-        6: pixels.transpose(1, 0, 2)[:, ::-1], 7: pixels.transpose(1, 0, 2)[::-1, ::-1], 8: pixels.transpose(1, 0, 2)[::-1],
+        6: pixels.transpose(1, 0, 2)[:, ::-1],
+        7: pixels.transpose(1, 0, 2)[::-1, ::-1], 8: pixels.transpose(1, 0, 2)[::-1],
     }[orientation]  # fmt: skip
     upright = np.asarray(Image.open(io.BytesIO(stored.data)))
     np.testing.assert_array_equal(upright, expected)
@@ -58,15 +59,14 @@ def test_what_cannot_be_used_is_refused_with_a_reason(data: bytes, reason: str) 
     assert caught.value.reason == reason
 
 
-@pytest.mark.parametrize(
-    ("name", "key"), [("000000000073.jpg", "000000000073"), ("scene_1.jpg", "scene_1")]
-)
+@pytest.mark.parametrize(("name", "key"), [("000000000073.jpg", "000000000073"), ("scene_1.jpg", "scene_1")])
 def test_a_plain_jpg_name_is_its_own_key(name: str, key: str) -> None:
     assert make_key(name) == key
 
 
 def test_keys_are_ascii_without_dots_and_differ_where_names_do() -> None:
-    names = ["a.jpg", "a.png", "a.jpeg", "b/a.jpg", "b_a.jpg", "ä.jpg", "a.b.jpg", "a b.jpg", "日本.jpg", ".jpg", "x" * 300 + ".jpg"]
+    names = ["a.jpg", "a.png", "a.jpeg", "b/a.jpg", "b_a.jpg", "\u00e4.jpg", "a.b.jpg", "a b.jpg", "\u65e5\u672c.jpg"]
+    names += [".jpg", "x" * 300 + ".jpg"]
     keys = [make_key(name) for name in names]
     assert len(set(keys)) == len(names)
     for key in keys:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.system.conftest import SMALL, fld
 
-PLUGIN = '''
+PLUGIN = """
 import os, signal
 from dataclasses import dataclass
 from typing import ClassVar
@@ -29,7 +29,7 @@ class Fragile:
         if any(sample.key == self.config.deadly for sample in batch):
             os.kill(os.getpid(), signal.SIGSEGV)
         return [Annotations(texts=[Text(granularity="alt", text=f"seen {sample.key}")]) for sample in batch]
-'''
+"""
 
 
 def test_a_segfault_on_one_sample_gives_it_a_row_with_a_reason(tmp_path: Path) -> None:
@@ -50,6 +50,9 @@ def test_a_segfault_on_one_sample_gives_it_a_row_with_a_reason(tmp_path: Path) -
     assert stages["0.fragile"]["samples"] == {"in": 8, "kept": 7, "failed": {"crashed": 1}}
     assert stages["0.detect"]["samples"] == {"in": 8, "kept": 8, "failed": {}}
     assert stages["0.round"]["samples"] == {"in": 8, "kept": 8, "failed": {}}
-    assert "FAILED crashed: StageDied: the process ended with signal 11" in fld("explain", str(work), "scene_000002").stdout
+    assert (
+        "FAILED crashed: StageDied: the process ended with signal 11"
+        in fld("explain", str(work), "scene_000002").stdout
+    )
     assert '"seen scene_000003"' in fld("explain", str(work), "scene_000003").stdout
     assert "samples failed in fragile: crashed 1" in done.stdout

@@ -28,7 +28,9 @@ def manifest_samples(work: Path, number: int) -> int:
 
 
 def stored_images(work: Path) -> dict[str, str]:
-    return {row["key"]: row["sha256"] for path in work.glob("images/*.parquet") for row in pq.read_table(path).to_pylist()}
+    return {
+        row["key"]: row["sha256"] for path in work.glob("images/*.parquet") for row in pq.read_table(path).to_pylist()
+    }
 
 
 def test_the_table_of_rounds_the_head_and_the_report_are_there(small_run: Path) -> None:
@@ -115,7 +117,15 @@ def test_running_again_recomputes_nothing_and_is_quick(small_run: Path) -> None:
 
 def test_plan_says_that_nothing_is_to_do(small_run: Path) -> None:
     lines = json.loads(fld("plan", f"work={small_run}", "--json", *SMALL).stdout)
-    assert {line["stage"] for line in lines} >= {"ingest", "0.detect", "0.round", "1.train", "1.refine", "1.merge", "1.round"}
+    assert {line["stage"] for line in lines} >= {
+        "ingest",
+        "0.detect",
+        "0.round",
+        "1.train",
+        "1.refine",
+        "1.merge",
+        "1.round",
+    }
     assert {line["todo"] for line in lines} == {0}
 
 
@@ -125,7 +135,7 @@ def test_status_counts_what_is_done_by_stage(small_run: Path) -> None:
     stages = {stage["stage"]: stage for stage in state["stages"]}
     assert (stages["0.detect"]["done"], stages["0.detect"]["total"]) == (3, 3)
     assert stages["1.refine"]["samples"] == {"in": 12, "kept": 12, "failed": {}}
-    assert [r["status"] for r in state["rounds"]][0] == "accepted"
+    assert state["rounds"][0]["status"] == "accepted"
 
 
 def test_explain_tells_the_story_of_a_sample(small_run: Path) -> None:

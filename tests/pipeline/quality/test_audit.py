@@ -20,7 +20,7 @@ def records(count: int = 50) -> list[Record]:
                     Region(id="c", source="detect", box=(0, 0, 9, 9), phrase="dog", dropped="nms"),
                 ],
                 triplets=[
-                    Triplet(id="p", source="ground", text_id="t", phrase="a dog", start=0, end=5, box=(0, 0, 9, 9))
+                    Triplet(id="p", source="ground", text_id="t", phrase="dog", start=2, end=5, box=(0, 0, 9, 9))
                 ],
             ),
         )
@@ -49,9 +49,7 @@ def test_the_sample_depends_on_the_seed_and_not_on_the_order() -> None:
 
 
 def test_every_annotation_is_as_likely_to_be_drawn() -> None:
-    drawn = Counter(
-        item.key for seed in range(400) for item in sample(records(20), 5, seed=seed) if item.id == "t"
-    )
+    drawn = Counter(item.key for seed in range(400) for item in sample(records(20), 5, seed=seed) if item.id == "t")
     assert sum(drawn.values()) == 2000 and min(drawn.values()) > 65 and max(drawn.values()) < 135
 
 

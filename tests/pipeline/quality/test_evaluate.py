@@ -67,9 +67,7 @@ def boxes() -> dict[str, Any]:
 
 
 def scored(entries: list[dict[str, Any]], *scores: float) -> list[dict[str, Any]]:
-    return [
-        {k: v for k, v in e.items() if k != "id"} | {"score": s} for e, s in zip(entries, scores, strict=True)
-    ]
+    return [{k: v for k, v in e.items() if k != "id"} | {"score": s} for e, s in zip(entries, scores, strict=True)]
 
 
 def test_detection_of_everything_has_an_average_precision_of_one() -> None:
@@ -150,9 +148,7 @@ def phrase(words: str, box: list[float], image: int = 1, **more: Any) -> dict[st
 
 
 def test_recall_at_k_looks_at_the_k_surest_boxes_of_the_phrase() -> None:
-    given = truth(
-        phrase("a dog", [0, 0, 10, 10]), phrase("a cat", [50, 0, 10, 10]), phrase("a cow", [0, 50, 9, 9])
-    )
+    given = truth(phrase("a dog", [0, 0, 10, 10]), phrase("a cat", [50, 0, 10, 10]), phrase("a cow", [0, 50, 9, 9]))
     found = [
         phrase("a dog", [0, 0, 10, 9], score=0.9),
         *(phrase("a cat", [i, 0, 10, 10], score=0.9 - i / 100) for i in range(3)),
@@ -260,9 +256,7 @@ def test_a_round_equals_itself_in_every_kind(kind: str, metric: str, best: float
 
 
 def test_a_round_is_matched_to_coco_images_by_file_name() -> None:
-    given = truth(
-        {"image_id": 7, "category_id": 3, "bbox": [10, 10, 40, 40]}, categories=[{"id": 3, "name": "dog"}]
-    )
+    given = truth({"image_id": 7, "category_id": 3, "bbox": [10, 10, 40, 40]}, categories=[{"id": 3, "name": "dog"}])
     given["images"] = [{"id": 7, "file_name": "b.jpg"}]
     assert evaluate("detection", given, labelled())["AP"] == pytest.approx(1)
     given["images"] = [{"id": 7, "file_name": "z.jpg"}]

@@ -98,9 +98,7 @@ def test_table_3_means_over_parsed_texts() -> None:
 def test_sources_and_reasons_add_up_to_all_annotations() -> None:
     found = statistics().to_dict()
     assert found["sources"]["regions"] == {"detect": 2} and found["dropped"]["regions"] == {"nms": 2}
-    counted = sum(
-        n for part in ("sources", "dropped") for kind in found[part].values() for n in kind.values()
-    )
+    counted = sum(n for part in ("sources", "dropped") for kind in found[part].values() for n in kind.values())
     assert counted == sum(map(len, samples()))
 
 

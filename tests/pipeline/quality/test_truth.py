@@ -23,9 +23,7 @@ FAR: Box = (60, 60, 90, 90)
 QUAD: Quad = (10, 10, 50, 10, 50, 20, 10, 20)
 
 
-def region(
-    box: Box = BOX, phrase: str = "circle", brief: str | None = "red circle", **more: object
-) -> Region:
+def region(box: Box = BOX, phrase: str = "circle", brief: str | None = "red circle", **more: object) -> Region:
     return Region(box=box, phrase=phrase, brief=brief, **more)  # type: ignore[arg-type]
 
 

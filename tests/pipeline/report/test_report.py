@@ -38,9 +38,7 @@ def ring() -> np.ndarray:
 
 
 def region(id_: str = "0.detect.0", **more: object) -> Region:
-    return Region(
-        **{"id": id_, "source": "detect", "box": BOX, "phrase": "circle", "brief": "red circle", **more}
-    )
+    return Region(**{"id": id_, "source": "detect", "box": BOX, "phrase": "circle", "brief": "red circle", **more})
 
 
 def sample() -> Annotations:
@@ -113,9 +111,7 @@ def _data() -> ReportData:
         ),
     ]
     later = Annotations([TEXT], [region(brief="blue circle"), *sample().regions[1:]])
-    picture = PictureView(
-        key="a", image=jpeg(), size=(64, 64), rounds={"00-aa": sample(), "01-bb": later}, truth=truth
-    )
+    picture = PictureView(key="a", image=jpeg(), size=(64, 64), rounds={"00-aa": sample(), "01-bb": later}, truth=truth)
     quiet = PictureView(key="b", image=jpeg((30, 20)), size=(30, 20), rounds={"00-aa": Annotations()})
     return ReportData(experiment="demo", images=2, rounds=rounds, pictures=[picture, quiet], head="00-aa")
 
@@ -191,9 +187,7 @@ def test_a_drawn_picture_has_its_texts_below_it() -> None:
 
 
 def test_changes_are_additions_revisions_and_losses_of_kept_annotations() -> None:
-    before = Annotations(
-        regions=[region("a"), region("b"), region("c"), region("d"), region("x", dropped="nms")]
-    )
+    before = Annotations(regions=[region("a"), region("b"), region("c"), region("d"), region("x", dropped="nms")])
     after = Annotations(
         regions=[
             region("a"),
@@ -203,9 +197,7 @@ def test_changes_are_additions_revisions_and_losses_of_kept_annotations() -> Non
             region("f"),
         ]
     )
-    found = {
-        (c.what, c.before.id if c.before else "", c.annotation.id, c.reason) for c in changes(before, after)
-    }
+    found = {(c.what, c.before.id if c.before else "", c.annotation.id, c.reason) for c in changes(before, after)}
     assert found == {
         ("changed", "c", "c", ""), ("changed", "d", "e", ""), ("added", "", "f", ""),
         ("dropped", "", "b", "not_supported"),
@@ -218,9 +210,7 @@ def test_changes_between_equal_rounds_are_none_whatever_their_confidence() -> No
 
 def test_explain_tells_each_stage_and_round() -> None:
     filtered = Annotations(regions=[region(dropped="low_score")])
-    later = Annotations(
-        regions=[region(dropped="low_score"), region("1.refine.0", confidence=0.8, parents=["p"])]
-    )
+    later = Annotations(regions=[region(dropped="low_score"), region("1.refine.0", confidence=0.8, parents=["p"])])
     story = explain(
         "a",
         {"name": "a.jpg", "width": 64, "failed": None},
