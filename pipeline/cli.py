@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from pipeline.errors import ShardsFailed
+from pipeline.quality import commands as quality_commands
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -170,6 +171,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--json", action="store_true", help="one JSON object on standard output")
         if name == "explain":
             command.add_argument("key", metavar="KEY", help="the sample's key")
+    quality_commands.add(commands)
     return parser
 
 

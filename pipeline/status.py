@@ -15,6 +15,7 @@ from pipeline.config import RunConfig
 from pipeline.ingest import assign
 from pipeline.lineage import IMAGES
 from pipeline.measure import truth_of
+from pipeline.quality.commands import AUDIT
 from pipeline.quality.truth import Interval
 from pipeline.records import read_image_bytes, read_images, read_table
 from pipeline.report.explain import explain
@@ -177,6 +178,7 @@ def _round_view(store: Store, name: str) -> RoundView:
         name=name, status=said["status"], reason=said["reason"], kept=metrics["kept"], dropped=metrics["dropped"],
         failed=metrics["failed"], metrics=(metrics["truth"] or {}).get("all"), gate=gate,
         agreement=evidence if evidence.get("kind") == "agreement" else None,
+        audit=store.read_json(f"rounds/{name}/{AUDIT}") if store.exists(f"rounds/{name}/{AUDIT}") else (),
     )  # fmt: skip
 
 

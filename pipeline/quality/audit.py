@@ -80,7 +80,7 @@ def wilson(right: int, judged: int) -> tuple[float, float]:
 
 def _items(judged: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     items = judged.get("items") if isinstance(judged, Mapping) else None
-    if not isinstance(items, list):
+    if not isinstance(items, list) or "round" not in judged:
         raise ValueError('not a judged audit: expected {"round": .., "items": [..]}; save it from the audit page')
     return items
 

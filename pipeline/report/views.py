@@ -22,7 +22,7 @@ class RoundView:
 
     `kept` counts annotations by type, `dropped` by type and reason, `failed` samples by stage and reason.
     `metrics` is `truth.summary` where there is truth, `agreement` is `truth.agreement` where there is none,
-    `gate` the differences to the head that decided.
+    `gate` the differences to the head that decided, `audit` the rows of `quality.audit.score` if people judged.
     """
 
     name: str
@@ -34,6 +34,7 @@ class RoundView:
     metrics: Mapping[str, Any] | None = None
     agreement: Mapping[str, Any] | None = None
     gate: Mapping[str, Interval] = field(default_factory=dict)
+    audit: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,6 +80,6 @@ def test_a_file_that_is_no_audit_is_refused() -> None:
     with pytest.raises(ValueError, match="not a judged audit"):
         score({"round": "00"})
     with pytest.raises(ValueError, match=r"items\[0\].verdict='maybe'"):
-        score({"items": [{"type": "texts", "source": "x", "verdict": "maybe"}]})
+        score({"round": "00", "items": [{"type": "texts", "source": "x", "verdict": "maybe"}]})
     with pytest.raises(ValueError, match="give at least 1"):
         sample([], 0)

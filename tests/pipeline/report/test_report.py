@@ -88,6 +88,20 @@ def test_the_page_tells_rounds_gate_reasons_and_changes() -> None:
     assert "DROPPED low_score" in page
 
 
+def test_the_page_tells_what_people_judged() -> None:
+    row = {
+        "type": "regions",
+        "source": "detect",
+        "judged": 50,
+        "right": 47,
+        "precision": 0.94,
+        "low": 0.838,
+        "high": 0.979,
+    }
+    page = write_report(ReportData(experiment="demo", images=1, rounds=[view(audit=[row])]))
+    assert "Judged by people: 00-aa" in page and "0.838 to 0.979" in page
+
+
 def test_the_image_is_embedded_once_and_used_in_each_panel() -> None:
     page = write_report(_data())
     assert page.count(base64.b64encode(jpeg()).decode()) == 1

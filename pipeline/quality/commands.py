@@ -1,0 +1,168 @@
+"""`fld evaluate`, `fld stats` and `fld audit`: thin commands over files and finished rounds.
+
+A round is named by its folder, `WORK/rounds/NN-xxxxxxxx`, or by `WORK` for the head.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.schema import Record
+    from pipeline.store import Store
+
+AUDIT = "audit.json"  # of a round's folder: what `score` made of the judged file
+
+
+def add(commands: Any) -> None:
+    """Register the commands on `fld`'s subparsers."""
+    _add_evaluate(commands)
+    stats = commands.add_parser("stats", help="the paper's tables and plots of a round")
+    stats.add_argument("round", metavar="ROUND", help="WORK, or WORK/rounds/NN-...")
+    stats.add_argument("--out", default=".", help="folder for statistics.json, .md and .png")
+    stats.add_argument("--json", action="store_true", help="one JSON object on standard output, no files")
+    stats.set_defaults(command=stats_command)
+    audit = commands.add_parser("audit", help="judge a sample by eye: precision with intervals")
+    steps = audit.add_subparsers(required=True, metavar="STEP")
+    sample = steps.add_parser("sample", help="write a page to judge annotations on, in a browser")
+    sample.add_argument("round", metavar="ROUND", help="WORK, or WORK/rounds/NN-...")
+    sample.add_argument("--n", type=int, default=200, help="annotations of each type")
+    sample.add_argument("--per", choices=["type", "source"], default="type", help="what --n counts")
+    sample.add_argument("--seed", type=int, default=0)
+    sample.add_argument("--out", default="audit.html", help="the page")
+    sample.set_defaults(command=audit_sample_command)
+    score = steps.add_parser("score", help="precision per type and source of the file that the page saved")
+    score.add_argument("file", metavar="FILE")
+    score.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    score.set_defaults(command=audit_score_command)
+
+
+def _add_evaluate(commands: Any) -> None:
+    from pipeline.quality.formats import FORMATS
+
+    lines = "\n".join(f"  {kind}: {text}" for kind, text in FORMATS.items())
+    command = commands.add_parser(
+        "evaluate", help="predictions against ground truth, with the usual metrics",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description='COCO-style JSON, {"images": [{"id"}], "annotations": [..]}, or rounds, against lists of\n'
+        f"predictions or rounds (by file name). Boxes are x y width height.\n\n{lines}",
+    )  # fmt: skip
+    command.add_argument("kind", choices=list(FORMATS), metavar="KIND", help=", ".join(FORMATS))
+    command.add_argument("--ground-truth", required=True, metavar="F", help="a JSON file or a round")
+    command.add_argument("--predictions", required=True, metavar="F", help="a JSON file or a round")
+    command.add_argument("--tokenized", action="store_true", help="captions are already split by spaces")
+    command.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    command.set_defaults(command=evaluate_command)
+
+
+def evaluate_command(args: argparse.Namespace) -> int:
+    from pipeline.quality.evaluate import evaluate
+
+    truth, found = _source(args.ground_truth), _source(args.predictions)
+    scores = evaluate(args.kind, truth, found, args.tokenized)
+    print(json.dumps(scores) if args.json else "\n".join(f"{k:<22}{_shown(v)}" for k, v in scores.items()))
+    return 0
+
+
+def stats_command(args: argparse.Namespace) -> int:
+    from pipeline.quality.statistics import Statistics
+    from pipeline.quality.tables import figure5, markdown
+
+    store, folder = open_round(args.round)
+    counted = Statistics()
+    for record in records_of(store, folder):
+        counted.add(record.annotations, (record.width, record.height))
+    found = counted.to_dict()
+    if args.json:
+        print(json.dumps(found))
+        return 0
+    page, out = markdown(folder.removeprefix("rounds/"), found), Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "statistics.json").write_text(json.dumps(found, indent=1) + "\n")
+    (out / "statistics.md").write_text(f"{page}\n![Figure 5](statistics.png)\n")
+    (out / "statistics.png").write_bytes(figure5(found))
+    print(f"{page}\nwritten: {out / 'statistics.json'}, statistics.md, statistics.png")
+    return 0
+
+
+def audit_sample_command(args: argparse.Namespace) -> int:
+    from pipeline.quality.audit import sample
+    from pipeline.records import read_image_bytes, read_images
+    from pipeline.report.audit import audit_page
+
+    store, folder = open_round(args.round)
+    items = sample(records_of(store, folder), args.n, args.per, args.seed)
+    if not items:
+        raise ValueError(f"{args.round}: the round holds no kept annotation to judge")
+    wanted = {item.key for item in items}
+    images: dict[str, bytes] = {}
+    for shard in sorted(store.done(folder)):
+        rows = read_images(store, shard)
+        if any(row.key in wanted for row in rows):
+            found = zip(rows, read_image_bytes(store, shard), strict=True)
+            images |= {row.key: data for row, data in found if row.key in wanted}
+    Path(args.out).write_text(audit_page(f"{store.url}/{folder}", items, images))
+    print(f"{len(items)} annotations to judge: open {args.out} in a browser, save, then `fld audit score FILE`")
+    return 0
+
+
+def audit_score_command(args: argparse.Namespace) -> int:
+    """Print the precisions and keep them with the round, where the report finds them."""
+    from pipeline.quality.audit import score
+    from pipeline.quality.coco import read
+    from pipeline.report.terminal import columns
+
+    judged = read(args.file, "audit")
+    rows = score(judged)
+    store, folder = open_round(str(judged["round"]))
+    store.publish_json(f"{folder}/{AUDIT}", rows)
+    if args.json:
+        print(json.dumps({"round": judged["round"], "precision": rows}))
+        return 0
+    table = [["type", "source", "judged", "right", "precision", "95% interval"]]
+    for row in rows:
+        interval = f"{row['low']:.3f} to {row['high']:.3f}"
+        counts = [str(row["judged"]), str(row["right"])]
+        table.append([row["type"], row["source"], *counts, f"{row['precision']:.3f}", interval])
+    print(columns(table))
+    return 0
+
+
+def open_round(url: str) -> tuple[Store, str]:
+    """The work folder and the name in it of the round that `url` names."""
+    from pipeline.store import Store
+
+    work, _, name = url.rstrip("/").rpartition("/rounds/")
+    if work:
+        store, folder = Store(work), f"rounds/{name}"
+    else:
+        store = Store(url)
+        if not store.exists("head.json"):
+            raise ValueError(f"{url}: no round there; give WORK/rounds/NN-.. or a WORK with a finished run")
+        folder = f"rounds/{store.read_json('head.json')['round']}"
+    if not store.done(folder):
+        raise ValueError(f"{url}: no finished round there")
+    return store, folder
+
+
+def records_of(store: Store, folder: str) -> Iterator[Record]:
+    from pipeline.records import read_table
+    from pipeline.schema import Record
+
+    for shard in sorted(store.done(folder)):
+        yield from read_table(store, f"{folder}/records/{shard}.parquet", Record)
+
+
+def _source(name: str) -> Any:
+    """The records of a round, or the name of a JSON file."""
+    if name.endswith(".json") or Path(name).is_file():
+        return name
+    return list(records_of(*open_round(name)))
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
