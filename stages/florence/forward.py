@@ -34,7 +34,7 @@ class Encoded:
 
 def tokenise(florence: Florence, texts: Sequence[str], longest: int) -> list[list[int]]:
     """`<s> text </s>` ids, cut to `longest` (the end token stays)."""
-    found = florence.tokenizer(list(texts)).input_ids
+    found = florence.tokenizer(list(texts)).input_ids if texts else []
     return [ids if len(ids) <= longest else [*ids[: longest - 1], EOS] for ids in found]
 
 
@@ -61,9 +61,7 @@ def encode(
     ids = padded(florence, prompts)
     words = florence.model.get_input_embeddings()(ids)
     sight = features[torch.as_tensor(images, device=florence.device)]
-    mask = torch.cat(
-        [torch.ones(sight.shape[:2], dtype=torch.long, device=ids.device), (ids != PAD).long()], dim=1
-    )
+    mask = torch.cat([torch.ones(sight.shape[:2], dtype=torch.long, device=ids.device), (ids != PAD).long()], dim=1)
     inputs = torch.cat([sight.to(words.dtype), words], dim=1)
     encoder = florence.model.model.language_model.encoder
     return Encoded(encoder(inputs_embeds=inputs, attention_mask=mask).last_hidden_state, mask)

@@ -56,14 +56,10 @@ class Tokens:
 class Engine:
     """A loaded model that answers questions; `rows` is how many are decoded at once."""
 
-    def __init__(
-        self, florence: Florence, resolution: int, *, rows: int = 128, max_prompt_tokens: int = 256
-    ) -> None:
+    def __init__(self, florence: Florence, resolution: int, *, rows: int = 128, max_prompt_tokens: int = 256) -> None:
         self.florence, self.resolution = florence, resolution
         self.rows, self.max_prompt_tokens = rows, max_prompt_tokens
-        self.kinds = grammar.token_kinds(florence.tokenizer, florence.model.lm_head.out_features).to(
-            florence.device
-        )
+        self.kinds = grammar.token_kinds(florence.tokenizer, florence.model.lm_head.out_features).to(florence.device)
         self.first_location = token_id(florence.tokenizer, "<loc_0>")
 
     def look(self, images: Sequence[np.ndarray]) -> torch.Tensor:
@@ -92,9 +88,7 @@ class Engine:
         found = [Tokens() for _ in rows]
         targets = forward.tokenise(self.florence, [target for *_, target in rows], max_tokens)
         with torch.inference_mode():
-            for chosen, encoded in self._encoded(
-                features, [(image, prompt) for image, prompt, _ in rows], targets
-            ):
+            for chosen, encoded in self._encoded(features, [(image, prompt) for image, prompt, _ in rows], targets):
                 logits, labels = forward.target_logits(self.florence, encoded, [targets[i] for i in chosen])
                 log_probs, beliefs = (iter(v) for v in self._weigh(logits, labels))
                 for i in chosen:

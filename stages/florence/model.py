@@ -31,11 +31,7 @@ ADDED_TOKENS = (
     *(f"<loc_{i}>" for i in range(1000)),
     *(f"<{slash}{name}>" for name in _TAGS for slash in ("", "/")),
     "<sep>",
-    *(
-        f"<{slash}{name}>"
-        for name in ("region_cap", "region_to_desciption", "proposal", "poly")
-        for slash in ("", "/")
-    ),
+    *(f"<{slash}{name}>" for name in ("region_cap", "region_to_desciption", "proposal", "poly") for slash in ("", "/")),
     "<and>",
     "<image>",
 )
@@ -58,7 +54,7 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
             "mlp_ratio": 2.0,
             "drop_path_rate": 0.0,
             "projection_dim": 128,
-            "initializer_range": 0.1,
+            "initializer_range": 0.06,
         },
         "text": {
             "d_model": 128,
@@ -265,11 +261,10 @@ def _start_coordinates(florence: Florence) -> None:
     shared = model.model.language_model.shared.weight
     positions = model.model.multi_modal_projector.image_position_embed
     with torch.no_grad():
-        shared[first : first + 1000] = _sinusoids(
-            (torch.arange(1000) + 0.5) / 1000, shared.shape[1], shared.std()
-        )
+        shared[first : first + 1000] = _sinusoids((torch.arange(1000) + 0.5) / 1000, shared.shape[1], shared.std())
         for table in (positions.row_embeddings.weight, positions.column_embeddings.weight):
-            table.copy_(_sinusoids((torch.arange(len(table)) + 0.5) / 8, table.shape[1], torch.tensor(0.7)))
+            scale = torch.tensor(3.5)  # as strong as what the vision tower says, or it is not heard beside it
+            table.copy_(_sinusoids((torch.arange(len(table)) + 0.5) / 8, table.shape[1], scale))
 
 
 def _sinusoids(coordinates: torch.Tensor, width: int, scale: torch.Tensor) -> torch.Tensor:

@@ -24,8 +24,6 @@ def polygons(mask: Mask) -> list[list[float]]:
 
 def _clockwise(outline: np.ndarray) -> np.ndarray:
     x, y = outline[:, 0].astype(float), outline[:, 1].astype(float)
-    signed_area = float(
-        np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)
-    )  # positive: clockwise when y points down
+    signed_area = float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))  # positive: clockwise when y points down
     ordered = outline if signed_area > 0 else outline[::-1]
     return np.roll(ordered, -int(np.argmin((ordered**2).sum(axis=1))), axis=0)

@@ -84,9 +84,7 @@ class Refine:
         florence = load(config.model)
         place(florence, config.device, config.dtype)
         self.config = config
-        self.engine = Engine(
-            florence, config.resolution, rows=config.rows, max_prompt_tokens=config.max_tokens
-        )
+        self.engine = Engine(florence, config.resolution, rows=config.rows, max_prompt_tokens=config.max_tokens)
 
     def __call__(self, batch: Batch) -> list[Result]:
         if not batch:
@@ -114,9 +112,7 @@ class Refine:
                 asked.append((token, question, text))
         return asked
 
-    def _annotations(
-        self, sample: Sample, answers: Sequence[tuple[str, Text | None, Reading]]
-    ) -> Annotations:
+    def _annotations(self, sample: Sample, answers: Sequence[tuple[str, Text | None, Reading]]) -> Annotations:
         """What the answers say of one sample."""
         new = Annotations()
         readings = {token: reading for token, text, reading in answers if text is None}
@@ -177,9 +173,7 @@ class Refine:
             for pair in task(token).pairs(annotations, size)
         ]
         found: list[dict[str, float]] = [{} for _ in seen]
-        tokens = self.engine.support(
-            features, [(i, p.prompt, p.target) for i, p in rows], self.config.max_tokens
-        )
+        tokens = self.engine.support(features, [(i, p.prompt, p.target) for i, p in rows], self.config.max_tokens)
         for (i, pair), answer in zip(rows, tokens, strict=True):
             for identity, value in label_support(pair, read(self.engine.florence, answer)).items():
                 found[i][identity] = min(value, found[i].get(identity, 0.0))
@@ -199,18 +193,12 @@ def with_support(seen: Annotations, support: dict[str, float]) -> Annotations:
     """The annotations that got a judgement, with it, and the model's own regions in any case."""
 
     def judged(kind: Sequence[T]) -> list[T]:
-        return [
-            replace(a, support=support.get(a.id)) for a in kind if a.id in support or a.id.startswith(_OWN)
-        ]
+        return [replace(a, support=support.get(a.id)) for a in kind if a.id in support or a.id.startswith(_OWN)]
 
-    return Annotations(
-        judged(seen.texts), judged(seen.regions), judged(seen.text_regions), judged(seen.triplets)
-    )
+    return Annotations(judged(seen.texts), judged(seen.regions), judged(seen.text_regions), judged(seen.triplets))
 
 
-def regions(
-    reading: Reading, described: Sequence[codec.Found], size: codec.Size, same_place: float
-) -> list[Region]:
+def regions(reading: Reading, described: Sequence[codec.Found], size: codec.Size, same_place: float) -> list[Region]:
     """Detected boxes, each with the description of the dense caption that lies on it."""
     found = []
     for place in codec.places(reading.text, size, 4):

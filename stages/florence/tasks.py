@@ -18,9 +18,7 @@ from stages.florence import codec
 from stages.florence.codec import Size, area, clean, locations
 
 Family = Literal["image", "region", "alignment"]
-Answer = Literal[
-    "text", "boxes", "proposals", "quads", "phrases", "polygons", "region_text", "boxes_or_polygons"
-]
+Answer = Literal["text", "boxes", "proposals", "quads", "phrases", "polygons", "region_text", "boxes_or_polygons"]
 
 
 @dataclass(frozen=True, slots=True)

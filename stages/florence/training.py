@@ -46,9 +46,7 @@ class TrainConfig:
         "<CAPTION>", "<OD>", "<DENSE_REGION_CAPTION>", "<CAPTION_TO_PHRASE_GROUNDING>",
         "<REGION_TO_CATEGORY>", "<REGION_TO_DESCRIPTION>",
     )  # fmt: skip
-    families: dict[Family, float] = field(
-        default_factory=lambda: {"image": 1.0, "region": 2.0, "alignment": 1.0}
-    )
+    families: dict[Family, float] = field(default_factory=lambda: {"image": 1.0, "region": 2.0, "alignment": 1.0})
     max_prompt_tokens: int = 96
     max_target_tokens: int = 128
     learning_rate: float = 1e-3
@@ -227,9 +225,7 @@ class Trainer:
         total, tokens = features.new_zeros(()), 0
         for part in np.array_split(np.array(order), max(len(order) // _ROWS, 1)):
             chosen = [int(r) for r in part]
-            encoded = forward.encode(
-                florence, features, [rows[r][0] for r in chosen], [prompts[r] for r in chosen]
-            )
+            encoded = forward.encode(florence, features, [rows[r][0] for r in chosen], [prompts[r] for r in chosen])
             logits, labels = forward.target_logits(florence, encoded, [answers[r] for r in chosen])
             total = total + torch.nn.functional.cross_entropy(
                 logits, labels, reduction="sum", label_smoothing=config.label_smoothing

@@ -1,0 +1,135 @@
+"""The refine stage with the checkpoint of the repository: what it adds, judges and leaves alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pipeline.schema import Annotations
+from stages.base import Sample
+from stages.embedded.scenes import PRETRAIN, render
+from stages.florence.codec import places
+from stages.florence.inference import Reading
+from stages.florence.refine import Refine, RefineConfig, regions
+
+
+@pytest.fixture(scope="module")
+def refine() -> Refine:
+    return Refine(RefineConfig(model="nano", resolution=64, max_tokens=96))
+
+
+def samples(count: int = 3) -> list[Sample]:
+    scenes = [render(PRETRAIN, 11, i) for i in range(count)]
+    return [
+        Sample(key=f"s{i}", size=(192, 192), round=1, annotations=s.truth, image=s.image)
+        for i, s in enumerate(scenes)
+    ]
+
+
+def reading(text: str, beliefs: dict[str, float]) -> Reading:
+    """Tokens as the keys of `beliefs` split the text."""
+    spans, start = [], 0
+    for piece in beliefs:
+        spans.append((start, start + len(piece)))
+        start += len(piece)
+    assert "".join(beliefs) == text
+    return Reading(text, tuple(spans), tuple(beliefs.values()))
+
+
+def test_shown_annotations_come_back_judged_and_new_ones_come_without_id(refine: Refine) -> None:
+    batch = samples()
+    for sample, result in zip(batch, refine(batch), strict=True):
+        assert isinstance(result, Annotations)
+        shown = {a.id: a for a in sample.annotations.all()}
+        revised = [a for a in result.all() if a.id]
+        assert {a.id for a in revised} >= {r.id for r in sample.annotations.regions}
+        for annotation in revised:
+            assert annotation.support is not None and annotation.support <= 0
+            assert replace(annotation, support=None) == shown[annotation.id]
+        for annotation in (a for a in result.all() if not a.id):
+            assert annotation.score is not None and 0 < annotation.score <= 1
+        briefs = {t.id for t in sample.annotations.texts if t.granularity == "brief"}
+        assert {t.text_id for t in result.triplets if not t.id} <= briefs
+
+
+def test_a_true_category_has_more_support_than_a_false_one(refine: Refine) -> None:
+    batch = samples(12)
+    names = list(PRETRAIN.shapes)
+    lies = []
+    for sample in batch:
+        wrong = [
+            replace(
+                r, phrase=names[(names.index(r.phrase) + 5) % len(names)] if r.phrase in names else "kite"
+            )
+            for r in sample.annotations.regions
+        ]
+        lies.append(replace(sample, annotations=replace(sample.annotations, regions=wrong)))
+    judge = Refine(replace(refine.config, tasks=(), support=("<REGION_TO_CATEGORY>",)))
+    better = [
+        (t.support or 0.0) > (f.support or 0.0)
+        for true, false in zip(judge(batch), judge(lies), strict=True)
+        if isinstance(true, Annotations) and isinstance(false, Annotations)
+        for t, f in zip(true.regions, false.regions, strict=True)
+    ]
+    assert sum(better) >= 0.8 * len(better)
+
+
+def test_dropped_annotations_are_not_shown(refine: Refine) -> None:
+    (sample,) = samples(1)
+    gone = [replace(r, dropped="low_score") for r in sample.annotations.regions]
+    (result,) = refine([replace(sample, annotations=replace(sample.annotations, regions=gone))])
+    assert isinstance(result, Annotations) and not any(r.id for r in result.regions)
+
+
+def test_results_do_not_depend_on_the_batch(refine: Refine) -> None:
+    batch = samples(3)
+    together = refine(batch)
+    alone = [refine([sample])[0] for sample in batch]
+    for a, b in zip(together, alone, strict=True):
+        assert isinstance(a, Annotations) and isinstance(b, Annotations)
+        assert [t.text for t in a.texts] == [t.text for t in b.texts]
+        assert [r.box for r in a.regions] == [r.box for r in b.regions]
+        supports = [[x.support for x in each.regions if x.id] for each in (a, b)]
+        assert supports[0] == pytest.approx(supports[1], abs=1e-4)
+
+
+def test_a_detected_box_takes_the_description_that_lies_on_it() -> None:
+    boxes = "<loc_100><loc_100><loc_500><loc_500>"
+    found = reading(
+        f"car{boxes}dog<loc_0><loc_0><loc_50><loc_50>",
+        {"car": -0.5, boxes: -1.5, "dog": -1.0, "<loc_0><loc_0><loc_50><loc_50>": -3.0},
+    )
+    described = places("red car<loc_110><loc_100><loc_500><loc_490>", (1000, 1000), 4)
+    car, dog = regions(found, described, (1000, 1000), 0.5)
+    assert (car.phrase, car.brief, car.brief_kind) == ("car", "red car", "caption")
+    assert (dog.brief, dog.brief_kind) == ("dog", "phrase")
+    assert car.score == pytest.approx(2.718281828**-1.0) and dog.score == pytest.approx(2.718281828**-2.0)
+
+
+def test_a_region_is_as_good_as_the_worse_of_category_and_description(refine: Refine) -> None:
+    (sample,) = samples(1)
+    first = sample.annotations.regions[0]
+    only = replace(sample, annotations=Annotations(regions=[first]))
+
+    def support(*tokens: str) -> float:
+        judge = Refine(replace(refine.config, tasks=(), support=tokens))
+        (result,) = judge([only])
+        assert isinstance(result, Annotations) and result.regions[0].support is not None
+        return result.regions[0].support
+
+    category, description = support("<REGION_TO_CATEGORY>"), support("<REGION_TO_DESCRIPTION>")
+    both = support("<REGION_TO_CATEGORY>", "<REGION_TO_DESCRIPTION>")
+    assert both == pytest.approx(min(category, description), abs=1e-4)
+
+
+def test_an_empty_batch_and_a_sample_without_labels_are_normal(refine: Refine) -> None:
+    assert refine([]) == []
+    (sample,) = samples(1)
+    (result,) = refine([replace(sample, annotations=Annotations())])
+    assert isinstance(result, Annotations) and len(result.texts) <= 1 and not result.triplets
+
+
+def test_unknown_tasks_are_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="<ODD> makes no annotation; known: <CAPTION>"):
+        RefineConfig(model="nano", tasks=("<ODD>",))
