@@ -71,15 +71,22 @@ def _run(image: np.ndarray, start: np.ndarray, iterations: int) -> np.ndarray:
     if not np.isin(start, FOREGROUND).any():
         return np.zeros(start.shape, bool)
     labels, unused = start.copy(), (0, 0, 0, 0)  # a rectangle, for another mode
-    cv2.grabCut(
-        image, labels, unused, np.zeros((1, 65)), np.zeros((1, 65)), iterations, cv2.GC_INIT_WITH_MASK
-    )
+    cv2.grabCut(image, labels, unused, np.zeros((1, 65)), np.zeros((1, 65)), iterations, cv2.GC_INIT_WITH_MASK)
     return np.isin(labels, FOREGROUND)
 
 
 def encode(mask: np.ndarray) -> Mask:
     encoded = coco_mask.encode(np.asfortranarray(mask, np.uint8))
     return Mask(size=(mask.shape[0], mask.shape[1]), counts=encoded["counts"].decode("ascii"))
+
+
+def unmasked(sample: Sample, annotations: list[Item], min_score: float) -> list[Item]:
+    """The fresh machine-made ones that need a mask and are sure enough to be worth one."""
+    return [
+        a
+        for a in annotations
+        if sample.fresh(a) and not a.locked and a.mask is None and (a.score is None or a.score >= min_score)
+    ]
 
 
 class GrabCut:
@@ -93,8 +100,8 @@ class GrabCut:
         return [self.segment(sample) for sample in batch]
 
     def segment(self, sample: Sample) -> Annotations:
-        regions = self.todo(sample, sample.annotations.regions)
-        triplets = self.todo(sample, sample.annotations.triplets)
+        regions = unmasked(sample, sample.annotations.regions, self.config.min_score)
+        triplets = unmasked(sample, sample.annotations.triplets, self.config.min_score)
         # GrabCut's clusters start from OpenCV's random state: the same for an image in any batch.
         cv2.setRNGSeed(SEED)
         boxes = dict.fromkeys([*(r.box for r in regions), *(t.box for t in triplets)])
@@ -104,11 +111,3 @@ class GrabCut:
             regions=[replace(r, mask=encoded[r.box]) for r in regions if r.box in encoded],
             triplets=[replace(t, mask=encoded[t.box]) for t in triplets if t.box in encoded],
         )
-
-    def todo(self, sample: Sample, annotations: list[Item]) -> list[Item]:
-        return [
-            a
-            for a in annotations
-            if sample.fresh(a) and not a.locked and a.mask is None
-            and (a.score is None or a.score >= self.config.min_score)
-        ]  # fmt: skip

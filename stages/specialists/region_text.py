@@ -1,9 +1,8 @@
-"""Candidate texts of each region. In: image, regions. Out: `candidates`: category, crop caption, its noun
-chunks.
+"""Candidate texts of each region. In: image, regions. Out: `candidates`: category, crop caption, noun chunks.
 
 Paper section 4.3: the crop goes to a captioner, and a scorer (the stage after this) picks among the three
-kinds. The captioner here needs no weights: it names the crop's main colour, its size and its category, and
-what is nearest.
+kinds. Without a captioning model the caption is composed: the crop's main colour, its size and its category,
+and what overlaps it.
 """
 
 from __future__ import annotations
@@ -21,13 +20,18 @@ from stages.embedded.wording import Style, style, verb, with_article
 from stages.filters.language import ParseConfig, parse
 from stages.filters.nms import iou_matrix
 from stages.filters.triplet import blacklist, is_blacklisted
+from stages.specialists.caption import Captioner, CaptionerConfig
+from stages.specialists.pretrained import crop
 
 ARTICLES = ("a", "an", "the")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RegionTextConfig:
+class RegionTextConfig(CaptionerConfig):
+    """Without a `model` the captions are composed in the words of `style`."""
+
     style: str = "demo"
+    context: float = 0.1  # margin of the crop, as a share of the box's sides
     min_score: float = 0.05  # regions below are left alone: they cost more than they are worth
     language_model: str = ParseConfig().model
 
@@ -53,9 +57,7 @@ def crop_captions(image: np.ndarray, regions: Sequence[Region], words: Style) ->
         if overlap[i, other] <= 0:
             captions.append(with_article(names[i]))
             continue
-        captions.append(
-            f"{with_article(names[i])} {verb(words, region, regions[other])} {with_article(names[other])}"
-        )
+        captions.append(f"{with_article(names[i])} {verb(words, region, regions[other])} {with_article(names[other])}")
     return captions
 
 
@@ -84,25 +86,30 @@ class RegionText:
 
     def __init__(self, config: RegionTextConfig) -> None:
         self.config, self.words = config, style(config.style)
+        self.captioner = Captioner(config) if config.model else None
         self.language = ParseConfig(model=config.language_model)
 
     def __call__(self, batch: Batch) -> list[Result]:
         todo = [self.todo(sample) for sample in batch]
-        captions = [
-            crop_captions(s.pixels, regions, self.words) for s, regions in zip(batch, todo, strict=True)
-        ]
+        captions = self.captions(batch, todo)
         parses = iter(parse((c for per_sample in captions for c in per_sample), self.language))
         return [
             Annotations(
                 regions=[
-                    replace(
-                        r, candidates=candidates(r.phrase, c, [p.text for p in next(parses).noun_phrases])
-                    )
+                    replace(r, candidates=candidates(r.phrase, c, [p.text for p in next(parses).noun_phrases]))
                     for r, c in zip(regions, texts, strict=True)
                 ]
             )
             for regions, texts in zip(todo, captions, strict=True)
         ]
+
+    def captions(self, batch: Batch, todo: Sequence[Sequence[Region]]) -> list[list[str]]:
+        pairs = list(zip(batch, todo, strict=True))
+        if self.captioner is None:
+            return [crop_captions(sample.pixels, regions, self.words) for sample, regions in pairs]
+        crops = [crop(s.pixels, r.box, self.config.context) for s, regions in pairs for r in regions]
+        answers = iter(self.captioner(crops))
+        return [[next(answers)[0].rstrip(".") for _ in regions] for regions in todo]
 
     def todo(self, sample: Sample) -> list[Region]:
         return [

@@ -1,0 +1,94 @@
+"""Picks each region's brief text by image-text similarity. In: image, candidates. Out: `brief`, scored
+candidates.
+
+Paper section 4.3: Florence-1 scores the category, the crop's caption and its noun chunks against the region,
+and the most similar one wins. Here it is any two-tower model of `transformers` (SigLIP, SigLIP 2, CLIP); a
+candidate's `score` is the cosine of its embedding and the crop's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from pipeline.schema import Annotations, Region
+from stages.base import Batch, Result, Sample
+from stages.specialists.pretrained import PretrainedConfig, crop, device, load, pieces
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageTextScoreConfig(PretrainedConfig):
+    template: str = "{}"  # around a candidate, such as "a photo of {}"
+    context: float = 0.1  # margin of the crop, as a share of the box's sides
+    min_score: float = 0.05  # regions below are left alone
+
+
+def choose(region: Region, scores: Sequence[float]) -> Region:
+    """The region with scored candidates and the best of them (the first of equals) as its brief text."""
+    scored = [replace(c, score=s) for c, s in zip(region.candidates, scores, strict=True)]
+    best = max(scored, key=lambda c: c.score or 0.0)
+    return replace(region, candidates=scored, brief=best.text, brief_kind=best.kind)
+
+
+class ImageTextScore:
+    version: ClassVar[int] = 1
+    reads_images: ClassVar[bool] = True
+
+    def __init__(self, config: ImageTextScoreConfig) -> None:
+        from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+
+        self.config, self.device = config, device(config)
+        self.model = load(AutoModel, config)
+        self.images, self.words = load(AutoImageProcessor, config), load(AutoTokenizer, config)
+        self.length = self.model.config.text_config.max_position_embeddings
+
+    def __call__(self, batch: Batch) -> list[Result]:
+        todo = [(i, r) for i, sample in enumerate(batch) for r in self.todo(sample)]
+        crops = [crop(batch[i].pixels, r.box, self.config.context) for i, r in todo]
+        texts = list(dict.fromkeys(c.text for _, r in todo for c in r.candidates))
+        seen, read = self.embed_images(crops), dict(zip(texts, self.embed_texts(texts), strict=True))
+        chosen: list[list[Region]] = [[] for _ in batch]
+        for (i, region), pixels in zip(todo, seen, strict=True):
+            scores = [float(pixels @ read[c.text]) for c in region.candidates]
+            chosen[i].append(choose(region, scores))
+        return [Annotations(regions=regions) for regions in chosen]
+
+    def todo(self, sample: Sample) -> list[Region]:
+        return [
+            r
+            for r in sample.annotations.regions
+            if sample.fresh(r) and not r.locked and r.candidates and r.brief is None
+            and (r.score is None or r.score >= self.config.min_score)
+        ]  # fmt: skip
+
+    def embed_images(self, crops: Sequence[np.ndarray]) -> list[np.ndarray]:
+        found: list[np.ndarray] = []
+        for piece in pieces(crops, self.config.rows):
+            inputs = self.images(images=list(piece), return_tensors="pt").to(self.device, self.model.dtype)
+            found += self._unit(self.model.get_image_features, dict(inputs))
+        return found
+
+    def embed_texts(self, texts: Sequence[str]) -> list[np.ndarray]:
+        found: list[np.ndarray] = []
+        for piece in pieces([self.config.template.format(text) for text in texts], self.config.rows):
+            # The full length, as in training; and so a text's embedding does not depend on its neighbours.
+            inputs = self.words(
+                list(piece), padding="max_length", truncation=True, max_length=self.length, return_tensors="pt"
+            )
+            inputs.pop("token_type_ids", None)
+            found += self._unit(self.model.get_text_features, dict(inputs.to(self.device)))
+        return found
+
+    def _unit(self, embed: object, inputs: dict[str, torch.Tensor]) -> list[np.ndarray]:
+        """Embeddings of length 1."""
+        import torch
+
+        with torch.inference_mode():
+            vectors = embed(**inputs).pooler_output.float()  # type: ignore[operator]
+            return list(torch.nn.functional.normalize(vectors, dim=-1).cpu().numpy())
