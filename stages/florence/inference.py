@@ -33,12 +33,14 @@ _LEAVE = 0.25  # of the rows in a batch have to be done before they leave it: le
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One row: a prompt to image number `image`. `answer` chooses the grammar; None decodes freely."""
+    """One row: a prompt to image number `image`. `answer` chooses the grammar; None decodes freely. The answer
+    does not end before `min_tokens`."""
 
     image: int
     prompt: str
     answer: Answer | None = None
     max_tokens: int = 128
+    min_tokens: int = 0
 
 
 @dataclass(slots=True)
@@ -123,7 +125,8 @@ class Engine:
         inputs = torch.tensor([[START, BOS]], device=self.florence.device).repeat(len(rows), 1)
         while rows:
             logits = self._step(inputs, encoded, cache)
-            chosen = self._choose(logits, [states[r] for r in rows])
+            short = [len(answers[r].ids) + 1 < questions[r].min_tokens for r in rows]
+            chosen = self._choose(logits, [states[r] for r in rows], short)
             log_probs, beliefs = self._weigh(logits, chosen)
             ids, kinds = chosen.tolist(), self.kinds[chosen].tolist()
             for position, row in enumerate(rows):
@@ -153,13 +156,20 @@ class Engine:
         ).last_hidden_state
         return self.florence.model.lm_head(states[:, -1]).float()
 
-    def _choose(self, logits: torch.Tensor, states: Sequence[grammar.State | None]) -> torch.Tensor:
-        """The likeliest token that the grammar of each row allows."""
+    def _choose(
+        self, logits: torch.Tensor, states: Sequence[grammar.State | None], short: Sequence[bool]
+    ) -> torch.Tensor:
+        """The likeliest token that the grammar of each row allows; a row that is too short may not end."""
+        import torch
+
         ruled = [row for row, state in enumerate(states) if state is not None]
         if ruled:
             logits = logits.clone()
             closed = grammar.forbidden([s for s in states if s is not None], self.kinds)
             logits[ruled] = logits[ruled].masked_fill(closed, float("-inf"))
+        if any(short):
+            logits = logits.clone()
+            logits[torch.tensor(short), EOS] = float("-inf")
         return logits.argmax(-1)
 
     def _weigh(self, logits: torch.Tensor, chosen: torch.Tensor) -> tuple[list[float], list[float]]:
