@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.schema import Annotations, Text
 from stages.base import Batch, Result
 from stages.embedded.caption import has_brief
-from stages.specialists.pretrained import PretrainedConfig, device, load, pieces
+from stages.specialists.pretrained import PretrainedConfig, device, load, picture, pieces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,9 @@ class Captioner:
         import torch
 
         text = {"text": [self.config.prompt] * len(images)} if self.config.prompt else {}
-        inputs = self.processor(images=list(images), return_tensors="pt", **text).to(self.device)
+        inputs = self.processor(images=[picture(image) for image in images], return_tensors="pt", **text).to(
+            self.device
+        )
         inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
         with torch.inference_mode():
             found = self.model.generate(

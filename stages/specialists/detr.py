@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.schema import Annotations, Box, Region
 from stages.base import Batch, Result
-from stages.specialists.pretrained import PretrainedConfig, alike, device, load
+from stages.specialists.pretrained import PretrainedConfig, alike, device, load, picture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class Detr:
 
     def __call__(self, batch: Batch) -> list[Result]:
         images = [sample.pixels for sample in batch]
-        inputs = [self.processor(images=image, return_tensors="pt") for image in images]
+        inputs = [self.processor(images=picture(image), return_tensors="pt") for image in images]
         results: dict[int, Result] = {}
         for piece in alike(inputs, lambda x: tuple(x["pixel_values"].shape), self.config.rows):
             found = self.detect([inputs[i] for i in piece], [images[i].shape[:2] for i in piece])

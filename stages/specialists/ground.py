@@ -19,7 +19,7 @@ import numpy as np
 from pipeline.schema import Annotations, Box, NounPhrase, Text, Triplet
 from stages.base import Batch, Result, Sample
 from stages.filters.nms import nms
-from stages.specialists.pretrained import PretrainedConfig, alike, device, load
+from stages.specialists.pretrained import PretrainedConfig, alike, device, load, picture
 
 Span = tuple[int, int]
 
@@ -86,7 +86,9 @@ class GroundingDino:
 
     def __call__(self, batch: Batch) -> list[Result]:
         rows = [row for i, sample in enumerate(batch) for row in self.rows(i, sample)]
-        inputs = {i: self.images(images=batch[i].pixels, return_tensors="pt") for i in {r.sample for r in rows}}
+        inputs = {
+            i: self.images(images=picture(batch[i].pixels), return_tensors="pt") for i in {r.sample for r in rows}
+        }
         shapes = {i: tuple(x["pixel_values"].shape) for i, x in inputs.items()}
         found: dict[int, list[Triplet]] = {}
         for piece in alike(rows, lambda r: (shapes[r.sample], self.count(r.piece)), self.config.rows):

@@ -70,6 +70,13 @@ def alike(items: Sequence[T], key: Callable[[T], Hashable], size: int) -> Iterat
     return (list(piece) for group in groups.values() for piece in pieces(group, size))
 
 
+def picture(image: np.ndarray) -> Any:
+    """A PIL image: processors guess an array's layout, and guess wrong for one of 1 or 3 pixels a side."""
+    from PIL import Image
+
+    return Image.fromarray(image)
+
+
 def crop(image: np.ndarray, box: Box, context: float) -> np.ndarray:
     """The box with a margin of `context` times its sides; at least one pixel."""
     dx, dy = context * (box[2] - box[0]), context * (box[3] - box[1])

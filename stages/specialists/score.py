@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.schema import Annotations, Region
 from stages.base import Batch, Result, Sample
-from stages.specialists.pretrained import PretrainedConfig, crop, device, load, pieces
+from stages.specialists.pretrained import PretrainedConfig, crop, device, load, picture, pieces
 
 if TYPE_CHECKING:
     import torch
@@ -70,7 +70,9 @@ class ImageTextScore:
     def embed_images(self, crops: Sequence[np.ndarray]) -> list[np.ndarray]:
         found: list[np.ndarray] = []
         for piece in pieces(crops, self.config.rows):
-            inputs = self.images(images=list(piece), return_tensors="pt").to(self.device, self.model.dtype)
+            inputs = self.images(images=[picture(c) for c in piece], return_tensors="pt").to(
+                self.device, self.model.dtype
+            )
             found += self._unit(self.model.get_image_features, dict(inputs))
         return found
 

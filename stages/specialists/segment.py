@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.schema import Annotations, Box
 from stages.base import Batch, Result, Sample
 from stages.embedded.segment import encode, unmasked
-from stages.specialists.pretrained import PretrainedConfig, device, load, pieces
+from stages.specialists.pretrained import PretrainedConfig, device, load, picture, pieces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ class Sam:
         """A (height, width) bool mask for each box."""
         import torch
 
-        inputs = self.processor(images=image, return_tensors="pt")
+        inputs = self.processor(images=picture(image), return_tensors="pt")
         pixels = inputs["pixel_values"].to(self.device, self.model.dtype)
         sizes = inputs["original_sizes"], inputs["reshaped_input_sizes"]
         scale = (sizes[1][0] / sizes[0][0]).flip(0).repeat(2)  # (height, width) to (x, y, x, y)

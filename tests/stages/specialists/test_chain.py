@@ -53,10 +53,7 @@ def chain(samples: Sequence[Sample], stages: dict[str, Any]) -> list[Sample]:
         seen = [s if stage.reads_images else replace(s, image=None) for s in samples]
         results = stage(seen)
         assert not any(isinstance(r, Failed) for r in results)
-        samples = [
-            replace(s, annotations=added(s.annotations, r, node))
-            for s, r in zip(samples, results, strict=True)
-        ]
+        samples = [replace(s, annotations=added(s.annotations, r, node)) for s, r in zip(samples, results, strict=True)]
     return list(samples)
 
 
@@ -104,9 +101,7 @@ def test_most_things_are_right(labelled: list[Sample]) -> None:
     assert sum(r >= s for r, s in zip(read, signs, strict=True)) >= 0.9 * len(labelled)
 
 
-def test_a_sample_is_labelled_alike_alone_and_in_a_batch(
-    demo: dict[str, Any], labelled: list[Sample]
-) -> None:
+def test_a_sample_is_labelled_alike_alone_and_in_a_batch(demo: dict[str, Any], labelled: list[Sample]) -> None:
     bare = replace(labelled[5], annotations=Annotations())
     assert chain([bare], demo)[0].annotations == labelled[5].annotations
 
@@ -130,9 +125,7 @@ def test_an_empty_image_passes_through_every_stage(demo: dict[str, Any]) -> None
 def test_photos_get_regions_texts_triplets_and_masks() -> None:
     files = sorted(Path(os.environ["FLD_PHOTOS"]).glob("*.jpg"))[:8]
     images = [np.asarray(Image.open(f).convert("RGB")) for f in files]
-    samples = [
-        Sample(key=f.stem, size=(i.shape[1], i.shape[0]), image=i) for f, i in zip(files, images, strict=True)
-    ]
+    samples = [Sample(key=f.stem, size=(i.shape[1], i.shape[0]), image=i) for f, i in zip(files, images, strict=True)]
     weights = {"detect": {"weights": os.environ["FLD_YOLOX"]}}
     stages = recipe("specialists", "photos", **weights) | recipe("filters", "photos")
     done = [s.annotations.kept() for s in chain(samples, stages)]

@@ -45,9 +45,7 @@ def constant_onnx(path: Path, output: np.ndarray) -> str:
     tensor += field(9, output.astype("<f4").tobytes())
     node = field(1, b"answer") + field(2, b"output") + field(4, b"Identity")
     graph = field(1, node) + field(2, b"g") + field(5, tensor)
-    graph += field(11, value_info(b"images", (1, 3, SIDE, SIDE))) + field(
-        12, value_info(b"output", output.shape)
-    )
+    graph += field(11, value_info(b"images", (1, 3, SIDE, SIDE))) + field(12, value_info(b"output", output.shape))
     path.write_bytes(field(1, 8) + field(7, graph) + field(8, field(1, b"") + field(2, 13)))
     return str(path)
 
@@ -83,9 +81,7 @@ def test_decode_turns_cell_offsets_into_boxes_and_multiplies_scores() -> None:
 
 
 def test_select_suppresses_within_a_class_only_best_first_and_caps() -> None:
-    boxes = np.array(
-        [[0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 9], [30, 30, 40, 40], [50, 50, 60, 60]], float
-    )
+    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 9], [30, 30, 40, 40], [50, 50, 60, 60]], float)
     scores, labels = np.array([0.5, 0.6, 0.4, 0.9, 0.005]), np.array([1, 1, 2, 1, 1])
     config = YoloxConfig(min_score=0.01, nms_iou=0.65)
     assert select(boxes, scores, labels, config).tolist() == [3, 1, 2]
@@ -124,7 +120,5 @@ def test_missing_weights_say_what_to_set() -> None:
 def test_released_weights_are_read_alike_in_any_batch() -> None:
     stage = Yolox(YoloxConfig(weights=os.environ["FLD_YOLOX"]))
     rng = np.random.default_rng(0)
-    batch = [
-        Sample(key=str(i), size=(90, 60), image=rng.integers(0, 256, (60, 90, 3), np.uint8)) for i in range(3)
-    ]
+    batch = [Sample(key=str(i), size=(90, 60), image=rng.integers(0, 256, (60, 90, 3), np.uint8)) for i in range(3)]
     assert stage(batch) == [stage([sample])[0] for sample in batch]
