@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stages.florence import forward, grammar
+from stages.florence import beams, forward, grammar
 from stages.florence.codec import BINS
 from stages.florence.forward import BOS, EOS, START, Encoded
 from stages.florence.model import Florence, token_id
@@ -56,11 +56,19 @@ class Tokens:
 
 
 class Engine:
-    """A loaded model that answers questions; `rows` is how many are decoded at once."""
+    """A loaded model that answers questions: `rows` are decoded at once, with `beams` beams each (1: greedily)."""
 
-    def __init__(self, florence: Florence, resolution: int, *, rows: int = 128, max_prompt_tokens: int = 256) -> None:
+    def __init__(
+        self,
+        florence: Florence,
+        resolution: int,
+        *,
+        rows: int = 128,
+        beams: int = 1,
+        max_prompt_tokens: int = 256,
+    ) -> None:
         self.florence, self.resolution = florence, resolution
-        self.rows, self.max_prompt_tokens = rows, max_prompt_tokens
+        self.rows, self.beams, self.max_prompt_tokens = rows, beams, max_prompt_tokens
         self.kinds = grammar.token_kinds(florence.tokenizer, florence.model.lm_head.out_features).to(florence.device)
         self.first_location = token_id(florence.tokenizer, "<loc_0>")
 
@@ -77,7 +85,13 @@ class Engine:
         answers = [Tokens() for _ in questions]
         with torch.inference_mode():
             for chosen, encoded in self._encoded(features, [(q.image, q.prompt) for q in questions]):
-                self._decode(encoded, [questions[i] for i in chosen], [answers[i] for i in chosen])
+                asked = [questions[i] for i in chosen]
+                if self.beams == 1:
+                    found = self._greedy(encoded, asked)
+                else:
+                    found = beams.decode(self, encoded, asked, self.beams)
+                for i, tokens in zip(chosen, found, strict=True):
+                    answers[i] = tokens
         return answers
 
     def support(
@@ -92,7 +106,7 @@ class Engine:
         with torch.inference_mode():
             for chosen, encoded in self._encoded(features, [(image, prompt) for image, prompt, _ in rows], targets):
                 logits, labels = forward.target_logits(self.florence, encoded, [targets[i] for i in chosen])
-                log_probs, beliefs = (iter(v) for v in self._weigh(logits, labels))
+                log_probs, beliefs = (iter(v) for v in self.weigh(logits, labels))
                 for i in chosen:
                     ids, count = targets[i][1:], len(targets[i]) - 1
                     found[i] = Tokens(ids, list(islice(log_probs, count)), list(islice(beliefs, count)))
@@ -113,21 +127,22 @@ class Engine:
             images = [rows[i][0] for i in chosen]
             yield chosen, forward.encode(self.florence, features, images, [prompts[i] for i in chosen])
 
-    def _decode(self, encoded: Encoded, questions: Sequence[Question], answers: Sequence[Tokens]) -> None:
-        """Greedy decoding of a batch of rows into `answers`."""
+    def _greedy(self, encoded: Encoded, questions: Sequence[Question]) -> list[Tokens]:
+        """The answers of a batch of rows, the likeliest token at every step."""
         import torch
         from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 
+        answers = [Tokens() for _ in questions]
         states = [grammar.State(q.answer) if q.answer else None for q in questions]
         rows = list(range(len(questions)))  # which question each row of the tensors belongs to
         done = [False] * len(rows)
         cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
         inputs = torch.tensor([[START, BOS]], device=self.florence.device).repeat(len(rows), 1)
         while rows:
-            logits = self._step(inputs, encoded, cache)
+            logits = self.step(inputs, encoded, cache)
             short = [len(answers[r].ids) + 1 < questions[r].min_tokens for r in rows]
-            chosen = self._choose(logits, [states[r] for r in rows], short)
-            log_probs, beliefs = self._weigh(logits, chosen)
+            chosen = self.allow(logits, [states[r] for r in rows], short).argmax(-1)
+            log_probs, beliefs = self.weigh(logits, chosen)
             ids, kinds = chosen.tolist(), self.kinds[chosen].tolist()
             for position, row in enumerate(rows):
                 if done[row]:
@@ -144,8 +159,9 @@ class Engine:
                 keep = torch.tensor(stay, dtype=torch.long, device=inputs.device)
                 rows, inputs, encoded = [rows[p] for p in stay], inputs[keep], encoded.select(keep)
                 cache.batch_select_indices(keep)
+        return answers
 
-    def _step(self, inputs: torch.Tensor, encoded: Encoded, cache: EncoderDecoderCache) -> torch.Tensor:
+    def step(self, inputs: torch.Tensor, encoded: Encoded, cache: EncoderDecoderCache) -> torch.Tensor:
         """Logits (rows, vocabulary) of the next token; `cache` grows by `inputs`."""
         states = self.florence.model.model.language_model.decoder(
             input_ids=inputs,
@@ -156,23 +172,23 @@ class Engine:
         ).last_hidden_state
         return self.florence.model.lm_head(states[:, -1]).float()
 
-    def _choose(
-        self, logits: torch.Tensor, states: Sequence[grammar.State | None], short: Sequence[bool]
+    def allow(
+        self, scores: torch.Tensor, states: Sequence[grammar.State | None], short: Sequence[bool]
     ) -> torch.Tensor:
-        """The likeliest token that the grammar of each row allows; a row that is too short may not end."""
+        """`scores` without what the grammar of each row forbids; a row that is too short may not end."""
         import torch
 
         ruled = [row for row, state in enumerate(states) if state is not None]
+        if not ruled and not any(short):
+            return scores
+        scores = scores.clone()
         if ruled:
-            logits = logits.clone()
             closed = grammar.forbidden([s for s in states if s is not None], self.kinds)
-            logits[ruled] = logits[ruled].masked_fill(closed, float("-inf"))
-        if any(short):
-            logits = logits.clone()
-            logits[torch.tensor(short), EOS] = float("-inf")
-        return logits.argmax(-1)
+            scores[ruled] = scores[ruled].masked_fill(closed, float("-inf"))
+        scores[torch.tensor(short, device=scores.device), EOS] = float("-inf")
+        return scores
 
-    def _weigh(self, logits: torch.Tensor, chosen: torch.Tensor) -> tuple[list[float], list[float]]:
+    def weigh(self, logits: torch.Tensor, chosen: torch.Tensor) -> tuple[list[float], list[float]]:
         """The log-probabilities of chosen ids and the beliefs in them (see `Tokens`)."""
         log_probs = logits.log_softmax(-1)
         own = log_probs.gather(1, chosen[:, None])[:, 0]

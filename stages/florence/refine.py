@@ -58,6 +58,7 @@ class RefineConfig:
     resolution: int = 768
     max_tokens: int = 256
     rows: int = 128
+    beams: int = 1
     same_place: float = 0.5
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -84,7 +85,13 @@ class Refine:
         florence = load(config.model)
         place(florence, config.device, config.dtype)
         self.config = config
-        self.engine = Engine(florence, config.resolution, rows=config.rows, max_prompt_tokens=config.max_tokens)
+        self.engine = Engine(
+            florence,
+            config.resolution,
+            rows=config.rows,
+            beams=config.beams,
+            max_prompt_tokens=config.max_tokens,
+        )
 
     def __call__(self, batch: Batch) -> list[Result]:
         if not batch:

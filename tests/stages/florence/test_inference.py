@@ -8,6 +8,7 @@ import torch
 
 from stages.embedded.scenes import PRETRAIN, render
 from stages.florence import grammar
+from stages.florence.forward import EOS
 from stages.florence.inference import Engine, Question, Tokens, read
 from stages.florence.model import Florence, load, pixels
 from stages.florence.tasks import TASKS, Answer
@@ -28,14 +29,15 @@ def engine(florence: Florence) -> Engine:
     return Engine(florence, RESOLUTION, rows=7)
 
 
-def generated(florence: Florence, image: np.ndarray, prompt: str, tokens: int) -> list[int]:
+def generated(florence: Florence, image: np.ndarray, prompt: str, tokens: int, beams: int = 1) -> list[int]:
     """What `generate` gives for one row alone, after the start token and `<s>`; no forced end."""
     features = florence.model.get_image_features(pixels([image], RESOLUTION)).pooler_output
     ids = [florence.model.config.image_token_id] * features.shape[1] + florence.tokenizer(prompt).input_ids
     output = florence.model.generate(
         input_ids=torch.tensor([ids]),
         pixel_values=pixels([image], RESOLUTION),
-        num_beams=1,
+        num_beams=beams,
+        early_stopping=beams > 1,
         do_sample=False,
         max_new_tokens=tokens + 1,
         forced_eos_token_id=None,
@@ -50,6 +52,15 @@ def test_greedy_answers_equal_generate_token_for_token(florence: Florence, engin
         assert answer.ids == generated(florence, IMAGES[question.image], question.prompt, 48)
 
 
+def test_three_beams_equal_those_of_generate(florence: Florence) -> None:
+    engine = Engine(florence, RESOLUTION, rows=5, beams=3)
+    questions = [Question(i, prompt, None, 24) for prompt in PROMPTS[:3] for i in range(len(IMAGES))]
+    answers = engine.ask(engine.look(IMAGES), questions)
+    for question, answer in zip(questions, answers, strict=True):
+        expected = generated(florence, IMAGES[question.image], question.prompt, 24, beams=3)
+        assert answer.ids == expected[: expected.index(EOS) + 1 if EOS in expected else None]
+
+
 def test_log_probabilities_of_an_answer_equal_those_of_forcing_it(florence: Florence, engine: Engine) -> None:
     features = engine.look(IMAGES)
     (answer,) = engine.ask(features, [Question(2, PROMPTS[0])])
@@ -60,9 +71,7 @@ def test_log_probabilities_of_an_answer_equal_those_of_forcing_it(florence: Flor
         assert forced.beliefs == pytest.approx(answer.beliefs, abs=1e-4)
 
 
-def test_forced_log_probabilities_equal_the_forward_pass_of_transformers(
-    florence: Florence, engine: Engine
-) -> None:
+def test_forced_log_probabilities_equal_the_forward_pass_of_transformers(florence: Florence, engine: Engine) -> None:
     target = "red<loc_10><loc_20><loc_300><loc_999>"
     (mine,) = engine.support(engine.look(IMAGES[:1]), [(0, PROMPTS[1], target)])
     features = florence.model.get_image_features(pixels(IMAGES[:1], RESOLUTION)).pooler_output
@@ -88,9 +97,7 @@ def test_a_row_does_not_depend_on_its_neighbours(florence: Florence) -> None:
 
 def test_the_vision_tower_runs_once_per_image(florence: Florence, engine: Engine) -> None:
     seen = []
-    handle = florence.model.model.vision_tower.register_forward_hook(
-        lambda m, args, out: seen.append(len(args[0]))
-    )
+    handle = florence.model.model.vision_tower.register_forward_hook(lambda m, args, out: seen.append(len(args[0])))
     features = engine.look(IMAGES)
     engine.ask(features, [Question(i, p, None, 4) for i in range(4) for p in PROMPTS])
     engine.support(features, [(i, p, "a ring") for i in range(4) for p in PROMPTS])

@@ -22,8 +22,7 @@ def refine() -> Refine:
 def samples(count: int = 3) -> list[Sample]:
     scenes = [render(PRETRAIN, 11, i) for i in range(count)]
     return [
-        Sample(key=f"s{i}", size=(192, 192), round=1, annotations=s.truth, image=s.image)
-        for i, s in enumerate(scenes)
+        Sample(key=f"s{i}", size=(192, 192), round=1, annotations=s.truth, image=s.image) for i, s in enumerate(scenes)
     ]
 
 
@@ -59,9 +58,7 @@ def test_a_true_category_has_more_support_than_a_false_one(refine: Refine) -> No
     lies = []
     for sample in batch:
         wrong = [
-            replace(
-                r, phrase=names[(names.index(r.phrase) + 5) % len(names)] if r.phrase in names else "kite"
-            )
+            replace(r, phrase=names[(names.index(r.phrase) + 5) % len(names)] if r.phrase in names else "kite")
             for r in sample.annotations.regions
         ]
         lies.append(replace(sample, annotations=replace(sample.annotations, regions=wrong)))

@@ -27,18 +27,14 @@ def box_of(draw: random.Random, size: Size) -> Box:
 
 def random_regions(draw: random.Random, size: Size) -> list[Region]:
     return [
-        Region(
-            id=f"r{i}", box=box_of(draw, size), phrase=draw.choice(WORDS), brief=draw.choice([*WORDS, None])
-        )
+        Region(id=f"r{i}", box=box_of(draw, size), phrase=draw.choice(WORDS), brief=draw.choice([*WORDS, None]))
         for i in range(draw.randint(1, 6))
     ]
 
 
 def near(points: Sequence[float], found: Sequence[float], size: Size) -> bool:
     """Within half a bin; the right and bottom edges of the image belong to the last bin."""
-    return all(
-        abs(a - b) <= size[i % 2] / 2000 + 1e-6 for i, (a, b) in enumerate(zip(points, found, strict=True))
-    )
+    return all(abs(a - b) <= size[i % 2] / 2000 + 1e-6 for i, (a, b) in enumerate(zip(points, found, strict=True)))
 
 
 def only(pairs: Sequence[Pair]) -> Pair:
@@ -79,9 +75,7 @@ def test_grounding_follows_the_caption_and_leaves_ungrounded_words_out() -> None
         Triplet(id="a", text_id="t", phrase="A green car", start=0, end=11, box=(0, 0, 10, 10)),
         Triplet(id="c", text_id="other", phrase="A green car", start=0, end=11, box=(0, 0, 10, 10)),
     ]
-    pair = only(
-        task("<CAPTION_TO_PHRASE_GROUNDING>").pairs(Annotations(texts=[text], triplets=triplets), SIZE)
-    )
+    pair = only(task("<CAPTION_TO_PHRASE_GROUNDING>").pairs(Annotations(texts=[text], triplets=triplets), SIZE))
     assert pair.prompt == "Locate the phrases in the caption: A green car in front of a building."
     assert pair.target == ("A green car<loc_0><loc_0><loc_10><loc_20>a building<loc_0><loc_0><loc_9><loc_18>")
     assert [pair.target[s:e] for s, e in pair.labels["b"]] == ["a building", "<loc_0><loc_0><loc_9><loc_18>"]
@@ -138,9 +132,7 @@ def test_sign_targets_are_read_back_within_half_a_bin() -> None:
         size = (draw.randint(30, 3000), draw.randint(30, 3000))
         quads = [tuple(draw.uniform(0, size[i % 2]) for i in range(8)) for _ in range(draw.randint(1, 4))]
         signs = [TextRegion(id=f"o{i}", quad=q, text=draw.choice(WORDS)) for i, q in enumerate(quads)]  # type: ignore[arg-type]
-        found = places(
-            only(task("<OCR_WITH_REGION>").pairs(Annotations(text_regions=signs), size)).target, size, 8
-        )
+        found = places(only(task("<OCR_WITH_REGION>").pairs(Annotations(text_regions=signs), size)).target, size, 8)
         assert [f.label for f in found] == [s.text for s in signs]
         assert all(near(s.quad, f.points, size) for s, f in zip(signs, found, strict=True))
 

@@ -31,18 +31,13 @@ CONFIG = TrainConfig(
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("start")
-    save(
-        create("nano", make_tokenizer([s.annotations.texts[1].text for s in samples()], 320), seed=0), folder
-    )
+    save(create("nano", make_tokenizer([s.annotations.texts[1].text for s in samples()], 320), seed=0), folder)
     return str(folder)
 
 
 def samples(count: int = 8) -> list[Sample]:
     scenes = [render(DEMO, 0, i) for i in range(count)]
-    return [
-        Sample(key=f"scene-{i}", size=(192, 192), annotations=s.truth, image=s.image)
-        for i, s in enumerate(scenes)
-    ]
+    return [Sample(key=f"scene-{i}", size=(192, 192), annotations=s.truth, image=s.image) for i, s in enumerate(scenes)]
 
 
 def batches(step: int, rank: int = 0, size: int = 1) -> Iterator[Sequence[Sample]]:
@@ -91,9 +86,7 @@ def test_the_loss_falls_and_the_model_loads_by_plain_from_pretrained(start: str,
 
 
 def _rank(rank: int, size: int, start: str, out: str, port: int) -> None:
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size
-    )
+    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
     train(CONFIG, start, lambda step: batches(step, rank, size), Path(out), world=World(rank, size))
     torch.distributed.destroy_process_group()
 
