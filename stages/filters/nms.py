@@ -33,12 +33,18 @@ def iou_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def nms(boxes: np.ndarray, scores: np.ndarray, groups: np.ndarray, threshold: float) -> np.ndarray:
     """True for the boxes that greedy suppression keeps: a box falls to a kept one of its group with a
     higher score (the earlier of equals) and an IoU above the threshold."""
-    order = np.lexsort((-scores, groups))
-    kept = np.ones(len(order), bool)
-    for start, stop in _chunks(groups[order]):
-        part = order[start:stop]
-        first, second = overlapping_pairs(boxes[part], groups[part], threshold)
-        kept[part] = _greedy(len(part), first, second)
+    if (groups[1:] < groups[:-1]).any():
+        order = np.argsort(groups, kind="stable")
+        kept = np.empty(len(order), bool)
+        kept[order] = nms(boxes[order], scores[order], groups[order], threshold)
+        return kept
+    kept = np.ones(len(groups), bool)
+    for start, stop in _chunks(groups):
+        score = scores[start:stop]
+        first, second = overlapping_pairs(boxes[start:stop], groups[start:stop], threshold)
+        wins = score[first] >= score[second]  # the earlier of equals
+        winner, loser = np.where(wins, first, second), np.where(wins, second, first)
+        kept[start:stop] = _greedy(stop - start, winner, loser)
     return kept
 
 
@@ -57,9 +63,7 @@ def soft_nms(boxes: np.ndarray, scores: np.ndarray, groups: np.ndarray, sigma: f
     return scores
 
 
-def overlapping_pairs(
-    boxes: np.ndarray, groups: np.ndarray, threshold: float
-) -> tuple[np.ndarray, np.ndarray]:
+def overlapping_pairs(boxes: np.ndarray, groups: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
     """Index pairs (i < j) of one group, groups being contiguous, whose IoU is above the threshold."""
     behind = _behind(groups)
     columns = np.ascontiguousarray(boxes.T)
@@ -92,16 +96,16 @@ def _behind(groups: np.ndarray) -> np.ndarray:
     return np.repeat(ends, sizes) - np.arange(len(groups))
 
 
-def _greedy(count: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Who survives when each pair's second falls if its first survives; firsts come before seconds."""
+def _greedy(count: int, winner: np.ndarray, loser: np.ndarray) -> np.ndarray:
+    """Who survives when each pair's loser falls if its winner survives."""
     kept = np.ones(count, bool)
-    while len(first):
+    while len(winner):
         contested = np.zeros(count, bool)
-        contested[second] = True
-        sure = ~contested[first]
-        kept[second[sure]] = False
-        open_ = ~sure & kept[first] & kept[second]
-        first, second = first[open_], second[open_]
+        contested[loser] = True
+        sure = ~contested[winner]
+        kept[loser[sure]] = False
+        open_ = ~sure & kept[winner] & kept[loser]
+        winner, loser = winner[open_], loser[open_]
     return kept
 
 

@@ -52,9 +52,9 @@ class RegionColumns:
 def decide(regions: RegionColumns, config: RegionFilterConfig) -> np.ndarray:
     """For each region the index in REASONS: 0 for kept."""
     reasons = np.zeros(len(regions.score), np.uint8)
-    free = np.isfinite(regions.score)
+    free = regions.score != np.inf
     reasons[free & is_degenerate(regions.box, config.min_side)] = REASONS.index(DEGENERATE_BOX)
-    reasons[(reasons == 0) & (regions.score < regions.min_score)] = REASONS.index(LOW_SCORE)
+    reasons[(reasons == 0) & ~(regions.score >= regions.min_score)] = REASONS.index(LOW_SCORE)
     by_class = regions.image * (int(regions.label.max(initial=0)) + 1) + regions.label
     if config.soft_sigma > 0:
         left = np.flatnonzero(reasons == 0)
@@ -73,9 +73,7 @@ def is_degenerate(boxes: np.ndarray, min_side: float) -> np.ndarray:
     return ~(np.isfinite(boxes).all(1) & (sides >= min_side).all(1))
 
 
-def _suppress(
-    reasons: np.ndarray, regions: RegionColumns, groups: np.ndarray, threshold: float, reason: str
-) -> None:
+def _suppress(reasons: np.ndarray, regions: RegionColumns, groups: np.ndarray, threshold: float, reason: str) -> None:
     if threshold >= 1:
         return
     left = np.flatnonzero(reasons == 0)
@@ -133,16 +131,13 @@ class RegionFilter:
         regions = self._drop([(i, r) for i, a in enumerate(kept) for r in a.regions])
         text_regions = self._drop([(i, r) for i, a in enumerate(kept) for r in a.text_regions])
         return [
-            Annotations(regions=regions.get(i, []), text_regions=text_regions.get(i, []))
-            for i in range(len(batch))
+            Annotations(regions=regions.get(i, []), text_regions=text_regions.get(i, [])) for i in range(len(batch))
         ]
 
     def _drop(self, items: list[tuple[int, Region]] | list[tuple[int, TextRegion]]) -> dict[int, list]:
         """The regions to drop, with their reasons, by image."""
         dropped: dict[int, list] = {}
-        for (image, region), code in zip(
-            items, decide(columns(items, self.config), self.config), strict=True
-        ):
+        for (image, region), code in zip(items, decide(columns(items, self.config), self.config), strict=True):
             reason = REASONS[code]
             if isinstance(region, TextRegion) and not region.text.strip() and not region.locked:
                 reason = EMPTY_TEXT

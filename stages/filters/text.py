@@ -62,7 +62,6 @@ class TextFilter:
 
     def _drop(self, texts: list[Text]) -> list[Text]:
         reasons = [
-            None if t.dropped or t.locked else drop_reason(t, getattr(self.config, t.granularity))
-            for t in texts
+            None if t.dropped or t.locked else drop_reason(t, getattr(self.config, t.granularity)) for t in texts
         ]
         return [replace(t, dropped=reason) for t, reason in zip(texts, reasons, strict=True) if reason]

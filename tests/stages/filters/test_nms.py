@@ -54,9 +54,7 @@ def test_iou_of_empty_boxes_is_zero() -> None:
 
 @pytest.mark.parametrize("threshold", [0.05, 0.3, 0.7])
 @pytest.mark.parametrize("chunk", [64, 32_768])
-def test_nms_equals_the_plain_reference(
-    threshold: float, chunk: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nms_equals_the_plain_reference(threshold: float, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CHUNK", chunk)
     boxes, scores = boxes_of(1500)
     groups = np.random.default_rng(1).integers(0, 60, 1500)

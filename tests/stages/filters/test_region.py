@@ -39,6 +39,10 @@ def test_a_low_score_falls_and_the_threshold_itself_stays() -> None:
     assert dropped([region("a", score=0.29), region("b", (60, 60, 90, 90), score=0.3)]) == {"a": "low_score"}
 
 
+def test_a_score_that_is_not_a_number_falls() -> None:
+    assert dropped([region("a", score=float("nan"))]) == {"a": "low_score"}
+
+
 def test_confidence_outranks_the_raw_score() -> None:
     assert dropped([region("a", score=0.9, confidence=0.1)]) == {"a": "low_score"}
     assert dropped([region("a", score=0.1, confidence=0.9)]) == {}

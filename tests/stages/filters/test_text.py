@@ -25,9 +25,7 @@ def reasons(*texts: Text, config: TextFilterConfig | None = None) -> dict[str, s
 
 
 def test_each_rule_has_its_reason_and_the_limits_themselves_stay() -> None:
-    config = TextFilterConfig(
-        brief=TextLimits(max_objects=3, min_object_complexity=2, min_action_complexity=1)
-    )
+    config = TextFilterConfig(brief=TextLimits(max_objects=3, min_object_complexity=2, min_action_complexity=1))
     texts = [
         text("limit", objects=3, degrees=(2, 1)),
         text("crowd", objects=4),
