@@ -199,23 +199,39 @@ def resolve(name: str) -> str:
 
 
 def load(name: str, revision: str | None = None) -> Florence:
-    """A checkpoint in the native format: a folder, a hub name, or `nano` for the one beside this file;
-    float32."""
+    """A checkpoint in the native format: a folder, a hub name, or `nano` for the one beside this file; float32.
+
+    Raises:
+        ValueError: there is none, or it is in the authors' older format that needs remote code.
+    """
     import torch
     from transformers import AutoTokenizer, Florence2ForConditionalGeneration
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    source = resolve(name)
-    folder = Path(source)
-    if source.startswith(("/", ".")) and not (folder / "config.json").is_file():
-        raise ValueError(f"{source}: no Florence-2 checkpoint here (no config.json); give a folder saved by "
-                         "transformers or a hub name")  # fmt: skip
+    source, revision = resolve(name), revision or "main"
+    check_format(source, revision)
     model = Florence2ForConditionalGeneration.from_pretrained(
-        source, revision=revision or "main", dtype=torch.float32, use_safetensors=True
+        source, revision=revision, dtype=torch.float32, use_safetensors=True
     )
-    tokenizer: Any = AutoTokenizer.from_pretrained(source, revision=revision or "main")
+    tokenizer: Any = AutoTokenizer.from_pretrained(source, revision=revision)
     return Florence(model.eval(), tokenizer)
+
+
+def check_format(source: str, revision: str) -> None:
+    from transformers import PretrainedConfig
+
+    try:
+        config, _ = PretrainedConfig.get_config_dict(source, revision=revision)
+    except OSError:
+        config = {}
+    if not config:
+        raise ValueError(f"{source}: no Florence-2 checkpoint; give a folder with config.json or a hub name")
+    if config.get("model_type") != "florence2" or "auto_map" in config:
+        raise ValueError(
+            f"{source}: not in the native Florence-2 format of transformers (it may need remote code); "
+            "use a converted one such as florence-community/Florence-2-base"
+        )
 
 
 def place(florence: Florence, device: str, dtype: str = "float32") -> None:

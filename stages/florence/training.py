@@ -168,6 +168,7 @@ class Trainer:
         import torch
 
         torch.set_num_threads(config.threads)
+        torch.use_deterministic_algorithms(True, warn_only=True)  # sums of several threads come in one order
         place(florence, config.device)
         florence.model.train()
         if config.freeze_vision:
