@@ -122,13 +122,14 @@ def synthetic_regions(config: RegionBenchConfig) -> RegionColumns:
 
 
 def medians(sides: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median seconds of each side, the repeats interleaved after a warm-up."""
+    """Median processor seconds of each side (what else the machine does, does not count), interleaved after a
+    warm-up."""
     taken: dict[str, list[float]] = {name: [] for name in sides}
     for side in sides.values():
         side()
     for _ in range(repeats):
         for name, side in sides.items():
-            start = time.perf_counter()
+            start = time.process_time()
             side()
-            taken[name].append(time.perf_counter() - start)
+            taken[name].append(time.process_time() - start)
     return {name: statistics.median(times) for name, times in taken.items()}
