@@ -21,6 +21,7 @@ nothing about an image and stay out.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -52,7 +53,11 @@ def load(model: str) -> Language:
 
     if not spacy.util.is_package(model):
         raise ValueError(f"spaCy model {model!r} is not installed: pip install {model.replace('_', '-')}")
-    return spacy.load(model, exclude=UNUSED_PIPES)
+    nlp = spacy.load(model, exclude=UNUSED_PIPES)
+    # The model stays for the life of the process: the garbage collector need not walk it again and again.
+    gc.collect()
+    gc.freeze()
+    return nlp
 
 
 def degree(token: Token) -> int:
@@ -60,20 +65,19 @@ def degree(token: Token) -> int:
     return token.n_lefts + token.n_rights + (token.head.i != token.i)
 
 
-def is_object(token: Token) -> bool:
-    return token.pos_ == "NOUN" and not is_misread_verb(token)
-
-
-def is_action(token: Token) -> bool:
-    if token.pos_ == "VERB":
-        return token.dep_ != "amod" and token.lower_ not in COPULAS
-    return token.tag_ == "NNS" and is_misread_verb(token)
-
-
-def is_attribute(token: Token) -> bool:
-    if token.dep_ == "amod":
-        return token.pos_ in ("ADJ", "VERB", "X")  # X: spaCy takes some rare adjectives for foreign words
-    return token.pos_ == "NUM" or (token.pos_ == "ADJ" and token.dep_ not in NOUN_PLACES)
+def role(token: Token, pos: str) -> str | None:
+    """What a token of this part of speech is in its text: object, attribute, action, proper or nothing."""
+    if pos == "NOUN":
+        return "action" if is_misread_verb(token) else "object"
+    if pos == "VERB":
+        if token.dep_ == "amod":
+            return "attribute"
+        return None if token.lower_ in COPULAS else "action"
+    if pos == "ADJ":
+        return None if token.dep_ in NOUN_PLACES else "attribute"
+    if pos == "X":  # spaCy takes some rare adjectives for foreign words
+        return "attribute" if token.dep_ == "amod" else None
+    return {"NUM": "attribute", "PROPN": "proper"}.get(pos)
 
 
 def is_misread_verb(token: Token) -> bool:
@@ -85,20 +89,32 @@ def is_misread_verb(token: Token) -> bool:
 
 
 def noun_phrases(doc: Doc) -> list[NounPhrase]:
-    chunks = [chunk[:-1] if is_misread_verb(chunk.root) else chunk for chunk in doc.noun_chunks]
-    return [NounPhrase(text=c.text, start=c.start_char, end=c.end_char) for c in chunks]
+    """spaCy's noun chunks (each ends in its head), without a head that is a verb."""
+    phrases, text = [], doc.text
+    for chunk in doc.noun_chunks:
+        head = doc[chunk.end - 1]
+        if is_misread_verb(head):
+            head = head.nbor(-1)
+        start, end = chunk.start_char, head.idx + len(head)
+        phrases.append(NounPhrase(text=text[start:end], start=start, end=end))
+    return phrases
 
 
 def parse_doc(doc: Doc) -> Parse:
-    objects = [t for t in doc if is_object(t)]
-    actions = [t for t in doc if is_action(t)]
-    object_degrees, action_degrees = [degree(t) for t in objects], [degree(t) for t in actions]
+    found: dict[str | None, list[Token]] = {"object": [], "attribute": [], "action": [], "proper": [], None: []}
+    tokens = 0
+    for token in doc:
+        pos = token.pos_
+        if pos not in ("PUNCT", "SPACE"):
+            tokens += 1
+            found[role(token, pos)].append(token)
+    object_degrees, action_degrees = ([degree(t) for t in found[name]] for name in ("object", "action"))
     return Parse(
-        tokens=sum(t.pos_ not in ("PUNCT", "SPACE") for t in doc),
-        objects=[t.text for t in objects],
-        attributes=[t.text for t in doc if is_attribute(t)],
-        actions=[t.text for t in actions],
-        proper_nouns=[t.text for t in doc if t.pos_ == "PROPN"],
+        tokens=tokens,
+        objects=[t.text for t in found["object"]],
+        attributes=[t.text for t in found["attribute"]],
+        actions=[t.text for t in found["action"]],
+        proper_nouns=[t.text for t in found["proper"]],
         object_complexity=max(object_degrees, default=0),
         action_complexity=max(action_degrees, default=0),
         object_complexity_mean=_mean(object_degrees),
