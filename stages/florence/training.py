@@ -23,6 +23,7 @@ import numpy as np
 
 from stages.base import NOT_RECIPE, Sample
 from stages.florence import forward
+from stages.florence.augment import mirrored
 from stages.florence.model import Florence, load, place, save
 from stages.florence.tasks import Family, Pair, task
 
@@ -56,6 +57,7 @@ class TrainConfig:
     betas: tuple[float, float] = (0.9, 0.98)
     clip: float = 1.0
     label_smoothing: float = 0.0
+    mirror: bool = False  # half of the samples of a step are shown mirrored
     freeze_vision: bool = False
     dtype: Literal["float32", "bfloat16"] = "float32"
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -123,6 +125,12 @@ def targets(sample: Sample, config: TrainConfig, step: int) -> list[Pair]:
     return chosen
 
 
+def augmented(sample: Sample, config: TrainConfig, step: int) -> Sample:
+    """The sample as it is shown at this step."""
+    draw = np.random.default_rng([config.seed, step, zlib.crc32(sample.key.encode()), 1]).random()
+    return mirrored(sample) if config.mirror and draw < 0.5 else sample
+
+
 def train(
     config: TrainConfig,
     start: str,
@@ -186,6 +194,7 @@ class Trainer:
         import torch
 
         config = self.config
+        samples = [augmented(sample, config, self.step) for sample in samples]
         torch.manual_seed(config.seed * 1_000_003 + self.step * 1_009 + self.world.rank)
         for group in self.optimiser.param_groups:
             group["lr"] = config.rate(self.step)
