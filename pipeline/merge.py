@@ -39,9 +39,9 @@ class MergeConfig:
     """
 
     match_iou: float = 0.5
-    relabel_margin: float = 0.5
-    drop_below: float = -2.5
-    add_above: float = -0.3
+    relabel_margin: float = 2.0
+    drop_below: float = -5.0
+    add_above: float = -0.1
 
 
 @dataclass(frozen=True, slots=True)
