@@ -69,9 +69,7 @@ def test_masks_on_scenes_agree_with_the_truth() -> None:
     assert np.mean(overlaps) > 0.9
 
 
-@pytest.mark.parametrize(
-    "box", [(0, 0, 160, 120), (-5, -5, 400, 400), (10, 10, 11, 40), (159, 119, 160, 120)]
-)
+@pytest.mark.parametrize("box", [(0, 0, 160, 120), (-5, -5, 400, 400), (10, 10, 11, 40), (159, 119, 160, 120)])
 def test_whole_image_tiny_and_outlying_boxes_give_a_mask_inside_or_none(box: Box) -> None:
     image, _ = disc()
     mask = grabcut(image, box, GrabCutConfig())

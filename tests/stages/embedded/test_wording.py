@@ -51,10 +51,7 @@ def test_sizes_are_shares_of_the_image() -> None:
 
 
 def test_a_region_is_called_by_its_best_chunk_when_its_brief_text_is_a_sentence() -> None:
-    chunks = [
-        Candidate(text=text, kind="chunk", score=score)
-        for text, score in (("old cat", 0.2), ("red cat", 0.6))
-    ]
+    chunks = [Candidate(text=text, kind="chunk", score=score) for text, score in (("old cat", 0.2), ("red cat", 0.6))]
     brief = {"brief": "red cat sits on a mat", "brief_kind": "caption"}
     assert name_of(region("cat", candidates=chunks, **brief)) == "red cat"
     assert name_of(region("cat", **brief)) == "cat"
