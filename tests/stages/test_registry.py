@@ -1,0 +1,19 @@
+import dataclasses
+
+import pytest
+
+from stages import registry
+
+
+@pytest.mark.parametrize("use", sorted({**registry.SOURCES, **registry.STAGES}))
+def test_every_name_leads_to_a_class_with_a_typed_frozen_config(use: str) -> None:
+    cls, config = registry.load(use)
+    assert dataclasses.is_dataclass(config)
+    assert config.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    if use in registry.STAGES:
+        assert isinstance(cls.version, int) and isinstance(cls.reads_images, bool)
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ValueError, match="use=rapidorc: no such stage; did you mean rapidocr?"):
+        registry.load("rapidorc")
