@@ -41,6 +41,14 @@ STAGES = {
     "merge": "pipeline.merge:Merge",
 }
 
+BENCHES = {  # `fld bench`: name -> function of a typed config
+    "florence-inference": "stages.florence.bench:inference",
+    "florence-training": "stages.florence.bench:training",
+    "region-rules": "stages.filters.bench:region_rules",
+    "text-filters": "stages.filters.bench:text_filters",
+}
+PARSE = "stages.filters.language:parse"  # `fld parse`
+
 
 @cache
 def load(use: str) -> tuple[Any, Any]:
@@ -54,6 +62,11 @@ def load(use: str) -> tuple[Any, Any]:
         near = difflib.get_close_matches(use, known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known))}"
         raise ValueError(f"use={use}: no such stage; {hint}")
-    module, _, name = known[use].partition(":")
-    cls = getattr(importlib.import_module(module), name)
+    cls = resolve(known[use])
     return cls, get_type_hints(cls.__init__)["config"]
+
+
+def resolve(target: str) -> Any:
+    """What `module:name` names."""
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)

@@ -1,0 +1,74 @@
+"""`fld bench` and `fld parse`: thin commands over functions of the stages, reached by registry name."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def add(commands: Any) -> None:
+    """Register the commands on `fld`'s subparsers."""
+    from stages.registry import BENCHES
+
+    command = commands.add_parser("bench", help="a performance target against its baseline, both measured in one run")
+    command.add_argument("name", choices=sorted(BENCHES), metavar="NAME", help=", ".join(sorted(BENCHES)))
+    command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings of the bench, such as threads=1")
+    command.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    command.set_defaults(command=bench)
+    command = commands.add_parser("parse", help="objects, attributes, actions, noun phrases of each line of a file")
+    command.add_argument("file", metavar="FILE", help="one text a line; - for standard input")
+    command.set_defaults(command=parse)
+
+
+def bench(args: argparse.Namespace) -> int:
+    from typing import get_type_hints
+
+    from omegaconf import OmegaConf
+
+    from pipeline.config import build
+    from pipeline.engine import bound_threads
+    from stages import registry
+
+    function = registry.resolve(registry.BENCHES[args.name])
+    values = OmegaConf.to_container(OmegaConf.from_dotlist(args.overrides))
+    assert isinstance(values, dict)
+    config = build(get_type_hints(function)["config"], {str(key): value for key, value in values.items()}, "")
+    bound_threads(getattr(config, "threads", 1))
+    result = {**function(config), "machine": machine()}
+    if args.json:
+        print(json.dumps(result))
+    else:
+        print("\n".join(f"{key}: {value}" for key, value in result.items()))
+    return 0
+
+
+def parse(args: argparse.Namespace) -> int:
+    from pipeline.schema import to_dict
+    from stages import registry
+
+    if args.file != "-" and not Path(args.file).is_file():
+        raise ValueError(f"{args.file}: no such file; give a file with one text a line, or -")
+    text = sys.stdin.read() if args.file == "-" else Path(args.file).read_text()
+    lines = text.splitlines()
+    for line, found in zip(lines, registry.resolve(registry.PARSE)(lines), strict=True):
+        print(json.dumps({"text": line, **to_dict(found)}, ensure_ascii=False))
+    return 0
+
+
+def machine() -> dict[str, Any]:
+    """The machine that a figure was measured on."""
+    import os
+
+    model = next((line.split(":")[1].strip() for line in _cpu_info() if line.startswith("model name")), "")
+    return {"cpu": model or platform.processor(), "cores": os.cpu_count(), "python": platform.python_version()}
+
+
+def _cpu_info() -> list[str]:
+    try:
+        return Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return []
