@@ -19,6 +19,7 @@ from pipeline.schema import HUMAN, Annotations, Region, Text
 from stages.base import Batch, Result, Sample
 from stages.embedded.wording import ANIMATE, Style, counted, is_sign, name_of, sentence, style, verb
 from stages.filters.nms import area, nms
+from stages.specialists.work import sureness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,17 +31,13 @@ class CaptionConfig:
 
 def salient(regions: Sequence[Region], config: CaptionConfig) -> list[Region]:
     """The regions to speak of, most salient first."""
-    sure = [
-        r for r in regions if r.dropped is None and (1.0 if r.score is None else r.score) >= config.min_score
-    ]
+    sure = [r for r in regions if r.dropped is None and sureness(r) >= config.min_score]
     if not sure:
         return []
     boxes = np.array([r.box for r in sure])
-    scores = np.array([1.0 if r.score is None else r.score for r in sure])
+    scores = np.array([sureness(r) for r in sure])
     kept = nms(boxes, scores, np.zeros(len(sure), int), config.any_iou)
-    order = sorted(
-        np.flatnonzero(kept), key=lambda i: (sure[i].phrase not in ANIMATE, -float(area(boxes[i])))
-    )
+    order = sorted(np.flatnonzero(kept), key=lambda i: (sure[i].phrase not in ANIMATE, -float(area(boxes[i]))))
     return [sure[i] for i in order]
 
 
@@ -70,9 +67,7 @@ def compose(regions: Sequence[Region], words: Style) -> str:
 
 def has_brief(sample: Sample) -> bool:
     """A machine has already written a brief text that still stands."""
-    return any(
-        t.granularity == "brief" and not t.dropped and t.source != HUMAN for t in sample.annotations.texts
-    )
+    return any(t.granularity == "brief" and not t.dropped and t.source != HUMAN for t in sample.annotations.texts)
 
 
 class ComposeCaption:
@@ -91,6 +86,6 @@ class ComposeCaption:
         if not text:
             return Annotations()
         told = kinds([r for r in regions if not is_sign(r)] or regions)[:2]
-        score = min(1.0 if r.score is None else r.score for group in told for r in group)
+        score = min(sureness(r) for group in told for r in group)
         parents = [r.id for group in told for r in group]
         return Annotations(texts=[Text(granularity="brief", text=text, score=score, parents=parents)])

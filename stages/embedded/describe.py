@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import ClassVar
 
 from pipeline.schema import Annotations, Box, Granularity, Region, Text, TextRegion
@@ -15,6 +16,7 @@ from stages.base import Batch, Result, Sample
 from stages.embedded.caption import CaptionConfig, compose, kinds, salient
 from stages.embedded.wording import Style, counted, is_sign, name_of, sentence, style, verb, with_article
 from stages.filters.region import bounds
+from stages.specialists.work import sureness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +33,7 @@ def describe(regions: Sequence[Region], text_regions: Sequence[TextRegion], word
     groups = kinds(shapes)
     first = groups[0] if groups else []
     anchor = f"the {name_of(first[0])}" if len(first) == 1 else "them"
-    others = [
-        sentence(counted(name_of(g[0]), len(g)), verb(words, g[0], first[0], len(g)), anchor)
-        for g in groups[2:]
-    ]
+    others = [sentence(counted(name_of(g[0]), len(g)), verb(words, g[0], first[0], len(g)), anchor) for g in groups[2:]]
     signs = [r for r in regions if is_sign(r)]
     brief = compose(shapes, words)
     return [brief] * bool(brief) + others + [quote(text, signs, words) for text in text_regions]
@@ -70,9 +69,7 @@ class TemplateDescribe:
     def texts(self, sample: Sample) -> list[Text]:
         regions = salient(sample.annotations.regions, self.spoken)
         read = [
-            t
-            for t in sample.annotations.text_regions
-            if not t.dropped and (t.score or 1) >= self.config.min_text_score
+            t for t in sample.annotations.text_regions if not t.dropped and sureness(t) >= self.config.min_text_score
         ]
         sentences = describe(regions, read, self.words)
         known = {t.granularity for t in sample.annotations.texts if not t.dropped and not t.locked}
@@ -83,7 +80,6 @@ class TemplateDescribe:
             sentence("the", name_of(r), self.words.relations["beside"].split()[0], place(r.box, sample.size))
             for r in regions
         ]
-        scores = [1.0 if r.score is None else r.score for r in [*regions, *read]]
-        score = sum(scores) / len(scores)
+        score = fmean(sureness(item) for item in (*regions, *read))
         full = {"detailed": sentences, "more_detailed": [*sentences, *places]}
         return [Text(granularity=g, text=" ".join(full[g]), score=score) for g in wanted]

@@ -15,6 +15,7 @@ from typing import ClassVar
 from pipeline.schema import Annotations, NounPhrase, Region, Text, Triplet
 from stages.base import Batch, Result, Sample
 from stages.embedded.wording import NUMBERS, PLURALS, name_of, plural
+from stages.specialists.work import sureness
 
 IGNORED = frozenset(("a", "an", "the", "many", *NUMBERS))
 
@@ -52,11 +53,11 @@ def how_many(phrase: str, regions: Sequence[Region]) -> int:
 
 def ground(text: Text, phrase: NounPhrase, regions: Sequence[Region]) -> list[Triplet]:
     likes = [(likeness(phrase.text, r), r) for r in regions]
-    found = sorted((pair for pair in likes if pair[0] > 0), key=lambda p: (-p[0], -(p[1].score or 1.0)))
+    found = sorted((pair for pair in likes if pair[0] > 0), key=lambda p: (-p[0], -sureness(p[1])))
     if not found:
         return []
     best = [r for like, r in found if like == found[0][0]]
-    chosen = [pair for pair in found[: how_many(phrase.text, best)]]
+    chosen = found[: how_many(phrase.text, best)]
     return [
         Triplet(
             text_id=text.id, phrase=phrase.text, start=phrase.start, end=phrase.end, box=region.box,
@@ -79,7 +80,7 @@ class MatchGround:
     def ground(self, sample: Sample) -> list[Triplet]:
         """Triplets of the fresh texts that have none yet."""
         kept = sample.annotations.kept()
-        regions = [r for r in kept.regions if r.score is None or r.score >= self.config.min_score]
+        regions = [r for r in kept.regions if sureness(r) >= self.config.min_score]
         grounded = {t.text_id for t in kept.triplets}
         return [
             triplet

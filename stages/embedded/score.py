@@ -21,6 +21,7 @@ from stages.base import Batch, Result, Sample
 from stages.embedded.detect import to_lab
 from stages.embedded.wording import Style, size_word, style
 from stages.embedded.worlds import Colour
+from stages.specialists.work import todo
 
 SAMPLES = 48  # a crop is looked at with at most this many pixels a side
 FAR = 45.0  # Lab distance at which a pixel has no named colour
@@ -80,12 +81,8 @@ class AppearanceScore:
         return [Annotations(regions=[self.choose(s, r) for r in self.todo(s)]) for s in batch]
 
     def todo(self, sample: Sample) -> list[Region]:
-        return [
-            r
-            for r in sample.annotations.regions
-            if sample.fresh(r) and not r.locked and r.candidates and r.brief is None
-            and (r.score is None or r.score >= self.config.min_score)
-        ]  # fmt: skip
+        regions = todo(sample, sample.annotations.regions, self.config.min_score)
+        return [r for r in regions if r.candidates and r.brief is None]
 
     def choose(self, sample: Sample, region: Region) -> Region:
         return choose(region, *looks(sample.pixels, region, self.words))

@@ -16,6 +16,7 @@ from pycocotools import mask as coco_mask
 
 from pipeline.schema import Annotations, Box, Mask, Region, Triplet
 from stages.base import Batch, Result, Sample
+from stages.specialists.work import todo
 
 SEED = 0
 FOREGROUND = (cv2.GC_FGD, cv2.GC_PR_FGD)
@@ -80,13 +81,8 @@ def encode(mask: np.ndarray) -> Mask:
     return Mask(size=(mask.shape[0], mask.shape[1]), counts=encoded["counts"].decode("ascii"))
 
 
-def unmasked(sample: Sample, annotations: list[Item], min_score: float) -> list[Item]:
-    """The fresh machine-made ones that need a mask and are sure enough to be worth one."""
-    return [
-        a
-        for a in annotations
-        if sample.fresh(a) and not a.locked and a.mask is None and (a.score is None or a.score >= min_score)
-    ]
+def unmasked(sample: Sample, items: list[Item], min_score: float) -> list[Item]:
+    return [a for a in todo(sample, items, min_score) if a.mask is None]
 
 
 class GrabCut:

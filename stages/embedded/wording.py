@@ -123,9 +123,7 @@ def counted(noun: str, count: int) -> str:
 def verb(words: Style, subject: Region, other: Region, count: int = 1) -> str:
     """What the subject does to the other, in the singular or the plural."""
     where = relation(subject.box, other.box)
-    handled = (
-        words.handling.get((subject.phrase, other.phrase)) if where == "overlap" and count == 1 else None
-    )
+    handled = words.handling.get((subject.phrase, other.phrase)) if where == "overlap" and count == 1 else None
     phrase = handled or words.relations[where]
     return phrase if count == 1 else _plural_verb(phrase)
 
@@ -135,9 +133,7 @@ def _plural_verb(phrase: str) -> str:
     if first.endswith("ies"):
         first = first.removesuffix("ies") + ("ie" if len(first) == 4 else "y")
     else:
-        first = (
-            first.removesuffix("es") if first.endswith(("ches", "shes", "sses")) else first.removesuffix("s")
-        )
+        first = first.removesuffix("es") if first.endswith(("ches", "shes", "sses")) else first.removesuffix("s")
     return f"{first} {rest}".strip()
 
 

@@ -16,7 +16,8 @@ does not print its rules; this is the reading taken here:
 On the 200 captions of 40 COCO photos this gives, beside the paper's brief texts (Table 3): tokens 10.8
 (7.95), objects 3.74 (3.23), attributes 0.96 (2.80), actions 0.88 (0.58), object complexity 2.52 (2.80),
 action complexity 2.31 (1.14). Only determiners would lift the attributes to the paper's figure; they say
-nothing about an image and stay out.
+nothing about an image and stay out. Of 158 noun phrases of 50 captions that pass the triplet filter's lists,
+150 were judged right by eye.
 """
 
 from __future__ import annotations

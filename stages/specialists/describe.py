@@ -29,6 +29,7 @@ import numpy as np
 
 from pipeline.schema import Annotations, Granularity, Text
 from stages.base import NOT_RECIPE, Batch, Failed, Result, Sample
+from stages.specialists.work import sureness
 
 REFUSED = "refused"
 CUT_OFF = "cut_off"
@@ -75,10 +76,10 @@ def facts(sample: Sample, min_score: float) -> str:
     kept, (width, height) = sample.annotations.kept(), sample.size
     lines = [f"Caption: {t.text}" for t in kept.texts if t.granularity == "brief"]
     for r in kept.regions:
-        if r.score is None or r.score >= min_score:
+        if sureness(r) >= min_score:
             x, y = (r.box[0] + r.box[2]) / 2 / width, (r.box[1] + r.box[3]) / 2 / height
             lines.append(f"Object: {r.brief or r.phrase}, centre at {x:.0%} from the left and {y:.0%} from the top")
-    lines += [f'Text: "{t.text}"' for t in kept.text_regions if t.score is None or t.score >= min_score]
+    lines += [f'Text: "{t.text}"' for t in kept.text_regions if sureness(t) >= min_score]
     return "\n".join(lines)
 
 

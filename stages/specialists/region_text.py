@@ -22,6 +22,7 @@ from stages.filters.nms import iou_matrix
 from stages.filters.triplet import blacklist, is_blacklisted
 from stages.specialists.caption import Captioner, CaptionerConfig
 from stages.specialists.pretrained import crop
+from stages.specialists.work import todo
 
 ARTICLES = ("a", "an", "the")
 
@@ -112,9 +113,5 @@ class RegionText:
         return [[next(answers)[0].rstrip(".") for _ in regions] for regions in todo]
 
     def todo(self, sample: Sample) -> list[Region]:
-        return [
-            r
-            for r in sample.annotations.regions
-            if sample.fresh(r) and not r.locked and not r.candidates and r.brief is None
-            and (r.score is None or r.score >= self.config.min_score)
-        ]  # fmt: skip
+        regions = todo(sample, sample.annotations.regions, self.config.min_score)
+        return [r for r in regions if not r.candidates and r.brief is None]

@@ -17,6 +17,7 @@ import numpy as np
 from pipeline.schema import Annotations, Region
 from stages.base import Batch, Result, Sample
 from stages.specialists.pretrained import PretrainedConfig, crop, device, load, picture, pieces
+from stages.specialists.work import todo
 
 if TYPE_CHECKING:
     import torch
@@ -60,12 +61,8 @@ class ImageTextScore:
         return [Annotations(regions=regions) for regions in chosen]
 
     def todo(self, sample: Sample) -> list[Region]:
-        return [
-            r
-            for r in sample.annotations.regions
-            if sample.fresh(r) and not r.locked and r.candidates and r.brief is None
-            and (r.score is None or r.score >= self.config.min_score)
-        ]  # fmt: skip
+        regions = todo(sample, sample.annotations.regions, self.config.min_score)
+        return [r for r in regions if r.candidates and r.brief is None]
 
     def embed_images(self, crops: Sequence[np.ndarray]) -> list[np.ndarray]:
         found: list[np.ndarray] = []
