@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,17 @@ def test_a_second_pass_adds_nothing(demo: dict[str, Any], labelled: list[Sample]
     rest = {node: stage for node, stage in demo.items() if node not in detectors}
     again = chain(labelled[:6], rest)
     assert [s.annotations for s in again] == [s.annotations for s in labelled[:6]]
+
+
+@pytest.mark.parametrize(
+    "file", sorted((*CONFIGS.glob("specialists/*.yaml"), *CONFIGS.glob("filters/*.yaml"))), ids=lambda f: f.stem
+)
+def test_the_settings_of_every_shipped_recipe_are_known_to_their_stages(file: Path) -> None:
+    for node, entry in yaml.safe_load(file.read_text()).items():
+        config = load(entry["use"])[1]
+        known = {f.name for f in fields(config)}
+        assert {*entry} - {*ENTRY} <= known, node
+        assert {*ENTRY} <= {*entry}, node
 
 
 def test_an_empty_image_passes_through_every_stage(demo: dict[str, Any]) -> None:
