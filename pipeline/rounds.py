@@ -20,7 +20,8 @@ from pipeline.lineage import IMAGES, Done, Node
 from pipeline.measure import ACCEPTED, Verdict, held_out, judge, measure
 from pipeline.records import read_rows
 from pipeline.store import Store, digest
-from pipeline.train import Training, TrainingSet, prepare, train
+from pipeline.train import Training, prepare, train
+from pipeline.training_set import TrainingSet
 from pipeline.worker import Worker
 
 GRAPH = "journal/graph.json"

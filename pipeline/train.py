@@ -1,98 +1,29 @@
 """One training run on the kept labels of a round, under Ray Train.
 
-The data order is a function of the seed alone: epochs permute shards, blocks of shards are shuffled together, and the
-ranks of a step take slices of one global batch. A killed run goes on from its newest checkpoint, and the model folder
-is named by everything that decides its content.
+A killed run goes on from its newest checkpoint; the model's folder is named by everything that decides its content.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import random
 import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline import lineage, records
+from pipeline import lineage
 from pipeline.config import ClusterConfig, GroupConfig, RunConfig
 from pipeline.engine import bound_threads, connect
 from pipeline.lineage import Node
 from pipeline.store import Manifest, Store
-from stages.base import Sample
+from pipeline.training_set import TrainingSet
 from stages.florence.model import resolve
 
-BLOCK_SHARDS = 4
 PROGRESS = "journal/progress.json"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class TrainingSet:
-    """The samples of a round that may be trained on: keys by shard, in shard order."""
-
-    store: Store
-    node: Node
-    keys: Mapping[str, Sequence[str]]
-
-    def batches(self, first_step: int, size: int, seed: int, rank: int, world_size: int) -> Iterator[list[Sample]]:
-        """This rank's slice of the global batch of each step from `first_step` on, without end."""
-        total = sum(len(keys) for keys in self.keys.values())
-        epoch, skip = divmod(first_step * size, total)
-        batch: list[tuple[str, str, dict[str, Any]]] = []
-        while True:
-            for item in self._epoch(seed, epoch, skip):
-                batch.append(item)
-                if len(batch) == size:
-                    mine = slice(rank * size // world_size, (rank + 1) * size // world_size)
-                    yield [_sample(*each) for each in batch[mine]]
-                    batch = []
-            epoch, skip = epoch + 1, 0
-
-    def _epoch(self, seed: int, epoch: int, skip: int) -> Iterator[Any]:
-        """Samples of an epoch from number `skip` on; blocks of shards before it are not read."""
-        draw = random.Random(f"{seed} {epoch}")
-        shards = sorted(self.keys)
-        draw.shuffle(shards)
-        for start in range(0, len(shards), BLOCK_SHARDS):
-            block = shards[start : start + BLOCK_SHARDS]
-            order = [(shard, key) for shard in block for key in self.keys[shard]]
-            draw.shuffle(order)
-            if skip >= len(order):
-                skip -= len(order)
-                continue
-            loaded = {shard: self._load(shard) for shard in block}
-            for shard, key in order[skip:]:
-                yield shard, key, loaded[shard]
-            skip = 0
-
-    def _load(self, shard: str) -> dict[str, Any]:
-        return _load(self.store, self.node, shard)
-
-
-_cached: dict[tuple[str, str, str], dict[str, Any]] = {}
-
-
-def _load(store: Store, node: Node, shard: str) -> dict[str, Any]:
-    """Image bytes and record of every key of a shard; the last few shards stay in memory for the next epoch."""
-    name = (store.url, node.folder, shard)
-    if name not in _cached:
-        while len(_cached) >= BLOCK_SHARDS:
-            _cached.pop(next(iter(_cached)))
-        rows = records.read_rows(store, node, shard)
-        _cached[name] = {
-            row.key: (data, row) for row, data in zip(rows, records.read_image_bytes(store, shard), strict=True)
-        }
-    return _cached[name]
-
-
-def _sample(shard: str, key: str, loaded: Mapping[str, Any]) -> Sample:
-    data, record = loaded[key]
-    size = (record.width, record.height)
-    return Sample(key=key, size=size, annotations=record.annotations.kept(), image=records.decode_image(data))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -132,13 +63,13 @@ def train(store: Store, cluster: ClusterConfig, training: Training) -> str:
     """Train and publish the model, unless it is there; returns the digest of its files."""
     if found := trained(store, training):
         return found
-    if not any(training.data.keys.values()):
+    if not len(training.data):
         raise ValueError("no labels to train on; loosen the filters or lower refine.gate.held_out")
     connect(cluster)
     folder = training.folder
     _fit(store, cluster.group("train"), training)
     files = {f"{folder}/{name}": _file(store, f"{folder}/{name}") for name in store.list(folder)}
-    samples = sum(len(keys) for keys in training.data.keys.values())
+    samples = len(training.data)
     manifest = Manifest(
         shard="model", inputs=training.inputs, files=files,
         samples={"in": samples, "kept": samples, "dropped": {}, "failed": {}},

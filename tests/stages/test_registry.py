@@ -15,5 +15,5 @@ def test_every_name_leads_to_a_class_with_a_typed_frozen_config(use: str) -> Non
 
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
-    with pytest.raises(ValueError, match="use=rapidorc: no such stage; did you mean rapidocr?"):
+    with pytest.raises(ValueError, match=r"use=rapidorc: no such stage; did you mean rapidocr\?"):
         registry.load("rapidorc")
