@@ -16,7 +16,7 @@ from stages.base import Batch, Result, Sample
 from stages.embedded.caption import CaptionConfig, compose, kinds, salient
 from stages.embedded.wording import Style, counted, is_sign, name_of, sentence, style, verb, with_article
 from stages.filters.region import bounds
-from stages.specialists.work import sureness
+from stages.specialists.work import missing, sureness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +72,6 @@ class TemplateDescribe:
             t for t in sample.annotations.text_regions if not t.dropped and sureness(t) >= self.config.min_text_score
         ]
         sentences = describe(regions, read, self.words)
-        known = {t.granularity for t in sample.annotations.texts if not t.dropped and not t.locked}
-        wanted = [g for g in self.config.granularities if g not in known]
         if not sentences:
             return []
         places = [
@@ -82,4 +80,6 @@ class TemplateDescribe:
         ]
         score = fmean(sureness(item) for item in (*regions, *read))
         full = {"detailed": sentences, "more_detailed": [*sentences, *places]}
-        return [Text(granularity=g, text=" ".join(full[g]), score=score) for g in wanted]
+        return [
+            Text(granularity=g, text=" ".join(full[g]), score=score) for g in missing(sample, self.config.granularities)
+        ]

@@ -233,10 +233,40 @@ def blip2() -> list[Any]:
     return [Blip2ForConditionalGeneration(config), Blip2Processor(images, words, num_query_tokens=4)]
 
 
+CHAT = (
+    "{% for message in messages %}{% for part in message.content %}"
+    "{% if part.type == 'image' %}<image> {% else %}{{ part.text }} {% endif %}{% endfor %}{% endfor %}"
+)
+
+
+def llava() -> list[Any]:
+    from transformers import (
+        CLIPImageProcessorPil,
+        CLIPVisionConfig,
+        LlamaConfig,
+        LlavaConfig,
+        LlavaForConditionalGeneration,
+        LlavaProcessor,
+    )
+
+    words = tokenizer()
+    words.add_tokens(["<image>"], special_tokens=True)
+    config = LlavaConfig(
+        vision_config=CLIPVisionConfig(**VISION),
+        text_config=LlamaConfig(**ATTENTION, **SPEAKS, vocab_size=VOCABULARY + 1, max_position_embeddings=128),
+        image_token_index=words.convert_tokens_to_ids("<image>"),
+    )
+    processor = LlavaProcessor(
+        CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=SQUARE), words, patch_size=8,
+        vision_feature_select_strategy="default", chat_template=CHAT, num_additional_image_tokens=1,
+    )  # fmt: skip
+    return [LlavaForConditionalGeneration(config), processor]
+
+
 BUILDERS: dict[str, Callable[[], list[Any]]] = {
     f.__name__: f
     for f in (
         clip, siglip, rt_detr, d_fine, deformable_detr, dab_detr, grounding_dino, mm_grounding_dino, sam, sam_hq,
-        blip, blip2,
+        blip, blip2, llava,
     )
 }  # fmt: skip

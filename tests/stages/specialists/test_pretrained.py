@@ -16,6 +16,7 @@ from pipeline.schema import HUMAN, Annotations, Candidate, Region, Text, Triplet
 from stages.base import Sample
 from stages.filters.language import parse
 from stages.specialists.caption import CaptionerConfig, PretrainedCaption
+from stages.specialists.chat import ChatDescribe, ChatDescribeConfig
 from stages.specialists.detr import Detr, DetrConfig
 from stages.specialists.ground import GroundingDino, GroundingDinoConfig, match, split, tokens_of
 from stages.specialists.pretrained import alike, crop
@@ -201,6 +202,18 @@ def test_captions_are_one_brief_text_with_a_probability(name: str, checkpoint: C
     texts = [t for r in assert_batch_independent(stage, samples()) for t in r.texts]
     assert texts
     assert all(t.granularity == "brief" and t.text and 0 < t.score <= 1 for t in texts)
+
+
+def test_a_chat_model_answers_once_per_granularity_and_is_cut_off_honestly(checkpoint: Checkpoint) -> None:
+    known = Annotations(texts=[Text(id="t", granularity="detailed", text="A dog. It runs.")])
+    batch = [*samples()[:6], *samples(known)[6:]]
+    stage = ChatDescribe(ChatDescribeConfig(model=checkpoint("llava"), max_tokens=5, rows=3))
+    for sample, result in zip(batch, assert_batch_independent(stage, batch), strict=True):
+        wanted = ["more_detailed"] if sample.annotations.texts else ["detailed", "more_detailed"]
+        assert [t.granularity for t in result.texts] == wanted
+        for t in result.texts:
+            assert t.dropped == "cut_off" and len(t.text.split()) <= 5
+            assert 0 < t.score <= 1
 
 
 def test_crops_are_captioned_for_region_texts(checkpoint: Checkpoint) -> None:
