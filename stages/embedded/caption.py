@@ -15,11 +15,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from pipeline.schema import HUMAN, Annotations, Region, Text
+from pipeline.schema import Annotations, Region, Text
 from stages.base import Batch, Result, Sample
 from stages.embedded.wording import ANIMATE, Style, counted, is_sign, name_of, sentence, style, verb
 from stages.filters.nms import area, nms
-from stages.specialists.work import sureness
+from stages.specialists.work import missing, sureness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +65,6 @@ def compose(regions: Sequence[Region], words: Style) -> str:
     return sentence(subject, verb(words, groups[0][0], groups[1][0], len(groups[0])), object_)
 
 
-def has_brief(sample: Sample) -> bool:
-    """A machine has already written a brief text that still stands."""
-    return any(t.granularity == "brief" and not t.dropped and t.source != HUMAN for t in sample.annotations.texts)
-
-
 class ComposeCaption:
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = False
@@ -78,7 +73,7 @@ class ComposeCaption:
         self.config, self.words = config, style(config.style)
 
     def __call__(self, batch: Batch) -> list[Result]:
-        return [Annotations() if has_brief(sample) else self.caption(sample) for sample in batch]
+        return [self.caption(s) if missing(s, ("brief",)) else Annotations() for s in batch]
 
     def caption(self, sample: Sample) -> Annotations:
         regions = salient(sample.annotations.regions, self.config)

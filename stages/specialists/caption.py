@@ -14,8 +14,8 @@ import numpy as np
 
 from pipeline.schema import Annotations, Text
 from stages.base import Batch, Result
-from stages.embedded.caption import has_brief
 from stages.specialists.pretrained import PretrainedConfig, device, load, picture, pieces
+from stages.specialists.work import missing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ class PretrainedCaption:
 
     def __call__(self, batch: Batch) -> list[Result]:
         results: list[Result] = [Annotations() for _ in batch]
-        todo = [i for i, sample in enumerate(batch) if not has_brief(sample)]
+        todo = [i for i, sample in enumerate(batch) if missing(sample, ("brief",))]
         for i, (text, score) in zip(todo, self.captioner([batch[i].pixels for i in todo]), strict=True):
             if text:
                 results[i] = Annotations(texts=[Text(granularity="brief", text=text, score=score)])

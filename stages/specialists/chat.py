@@ -14,9 +14,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from pipeline.schema import Annotations, Granularity, Text
-from stages.base import Batch, Result, Sample
-from stages.specialists.describe import PROMPTS, judge
+from stages.base import Batch, Result
+from stages.specialists.describe import PROMPTS, check_prompts, judge
 from stages.specialists.pretrained import PretrainedConfig, alike, device, load, picture
+from stages.specialists.work import missing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,15 +35,13 @@ class ChatDescribe:
     def __init__(self, config: ChatDescribeConfig) -> None:
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
-        missing = [g for g in config.granularities if g not in config.prompts]
-        if missing:
-            raise ValueError(f"prompts has none for {', '.join(missing)}: add them or leave the granularities out")
+        check_prompts(config.granularities, config.prompts)
         self.config, self.device = config, device(config)
         self.model = load(AutoModelForImageTextToText, config)
         self.processor = load(AutoProcessor, config)
 
     def __call__(self, batch: Batch) -> list[Result]:
-        asked = [(i, g) for i, sample in enumerate(batch) for g in self.wanted(sample)]
+        asked = [(i, g) for i, sample in enumerate(batch) for g in missing(sample, self.config.granularities)]
         inputs = [self.inputs(batch[i].pixels, self.config.prompts[g]) for i, g in asked]
         answers: dict[int, Text] = {}
         for piece in alike(inputs, shapes, self.config.rows):
@@ -53,10 +52,6 @@ class ChatDescribe:
         for k, (i, _) in enumerate(asked):
             texts[i].append(answers[k])
         return [Annotations(texts=each) for each in texts]
-
-    def wanted(self, sample: Sample) -> list[Granularity]:
-        known = {t.granularity for t in sample.annotations.texts if not t.dropped and not t.locked}
-        return [g for g in self.config.granularities if g not in known]
 
     def inputs(self, image: np.ndarray, prompt: str) -> Mapping[str, Any]:
         content = [{"type": "image", "image": picture(image)}, {"type": "text", "text": prompt}]

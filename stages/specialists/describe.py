@@ -17,7 +17,7 @@ import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +29,7 @@ import numpy as np
 
 from pipeline.schema import Annotations, Granularity, Text
 from stages.base import NOT_RECIPE, Batch, Failed, Result, Sample
-from stages.specialists.work import sureness
+from stages.specialists.work import missing, sureness
 
 REFUSED = "refused"
 CUT_OFF = "cut_off"
@@ -69,6 +69,11 @@ class DescribeConfig:
 class Answer:
     text: str
     reason: str | None  # why it may not be used
+
+
+def check_prompts(granularities: Sequence[Granularity], prompts: Mapping[str, str]) -> None:
+    if lacking := [g for g in granularities if g not in prompts]:
+        raise ValueError(f"prompts has none for {', '.join(lacking)}: add them or leave the granularities out")
 
 
 def facts(sample: Sample, min_score: float) -> str:
@@ -171,9 +176,7 @@ class EndpointDescribe:
     reads_images: ClassVar[bool] = True
 
     def __init__(self, config: DescribeConfig) -> None:
-        missing = [g for g in config.granularities if g not in config.prompts]
-        if missing:
-            raise ValueError(f"prompts has none for {', '.join(missing)}: add them or leave the granularities out")
+        check_prompts(config.granularities, config.prompts)
         self.config, self.client = config, Client(config)
 
     def __call__(self, batch: Batch) -> list[Result]:
@@ -181,8 +184,7 @@ class EndpointDescribe:
             return list(pool.map(self.describe, batch))
 
     def describe(self, sample: Sample) -> Result:
-        known = {t.granularity for t in sample.annotations.texts if not t.dropped and not t.locked}
-        wanted = [g for g in self.config.granularities if g not in known]
+        wanted = missing(sample, self.config.granularities)
         subject = self.subject(sample) if wanted else []
         texts = []
         for granularity in wanted if subject else ():
