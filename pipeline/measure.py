@@ -20,8 +20,8 @@ from pipeline.config import RunConfig
 from pipeline.ingest import truth_name
 from pipeline.lineage import Done, Node
 from pipeline.quality import truth
-from pipeline.records import index_name, read_rows, read_table
-from pipeline.schema import Annotations, Record, Row
+from pipeline.records import count_annotations, index_name, read_rows, read_table
+from pipeline.schema import KINDS, Annotations, Record, Row
 from pipeline.store import Store, digest
 
 ACCEPTED, REJECTED = "accepted", "rejected"
@@ -44,18 +44,19 @@ def measure(store: Store, run: RunConfig, node: Node, done: Mapping[str, Done]) 
         metrics: dict[str, Any] = store.read_json(name)
         if metrics["inputs"] == inputs:
             return metrics
-    counts: dict[str, Counter[str]] = {}
+    kept: Counter[str] = Counter()
+    dropped: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
     failed: dict[str, Counter[str]] = {}
-    for manifest in store.manifests(node.folder):
-        for kind, count in manifest.annotations.items():
-            counts.setdefault(kind, Counter()).update(count["dropped"])
-            counts[kind]["kept"] += count["kept"]
     scored: dict[str, list[np.ndarray]] = {"all": [], "held_out": []}
     samples = 0
     for shard in sorted(done):
         known = truth_of(store, shard)
-        for record in read_rows(store, node, shard):
-            samples += 1
+        rows = read_rows(store, node, shard)
+        for kind, count in count_annotations([record.annotations for record in rows]).items():
+            kept[kind] += count["kept"]
+            dropped[kind].update(count["dropped"])
+        samples += len(rows)
+        for record in rows:
             for failure in record.failures:
                 failed.setdefault(failure.stage, Counter())[failure.reason] += 1
             if record.key in known:
@@ -64,8 +65,8 @@ def measure(store: Store, run: RunConfig, node: Node, done: Mapping[str, Done]) 
                     scored["held_out"].append(scored["all"][-1])
     metrics = {
         "inputs": inputs, "samples": samples,
-        "kept": {kind: count.pop("kept") for kind, count in counts.items()},
-        "dropped": {kind: dict(sorted(count.items())) for kind, count in counts.items()},
+        "kept": dict(kept),
+        "dropped": {kind: dict(sorted(count.items())) for kind, count in dropped.items()},
         "failed": {stage: dict(sorted(reasons.items())) for stage, reasons in failed.items()},
         "truth": {part: truth.summary(np.sum(each, axis=0)) for part, each in scored.items() if each} or None,
     }  # fmt: skip
