@@ -34,6 +34,11 @@ def main(argv: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+    except OSError as error:
+        if os.environ.get("FLD_DEBUG"):
+            raise
+        print(f"fld: error: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("fld: stopped; the same command resumes", file=sys.stderr)
         return 130

@@ -13,11 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
+
+from pydantic import Field
 
 from pipeline.store import Store
 from stages import registry
 
+Positive = Annotated[int, Field(gt=0)]
 FILE_SUFFIXES = (".onnx", ".txt", ".safetensors", ".json")
 
 
@@ -34,7 +37,7 @@ class Entry:
     options: Any
     after: tuple[str, ...] = ()
     group: str = "main"
-    batch_size: int = 32
+    batch_size: Positive = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +46,8 @@ class SourceConfig:
 
     use: str
     options: Any
-    limit: int | None = None
-    shard_size: int = 500
+    limit: Positive | None = None
+    shard_size: Positive = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +96,7 @@ class ClusterConfig:
     """Where stages run. `address` None starts Ray here; `workers` is the most actors of a group without own numbers."""
 
     address: str | None = None
-    workers: int = 2
+    workers: Positive = 2
     groups: dict[str, GroupConfig] = field(default_factory=dict)
 
     def group(self, name: str) -> GroupConfig:
@@ -142,10 +145,15 @@ def _is_group(key: str) -> bool:
 def load(file: str | Path, overrides: Sequence[str]) -> dict[str, Any]:
     """The plain values of a saved resolved config under command-line overrides."""
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     if not Path(file).is_file():
         raise ValueError(f"--config {file}: no such file")
-    merged = OmegaConf.merge(OmegaConf.load(file), OmegaConf.from_dotlist(list(overrides)))
+    try:
+        merged = OmegaConf.merge(OmegaConf.load(file), OmegaConf.from_dotlist(list(overrides)))
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise ValueError(f"--config {file}: {error}") from None
     values = OmegaConf.to_container(merged, resolve=True)
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
@@ -160,6 +168,8 @@ def parse(values: Mapping[str, Any]) -> RunConfig:
     from stages.florence.training import TrainConfig
 
     _check_keys(values, RunConfig, "")
+    for key in ("source", "specialists", "filters", "refine", "train", "cluster"):
+        _mapping(values.get(key), key)
     refine = dict(values["refine"])
     _check_keys(refine, RefineConfig, "refine.")
     refine["annotate"] = _entry("refine", refine.get("annotate") or {}, "refine.annotate.")
@@ -177,6 +187,8 @@ def parse(values: Mapping[str, Any]) -> RunConfig:
         "cluster": build(ClusterConfig, values["cluster"], "cluster."),
     }, "")  # fmt: skip
     _check_contents(run)
+    for name in run.filters.keys() & run.specialists.keys():
+        raise ValueError(f"filters.{name}: a specialist has that name; give the filter another")
     for name in run.refine.complete:
         if name not in run.specialists:
             raise ValueError(f"refine.complete: {name} is no specialist; choose from {', '.join(run.specialists)}")
@@ -184,10 +196,17 @@ def parse(values: Mapping[str, Any]) -> RunConfig:
     return run
 
 
+def _mapping(value: Any, key: str) -> None:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{key}={value}: give a mapping of settings")
+
+
 def _check_contents(run: RunConfig) -> None:
     """Raises:
     ValueError: a model or data file that a setting names is not there (a hub name is looked for when it is loaded).
     """
+    from stages.florence.model import resolve
+
     named = {"refine.start": run.refine.start}
     for where, entries in (("specialists", run.specialists), ("filters", run.filters)):
         for name, entry in entries.items():
@@ -195,8 +214,8 @@ def _check_contents(run: RunConfig) -> None:
                 if f.metadata.get("content"):
                     named[f"{where}.{name}.{f.name}"] = getattr(entry.options, f.name)
     for key, value in named.items():
-        hub = re.fullmatch(r"[\w-]+(/[\w.-]+)?", value) and Path(value).suffix not in FILE_SUFFIXES
-        if value and not hub and not Path(value).exists():
+        hub = re.fullmatch(r"[\w-]+/[\w.-]+", value) and Path(value).suffix not in FILE_SUFFIXES
+        if value and not hub and not Path(resolve(value)).exists():
             raise ValueError(f"{key}={value}: no such file or folder; give one, or a hub name (owner/model)")
 
 
@@ -231,6 +250,7 @@ def _entries(values: Mapping[str, Any], where: str) -> dict[str, Entry]:
 
 
 def _entry(name: str, values: Mapping[str, Any], where: str) -> Entry:
+    _mapping(values, where[:-1])
     own = {f.name for f in dataclasses.fields(Entry)} - {"name", "options"}
     if "use" not in values:
         raise ValueError(f"{where}use: not set; name a stage ({where}use=...)")

@@ -20,6 +20,7 @@ from pipeline.config import ClusterConfig, GroupConfig
 from pipeline.errors import ShardsFailed
 from pipeline.lineage import Done
 from pipeline.store import Store
+from pipeline.threads import bound_threads
 
 WINDOW = 2000
 TRIES = 3
@@ -83,17 +84,13 @@ class Engine:
                 yield row["shard"], _loads(row["done"]), row["error"]
 
     def _waves(self, steps: Sequence[Step]) -> list[list[Step]]:
-        """Consecutive steps whose smallest pools fit the cluster together."""
+        """Consecutive steps whose largest pools fit the cluster together."""
         import ray
 
         have = ray.cluster_resources()
         waves: list[list[Step]] = [[]]
         for step in steps:
-            group = self.config.group(step.name)
-            for kind, each in (("CPU", group.cpus), ("GPU", group.gpus)):
-                if each > have.get(kind, 0):
-                    has = f"the cluster has {have.get(kind, 0):g}"
-                    raise ValueError(f"cluster.groups.{step.name}: an actor wants {each:g} {kind}, {has}")
+            check_resources(self.config, step.name)
             wave = [*waves[-1], step]
             if waves[-1] and not self._fits(wave, have):
                 waves.append([step])
@@ -103,9 +100,9 @@ class Engine:
 
     def _fits(self, wave: Sequence[Step], have: Mapping[str, float]) -> bool:
         groups = [self.config.group(step.name) for step in wave]
-        lows = [actors(group, self.config, WINDOW)[1] for group in groups]
-        cpus = sum(group.cpus * low for group, low in zip(groups, lows, strict=True))
-        gpus = sum(group.gpus * low for group, low in zip(groups, lows, strict=True))
+        highs = [actors(group, self.config, WINDOW)[1] for group in groups]
+        cpus = sum(group.cpus * high for group, high in zip(groups, highs, strict=True))
+        gpus = sum(group.gpus * high for group, high in zip(groups, highs, strict=True))
         return cpus <= have.get("CPU", 0) and gpus <= have.get("GPU", 0)
 
     @contextmanager
@@ -165,22 +162,24 @@ def connect(config: ClusterConfig) -> None:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 
+def check_resources(config: ClusterConfig, name: str) -> None:
+    """Raises:
+    ValueError: one actor of the group wants more than the whole cluster has, so Ray would wait for ever.
+    """
+    import ray
+
+    group, have = config.group(name), ray.cluster_resources()
+    for kind, each in (("CPU", group.cpus), ("GPU", group.gpus)):
+        if each > have.get(kind, 0):
+            has = f"the cluster has {have.get(kind, 0):g}"
+            raise ValueError(f"cluster.groups.{name}: an actor wants {each:g} {kind}, {has}")
+
+
 def actors(group: GroupConfig, config: ClusterConfig, rows: int) -> tuple[int, int]:
     """The smallest and largest pool of a group; never more actors than rows."""
     low, high = group.actors or (1, config.workers)
     high = max(1, min(high, rows))
     return min(low, high), high
-
-
-def bound_threads(threads: int) -> None:
-    """Every library of this process uses at most so many threads: actors share the machine's cores."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
-        os.environ[name] = str(threads)
-    for name in ("MKL_DYNAMIC", "OMP_DYNAMIC"):  # else the load decides how many threads sum, and so the last digits
-        os.environ[name] = "FALSE"
-    import cv2
-
-    cv2.setNumThreads(threads)
 
 
 def _loads(text: str) -> Done:

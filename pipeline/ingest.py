@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from pipeline.config import SourceConfig
 from pipeline.lineage import IMAGES, Done
@@ -18,9 +18,10 @@ from pipeline.shards import TarWriter
 from pipeline.store import Manifest, Store, digest
 from stages import registry
 from stages.base import SampleError
-from stages.ingest import Accepted, Source, accept, make_key
+from stages.ingest import UNREADABLE, Accepted, Source, accept, make_key
 
 LISTING = f"{IMAGES}/listing"
+SOURCE = f"{IMAGES}/source.json"
 DUPLICATE_KEY = "duplicate_key"
 
 
@@ -33,7 +34,12 @@ class Listed:
 
 
 def assign(store: Store, config: SourceConfig, names: Sequence[str], publish: bool = True) -> dict[str, list[str]]:
-    """The source's names by shard: those assigned before keep theirs, new ones get shards of their own."""
+    """The source's names by shard: those assigned before keep theirs, new ones get shards of their own.
+
+    Raises:
+        ValueError: the work folder holds the images of another source.
+    """
+    _check_source(store, config, publish)
     shards: dict[str, list[str]] = {}
     for file in store.list(LISTING):
         for listed in read_table(store, f"{LISTING}/{file}", Listed):
@@ -48,6 +54,18 @@ def assign(store: Store, config: SourceConfig, names: Sequence[str], publish: bo
     if fresh and publish:
         publish_table(store, f"{LISTING}/{len(store.list(LISTING)):06d}.parquet", Listed, fresh)
     return shards
+
+
+def _check_source(store: Store, config: SourceConfig, publish: bool) -> None:
+    """Names identify images within one source only, so a work folder stays with the source it began with."""
+    now = {"use": config.use, **{f.name: getattr(config.options, f.name) for f in fields(config.options)}}
+    known = store.read_json(SOURCE) if store.exists(SOURCE) else {}
+    for key in known.keys() & now.keys() - {"count"}:
+        if known[key] != now[key]:
+            here = f"{store.url} holds images of {key}={known[key]}"
+            raise ValueError(f"source.{key}={now[key]}: {here}; give another work")
+    if publish and not known:
+        store.publish_json(SOURCE, now)
 
 
 def list_source(config: SourceConfig) -> list[str]:
@@ -93,7 +111,7 @@ class Ingest:
         files[f"{IMAGES}/{shard}.parquet"] = publish_table(self.store, f"{IMAGES}/{shard}.parquet", ImageRow, rows)
         if truth:
             files[truth_name(shard)] = publish_table(self.store, truth_name(shard), Row, truth)
-        samples = count_samples([row.failed for row in rows])
+        samples = count_samples(len(names), [row.failed for row in rows])
         manifest = Manifest(shard=shard, inputs=digest(*names), files=files, samples=samples)
         self.store.publish_manifest(IMAGES, manifest)
         return {**done, IMAGES: (manifest.inputs, manifest.output)}
@@ -102,8 +120,10 @@ class Ingest:
         keys = set[str]()
         for item in self._source.read(names):
             key = make_key(item.name)
-            row = ImageRow(key=key, name=item.name, source_sha256=hashlib.sha256(item.data).hexdigest())
+            row = ImageRow(key=key, name=item.name, source_sha256=hashlib.sha256(item.data or b"").hexdigest())
             try:
+                if item.data is None:
+                    raise SampleError(UNREADABLE)
                 if key in keys:
                     raise SampleError(DUPLICATE_KEY, f"another image of the shard has the key {key}")
                 accepted = accept(item.data)

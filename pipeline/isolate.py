@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
+from pipeline.threads import bound_threads
 from stages.base import Batch, Result, Stage
 
 
@@ -19,41 +20,55 @@ class StageDied(RuntimeError):
 
 
 class Isolated:
-    """Has the interface of the stage that `load` makes, runs it in a child, and starts a new child after a crash."""
+    """Has the interface of the stage that `load` makes, runs it in a child, and starts a new child after a crash.
 
-    def __init__(self, load: Callable[[], Stage]) -> None:
-        self._load = load
+    Raises:
+        Exception: what `load` raises, so that a model that cannot be loaded is no sample's fault.
+    """
+
+    def __init__(self, load: Callable[[], Stage], threads: int) -> None:
+        self._load, self._threads = load, threads
         self._context = multiprocessing.get_context("spawn")
-        self._process: Any = None
-        self._pipe: Connection | None = None
+        self._start()
 
     def __call__(self, batch: Batch) -> list[Result]:
-        if self._process is None:
-            self._pipe, theirs = self._context.Pipe()
-            self._process = self._context.Process(target=_serve, args=(self._load, theirs), daemon=True)
-            self._process.start()
-            theirs.close()
-        assert self._pipe is not None
         try:
             self._pipe.send(list(batch))
+            return list(self._answer())
+        except StageDied:
+            self._start()
+            raise
+
+    def _start(self) -> None:
+        self._pipe, theirs = self._context.Pipe()
+        self._process = self._context.Process(target=_serve, args=(self._load, self._threads, theirs), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._answer()
+
+    def _answer(self) -> Any:
+        try:
             answer = self._pipe.recv()
         except (EOFError, ConnectionError) as error:
             self._process.join()
-            code, self._process = self._process.exitcode, None
-            raise StageDied(f"the process ended with {_describe(code)}") from error
+            raise StageDied(f"the process ended with {_describe(self._process.exitcode)}") from error
         if isinstance(answer, Exception):
             raise answer
-        return list(answer)
+        return answer
 
     def close(self) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            self._process.join()
-            self._process = None
+        self._process.terminate()
+        self._process.join()
 
 
-def _serve(load: Callable[[], Stage], pipe: Connection) -> None:
-    stage = load()
+def _serve(load: Callable[[], Stage], threads: int, pipe: Connection) -> None:
+    bound_threads(threads)
+    try:
+        stage = load()
+    except Exception as error:
+        pipe.send(error)
+        return
+    pipe.send("loaded")
     while True:
         batch: Sequence[Any] = pipe.recv()
         try:

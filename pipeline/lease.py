@@ -5,14 +5,15 @@ A dead driver's lease is taken over at once on the same host, and after a minute
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import IO, Any
 
 from pipeline.store import Store
 
@@ -61,10 +62,12 @@ def held(store: Store) -> Iterator[None]:
         )
     me = this_process()
     stop = threading.Event()
+    lock = _lock(store)
 
     def beat() -> None:
         while not stop.wait(BEAT_SECONDS):
-            store.publish_json(NAME, {**me, "beat": time.time()})
+            with suppress(OSError):  # a hiccup of the storage costs a beat, not the run
+                store.publish_json(NAME, {**me, "beat": time.time()})
 
     store.publish_json(NAME, {**me, "beat": time.time()})
     store.clear_temporary()
@@ -76,6 +79,23 @@ def held(store: Store) -> Iterator[None]:
         stop.set()
         thread.join()
         store.publish_json(NAME, {**me, "beat": time.time(), "released": True})
+        if lock:
+            lock.close()
+
+
+def _lock(store: Store) -> IO[str] | None:
+    """On local disk the kernel decides between two drivers that start at the same moment."""
+    if not store.local:
+        return None
+    path = store.path("journal/lock")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    file = open(path, "w")  # noqa: SIM115
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise ValueError(f"work={store.url}: another process has just begun on it; wait for it or stop it") from None
+    return file
 
 
 def _boot_id() -> str:

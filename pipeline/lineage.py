@@ -5,7 +5,7 @@ change results, the content of its model, batch size and threads, and the recipe
 counts are not in it. Its fingerprint names the node's folder, so another threshold makes a new folder beside the old.
 
 A shard is done when a manifest with the digest of its present inputs exists. That digest hashes the *outputs* of the
-nodes upstream, so a redone shard that comes out the same stops the redoing there.
+nodes upstream, so a corrected label or a retried sample redoes what depends on it and nothing else.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def next_round(run: RunConfig, number: int, head: Node, model: str, revision: st
     nodes = [refine, make_node(run.refine.merge, number, [head, refine], run.cluster)]
     for entry in _sorted(run.specialists.values()):
         if entry.name in run.refine.complete:
-            nodes.append(make_node(dataclasses.replace(entry, group=FILTER_GROUP), number, [head, *nodes], run.cluster))
+            nodes.append(make_node(entry, number, [head, *nodes], run.cluster))
     return _decided(run, number, nodes, head)
 
 

@@ -67,7 +67,7 @@ def publish_signals(store: Store, node: Node, shard: str, rows: Sequence[Row], d
     file = publish_table(store, node.table(shard), Row, rows)
     manifest = Manifest(
         shard=shard, inputs=inputs, files={node.table(shard): file},
-        samples=count_samples([row.failed for row in rows]),
+        samples=count_samples(len(read_images(store, shard)), [row.failed for row in rows]),
         annotations=count_annotations([row.annotations for row in rows]),
     )  # fmt: skip
     store.publish_manifest(node.folder, manifest)
@@ -104,16 +104,18 @@ def publish_round(store: Store, node: Node, graph: Mapping[str, Node], shard: st
             node.tar(shard): {"sha256": sink.sha256, "size": sink.size},
             index_name(node, shard): publish_table(store, index_name(node, shard), IndexRow, index),
         },
-        samples=count_samples([None] * len(images)),
+        samples=count_samples(len(images), [None] * len(records)),
         annotations=count_annotations([record.annotations for record in records.values()]),
     )  # fmt: skip
     store.publish_manifest(node.folder, manifest)
     return inputs, manifest.output
 
 
-def count_samples(failed: Sequence[str | None]) -> dict[str, Any]:
-    reasons = Counter(reason for reason in failed if reason)
-    return {"in": len(failed), "kept": len(failed) - reasons.total(), "dropped": {}, "failed": dict(reasons)}
+def count_samples(given: int, failed: Sequence[str | None]) -> dict[str, Any]:
+    """`given` samples went in; `failed` has a reason or None for each that came out."""
+    reasons = Counter(failed)
+    kept = reasons.pop(None, 0)
+    return {"in": given, "kept": kept, "dropped": {}, "failed": dict(reasons)}
 
 
 def count_annotations(samples: Sequence[Annotations]) -> dict[str, dict[str, Any]]:

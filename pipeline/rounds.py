@@ -9,6 +9,8 @@ redone: the same call resumes.
 from __future__ import annotations
 
 import functools
+import itertools
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +27,7 @@ from pipeline.training_set import TrainingSet
 from pipeline.worker import Worker
 
 GRAPH = "journal/graph.json"
+warn = logging.getLogger("fld").warning
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,9 @@ def run_loop(store: Store, run: RunConfig, names: Sequence[str]) -> list[Attempt
     head, head_done = attempts[0], done
     for number in range(1, run.refine.rounds + 1):
         training = prepare_round(store, run, head.node, head_done, number)
+        if not len(training.data):
+            warn(f"round {number}: no labels to train on; loosen the filters or lower refine.gate.held_out")
+            break
         revision = train(store, run.cluster, training)
         nodes = lineage.next_round(run, number, head.node, training.folder, revision)
         base = carried(head.node, head_done)
@@ -102,24 +108,14 @@ def journal_graph(store: Store, nodes: Sequence[Node]) -> None:
 
 
 def steps(store: Store, run: RunConfig, nodes: Sequence[Node], head: Node | None = None) -> list[Step]:
-    """One step per group, in the order of the graph.
-
-    Raises:
-        ValueError: stages of a group are separated by one of another group that they depend on.
-    """
+    """One step per run of nodes of the same group, in the order of the graph."""
     graph = ([head] if head else []) + list(nodes)
-    groups: dict[str, list[Node]] = {}
-    for node in nodes:
-        if node.group in groups and node.group != list(groups)[-1]:
-            raise ValueError(
-                f"group={node.group}: {node.entry.name} comes after group {list(groups)[-1]}; give it another"
-            )
-        groups.setdefault(node.group, []).append(node)
-    return [
-        Step(group, functools.partial(Worker, store.url, graph, group, run.cluster.group(group).threads),
-             tuple(node.name for node in members))
-        for group, members in groups.items()
-    ]  # fmt: skip
+    made = []
+    for group, members in itertools.groupby(nodes, key=lambda node: node.group):
+        names = tuple(node.name for node in members)
+        make = functools.partial(Worker, store.url, graph, names, run.cluster.group(group).threads)
+        made.append(Step(group, make, names))
+    return made
 
 
 def carried(head: Node, done: Mapping[str, Done]) -> dict[str, Done]:
@@ -140,7 +136,7 @@ def prepare_round(store: Store, run: RunConfig, head: Node, done: Mapping[str, D
 def publish_attempt(
     store: Store, run: RunConfig, attempt: Attempt, done: Mapping[str, Done], before: Sequence[Attempt]
 ) -> None:
-    """`index.parquet`, `metrics.json` and `round.json` of a round, unless they stand for the same shards already."""
+    """`round.json` of a round; also its `index.parquet` and `metrics.json`, unless they are of the same shards."""
     measure(store, run, attempt.node, done)
     head = next((a.name for a in reversed(before) if a.verdict.status == ACCEPTED), None)
     store.publish_json(f"{attempt.node.folder}/round.json", {

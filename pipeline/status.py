@@ -49,15 +49,17 @@ def plan(store: Store, run: RunConfig, names: Sequence[str]) -> list[dict[str, A
         trained_yet = {"done": int(bool(revision)), "todo": int(not revision)}
         lines.append({"stage": f"{number}.train", "folder": training.folder, **trained_yet})
         if not revision:
-            done = {}
             lines.append({"stage": f"{number}.refine and what follows", "folder": None, "done": 0, "todo": len(shards)})
             break
         nodes = lineage.next_round(run, number, head, training.folder, revision)
         planned = lineage.plan(store, nodes, rounds.carried(head, done))
         lines += _lines(planned)
         name = f"{nodes[-1].folder}/round.json"
-        if store.exists(name) and store.read_json(name)["status"] == rounds.ACCEPTED:
+        verdict = store.read_json(name)["status"] if store.exists(name) else None
+        if verdict == rounds.ACCEPTED:
             head, done = nodes[-1], planned.done
+        elif verdict and run.refine.stop == "no_gain":
+            break
     return lines
 
 
@@ -186,7 +188,7 @@ def _pictures(store: Store, names: Sequence[str], images: int) -> list[PictureVi
     """Samples evenly spread over the set, with their annotations in every round."""
     step = max(1, images // PICTURES)
     views, seen = [], 0
-    for shard in sorted(store.done(f"rounds/{names[0]}")):
+    for shard in sorted(set.intersection(*(set(store.done(f"rounds/{name}")) for name in names))):
         rows = read_images(store, shard)
         wanted = [i for i in range(len(rows)) if (seen + i) % step == 0]
         seen += len(rows)

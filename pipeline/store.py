@@ -90,10 +90,10 @@ class Store:
     """One work folder. Names are relative, with forward slashes."""
 
     def __init__(self, url: str) -> None:
-        self.url = url
         self.fs, root = fsspec.core.url_to_fs(url)
         self.local = isinstance(self.fs, LocalFileSystem)
         self.root = root.rstrip("/")
+        self.url = self.root if self.local else url  # absolute: workers may stand in another folder
 
     def check_usable(self) -> None:
         """Raises:
@@ -156,21 +156,24 @@ class Store:
     def publishing(self, name: str) -> Iterator[Sink]:
         """A `Sink` whose content appears under `name` when the block ends without an error.
 
-        Local files are written aside and renamed. An object store shows an object only when its upload is complete.
+        The file is written aside on local disk, then renamed or uploaded: an object store shows whole objects only.
         """
         target = self.path(name)
-        aside = self.path(f"{TEMPORARY}/{uuid.uuid4().hex}") if self.local else target
-        self.fs.makedirs(aside.rsplit("/", 1)[0], exist_ok=True)
-        with self.fs.open(aside, "wb") as file:
-            try:
+        folder = self.path(TEMPORARY) if self.local else tempfile.gettempdir()
+        os.makedirs(folder, exist_ok=True)
+        aside = f"{folder}/{uuid.uuid4().hex}"
+        try:
+            with open(aside, "wb") as file:
                 yield Sink(file)
-            except BaseException:
-                if not self.local and hasattr(file, "discard"):
-                    file.discard()
-                raise
-        if self.local:
-            os.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
-            os.replace(aside, target)
+            if self.local:
+                os.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
+                os.replace(aside, target)
+            else:
+                self.fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
+                self.fs.put_file(aside, target)
+        finally:
+            if os.path.exists(aside):
+                os.remove(aside)
 
     def publish(self, name: str, data: bytes) -> dict[str, Any]:
         with self.publishing(name) as sink:

@@ -30,7 +30,7 @@ def bench(args: argparse.Namespace) -> int:
     from omegaconf import OmegaConf
 
     from pipeline.config import build
-    from pipeline.engine import bound_threads
+    from pipeline.threads import bound_threads
     from stages import registry
 
     function = registry.resolve(registry.BENCHES[args.name])

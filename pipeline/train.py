@@ -17,11 +17,13 @@ from typing import Any
 
 from pipeline import lineage
 from pipeline.config import ClusterConfig, GroupConfig, RunConfig
-from pipeline.engine import bound_threads, connect
+from pipeline.engine import check_resources, connect
 from pipeline.lineage import Node
 from pipeline.store import Manifest, Store
+from pipeline.threads import bound_threads
 from pipeline.training_set import TrainingSet
 from stages.florence.model import resolve
+from stages.florence.training import VERSION
 
 PROGRESS = "journal/progress.json"
 
@@ -45,7 +47,7 @@ def prepare(run: RunConfig, number: int, data: TrainingSet, inputs: str) -> Trai
     """Name the training run of a round by everything that decides its result."""
     config = dataclasses.replace(run.train, seed=run.seed * 1000 + number)
     recipe = {
-        "train": lineage.settings(config), "start": lineage.content_hash(resolve(run.refine.start)),
+        "version": VERSION, "train": lineage.settings(config), "start": lineage.content_hash(resolve(run.refine.start)),
         "threads": run.cluster.group("train").threads, "round": data.node.fingerprint, "inputs": inputs,
     }  # fmt: skip
     return Training(
@@ -63,9 +65,8 @@ def train(store: Store, cluster: ClusterConfig, training: Training) -> str:
     """Train and publish the model, unless it is there; returns the digest of its files."""
     if found := trained(store, training):
         return found
-    if not len(training.data):
-        raise ValueError("no labels to train on; loosen the filters or lower refine.gate.held_out")
     connect(cluster)
+    check_resources(cluster, "train")
     folder = training.folder
     _fit(store, cluster.group("train"), training)
     files = {f"{folder}/{name}": _file(store, f"{folder}/{name}") for name in store.list(folder)}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -25,13 +26,15 @@ Said = Mapping[str, Mapping[str, Annotations]]  # node name -> key -> what it sa
 
 
 class Worker:
-    """Runs the nodes of `graph` that belong to `group`, in order, over one shard a call."""
+    """Runs the nodes `names` of `graph`, in order, over one shard a call."""
 
-    def __init__(self, url: str, graph: Sequence[Node], group: str, threads: int = 1) -> None:
+    def __init__(self, url: str, graph: Sequence[Node], names: Sequence[str], threads: int = 1) -> None:
         self.store = Store(url)
         self.graph = {node.name: node for node in graph}
-        self.nodes = [node for node in graph if node.group == group]
+        self.nodes = [node for node in graph if node.name in names]
         self.threads = threads
+        # The same chunks, and so the same batches, whatever is left to do.
+        self.chunk = math.lcm(*(node.entry.batch_size for node in self.nodes if node.kind == "signals"))
         self._stages: dict[str, Stage] = {}
 
     def __call__(self, shard: str, done: Done) -> Done:
@@ -49,6 +52,14 @@ class Worker:
 
     def _run(self, shard: str, todo: Sequence[Node], done: Done, isolated: bool) -> None:
         stages = {node.name: self._stage(node, isolated) for node in todo}
+        try:
+            self._annotate(shard, todo, stages, done)
+        finally:
+            for stage in stages.values():
+                if isinstance(stage, Isolated):
+                    stage.close()
+
+    def _annotate(self, shard: str, todo: Sequence[Node], stages: Mapping[str, Any], done: Done) -> None:
         rows: dict[str, list[Row]] = {node.name: [] for node in todo}
         earlier = {name for node in todo for name in node.reads if name not in rows}
         said: dict[str, Mapping[str, Annotations]] = {
@@ -56,7 +67,7 @@ class Worker:
             for name in earlier
         }
         decode = any(registry.load(node.entry.use)[0].reads_images for node in todo)
-        for chunk in self._chunks(shard, max(node.entry.batch_size for node in todo), decode):
+        for chunk in self._chunks(shard, self.chunk, decode):
             for node in todo:
                 samples = [_sample(node, image, pixels, said) for image, pixels in chunk]
                 size = node.entry.batch_size
@@ -67,14 +78,11 @@ class Worker:
                 rows[node.name] += made
         for node in todo:
             done[node.name] = records.publish_signals(self.store, node, shard, rows[node.name], done)
-        for stage in stages.values():
-            if isinstance(stage, Isolated):
-                stage.close()
 
     def _stage(self, node: Node, isolated: bool) -> Any:
         load = functools.partial(load_stage, self.store.url, node.entry.use, node.entry.options)
         if isolated:
-            return Isolated(load)
+            return Isolated(load, self.threads)
         if node.name not in self._stages:
             self._stages[node.name] = load()
         return self._stages[node.name]

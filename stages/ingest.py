@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from pipeline.schema import Annotations
 from stages.base import SampleError
 
+UNREADABLE = "unreadable"
 EMPTY, NOT_AN_IMAGE, TRUNCATED = "empty_file", "not_an_image", "truncated"
 TOO_LARGE, TOO_SMALL = "too_large", "too_small"
 
@@ -29,10 +30,11 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing of a source: its bytes, and the exact annotations where they are known (for evaluation only)."""
+    """One thing of a source: its bytes (None when the source could not read them), and the exact annotations where they
+    are known (for evaluation only)."""
 
     name: str
-    data: bytes
+    data: bytes | None
     truth: Annotations | None = None
 
 
@@ -87,7 +89,10 @@ class FolderSource:
 
     def read(self, names: Sequence[str]) -> Iterator[Item]:
         for name in names:
-            yield Item(name, self._fs.cat_file(f"{self._root}/{name}"))
+            try:
+                yield Item(name, self._fs.cat_file(f"{self._root}/{name}"))
+            except OSError:  # gone since it was listed, a dangling link, no permission
+                yield Item(name, None)
 
 
 def accept(data: bytes) -> Accepted:
@@ -120,10 +125,10 @@ def accept(data: bytes) -> Accepted:
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
         reason = TOO_LARGE if isinstance(error, Image.DecompressionBombError) else NOT_AN_IMAGE
         raise SampleError(reason, str(error)[:200].split(" <")[0]) from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        if isinstance(error, SampleError):
-            raise
-        raise SampleError(TRUNCATED, str(error)[:200]) from error
+    except SampleError:
+        raise
+    except Exception as error:  # decoders of broken files raise anything: struct.error, TypeError, SyntaxError ...
+        raise SampleError(TRUNCATED, f"{type(error).__name__}: {error}"[:200]) from error
 
 
 def make_key(name: str) -> str:

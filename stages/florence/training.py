@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from stages.base import NOT_RECIPE, Sample
+from stages.base import NOT_RECIPE, Sample, thread_count
 from stages.florence import forward
 from stages.florence.augment import mirrored
 from stages.florence.model import Florence, load, place, save
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import torch
 
 Batches = Callable[[int], Iterator[Sequence[Sample]]]
+VERSION = 1  # raised whenever the same data and settings give another model
 METRICS = "metrics.jsonl"
 _STATE = "optimiser.safetensors"
 
@@ -62,7 +63,6 @@ class TrainConfig:
     dtype: Literal["float32", "bfloat16"] = "float32"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     seed: int = 0
-    threads: int = 1
     checkpoint_every: int = field(default=100, metadata=NOT_RECIPE)
 
     @property
@@ -175,7 +175,7 @@ class Trainer:
     def __init__(self, config: TrainConfig, florence: Florence, world: World = World()) -> None:
         import torch
 
-        torch.set_num_threads(config.threads)
+        torch.set_num_threads(thread_count())
         torch.use_deterministic_algorithms(True, warn_only=True)  # sums of several threads come in one order
         place(florence, config.device)
         florence.model.train()

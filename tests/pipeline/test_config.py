@@ -33,6 +33,9 @@ def test_an_override_reaches_the_typed_field_of_a_stage() -> None:
         ("refine.stop=maybe", "refine.stop=maybe: input should be 'no_gain' or 'never'"),
         ("specialists.detect.use=contour", "use=contour: no such stage; did you mean contours?"),
         ("specialists.caption.after=[scoer]", "specialists.caption.after: no stage scoer; did you mean score?"),
+        ("source.shard_size=0", "source.shard_size=0: input should be greater than 0"),
+        ("specialists.detect=3", "specialists.detect=3: give a mapping of settings"),
+        ("refine.start=nanoo", "refine.start=nanoo: no such file or folder; give one, or a hub name (owner/model)"),
         ("refine.complete=[paint]", "refine.complete: paint is no specialist"),
     ],
 )

@@ -2,6 +2,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from pipeline.config import SourceConfig
@@ -63,3 +64,21 @@ def test_a_limit_takes_the_first_names(tmp_path: Path) -> None:
     for name in ("a.png", "b.png", "c.png"):
         (tmp_path / name).write_bytes(picture(0))
     assert list_source(folder(tmp_path, limit=2)) == ["a.png", "b.png"]
+
+
+def test_a_file_that_is_gone_is_a_row_and_the_rest_of_its_shard_is_stored(tmp_path: Path) -> None:
+    photos, store = tmp_path / "photos", Store(str(tmp_path / "w"))
+    photos.mkdir()
+    (photos / "a.png").write_bytes(picture(0))
+    (photos / "b.png").symlink_to(tmp_path / "nowhere")
+    config = folder(photos)
+    Ingest(store.url, config, assign(store, config, ["a.png", "b.png"]))("shard-000000", {})
+    rows = read_table(store, "images/shard-000000.parquet", ImageRow)
+    assert [(row.name, row.failed) for row in rows] == [("a.png", None), ("b.png", "unreadable")]
+
+
+def test_another_source_on_the_same_work_folder_is_refused(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "w"))
+    assign(store, folder(tmp_path / "a"), ["x.jpg"])
+    with pytest.raises(ValueError, match=r"source.path=.*/b: .* holds images of path=.*/a; give another work"):
+        assign(store, folder(tmp_path / "b"), ["x.jpg"])

@@ -31,6 +31,14 @@ def test_a_second_driver_is_kept_out_and_told_by_whom(tmp_path: Path) -> None:
     assert state is not None and state["state"] == "finished"
 
 
+def test_of_two_drivers_that_start_at_the_same_moment_one_gets_the_lease(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    with lease.held(store):
+        (tmp_path / lease.NAME).unlink()  # as the second one saw it when it looked
+        with pytest.raises(ValueError, match="another process has just begun"), lease.held(store):
+            pass
+
+
 def test_the_lease_of_a_dead_process_is_taken_over_at_once(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     store.publish_json(lease.NAME, {**_dead_process(), "beat": 9e9})

@@ -19,6 +19,14 @@ def test_a_file_that_fails_half_way_is_never_seen(tmp_path: Path) -> None:
     assert store.list("a") == ["b.bin"]
 
 
+def test_a_file_that_fails_half_way_is_not_seen_on_an_object_store_either() -> None:
+    store = Store("memory://half")
+    with pytest.raises(RuntimeError), store.publishing("a.bin") as sink:
+        sink.write(b"half")
+        raise RuntimeError
+    assert not store.exists("a.bin")
+
+
 def test_publishing_returns_the_hash_and_size_of_the_file(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     assert store.publish("x", b"abc") == {"sha256": hashlib.sha256(b"abc").hexdigest(), "size": 3}

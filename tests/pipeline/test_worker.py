@@ -3,6 +3,8 @@ import os
 import signal
 from collections.abc import Sequence
 
+import pytest
+
 from pipeline.isolate import Isolated
 from pipeline.schema import Annotations, Region
 from pipeline.worker import call
@@ -76,7 +78,7 @@ class Killer:
 
 
 def test_in_a_child_process_the_sample_that_kills_is_found_and_the_rest_is_done() -> None:
-    stage = Isolated(functools.partial(Killer))
+    stage = Isolated(functools.partial(Killer), threads=1)
     results = call(stage, samples("a", "b", "deadly", "c"))
     stage.close()
     assert phrases(results) == ["a", "b", "crashed", "c"]
@@ -89,6 +91,15 @@ class Raiser:
 
 
 def test_an_ordinary_error_of_a_child_keeps_its_reason() -> None:
-    stage = Isolated(functools.partial(Raiser))
+    stage = Isolated(functools.partial(Raiser), threads=1)
     assert call(stage, samples("a")) == [Failed("odd", "inside the child")]
     stage.close()
+
+
+def unloadable() -> Raiser:
+    raise OSError("weights unreadable")
+
+
+def test_a_model_that_cannot_be_loaded_is_no_samples_fault() -> None:
+    with pytest.raises(OSError, match="weights unreadable"):
+        Isolated(unloadable, threads=1)
