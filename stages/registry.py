@@ -28,6 +28,7 @@ STAGES = {
     "region_text": "stages.specialists.region_text:RegionText",
     "pretrained_caption": "stages.specialists.caption:PretrainedCaption",
     "endpoint_describe": "stages.specialists.describe:EndpointDescribe",
+    "chat_describe": "stages.specialists.chat:ChatDescribe",
     "detr": "stages.specialists.detr:Detr",
     "fuse": "stages.specialists.fuse:Fuse",
     "image_text_score": "stages.specialists.score:ImageTextScore",
