@@ -20,7 +20,7 @@ from pipeline.config import RunConfig
 from pipeline.ingest import truth_name
 from pipeline.lineage import Done, Node
 from pipeline.quality import truth
-from pipeline.records import count_annotations, index_name, read_rows, read_table
+from pipeline.records import count_annotations, index_name, read_parquet, read_rows, read_table
 from pipeline.schema import KINDS, Annotations, Record, Row
 from pipeline.store import Store, digest
 
@@ -159,9 +159,6 @@ def _held_out_agreement(
 
 
 def _publish_index(store: Store, node: Node, shards: Sequence[str]) -> None:
-    tables = []
-    for shard in shards:
-        with store.open(index_name(node, shard)) as file:
-            tables.append(pq.read_table(file))
+    tables = [read_parquet(store, index_name(node, shard)) for shard in shards]
     with store.publishing(f"{node.folder}/index.parquet") as sink:
         pq.write_table(pa.concat_tables(tables), sink, compression="zstd")

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import lineage
@@ -25,8 +26,12 @@ def read_rows(store: Store, node: Node, shard: str) -> list[Any]:
 
 
 def read_table(store: Store, name: str, cls: Any) -> list[Any]:
-    with store.open(name) as file:
-        return from_table(cls, pq.read_table(file))
+    return from_table(cls, read_parquet(store, name))
+
+
+def read_parquet(store: Store, name: str) -> pa.Table:
+    # In this thread only: one of Arrow's own that still holds a Python object while the interpreter ends aborts it.
+    return pq.read_table(pa.BufferReader(store.read(name)), use_threads=False, pre_buffer=False)
 
 
 def publish_table(store: Store, name: str, cls: Any, rows: Sequence[Any]) -> dict[str, Any]:
