@@ -31,7 +31,7 @@ def read_table(store: Store, name: str, cls: Any) -> list[Any]:
 
 def read_parquet(store: Store, name: str) -> pa.Table:
     # In this thread only: one of Arrow's own that still holds a Python object while the interpreter ends aborts it.
-    return pq.read_table(pa.BufferReader(store.read(name)), use_threads=False, pre_buffer=False)
+    return pq.ParquetFile(pa.BufferReader(store.read(name)), pre_buffer=False).read(use_threads=False)
 
 
 def publish_table(store: Store, name: str, cls: Any, rows: Sequence[Any]) -> dict[str, Any]:
