@@ -35,7 +35,8 @@ class MergeConfig:
     """Thresholds of the rules. Likelihoods are natural logarithms, per token.
 
     `match_iou` is the least overlap of the same thing; a new label replaces an old one when it is likelier by
-    `relabel_margin`; an old one that nothing new overlaps goes below `drop_below`; a new one comes in from `add_above`.
+    `relabel_margin`; an old one that nothing new overlaps goes below `drop_below`; a new one comes in when its score,
+    which judges its box as well as its label, is at least exp(`add_above`).
     """
 
     match_iou: float = 0.5
@@ -91,7 +92,7 @@ def _merge_kind(old: Sequence[Any], new: Sequence[Any], kind: _Kind, config: Mer
     matched_new, matched_old = {i for i, _ in pairs}, {j for _, j in pairs}
     for i, mine in enumerate(new):
         if i not in matched_new:
-            confident = (likelihood(mine) or 0.0) >= config.add_above
+            confident = math.log(max(mine.score or 0.0, 1e-9)) >= config.add_above
             revised.append(replace(mine, confidence=mine.score) if confident else replace(mine, dropped=NOT_CONFIDENT))
     for j, theirs in enumerate(old):
         unlikely = theirs.support is not None and theirs.support < config.drop_below

@@ -71,6 +71,10 @@ def test_a_new_label_comes_in_only_when_the_model_is_confident() -> None:
     assert merged(new(box=THERE, score=0.5))["1.refine.regions.0"].dropped == "not_confident"
 
 
+def test_a_new_label_is_judged_by_its_score_also_where_its_words_alone_are_likely() -> None:
+    assert merged(new(box=THERE, score=0.5, support=-0.01))["1.refine.regions.0"].dropped == "not_confident"
+
+
 def test_human_labels_are_never_touched() -> None:
     human = old(source="human", support=-9.0)
     assert merged(human, new(phrase="mug"))["0.detect.regions.0"] == human
