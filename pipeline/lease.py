@@ -89,7 +89,7 @@ def _lock(store: Store) -> IO[str] | None:
         return None
     path = store.path("journal/lock")
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    file = open(path, "w")  # noqa: SIM115
+    file = open(path, "w")  # noqa: SIM115 (the lock lasts as long as the file is open: `held` closes it)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

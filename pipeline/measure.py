@@ -153,9 +153,13 @@ def _held_out_agreement(
         before: list[Record] = read_rows(store, head, shard)
         for old, row in zip(before, read_rows(store, refine, shard), strict=True):
             if held_out(old.key, run) and row.failed is None:
-                known = {annotation.id for annotation in old.annotations.all()}
-                judged = old.annotations.overlaid(row.annotations)
-                yield judged.where(lambda a: a.id in known), row.annotations.where(lambda a: a.id not in known)  # noqa: B023
+                yield _told_apart(old.annotations, row.annotations)
+
+
+def _told_apart(old: Annotations, said: Annotations) -> tuple[Annotations, Annotations]:
+    """The old annotations with what the model says of them, and those that are its own."""
+    known = {annotation.id for annotation in old.all()}
+    return old.overlaid(said).where(lambda a: a.id in known), said.where(lambda a: a.id not in known)
 
 
 def _publish_index(store: Store, node: Node, shards: Sequence[str]) -> None:

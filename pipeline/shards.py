@@ -28,7 +28,7 @@ class TarWriter:
 
     def __init__(self, file: Any) -> None:
         self._file = file
-        self._tar = tarfile.open(fileobj=file, mode="w|", format=tarfile.USTAR_FORMAT, bufsize=1 << 20)  # noqa: SIM115
+        self._tar = tarfile.open(fileobj=file, mode="w|", format=tarfile.USTAR_FORMAT, bufsize=1 << 20)  # noqa: SIM115 (`close` ends it)
 
     def write(self, key: str, members: Mapping[str, bytes]) -> list[Member]:
         """Add `KEY.EXTENSION` for every extension of `members`; returns where their bytes lie."""

@@ -1,4 +1,5 @@
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -51,7 +52,7 @@ def test_an_unknown_experiment_is_refused() -> None:
         parsed("experiment=nothing")
 
 
-def test_a_saved_resolved_config_gives_the_same_run(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_saved_resolved_config_gives_the_same_run(tmp_path: Path) -> None:
     from pipeline.store import Store
 
     values = config.compose(["seed=5", "filters.region.min_score=0.4"])

@@ -37,7 +37,9 @@ def step(name: str, *after: str) -> Step:
     return Step(name, make, (name,))
 
 
-def test_every_shard_passes_every_step_in_order_whatever_the_window(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_every_shard_passes_every_step_in_order_whatever_the_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(engine, "WINDOW", 2)
     config = ClusterConfig(groups={name: GroupConfig(cpus=0.5) for name in "ab"})
     shards: dict[str, Done] = {f"s{i}": {} for i in range(5)}

@@ -1,5 +1,6 @@
 import io
 import tarfile
+from pathlib import Path
 
 import webdataset
 
@@ -34,7 +35,7 @@ def test_equal_samples_give_equal_bytes_and_nothing_of_the_machine() -> None:
             assert (info.mtime, info.uid, info.gid, info.uname, info.gname) == (0, 0, 0, "", "")
 
 
-def test_webdataset_reads_the_same_samples(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_webdataset_reads_the_same_samples(tmp_path: Path) -> None:
     (tmp_path / "shard.tar").write_bytes(_tar()[0])
     samples = list(webdataset.WebDataset(str(tmp_path / "shard.tar"), shardshuffle=False))
     assert [s["__key__"] for s in samples] == ["a", "b_1-2"]
