@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from pipeline.schema import Annotations, Box
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from pipeline.schema import Annotations, Box, Mask
 from stages.base import Sample
 
 _SIDES = re.compile(r"\b(left|right|clockwise|counterclockwise)\b", re.IGNORECASE)
 
 
 def mirrored(sample: Sample) -> Sample:
-    """The sample with left and right exchanged, without the labels that would be wrong: words to read, phrases that
-    name a side or quote a word, and masks."""
+    """The sample with left and right exchanged, without the labels that would be wrong: words to read, and phrases
+    that name a side or quote a word."""
     width, old = sample.size[0], sample.annotations
     words = [sign.text.lower() for sign in old.text_regions]
 
@@ -25,10 +28,18 @@ def mirrored(sample: Sample) -> Sample:
 
     texts = [t for t in old.texts if holds(t.text)]
     told = {t.id for t in texts}
+    regions = [r for r in old.regions if holds(f"{r.phrase} {r.brief or ''}")]
     annotations = Annotations(
         texts,
-        [replace(r, box=flip(r.box), mask=None) for r in old.regions if holds(f"{r.phrase} {r.brief or ''}")],
+        [replace(r, box=flip(r.box), mask=_flipped(r.mask)) for r in regions],
         [],
-        [replace(t, box=flip(t.box), mask=None) for t in old.triplets if t.text_id in told],
+        [replace(t, box=flip(t.box), mask=_flipped(t.mask)) for t in old.triplets if t.text_id in told],
     )
     return replace(sample, image=sample.pixels[:, ::-1], annotations=annotations)
+
+
+def _flipped(mask: Mask | None) -> Mask | None:
+    if mask is None:
+        return None
+    pixels = coco_mask.decode({"size": list(mask.size), "counts": mask.counts})
+    return replace(mask, counts=coco_mask.encode(np.asfortranarray(pixels[:, ::-1]))["counts"].decode("ascii"))

@@ -3,46 +3,51 @@
 What a step learns is a function of the config, the step and the samples' keys alone: targets are drawn from a
 generator seeded by them, dropout from one seeded by (seed, step, rank), the learning rate is a function of
 the step. So a checkpoint is weights, AdamW's moments and a step number, all safetensors, and a resumed run
-continues bit for bit (same threads). The loss of a rank is divided by the token count of all ranks and
-gradients are summed, so that the world size does not change the result beyond rounding. Paper section 6.1:
-AdamW, cosine decay, linear warm-up, growing resolution.
+continues bit for bit (same threads). Ranks and micro-batches sum the losses of their tokens; the sum of the
+gradients is divided by the number of all tokens, so that neither changes the result beyond rounding. Paper
+section 6.1: AdamW, cosine decay, linear warm-up, growing resolution.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from stages.base import NOT_RECIPE, Sample, thread_count
-from stages.florence import forward
-from stages.florence.augment import mirrored
+from stages.florence import forward, state
+from stages.florence.examples import augmented, targets
 from stages.florence.model import Florence, load, place, save
-from stages.florence.tasks import Family, Pair, task
+from stages.florence.tasks import Family, task
 
 if TYPE_CHECKING:
     import torch
 
 Batches = Callable[[int], Iterator[Sequence[Sample]]]
-VERSION = 1  # raised whenever the same data and settings give another model
-METRICS = "metrics.jsonl"
-_STATE = "optimiser.safetensors"
+VERSION = 2  # raised whenever the same data and settings give another model
+_ROWS = 16  # rows that go through the language model at once: fewer padded, more calls
+_BUCKET = 1 << 25  # numbers that ranks exchange in one message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
-    """`stages` are (resolution, steps), one after the other. `batch_size` counts images over all ranks. A
-    target's family is drawn by `families`, then its task among `tasks` of that family, then the example."""
+    """`stages` are (resolution, steps), one after the other. `batch_size` counts images over all ranks; a rank
+    takes its share `micro_batch` images at a time (0: at once), which sums to the same gradient. A target's family
+    is drawn by `families`, then its task among `tasks` of that family, then the example. With `average`, the
+    model that is saved is the running average of the weights with this decay. `recompute` trades time for memory:
+    activations of a layer are computed again when its gradient is. `tensorboard` names a folder on the machine of
+    the first worker, for curves beside those in metrics.jsonl."""
 
     stages: tuple[tuple[int, int], ...] = ((64, 240),)
     batch_size: int = 16
+    micro_batch: int = 0
     targets_per_image: int = 4
     tasks: tuple[str, ...] = (
         "<CAPTION>", "<OD>", "<DENSE_REGION_CAPTION>", "<CAPTION_TO_PHRASE_GROUNDING>",
@@ -58,12 +63,21 @@ class TrainConfig:
     betas: tuple[float, float] = (0.9, 0.98)
     clip: float = 1.0
     label_smoothing: float = 0.0
+    average: float = 0.0
     mirror: bool = False  # half of the samples of a step are shown mirrored
     freeze_vision: bool = False
+    recompute: bool = False
     dtype: Literal["float32", "bfloat16"] = "float32"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     seed: int = 0
     checkpoint_every: int = field(default=100, metadata=NOT_RECIPE)
+    tensorboard: str = field(default="", metadata=NOT_RECIPE)
+
+    def __post_init__(self) -> None:
+        for token in self.tasks:
+            task(token)
+        if not 0 <= self.average < 1:
+            raise ValueError(f"average={self.average}: a decay is at least 0 (off) and below 1")
 
     @property
     def steps(self) -> int:
@@ -102,35 +116,6 @@ class World:
     size: int = 1
 
 
-def targets(sample: Sample, config: TrainConfig, step: int) -> list[Pair]:
-    """The examples that this sample teaches at this step."""
-    rng = np.random.default_rng([config.seed, step, zlib.crc32(sample.key.encode())])
-    available: dict[Family, dict[str, list[Pair]]] = {}
-    for token in config.tasks:
-        pairs = task(token).pairs(sample.annotations, sample.size)
-        if pairs and config.families.get(task(token).family, 0.0) > 0:
-            available.setdefault(task(token).family, {})[token] = pairs
-    chosen: list[Pair] = []
-    while available and len(chosen) < config.targets_per_image:
-        families = list(available)
-        weights = np.array([config.families[f] for f in families])
-        family = families[rng.choice(len(families), p=weights / weights.sum())]
-        token = list(available[family])[rng.integers(len(available[family]))]
-        pairs = available[family][token]
-        chosen.append(pairs.pop(rng.integers(len(pairs))))
-        if not pairs:
-            del available[family][token]
-        if not available[family]:
-            del available[family]
-    return chosen
-
-
-def augmented(sample: Sample, config: TrainConfig, step: int) -> Sample:
-    """The sample as it is shown at this step."""
-    draw = np.random.default_rng([config.seed, step, zlib.crc32(sample.key.encode()), 1]).random()
-    return mirrored(sample) if config.mirror and draw < 0.5 else sample
-
-
 def train(
     config: TrainConfig,
     start: str,
@@ -150,7 +135,7 @@ def train(
     trainer = Trainer(config, load(start if resume is None else str(resume)), world)
     history: list[dict[str, Any]] = []
     if resume is not None:
-        history = trainer.restore(resume)
+        history = state.restore(trainer, resume)
     feed = batches(trainer.step)
     while trainer.step < config.steps:
         metrics = trainer.learn(next(feed))
@@ -160,12 +145,13 @@ def train(
         unfinished = trainer.step < config.steps
         if hooks.save is not None and unfinished and trainer.step % config.checkpoint_every == 0:
             folder = out / "checkpoint"
-            trainer.store(folder, history)
+            state.store(trainer, folder, history)
             hooks.save(folder, trainer.step)
             shutil.rmtree(folder)
     if world.rank == 0:
+        trainer.settle()
         save(trainer.florence, out)
-        _write_metrics(out, history)
+        state.write_metrics(out, history)
     return history[-1] if history else {}
 
 
@@ -177,17 +163,24 @@ class Trainer:
 
         torch.set_num_threads(thread_count())
         torch.use_deterministic_algorithms(True, warn_only=True)  # sums of several threads come in one order
+        if config.batch_size < world.size:
+            raise ValueError(f"batch_size={config.batch_size}: {world.size} workers need at least one image each")
         place(florence, config.device)
         florence.model.train()
         if config.freeze_vision:
             florence.model.model.vision_tower.requires_grad_(False)
+        if config.recompute:
+            recompute(florence)
         self.config, self.florence, self.world, self.step = config, florence, world, 0
         self.named = {n: p for n, p in florence.model.named_parameters() if p.requires_grad}
+        for parameter in self.named.values():  # what no rank has used has a gradient too, so that all ranks agree
+            parameter.grad = torch.zeros_like(parameter)
+        self.average = {n: p.detach().clone() for n, p in self.named.items()} if config.average else {}
         decayed = [p for p in self.named.values() if p.ndim > 1]
         plain = [p for p in self.named.values() if p.ndim <= 1]
         groups: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
         self.optimiser = torch.optim.AdamW(
-            groups, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
+            groups, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
         )
 
     def learn(self, samples: Sequence[Sample]) -> dict[str, Any]:
@@ -198,29 +191,42 @@ class Trainer:
         torch.manual_seed(config.seed * 1_000_003 + self.step * 1_009 + self.world.rank)
         for group in self.optimiser.param_groups:
             group["lr"] = config.rate(self.step)
-        with torch.autocast(self.florence.device.type, torch.bfloat16, enabled=config.dtype == "bfloat16"):
-            total, tokens = self._loss(samples)
-        count = self._sum(torch.tensor(float(tokens), device=self.florence.device))
-        loss = total / count.clamp(min=1)
         self.optimiser.zero_grad(set_to_none=False)
-        loss.backward()
-        if self.world.size > 1:
-            for parameter in self.named.values():
-                assert parameter.grad is not None
-                self._sum(parameter.grad)
+        sums = torch.zeros(2, dtype=torch.float64, device=self.florence.device)  # loss, tokens
+        size = config.micro_batch or len(samples)
+        for part in (samples[i : i + size] for i in range(0, len(samples), size)):
+            with torch.autocast(self.florence.device.type, torch.bfloat16, enabled=config.dtype == "bfloat16"):
+                loss, tokens = self._loss(part)
+            loss.backward()
+            sums += torch.stack([loss.detach(), torch.tensor(tokens, device=loss.device)])
+        gradients = [p.grad for p in self.named.values() if p.grad is not None]
+        self._share([sums])
+        self._share(gradients)
+        torch._foreach_div_(gradients, max(float(sums[1]), 1.0))
         norm = torch.nn.utils.clip_grad_norm_(list(self.named.values()), config.clip)
         self.optimiser.step()
+        if self.average:
+            now = [parameter.detach() for parameter in self.named.values()]
+            torch._foreach_lerp_(list(self.average.values()), now, 1 - config.average)
         self.step += 1
         return {
             "step": self.step,
-            "loss": round(float(self._sum(loss.detach())), 6),
+            "loss": round(float(sums[0]) / max(float(sums[1]), 1.0), 6),
             "gradient_norm": round(float(norm), 4),
             "rate": config.rate(self.step - 1),
-            "tokens": int(count),
+            "tokens": int(sums[1]),
         }
 
+    def settle(self) -> None:
+        """Makes the running average, where there is one, the model's weights."""
+        import torch
+
+        with torch.no_grad():
+            for name, value in self.average.items():
+                self.named[name].copy_(value)
+
     def _loss(self, samples: Sequence[Sample]) -> tuple[torch.Tensor, int]:
-        """The summed loss of this rank's rows and their number of tokens (the start token, always forced, is
+        """The summed loss of the samples' rows and their number of tokens (the start token, always forced, is
         none)."""
         import torch
 
@@ -243,45 +249,35 @@ class Trainer:
             tokens += len(labels)
         return total, tokens
 
-    def _sum(self, value: torch.Tensor) -> torch.Tensor:
-        """The sum over ranks, in place."""
-        if self.world.size > 1:
-            import torch.distributed
+    def _share(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Replaces tensors by their sums over ranks, in few messages."""
+        import torch.distributed
 
-            torch.distributed.all_reduce(value)
-        return value
-
-    def store(self, folder: Path, history: Sequence[dict[str, Any]]) -> None:
-        """Everything that a resumed run needs."""
-        from safetensors.torch import save_file
-
-        save(self.florence, folder)
-        moments = {
-            f"{kind}:{name}": self.optimiser.state[parameter][kind]
-            for name, parameter in self.named.items()
-            if parameter in self.optimiser.state
-            for kind in ("exp_avg", "exp_avg_sq")
-        }
-        save_file(moments, folder / _STATE, metadata={"step": str(self.step)})
-        _write_metrics(folder, history)
-
-    def restore(self, folder: Path) -> list[dict[str, Any]]:
-        import torch
-        from safetensors import safe_open
-
-        with safe_open(folder / _STATE, framework="pt", device=str(self.florence.device)) as file:
-            self.step = int(file.metadata()["step"])
-            for name, parameter in self.named.items():
-                self.optimiser.state[parameter] = {
-                    "step": torch.tensor(float(self.step)),
-                    "exp_avg": file.get_tensor(f"exp_avg:{name}"),
-                    "exp_avg_sq": file.get_tensor(f"exp_avg_sq:{name}"),
-                }
-        return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
+        if self.world.size == 1:
+            return
+        for bucket in _buckets(tensors):
+            flat = torch.cat([tensor.flatten() for tensor in bucket])
+            torch.distributed.all_reduce(flat)
+            for tensor, value in zip(bucket, flat.split([t.numel() for t in bucket]), strict=True):
+                tensor.copy_(value.view_as(tensor))
 
 
-_ROWS = 16  # rows that go through the language model at once: fewer padded, more calls
+def recompute(florence: Florence) -> None:
+    """Makes every layer forget its activations and compute them again in the backward pass."""
+    from torch.utils.checkpoint import checkpoint
+
+    inner: Any = florence.model.model
+    language = inner.language_model
+    for layer in chain(*inner.vision_tower.blocks, language.encoder.layers, language.decoder.layers):
+        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
 
 
-def _write_metrics(folder: Path, history: Sequence[dict[str, Any]]) -> None:
-    (folder / METRICS).write_text("".join(json.dumps(m) + "\n" for m in history))
+def _buckets(tensors: Sequence[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
+    bucket: list[torch.Tensor] = []
+    for tensor in tensors:
+        if bucket and sum(t.numel() for t in bucket) + tensor.numel() > _BUCKET:
+            yield bucket
+            bucket = []
+        bucket.append(tensor)
+    if bucket:
+        yield bucket

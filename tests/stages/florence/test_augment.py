@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from pycocotools import mask as coco_mask
 
 from pipeline.schema import Text, TextRegion, Triplet
 from stages.base import Sample
@@ -21,6 +22,18 @@ def test_a_box_still_holds_the_same_pixels() -> None:
         x1, y1, x2, y2 = (int(v) for v in before.box)
         u1, v1, u2, v2 = (int(v) for v in after.box)
         assert np.array_equal(SAMPLE.pixels[y1:y2, x1:x2], other.pixels[v1:v2, u1:u2][:, ::-1])
+
+
+def test_a_mask_is_mirrored_with_its_box() -> None:
+    other = mirrored(SAMPLE)
+    pairs = [*zip(SAMPLE.annotations.regions, other.annotations.regions, strict=True)]
+    triplets = {t.id: t for t in SAMPLE.annotations.triplets}
+    pairs += [(triplets[t.id], t) for t in other.annotations.triplets]  # type: ignore[list-item]
+    assert len(pairs) > len(other.annotations.regions)
+    for before, after in pairs:
+        assert before.mask and after.mask
+        a, b = (coco_mask.decode({"size": m.size, "counts": m.counts}) for m in (before.mask, after.mask))
+        assert np.array_equal(a[:, ::-1], b)
 
 
 def test_labels_that_name_a_side_or_quote_a_sign_are_left_out() -> None:

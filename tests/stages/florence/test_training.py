@@ -15,11 +15,13 @@ import torch
 
 from stages.base import Sample
 from stages.embedded.scenes import DEMO, render
+from stages.florence.examples import targets
 from stages.florence.model import create, load, make_tokenizer, save
-from stages.florence.training import Hooks, TrainConfig, World, targets, train
+from stages.florence.training import Hooks, TrainConfig, Trainer, World, train
 
 CONFIG = TrainConfig(
     stages=((32, 4), (64, 2)),
+    average=0.9,
     batch_size=4,
     targets_per_image=3,
     warmup_steps=2,
@@ -113,6 +115,68 @@ def test_targets_depend_on_step_and_key_and_follow_the_family_weights() -> None:
     assert len({tuple(p.target for p in chosen) for chosen in again}) > 20
     only_text = replace(config, families={"image": 1.0, "region": 0.0, "alignment": 0.0})
     assert {p.task for p in targets(sample, only_text, 0)} == {"<CAPTION>"}
+
+
+def learnt(start: str, out: Path, **settings: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The weights after two steps and their metrics."""
+    config = replace(CONFIG, stages=((32, 2),), average=0.0, **settings)
+    train(config, start, batches, out)
+    history = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return load(str(out)).model.state_dict(), history
+
+
+@pytest.fixture(scope="module")
+def plain(start: str, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    return learnt(start, tmp_path_factory.mktemp("plain"))[1]
+
+
+@pytest.mark.parametrize("settings", [{"micro_batch": 1}, {"micro_batch": 3}, {"recompute": True}])
+def test_saving_memory_does_not_change_what_is_learnt(
+    plain: list[dict[str, Any]], start: str, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    for mine, theirs in zip(learnt(start, tmp_path, **settings)[1], plain, strict=True):
+        assert mine["loss"] == pytest.approx(theirs["loss"], abs=1e-4) and mine["tokens"] == theirs["tokens"]
+        assert mine["gradient_norm"] == pytest.approx(theirs["gradient_norm"], rel=1e-3)
+
+
+def test_brain_floats_lose_little(plain: list[dict[str, Any]], start: str, tmp_path: Path) -> None:
+    losses = [m["loss"] for m in learnt(start, tmp_path, dtype="bfloat16")[1]]
+    expected = [m["loss"] for m in plain]
+    assert losses != expected and losses == pytest.approx(expected, rel=0.02)
+
+
+def test_a_frozen_vision_tower_stays_as_it_was_and_the_rest_learns(start: str, tmp_path: Path) -> None:
+    before = load(start).model.state_dict()
+    after, _ = learnt(start, tmp_path, freeze_vision=True)
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert not any("vision_tower" in name for name in changed)
+    assert any("multi_modal_projector" in name for name in changed)
+    assert any("decoder" in name for name in changed)
+
+
+def test_the_running_average_is_what_is_saved(start: str, tmp_path: Path) -> None:
+    config = replace(CONFIG, stages=((32, 3),), average=0.75)
+    seen = [load(start).model.state_dict()["model.language_model.shared.weight"].clone()]
+    for steps in (1, 2, 3):  # the schedule of the rate is that of three steps: only the data is cut short
+        part = tmp_path / str(steps)
+        trainer = Trainer(config, load(start))
+        feed = batches(0)
+        for _ in range(steps):
+            trainer.learn(next(feed))
+        seen.append(trainer.named["model.language_model.shared.weight"].detach().clone())
+    expected = seen[0]
+    for weights in seen[1:]:
+        expected = 0.75 * expected + 0.25 * weights
+    train(config, start, batches, part)
+    saved = load(str(part)).model.state_dict()["model.language_model.shared.weight"]
+    assert torch.allclose(saved, expected, atol=1e-6) and not torch.allclose(saved, seen[-1], atol=1e-4)
+
+
+def test_a_wrong_setting_is_told_before_training() -> None:
+    with pytest.raises(ValueError, match=r"average=1\.5"):
+        TrainConfig(average=1.5)
+    with pytest.raises(ValueError, match="<CAPTOIN>: no such task"):
+        TrainConfig(tasks=("<CAPTOIN>",))
 
 
 def test_dropped_labels_teach_nothing() -> None:
