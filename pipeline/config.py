@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from pydantic import Field
 
+from pipeline.schema import Granularity
 from pipeline.store import Store
 from stages import registry
 
@@ -66,14 +67,31 @@ class GateConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SparseConfig:
+    """Texts that few samples have, such as detailed ones: the model of the round, or `refine.start`, is fine-tuned
+    on those and writes them for all others (the paper's bootstrapping). No `texts`, no such texts.
+    """
+
+    texts: tuple[Granularity, ...] = ()
+    start: Literal["round", "start"] = "round"
+    stages: tuple[tuple[int, int], ...] = ((64, 120),)  # (resolution, steps)
+    batch_size: Positive = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RefineConfig:
     """The loop: how many rounds are tried, when it stops, who annotates, how labels merge, which stages complete them.
 
-    Every round's training starts from checkpoint `start`: a size in this package, a folder, or a hub name.
+    A round's training starts from checkpoint `start` (a size in this package, a folder, or a hub name) or, after the
+    first, from the round before it. With `folds` above 1 a round trains that many models, each without one part of
+    the samples, and each annotates the part that it has not seen.
     """
 
     rounds: int
     start: str = "nano"
+    start_from: Literal["start", "previous"] = "start"
+    folds: Positive = 1
+    sparse: SparseConfig = SparseConfig()
     annotate: Entry
     merge: Entry
     complete: tuple[str, ...] = ()

@@ -59,6 +59,23 @@ class Node:
         return f"{self.folder}/shards/{shard}.tar"
 
 
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A trained model: its folder, the digest of its files, and the fold that it has not seen (None: it saw all)."""
+
+    folder: str
+    revision: str
+    fold: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The models of a round: one, or one a fold; `sparse` writes the texts of `refine.sparse` that are missing."""
+
+    refining: Sequence[Model]
+    sparse: Model | None = None
+
+
 def fingerprint(recipe: Mapping[str, Any]) -> str:
     text = json.dumps(recipe, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_LENGTH]
@@ -97,15 +114,38 @@ def round_zero(run: RunConfig) -> list[Node]:
     return _decided(run, 0, list(nodes.values()))
 
 
-def next_round(run: RunConfig, number: int, head: Node, model: str, revision: str) -> list[Node]:
-    """Refine with the model in folder `model`, merge, complete what changed, filter: the nodes of round `number`."""
-    options = dataclasses.replace(run.refine.annotate.options, model=f"{WORK}{model}")
-    refine = make_node(dataclasses.replace(run.refine.annotate, options=options), number, [head], run.cluster, revision)
-    nodes = [refine, make_node(run.refine.merge, number, [head, refine], run.cluster)]
+def next_round(run: RunConfig, number: int, head: Node, models: Models) -> list[Node]:
+    """Refine with the round's models, merge, complete what changed, filter: the nodes of round `number`.
+
+    With folds there is a node per model, which looks at the samples of its fold only.
+    """
+    nodes = [_annotate(run, number, head, model) for model in models.refining]
+    nodes.append(make_node(run.refine.merge, number, [head, *nodes], run.cluster))
+    if models.sparse is not None:
+        nodes.append(_describe(run, number, [head, *nodes], models.sparse))
     for entry in _sorted(run.specialists.values()):
         if entry.name in run.refine.complete:
             nodes.append(make_node(entry, number, [head, *nodes], run.cluster))
     return _decided(run, number, nodes, head)
+
+
+def _annotate(run: RunConfig, number: int, head: Node, model: Model) -> Node:
+    entry, folds = run.refine.annotate, run.refine.folds
+    options = dataclasses.replace(entry.options, model=f"{WORK}{model.folder}")
+    if model.fold is not None:
+        options = dataclasses.replace(options, fold=model.fold, folds=folds)
+        entry = dataclasses.replace(entry, name=f"{entry.name}_{model.fold}")
+    return make_node(dataclasses.replace(entry, options=options), number, [head], run.cluster, model.revision)
+
+
+def _describe(run: RunConfig, number: int, reads: Sequence[Node], model: Model) -> Node:
+    entry = run.refine.annotate
+    options = dataclasses.replace(
+        entry.options, model=f"{WORK}{model.folder}", tasks=(), support=(), missing=run.refine.sparse.texts
+    )
+    return make_node(
+        dataclasses.replace(entry, name="sparse", options=options), number, reads, run.cluster, model.revision
+    )
 
 
 FILTER_GROUP = "filters"
@@ -143,9 +183,12 @@ class Plan:
         return sum(node.name not in done for done in self.done.values())
 
     def forget_stale(self, store: Store) -> None:
-        """Withdraw stale manifests, so that a shard's files are never replaced behind one that vouches for them."""
-        for folder, shard, digests in self.stale:
-            store.forget(folder, shard, digests)
+        """Withdraw stale manifests: what of their files still holds is found out when they are made anew."""
+        folders: dict[str, dict[str, tuple[str, ...]]] = {}
+        for folder, shard, _ in self.stale:
+            folders.setdefault(folder, {})[shard] = ()
+        for folder, shards in folders.items():
+            store.withdraw(folder, shards)
 
 
 def plan(store: Store, nodes: Sequence[Node], shards: Mapping[str, Done]) -> Plan:
@@ -169,7 +212,12 @@ def input_digest(node: Node, done: Done) -> str | None:
     """The digest of a shard's inputs to a node, None while one of them is still to do."""
     if any(name not in done for name in (IMAGES, *node.reads)):
         return None
-    return digest(*(done[name][1] for name in (IMAGES, *node.reads)))
+    return digest(*read_outputs(node, done).values())
+
+
+def read_outputs(node: Node, done: Done) -> dict[str, str]:
+    """The output digest of everything that a node reads."""
+    return {name: done[name][1] for name in (IMAGES, *node.reads)}
 
 
 def _decided(run: RunConfig, number: int, nodes: list[Node], head: Node | None = None) -> list[Node]:

@@ -11,20 +11,22 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from pipeline import lineage
 from pipeline.config import RunConfig
 from pipeline.engine import Engine, Step
 from pipeline.ingest import Ingest, assign
-from pipeline.lineage import IMAGES, Done, Node
+from pipeline.lineage import IMAGES, Done, Model, Models, Node
 from pipeline.measure import ACCEPTED, Verdict, held_out, judge, measure
 from pipeline.records import read_rows
 from pipeline.store import Store, digest
 from pipeline.train import Training, prepare, train
 from pipeline.training_set import TrainingSet
 from pipeline.worker import Worker
+from stages.base import fold_of
+from stages.florence.tasks import TEXTS
 
 GRAPH = "journal/graph.json"
 warn = logging.getLogger("fld").warning
@@ -32,16 +34,20 @@ warn = logging.getLogger("fld").warning
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A round that was made: its last node, the model that refined it, and what the gate said."""
+    """A round that was made: its last node, the models that refined it, and what the gate said."""
 
     node: Node
     nodes: Sequence[Node]
-    model: str | None
+    models: Sequence[Model]
     verdict: Verdict
 
     @property
     def name(self) -> str:
         return self.node.folder.removeprefix("rounds/")
+
+    @property
+    def model(self) -> str | None:
+        return self.models[0].folder if self.models else None
 
 
 def run_loop(store: Store, run: RunConfig, names: Sequence[str]) -> list[Attempt]:
@@ -53,20 +59,21 @@ def run_loop(store: Store, run: RunConfig, names: Sequence[str]) -> list[Attempt
     shards = ingest(store, run, engine, names)
     nodes = lineage.round_zero(run)
     done = execute(store, run, engine, nodes, shards, "round 0")
-    attempts = [Attempt(nodes[-1], nodes, None, Verdict(ACCEPTED, "the filtered specialists", {}))]
+    attempts = [Attempt(nodes[-1], nodes, (), Verdict(ACCEPTED, "the filtered specialists", {}))]
     publish_attempt(store, run, attempts[0], done, [])
     head, head_done = attempts[0], done
+    models: Models | None = None
     for number in range(1, run.refine.rounds + 1):
-        training = prepare_round(store, run, head.node, head_done, number)
-        if not len(training.data):
+        get = functools.partial(train, store, run.cluster)
+        models = obtain(store, run, head.node, head_done, number, models, get)
+        if models is None:
             warn(f"round {number}: no labels to train on; loosen the filters or lower refine.gate.held_out")
             break
-        revision = train(store, run.cluster, training)
-        nodes = lineage.next_round(run, number, head.node, training.folder, revision)
+        nodes = lineage.next_round(run, number, head.node, models)
         base = carried(head.node, head_done)
         done = execute(store, run, engine, nodes, base, f"round {number}", head.node)
         verdict = judge(store, run, head.node, nodes, done)
-        attempts.append(Attempt(nodes[-1], nodes, training.folder, verdict))
+        attempts.append(Attempt(nodes[-1], nodes, models.refining, verdict))
         publish_attempt(store, run, attempts[-1], done, attempts[:-1])
         if verdict.status == ACCEPTED:
             head, head_done = attempts[-1], done
@@ -123,14 +130,73 @@ def carried(head: Node, done: Mapping[str, Done]) -> dict[str, Done]:
     return {shard: {name: each[name] for name in (IMAGES, head.name)} for shard, each in done.items()}
 
 
-def prepare_round(store: Store, run: RunConfig, head: Node, done: Mapping[str, Done], number: int) -> Training:
-    """The training of round `number`: on the head's kept labels, but for the samples that are held out."""
-    keys = {}
+def obtain(
+    store: Store, run: RunConfig, head: Node, done: Mapping[str, Done], number: int, before: Models | None,
+    get: Callable[[Training], str | None],
+) -> Models | None:  # fmt: skip
+    """The models of round `number`, `before` being those of the round before it. `get` trains a model, or looks it up,
+    and returns its revision; None when that is None or there is nothing to learn from."""
+    refining: list[Model] = []
+    for fold, training in trainings(store, run, head, done, number, before).items():
+        revision = get(training) if len(training.data) else None
+        if revision is None:
+            return None
+        refining.append(Model(training.folder, revision, fold))
+    texts = sparse_training(store, run, head, done, number, refining[0])
+    if texts is None:
+        return Models(refining)
+    revision = get(texts)
+    return Models(refining, Model(texts.folder, revision)) if revision else None
+
+
+def trainings(
+    store: Store, run: RunConfig, head: Node, done: Mapping[str, Done], number: int, before: Models | None
+) -> dict[int | None, Training]:
+    """The trainings of a round by the fold that they leave out (None: nothing): on the head's kept labels, but for the
+    samples that are held out."""
+    folds = run.refine.folds
+    previous = before.refining if before and run.refine.start_from == "previous" else ()
+    earlier = {model.fold: model for model in previous}
+    keys = _labelled(store, run, head, done)
+    labels = digest(str(run.refine.gate.held_out), *(done[shard][head.name][1] for shard in sorted(done)))
+    planned: dict[int | None, Training] = {}
+    for fold in range(folds) if folds > 1 else (None,):
+        mine = {shard: [k for k in each if fold is None or fold_of(k, folds) != fold] for shard, each in keys.items()}
+        inputs = labels if fold is None else digest(labels, f"fold {fold} of {folds}")
+        planned[fold] = prepare(run, number, TrainingSet(store, head, mine), inputs, earlier.get(fold))
+    return planned
+
+
+def _labelled(store: Store, run: RunConfig, head: Node, done: Mapping[str, Done]) -> dict[str, list[str]]:
+    """The samples with labels that may be trained on, by shard."""
+    return {
+        shard: [r.key for r in read_rows(store, head, shard) if not held_out(r.key, run) and len(r.annotations.kept())]
+        for shard in done
+    }
+
+
+def sparse_training(
+    store: Store, run: RunConfig, head: Node, done: Mapping[str, Done], number: int, model: Model
+) -> Training | None:
+    """The fine-tuning on texts that only some samples of the head have; None when none or all have them."""
+    sparse = run.refine.sparse
+    wanted = set(sparse.texts)
+    if not wanted:
+        return None
+    keys, missing = {}, 0
     for shard in done:
-        rows = read_rows(store, head, shard)
-        keys[shard] = [r.key for r in rows if not held_out(r.key, run) and len(r.annotations.kept())]
-    inputs = digest(str(run.refine.gate.held_out), *(done[shard][head.name][1] for shard in sorted(done)))
-    return prepare(run, number, TrainingSet(store, head, keys), inputs)
+        told = [(r.key, {t.granularity for t in r.annotations.kept().texts}) for r in read_rows(store, head, shard)]
+        keys[shard] = [key for key, has in told if wanted & has and not held_out(key, run)]
+        missing += sum(not wanted <= has for _, has in told)
+    if not missing or not any(keys.values()):
+        return None
+    inputs = digest("sparse", *(done[shard][head.name][1] for shard in sorted(done)))
+    tasks = tuple(token for token, granularity in TEXTS.items() if granularity in wanted)
+    config = replace(
+        run.train, tasks=tasks, families={"image": 1.0}, stages=sparse.stages, batch_size=sparse.batch_size
+    )
+    start = model if sparse.start == "round" else None
+    return prepare(run, number, TrainingSet(store, head, keys), inputs, start, config)
 
 
 def publish_attempt(
@@ -141,6 +207,7 @@ def publish_attempt(
     head = next((a.name for a in reversed(before) if a.verdict.status == ACCEPTED), None)
     store.publish_json(f"{attempt.node.folder}/round.json", {
         "round": attempt.node.round, "parent": head, "model": attempt.model, "status": attempt.verdict.status,
+        "models": [model.folder for model in attempt.models],
         "reason": attempt.verdict.reason, "evidence": attempt.verdict.evidence,
     })  # fmt: skip
 

@@ -22,7 +22,7 @@ from pipeline.report.explain import explain
 from pipeline.report.views import PictureView, ReportData, RoundView
 from pipeline.schema import Annotations, ImageRow, Record, Row, to_dict
 from pipeline.store import Store
-from pipeline.train import trained
+from pipeline.train import Training, trained
 
 PICTURES = 16
 
@@ -40,18 +40,23 @@ def plan(store: Store, run: RunConfig, names: Sequence[str]) -> list[dict[str, A
     planned = lineage.plan(store, nodes, shards)
     lines += _lines(planned)
     head, done = nodes[-1], planned.done
+    models: lineage.Models | None = None
+
+    def known(training: Training) -> str | None:
+        revision = trained(store, training)
+        trained_yet = {"done": int(bool(revision)), "todo": int(not revision)}
+        lines.append({"stage": f"{training.number}.train", "folder": training.folder, **trained_yet})
+        return revision
+
     for number in range(1, run.refine.rounds + 1):
         if not all(head.name in each for each in done.values()):
             lines.append({"stage": f"{number}.train and what follows", "folder": None, "done": 0, "todo": len(shards)})
             continue
-        training = rounds.prepare_round(store, run, head, done, number)
-        revision = trained(store, training)
-        trained_yet = {"done": int(bool(revision)), "todo": int(not revision)}
-        lines.append({"stage": f"{number}.train", "folder": training.folder, **trained_yet})
-        if not revision:
+        models = rounds.obtain(store, run, head, done, number, models, known)
+        if models is None:
             lines.append({"stage": f"{number}.refine and what follows", "folder": None, "done": 0, "todo": len(shards)})
             break
-        nodes = lineage.next_round(run, number, head, training.folder, revision)
+        nodes = lineage.next_round(run, number, head, models)
         planned = lineage.plan(store, nodes, rounds.carried(head, done))
         lines += _lines(planned)
         name = f"{nodes[-1].folder}/round.json"

@@ -18,7 +18,7 @@ from typing import Any
 from pipeline import lineage
 from pipeline.config import ClusterConfig, GroupConfig, RunConfig
 from pipeline.engine import check_resources, connect
-from pipeline.lineage import Node
+from pipeline.lineage import Model, Node
 from pipeline.store import Manifest, Store
 from pipeline.threads import bound_threads
 from pipeline.training_set import TrainingSet
@@ -32,7 +32,8 @@ PROGRESS = "journal/progress.json"
 class Training:
     """One training run: `folder` of the work folder will hold the model of round `number`.
 
-    `inputs` is the digest of the labels that it learns from, `start` a checkpoint's name or folder.
+    `inputs` is the digest of the labels that it learns from, `start` a checkpoint's name or folder, or `work:` and the
+    folder of an earlier model.
     """
 
     config: Any
@@ -43,16 +44,21 @@ class Training:
     folder: str
 
 
-def prepare(run: RunConfig, number: int, data: TrainingSet, inputs: str) -> Training:
-    """Name the training run of a round by everything that decides its result."""
-    config = dataclasses.replace(run.train, seed=run.seed * 1000 + number)
+def prepare(
+    run: RunConfig, number: int, data: TrainingSet, inputs: str, start: Model | None = None, config: Any = None
+) -> Training:
+    """Name the training run of a round by everything that decides its result.
+
+    It starts from `refine.start` or an earlier model of this run, with the settings of `train` or other ones.
+    """
+    config = dataclasses.replace(config or run.train, seed=run.seed * 1000 + number)
+    content = start.revision if start else lineage.content_hash(resolve(run.refine.start))
     recipe = {
-        "version": VERSION, "train": lineage.settings(config), "start": lineage.content_hash(resolve(run.refine.start)),
+        "version": VERSION, "train": lineage.settings(config), "start": content,
         "threads": run.cluster.group("train").threads, "round": data.node.fingerprint, "inputs": inputs,
     }  # fmt: skip
-    return Training(
-        config, run.refine.start, number, data, inputs, f"models/{number:02d}-{lineage.fingerprint(recipe)}"
-    )
+    name = f"{lineage.WORK}{start.folder}" if start else run.refine.start
+    return Training(config, name, number, data, inputs, f"models/{number:02d}-{lineage.fingerprint(recipe)}")
 
 
 def trained(store: Store, training: Training) -> str | None:
@@ -106,6 +112,8 @@ def _worker(setup: dict[str, Any]) -> None:
 
     store = Store(setup["url"])
     config, start, node, keys, model_folder = setup["training"]
+    if start.startswith(lineage.WORK):
+        start = store.local_copy(start.removeprefix(lineage.WORK))
     bound_threads(setup["threads"])
     context = ray.train.get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()

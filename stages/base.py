@@ -11,6 +11,7 @@ hub name) whose content, not its path, enters the recipe; fields marked `NOT_REC
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
@@ -82,6 +83,20 @@ class SampleError(ValueError):
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason, detail)
         self.reason, self.detail = reason, detail
+
+
+def fold_of(key: str, folds: int) -> int:
+    """Which of `folds` equal parts a sample belongs to: a function of its key alone."""
+    return zlib.crc32(f"fold {key}".encode()) % folds
+
+
+OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "Failed to allocate memory", "Insufficient memory")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Python's error, CUDA's, or what the CPU allocators of torch, onnxruntime and OpenCV say."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def thread_count() -> int:

@@ -56,7 +56,10 @@ class Tokens:
 
 
 class Engine:
-    """A loaded model that answers questions: `rows` are decoded at once, with `beams` beams each (1: greedily)."""
+    """A loaded model that answers questions: `rows` are decoded at once, with `beams` beams each (1: greedily).
+
+    `centre` above 0 moves each location of a greedy answer to the mean of the belief within so many bins of it.
+    """
 
     def __init__(
         self,
@@ -66,8 +69,9 @@ class Engine:
         rows: int = 128,
         beams: int = 1,
         max_prompt_tokens: int = 256,
+        centre: int = 0,
     ) -> None:
-        self.florence, self.resolution = florence, resolution
+        self.florence, self.resolution, self.centre = florence, resolution, centre
         self.rows, self.beams, self.max_prompt_tokens = rows, beams, max_prompt_tokens
         self.kinds = grammar.token_kinds(florence.tokenizer, florence.model.lm_head.out_features).to(florence.device)
         self.first_location = token_id(florence.tokenizer, "<loc_0>")
@@ -142,6 +146,8 @@ class Engine:
             logits = self.step(inputs, encoded, cache)
             short = [len(answers[r].ids) + 1 < questions[r].min_tokens for r in rows]
             chosen = self.allow(logits, [states[r] for r in rows], short).argmax(-1)
+            if self.centre:
+                chosen = self.centred(logits, chosen)
             log_probs, beliefs = self.weigh(logits, chosen)
             ids, kinds = chosen.tolist(), self.kinds[chosen].tolist()
             for position, row in enumerate(rows):
@@ -171,6 +177,19 @@ class Engine:
             use_cache=True,
         ).last_hidden_state
         return self.florence.model.lm_head(states[:, -1]).float()
+
+    def centred(self, logits: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+        """Locations at the mean of the belief around them: twice, as the first mean leans to where it started."""
+        import torch
+
+        first = self.first_location
+        belief = logits[:, first : first + BINS].softmax(-1)
+        bins = torch.arange(BINS, device=logits.device)
+        place = (chosen - first).clamp(0, BINS - 1)
+        for _ in range(2):
+            near = belief * ((bins - place[:, None]).abs() <= self.centre)
+            place = ((near * bins).sum(1) / near.sum(1).clamp(min=1e-9)).round().long()
+        return torch.where(self.kinds[chosen] == grammar.LOCATION, first + place, chosen)
 
     def allow(
         self, scores: torch.Tensor, states: Sequence[grammar.State | None], short: Sequence[bool]

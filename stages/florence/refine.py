@@ -1,12 +1,17 @@
 """A trained Florence-2 annotates anew and judges the labels it is shown.
 
-In: the image and the kept annotations of the round before. Out: (a) the model's own annotations: texts,
-regions (category from object detection, brief text from the dense captions), words with quads, and the
-phrases of the shown brief texts with their boxes; `score` is the exponential of the mean belief in an
-annotation's tokens (a token's probability; a location's that of all locations within 2% of the image). (b)
-the shown annotations again. Both carry `support`, the mean belief per token of the label when the model is
-asked its question (a region: its category and its description, given its box; the lower one counts). Paper
-section 4.2, "iterative data refinement"; spec 1.3.
+In: the image and the kept annotations of the round before. Out:
+(a) the model's own annotations: texts, regions (category from object detection, brief text from the dense captions or
+    the region's description), words with quads, and the phrases of the shown brief texts with their boxes. `score` is
+    the exponential of the mean belief in an annotation's tokens (a token's probability; a location's that of all
+    locations within 2% of the image).
+(b) the shown annotations again, with `support`: the mean belief per token of the label when the model is asked its
+    question (a region: its category and its description, given its box; the lower one counts). Own regions have it too.
+(c) alternatives: what the model itself answers to the same question where that is not the shown label, with the shown
+    annotation as its parent. Both sides of that comparison answer one question, so no scale has to be known.
+
+Paper section 4.2, "iterative data refinement"; spec 1.3. With `folds` a model looks only at the samples of its fold,
+which its training left out.
 """
 
 from __future__ import annotations
@@ -14,33 +19,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args
 
-from pipeline.schema import (
-    Annotation,
-    Annotations,
-    Box,
-    Candidate,
-    Granularity,
-    Quad,
-    Region,
-    Text,
-    TextRegion,
-    Triplet,
-)
-from stages.base import CONTENT, Batch, Result, Sample, thread_count
+from pipeline.schema import Annotation, Annotations, Granularity, Region, Text, TextRegion
+from stages.base import CONTENT, Batch, Result, Sample, fold_of, thread_count
 from stages.florence import codec
+from stages.florence.answers import bounds, label, label_support, named, regions, triplets, words
 from stages.florence.inference import Engine, Question, Reading, read
-from stages.florence.tasks import Pair, find_phrases, task
+from stages.florence.tasks import TEXTS, task
 
 if TYPE_CHECKING:
     import torch
 
 DETECTION, DENSE, GROUNDING = "<OD>", "<DENSE_REGION_CAPTION>", "<CAPTION_TO_PHRASE_GROUNDING>"
 WORDS, CATEGORY, DESCRIPTION = "<OCR_WITH_REGION>", "<REGION_TO_CATEGORY>", "<REGION_TO_DESCRIPTION>"
-TEXTS: dict[str, Granularity] = {
-    "<CAPTION>": "brief", "<DETAILED_CAPTION>": "detailed", "<MORE_DETAILED_CAPTION>": "more_detailed",
-}  # fmt: skip
+REGION_WORDS = "<REGION_TO_OCR>"
 ANNOTATING = (*TEXTS, DETECTION, DENSE, GROUNDING, WORDS)
 T = TypeVar("T", bound=Annotation)
 _OWN = "own."  # marks the model's regions while they are judged together with the shown ones
@@ -49,17 +42,27 @@ _OWN = "own."  # marks the model's regions while they are judged together with t
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefineConfig:
     """`tasks` are what the model annotates, `support` the tasks whose targets judge the shown labels. A dense
-    caption describes the detected box with which its own box has at least `same_place` IoU."""
+    caption describes the detected box with which its own box has at least `same_place` IoU; `missing` are texts that
+    are written only where there is none.
+
+    `centre` moves every location of an answer to the mean of the belief within so many bins: the likeliest bin of a
+    model that learned from jittered boxes is a draw from the jitter, their mean is not (greedy answers only; 0: off).
+    """
 
     model: str = field(metadata=CONTENT)
     tasks: tuple[str, ...] = ("<CAPTION>", DETECTION, DENSE, GROUNDING)
     support: tuple[str, ...] = ("<CAPTION>", CATEGORY, DESCRIPTION, GROUNDING)
     ground: tuple[Granularity, ...] = ("brief",)
+    missing: tuple[Granularity, ...] = ()
+    alternatives: bool = True
     resolution: int = 768
     max_tokens: int = 256
     rows: int = 128
     beams: int = 1
     same_place: float = 0.5
+    centre: int = 80
+    fold: int = 0
+    folds: int = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["float32", "bfloat16"] = "float32"
 
@@ -72,8 +75,17 @@ class RefineConfig:
                 raise ValueError(f"refine.ground: {name}; known: {', '.join(get_args(Granularity))}")
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question, the task it is of, and the shown or own annotation that it is about (None: the image)."""
+
+    token: str
+    question: Question
+    about: Any = None
+
+
 class Refine:
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads_images: ClassVar[bool] = True
 
     def __init__(self, config: RefineConfig) -> None:
@@ -91,82 +103,85 @@ class Refine:
             rows=config.rows,
             beams=config.beams,
             max_prompt_tokens=config.max_tokens,
+            centre=config.centre,
         )
 
     def __call__(self, batch: Batch) -> list[Result]:
-        if not batch:
-            return []
+        mine = [i for i, s in enumerate(batch) if fold_of(s.key, self.config.folds) == self.config.fold]
+        results: list[Result] = [Annotations() for _ in batch]
+        if mine:
+            for i, result in zip(mine, self._refined([batch[i] for i in mine]), strict=True):
+                results[i] = result
+        return results
+
+    def _refined(self, batch: Batch) -> Iterator[Annotations]:
         shown = [s.annotations.kept() for s in batch]
         features = self.engine.look([s.pixels for s in batch])
-        asked = [ask for i, old in enumerate(shown) for ask in self._questions(i, old)]
-        answers = self.engine.ask(features, [question for _, question, _ in asked])
-        said: list[list[tuple[str, Text | None, Reading]]] = [[] for _ in batch]
-        for (token, question, text), tokens in zip(asked, answers, strict=True):
-            said[question.image].append((token, text, read(self.engine.florence, tokens)))
-        new = [self._annotations(sample, mine) for sample, mine in zip(batch, said, strict=True)]
-        return list(self._judged(features, batch, shown, new))
+        said = self._answers(features, [ask for i, old in enumerate(shown) for ask in self._questions(i, old)])
+        new = [self._annotations(sample, said[i]) for i, sample in enumerate(batch)]
+        pairs = list(zip(batch, shown, new, strict=True))
+        said = self._answers(features, [ask for i, each in enumerate(pairs) for ask in self._about_regions(i, *each)])
+        new = [_described(mine, said[i]) for i, mine in enumerate(new)]
+        seen = [_together(old, mine) for old, mine in zip(shown, new, strict=True)]
+        support = self._support(features, [s.size for s in batch], seen)
+        for i, sample in enumerate(batch):
+            judged = with_support(seen[i], support[i])
+            other = list(alternatives(shown[i], said[i], sample.size))
+            yield _joined(judged, new[i], other)
 
-    def _questions(self, image: int, old: Annotations) -> list[tuple[str, Question, Text | None]]:
-        """(task, question, the text that it grounds) for everything this image is asked."""
-        asked: list[tuple[str, Question, Text | None]] = []
-        for token in self.config.tasks:
-            about: Sequence[Text | None] = [None]
-            if token == GROUNDING:
-                about = [t for t in old.texts if t.granularity in self.config.ground]
-            for text in about:
-                prompt = task(token).prompt.format(input=codec.clean(text.text) if text else "")
-                question = Question(image, prompt, task(token).answer, self.config.max_tokens)
-                asked.append((token, question, text))
+    def _answers(self, features: torch.Tensor, asked: Sequence[Asked]) -> list[list[tuple[Asked, Reading]]]:
+        """By image, what was asked and answered."""
+        tokens = self.engine.ask(features, [each.question for each in asked])
+        said: list[list[tuple[Asked, Reading]]] = [[] for _ in range(len(features))]
+        for each, answer in zip(asked, tokens, strict=True):
+            said[each.question.image].append((each, read(self.engine.florence, answer)))
+        return said
+
+    def _ask(self, token: str, image: int, about: Annotation | None, words: str = "") -> Asked:
+        prompt = task(token).prompt.format(input=words)
+        return Asked(token, Question(image, prompt, task(token).answer, self.config.max_tokens), about)
+
+    def _questions(self, image: int, old: Annotations) -> list[Asked]:
+        """Everything this image is asked."""
+        config, known = self.config, {text.granularity for text in old.texts}
+        asked = [self._ask(token, image, None) for token in config.tasks if token != GROUNDING]
+        asked += [self._ask(token, image, None) for token, g in TEXTS.items() if g in config.missing and g not in known]
+        if GROUNDING in config.tasks:
+            texts = [text for text in old.texts if text.granularity in config.ground]
+            asked += [self._ask(GROUNDING, image, text, codec.clean(text.text)) for text in texts]
         return asked
 
-    def _annotations(self, sample: Sample, answers: Sequence[tuple[str, Text | None, Reading]]) -> Annotations:
-        """What the answers say of one sample."""
+    def _about_regions(self, image: int, sample: Sample, old: Annotations, mine: Annotations) -> list[Asked]:
+        """What own regions without a description, and shown ones that may change, are asked."""
+        judges = [token for token in (CATEGORY, DESCRIPTION) if token in self.config.support]
+        about: list[tuple[str, Region | TextRegion]] = []
+        if DESCRIPTION in judges:
+            about += [(DESCRIPTION, r) for r in mine.regions if r.brief_kind == "phrase"]
+        if self.config.alternatives:
+            about += [(token, r) for r in old.regions if not r.locked for token in judges]
+            about += [(REGION_WORDS, w) for w in old.text_regions if REGION_WORDS in self.config.support]
+        return [self._ask(token, image, item, codec.locations(bounds(item), sample.size)) for token, item in about]
+
+    def _annotations(self, sample: Sample, said: Sequence[tuple[Asked, Reading]]) -> Annotations:
+        """What the answers say of one sample; regions with a mark in place of their id."""
         new = Annotations()
-        readings = {token: reading for token, text, reading in answers if text is None}
+        readings = {asked.token: reading for asked, reading in said if asked.about is None}
         for token, granularity in TEXTS.items():
             if (reading := readings.get(token)) and reading.text.strip():
                 belief = reading.mean()
                 new.texts.append(
-                    Text(
-                        granularity=granularity,
-                        text=reading.text.strip(),
-                        score=math.exp(belief),
-                        support=belief,
-                    )
+                    Text(granularity=granularity, text=reading.text.strip(), score=math.exp(belief), support=belief)
                 )
         described = codec.places(readings[DENSE].text, sample.size, 4) if DENSE in readings else []
         if DETECTION in readings:
-            new.regions.extend(regions(readings[DETECTION], described, sample.size, self.config.same_place))
+            found = regions(readings[DETECTION], described, sample.size, self.config.same_place)
+            new.regions.extend(replace(region, id=f"{_OWN}{i}") for i, region in enumerate(found))
         if WORDS in readings:
             new.text_regions.extend(words(readings[WORDS], sample.size))
-        for _, text, reading in answers:
-            if text is not None:
-                new.triplets.extend(triplets(text, reading, sample.size))
+        for asked, reading in said:
+            if isinstance(asked.about, Text):
+                new.triplets.extend(triplets(asked.about, reading, sample.size))
         return new
-
-    def _judged(
-        self, features: torch.Tensor, batch: Batch, shown: Sequence[Annotations], new: Sequence[Annotations]
-    ) -> Iterator[Annotations]:
-        """The shown annotations and the model's own regions with their support, behind them its other new
-        ones."""
-        both = [
-            replace(
-                old,
-                regions=[*old.regions, *(replace(r, id=f"{_OWN}{i}") for i, r in enumerate(mine.regions))],
-            )
-            for old, mine in zip(shown, new, strict=True)
-        ]
-        support = self._support(features, [s.size for s in batch], both)
-        for seen, values, mine in zip(both, support, new, strict=True):
-            judged = with_support(seen, values)
-            regions = [replace(r, id="") if r.id.startswith(_OWN) else r for r in judged.regions]
-            yield replace(
-                judged,
-                texts=judged.texts + mine.texts,
-                regions=regions,
-                text_regions=judged.text_regions + mine.text_regions,
-                triplets=judged.triplets + mine.triplets,
-            )
 
     def _support(
         self, features: torch.Tensor, sizes: Sequence[codec.Size], seen: Sequence[Annotations]
@@ -187,13 +202,25 @@ class Refine:
         return found
 
 
-def label_support(pair: Pair, reading: Reading) -> dict[str, float]:
-    """The mean belief in every annotation's own tokens of a forced target; one that was cut off has none."""
-    return {
-        identity: reading.mean(spans)
-        for identity, spans in pair.labels.items()
-        if all(end <= len(reading.text) for _, end in spans)
-    }
+def alternatives(
+    shown: Annotations, said: Sequence[tuple[Asked, Reading]], size: codec.Size
+) -> Iterator[Region | TextRegion]:
+    """What the model calls the shown regions and words where that differs from what they are called."""
+    answers = {(asked.token, asked.about.id): reading for asked, reading in said if asked.about is not None}
+    for region in shown.regions:
+        phrase, sure = label(answers.get((CATEGORY, region.id)), size, region.phrase)
+        brief, surer = label(answers.get((DESCRIPTION, region.id)), size, region.brief or region.phrase)
+        belief = min(sure, surer)
+        if phrase and brief and (phrase, brief) != (region.phrase, region.brief or region.phrase):
+            other = Region(box=region.box, phrase=phrase, parents=[region.id], score=math.exp(belief), support=belief)
+            yield named(other, phrase, brief)
+    for word in shown.text_regions:
+        reading = answers.get((REGION_WORDS, word.id))
+        if reading is not None and reading.text.strip() not in ("", word.text):
+            belief = reading.mean()
+            yield TextRegion(
+                quad=word.quad, text=reading.text.strip(), parents=[word.id], score=math.exp(belief), support=belief
+            )
 
 
 def with_support(seen: Annotations, support: dict[str, float]) -> Annotations:
@@ -205,68 +232,23 @@ def with_support(seen: Annotations, support: dict[str, float]) -> Annotations:
     return Annotations(judged(seen.texts), judged(seen.regions), judged(seen.text_regions), judged(seen.triplets))
 
 
-def regions(reading: Reading, described: Sequence[codec.Found], size: codec.Size, same_place: float) -> list[Region]:
-    """Detected boxes, each with the description of the dense caption that lies on it."""
-    found = []
-    for place in codec.places(reading.text, size, 4):
-        box = _box(place)
-        near = max(described, key=lambda d: overlap(_box(d), box), default=None)
-        brief = near.label if near is not None and overlap(_box(near), box) >= same_place else None
-        candidates = [Candidate(text=place.label, kind="phrase")]
-        if brief is not None and brief != place.label:
-            candidates.append(Candidate(text=brief, kind="caption"))
-        found.append(
-            Region(
-                box=box,
-                phrase=place.label,
-                brief=brief or place.label,
-                brief_kind=candidates[-1].kind,
-                candidates=candidates,
-                score=math.exp(reading.mean(place.spans)),
-            )
-        )
-    return [r for r in found if r.phrase]
+def _described(mine: Annotations, said: Sequence[tuple[Asked, Reading]]) -> Annotations:
+    """Own regions with the description that they were asked for."""
+    texts = {a.about.id: reading for a, reading in said if a.token == DESCRIPTION and a.about is not None}
+    described = [named(r, r.phrase, label(texts[r.id], (1, 1), "")[0]) if r.id in texts else r for r in mine.regions]
+    return replace(mine, regions=described)
 
 
-def words(reading: Reading, size: codec.Size) -> list[TextRegion]:
-    return [
-        TextRegion(quad=_quad(place), text=place.label, score=math.exp(reading.mean(place.spans)))
-        for place in codec.places(reading.text, size, 8)
-        if place.label
-    ]
+def _together(shown: Annotations, mine: Annotations) -> Annotations:
+    return replace(shown, regions=[*shown.regions, *mine.regions])
 
 
-def triplets(text: Text, reading: Reading, size: codec.Size) -> list[Triplet]:
-    """The grounded phrases that stand in the text, each with its boxes."""
-    return [
-        Triplet(
-            text_id=text.id,
-            phrase=text.text[start:end],
-            start=start,
-            end=end,
-            box=_box(place),
-            score=math.exp(reading.mean(place.spans[1:])),
-            phrase_score=math.exp(reading.mean(place.spans[:1])),
-            support=reading.mean(place.spans),
-        )
-        for start, end, place in find_phrases(text, codec.places(reading.text, size, 4))
-    ]
-
-
-def overlap(a: Box, b: Box) -> float:
-    """Intersection over union."""
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    shared = max(width, 0.0) * max(height, 0.0)
-    whole = codec.area(a) + codec.area(b) - shared
-    return shared / whole if whole > 0 else 0.0
-
-
-def _box(place: codec.Found) -> Box:
-    x1, y1, x2, y2 = place.points
-    return (x1, y1, x2, y2)
-
-
-def _quad(place: codec.Found) -> Quad:
-    x1, y1, x2, y2, x3, y3, x4, y4 = place.points
-    return (x1, y1, x2, y2, x3, y3, x4, y4)
+def _joined(judged: Annotations, mine: Annotations, other: Sequence[Region | TextRegion]) -> Annotations:
+    """The shown annotations with their support, then everything new, without ids."""
+    own = [replace(r, id="") if r.id.startswith(_OWN) else r for r in judged.regions]
+    return Annotations(
+        judged.texts + mine.texts,
+        own + [a for a in other if isinstance(a, Region)],
+        judged.text_regions + mine.text_regions + [a for a in other if isinstance(a, TextRegion)],
+        judged.triplets + mine.triplets,
+    )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Literal
 
-from pipeline.schema import Annotation, Annotations, Region, Text, Triplet
+from pipeline.schema import Annotation, Annotations, Granularity, Region, Text, Triplet
 from stages.florence import codec
 from stages.florence.codec import Size, area, clean, locations
 
@@ -234,6 +234,11 @@ TASKS: dict[str, Task] = {
         ),
         Task("<REGION_TO_OCR>", "What text is in the region {input}?", "region", "text", _region_words),
     )
+}  # fmt: skip
+
+
+TEXTS: dict[str, Granularity] = {
+    "<CAPTION>": "brief", "<DETAILED_CAPTION>": "detailed", "<MORE_DETAILED_CAPTION>": "more_detailed",
 }  # fmt: skip
 
 

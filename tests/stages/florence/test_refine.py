@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 
 from pipeline.schema import Annotations
-from stages.base import Sample
+from stages.base import Sample, fold_of
 from stages.embedded.scenes import PRETRAIN, render
+from stages.florence.answers import regions
 from stages.florence.codec import places
 from stages.florence.inference import Reading
-from stages.florence.refine import Refine, RefineConfig, regions
+from stages.florence.refine import Refine, RefineConfig
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def test_a_true_category_has_more_support_than_a_false_one(refine: Refine) -> No
             for r in sample.annotations.regions
         ]
         lies.append(replace(sample, annotations=replace(sample.annotations, regions=wrong)))
-    judge = Refine(replace(refine.config, tasks=(), support=("<REGION_TO_CATEGORY>",)))
+    judge = Refine(replace(refine.config, tasks=(), support=("<REGION_TO_CATEGORY>",), alternatives=False))
     better = [
         (t.support or 0.0) > (f.support or 0.0)
         for true, false in zip(judge(batch), judge(lies), strict=True)
@@ -110,7 +111,7 @@ def test_a_region_is_as_good_as_the_worse_of_category_and_description(refine: Re
     only = replace(sample, annotations=Annotations(regions=[first]))
 
     def support(*tokens: str) -> float:
-        judge = Refine(replace(refine.config, tasks=(), support=tokens))
+        judge = Refine(replace(refine.config, tasks=(), support=tokens, alternatives=False))
         (result,) = judge([only])
         assert isinstance(result, Annotations) and result.regions[0].support is not None
         return result.regions[0].support
@@ -118,6 +119,36 @@ def test_a_region_is_as_good_as_the_worse_of_category_and_description(refine: Re
     category, description = support("<REGION_TO_CATEGORY>"), support("<REGION_TO_DESCRIPTION>")
     both = support("<REGION_TO_CATEGORY>", "<REGION_TO_DESCRIPTION>")
     assert both == pytest.approx(min(category, description), abs=1e-4)
+
+
+def test_a_wrong_name_comes_back_with_what_the_model_would_say_as_its_child(refine: Refine) -> None:
+    (sample,) = samples(1)
+    first = replace(sample.annotations.regions[0], phrase="zebra", brief="red zebra")
+    judge = Refine(replace(refine.config, tasks=(), support=("<REGION_TO_CATEGORY>", "<REGION_TO_DESCRIPTION>")))
+    (result,) = judge([replace(sample, annotations=Annotations(regions=[first]))])
+    assert isinstance(result, Annotations)
+    old, other = result.regions
+    assert (old.id, other.id, other.parents, other.box) == (first.id, "", [first.id], first.box)
+    assert other.phrase not in ("zebra", "") and other.score is not None
+    assert other.support is not None and old.support is not None and other.support > old.support
+
+
+def test_a_model_looks_only_at_the_samples_of_its_fold(refine: Refine) -> None:
+    batch = samples(6)
+    halves = [Refine(replace(refine.config, tasks=("<CAPTION>",), support=(), fold=i, folds=2))(batch) for i in (0, 1)]
+    for sample, first, second in zip(batch, *halves, strict=True):
+        seen = [bool(len(result)) for result in (first, second) if isinstance(result, Annotations)]
+        assert seen == [fold_of(sample.key, 2) == fold for fold in (0, 1)]
+    assert {fold_of(s.key, 2) for s in batch} == {0, 1}
+
+
+def test_texts_are_written_only_where_they_are_missing(refine: Refine) -> None:
+    (sample,) = samples(1)
+    writer = Refine(replace(refine.config, tasks=(), support=(), missing=("detailed",), alternatives=False))
+    bare = replace(sample.annotations, texts=sample.annotations.texts[:1], triplets=[])
+    told, untold = writer([sample, replace(sample, annotations=bare)])
+    assert isinstance(told, Annotations) and isinstance(untold, Annotations)
+    assert told.texts == [] and [t.granularity for t in untold.texts] == ["detailed"]
 
 
 def test_an_empty_batch_and_a_sample_without_labels_are_normal(refine: Refine) -> None:

@@ -1,0 +1,102 @@
+"""Answers of a model as annotations: regions, words and grounded phrases with how surely it said them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pipeline.schema import Box, Candidate, Quad, Region, Text, TextRegion, Triplet
+from stages.florence import codec
+from stages.florence.inference import Reading
+from stages.florence.tasks import Pair, find_phrases
+
+
+def label_support(pair: Pair, reading: Reading) -> dict[str, float]:
+    """The mean belief in every annotation's own tokens of a forced target; one that was cut off has none."""
+    return {
+        identity: reading.mean(spans)
+        for identity, spans in pair.labels.items()
+        if all(end <= len(reading.text) for _, end in spans)
+    }
+
+
+def regions(reading: Reading, described: Sequence[codec.Found], size: codec.Size, same_place: float) -> list[Region]:
+    """Detected boxes, each with the description of the dense caption that lies on it."""
+    found = []
+    for place in codec.places(reading.text, size, 4):
+        box = _box(place)
+        near = max(described, key=lambda d: overlap(_box(d), box), default=None)
+        brief = near.label if near is not None and overlap(_box(near), box) >= same_place else ""
+        if place.label:
+            region = Region(box=box, phrase=place.label, score=math.exp(reading.mean(place.spans)))
+            found.append(named(region, place.label, brief))
+    return found
+
+
+def named(region: Region, phrase: str, brief: str) -> Region:
+    """The region under another name; without a description the category is its brief text."""
+    candidates = [Candidate(text=phrase, kind="phrase")]
+    if brief and brief != phrase:
+        candidates.append(Candidate(text=brief, kind="caption"))
+    return replace(region, phrase=phrase, brief=brief or phrase, brief_kind=candidates[-1].kind, candidates=candidates)
+
+
+def label(reading: Reading | None, size: codec.Size, otherwise: str) -> tuple[str, float]:
+    """What a region is called and the mean belief in those words; `otherwise`, surely, when it was not asked."""
+    if reading is None:
+        return otherwise, 0.0
+    for place in codec.places(reading.text, size, 4):
+        return place.label, reading.mean(place.spans[:1])
+    return "", -math.inf
+
+
+def bounds(item: Region | TextRegion) -> Box:
+    if isinstance(item, Region):
+        return item.box
+    xs, ys = item.quad[0::2], item.quad[1::2]
+    return (min(xs), min(ys), max(xs), max(ys))
+
+
+def words(reading: Reading, size: codec.Size) -> list[TextRegion]:
+    return [
+        TextRegion(quad=_quad(place), text=place.label, score=math.exp(reading.mean(place.spans)))
+        for place in codec.places(reading.text, size, 8)
+        if place.label
+    ]
+
+
+def triplets(text: Text, reading: Reading, size: codec.Size) -> list[Triplet]:
+    """The grounded phrases that stand in the text, each with its boxes."""
+    return [
+        Triplet(
+            text_id=text.id,
+            phrase=text.text[start:end],
+            start=start,
+            end=end,
+            box=_box(place),
+            score=math.exp(reading.mean(place.spans[1:])),
+            phrase_score=math.exp(reading.mean(place.spans[:1])),
+            support=reading.mean(place.spans),
+        )
+        for start, end, place in find_phrases(text, codec.places(reading.text, size, 4))
+    ]
+
+
+def overlap(a: Box, b: Box) -> float:
+    """Intersection over union."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    shared = max(width, 0.0) * max(height, 0.0)
+    whole = codec.area(a) + codec.area(b) - shared
+    return shared / whole if whole > 0 else 0.0
+
+
+def _box(place: codec.Found) -> Box:
+    x1, y1, x2, y2 = place.points
+    return (x1, y1, x2, y2)
+
+
+def _quad(place: codec.Found) -> Quad:
+    x1, y1, x2, y2, x3, y3, x4, y4 = place.points
+    return (x1, y1, x2, y2, x3, y3, x4, y4)
