@@ -17,7 +17,7 @@ from pipeline import lineage
 from pipeline.lineage import IMAGES, Done, Node
 from pipeline.schema import KINDS, Annotations, Failure, ImageRow, IndexRow, Record, Row, from_table, to_dict, to_table
 from pipeline.shards import Member, TarWriter, read_tar
-from pipeline.store import Manifest, Store
+from pipeline.store import Manifest, Store, withdrawn_name
 
 
 def read_rows(store: Store, node: Node, shard: str) -> list[Any]:
@@ -30,8 +30,16 @@ def read_table(store: Store, name: str, cls: Any) -> list[Any]:
 
 
 def read_parquet(store: Store, name: str) -> pa.Table:
+    return parse_parquet(store.read(name))
+
+
+def parse_table(data: bytes, cls: Any) -> list[Any]:
+    return from_table(cls, parse_parquet(data))
+
+
+def parse_parquet(data: bytes) -> pa.Table:
     # In this thread only: one of Arrow's own that still holds a Python object while the interpreter ends aborts it.
-    return pq.ParquetFile(pa.BufferReader(store.read(name)), pre_buffer=False).read(use_threads=False)
+    return pq.ParquetFile(pa.BufferReader(data), pre_buffer=False).read(use_threads=False)
 
 
 def publish_table(store: Store, name: str, cls: Any, rows: Sequence[Any]) -> dict[str, Any]:
@@ -74,6 +82,7 @@ def publish_signals(store: Store, node: Node, shard: str, rows: Sequence[Row], d
         shard=shard, inputs=inputs, files={node.table(shard): file},
         samples=count_samples(len(read_images(store, shard)), [row.failed for row in rows]),
         annotations=count_annotations([row.annotations for row in rows]),
+        reads=lineage.read_outputs(node, done),
     )  # fmt: skip
     store.publish_manifest(node.folder, manifest)
     return inputs, manifest.output
@@ -111,8 +120,10 @@ def publish_round(store: Store, node: Node, graph: Mapping[str, Node], shard: st
         },
         samples=count_samples(len(images), [None] * len(records)),
         annotations=count_annotations([record.annotations for record in records.values()]),
+        reads=lineage.read_outputs(node, done),
     )  # fmt: skip
     store.publish_manifest(node.folder, manifest)
+    store.remove(withdrawn_name(node.folder, shard))
     return inputs, manifest.output
 
 

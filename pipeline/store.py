@@ -14,15 +14,18 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import IO, Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 TEMPORARY = "journal/tmp"
+WITHDRAWN = "journal/withdrawn"
+IO_THREADS = 16
 DIGEST_LENGTH = 12
 
 
@@ -63,7 +66,8 @@ class Manifest:
     """The sign that a stage has done a shard: what it read, wrote and counted. Holds no clocks, hosts or attempts.
 
     `samples` and `annotations` obey in = kept + dropped + failed (`check`); `files` maps names relative to the work
-    folder to sha256 and size in bytes.
+    folder to sha256 and size in bytes; `reads` maps what was read (`images`, names of nodes) to its output digest.
+    Its name holds the digests and counts, so that a listing tells what is done and how many samples failed.
     """
 
     shard: str
@@ -71,6 +75,7 @@ class Manifest:
     files: dict[str, dict[str, Any]]
     samples: dict[str, Any] = field(default_factory=dict)
     annotations: dict[str, Any] = field(default_factory=dict)
+    reads: dict[str, str] = field(default_factory=dict)
 
     @property
     def output(self) -> str:
@@ -78,12 +83,17 @@ class Manifest:
 
     @property
     def name(self) -> str:
-        return f"{self.shard}.{self.inputs}-{self.output}.json"
+        given, failed = self.samples["in"], sum(self.samples["failed"].values())
+        return f"{self.shard}.{self.inputs}-{self.output}.{given}-{failed}.json"
 
     def check(self) -> None:
         for what, count in {"samples": self.samples, **self.annotations}.items():
             total = count["kept"] + sum(count["dropped"].values()) + sum(count.get("failed", {}).values())
             assert total == count["in"], f"{self.shard}: {what} went in {count['in']} and came out {total}"
+
+
+def withdrawn_name(folder: str, shard: str) -> str:
+    return f"{WITHDRAWN}/{folder}/{shard}.json"
 
 
 class Store:
@@ -189,26 +199,45 @@ class Store:
 
     def publish_manifest(self, folder: str, manifest: Manifest) -> None:
         manifest.check()
-        self.publish_json(f"{folder}/manifests/{manifest.name}", {
-            "shard": manifest.shard, "inputs": manifest.inputs, "output": manifest.output, "files": manifest.files,
-            "samples": manifest.samples, "annotations": manifest.annotations,
-        })  # fmt: skip
+        self.publish_json(f"{folder}/manifests/{manifest.name}", asdict(manifest))
 
-    def forget(self, folder: str, shard: str, done: tuple[str, str]) -> None:
-        """Remove the manifest of a stale shard, before its files are written anew."""
-        self.remove(f"{folder}/manifests/{shard}.{done[0]}-{done[1]}.json")
+    def withdraw(self, folder: str, shards: Mapping[str, Collection[str]]) -> None:
+        """Move the manifests of `shards` to the journal, so that their work is done again.
+
+        Never is a file replaced behind a manifest that vouches for it. What was withdrawn tells how much of the files
+        still holds (`pipeline.reuse`); the samples named with a shard are done again in any case.
+        """
+
+        def move(name: str) -> None:
+            shard = name.split(".")[0]
+            manifest = self.read_json(f"{folder}/manifests/{name}")
+            self.publish_json(withdrawn_name(folder, shard), {**manifest, "redo": sorted(shards[shard])})
+            self.remove(f"{folder}/manifests/{name}")
+
+        names = [name for name in self.list(f"{folder}/manifests") if name.split(".")[0] in shards]
+        with ThreadPoolExecutor(IO_THREADS) as pool:
+            list(pool.map(move, names))
 
     def done(self, folder: str) -> dict[str, tuple[str, str]]:
         """(input digest, output digest) of every finished shard, from the names of the manifests alone."""
         found = {}
         for name in self.list(f"{folder}/manifests"):
-            shard, digests, _ = name.split(".")
+            shard, digests, _ = name.split(".", 2)
             inputs, output = digests.split("-")
             found[shard] = (inputs, output)
         return found
 
-    def manifests(self, folder: str) -> Iterator[Manifest]:
+    def counts(self, folder: str) -> dict[str, tuple[int, int]]:
+        """(samples that went in, samples that failed) of every finished shard, from the names alone."""
+        found = {}
         for name in self.list(f"{folder}/manifests"):
-            value = self.read_json(f"{folder}/manifests/{name}")
-            del value["output"]
-            yield Manifest(**value)
+            shard, _, counts, _ = name.split(".")
+            given, failed = counts.split("-")
+            found[shard] = (int(given), int(failed))
+        return found
+
+    def manifests(self, folder: str, shards: Collection[str] | None = None) -> Iterator[Manifest]:
+        """The manifests of a folder, or of some shards of it."""
+        for name in self.list(f"{folder}/manifests"):
+            if shards is None or name.split(".")[0] in shards:
+                yield Manifest(**self.read_json(f"{folder}/manifests/{name}"))

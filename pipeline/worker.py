@@ -8,20 +8,23 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 
 from pipeline import attempts, lineage, records
 from pipeline.isolate import Isolated, StageDied
-from pipeline.lineage import Done, Node
+from pipeline.lineage import IMAGES, Done, Node
+from pipeline.reuse import Reuse
 from pipeline.schema import KINDS, Annotation, Annotations, ImageRow, Row
 from pipeline.store import Store
 from stages import registry
 from stages.base import Batch, Failed, Result, Sample, SampleError, Stage
 
+RunStage = Callable[[Node, Batch], list[Result]]
 Said = Mapping[str, Mapping[str, Annotations]]  # node name -> key -> what it said
 
 
@@ -51,55 +54,78 @@ class Worker:
         return done
 
     def _run(self, shard: str, todo: Sequence[Node], done: Done, isolated: bool) -> None:
-        stages = {node.name: self._stage(node, isolated) for node in todo}
+        children: dict[str, Any] = {}
+        loaded = children if isolated else self._stages
         try:
-            self._annotate(shard, todo, stages, done)
+            with Pictures(self.store, shard, self.threads) as pictures:
+                self._annotate(shard, todo, done, pictures, functools.partial(self._call, loaded, isolated))
         finally:
-            for stage in stages.values():
-                if isinstance(stage, Isolated):
-                    stage.close()
+            for child in children.values():
+                child.close()
 
-    def _annotate(self, shard: str, todo: Sequence[Node], stages: Mapping[str, Any], done: Done) -> None:
+    def _annotate(self, shard: str, todo: Sequence[Node], done: Done, pictures: Pictures, run: RunStage) -> None:
         rows: dict[str, list[Row]] = {node.name: [] for node in todo}
         earlier = {name for node in todo for name in node.reads if name not in rows}
         said: dict[str, Mapping[str, Annotations]] = {
             name: {row.key: row.annotations for row in records.read_rows(self.store, self.graph[name], shard)}
             for name in earlier
         }
-        decode = any(registry.load(node.entry.use)[0].reads_images for node in todo)
-        for chunk in self._chunks(shard, self.chunk, decode):
+        reuse = Reuse(self.store, self.graph, shard, todo, done)
+        images = records.read_images(self.store, shard)
+        for start in range(0, len(images), self.chunk):
+            chunk = images[start : start + self.chunk]
             for node in todo:
-                samples = [_sample(node, image, pixels, said) for image, pixels in chunk]
-                size = node.entry.batch_size
-                batches = (samples[i : i + size] for i in range(0, len(samples), size))
-                results = [result for batch in batches for result in call(stages[node.name], batch)]
-                made = [_row(node, s, result) for s, result in zip(samples, results, strict=True)]
-                said[node.name] = {row.key: row.annotations for row in made}
-                rows[node.name] += made
+                stale = reuse.stale(node, chunk)
+                pixels = pictures.of(stale, chunk) if _reads_images(node) else [None] * len(stale)
+                samples = [_sample(node, image, each, said) for image, each in zip(stale, pixels, strict=True)]
+                made = [_row(node, s, result) for s, result in zip(samples, run(node, samples), strict=True)]
+                merged = reuse.merged(node, chunk, made)
+                said[node.name] = {row.key: row.annotations for row in merged}
+                rows[node.name] += merged
         for node in todo:
             done[node.name] = records.publish_signals(self.store, node, shard, rows[node.name], done)
+            reuse.settle(node, done[node.name][1])
 
-    def _stage(self, node: Node, isolated: bool) -> Any:
-        load = functools.partial(load_stage, self.store.url, node.entry.use, node.entry.options)
-        if isolated:
-            return Isolated(load, self.threads)
-        if node.name not in self._stages:
-            self._stages[node.name] = load()
-        return self._stages[node.name]
+    def _call(self, loaded: dict[str, Any], isolated: bool, node: Node, samples: Sequence[Sample]) -> list[Result]:
+        """What a stage says of samples, a batch at a time; its model is loaded when the first sample comes."""
+        if samples and node.name not in loaded:
+            load = functools.partial(load_stage, self.store.url, node.entry.use, node.entry.options)
+            loaded[node.name] = Isolated(load, self.threads) if isolated else load()
+        size = node.entry.batch_size
+        batches = (samples[i : i + size] for i in range(0, len(samples), size))
+        return [result for batch in batches for result in call(loaded[node.name], batch)]
 
-    def _chunks(self, shard: str, size: int, decode: bool) -> Iterator[list[tuple[ImageRow, np.ndarray | None]]]:
-        """The shard's images in order, `size` at a time, decoded when a stage asks for it; memory is one chunk's."""
-        rows = records.read_images(self.store, shard)
-        chunks = [rows[i : i + size] for i in range(0, len(rows), size)]
-        if not decode:
-            for chunk in chunks:
-                yield [(row, None) for row in chunk]
-            return
-        data = records.read_image_bytes(self.store, shard)
-        with ThreadPoolExecutor(self.threads) as pool:
-            for chunk in chunks:
-                pixels = pool.map(records.decode_image, [next(data) for _ in chunk])
-                yield list(zip(chunk, pixels, strict=True))
+
+class Pictures:
+    """The decoded images of a shard that are asked for; keeps those of the present chunk."""
+
+    def __init__(self, store: Store, shard: str, threads: int) -> None:
+        self._open = functools.partial(store.open, f"{IMAGES}/{shard}.tar")
+        self._threads = threads
+        self._stack = ExitStack()
+        self._file: Any = None
+        self._known: dict[str, np.ndarray] = {}
+
+    def __enter__(self) -> Pictures:
+        self._pool = self._stack.enter_context(ThreadPoolExecutor(self._threads))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def of(self, images: Sequence[ImageRow], chunk: Sequence[ImageRow]) -> list[np.ndarray]:
+        present = {image.key for image in chunk}
+        self._known = {key: pixels for key, pixels in self._known.items() if key in present}
+        new = [image for image in images if image.key not in self._known]
+        decoded = self._pool.map(records.decode_image, [self._read(image) for image in new])
+        self._known.update(zip((image.key for image in new), decoded, strict=True))
+        return [self._known[image.key] for image in images]
+
+    def _read(self, image: ImageRow) -> bytes:
+        if self._file is None:
+            self._file = self._stack.enter_context(self._open())
+        self._file.seek(image.offset)
+        return bytes(self._file.read(image.size))
 
 
 def load_stage(url: str, use: str, options: Any) -> Stage:
@@ -134,6 +160,10 @@ def _failure(error: Exception) -> Failed:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return Failed("out_of_memory", detail)
     return Failed("crashed" if isinstance(error, StageDied) else "error", detail)
+
+
+def _reads_images(node: Node) -> bool:
+    return bool(registry.load(node.entry.use)[0].reads_images)
 
 
 def _sample(node: Node, image: ImageRow, pixels: np.ndarray | None, said: Said) -> Sample:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.store import Manifest, Store, digest
+from pipeline.store import Manifest, Store, digest, withdrawn_name
 
 COUNTS = {"in": 3, "kept": 1, "dropped": {"low_score": 1}, "failed": {"truncated": 1}}
 
@@ -39,9 +39,19 @@ def test_what_is_done_is_read_from_the_names_of_manifests(tmp_path: Path) -> Non
     manifest = Manifest(shard="shard-000001", inputs="aa", files=files, samples=COUNTS)
     store.publish_manifest("s", manifest)
     assert store.done("s") == {"shard-000001": ("aa", digest("11"))}
-    assert [m.samples for m in store.manifests("s")] == [COUNTS]
-    store.forget("s", "shard-000001", ("aa", digest("11")))
-    assert store.done("s") == {}
+    assert store.counts("s") == {"shard-000001": (COUNTS["in"], sum(COUNTS["failed"].values()))}
+    assert list(store.manifests("s")) == [manifest]
+
+
+def test_a_withdrawn_manifest_does_not_count_and_says_what_to_do_again(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    for shard in ("shard-000001", "shard-000002"):
+        files = {f"s/{shard}.parquet": {"sha256": "11", "size": 1}}
+        store.publish_manifest("s", Manifest(shard=shard, inputs="aa", files=files, samples=COUNTS, reads={"a": "b"}))
+    store.withdraw("s", {"shard-000001": ["key"]})
+    assert list(store.done("s")) == ["shard-000002"]
+    kept = store.read_json(withdrawn_name("s", "shard-000001"))
+    assert (kept["redo"], kept["reads"], kept["inputs"]) == (["key"], {"a": "b"}, "aa")
 
 
 def test_a_manifest_that_loses_a_sample_is_refused(tmp_path: Path) -> None:
