@@ -33,4 +33,4 @@ class ScenesSource:
             scene = render(DEMO, self.config.seed, int(name[6:12]))
             buffer = io.BytesIO()
             Image.fromarray(scene.image).save(buffer, "JPEG", quality=95)
-            yield Item(name, buffer.getvalue(), scene.truth)
+            yield Item(name, buffer.getvalue(), truth=scene.truth)
