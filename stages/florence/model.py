@@ -102,6 +102,8 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 
+RESOLUTIONS = {"nano": 64, "base": 768, "large": 768}  # pixels of a side at which each size is meant to look
+
 
 @dataclass(frozen=True, slots=True)
 class Florence:
