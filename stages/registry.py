@@ -23,6 +23,7 @@ STAGES = {
     "appearance_score": "stages.embedded.score:AppearanceScore",
     "match_ground": "stages.embedded.ground:MatchGround",
     "grabcut": "stages.embedded.segment:GrabCut",
+    "noisy_truth": "stages.embedded.noise:NoisyTruth",
     "yolox": "stages.specialists.detect:Yolox",
     "rapidocr": "stages.specialists.ocr:RapidOcr",
     "region_text": "stages.specialists.region_text:RegionText",
