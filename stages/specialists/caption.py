@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.schema import Annotations, Text
 from stages.base import Batch, Result
-from stages.specialists.pretrained import PretrainedConfig, device, load, picture, pieces
+from stages.specialists.pretrained import PretrainedConfig, device, load, mapped, picture
 from stages.specialists.work import missing
 
 
@@ -36,7 +36,7 @@ class Captioner:
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[tuple[str, float]]:
         """(text, score) for each image."""
-        return [answer for piece in pieces(images, self.config.rows) for answer in self.answer(piece)]
+        return mapped(images, self.answer, self.config.rows)
 
     def answer(self, images: Sequence[np.ndarray]) -> list[tuple[str, float]]:
         import torch

@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.schema import Annotations, Granularity, Text
 from stages.base import Batch, Result
 from stages.specialists.describe import PROMPTS, check_prompts, judge
-from stages.specialists.pretrained import PretrainedConfig, alike, device, load, picture
+from stages.specialists.pretrained import PretrainedConfig, device, load, mapped, picture
 from stages.specialists.work import missing
 
 
@@ -43,14 +43,10 @@ class ChatDescribe:
     def __call__(self, batch: Batch) -> list[Result]:
         asked = [(i, g) for i, sample in enumerate(batch) for g in missing(sample, self.config.granularities)]
         inputs = [self.inputs(batch[i].pixels, self.config.prompts[g]) for i, g in asked]
-        answers: dict[int, Text] = {}
-        for piece in alike(inputs, shapes, self.config.rows):
-            found = self.answer([inputs[k] for k in piece])
-            for k, (text, reason, score) in zip(piece, found, strict=True):
-                answers[k] = Text(granularity=asked[k][1], text=text, dropped=reason, score=score)
+        answers = mapped(inputs, self.answer, self.config.rows, shapes)
         texts: list[list[Text]] = [[] for _ in batch]
-        for k, (i, _) in enumerate(asked):
-            texts[i].append(answers[k])
+        for (i, granularity), (text, reason, score) in zip(asked, answers, strict=True):
+            texts[i].append(Text(granularity=granularity, text=text, dropped=reason, score=score))
         return [Annotations(texts=each) for each in texts]
 
     def inputs(self, image: np.ndarray, prompt: str) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.schema import Annotations, Box, Region
 from stages.base import Batch, Result
-from stages.specialists.pretrained import PretrainedConfig, alike, device, load, picture
+from stages.specialists.pretrained import PretrainedConfig, device, load, mapped, padded, picture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class DetrConfig(PretrainedConfig):
 
 
 class Detr:
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads_images: ClassVar[bool] = True
 
     def __init__(self, config: DetrConfig) -> None:
@@ -38,25 +38,24 @@ class Detr:
     def __call__(self, batch: Batch) -> list[Result]:
         images = [sample.pixels for sample in batch]
         inputs = [self.processor(images=picture(image), return_tensors="pt") for image in images]
-        results: dict[int, Result] = {}
-        for piece in alike(inputs, lambda x: tuple(x["pixel_values"].shape), self.config.rows):
-            found = self.detect([inputs[i] for i in piece], [images[i].shape[:2] for i in piece])
-            results |= dict(zip(piece, found, strict=True))
-        return [results[i] for i in range(len(batch))]
+        pairs = list(zip(images, inputs, strict=True))
+        return [*mapped(pairs, self.detect, self.config.rows, lambda pair: tuple(pair[1]["pixel_values"].shape))]
 
-    def detect(self, inputs: Sequence[dict], sizes: Sequence[tuple[int, ...]]) -> list[Annotations]:
+    def detect(self, pairs: Sequence[tuple[np.ndarray, dict]]) -> list[Annotations]:
         import torch
 
+        images, inputs = zip(*pairs, strict=True)
         names = [name for name in ("pixel_values", "pixel_mask") if name in inputs[0]]
         joined = {name: torch.cat([x[name] for x in inputs]).to(self.device) for name in names}
         joined["pixel_values"] = joined["pixel_values"].to(self.model.dtype)
         with torch.inference_mode():
             outputs = self.model(**joined)
         outputs.logits, outputs.pred_boxes = outputs.logits.float(), outputs.pred_boxes.float()
+        sizes = torch.tensor([padded(image).shape[:2] for image in images], device=self.device)
         found = self.processor.post_process_object_detection(
-            outputs, threshold=self.config.min_score, target_sizes=torch.tensor(sizes, device=self.device)
+            outputs, threshold=self.config.min_score, target_sizes=sizes
         )
-        return [self.regions(one, size) for one, size in zip(found, sizes, strict=True)]
+        return [self.regions(one, image.shape) for one, image in zip(found, images, strict=True)]
 
     def regions(self, found: dict, size: tuple[int, ...]) -> Annotations:
         scores = found["scores"].cpu().numpy()
@@ -67,5 +66,6 @@ class Detr:
         regions = []
         for (x1, y1, x2, y2), label, score in zip(boxes, labels, scores[order], strict=True):
             box: Box = (x1, y1, x2, y2)
-            regions.append(Region(box=box, phrase=self.names[int(label)], score=float(score)))
+            if x1 < x2 and y1 < y2:  # not in the padding
+                regions.append(Region(box=box, phrase=self.names[int(label)], score=float(score)))
         return Annotations(regions=regions)

@@ -19,7 +19,7 @@ import numpy as np
 from pipeline.schema import Annotations, Box, NounPhrase, Text, Triplet
 from stages.base import Batch, Result, Sample
 from stages.filters.nms import nms
-from stages.specialists.pretrained import PretrainedConfig, alike, device, load, picture
+from stages.specialists.pretrained import PretrainedConfig, device, load, mapped, padded, picture
 
 Span = tuple[int, int]
 
@@ -73,7 +73,7 @@ class _Row:
 
 
 class GroundingDino:
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads_images: ClassVar[bool] = True
 
     def __init__(self, config: GroundingDinoConfig) -> None:
@@ -90,13 +90,13 @@ class GroundingDino:
             i: self.images(images=picture(batch[i].pixels), return_tensors="pt") for i in {r.sample for r in rows}
         }
         shapes = {i: tuple(x["pixel_values"].shape) for i, x in inputs.items()}
-        found: dict[int, list[Triplet]] = {}
-        for piece in alike(rows, lambda r: (shapes[r.sample], self.count(r.piece)), self.config.rows):
-            chosen = [rows[i] for i in piece]
-            found |= dict(zip(piece, self.ground(chosen, [inputs[r.sample] for r in chosen], batch), strict=True))
+        found = mapped(
+            rows, lambda piece: self.ground(piece, [inputs[r.sample] for r in piece], batch), self.config.rows,
+            lambda row: (shapes[row.sample], self.count(row.piece)),
+        )  # fmt: skip
         triplets: list[list[Triplet]] = [[] for _ in batch]
-        for index, row in enumerate(rows):
-            triplets[row.sample] += found[index]
+        for row, each in zip(rows, found, strict=True):
+            triplets[row.sample] += each
         return [Annotations(triplets=each) for each in triplets]
 
     def rows(self, index: int, sample: Sample) -> Iterator[_Row]:
@@ -123,7 +123,7 @@ class GroundingDino:
         scores = outputs.logits.float().sigmoid().cpu().numpy()
         boxes = outputs.pred_boxes.float().cpu().numpy()
         return [
-            list(self.triplets(row, scores[i], to_pixels(boxes[i], batch[row.sample].size), offsets[i]))
+            list(self.triplets(row, scores[i], to_pixels(boxes[i], batch[row.sample].pixels), offsets[i]))
             for i, row in enumerate(rows)
         ]
 
@@ -139,11 +139,12 @@ class GroundingDino:
                 yield _triplet(row.text, phrase, (x1, y1, x2, y2), float(best[i]), float(scores[i, tokens].max()))
 
 
-def to_pixels(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Relative (centre, size) boxes as xyxy in pixels, inside the image."""
+def to_pixels(boxes: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Boxes (centre, size) relative to what the model saw as xyxy in pixels, inside the image."""
     half = boxes[:, 2:] / 2
     corners = np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], 1)
-    return np.clip(corners, 0, 1) * np.array([*size, *size])
+    seen, size = padded(image).shape[1::-1], image.shape[1::-1]
+    return np.clip(corners * [*seen, *seen], 0, [*size, *size])
 
 
 def _triplet(text: Text, phrase: NounPhrase, box: Box, score: float, phrase_score: float) -> Triplet:

@@ -5,25 +5,30 @@ Weights are read from a local folder or by hub name at a pinned revision, as saf
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+import re
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
 from pipeline.schema import Box
-from stages.base import CONTENT
+from stages.base import CONTENT, is_out_of_memory
 
 if TYPE_CHECKING:
     import torch
 
 T = TypeVar("T")
+R = TypeVar("R")
+LEAST_SIDE = 8  # pixels: processors mistake a side of 1 or 3 for the channels
+GREATEST_ASPECT = 16  # a processor that fixes the shorter side would make gigabytes of a wider image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PretrainedConfig:
     model: str = field(default="", metadata=CONTENT)  # a folder or a hub name
-    revision: str = "main"  # a commit for a hub name
+    revision: str = ""  # of a hub name: the commit, 40 hexadecimal digits
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     rows: int = 16  # images, crops or prompts that go through the model at once
@@ -35,10 +40,15 @@ def load(auto: Any, config: PretrainedConfig) -> Any:
     """
     if not config.model:
         raise ValueError("no model given: set `model` to a folder or a hub name")
+    if not Path(config.model).is_dir() and not re.fullmatch("[0-9a-f]{40}", config.revision):
+        raise ValueError(
+            f"model {config.model!r} at revision {config.revision!r}: no such folder, and a hub name needs a commit: "
+            "set `revision` to its 40 hexadecimal digits (a branch moves, and the labels with it)"
+        )
     is_model = hasattr(auto, "from_config")
     weights = {"use_safetensors": True, "dtype": getattr(_torch(), config.dtype)} if is_model else {}
     try:
-        loaded = auto.from_pretrained(config.model, revision=config.revision, **weights)
+        loaded = auto.from_pretrained(config.model, revision=config.revision or None, **weights)
     except OSError as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"model {config.model!r} at revision {config.revision!r}: {reason}") from error
@@ -57,24 +67,48 @@ def _torch() -> Any:
     return torch
 
 
-def pieces(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    return (items[i : i + size] for i in range(0, len(items), size))
-
-
-def alike(items: Sequence[T], key: Callable[[T], Hashable], size: int) -> Iterator[list[int]]:
-    """Indices in pieces of at most `size` whose items have equal keys: inputs of one shape need no
-    padding, so that a result does not depend on its neighbours."""
+def mapped(
+    items: Sequence[T], run: Callable[[list[T]], Sequence[R]], size: int, key: Callable[[T], Hashable] | None = None
+) -> list[R]:
+    """What `run` says of each item, in order. It is given at most `size` items whose keys are equal: inputs of one
+    shape need no padding, so that a result does not depend on its neighbours."""
     groups: dict[Hashable, list[int]] = {}
     for index, item in enumerate(items):
-        groups.setdefault(key(item), []).append(index)
-    return (list(piece) for group in groups.values() for piece in pieces(group, size))
+        groups.setdefault(key(item) if key else None, []).append(index)
+    found: dict[int, R] = {}
+    for group in groups.values():
+        for start in range(0, len(group), size):
+            piece = group[start : start + size]
+            found |= zip(piece, halving([items[i] for i in piece], run), strict=True)
+    return [found[i] for i in range(len(items))]
+
+
+def halving(piece: list[T], run: Callable[[list[T]], Sequence[R]]) -> list[R]:
+    """`run(piece)`; when memory runs out, of its halves, down to single items."""
+    try:
+        return list(run(piece))
+    except (MemoryError, RuntimeError) as error:
+        if len(piece) == 1 or not is_out_of_memory(error):
+            raise
+    if _torch().cuda.is_available():
+        _torch().cuda.empty_cache()
+    middle = len(piece) // 2
+    return halving(piece[:middle], run) + halving(piece[middle:], run)
+
+
+def padded(image: np.ndarray) -> np.ndarray:
+    """The image, its last row and column repeated to the right and below until processors can take it."""
+    height, width = image.shape[:2]
+    least = max(LEAST_SIDE, -(-max(height, width) // GREATEST_ASPECT))
+    missing = max(0, least - height), max(0, least - width)
+    return np.pad(image, ((0, missing[0]), (0, missing[1]), (0, 0)), "edge") if any(missing) else image
 
 
 def picture(image: np.ndarray) -> Any:
-    """A PIL image: processors guess an array's layout, and guess wrong for one of 1 or 3 pixels a side."""
+    """A PIL image: processors guess an array's layout. Its size is that of `padded`."""
     from PIL import Image
 
-    return Image.fromarray(image)
+    return Image.fromarray(padded(image))
 
 
 def crop(image: np.ndarray, box: Box, context: float) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.schema import Annotations, Region
 from stages.base import Batch, Result, Sample
-from stages.specialists.pretrained import PretrainedConfig, crop, device, load, picture, pieces
+from stages.specialists.pretrained import PretrainedConfig, crop, device, load, mapped, picture
 from stages.specialists.work import todo
 
 if TYPE_CHECKING:
@@ -65,24 +65,22 @@ class ImageTextScore:
         return [r for r in regions if r.candidates and r.brief is None]
 
     def embed_images(self, crops: Sequence[np.ndarray]) -> list[np.ndarray]:
-        found: list[np.ndarray] = []
-        for piece in pieces(crops, self.config.rows):
-            inputs = self.images(images=[picture(c) for c in piece], return_tensors="pt").to(
-                self.device, self.model.dtype
-            )
-            found += self._unit(self.model.get_image_features, dict(inputs))
-        return found
+        def embed(piece: Sequence[np.ndarray]) -> list[np.ndarray]:
+            inputs = self.images(images=[picture(c) for c in piece], return_tensors="pt")
+            return self._unit(self.model.get_image_features, dict(inputs.to(self.device, self.model.dtype)))
+
+        return mapped(crops, embed, self.config.rows)
 
     def embed_texts(self, texts: Sequence[str]) -> list[np.ndarray]:
-        found: list[np.ndarray] = []
-        for piece in pieces([self.config.template.format(text) for text in texts], self.config.rows):
+        def embed(piece: list[str]) -> list[np.ndarray]:
             # The full length, as in training; and so a text's embedding does not depend on its neighbours.
             inputs = self.words(
-                list(piece), padding="max_length", truncation=True, max_length=self.length, return_tensors="pt"
+                piece, padding="max_length", truncation=True, max_length=self.length, return_tensors="pt"
             )
             inputs.pop("token_type_ids", None)
-            found += self._unit(self.model.get_text_features, dict(inputs.to(self.device)))
-        return found
+            return self._unit(self.model.get_text_features, dict(inputs.to(self.device)))
+
+        return mapped([self.config.template.format(text) for text in texts], embed, self.config.rows)
 
     def _unit(self, embed: object, inputs: dict[str, torch.Tensor]) -> list[np.ndarray]:
         """Embeddings of length 1."""

@@ -1,7 +1,8 @@
 """Masks by box prompt with a SAM model of `transformers`. In: image, regions, triplets. Out: their `mask`.
 
-Paper section 4.3, "Text-phrase-region triplets". SAM or SAM-HQ: an image is embedded once for all its boxes,
-and equal boxes are asked once. A mask is cut off at its box; one that is empty there is left out.
+Paper section 4.3, "Text-phrase-region triplets". SAM, SAM-HQ or (with the extra `torchvision`) SAM 2: an image is
+embedded once for all its boxes, and equal boxes are asked once. A mask is cut off at its box; one that is empty there
+is left out.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from pipeline.schema import Annotations, Box
 from stages.base import Batch, Result, Sample
 from stages.embedded.segment import encode, unmasked
-from stages.specialists.pretrained import PretrainedConfig, device, load, picture, pieces
+from stages.specialists.pretrained import PretrainedConfig, device, load, mapped, picture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,7 @@ class SamConfig(PretrainedConfig):
 
 
 class Sam:
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads_images: ClassVar[bool] = True
 
     def __init__(self, config: SamConfig) -> None:
@@ -58,17 +59,20 @@ class Sam:
 
         inputs = self.processor(images=picture(image), return_tensors="pt")
         pixels = inputs["pixel_values"].to(self.device, self.model.dtype)
-        sizes = inputs["original_sizes"], inputs["reshaped_input_sizes"]
-        scale = (sizes[1][0] / sizes[0][0]).flip(0).repeat(2)  # (height, width) to (x, y, x, y)
-        found: list[np.ndarray] = []
+        sizes = [inputs[name] for name in ("original_sizes", "reshaped_input_sizes") if name in inputs]
+        seen = sizes[1][0] if len(sizes) == 2 else torch.tensor(pixels.shape[-2:])  # SAM 2 takes a square
+        scale = (seen / sizes[0][0]).flip(0).repeat(2)  # (height, width) to (x, y, x, y)
+        height, width = image.shape[:2]
+
+        def answer(piece: list[Box]) -> list[np.ndarray]:
+            prompts = (torch.tensor(piece)[None] * scale).to(self.device, self.model.dtype)
+            logits = self.model(input_boxes=prompts, multimask_output=False, **embedding).pred_masks
+            (found,) = self.processor.image_processor.post_process_masks(logits.float().cpu(), *sizes)
+            return [self.inside(m[0, :height, :width].numpy(), b) for m, b in zip(found, piece, strict=True)]
+
         with torch.inference_mode():
             embedding = _embedding(self.model, pixels)
-            for piece in pieces(boxes, self.config.rows):
-                prompts = (torch.tensor(piece)[None] * scale).to(self.device, self.model.dtype)
-                logits = self.model(input_boxes=prompts, multimask_output=False, **embedding).pred_masks
-                (answers,) = self.processor.image_processor.post_process_masks(logits.float().cpu(), *sizes)
-                found += [self.inside(m[0].numpy(), b) for m, b in zip(answers, piece, strict=True)]
-        return found
+            return mapped(boxes, answer, self.config.rows)
 
     def inside(self, mask: np.ndarray, box: Box) -> np.ndarray:
         dx, dy = self.config.slack * (box[2] - box[0]), self.config.slack * (box[3] - box[1])

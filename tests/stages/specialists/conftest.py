@@ -41,7 +41,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]
     return get
 
 
-def tokenizer() -> Any:
+def tokenizer(**more: Any) -> Any:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -55,7 +55,7 @@ def tokenizer() -> Any:
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=core, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]",
-        bos_token="[CLS]", eos_token="[SEP]",
+        bos_token="[CLS]", eos_token="[SEP]", **more,
     )  # fmt: skip
 
 
@@ -73,6 +73,15 @@ def siglip() -> list[Any]:
     text = {**ATTENTION, "vocab_size": VOCABULARY, "max_position_embeddings": 12, "projection_size": 16}
     config = SiglipConfig(text_config=text, vision_config=VISION)
     return [SiglipModel(config), SiglipImageProcessorPil(size=SQUARE), tokenizer()]
+
+
+def siglip2() -> list[Any]:
+    """The variant with any aspect: patches of a shape that depends on the image."""
+    from transformers import Siglip2Config, Siglip2ImageProcessorPil, Siglip2Model
+
+    text = {**ATTENTION, "vocab_size": VOCABULARY, "max_position_embeddings": 12, "projection_size": 16}
+    config = Siglip2Config(text_config=text, vision_config={**ATTENTION, "patch_size": 8, "num_patches": 16})
+    return [Siglip2Model(config), Siglip2ImageProcessorPil(patch_size=8, max_num_patches=16), tokenizer()]
 
 
 def _backbone() -> Any:
@@ -200,6 +209,35 @@ def sam_hq() -> list[Any]:
     return _sam(SamHQConfig, SamHQModel, SamHQProcessor, vit_dim=16)
 
 
+def sam2() -> list[Any]:
+    from transformers import (
+        Sam2Config,
+        Sam2HieraDetConfig,
+        Sam2ImageProcessor,
+        Sam2Model,
+        Sam2Processor,
+        Sam2VisionConfig,
+    )
+
+    backbone = Sam2HieraDetConfig(
+        hidden_size=8, num_attention_heads=1, image_size=[64, 64], blocks_per_stage=[1, 2, 1, 1],
+        embed_dim_per_stage=[8, 16, 24, 32], num_attention_heads_per_stage=[1, 1, 1, 1],
+        window_size_per_stage=[8, 4, 4, 2], global_attention_blocks=[2],
+        window_positional_embedding_background_size=[4, 4],
+    )  # fmt: skip
+    vision = Sam2VisionConfig(
+        backbone_config=backbone, backbone_channel_list=[32, 24, 16, 8], fpn_hidden_size=16,
+        backbone_feature_sizes=[[16, 16], [8, 8], [4, 4]],
+    )  # fmt: skip
+    config = Sam2Config(
+        vision_config=vision,
+        prompt_encoder_config={"hidden_size": 16, "image_size": 64, "patch_size": 16},
+        mask_decoder_config={"hidden_size": 16, "mlp_dim": 32, "num_attention_heads": 2, "iou_head_hidden_dim": 16},
+    )
+    side = {"height": 64, "width": 64}
+    return [Sam2Model(config), Sam2Processor(Sam2ImageProcessor(size=side, mask_size={"height": 16, "width": 16}))]
+
+
 SPEAKS = {"bos_token_id": 101, "eos_token_id": 102, "pad_token_id": 0}
 
 
@@ -233,6 +271,33 @@ def blip2() -> list[Any]:
     return [Blip2ForConditionalGeneration(config), Blip2Processor(images, words, num_query_tokens=4)]
 
 
+def florence2() -> list[Any]:
+    from transformers import (
+        BartConfig,
+        CLIPImageProcessorPil,
+        Florence2Config,
+        Florence2ForConditionalGeneration,
+        Florence2Processor,
+        Florence2VisionConfig,
+    )
+
+    words = tokenizer(extra_special_tokens={"image_token": "<image>"})
+    widths = {"embed_dim": [8, 8, 16, 16], "depths": [1] * 4, "num_heads": [1] * 4, "num_groups": [1] * 4}
+    text = BartConfig(
+        vocab_size=VOCABULARY + 1, d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=32, decoder_ffn_dim=32, max_position_embeddings=64,
+        decoder_start_token_id=102, **SPEAKS,
+    )  # fmt: skip
+    config = Florence2Config(
+        text_config=text, image_token_id=words.image_token_id,
+        vision_config=Florence2VisionConfig(**widths, window_size=4, projection_dim=16),
+    )  # fmt: skip
+    images = CLIPImageProcessorPil(
+        size={"height": 64, "width": 64}, crop_size={"height": 64, "width": 64}, image_seq_length=5
+    )
+    return [Florence2ForConditionalGeneration(config), Florence2Processor(images, words)]
+
+
 CHAT = (
     "{% for message in messages %}{% for part in message.content %}"
     "{% if part.type == 'image' %}<image> {% else %}{{ part.text }} {% endif %}{% endfor %}{% endfor %}"
@@ -263,10 +328,70 @@ def llava() -> list[Any]:
     return [LlavaForConditionalGeneration(config), processor]
 
 
+def qwen3_vl() -> list[Any]:
+    from transformers import (
+        Qwen2VLImageProcessor,
+        Qwen3VLConfig,
+        Qwen3VLForConditionalGeneration,
+        Qwen3VLProcessor,
+        Qwen3VLVideoProcessor,
+    )
+
+    words = tokenizer()
+    marks = ["<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"]
+    words.add_tokens(marks, special_tokens=True)
+    image, video, start, end = words.convert_tokens_to_ids(marks)
+    rope = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]}
+    text = {
+        **ATTENTION, **SPEAKS, "vocab_size": VOCABULARY + 4, "max_position_embeddings": 256, "head_dim": 8,
+        "num_key_value_heads": 2, "rope_parameters": rope,
+    }  # fmt: skip
+    vision = {
+        "depth": 2, "hidden_size": 16, "intermediate_size": 32, "num_heads": 2, "patch_size": 8, "out_hidden_size": 16,
+        "num_position_embeddings": 16, "deepstack_visual_indexes": [0],
+    }  # fmt: skip
+    config = Qwen3VLConfig(
+        text_config=text, vision_config=vision, image_token_id=image, video_token_id=video,
+        vision_start_token_id=start, vision_end_token_id=end,
+    )  # fmt: skip
+    images = Qwen2VLImageProcessor(patch_size=8, size={"shortest_edge": 1024, "longest_edge": 4096})
+    chat = CHAT.replace("<image>", "<|vision_start|><|image_pad|><|vision_end|>")
+    processor = Qwen3VLProcessor(images, words, Qwen3VLVideoProcessor(patch_size=8), chat_template=chat)
+    return [Qwen3VLForConditionalGeneration(config), processor]
+
+
+def smolvlm() -> list[Any]:
+    from transformers import (
+        SmolVLMConfig,
+        SmolVLMForConditionalGeneration,
+        SmolVLMImageProcessor,
+        SmolVLMProcessor,
+        SmolVLMVideoProcessor,
+    )
+
+    marks = {
+        "image_token": "<image>", "fake_image_token": "<fake_token_around_image>",
+        "global_image_token": "<global-img>", "end_of_utterance_token": "<end_of_utterance>",
+    }  # fmt: skip
+    words = tokenizer(extra_special_tokens=marks)
+    text = {**ATTENTION, **SPEAKS, "vocab_size": VOCABULARY + 4, "max_position_embeddings": 256, "model_type": "llama"}
+    config = SmolVLMConfig(
+        vision_config=VISION, text_config=text, scale_factor=2, image_token_id=words.convert_tokens_to_ids("<image>"),
+        pad_token_id=0,
+    )  # fmt: skip
+    side = {"longest_edge": 32}
+    images = SmolVLMImageProcessor(size=side, max_image_size=side, do_image_splitting=False)
+    videos = SmolVLMVideoProcessor(size=side, max_image_size=side)
+    return [
+        SmolVLMForConditionalGeneration(config),
+        SmolVLMProcessor(images, words, videos, image_seq_len=4, chat_template=CHAT),
+    ]
+
+
 BUILDERS: dict[str, Callable[[], list[Any]]] = {
     f.__name__: f
     for f in (
-        clip, siglip, rt_detr, d_fine, deformable_detr, dab_detr, grounding_dino, mm_grounding_dino, sam, sam_hq,
-        blip, blip2, llava,
+        clip, siglip, siglip2, rt_detr, d_fine, deformable_detr, dab_detr, grounding_dino, mm_grounding_dino, sam,
+        sam_hq, sam2, blip, blip2, florence2, llava, qwen3_vl, smolvlm,
     )
 }  # fmt: skip
