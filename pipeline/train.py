@@ -1,4 +1,4 @@
-"""One training run on the kept labels of a round, under Ray Train.
+"""One training run under Ray Train, on the kept labels of a round or of a folder of round shards.
 
 A killed run goes on from its newest checkpoint; the model's folder is named by everything that decides its content.
 """
@@ -18,14 +18,16 @@ from typing import Any
 from pipeline import lineage
 from pipeline.config import ClusterConfig, GroupConfig, RunConfig
 from pipeline.engine import check_resources, connect
-from pipeline.lineage import Model, Node
+from pipeline.lineage import Model
 from pipeline.store import Manifest, Store
 from pipeline.threads import bound_threads
-from pipeline.training_set import TrainingSet
+from pipeline.training_set import Shards, TrainingSet
 from stages.florence.model import resolve
 from stages.florence.training import VERSION
 
 PROGRESS = "journal/progress.json"
+GROUP = "train"
+CURVES = ("loss", "rate", "gradient_norm", "tokens")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def prepare(
     content = start.revision if start else lineage.content_hash(resolve(run.refine.start))
     recipe = {
         "version": VERSION, "train": lineage.settings(config), "start": content,
-        "threads": run.cluster.group("train").threads, "round": data.node.fingerprint, "inputs": inputs,
+        "threads": run.cluster.group(GROUP).threads, "round": data.node.fingerprint, "inputs": inputs,
     }  # fmt: skip
     name = f"{lineage.WORK}{start.folder}" if start else run.refine.start
     return Training(config, name, number, data, inputs, f"models/{number:02d}-{lineage.fingerprint(recipe)}")
@@ -67,14 +69,14 @@ def trained(store: Store, training: Training) -> str | None:
     return found[1] if found else None
 
 
-def train(store: Store, cluster: ClusterConfig, training: Training) -> str:
+def train(store: Store, cluster: ClusterConfig, training: Training, title: str = "") -> str:
     """Train and publish the model, unless it is there; returns the digest of its files."""
     if found := trained(store, training):
         return found
     connect(cluster)
-    check_resources(cluster, "train")
+    _check_workers(cluster)
     folder = training.folder
-    _fit(store, cluster.group("train"), training)
+    _fit(store, cluster.group(GROUP), training, title or f"round {training.number}: train")
     files = {f"{folder}/{name}": _file(store, f"{folder}/{name}") for name in store.list(folder)}
     samples = len(training.data)
     manifest = Manifest(
@@ -86,19 +88,38 @@ def train(store: Store, cluster: ClusterConfig, training: Training) -> str:
     return manifest.output
 
 
-def _fit(store: Store, group: GroupConfig, training: Training) -> None:
+def _workers(group: GroupConfig) -> int:
+    return (group.actors or (1, 1))[1]
+
+
+def _check_workers(cluster: ClusterConfig) -> None:
+    """Raises:
+    ValueError: the workers of a training, which run at the same time, want more than the cluster has.
+    """
+    import ray
+
+    check_resources(cluster, GROUP)
+    group, have = cluster.group(GROUP), ray.cluster_resources()
+    for kind, each in (("CPU", group.cpus), ("GPU", group.gpus)):
+        wanted = each * _workers(group)
+        if wanted > have.get(kind, 0):
+            raise ValueError(
+                f"cluster.groups.{GROUP}.actors: {_workers(group)} workers want {wanted:g} {kind}, "
+                f"the cluster has {have.get(kind, 0):g}"
+            )
+
+
+def _fit(store: Store, group: GroupConfig, training: Training, title: str) -> None:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    with tempfile.TemporaryDirectory(prefix="fld-ray-train-") as scratch, _bar(store, training):
+    with tempfile.TemporaryDirectory(prefix="fld-ray-train-") as scratch, _bar(store, title, training.config.steps):
         TorchTrainer(
             _worker,
             train_loop_config={"url": store.url, "threads": group.threads, "training": _portable(training)},
             torch_config=TorchConfig(backend="nccl" if group.gpus else "gloo"),
             scaling_config=ScalingConfig(
-                num_workers=(group.actors or (1, 1))[1],
-                use_gpu=bool(group.gpus),
-                resources_per_worker={"CPU": group.cpus},
+                num_workers=_workers(group), use_gpu=bool(group.gpus), resources_per_worker={"CPU": group.cpus}
             ),
             run_config=RunConfig(storage_path=scratch, name="train", failure_config=FailureConfig(max_failures=3)),
         ).fit()
@@ -111,20 +132,19 @@ def _worker(setup: dict[str, Any]) -> None:
     from stages.florence import training
 
     store = Store(setup["url"])
-    config, start, node, keys, model_folder = setup["training"]
+    config, start, (data_url, *data_parts), model_folder = setup["training"]
     if start.startswith(lineage.WORK):
         start = store.local_copy(start.removeprefix(lineage.WORK))
     bound_threads(setup["threads"])
     context = ray.train.get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()
-    data = TrainingSet(store, node, keys)
+    data = TrainingSet(Store(data_url), *data_parts)
     checkpoints = f"journal/train/{model_folder}"
     with tempfile.TemporaryDirectory(prefix="fld-model-") as local:
         hooks = training.Hooks()
         if rank == 0:
             hooks = training.Hooks(
-                save=lambda folder, step: _save(store, checkpoints, folder, step),
-                progress=_reporter(store, config.steps),
+                save=lambda folder, step: _save(store, checkpoints, folder, step), progress=_reporter(store, config)
             )
         training.train(
             config, start, lambda step: data.batches(step, config.batch_size, config.seed, rank, world_size),
@@ -134,8 +154,9 @@ def _worker(setup: dict[str, Any]) -> None:
             _upload(store, Path(local), model_folder)
 
 
-def _portable(training: Training) -> tuple[Any, str, Node, dict[str, Sequence[str]], str]:
-    return training.config, training.start, training.data.node, dict(training.data.keys), training.folder
+def _portable(training: Training) -> tuple[Any, str, tuple[str, Shards, dict[str, Sequence[str]]], str]:
+    data = training.data
+    return training.config, training.start, (data.store.url, data.node, dict(data.keys)), training.folder
 
 
 def _save(store: Store, checkpoints: str, folder: Path, step: int) -> None:
@@ -169,23 +190,34 @@ def _file(store: Store, name: str) -> dict[str, Any]:
         return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "size": size}
 
 
-def _reporter(store: Store, steps: int) -> Callable[[dict[str, Any]], None]:
-    started, written = time.time(), 0.0
+def _reporter(store: Store, config: Any) -> Callable[[dict[str, Any]], None]:
+    """Writes each step's metrics to TensorBoard when asked to, and now and then to the journal."""
+    started, written, board = time.time(), 0.0, None
+    if config.tensorboard:
+        from tensorboardX import SummaryWriter  # comes with ray[train]
+
+        board = SummaryWriter(config.tensorboard, flush_secs=10)
 
     def report(state: dict[str, Any]) -> None:
         nonlocal written
-        if time.time() - written > 2 or state["step"] == steps:
+        last = state["step"] == config.steps
+        if board:
+            for name in CURVES:
+                board.add_scalar(f"train/{name}", state[name], state["step"])
+            if last:
+                board.close()
+        if time.time() - written > 2 or last:
             written = time.time()
             store.publish_json(PROGRESS, {
-                "title": "train", "done": state["step"], "total": steps, "started": started, "now": written,
-                "loss": state["loss"],
+                "title": "train", "done": state["step"], "total": config.steps, "started": started, "now": written,
+                "loss": state["loss"], "rate": state["rate"],
             })  # fmt: skip
 
     return report
 
 
 @contextmanager
-def _bar(store: Store, training: Training) -> Iterator[None]:
+def _bar(store: Store, title: str, steps: int) -> Iterator[None]:
     """A bar on standard error that follows what the first worker writes to the journal."""
     from tqdm import tqdm
 
@@ -193,13 +225,12 @@ def _bar(store: Store, training: Training) -> Iterator[None]:
     store.remove(PROGRESS)
 
     def follow() -> None:
-        title = f"round {training.number}: train"
-        with tqdm(total=training.config.steps, desc=title, unit="step", dynamic_ncols=True) as bar:
+        with tqdm(total=steps, desc=title, unit="step", dynamic_ncols=True) as bar:
             while True:
                 last = stop.wait(1.0)
                 if store.exists(PROGRESS):
                     state = store.read_json(PROGRESS)
-                    bar.set_postfix_str(f"loss {state['loss']:.3f}", refresh=False)
+                    bar.set_postfix_str(f"loss {state['loss']:.3f}, learning rate {state['rate']:.1e}", refresh=False)
                     bar.update(state["done"] - bar.n)
                 if last:
                     return
