@@ -22,7 +22,7 @@ from pipeline.reuse import Reuse
 from pipeline.schema import KINDS, Annotation, Annotations, ImageRow, Row
 from pipeline.store import Store
 from stages import registry
-from stages.base import Batch, Failed, Result, Sample, SampleError, Stage
+from stages.base import Batch, Failed, Result, Sample, SampleError, Stage, is_out_of_memory
 
 RunStage = Callable[[Node, Batch], list[Result]]
 Said = Mapping[str, Mapping[str, Annotations]]  # node name -> key -> what it said
@@ -157,7 +157,7 @@ def _failure(error: Exception) -> Failed:
     if isinstance(error, SampleError):
         return Failed(error.reason, error.detail)
     detail = f"{type(error).__name__}: {error}".split("\n")[0][:200]
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if is_out_of_memory(error):
         return Failed("out_of_memory", detail)
     return Failed("crashed" if isinstance(error, StageDied) else "error", detail)
 
