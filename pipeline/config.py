@@ -134,8 +134,8 @@ class RunConfig:
     cluster: ClusterConfig
 
 
-def compose(overrides: Sequence[str]) -> dict[str, Any]:
-    """The plain values of `configs/fld.yaml` under command-line overrides (`experiment=photos work=DIR a.b=c`)."""
+def compose(overrides: Sequence[str], root: str = "fld") -> dict[str, Any]:
+    """The plain values of `configs/<root>.yaml` under command-line overrides (`experiment=photos work=DIR a.b=c`)."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_module
     from hydra.errors import HydraException
@@ -149,7 +149,7 @@ def compose(overrides: Sequence[str]) -> dict[str, Any]:
     forced = [o if o[0] in "+~" or _is_group(o.split("=")[0]) else f"++{o}" for o in overrides]
     try:
         with initialize_config_module("configs", version_base="1.3"):
-            values = OmegaConf.to_container(hydra_compose("fld", overrides=forced), resolve=True)
+            values = OmegaConf.to_container(hydra_compose(root, overrides=forced), resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ValueError(" ".join(line.strip() for line in str(error).split("\n") if line.strip())) from None
     assert isinstance(values, dict)
