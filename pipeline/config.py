@@ -223,8 +223,6 @@ def _check_contents(run: RunConfig) -> None:
     """Raises:
     ValueError: a model or data file that a setting names is not there (a hub name is looked for when it is loaded).
     """
-    from stages.florence.model import resolve
-
     named = {"refine.start": run.refine.start}
     for where, entries in (("specialists", run.specialists), ("filters", run.filters)):
         for name, entry in entries.items():
@@ -232,9 +230,18 @@ def _check_contents(run: RunConfig) -> None:
                 if f.metadata.get("content"):
                     named[f"{where}.{name}.{f.name}"] = getattr(entry.options, f.name)
     for key, value in named.items():
-        hub = re.fullmatch(r"[\w-]+/[\w.-]+", value) and Path(value).suffix not in FILE_SUFFIXES
-        if value and not hub and not Path(resolve(value)).exists():
-            raise ValueError(f"{key}={value}: no such file or folder; give one, or a hub name (owner/model)")
+        check_there(key, value)
+
+
+def check_there(key: str, value: str) -> None:
+    """Raises:
+    ValueError: setting `key` names a model or data file that is not there.
+    """
+    from stages.florence.model import resolve
+
+    hub = re.fullmatch(r"[\w-]+/[\w.-]+", value) and Path(value).suffix not in FILE_SUFFIXES
+    if value and not hub and not Path(resolve(value)).exists():
+        raise ValueError(f"{key}={value}: no such file or folder; give one, or a hub name (owner/model)")
 
 
 def build(cls: Any, values: Mapping[str, Any], where: str, more: set[str] | None = None) -> Any:
