@@ -8,7 +8,7 @@ import os
 import sys
 from typing import Any
 
-from pipeline import tools
+from pipeline import learning, tools
 from pipeline.errors import ShardsFailed
 from pipeline.quality import commands as quality_commands
 
@@ -178,6 +178,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "explain":
             command.add_argument("key", metavar="KEY", help="the sample's key")
     quality_commands.add(commands)
+    learning.add(commands)
     tools.add(commands)
     return parser
 
