@@ -79,7 +79,8 @@ class Annotation:
     The worker fills `id` (unique in its sample, `<round>.<source>.<index>`), `source` (the stage; `human` is
     locked), `model`, `revision` and `round`; a stage leaves them alone. `score` is the raw score of the source,
     `confidence` what the merge believes now (None until a merge has spoken), `support` the mean log-probability per
-    token that the round's model gives to this label. `dropped` is None or the snake_case reason; `parents` are ids.
+    token that the round's model gives to this label, `agreement` the share of an ensemble's members that say the same
+    (None for a lone specialist). `dropped` is None or the snake_case reason; `parents` are ids.
     """
 
     id: str = ""
@@ -90,6 +91,7 @@ class Annotation:
     score: float | None = None
     confidence: float | None = None
     support: float | None = None
+    agreement: float | None = None
     parents: list[str] = field(default_factory=list)
     dropped: str | None = None
 

@@ -14,17 +14,18 @@ from typing import ClassVar
 
 import numpy as np
 
-from pipeline.schema import Annotations, Box, Region, TextRegion
+from pipeline.schema import Annotations, Box, Region, TextRegion, Triplet
 from stages.base import Batch, Result
 from stages.filters.nms import nms, soft_nms
 
 DEGENERATE_BOX = "degenerate_box"
 EMPTY_TEXT = "empty_text"
 LOW_SCORE = "low_score"
+LOW_AGREEMENT = "low_agreement"
 CLASS_OVERLAP = "class_overlap"
 ANY_OVERLAP = "any_overlap"
 # The rules in their order; `decide` gives the index of the first that speaks.
-REASONS = (None, DEGENERATE_BOX, LOW_SCORE, CLASS_OVERLAP, ANY_OVERLAP)
+REASONS = (None, DEGENERATE_BOX, LOW_SCORE, LOW_AGREEMENT, CLASS_OVERLAP, ANY_OVERLAP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,7 @@ class RegionFilterConfig:
     min_score: float = 0.3
     # Thresholds that replace `min_score`: by "source", by "/class", by "source/class"; the longest key wins.
     min_scores: Mapping[str, float] = field(default_factory=dict)
+    min_agreement: float = 0.0  # share of an ensemble's members that must say the same
     class_iou: float = 0.6  # suppression among boxes of one class; 1 turns it off
     any_iou: float = 0.9  # suppression among all boxes of the image; 1 turns it off
     soft_sigma: float = 0.0  # above 0: within a class, Gaussian soft suppression in place of the hard one
@@ -47,6 +49,7 @@ class RegionColumns:
     score: np.ndarray
     min_score: np.ndarray
     box: np.ndarray  # (n, 4)
+    agreement: np.ndarray | None = None  # None: no ensemble, all agree
 
 
 def decide(regions: RegionColumns, config: RegionFilterConfig) -> np.ndarray:
@@ -55,6 +58,9 @@ def decide(regions: RegionColumns, config: RegionFilterConfig) -> np.ndarray:
     free = regions.score != np.inf
     reasons[free & is_degenerate(regions.box, config.min_side)] = REASONS.index(DEGENERATE_BOX)
     reasons[(reasons == 0) & ~(regions.score >= regions.min_score)] = REASONS.index(LOW_SCORE)
+    if regions.agreement is not None and config.min_agreement > 0:
+        alone = free & (regions.agreement < config.min_agreement)
+        reasons[(reasons == 0) & alone] = REASONS.index(LOW_AGREEMENT)
     by_class = regions.image * (int(regions.label.max(initial=0)) + 1) + regions.label
     if config.soft_sigma > 0:
         left = np.flatnonzero(reasons == 0)
@@ -88,9 +94,9 @@ def min_score(config: RegionFilterConfig, source: str, label: str) -> float:
     return config.min_score
 
 
-def bounds(region: Region | TextRegion) -> Box:
+def bounds(region: Region | TextRegion | Triplet) -> Box:
     """The box, or the quad's upright bounds."""
-    if isinstance(region, Region):
+    if not isinstance(region, TextRegion):
         return region.box
     xs, ys = region.quad[::2], region.quad[1::2]
     return min(xs), min(ys), max(xs), max(ys)
@@ -106,6 +112,7 @@ def columns(items: Sequence[tuple[int, Region | TextRegion]], config: RegionFilt
         np.array([_score(r) for _, r in items], float),
         np.array([min_score(config, r.source, getattr(r, "phrase", "")) for _, r in items], float),
         np.array([bounds(r) for _, r in items], float).reshape(-1, 4),
+        np.array([1.0 if r.agreement is None else r.agreement for _, r in items], float),
     )
 
 
@@ -120,7 +127,7 @@ def _score(region: Region | TextRegion) -> float:
 
 
 class RegionFilter:
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads_images: ClassVar[bool] = False
 
     def __init__(self, config: RegionFilterConfig) -> None:

@@ -17,6 +17,7 @@ EMPTY_TEXT = "empty_text"
 TOO_MANY_OBJECTS = "too_many_objects"
 LOW_OBJECT_COMPLEXITY = "low_object_complexity"
 LOW_ACTION_COMPLEXITY = "low_action_complexity"
+LOW_AGREEMENT = "low_agreement"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,7 @@ class TextLimits:
     max_objects: int = 12
     min_object_complexity: int = 2
     min_action_complexity: int = 1
+    min_agreement: float = 0.0  # share of words that the captioners of an ensemble must have in common
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,8 @@ def drop_reason(text: Text, limits: TextLimits) -> str | None:
         return LOW_OBJECT_COMPLEXITY
     if text.parse.action_complexity < limits.min_action_complexity:
         return LOW_ACTION_COMPLEXITY
+    if text.agreement is not None and text.agreement < limits.min_agreement:
+        return LOW_AGREEMENT
     return None
 
 

@@ -26,6 +26,7 @@ DEGENERATE_BOX = "degenerate_box"
 BLACKLISTED = "blacklisted"
 LOW_PHRASE_SCORE = "low_phrase_score"
 LOW_BOX_SCORE = "low_box_score"
+LOW_AGREEMENT = "low_agreement"
 
 ARTICLES = ("a ", "an ", "the ")
 LISTS = ("blacklist", "abstract")  # files beside this one, without .txt
@@ -37,6 +38,7 @@ class TripletFilterConfig:
     min_box_score: float = 0.3
     # Box thresholds that replace `min_box_score`, by source.
     min_box_scores: Mapping[str, float] = field(default_factory=dict)
+    min_agreement: float = 0.0  # share of an ensemble's members that must say the same
     lists: tuple[str, ...] = LISTS
     blacklist: tuple[str, ...] = ()  # further phrases
     min_side: float = 2.0  # pixels
@@ -90,6 +92,8 @@ class TripletFilter:
             return BLACKLISTED
         if triplet.phrase_score is not None and triplet.phrase_score < self.config.min_phrase_score:
             return LOW_PHRASE_SCORE
+        if triplet.agreement is not None and triplet.agreement < self.config.min_agreement:
+            return LOW_AGREEMENT
         score = triplet.confidence if triplet.confidence is not None else triplet.score
         least = self.config.min_box_scores.get(triplet.source, self.config.min_box_score)
         return LOW_BOX_SCORE if score is not None and score < least else None

@@ -122,6 +122,8 @@ def plain_decide(columns: RegionColumns, config: RegionFilterConfig) -> list[str
             reasons[i] = "degenerate_box"
         elif score < columns.min_score[i]:
             reasons[i] = "low_score"
+        elif columns.agreement is not None and columns.agreement[i] < config.min_agreement:
+            reasons[i] = "low_agreement"
     order = sorted(range(len(reasons)), key=lambda i: (-columns.score[i], i))
     for reason, threshold in (("class_overlap", config.class_iou), ("any_overlap", config.any_iou)):
         kept: dict[int, list[int]] = {}
@@ -151,8 +153,9 @@ def test_the_rules_over_columns_equal_a_plain_reference_on_ten_thousand_regions(
         scores,
         rng.choice([0.2, 0.4], 10_000),
         boxes,
+        rng.choice([0.5, 1.0], 10_000, p=[0.1, 0.9]),
     )
-    config = RegionFilterConfig(class_iou=0.4, any_iou=0.6)
+    config = RegionFilterConfig(class_iou=0.4, any_iou=0.6, min_agreement=0.6)
     expected = plain_decide(columns, config)
     assert {*expected} == {*REASONS}
     assert [REASONS[code] for code in decide(columns, config)] == expected

@@ -54,3 +54,9 @@ def test_human_and_dropped_texts_are_left_alone() -> None:
 def test_a_text_without_a_parse_is_the_recipes_mistake() -> None:
     with pytest.raises(ValueError, match="put the stage `parse` before"):
         reasons(text("a", parse=None))
+
+
+def test_captioners_that_share_too_few_words_are_dropped_when_asked_for() -> None:
+    config = TextFilterConfig(brief=TextLimits(min_agreement=0.5))
+    found = reasons(text("apart", agreement=0.4), text("near", agreement=0.5), text("alone"), config=config)
+    assert found == {"apart": "low_agreement"}

@@ -58,6 +58,12 @@ def test_box_thresholds_go_by_source() -> None:
     assert reason(triplet(score=0.5), min_box_scores={"refine": 0.6}) is None
 
 
+def test_what_too_few_of_an_ensemble_say_is_dropped_when_asked_for() -> None:
+    assert reason(triplet(agreement=0.5), min_agreement=0.6) == "low_agreement"
+    assert reason(triplet(agreement=0.5)) is None
+    assert reason(triplet(), min_agreement=0.6) is None
+
+
 def test_human_triplets_are_left_alone() -> None:
     assert reason(triplet("it", 11, source=HUMAN)) is None
 

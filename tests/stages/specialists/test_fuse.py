@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from pipeline.schema import Annotations, Box, Region
+from pipeline.schema import Annotations, Box, Region, Text, TextRegion, Triplet
 from stages.base import Sample
+from stages.filters.region import RegionFilter, RegionFilterConfig
 from stages.specialists.fuse import Fuse, FuseConfig
 
 A: Box = (0.0, 0.0, 10.0, 10.0)
@@ -57,5 +60,48 @@ def test_the_result_does_not_depend_on_the_order_of_the_regions() -> None:
 
 
 def test_one_source_is_no_ensemble() -> None:
-    with pytest.raises(ValueError, match=r"sources=\['one'\]: name at least two detectors"):
+    with pytest.raises(ValueError, match=r"sources=\['one'\]: name at least two stages"):
         Fuse(FuseConfig(sources=("one",)))
+
+
+def test_agreement_is_stored_and_a_filter_asks_for_it() -> None:
+    made, _ = fused(region("a", "one"), region("b", "two", B), region("f", "two", FAR, 0.9))
+    assert {r.parents[0]: r.agreement for r in made} == {"a": 1.0, "f": 0.5}
+    named = [replace(r, id=str(i)) for i, r in enumerate(made)]
+    sample = Sample(key="k", size=(99, 99), annotations=Annotations(regions=named))
+    (result,) = RegionFilter(RegionFilterConfig(min_agreement=0.6))([sample])
+    assert [(r.parents, r.dropped) for r in result.regions] == [(["f"], "low_agreement")]
+
+
+def test_readers_agree_on_a_string_whatever_its_case_and_spaces() -> None:
+    quads = [(0.0, 0.0, 20.0, 0.0, 20.0, 8.0, 0.0, 8.0), (0.0, 0.0, 22.0, 0.0, 22.0, 8.0, 0.0, 8.0)]
+    said = zip(("Stop it", "STOPIT", "other"), ("one", "two", "two"), (*quads, quads[0]), strict=True)
+    read = [TextRegion(id=s, source=s, quad=q, text=t, score=0.8) for t, s, q in said]
+    (result,) = Fuse(FuseConfig(sources=("one", "two")))([
+        Sample(key="k", size=(99, 99), annotations=Annotations(text_regions=read))
+    ])  # fmt: skip
+    made = [t for t in result.text_regions if not t.id]
+    assert [(t.text, t.agreement, t.quad[2]) for t in made] == [("Stop it", 1.0, pytest.approx(21)), ("other", 0.5, 20)]
+
+
+def test_grounders_agree_on_a_phrase_of_a_text_not_on_its_twin() -> None:
+    spans = [("one", 0, 0.6), ("two", 0, 0.4), ("two", 9, 0.4)]
+    found = [
+        Triplet(id=str(i), source=s, text_id="t", phrase="a dog", start=n, end=n + 5, box=A, score=0.8, phrase_score=p)
+        for i, (s, n, p) in enumerate(spans)
+    ]
+    (result,) = Fuse(FuseConfig(sources=("one", "two")))([
+        Sample(key="k", size=(99, 99), annotations=Annotations(triplets=found))
+    ])  # fmt: skip
+    made = [t for t in result.triplets if not t.id]
+    assert [(t.start, t.agreement, t.phrase_score) for t in made] == [(0, 1.0, pytest.approx(0.5)), (9, 0.5, 0.4)]
+
+
+def test_of_several_captions_the_one_nearest_to_the_others_stays() -> None:
+    said = {"one": "A dog runs.", "two": "A dog runs on grass.", "three": "A cat sleeps."}
+    texts = [Text(id=s, source=s, granularity="brief", text=t) for s, t in said.items()]
+    (result,) = Fuse(FuseConfig(sources=tuple(said)))([
+        Sample(key="k", size=(99, 99), annotations=Annotations(texts=texts))
+    ])  # fmt: skip
+    assert {t.id: t.dropped for t in result.texts} == {"one": None, "two": "fused", "three": "fused"}
+    assert result.texts[0].agreement == pytest.approx((1 + 6 / 8 + 2 / 6) / 3)
