@@ -1,15 +1,20 @@
 """Old labels and the model's new ones, merged: a pure function over the annotations of one sample, and its stage.
 
 In: kept annotations of earlier rounds, with `support` (the mean log-probability per token that the round's model gives
-to them) where the model judged them, and the model's own annotations of this round. Out: revisions only. Paper section
-4.2, 'iterative data refinement'; the rules are ours, the paper gives none.
+to them) where the model judged them, and the model's own annotations of this round: what it found, and alternatives,
+whose parent is the old annotation that they would rename. Out: revisions only. Paper section 4.2, 'iterative data
+refinement'; the rules are ours, the paper gives none.
 
-    agree         old and new overlap and say the same: the old one stays, its confidence rises; the new one is dropped
-    relabel       they overlap and differ: the likelier stays, with the other as its parent when it is the new one
-    unsupported   an old one that the model neither finds nor believes is dropped
-    add           a new one that stands alone stays when the model is confident
+    agree         found again under the same label: the old one stays, its confidence rises
+    relabel       found, or asked about, under a likelier label: the new one takes its place
+    reshape       found elsewhere on the same thing: a new one with the label that stays and the mean of both boxes
+    unsupported   neither found nor believed: dropped
+    duplicate     not found, and the same thing as one that stays: dropped
+    add           found where nothing old lies, and sure enough: stays
 
-Human labels are never touched, and what the model did not look at (no `support`, nothing new of its kind) stays.
+Whatever replaces an old annotation names it as its parent. Human labels are never touched, and what the model did not
+look at (no `support`, nothing new of its kind) stays. Likelihoods are natural logarithms per token; two are compared
+only when they answer the same question, so that no scale of a task has to be known.
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -26,90 +31,195 @@ from pipeline.quality.truth import bare_phrase, letters, normalise
 from pipeline.schema import Annotation, Annotations, Region, Text, Triplet
 from stages.base import Batch, Result
 
-AGREES, LESS_LIKELY, RELABELLED = "agrees", "less_likely", "relabelled"
-NOT_SUPPORTED, NOT_CONFIDENT, TEXT_DROPPED = "not_supported", "not_confident", "text_dropped"
+AGREES, LESS_LIKELY, RELABELLED, RESHAPED = "agrees", "less_likely", "relabelled", "reshaped"
+NOT_SUPPORTED, NOT_CONFIDENT, DUPLICATE, TEXT_DROPPED = "not_supported", "not_confident", "duplicate", "text_dropped"
+LEAST = 1e-9  # the least probability
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The thresholds for one kind of annotation.
+
+    Two are the same thing when they overlap by `match_iou`, or by `same_iou` under one label. A new label replaces an
+    old one when it is likelier by `relabel_margin` and at least `relabel_above`. An old one that was not found again
+    goes below `drop_below`. A new one comes in when its score, which judges its place as well as its label, is at
+    least exp(`add_above`) and its label at least `add_above` likely. `reshape` is the weight of the new place in the
+    mean (0: the old one stays), taken where that overlaps the old place by less than `reshape_iou`. Of two likely texts
+    `tie` keeps the old one, the longer one, or both.
+    """
+
+    match_iou: float = 0.5
+    same_iou: float = 0.3
+    relabel_margin: float = 0.3
+    relabel_above: float = -0.6
+    drop_below: float = -1.0
+    add_above: float = -0.6
+    reshape: float = 0.7
+    reshape_iou: float = 0.95
+    tie: Literal["old", "longer", "both"] = "old"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeConfig:
-    """Thresholds of the rules. Likelihoods are natural logarithms, per token.
-
-    `match_iou` is the least overlap of the same thing; a new label replaces an old one when it is likelier by
-    `relabel_margin`; an old one that nothing new overlaps goes below `drop_below`; a new one comes in when its score,
-    which judges its box as well as its label, is at least exp(`add_above`).
-    """
-
-    match_iou: float = 0.5
-    relabel_margin: float = 2.0
-    drop_below: float = -5.0
-    add_above: float = -0.1
+    texts: Rules = Rules(match_iou=1.0, same_iou=1.0, relabel_margin=0.1, drop_below=-4.0, reshape=0.0)
+    regions: Rules = Rules()
+    text_regions: Rules = Rules(drop_below=-4.0)
+    triplets: Rules = Rules()
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """How two annotations of a kind overlap, and when they say the same."""
+    """How annotations of a kind overlap, when two say the same, and the field that holds their place."""
 
     overlap: Callable[[Sequence[Any], Sequence[Any]], np.ndarray]
     label: Callable[[Any], Any]
+    place: str | None = "box"
 
 
 def merge(annotations: Annotations, this_round: int, config: MergeConfig) -> Annotations:
     """The revisions that the rules above make; the result does not depend on the order of the input."""
-    kinds = {
-        "texts": _Kind(_same_granularity, lambda a: normalise(a.text)),
-        "regions": _Kind(lambda a, b: box_iou([x.box for x in a], [x.box for x in b]), _region_label),
-        "text_regions": _Kind(
-            lambda a, b: quad_iou([x.quad for x in a], [x.quad for x in b]), lambda a: letters(a.text)
-        ),
-        "triplets": _Kind(_same_phrase, lambda a: bare_phrase(a.phrase)),
-    }
     merged = {}
-    for name, kind in kinds.items():
+    for name, kind in _KINDS.items():
         everything = sorted((a for a in getattr(annotations, name) if a.dropped is None), key=lambda a: a.id)
         old = [a for a in everything if a.round < this_round]
         new = [a for a in everything if a.round == this_round]
-        merged[name] = _merge_kind(old, new, kind, config)
-    gone = {text.id for text in merged["texts"] if text.dropped}
-    merged["triplets"] = _without_texts(
-        annotations.overlaid(Annotations(**merged)).kept().triplets, gone, merged["triplets"]
-    )
+        merged[name] = _Merge(kind, getattr(config, name), old, new).revisions()
+    kept = annotations.overlaid(Annotations(**merged)).kept()
+    standing = {text.id for text in kept.texts}
+    gone = [replace(t, dropped=TEXT_DROPPED) for t in kept.triplets if t.text_id not in standing and not t.locked]
+    merged["triplets"] = [t for t in merged["triplets"] if t.id not in {g.id for g in gone}] + gone
     return Annotations(**merged)
 
 
-def likelihood(annotation: Annotation) -> float | None:
+class _Merge:
+    """One kind of annotation of one sample."""
+
+    def __init__(self, kind: _Kind, rules: Rules, old: Sequence[Any], new: Sequence[Any]) -> None:
+        self.kind, self.rules, self.old = kind, rules, old
+        known = {a.id: j for j, a in enumerate(old)}
+        self.found = [a for a in new if not known.keys() & set(a.parents)]
+        self.other = {known[p]: a for a in new for p in a.parents if p in known}
+        self.done: list[Any] = []
+
+    def revisions(self) -> list[Any]:
+        pairs = self._pairs()
+        for i, j in pairs:
+            self._meet(self.old[j], self.found[i])
+        met = {j for _, j in pairs}
+        for i in sorted(set(range(len(self.found))) - {i for i, _ in pairs}):
+            self._alone(self.found[i])
+        standing = [a for a in self.done if a.dropped is None]
+        for j, old in enumerate(self.old):
+            other = self.other.get(j)
+            if j not in met:
+                self._unfound(old, other, standing)
+            elif other is not None:
+                self.done.append(replace(other, dropped=LESS_LIKELY))
+        return self.done
+
+    def _pairs(self) -> list[tuple[int, int]]:
+        """(found, old) that are the same thing; one label counts more than much overlap."""
+        overlap = self.kind.overlap(self.found, self.old)
+        same = np.array([[self._same(a, b) for b in self.old] for a in self.found], bool).reshape(overlap.shape)
+        near = np.where(same, overlap >= self.rules.same_iou, overlap >= self.rules.match_iou)
+        return greedy_match(np.where(near, overlap + same, -1.0), [_likelihood(a) for a in self.found], 0.0)
+
+    def _same(self, a: Any, b: Any) -> bool:
+        return bool(self.kind.label(a) == self.kind.label(b))
+
+    def _likelier(self, new: Any, old: Any) -> bool:
+        if old.support is None:
+            return False
+        margin = _likelihood(new) - old.support
+        return margin > self.rules.relabel_margin and _likelihood(new) >= self.rules.relabel_above
+
+    def _meet(self, old: Any, new: Any) -> None:
+        """The fate of two annotations of one thing."""
+        same = self._same(old, new)
+        if old.locked:
+            self.done.append(replace(new, dropped=AGREES if same else LESS_LIKELY, parents=[old.id]))
+        elif not same and self._likelier(new, old):
+            better = replace(new, parents=[old.id], confidence=new.score, **self._place(old, new))
+            self.done += [replace(old, dropped=RELABELLED), better]
+        elif not same and self.kind.place is None and self._tie(old, new):
+            return
+        else:
+            self._keep(old, new, same)
+
+    def _keep(self, old: Any, new: Any, same: bool) -> None:
+        """The old label stays, and its box where the new one hardly differs."""
+        confidence = _either(old, new) if same else old.confidence
+        place = self._place(old, new)
+        moved = replace(old, **place)
+        if not place or self.kind.overlap([moved], [old])[0, 0] >= self.rules.reshape_iou:
+            dropped = AGREES if same else LESS_LIKELY
+            self.done += [replace(old, confidence=confidence), replace(new, dropped=dropped, parents=[old.id])]
+            return
+        origin = {name: getattr(new, name) for name in ("id", "source", "model", "revision", "round")}
+        mask = {"mask": None} if hasattr(old, "mask") else {}
+        score = new.score if same else old.score
+        moved = replace(moved, **origin, **mask, score=score, confidence=confidence, parents=[old.id])
+        self.done += [replace(old, dropped=RESHAPED), moved]
+
+    def _tie(self, old: Text, new: Text) -> bool:
+        """Two likely texts: whether the setting keeps the new one, beside the old one or in its place."""
+        if self.rules.tie == "old" or _likelihood(new) < self.rules.add_above:
+            return False
+        if self.rules.tie == "longer" and len(new.text.split()) <= len(old.text.split()):
+            return False
+        stays = self.rules.tie == "both"
+        self.done += [old if stays else replace(old, dropped=RELABELLED)]
+        self.done += [replace(new, parents=[old.id], confidence=new.score)]
+        return True
+
+    def _alone(self, new: Any) -> None:
+        """Found where nothing old lies."""
+        sure = math.log(max(new.score or 0.0, LEAST)) >= self.rules.add_above and (
+            new.support is None or new.support >= self.rules.add_above
+        )
+        self.done.append(replace(new, confidence=new.score) if sure else replace(new, dropped=NOT_CONFIDENT))
+
+    def _unfound(self, old: Any, other: Any | None, standing: Sequence[Any]) -> None:
+        """An old one that was not found again, and what the model would call it."""
+        name = other if other is not None and self._likelier(other, old) else None
+        fate, reason = None, LESS_LIKELY
+        if not old.locked and old.support is not None:
+            if self._near(old, standing, self.rules.match_iou) or self._near(name, standing, self.rules.same_iou):
+                fate = reason = DUPLICATE
+            elif name is not None:
+                fate = RELABELLED
+            elif old.support < self.rules.drop_below:
+                fate, reason = NOT_SUPPORTED, NOT_CONFIDENT
+        if fate:
+            self.done.append(replace(old, dropped=fate))
+        if fate == RELABELLED:
+            assert other is not None
+            mask = {"mask": old.mask} if hasattr(old, "mask") else {}  # the box is the same
+            self.done.append(replace(other, confidence=other.score, **mask))
+        elif other is not None:
+            self.done.append(replace(other, dropped=reason))
+
+    def _near(self, item: Any | None, standing: Sequence[Any], iou: float) -> bool:
+        """Whether the same thing stands already, a little beside."""
+        if item is None or self.kind.place is None:
+            return False
+        same = [a for a in standing if self._same(a, item)]
+        return bool((self.kind.overlap(same, [item]) >= iou).any())
+
+    def _place(self, old: Any, new: Any) -> dict[str, Any]:
+        """The mean of both places, as the field that holds it; nothing when the old one stays."""
+        weight = self.rules.reshape
+        if self.kind.place is None or not weight:
+            return {}
+        points = zip(getattr(old, self.kind.place), getattr(new, self.kind.place), strict=True)
+        return {self.kind.place: tuple(before + weight * (after - before) for before, after in points)}
+
+
+def _likelihood(annotation: Annotation) -> float:
     """Natural log-probability per token: the judged one, else that of the model's own score."""
     if annotation.support is not None:
         return annotation.support
-    return math.log(max(annotation.score, 1e-9)) if annotation.score is not None else None
-
-
-def _merge_kind(old: Sequence[Any], new: Sequence[Any], kind: _Kind, config: MergeConfig) -> list[Any]:
-    overlap = kind.overlap(new, old)
-    pairs = greedy_match(overlap, [likelihood(a) or -99.0 for a in new], config.match_iou)
-    revised = []
-    for i, j in pairs:
-        revised += _meet(old[j], new[i], kind, config)
-    matched_new, matched_old = {i for i, _ in pairs}, {j for _, j in pairs}
-    for i, mine in enumerate(new):
-        if i not in matched_new:
-            confident = math.log(max(mine.score or 0.0, 1e-9)) >= config.add_above
-            revised.append(replace(mine, confidence=mine.score) if confident else replace(mine, dropped=NOT_CONFIDENT))
-    for j, theirs in enumerate(old):
-        unlikely = theirs.support is not None and theirs.support < config.drop_below
-        if j not in matched_old and unlikely and not theirs.locked:
-            revised.append(replace(theirs, dropped=NOT_SUPPORTED))
-    return revised
-
-
-def _meet(old: Any, new: Any, kind: _Kind, config: MergeConfig) -> list[Any]:
-    """The fate of two annotations of the same thing."""
-    if kind.label(old) == kind.label(new):
-        risen = old if old.locked else replace(old, confidence=_either(old, new))
-        return [risen, replace(new, dropped=AGREES, parents=[old.id])]
-    before, after = old.support, likelihood(new)
-    if old.locked or before is None or after is None or after - before <= config.relabel_margin:
-        return [replace(new, dropped=LESS_LIKELY, parents=[old.id])]
-    return [replace(old, dropped=RELABELLED), replace(new, parents=[old.id], confidence=new.score)]
+    return math.log(max(annotation.score or 0.0, LEAST))
 
 
 def _either(old: Annotation, new: Annotation) -> float:
@@ -126,20 +236,30 @@ def _same_granularity(a: Sequence[Text], b: Sequence[Text]) -> np.ndarray:
     return np.array([[float(x.granularity == y.granularity) for y in b] for x in a]).reshape(len(a), len(b))
 
 
-def _same_phrase(a: Sequence[Triplet], b: Sequence[Triplet]) -> np.ndarray:
+def _boxes(a: Sequence[Any], b: Sequence[Any]) -> np.ndarray:
+    return box_iou([x.box for x in a], [x.box for x in b])
+
+
+def _quads(a: Sequence[Any], b: Sequence[Any]) -> np.ndarray:
+    return quad_iou([x.quad for x in a], [x.quad for x in b])
+
+
+def _grounded(a: Sequence[Triplet], b: Sequence[Triplet]) -> np.ndarray:
     """Box overlap of triplets of the same text and span, elsewhere 0."""
     same = [[(x.text_id, x.start, x.end) == (y.text_id, y.start, y.end) for y in b] for x in a]
-    return box_iou([x.box for x in a], [x.box for x in b]) * np.array(same, float).reshape(len(a), len(b))
+    return _boxes(a, b) * np.array(same, float).reshape(len(a), len(b))
 
 
-def _without_texts(kept: Sequence[Triplet], gone: set[str], revised: Sequence[Triplet]) -> list[Triplet]:
-    """Triplets of a dropped text go with it."""
-    dropped = {t.id: replace(t, dropped=TEXT_DROPPED) for t in kept if t.text_id in gone and not t.locked}
-    return [*(t for t in revised if t.id not in dropped), *dropped.values()]
+_KINDS = {
+    "texts": _Kind(_same_granularity, lambda a: normalise(a.text), place=None),
+    "regions": _Kind(_boxes, _region_label),
+    "text_regions": _Kind(_quads, lambda a: letters(a.text), place="quad"),
+    "triplets": _Kind(_grounded, lambda a: bare_phrase(a.phrase)),
+}
 
 
 class Merge:
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads_images: ClassVar[bool] = False
 
     def __init__(self, config: MergeConfig) -> None:
