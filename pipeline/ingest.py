@@ -1,66 +1,81 @@
 """Append-only ingest: names of the source are assigned to shards once, then each shard is read and published.
 
 The assignment is published before any shard, so a killed ingest goes on with the same shards, and images added to the
-source later get shards of their own: no shard ever changes.
+source later get shards of their own: no image of a shard ever changes. Corrected labels of a source that gives any make
+the tables of their shards anew, and the stages do the samples concerned again (`pipeline.reuse`). A shard that keeps
+killing its process is decoded in a child, up to the image at fault.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
+from pipeline import attempts
 from pipeline.config import SourceConfig
+from pipeline.isolate import Isolated, StageDied
 from pipeline.lineage import IMAGES, Done
-from pipeline.records import count_samples, publish_table, read_table
-from pipeline.schema import ImageRow, Row
+from pipeline.listing import Listed, append_listing, read_listing, taken
+from pipeline.records import (
+    count_annotations,
+    count_samples,
+    given_name,
+    publish_table,
+    read_given,
+    read_images,
+    read_truth,
+    truth_name,
+)
+from pipeline.reuse import record_change
+from pipeline.schema import KINDS, Annotations, ImageRow, Row
 from pipeline.shards import TarWriter
-from pipeline.store import Manifest, Store, digest
+from pipeline.store import Manifest, Store, digest, withdrawn_name
 from stages import registry
 from stages.base import SampleError
-from stages.ingest import UNREADABLE, Accepted, Source, accept, make_key
+from stages.ingest import DUPLICATE_KEY, Accepted, Item, Source, make_key, receive
 
-LISTING = f"{IMAGES}/listing"
 SOURCE = f"{IMAGES}/source.json"
-DUPLICATE_KEY = "duplicate_key"
+CRASHED, OUT_OF_MEMORY, SOURCE_CHANGED = "crashed", "out_of_memory", "source_changed"
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
-    """One name of the source and the shard that it was given."""
-
-    shard: str
-    name: str
+Receive = Callable[[Item], Accepted]
 
 
 def assign(store: Store, config: SourceConfig, names: Sequence[str], publish: bool = True) -> dict[str, list[str]]:
-    """The source's names by shard: those assigned before keep theirs, new ones get shards of their own.
+    """The source's names by shard: those assigned before keep theirs, new ones get shards of their own, a name that is
+    a container of samples one for itself.
 
     Raises:
         ValueError: the work folder holds the images of another source.
     """
     _check_source(store, config, publish)
     shards: dict[str, list[str]] = {}
-    for file in store.list(LISTING):
-        for listed in read_table(store, f"{LISTING}/{file}", Listed):
-            shards.setdefault(listed.shard, []).append(listed.name)
+    for listed in read_listing(store):
+        shards.setdefault(listed.shard, []).append(listed.name)
     known = {name for assigned in shards.values() for name in assigned}
     new = [name for name in names if name not in known]
+    size = 1 if registry.load(config.use)[0].whole else config.shard_size
     fresh = []
-    for start in range(0, len(new), config.shard_size):
+    for start in range(0, len(new), size):
         shard = f"shard-{len(shards):06d}"
-        shards[shard] = new[start : start + config.shard_size]
+        shards[shard] = new[start : start + size]
         fresh += [Listed(shard=shard, name=name) for name in shards[shard]]
     if fresh and publish:
-        publish_table(store, f"{LISTING}/{len(store.list(LISTING)):06d}.parquet", Listed, fresh)
+        append_listing(store, fresh)
     return shards
 
 
 def _check_source(store: Store, config: SourceConfig, publish: bool) -> None:
     """Names identify images within one source only, so a work folder stays with the source it began with."""
-    now = {"use": config.use, **{f.name: getattr(config.options, f.name) for f in fields(config.options)}}
+    identity = [f.name for f in fields(config.options) if f.metadata.get("identity", True)]
+    options = {name: getattr(config.options, name) for name in identity}
+    now = {"use": config.use, **json.loads(json.dumps(options))}
     known = store.read_json(SOURCE) if store.exists(SOURCE) else {}
-    for key in known.keys() & now.keys() - {"count"}:
+    for key in sorted(known.keys() & now.keys()):
         if known[key] != now[key]:
             here = f"{store.url} holds images of {key}={known[key]}"
             raise ValueError(f"source.{key}={now[key]}: {here}; give another work")
@@ -82,67 +97,199 @@ def open_source(config: SourceConfig) -> Source:
     return source
 
 
-def truth_name(shard: str) -> str:
-    return f"{IMAGES}/truth/{shard}.parquet"
+def ingested(
+    store: Store, config: SourceConfig, listing: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, Done], list[str]]:
+    """What is done of every shard, its images, and which shards are there with other labels than the source has now."""
+    source, known = open_source(config), store.done(IMAGES)
+    done: dict[str, Done] = {shard: {IMAGES: known[shard]} if shard in known else {} for shard in listing}
+    stale = []
+    for shard, names in listing.items():
+        if done[shard] and (revision := source.revision(names)) and known[shard][0] != digest(*names, revision):
+            stale.append(shard)
+            done[shard] = {}
+    return done, stale
 
 
 class Ingest:
-    """Reads the items of one shard a call and publishes its tar, its table of all items, and the truth, if any."""
+    """Reads the items of one shard a call and publishes its tar, its table of all items, what the source gave them and
+    what is true of them, if anything."""
 
     def __init__(self, url: str, config: SourceConfig, shards: dict[str, list[str]]) -> None:
         self.store, self.config, self.shards = Store(url), config, shards
         self._source = open_source(config)
 
     def __call__(self, shard: str, done: Done) -> Done:
-        names = self.shards[shard]
-        rows: list[ImageRow] = []
-        truth: list[Row] = []
-        with self.store.publishing(f"{IMAGES}/{shard}.tar") as sink:
-            tar = TarWriter(sink)
-            for row, accepted, known in self._items(names):
-                if accepted is None:
-                    rows.append(row)
-                    continue
-                member = tar.write(row.key, {accepted.extension: accepted.data})[0]
-                rows.append(_stored(row, accepted, member.name, member.offset))
-                truth += [known] if known else []
-            tar.close()
-        files = {f"{IMAGES}/{shard}.tar": {"sha256": sink.sha256, "size": sink.size}}
-        files[f"{IMAGES}/{shard}.parquet"] = publish_table(self.store, f"{IMAGES}/{shard}.parquet", ImageRow, rows)
-        if truth:
-            files[truth_name(shard)] = publish_table(self.store, truth_name(shard), Row, truth)
-        samples = count_samples(len(names), [row.failed for row in rows])
-        manifest = Manifest(shard=shard, inputs=digest(*names), files=files, samples=samples)
-        self.store.publish_manifest(IMAGES, manifest)
+        with attempts.mark(self.store, IMAGES, shard) as isolated:
+            child = Isolated(_receiver, threads=1) if isolated else None
+            try:
+                manifest = self._ingest(shard, functools.partial(_received, child))
+            finally:
+                if child:
+                    child.close()
         return {**done, IMAGES: (manifest.inputs, manifest.output)}
 
-    def _items(self, names: list[str]) -> Iterator[tuple[ImageRow, Accepted | None, Row | None]]:
-        keys = set[str]()
-        for item in self._source.read(names):
-            key = make_key(item.name)
+    def _ingest(self, shard: str, receive: Receive) -> Manifest:
+        names = self.shards[shard]
+        before = _Earlier.find(self.store, shard)
+        rows, files = [], {}
+        labels: dict[str, list[Row]] = {given_name(shard): [], truth_name(shard): []}
+        with self.store.publishing(f"{IMAGES}/{shard}.tar") as sink:
+            tar = TarWriter(sink)
+            for row, accepted in self._items(shard, receive, before):
+                rows.append(_written(tar, row, accepted) if accepted else row)
+                if accepted:
+                    for name, annotations in zip(labels, (accepted.given, accepted.truth), strict=True):
+                        labels[name] += [Row(key=row.key, annotations=annotations)] if annotations else []
+            tar.close()
+        files[f"{IMAGES}/{shard}.tar"] = {"sha256": sink.sha256, "size": sink.size}
+        files[f"{IMAGES}/{shard}.parquet"] = publish_table(self.store, f"{IMAGES}/{shard}.parquet", ImageRow, rows)
+        files |= {name: publish_table(self.store, name, Row, said) for name, said in labels.items() if said}
+        revision = self._source.revision(names)
+        manifest = Manifest(
+            shard=shard, inputs=digest(*names, *([revision] if revision else [])), files=files,
+            samples=count_samples(len(rows), [row.failed for row in rows]),
+            annotations=count_annotations([row.annotations for row in labels[given_name(shard)]]),
+        )  # fmt: skip
+        self.store.publish_manifest(IMAGES, manifest)
+        if before:
+            before.tell(self.store, manifest, rows, labels[given_name(shard)])
+        self.store.remove(withdrawn_name(IMAGES, shard))
+        return manifest
+
+    def _items(
+        self, shard: str, receive: Receive, before: _Earlier | None
+    ) -> Iterator[tuple[ImageRow, Accepted | None]]:
+        keys, elsewhere = set[str](), taken(self.store, shard) if self._source.whole else ()
+        for item in self._source.read(self.shards[shard]):
+            key = make_key(item.key or item.name)
+            if key in elsewhere:
+                continue
             row = ImageRow(key=key, name=item.name, source_sha256=hashlib.sha256(item.data or b"").hexdigest())
             try:
-                if item.data is None:
-                    raise SampleError(UNREADABLE)
-                if key in keys:
+                if key in keys and not item.failed:
                     raise SampleError(DUPLICATE_KEY, f"another image of the shard has the key {key}")
-                accepted = accept(item.data)
+                row, accepted = (before.kept if before else _as_it_came)(self.store, row, item, receive)
             except SampleError as error:
-                yield _failed(row, error), None, None
+                yield replace(row, failed=error.reason, detail=error.detail or None), None
                 continue
             keys.add(key)
-            yield row, accepted, Row(key=key, annotations=item.truth) if item.truth else None
+            yield row, replace(accepted, given=stamped(accepted.given, self.config.use))
 
 
-def _failed(row: ImageRow, error: SampleError) -> ImageRow:
-    return ImageRow(
-        key=row.key, name=row.name, source_sha256=row.source_sha256, failed=error.reason, detail=error.detail or None
-    )
+@dataclass(frozen=True, slots=True)
+class _Earlier:
+    """A shard that is done again, as it was."""
+
+    shard: str
+    output: str
+    images: dict[str, ImageRow]
+    given: dict[str, Annotations]
+    truth: dict[str, Annotations]
+
+    @classmethod
+    def find(cls, store: Store, shard: str) -> _Earlier | None:
+        name = withdrawn_name(IMAGES, shard)
+        if not store.exists(name):
+            return None
+        value = store.read_json(name)
+        del value["redo"]
+        manifest = Manifest(**value)
+        for table in manifest.files.keys() - {f"{IMAGES}/{shard}.tar"}:
+            data = store.read(table) if store.exists(table) else b""
+            if hashlib.sha256(data).hexdigest() != manifest.files[table]["sha256"]:
+                return None  # an attempt at doing it again died here: nobody knows what changed
+        images = {row.key: row for row in read_images(store, shard)}
+        return cls(shard, manifest.output, images, read_given(store, shard), read_truth(store, shard))
+
+    def kept(self, store: Store, row: ImageRow, item: Item, receive: Receive) -> tuple[ImageRow, Accepted]:
+        """The image as it is stored, whatever the source has now, with the labels that the source gives it.
+
+        Raises:
+            SampleError: neither the tar nor the source has it any more.
+        """
+        known = self.images.get(row.key)
+        try:
+            accepted = receive(item)
+            if known is None or hashlib.sha256(accepted.data).hexdigest() == known.sha256:
+                return row, accepted
+            error = SampleError(SOURCE_CHANGED, "the stored image is broken, and the source has another one now")
+        except SampleError as failure:
+            if known is None:
+                raise
+            accepted, error = None, failure
+        with store.open(f"{IMAGES}/{self.shard}.tar") as file:
+            file.seek(known.offset)
+            data = file.read(known.size)
+        if hashlib.sha256(data).hexdigest() != known.sha256:
+            raise error
+        orientation = int(known.transform.rpartition("_")[2]) if known.transform else 1
+        stored = Accepted(
+            data, str(known.member).partition(".")[2], known.width or 0, known.height or 0, orientation,
+            accepted.given if accepted else self.given.get(row.key, Annotations()),
+            accepted.truth if accepted else self.truth.get(row.key),
+        )  # fmt: skip
+        return known, stored
+
+    def tell(self, store: Store, now: Manifest, rows: Sequence[ImageRow], given: Sequence[Row]) -> None:
+        """Tell the stages which samples have other pixels or labels."""
+        labels = {row.key: row.annotations for row in given}
+        changed = {
+            row.key for row in rows
+            if not row.failed and (row.key not in self.images or self.images[row.key].sha256 != row.sha256)
+        }  # fmt: skip
+        changed |= {key for key in labels.keys() | self.given.keys() if labels.get(key) != self.given.get(key)}
+        if now.output != self.output:
+            record_change(store, IMAGES, now.shard, (self.output, now.output), changed)
 
 
-def _stored(row: ImageRow, accepted: Accepted, member: str, offset: int) -> ImageRow:
-    return ImageRow(
-        key=row.key, name=row.name, source_sha256=row.source_sha256, member=member, offset=offset,
-        size=len(accepted.data), width=accepted.width, height=accepted.height,
-        sha256=hashlib.sha256(accepted.data).hexdigest(), transform=accepted.transform,
+def _as_it_came(_: Store, row: ImageRow, item: Item, receive: Receive) -> tuple[ImageRow, Accepted]:
+    return row, receive(item)
+
+
+def stamped(given: Annotations, use: str) -> Annotations:
+    """What the source gave, with ids of its own and the source's name where it left them open."""
+
+
+    def stamp(annotation: Any, index: str) -> Any:
+        return replace(annotation, id=annotation.id or f"{annotation.source}.{index}", model=annotation.model or use)
+
+    return Annotations(*([stamp(a, f"{kind}.{i}") for i, a in enumerate(getattr(given, kind))] for kind in KINDS))
+
+
+@contextmanager
+def child_receiver() -> Iterator[Receive]:
+    """`receive` in a child process, so that an image may kill it."""
+    child = Isolated(_receiver, threads=1)
+    try:
+        yield functools.partial(_received, child)
+    finally:
+        child.close()
+
+
+def _receiver() -> Callable[[Sequence[Item]], list[Accepted]]:
+    return lambda items: [receive(item) for item in items]
+
+
+def _received(child: Isolated | None, item: Item) -> Accepted:
+    """Raises:
+    SampleError: the item cannot be used, or kills the process that decodes it.
+    """
+    try:
+        accepted: Accepted = child([item])[0] if child else receive(item)
+        return accepted
+    except StageDied as error:
+        raise SampleError(CRASHED, str(error)) from error
+    except MemoryError as error:
+        raise SampleError(OUT_OF_MEMORY, str(error)) from error
+
+
+def _written(tar: TarWriter, row: ImageRow, accepted: Accepted) -> ImageRow:
+    member = tar.write(row.key, {accepted.extension: accepted.data})[0]
+    turned = accepted.orientation != 1
+    return replace(
+        row, member=member.name, offset=member.offset, size=member.size,
+        width=accepted.width, height=accepted.height,
+        sha256=hashlib.sha256(accepted.data).hexdigest() if turned else row.source_sha256,
+        transform=f"exif_orientation_{accepted.orientation}" if turned else None,
     )  # fmt: skip

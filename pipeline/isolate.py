@@ -12,7 +12,6 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from pipeline.threads import bound_threads
-from stages.base import Batch, Result, Stage
 
 
 class StageDied(RuntimeError):
@@ -26,12 +25,12 @@ class Isolated:
         Exception: what `load` raises, so that a model that cannot be loaded is no sample's fault.
     """
 
-    def __init__(self, load: Callable[[], Stage], threads: int) -> None:
+    def __init__(self, load: Callable[[], Callable[[Any], list]], threads: int) -> None:
         self._load, self._threads = load, threads
         self._context = multiprocessing.get_context("spawn")
         self._start()
 
-    def __call__(self, batch: Batch) -> list[Result]:
+    def __call__(self, batch: Sequence[Any]) -> list[Any]:
         try:
             self._pipe.send(list(batch))
             return list(self._answer())
@@ -61,7 +60,7 @@ class Isolated:
         self._process.join()
 
 
-def _serve(load: Callable[[], Stage], threads: int, pipe: Connection) -> None:
+def _serve(load: Callable[[], Callable[[Any], list]], threads: int, pipe: Connection) -> None:
     bound_threads(threads)
     try:
         stage = load()

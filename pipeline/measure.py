@@ -17,10 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.config import RunConfig
-from pipeline.ingest import truth_name
 from pipeline.lineage import Done, Node
 from pipeline.quality import truth
-from pipeline.records import count_annotations, index_name, read_parquet, read_rows, read_table
+from pipeline.records import count_annotations, index_name, read_parquet, read_rows, read_table, truth_name
 from pipeline.schema import KINDS, Annotations, Record, Row
 from pipeline.store import Store, digest
 

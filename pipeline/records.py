@@ -18,6 +18,7 @@ from pipeline.lineage import IMAGES, Done, Node
 from pipeline.schema import KINDS, Annotations, Failure, ImageRow, IndexRow, Record, Row, from_table, to_dict, to_table
 from pipeline.shards import Member, TarWriter, read_tar
 from pipeline.store import Manifest, Store, withdrawn_name
+from stages.ingest import to_rgb
 
 
 def read_rows(store: Store, node: Node, shard: str) -> list[Any]:
@@ -37,14 +38,16 @@ def parse_table(data: bytes, cls: Any) -> list[Any]:
     return from_table(cls, parse_parquet(data))
 
 
-def parse_parquet(data: bytes) -> pa.Table:
+def parse_parquet(data: bytes, verify: bool = False) -> pa.Table:
+    """The table in a Parquet file; `verify` compares the checksums of its pages."""
     # In this thread only: one of Arrow's own that still holds a Python object while the interpreter ends aborts it.
-    return pq.ParquetFile(pa.BufferReader(data), pre_buffer=False).read(use_threads=False)
+    file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False, page_checksum_verification=verify)
+    return file.read(use_threads=False)
 
 
 def publish_table(store: Store, name: str, cls: Any, rows: Sequence[Any]) -> dict[str, Any]:
     with store.publishing(name) as sink:
-        pq.write_table(to_table(cls, list(rows)), sink, compression="zstd")
+        pq.write_table(to_table(cls, list(rows)), sink, compression="zstd", write_page_checksum=True)
     return {"sha256": sink.sha256, "size": sink.size}
 
 
@@ -55,6 +58,30 @@ def index_name(node: Node, shard: str) -> str:
 def read_images(store: Store, shard: str) -> list[ImageRow]:
     """The shard's images that can be annotated, in the order of its tar."""
     return [row for row in read_table(store, f"{IMAGES}/{shard}.parquet", ImageRow) if row.failed is None]
+
+
+def given_name(shard: str) -> str:
+    return f"{IMAGES}/given/{shard}.parquet"
+
+
+def truth_name(shard: str) -> str:
+    return f"{IMAGES}/truth/{shard}.parquet"
+
+
+def read_given(store: Store, shard: str) -> dict[str, Annotations]:
+    """What the source gave the samples of a shard, by key; it lies beneath everything that the stages say."""
+    return _read_labels(store, given_name(shard))
+
+
+def read_truth(store: Store, shard: str) -> dict[str, Annotations]:
+    """What is exactly known of a shard's samples, by key; empty when nothing is."""
+    return _read_labels(store, truth_name(shard))
+
+
+def _read_labels(store: Store, name: str) -> dict[str, Annotations]:
+    if not store.exists(name):
+        return {}
+    return {row.key: row.annotations for row in read_table(store, name, Row)}
 
 
 def read_image_bytes(store: Store, shard: str) -> Iterator[bytes]:
@@ -69,7 +96,7 @@ def decode_image(data: bytes) -> np.ndarray:
     from PIL import Image
 
     with Image.open(io.BytesIO(data)) as image:
-        pixels = np.asarray(image.convert("RGB"))
+        pixels = np.asarray(to_rgb(image))
     pixels.flags.writeable = False
     return pixels
 
@@ -91,10 +118,11 @@ def publish_signals(store: Store, node: Node, shard: str, rows: Sequence[Row], d
 def publish_round(store: Store, node: Node, graph: Mapping[str, Node], shard: str, done: Done) -> tuple[str, str]:
     """Publish a shard of a round: the records of everything that its nodes said, and the public tar with the images."""
     inputs = _inputs(node, done)
-    images = read_images(store, shard)
+    images, given = read_images(store, shard), read_given(store, shard)
     records = {
         row.key: Record(
-            key=row.key, name=row.name, width=row.width or 0, height=row.height or 0, sha256=row.sha256 or ""
+            key=row.key, name=row.name, width=row.width or 0, height=row.height or 0, sha256=row.sha256 or "",
+            annotations=given.get(row.key, Annotations()),
         )
         for row in images
     }

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pipeline import lineage
 from pipeline.config import RunConfig
 from pipeline.engine import Engine, Step
-from pipeline.ingest import Ingest, assign
+from pipeline.ingest import Ingest, assign, ingested
 from pipeline.lineage import IMAGES, Done, Model, Models, Node
 from pipeline.measure import ACCEPTED, Verdict, held_out, judge, measure
 from pipeline.records import read_rows
@@ -86,14 +86,10 @@ def run_loop(store: Store, run: RunConfig, names: Sequence[str]) -> list[Attempt
 def ingest(store: Store, run: RunConfig, engine: Engine, names: Sequence[str]) -> dict[str, Done]:
     """Bring new images in; returns what is done of every shard: its images."""
     listing = assign(store, run.source, names)
-    shards = ingested(store, listing)
+    shards, relabelled = ingested(store, run.source, listing)
+    store.withdraw(IMAGES, dict.fromkeys(relabelled, ()))
     make = functools.partial(Ingest, store.url, run.source, {s: listing[s] for s, done in shards.items() if not done})
     return engine.run("ingest", [Step("ingest", make, (IMAGES,))], shards)
-
-
-def ingested(store: Store, listing: Mapping[str, Sequence[str]]) -> dict[str, Done]:
-    known = store.done(IMAGES)
-    return {shard: {IMAGES: known[shard]} if shard in known else {} for shard in listing}
 
 
 def execute(

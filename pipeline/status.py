@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline import lease, lineage, rounds
 from pipeline.config import RunConfig
-from pipeline.ingest import assign
+from pipeline.ingest import assign, ingested
 from pipeline.lineage import IMAGES
 from pipeline.measure import truth_of
 from pipeline.quality.commands import AUDIT
@@ -33,7 +33,7 @@ def plan(store: Store, run: RunConfig, names: Sequence[str]) -> list[dict[str, A
     Rounds whose labels or model do not exist yet can only be announced: `folder` is None there.
     """
     listing = assign(store, run.source, names, publish=False)
-    shards = rounds.ingested(store, listing)
+    shards, _ = ingested(store, run.source, listing)
     missing = sum(not done for done in shards.values())
     lines = [{"stage": "ingest", "folder": IMAGES, "done": len(shards) - missing, "todo": missing}]
     nodes = lineage.round_zero(run)
@@ -132,7 +132,7 @@ def _lines(planned: lineage.Plan) -> list[dict[str, Any]]:
 
 
 def _listed(store: Store, file: str) -> list[Any]:
-    from pipeline.ingest import LISTING, Listed
+    from pipeline.listing import LISTING, Listed
 
     return read_table(store, f"{LISTING}/{file}", Listed)
 

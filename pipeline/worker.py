@@ -19,7 +19,7 @@ from pipeline import attempts, lineage, records
 from pipeline.isolate import Isolated, StageDied
 from pipeline.lineage import IMAGES, Done, Node
 from pipeline.reuse import Reuse
-from pipeline.schema import KINDS, Annotation, Annotations, ImageRow, Row
+from pipeline.schema import KINDS, Annotation, Annotations, ImageRow, Row, Text
 from pipeline.store import Store
 from stages import registry
 from stages.base import Batch, Failed, Result, Sample, SampleError, Stage, is_out_of_memory
@@ -71,13 +71,13 @@ class Worker:
             for name in earlier
         }
         reuse = Reuse(self.store, self.graph, shard, todo, done)
-        images = records.read_images(self.store, shard)
+        images, given = records.read_images(self.store, shard), records.read_given(self.store, shard)
         for start in range(0, len(images), self.chunk):
             chunk = images[start : start + self.chunk]
             for node in todo:
                 stale = reuse.stale(node, chunk)
                 pixels = pictures.of(stale, chunk) if _reads_images(node) else [None] * len(stale)
-                samples = [_sample(node, image, each, said) for image, each in zip(stale, pixels, strict=True)]
+                samples = [_sample(node, image, each, given, said) for image, each in zip(stale, pixels, strict=True)]
                 made = [_row(node, s, result) for s, result in zip(samples, run(node, samples), strict=True)]
                 merged = reuse.merged(node, chunk, made)
                 said[node.name] = {row.key: row.annotations for row in merged}
@@ -166,8 +166,10 @@ def _reads_images(node: Node) -> bool:
     return bool(registry.load(node.entry.use)[0].reads_images)
 
 
-def _sample(node: Node, image: ImageRow, pixels: np.ndarray | None, said: Said) -> Sample:
-    annotations = Annotations()
+def _sample(
+    node: Node, image: ImageRow, pixels: np.ndarray | None, given: Mapping[str, Annotations], said: Said
+) -> Sample:
+    annotations = given.get(image.key, Annotations())
     for name in node.reads:
         annotations = annotations.overlaid(said[name].get(image.key, Annotations()))
     size = (image.width or 0, image.height or 0)
@@ -177,17 +179,21 @@ def _sample(node: Node, image: ImageRow, pixels: np.ndarray | None, said: Said) 
 def _row(node: Node, sample: Sample, result: Result) -> Row:
     if isinstance(result, Failed):
         return Row(key=sample.key, failed=result.reason, detail=result.detail or None)
-    known = {a.id for a in sample.annotations.all()}
+    known = {a.id: a for a in sample.annotations.all()}
     stamped: list[list[Any]] = [
         [_stamped(node, a, f"{kind}.{i}", known) for i, a in enumerate(getattr(result, kind))] for kind in KINDS
     ]
-    return Row(key=sample.key, annotations=Annotations(*stamped))
+    return Row(key=sample.key, annotations=Annotations(*stamped).where(lambda a: not a.locked or a != known.get(a.id)))
 
 
-def _stamped(node: Node, annotation: Any, index: str, known: set[str]) -> Annotation:
-    """Fill in where an addition came from; a revision keeps its origin."""
+def _stamped(node: Node, annotation: Any, index: str, known: Mapping[str, Annotation]) -> Annotation:
+    """Fill in where an addition came from. A revision keeps its origin; one of a human label is void, but for the parse
+    of its text."""
     if annotation.id:
         assert annotation.id in known, f"{node.name} revises {annotation.id}, which it was not given"
+        before = known[annotation.id]
+        if before.locked:
+            return dataclasses.replace(before, parse=annotation.parse) if isinstance(before, Text) else before
         return annotation
     options = node.entry.options
     model = next((str(getattr(options, f.name)) for f in dataclasses.fields(options) if f.metadata.get("content")), "")

@@ -1,8 +1,9 @@
-"""Images as they come: sources, and what makes an image acceptable.
+"""What sources give and what ingest makes of it: items, keys, and what makes an image acceptable.
 
-A source lists names and reads items; `accept` turns an item's bytes into what is stored. Bytes are stored as they came,
-but for an image with an EXIF orientation: its pixels are turned upright and stored losslessly as PNG, so that every
-reader sees the boxes where we saw them.
+Bytes are stored as they came, but for an image with an EXIF orientation: its pixels are turned upright and stored
+losslessly as PNG, and its annotations with them, so that every reader sees the boxes where we saw them. What has more
+than one frame counts as its first one. `to_rgb` is how every stage sees an image: 16 bits become 8, and what is
+transparent shows white, as in a browser.
 """
 
 from __future__ import annotations
@@ -11,35 +12,64 @@ import hashlib
 import io
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
 
 from pipeline.schema import Annotations
 from stages.base import SampleError
+from stages.upright import fitted, turned
 
-UNREADABLE = "unreadable"
-EMPTY, NOT_AN_IMAGE, TRUNCATED = "empty_file", "not_an_image", "truncated"
-TOO_LARGE, TOO_SMALL = "too_large", "too_small"
+if TYPE_CHECKING:
+    from PIL import Image as PillowImage
 
-MAX_PIXELS = 100_000_000
+UNREADABLE, NOT_A_FILE, FILE_TOO_LARGE = "unreadable", "not_a_file", "file_too_large"
+EMPTY, NOT_AN_IMAGE, TRUNCATED, CORRUPT = "empty_file", "not_an_image", "truncated", "corrupt"
+TOO_LARGE, TOO_SMALL, UNSUPPORTED_MODE = "too_large", "too_small", "unsupported_mode"
+NO_IMAGE, DUPLICATE_KEY = "no_image", "duplicate_key"
+
+MAX_BYTES = 256 << 20  # of one file or tar member
+MAX_PIXELS = 89_478_485  # Pillow's own limit: above it, other readers of our shards warn or refuse
 MIN_SIDE = 16
 ORIENTATION = 0x0112
+# What is read; MPO is Pillow's name for a JPEG with more pictures behind the first.
 EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif", "MPO": "jpg"}
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I;16", "I;16L", "I;16B", "I;16N")
+
+# A field of a source's config that may change on the same work folder: it does not decide what the names mean.
+MAY_CHANGE = {"identity": False}
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing of a source: its bytes (None when the source could not read them), and the exact annotations where they
-    are known (for evaluation only)."""
+    """One thing of a source: its bytes, or why there are none.
+
+    `name` says where it lies; its key is made of `key` where the source's own keys are unique, else of `name`. `given`
+    are annotations that enter the run, `truth` those to measure against; both are on the pixel grid of a picture of
+    `size` (width, height), by default the one in the file, or on the upright one when `upright` is set.
+    """
 
     name: str
-    data: bytes | None
-    truth: Annotations | None = None
+    data: bytes | None = None
+    key: str | None = field(default=None, kw_only=True)
+    given: Annotations = field(default_factory=Annotations, kw_only=True)
+    truth: Annotations | None = field(default=None, kw_only=True)
+    size: tuple[int, int] | None = field(default=None, kw_only=True)
+    upright: bool = field(default=False, kw_only=True)
+    failed: SampleError | None = field(default=None, kw_only=True)
 
 
 class Source(Protocol):
-    """Lists names in a stable order and reads some of them, in the order asked."""
+    """Lists names in a stable order and reads the items of some of them, in the order asked.
+
+    A name is one item, or, where `whole` is set, a container of items (a tar, a row group of a Parquet file) that
+    becomes a shard of its own, so that nobody ever holds a list of all items. `revision` is a digest of labels that
+    may be corrected in place, '' where there are none: another one makes the shard anew.
+    """
+
+    whole: ClassVar[bool]
 
     def __init__(self, config: Any) -> None: ...
 
@@ -47,52 +77,49 @@ class Source(Protocol):
 
     def read(self, names: Sequence[str]) -> Iterator[Item]: ...
 
+    def revision(self, names: Sequence[str]) -> str: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What is stored of an image: its bytes and extension, its size in pixels, the EXIF orientation undone or None."""
+    """What is stored of an image: its bytes and extension, its size in pixels, the EXIF orientation undone (1: none)
+    and the annotations on its grid."""
 
     data: bytes
     extension: str
     width: int
     height: int
-    transform: str | None
+    orientation: int = 1
+    given: Annotations = field(default_factory=Annotations)
+    truth: Annotations | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FolderConfig:
-    """`path` is any fsspec URL; images at any depth are taken."""
+def receive(item: Item) -> Accepted:
+    """What to store of an item.
 
-    path: str
+    Raises:
+        SampleError: it cannot be used, with the reason.
+    """
+    if item.failed:
+        raise item.failed
+    if item.data is None:
+        raise SampleError(NO_IMAGE)
+    image = accept(item.data)
+    given, truth = (_placed(labels, item, image) for labels in (item.given, item.truth or Annotations()))
+    return Accepted(
+        image.data, image.extension, image.width, image.height, image.orientation, given,
+        None if item.truth is None else truth,
+    )  # fmt: skip
 
 
-class FolderSource:
-    """The images of a folder at any depth, by file name suffix, hidden files left out. Names are relative paths."""
-
-    def __init__(self, config: FolderConfig) -> None:
-        import fsspec
-
-        self._fs, root = fsspec.core.url_to_fs(config.path)
-        self._root, self._path = root.rstrip("/"), config.path
-
-    def list(self) -> list[str]:
-        """Raises:
-        ValueError: the folder does not exist or holds no images.
-        """
-        if not self._fs.isdir(self._root):
-            raise ValueError(f"source.path={self._path}: no such folder; give a folder of images")
-        found = (path.removeprefix(self._root + "/") for path in self._fs.find(self._root))
-        names = sorted(n for n in found if n.lower().endswith(SUFFIXES) and not re.search(r"(^|/)\.", n))
-        if not names:
-            raise ValueError(f"source.path={self._path}: no images in it; looked for {', '.join(SUFFIXES)}")
-        return names
-
-    def read(self, names: Sequence[str]) -> Iterator[Item]:
-        for name in names:
-            try:
-                yield Item(name, self._fs.cat_file(f"{self._root}/{name}"))
-            except OSError:  # gone since it was listed, a dangling link, no permission
-                yield Item(name, None)
+def _placed(labels: Annotations, item: Item, image: Accepted) -> Annotations:
+    """Labels on the grid of the stored image."""
+    upright = (image.width, image.height)
+    raw = upright[::-1] if image.orientation >= 5 else upright
+    # Other tools than COCO's write the size, and draw the labels, as viewers show the picture.
+    if item.upright or (item.size == upright and item.size != raw):
+        return fitted(labels, item.size or upright, upright)
+    return turned(fitted(labels, item.size or raw, raw), image.orientation, raw)
 
 
 def accept(data: bytes) -> Accepted:
@@ -106,29 +133,58 @@ def accept(data: bytes) -> Accepted:
     if not data:
         raise SampleError(EMPTY)
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise SampleError(TOO_LARGE, f"{image.width}x{image.height} pixels, the most is {MAX_PIXELS}")
-            if min(image.size) < MIN_SIDE:
-                raise SampleError(TOO_SMALL, f"{image.width}x{image.height} pixels, the least side is {MIN_SIDE}")
-            if image.format not in EXTENSIONS:
-                raise SampleError(NOT_AN_IMAGE, f"format {image.format} is not supported")
-            image.load()
+        with Image.open(io.BytesIO(data), formats=[name for name in EXTENSIONS if name != "MPO"]) as image:
+            _check(image)
             orientation = image.getexif().get(ORIENTATION, 1)
             if orientation in range(2, 9):
-                upright = ImageOps.exif_transpose(image)
+                upright = ImageOps.exif_transpose(_plain(image))
                 buffer = io.BytesIO()
-                upright.convert("RGB").save(buffer, "PNG")
-                transform = f"exif_orientation_{orientation}"
-                return Accepted(buffer.getvalue(), "png", upright.width, upright.height, transform)
-            return Accepted(data, EXTENSIONS[image.format], image.width, image.height, None)
-    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-        reason = TOO_LARGE if isinstance(error, Image.DecompressionBombError) else NOT_AN_IMAGE
-        raise SampleError(reason, str(error)[:200].split(" <")[0]) from error
-    except SampleError:
+                upright.save(buffer, "PNG")
+                return Accepted(buffer.getvalue(), "png", upright.width, upright.height, orientation)
+            width, height = image.size
+            image.draft("L", (1, 1))  # a JPEG is read to its end all the same, at an eighth of its size
+            image.load()
+            return Accepted(data, EXTENSIONS[str(image.format)], width, height)
+    except UnidentifiedImageError:
+        raise SampleError(NOT_AN_IMAGE, f"none of {', '.join(EXTENSIONS)}") from None
+    except Image.DecompressionBombError as error:
+        raise SampleError(TOO_LARGE, str(error)[:200]) from error
+    except (SampleError, MemoryError):
         raise
     except Exception as error:  # decoders of broken files raise anything: struct.error, TypeError, SyntaxError ...
-        raise SampleError(TRUNCATED, f"{type(error).__name__}: {error}"[:200]) from error
+        detail = f"{type(error).__name__}: {error}"[:200]
+        cut = isinstance(error, EOFError) or "truncated" in detail.lower()
+        raise SampleError(TRUNCATED if cut else CORRUPT, detail) from error
+
+
+def _check(image: PillowImage.Image) -> None:
+    """By its header, before anything is decoded."""
+    size = f"{image.width}x{image.height} pixels"
+    if image.width * image.height > MAX_PIXELS:
+        raise SampleError(TOO_LARGE, f"{size}, the most is {MAX_PIXELS}")
+    if min(image.size) < MIN_SIDE:
+        raise SampleError(TOO_SMALL, f"{size}, the least side is {MIN_SIDE}")
+    if image.mode not in MODES:
+        raise SampleError(UNSUPPORTED_MODE, f"mode {image.mode}, supported are {', '.join(MODES)}")
+
+
+def _plain(image: PillowImage.Image) -> PillowImage.Image:
+    """8-bit RGB that still knows its EXIF."""
+    plain = to_rgb(image)
+    plain.getexif()[ORIENTATION] = image.getexif()[ORIENTATION]
+    return plain
+
+
+def to_rgb(image: PillowImage.Image) -> PillowImage.Image:
+    """8-bit RGB: the high byte of 16-bit grey, transparency over white."""
+    from PIL import Image
+
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        shown = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), shown).convert("RGB")
+    return image.convert("RGB")
 
 
 def make_key(name: str) -> str:

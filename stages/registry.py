@@ -12,7 +12,11 @@ from importlib.metadata import entry_points
 from typing import Any, get_type_hints
 
 SOURCES = {
-    "folder": "stages.ingest:FolderSource",
+    "folder": "stages.sources.folder:FolderSource",
+    "webdataset": "stages.sources.webdataset:WebDatasetSource",
+    "img2dataset": "stages.sources.img2dataset:Img2DatasetSource",
+    "parquet": "stages.sources.parquet:ParquetSource",
+    "coco": "stages.sources.coco:CocoSource",
     "scenes": "stages.embedded.source:ScenesSource",
 }
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import ClassVar
 
-from stages.ingest import Item
+from stages.ingest import MAY_CHANGE, Item
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScenesConfig:
     """`count` scenes of the demo's world; `seed` picks other ones."""
 
-    count: int = 240
+    count: int = field(default=240, metadata=MAY_CHANGE)
     seed: int = 0
 
 
 class ScenesSource:
+    whole: ClassVar[bool] = False
+
     def __init__(self, config: ScenesConfig) -> None:
         self.config = config
 
@@ -34,3 +37,6 @@ class ScenesSource:
             buffer = io.BytesIO()
             Image.fromarray(scene.image).save(buffer, "JPEG", quality=95)
             yield Item(name, buffer.getvalue(), truth=scene.truth)
+
+    def revision(self, names: Sequence[str]) -> str:
+        return ""

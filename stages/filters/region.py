@@ -3,7 +3,7 @@
 Paper section 4.2: a confidence threshold, then non-maximum suppression. The paper gives no values; the
 defaults are usual ones. The score that counts is `confidence` where a merge has spoken, else the source's own
 `score`; a label with neither (the source dataset's) passes the threshold. Human labels are never dropped, and
-outrank all others.
+outrank all others: a machine's box of the same thing is their duplicate.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ import numpy as np
 
 from pipeline.schema import Annotations, Box, Region, TextRegion, Triplet
 from stages.base import Batch, Result
-from stages.filters.nms import nms, soft_nms
+from stages.filters.nms import nms, overlapping_pairs, soft_nms
 
 DEGENERATE_BOX = "degenerate_box"
 EMPTY_TEXT = "empty_text"
 LOW_SCORE = "low_score"
 LOW_AGREEMENT = "low_agreement"
+DUPLICATE_OF_HUMAN = "duplicate_of_human"
 CLASS_OVERLAP = "class_overlap"
 ANY_OVERLAP = "any_overlap"
 # The rules in their order; `decide` gives the index of the first that speaks.
-REASONS = (None, DEGENERATE_BOX, LOW_SCORE, LOW_AGREEMENT, CLASS_OVERLAP, ANY_OVERLAP)
+REASONS = (None, DEGENERATE_BOX, LOW_SCORE, LOW_AGREEMENT, DUPLICATE_OF_HUMAN, CLASS_OVERLAP, ANY_OVERLAP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,7 @@ class RegionFilterConfig:
     # Thresholds that replace `min_score`: by "source", by "/class", by "source/class"; the longest key wins.
     min_scores: Mapping[str, float] = field(default_factory=dict)
     min_agreement: float = 0.0  # share of an ensemble's members that must say the same
+    human_iou: float = 0.5  # a machine's box of the class of a human one that it overlaps more goes; 1 turns it off
     class_iou: float = 0.6  # suppression among boxes of one class; 1 turns it off
     any_iou: float = 0.9  # suppression among all boxes of the image; 1 turns it off
     soft_sigma: float = 0.0  # above 0: within a class, Gaussian soft suppression in place of the hard one
@@ -62,6 +64,10 @@ def decide(regions: RegionColumns, config: RegionFilterConfig) -> np.ndarray:
         alone = free & (regions.agreement < config.min_agreement)
         reasons[(reasons == 0) & alone] = REASONS.index(LOW_AGREEMENT)
     by_class = regions.image * (int(regions.label.max(initial=0)) + 1) + regions.label
+    if not free.all() and config.human_iou < 1:
+        reasons[(reasons == 0) & _repeats_human(regions, free, by_class, config.human_iou)] = REASONS.index(
+            DUPLICATE_OF_HUMAN
+        )
     if config.soft_sigma > 0:
         left = np.flatnonzero(reasons == 0)
         score = soft_nms(regions.box[left], regions.score[left], by_class[left], config.soft_sigma)
@@ -71,6 +77,18 @@ def decide(regions: RegionColumns, config: RegionFilterConfig) -> np.ndarray:
     _suppress(reasons, regions, regions.image, config.any_iou, ANY_OVERLAP)
     reasons[~free] = 0
     return reasons
+
+
+def _repeats_human(regions: RegionColumns, free: np.ndarray, by_class: np.ndarray, threshold: float) -> np.ndarray:
+    """True for the free boxes that overlap one that is not, of the same image and class."""
+    rivals = np.flatnonzero(np.isin(by_class, by_class[~free]))
+    rivals = rivals[np.argsort(by_class[rivals], kind="stable")]
+    pairs = overlapping_pairs(regions.box[rivals], by_class[rivals], threshold)
+    first, second = rivals[pairs[0]], rivals[pairs[1]]
+    repeats = np.zeros(len(free), bool)
+    repeats[first[~free[second]]] = True
+    repeats[second[~free[first]]] = True
+    return repeats & free
 
 
 def is_degenerate(boxes: np.ndarray, min_side: float) -> np.ndarray:

@@ -11,7 +11,7 @@ from pipeline.lineage import IMAGES
 from pipeline.records import read_image_bytes, read_images, read_table
 from pipeline.schema import ImageRow
 from pipeline.store import Store
-from stages.ingest import FolderConfig
+from stages.sources.folder import FolderConfig
 
 
 def picture(seed: int) -> bytes:

@@ -75,7 +75,8 @@ def test_degenerate_boxes_fall(box: Box) -> None:
 
 def test_a_human_label_is_never_dropped_and_outranks_machines() -> None:
     human = region("h", NEAR_A, score=0.01, source=HUMAN)
-    assert dropped([region("a", score=0.99), human]) == {"a": "class_overlap"}
+    assert dropped([region("a", score=0.99), human]) == {"a": "duplicate_of_human"}
+    assert dropped([region("a", score=0.99), human], human_iou=1.0) == {"a": "class_overlap"}
     assert dropped([region("h", (5, 5, 5, 5), source=HUMAN)]) == {}
 
 
@@ -124,6 +125,11 @@ def plain_decide(columns: RegionColumns, config: RegionFilterConfig) -> list[str
             reasons[i] = "low_score"
         elif columns.agreement is not None and columns.agreement[i] < config.min_agreement:
             reasons[i] = "low_agreement"
+        elif score != np.inf and any(
+            columns.image[j] == columns.image[i] and columns.label[j] == columns.label[i]
+            and plain_iou(box, columns.box[j]) > config.human_iou for j in np.flatnonzero(columns.score == np.inf)
+        ):  # fmt: skip
+            reasons[i] = "duplicate_of_human"
     order = sorted(range(len(reasons)), key=lambda i: (-columns.score[i], i))
     for reason, threshold in (("class_overlap", config.class_iou), ("any_overlap", config.any_iou)):
         kept: dict[int, list[int]] = {}
@@ -139,7 +145,7 @@ def plain_decide(columns: RegionColumns, config: RegionFilterConfig) -> list[str
                 reasons[i] = reason
             else:
                 kept[int(columns.image[i])].append(i)
-    return reasons
+    return [None if score == np.inf else reason for score, reason in zip(columns.score, reasons, strict=True)]
 
 
 def test_the_rules_over_columns_equal_a_plain_reference_on_ten_thousand_regions() -> None:
@@ -147,6 +153,7 @@ def test_the_rules_over_columns_equal_a_plain_reference_on_ten_thousand_regions(
     corner, side = rng.uniform(0, 60, (10_000, 2)), rng.uniform(5, 40, (10_000, 2))
     boxes, scores = np.concatenate([corner, corner + side], 1), rng.random(10_000).round(2)
     boxes[:50, 2] = boxes[:50, 0]
+    scores[50:150] = np.inf
     columns = RegionColumns(
         rng.integers(0, 500, 10_000),
         rng.integers(0, 4, 10_000),
@@ -159,3 +166,15 @@ def test_the_rules_over_columns_equal_a_plain_reference_on_ten_thousand_regions(
     expected = plain_decide(columns, config)
     assert {*expected} == {*REASONS}
     assert [REASONS[code] for code in decide(columns, config)] == expected
+
+
+def test_a_machines_box_of_what_a_human_has_labelled_is_a_duplicate_whatever_its_score() -> None:
+    regions = [
+        region("same", box=(0.0, 0.0, 100.0, 56.0)),
+        region("other class", box=(0.0, 0.0, 100.0, 56.0), phrase="cat"),
+        region("elsewhere", box=(60.0, 60.0, 160.0, 160.0)),
+        region("h", box=(0.0, 0.0, 100.0, 100.0), score=None, source=HUMAN),
+        region("crowd", box=(60.0, 60.0, 160.0, 160.0), score=None, source=HUMAN, dropped="crowd"),
+    ]
+    assert dropped(regions) == {"same": "duplicate_of_human"}
+    assert dropped(regions, human_iou=1.0, any_iou=1.0) == {}

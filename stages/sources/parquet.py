@@ -1,0 +1,121 @@
+"""Parquet tables with the images' bytes in a column: the layout of `datasets`, or a plain binary column.
+
+A row group is a shard, streamed a few rows at a time. Names are FILE/ROW.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pipeline.schema import Annotations
+from stages.base import SampleError
+from stages.ingest import FILE_TOO_LARGE, MAX_BYTES, NO_IMAGE, UNREADABLE, Item
+from stages.sources.alt import alt_texts, strings
+from stages.sources.files import Files, ahead, printable
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
+
+NOT_PARQUET = "not_parquet"
+NO_GROUPS = "?"  # in place of a row group's number: a file without a readable footer
+ROWS = 16  # in memory at once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParquetConfig:
+    """`path` is a folder of Parquet files or one file, any fsspec URL.
+
+    `image` is the column of the pictures: their bytes, or the struct {bytes, path} of `datasets`. `texts` are the
+    columns of alt-texts (strings or lists of them), taken where they are there. `key` is a column of unique names
+    (`image.path` is one of a struct) that the keys are made of, None for the file's name and the row's number.
+    """
+
+    path: str
+    image: str = "image"
+    texts: tuple[str, ...] = ("caption", "text", "alt")
+    key: str | None = None
+
+
+class ParquetSource:
+    whole: ClassVar[bool] = True
+
+    def __init__(self, config: ParquetConfig) -> None:
+        self._files, self.config = Files(config.path, (".parquet",)), config
+
+    def list(self) -> list[str]:
+        """FILE#GROUP for every row group, in order."""
+        files = self._files.list()
+        known = zip(files, ahead(self._groups, files), strict=True)
+        return [f"{file}#{group}" for file, groups in known for group in groups]
+
+    def _groups(self, file: str) -> Sequence[int | str]:
+        try:
+            with opened(self._files, file) as parquet:
+                return range(parquet.num_row_groups)
+        except SampleError:
+            return [NO_GROUPS]
+
+    def revision(self, names: Sequence[str]) -> str:
+        return ""
+
+    def read(self, names: Sequence[str]) -> Iterator[Item]:
+        for name in names:
+            file, _, group = name.rpartition("#")
+            try:
+                with opened(self._files, file) as parquet:
+                    if group != NO_GROUPS:
+                        yield from self._items(file, parquet, int(group))
+            except SampleError as error:
+                yield Item(name, failed=error)
+
+    def _items(self, file: str, parquet: pq.ParquetFile, group: int) -> Iterator[Item]:
+        wanted = {self.config.image, *self.config.texts, (self.config.key or "").partition(".")[0]}
+        columns = [name for name in parquet.schema_arrow.names if name in wanted]
+        number = sum(parquet.metadata.row_group(i).num_rows for i in range(group))
+        if not columns:  # Arrow counts no rows of no columns
+            columns = parquet.schema_arrow.names[:1]
+        for batch in parquet.iter_batches(ROWS, row_groups=[group], columns=columns, use_threads=False):
+            for row in batch.to_pylist():
+                yield self._item(f"{file}/{number}", row)
+                number += 1
+
+    def _item(self, name: str, row: Mapping[str, Any]) -> Item:
+        image = row.get(self.config.image)
+        data = image.get("bytes") if isinstance(image, dict) else image
+        key = _entry(row, self.config.key)
+        if not isinstance(data, bytes):
+            known = "holds no bytes" if self.config.image in row else "is not there; set source.image"
+            return Item(name, key=key, failed=SampleError(NO_IMAGE, f"column {self.config.image} {known}"))
+        if len(data) > MAX_BYTES:
+            problem = SampleError(FILE_TOO_LARGE, f"{len(data)} bytes, the most is {MAX_BYTES}")
+            return Item(name, key=key, failed=problem)
+        texts = alt_texts(text for column in self.config.texts for text in strings(row.get(column)))
+        return Item(name, data, key=key, given=Annotations(texts=texts))
+
+
+def _entry(row: Mapping[str, Any], column: str | None) -> str | None:
+    """The value of a column or of `COLUMN.FIELD`, as a file name."""
+    name, _, field = (column or "").partition(".")
+    value = row.get(name)
+    value = value.get(field) if field and isinstance(value, dict) else value
+    return None if value is None else f"{printable(str(value)).removesuffix('.jpg')}.jpg"
+
+
+@contextmanager
+def opened(files: Files, name: str) -> Iterator[pq.ParquetFile]:
+    """Raises:
+    SampleError: it cannot be read, now or inside the block.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with files.open(name) as file:
+            yield pq.ParquetFile(file, pre_buffer=False)
+    except pa.ArrowException as error:
+        raise SampleError(NOT_PARQUET, str(error)[:200]) from None
+    except OSError as error:  # of the store, or Arrow's for a file that is cut
+        raise SampleError(UNREADABLE, f"{type(error).__name__}: {error}"[:200]) from None
