@@ -38,7 +38,7 @@ def write_report(data: ReportData) -> str:
         kinds=list(KINDS),
         metrics=_metric_names(data.rounds),
         charts=_charts(data.rounds),
-        pictures=[_picture(view, data) for view in data.pictures],
+        pictures=sorted((_picture(view, data) for view in data.pictures), key=lambda p: -len(p.changed)),
     )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ class RoundView:
 
     `kept` counts annotations by type, `dropped` by type and reason, `failed` samples by stage and reason.
     `metrics` is `truth.summary` where there is truth, `agreement` is `truth.agreement` where there is none,
+    `changes` counts by type and rule what became of the labels of the round before and of its own (`changes.tally`),
     `gate` the differences to the head that decided, `audit` the rows of `quality.audit.score` if people judged.
     """
 
@@ -31,6 +32,7 @@ class RoundView:
     kept: Mapping[str, int]
     dropped: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     failed: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    changes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     metrics: Mapping[str, Any] | None = None
     agreement: Mapping[str, Any] | None = None
     gate: Mapping[str, Interval] = field(default_factory=dict)
