@@ -129,6 +129,12 @@ def next_round(run: RunConfig, number: int, head: Node, models: Models) -> list[
     return _decided(run, number, nodes, head)
 
 
+def model_nodes(run: RunConfig, number: int) -> list[str]:
+    """The names of the nodes at which the models of a round look at the samples, by fold."""
+    name = f"{number}.{run.refine.annotate.name}"
+    return [f"{name}_{fold}" for fold in range(run.refine.folds)] if run.refine.folds > 1 else [name]
+
+
 def _annotate(run: RunConfig, number: int, head: Node, model: Model) -> Node:
     entry, folds = run.refine.annotate, run.refine.folds
     options = dataclasses.replace(entry.options, model=f"{WORK}{model.folder}")

@@ -17,13 +17,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.config import RunConfig
-from pipeline.lineage import Done, Node
+from pipeline.lineage import Done, Node, model_nodes
 from pipeline.quality import truth
 from pipeline.records import count_annotations, index_name, read_parquet, read_rows, read_table, truth_name
+from pipeline.report.changes import CONFIRMED, KEPT, tally
 from pipeline.schema import KINDS, Annotations, Record, Row
 from pipeline.store import Store, digest
+from stages.base import fold_of
 
 ACCEPTED, REJECTED = "accepted", "rejected"
+UNCHANGED = {KEPT, CONFIRMED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +38,13 @@ class Verdict:
     evidence: dict[str, Any]
 
 
-def measure(store: Store, run: RunConfig, node: Node, done: Mapping[str, Done]) -> dict[str, Any]:
-    """`metrics.json` and `index.parquet` of a round, made anew only when its shards have changed."""
-    inputs = digest(str(run.refine.gate.held_out), *(done[shard][node.name][1] for shard in sorted(done)))
+def measure(
+    store: Store, run: RunConfig, node: Node, done: Mapping[str, Done], head: Node | None = None
+) -> dict[str, Any]:
+    """`metrics.json` and `index.parquet` of a round, made anew only when its shards have changed. `head` is the round
+    that it began with."""
+    before = head.fingerprint if head else ""
+    inputs = digest(str(run.refine.gate.held_out), before, *(done[shard][node.name][1] for shard in sorted(done)))
     name = f"{node.folder}/metrics.json"
     if store.exists(name):
         metrics: dict[str, Any] = store.read_json(name)
@@ -46,7 +53,8 @@ def measure(store: Store, run: RunConfig, node: Node, done: Mapping[str, Done]) 
     kept: Counter[str] = Counter()
     dropped: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
     failed: dict[str, Counter[str]] = {}
-    scored: dict[str, list[np.ndarray]] = {"all": [], "held_out": []}
+    scored: dict[str, list[np.ndarray]] = {"all": [], "trained": [], "held_out": []}
+    changed: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
     samples = 0
     for shard in sorted(done):
         known = truth_of(store, shard)
@@ -55,18 +63,21 @@ def measure(store: Store, run: RunConfig, node: Node, done: Mapping[str, Done]) 
             kept[kind] += count["kept"]
             dropped[kind].update(count["dropped"])
         samples += len(rows)
+        for old, new in zip(read_rows(store, head, shard) if head else (), rows, strict=bool(head)):
+            for kind, rules in tally(old.annotations, new.annotations).items():
+                changed[kind].update(rules)
         for record in rows:
             for failure in record.failures:
                 failed.setdefault(failure.stage, Counter())[failure.reason] += 1
             if record.key in known:
                 scored["all"].append(truth.count_sample(record.annotations, known[record.key]))
-                if held_out(record.key, run):
-                    scored["held_out"].append(scored["all"][-1])
+                scored["held_out" if held_out(record.key, run) else "trained"].append(scored["all"][-1])
     metrics = {
         "inputs": inputs, "samples": samples,
         "kept": dict(kept),
         "dropped": {kind: dict(sorted(count.items())) for kind, count in dropped.items()},
         "failed": {stage: dict(sorted(reasons.items())) for stage, reasons in failed.items()},
+        "changes": {kind: dict(sorted(rules.items())) for kind, rules in changed.items()} if head else None,
         "truth": {part: truth.summary(np.sum(each, axis=0)) for part, each in scored.items() if each} or None,
     }  # fmt: skip
     _publish_index(store, node, sorted(done))
@@ -76,7 +87,11 @@ def measure(store: Store, run: RunConfig, node: Node, done: Mapping[str, Done]) 
 
 def judge(store: Store, run: RunConfig, head: Node, nodes: Sequence[Node], done: Mapping[str, Done]) -> Verdict:
     """Whether the last of `nodes` becomes head."""
-    refine, last = nodes[0], nodes[-1]
+    last = nodes[-1]
+    refine = [node for node in nodes if node.name in model_nodes(run, last.round)]
+    changes = measure(store, run, last, done, head)["changes"]
+    if not any(rules.keys() - UNCHANGED for rules in changes.values()):
+        return Verdict(REJECTED, "no change: every label is as it was", {"kind": "unchanged", "changes": changes})
     pairs = list(_held_out_rounds(store, run, head, last, done))
     if pairs:
         new = truth.count_samples((labels, known) for _, labels, known in pairs)
@@ -145,20 +160,24 @@ def _held_out_rounds(
 
 
 def _held_out_agreement(
-    store: Store, run: RunConfig, head: Node, refine: Node, done: Mapping[str, Done]
+    store: Store, run: RunConfig, head: Node, refine: Sequence[Node], done: Mapping[str, Done]
 ) -> Iterator[tuple[Annotations, Annotations]]:
-    """(the head's labels as the model judges them, what the model itself says) of every held-out sample."""
+    """(the head's labels as a model judges them, what the model itself says) of every held-out sample: with folds, the
+    model that looks at it."""
     for shard in sorted(done):
         before: list[Record] = read_rows(store, head, shard)
-        for old, row in zip(before, read_rows(store, refine, shard), strict=True):
+        said = zip(*(read_rows(store, node, shard) for node in refine), strict=True)
+        for old, rows in zip(before, said, strict=True):
+            row: Row = rows[fold_of(old.key, len(refine))]
             if held_out(old.key, run) and row.failed is None:
                 yield _told_apart(old.annotations, row.annotations)
 
 
 def _told_apart(old: Annotations, said: Annotations) -> tuple[Annotations, Annotations]:
-    """The old annotations with what the model says of them, and those that are its own."""
+    """The old annotations with what the model says of them, and those that it found itself."""
     known = {annotation.id for annotation in old.all()}
-    return old.overlaid(said).where(lambda a: a.id in known), said.where(lambda a: a.id not in known)
+    found = said.where(lambda a: a.id not in known and not known & set(a.parents))
+    return old.overlaid(said).where(lambda a: a.id in known), found
 
 
 def _publish_index(store: Store, node: Node, shards: Sequence[str]) -> None:

@@ -159,7 +159,7 @@ def trainings(
     for fold in range(folds) if folds > 1 else (None,):
         mine = {shard: [k for k in each if fold is None or fold_of(k, folds) != fold] for shard, each in keys.items()}
         inputs = labels if fold is None else digest(labels, f"fold {fold} of {folds}")
-        planned[fold] = prepare(run, number, TrainingSet(store, head, mine), inputs, earlier.get(fold))
+        planned[fold] = prepare(run, number, TrainingSet(store, head, mine), inputs, earlier.get(fold, ""))
     return planned
 
 
@@ -191,18 +191,18 @@ def sparse_training(
     config = replace(
         run.train, tasks=tasks, families={"image": 1.0}, stages=sparse.stages, batch_size=sparse.batch_size
     )
-    start = model if sparse.start == "round" else None
-    return prepare(run, number, TrainingSet(store, head, keys), inputs, start, config)
+    return prepare(run, number, TrainingSet(store, head, keys), inputs, sparse.start or model, config)
 
 
 def publish_attempt(
     store: Store, run: RunConfig, attempt: Attempt, done: Mapping[str, Done], before: Sequence[Attempt]
 ) -> None:
     """`round.json` of a round; also its `index.parquet` and `metrics.json`, unless they are of the same shards."""
-    measure(store, run, attempt.node, done)
-    head = next((a.name for a in reversed(before) if a.verdict.status == ACCEPTED), None)
+    parent = next((a for a in reversed(before) if a.verdict.status == ACCEPTED), None)
+    measure(store, run, attempt.node, done, parent.node if parent else None)
     store.publish_json(f"{attempt.node.folder}/round.json", {
-        "round": attempt.node.round, "parent": head, "model": attempt.model, "status": attempt.verdict.status,
+        "round": attempt.node.round, "parent": parent.name if parent else None, "model": attempt.model,
+        "status": attempt.verdict.status,
         "models": [model.folder for model in attempt.models],
         "reason": attempt.verdict.reason, "evidence": attempt.verdict.evidence,
     })  # fmt: skip

@@ -47,20 +47,27 @@ class Training:
 
 
 def prepare(
-    run: RunConfig, number: int, data: TrainingSet, inputs: str, start: Model | None = None, config: Any = None
+    run: RunConfig, number: int, data: TrainingSet, inputs: str, start: Model | str = "", config: Any = None
 ) -> Training:
     """Name the training run of a round by everything that decides its result.
 
-    It starts from `refine.start` or an earlier model of this run, with the settings of `train` or other ones.
+    It starts from `refine.start`, another checkpoint, or an earlier model of this run, with the settings of `train` or
+    other ones.
     """
     config = dataclasses.replace(config or run.train, seed=run.seed * 1000 + number)
-    content = start.revision if start else lineage.content_hash(resolve(run.refine.start))
+    name, content = _start(start or run.refine.start)
     recipe = {
         "version": VERSION, "train": lineage.settings(config), "start": content,
         "threads": run.cluster.group(GROUP).threads, "round": data.node.fingerprint, "inputs": inputs,
     }  # fmt: skip
-    name = f"{lineage.WORK}{start.folder}" if start else run.refine.start
     return Training(config, name, number, data, inputs, f"models/{number:02d}-{lineage.fingerprint(recipe)}")
+
+
+def _start(start: Model | str) -> tuple[str, str]:
+    """Where to load it from, and its content."""
+    if isinstance(start, Model):
+        return f"{lineage.WORK}{start.folder}", start.revision
+    return start, lineage.content_hash(resolve(start))
 
 
 def trained(store: Store, training: Training) -> str | None:

@@ -50,6 +50,8 @@ STAGES = {
 BENCHES = {  # `fld bench`: name -> function of a typed config
     "florence-inference": "stages.florence.bench:inference",
     "florence-training": "stages.florence.bench:training",
+    "refinement": "pipeline.refinement_bench:refinement",
+    "bootstrapping": "pipeline.refinement_bench:bootstrapping",
     "region-rules": "stages.filters.bench:region_rules",
     "text-filters": "stages.filters.bench:text_filters",
 }

@@ -104,9 +104,13 @@ def jittered(box: Box, size: tuple[int, int], jitter: float, rng: np.random.Gene
     """Each edge moved by a normal of `jitter` times the side, inside the image, two pixels wide at least."""
     sides = (box[2] - box[0], box[3] - box[1]) * 2
     x1, y1, x2, y2 = (edge + rng.normal(0.0, jitter * side) for edge, side in zip(box, sides, strict=True))
-    left, right = np.clip(sorted((x1, x2)), 0, size[0]).tolist()
-    top, bottom = np.clip(sorted((y1, y2)), 0, size[1]).tolist()
-    return (min(left, size[0] - 2.0), min(top, size[1] - 2.0), max(right, left + 2.0), max(bottom, top + 2.0))
+    (left, right), (top, bottom) = _inside(x1, x2, size[0]), _inside(y1, y2, size[1])
+    return (left, top, right, bottom)
+
+
+def _inside(a: float, b: float, side: int) -> tuple[float, float]:
+    low = min(max(min(a, b), 0.0), side - 2.0)
+    return low, max(min(max(a, b), float(side)), low + 2.0)
 
 
 def _thing(region: Region) -> Thing:
