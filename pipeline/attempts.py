@@ -6,6 +6,7 @@ process leaves it. From the third attempt on the stages run in child processes (
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,19 +15,39 @@ from typing import Any
 from pipeline.lease import alive, this_process
 from pipeline.store import Store
 
+ATTEMPTS = "journal/attempts"
 DEATHS_BEFORE_ISOLATION = 2
 
 
 @contextmanager
 def mark(store: Store, work: str, shard: str) -> Iterator[bool]:
     """Mark `shard` as begun for the block; yields whether earlier attempts have died often enough to isolate it."""
-    folder = f"journal/attempts/{work}/{shard}"
+    folder = f"{ATTEMPTS}/{work}/{shard}"
     deaths = sum(_died(store.read_json(f"{folder}/{name}")) for name in store.list(folder))
-    store.publish_json(f"{folder}/{uuid.uuid4().hex}.json", this_process())
+    store.publish_json(f"{folder}/{uuid.uuid4().hex}.json", {**this_process(), "since": time.time()})
     try:
         yield deaths >= DEATHS_BEFORE_ISOLATION
     finally:
         store.remove(folder)
+
+
+def workers(store: Store, running: bool) -> dict[str, Any]:
+    """How many attempts are under way, and those that died. A process on another host cannot be seen: it counts as
+    alive while the driver is."""
+    alive_count, dead = 0, []
+    for work in store.list(ATTEMPTS):
+        for shard in store.list(f"{ATTEMPTS}/{work}"):
+            for name in store.list(f"{ATTEMPTS}/{work}/{shard}"):
+                try:
+                    who = store.read_json(f"{ATTEMPTS}/{work}/{shard}/{name}")
+                except FileNotFoundError:  # done since the folder was listed
+                    continue
+                seen = alive(who)
+                if seen or (seen is None and running):
+                    alive_count += 1
+                else:
+                    dead.append({"work": work, "shard": shard, **{k: who.get(k) for k in ("host", "pid", "since")}})
+    return {"alive": alive_count, "stale": dead}
 
 
 def _died(who: dict[str, Any]) -> bool:

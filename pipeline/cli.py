@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline import learning, tools
 from pipeline.errors import ShardsFailed
+from pipeline.maintain import commands as maintain_commands
 from pipeline.quality import commands as quality_commands
 
 
@@ -45,14 +46,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    from pipeline import config, lease, rounds
+    from pipeline import lease, rounds, saved
     from pipeline.ingest import list_source
 
     values, run_config = _configured(args)
     names = list_source(run_config.source)
     store = _store(run_config.work)
     with lease.held(store):
-        config.save(store, values)
+        saved.save(store, values)
         rounds.run_loop(store, run_config, names)
         print(_summary(store, run_config.experiment))
     return 0
@@ -75,16 +76,27 @@ def plan(args: argparse.Namespace) -> int:
 
 def status(args: argparse.Namespace) -> int:
     from pipeline import status as view
+    from pipeline.report.terminal import live, status_text
 
-    state = view.status(_existing(args.work))
-    print(json.dumps(state) if args.json else _status_text(state))
+    store = _existing(args.work)
+    if args.json:
+        print(json.dumps(view.status(store, 1000 if args.limit is None else args.limit)))
+        return 0
+    limit = 10 if args.limit is None else args.limit
+    state = view.status(store, limit)
+    if sys.stdout.isatty() and (args.watch or state["state"] == "running"):
+        live(lambda: view.status(store, limit), args.watch)
+    else:
+        print(status_text(state))
     return 0
 
 
 def explain(args: argparse.Namespace) -> int:
-    from pipeline import status as view
+    from pipeline import story
+    from pipeline.report.explain import explain as text
 
-    print(view.tell(_existing(args.work), args.key))
+    told = story.tell(_existing(args.work), args.key)
+    print(json.dumps(story.as_json(told)) if args.json else text(told))
     return 0
 
 
@@ -121,35 +133,15 @@ def _store(url: str) -> Any:
 
 
 def _existing(url: str) -> Any:
-    store = _store(url)
-    if not store.exists("config.yaml"):
-        raise ValueError(f"{url}: no work folder; give the `work` of an earlier `fld run`")
-    return store
+    from pipeline import saved
+
+    return saved.existing(url)
 
 
 def _experiment(store: Any) -> str:
-    import yaml
+    from pipeline import saved
 
-    return str(yaml.safe_load(store.read("config.yaml"))["experiment"])
-
-
-def _status_text(state: dict[str, Any]) -> str:
-    from pipeline.report.terminal import columns, reasons
-
-    rows = [["stage", "shards", "samples", "failed"]]
-    for stage in state["stages"]:
-        failed = stage["samples"]["failed"]
-        rows.append(
-            [stage["stage"], f"{stage['done']}/{stage['total']}", str(stage["samples"]["in"]), reasons(failed) or "0"]
-        )
-    lines = [f"{state['work']}: {state['state']}", columns(rows)]
-    now = state["now"]
-    if now and state["state"] == "running":
-        eta = f", {now['eta_seconds']:.0f} s left" if now["eta_seconds"] is not None else ""
-        lines.append(f"now: {now['what']}  {now['done']}/{now['total']}  {now['per_second']:.2f}/s{eta}")
-    lines += [f"round {made['round']}: {made['status']}: {made['reason']}" for made in state["rounds"]]
-    lines.append(f"head: {state['head'] or 'none yet'}")
-    return "\n".join(lines)
+    return str(saved.values(store)["experiment"])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -166,20 +158,26 @@ def _parser() -> argparse.ArgumentParser:
         if name == "plan":
             command.add_argument("--json", action="store_true", help="one JSON object on standard output")
     for name, function, text in (
-        ("status", status, "progress, rate, failures by reason; reads files only"),
+        ("status", status, "progress, rate, failures; live in a terminal while a run goes on; reads files only"),
         ("explain", explain, "everything that happened to one sample"),
         ("report", report, "write WORK/report.html: numbers, curves, pictures"),
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("work", metavar="WORK", help="the work folder of a run")
         command.set_defaults(command=function)
-        if name == "status":
+        if name != "report":
             command.add_argument("--json", action="store_true", help="one JSON object on standard output")
+        if name == "status":
+            command.add_argument("--limit", type=int, help="failed samples to list: 10, with --json 1000")
+            command.add_argument(
+                "--watch", action="store_true", help="in a terminal: follow also before and after a run"
+            )
         if name == "explain":
-            command.add_argument("key", metavar="KEY", help="the sample's key")
+            command.add_argument("key", metavar="KEY", help="the sample's key, or its name in the source")
     quality_commands.add(commands)
     learning.add(commands)
     tools.add(commands)
+    maintain_commands.add(commands)
     return parser
 
 

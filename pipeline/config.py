@@ -18,7 +18,6 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 from pydantic import Field
 
 from pipeline.schema import Granularity
-from pipeline.store import Store
 from stages import registry
 
 Positive = Annotated[int, Field(gt=0)]
@@ -68,12 +67,12 @@ class GateConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SparseConfig:
-    """Texts that few samples have, such as detailed ones: the model of the round, or `refine.start`, is fine-tuned
-    on those and writes them for all others (the paper's bootstrapping). No `texts`, no such texts.
+    """Texts that few samples have, such as detailed ones: the round's model, or checkpoint `start`, is fine-tuned on
+    those and writes them for all others (the paper's bootstrapping). No `texts`, no such texts.
     """
 
     texts: tuple[Granularity, ...] = ()
-    start: Literal["round", "start"] = "round"
+    start: str = ""
     stages: tuple[tuple[int, int], ...] = ((64, 120),)  # (resolution, steps)
     batch_size: Positive = 8
 
@@ -312,10 +311,3 @@ def _check_nested(values: Mapping[str, Any], cls: Any, where: str) -> None:
         else:
             _check_keys(value, inner, f"{where}{key}.")
             _check_nested(value, inner, f"{where}{key}.")
-
-
-def save(store: Store, values: Mapping[str, Any]) -> None:
-    """Keep the resolved config with the output; `fld run --config WORK/config.yaml` repeats the run."""
-    import yaml
-
-    store.publish("config.yaml", yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True).encode())

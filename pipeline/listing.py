@@ -22,8 +22,8 @@ LISTING = f"{IMAGES}/listing"
 class Listed:
     """One name of the source and the shard that it was given.
 
-    `replaces` is the shard where it failed before, for `reason`; without a reason the name is a container of samples, and
-    the shard stands for all failed rows of the one before.
+    `replaces` is the shard where it failed before, for `reason`; without a reason the name is a container of samples,
+    and the shard stands for all failed rows of the one before.
     """
 
     shard: str

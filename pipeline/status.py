@@ -1,26 +1,26 @@
-"""What is there to see of a work folder: plan, status, the story of one sample, and the report's data.
+"""What is there to see of a work folder: plan, status, and the report's data.
 
 Reads only files; `status` works while a run goes on, after a crash, and from another machine.
 """
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline import lease, lineage, rounds
+from pipeline import attempts, failures, lease, lineage, rounds
 from pipeline.config import RunConfig
 from pipeline.ingest import assign, ingested
 from pipeline.lineage import IMAGES
+from pipeline.listing import count_shards
 from pipeline.measure import truth_of
 from pipeline.quality.commands import AUDIT
 from pipeline.quality.truth import Interval
 from pipeline.records import read_image_bytes, read_images, read_table
-from pipeline.report.explain import explain
 from pipeline.report.views import PictureView, ReportData, RoundView
-from pipeline.schema import Annotations, ImageRow, Record, Row, to_dict
+from pipeline.schema import Annotations, Record
 from pipeline.store import Store
 from pipeline.train import Training, trained
 
@@ -68,48 +68,29 @@ def plan(store: Store, run: RunConfig, names: Sequence[str]) -> list[dict[str, A
     return lines
 
 
-def status(store: Store) -> dict[str, Any]:
-    """How far a run is: state of its driver, shards done by stage, failures by reason, rate and ETA, rounds."""
-    shards = {listed.shard for file in store.list("images/listing") for listed in _listed(store, file)}
-    stages = [{"stage": "ingest", **_progress(store, IMAGES, len(shards))}]
+def status(store: Store, limit: int) -> dict[str, Any]:
+    """How far a run is: state of its driver, shards done by stage, failures by reason and one by one (no more than
+    `limit`), rate and ETA, workers that died, rounds.
+
+    Reads the names of manifests, and the content of those with failures only.
+    """
+    shards = count_shards(store)
     graph = store.read_json(rounds.GRAPH) if store.exists(rounds.GRAPH) else []
-    stages += [{"stage": node["name"], **_progress(store, node["folder"], len(shards))} for node in graph]
-    made = [
-        node["folder"] for node in graph if node["kind"] == "round" and store.exists(f"{node['folder']}/round.json")
-    ]
+    state = (lease.holder(store) or {"state": "never run"})["state"]
+    stages = [failures.count(store, node["name"], node["folder"], shards) for node in [failures.INGEST, *graph]]
+    made = [node["folder"] for node in graph if node["kind"] == "round"]
     return {
         "work": store.url,
-        "state": (lease.holder(store) or {"state": "never run"})["state"],
-        "shards": len(shards),
+        "state": state,
+        "shards": shards,
         "stages": stages,
         "now": _rate(store),
-        "rounds": [{"round": f.removeprefix("rounds/"), **_said(store, f)} for f in made],
+        "workers": attempts.workers(store, state == "running"),
+        "rounds": [_said(store, folder) for folder in made if store.exists(f"{folder}/round.json")],
         "head": store.read_json("head.json")["round"] if store.exists("head.json") else None,
+        "failures_total": sum(sum(stage["samples"]["failed"].values()) for stage in stages),
+        "failures": list(itertools.islice(failures.each(store, graph), limit)),
     }
-
-
-def tell(store: Store, key: str) -> str:
-    """The story of one sample.
-
-    Raises:
-        ValueError: no sample has that key.
-    """
-    shard, image = _find(store, key)
-    graph = store.read_json(rounds.GRAPH)
-    stages, made = [], []
-    for node in graph:
-        kind = node["kind"]
-        name = f"{node['folder']}/records/{shard}.parquet" if kind == "round" else f"{node['folder']}/{shard}.parquet"
-        if not store.exists(name):
-            continue
-        row = next((row for row in read_table(store, name, Record if kind == "round" else Row) if row.key == key), None)
-        if row is None:
-            continue
-        if kind == "round":
-            made.append((node["folder"].removeprefix("rounds/"), row.annotations))
-        else:
-            stages.append((node["name"], row))
-    return explain(key, to_dict(image), stages, made)
 
 
 def report_data(store: Store, experiment: str) -> ReportData:
@@ -131,24 +112,6 @@ def _lines(planned: lineage.Plan) -> list[dict[str, Any]]:
     return [{"stage": node.name, "folder": node.folder, "done": shards - todo, "todo": todo} for node, todo in counts]
 
 
-def _listed(store: Store, file: str) -> list[Any]:
-    from pipeline.listing import LISTING, Listed
-
-    return read_table(store, f"{LISTING}/{file}", Listed)
-
-
-def _progress(store: Store, folder: str, total: int) -> dict[str, Any]:
-    counts = {"in": 0, "kept": 0}
-    failed: Counter[str] = Counter()
-    done = 0
-    for manifest in store.manifests(folder):
-        done += 1
-        for name in counts:
-            counts[name] += manifest.samples[name]
-        failed.update(manifest.samples["failed"])
-    return {"folder": folder, "done": done, "total": total, "samples": {**counts, "failed": dict(failed)}}
-
-
 def _rate(store: Store) -> dict[str, Any] | None:
     if not store.exists("journal/progress.json"):
         return None
@@ -164,16 +127,11 @@ def _rate(store: Store) -> dict[str, Any] | None:
 
 def _said(store: Store, folder: str) -> dict[str, Any]:
     said = store.read_json(f"{folder}/round.json")
-    return {"status": said["status"], "reason": said["reason"]}
-
-
-def _find(store: Store, key: str) -> tuple[str, ImageRow]:
-    for name in store.list(IMAGES):
-        if name.endswith(".parquet"):
-            for row in read_table(store, f"{IMAGES}/{name}", ImageRow):
-                if row.key == key:
-                    return name.removesuffix(".parquet"), row
-    raise ValueError(f"{key}: no such sample in {store.url}; keys stand in images/*.parquet")
+    metrics = store.read_json(f"{folder}/metrics.json") if store.exists(f"{folder}/metrics.json") else {}
+    return {
+        "round": folder.removeprefix("rounds/"), "status": said["status"], "reason": said["reason"],
+        "kept": metrics.get("kept", {}), "dropped": metrics.get("dropped", {}),
+    }  # fmt: skip
 
 
 def _round_view(store: Store, name: str) -> RoundView:
@@ -183,7 +141,8 @@ def _round_view(store: Store, name: str) -> RoundView:
     gate = {key: Interval(**value) for key, value in evidence.get("differences", {}).items()}
     return RoundView(
         name=name, status=said["status"], reason=said["reason"], kept=metrics["kept"], dropped=metrics["dropped"],
-        failed=metrics["failed"], metrics=(metrics["truth"] or {}).get("all"), gate=gate,
+        failed=metrics["failed"], changes=metrics["changes"] or {}, metrics=(metrics["truth"] or {}).get("all"),
+        gate=gate,
         agreement=evidence if evidence.get("kind") == "agreement" else None,
         audit=store.read_json(f"rounds/{name}/{AUDIT}") if store.exists(f"rounds/{name}/{AUDIT}") else (),
     )  # fmt: skip

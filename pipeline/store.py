@@ -65,7 +65,7 @@ class Sink(io.RawIOBase):
 class Manifest:
     """The sign that a stage has done a shard: what it read, wrote and counted. Holds no clocks, hosts or attempts.
 
-    `samples` and `annotations` obey in = kept + dropped + failed (`check`); `files` maps names relative to the work
+    `samples` and `annotations` obey in = kept + dropped + failed (`lost`); `files` maps names relative to the work
     folder to sha256 and size in bytes; `reads` maps what was read (`images`, names of nodes) to its output digest.
     Its name holds the digests and counts, so that a listing tells what is done and how many samples failed.
     """
@@ -86,10 +86,13 @@ class Manifest:
         given, failed = self.samples["in"], sum(self.samples["failed"].values())
         return f"{self.shard}.{self.inputs}-{self.output}.{given}-{failed}.json"
 
-    def check(self) -> None:
+    def lost(self) -> str:
+        """What went in and did not come out, '' when all did."""
         for what, count in {"samples": self.samples, **self.annotations}.items():
             total = count["kept"] + sum(count["dropped"].values()) + sum(count.get("failed", {}).values())
-            assert total == count["in"], f"{self.shard}: {what} went in {count['in']} and came out {total}"
+            if total != count["in"]:
+                return f"{self.shard}: {what} went in {count['in']} and came out {total}"
+        return ""
 
 
 def withdrawn_name(folder: str, shard: str) -> str:
@@ -120,6 +123,14 @@ class Store:
 
     def exists(self, name: str) -> bool:
         return bool(self.fs.exists(self.path(name)))
+
+    def size(self, name: str) -> int:
+        return int(self.fs.size(self.path(name)))
+
+    def usage(self, folder: str) -> tuple[int, int]:
+        """(files, bytes) beneath a folder."""
+        sizes = [entry["size"] for entry in self.fs.find(self.path(folder), detail=True).values()]
+        return len(sizes), sum(sizes)
 
     def open(self, name: str) -> Any:
         return self.fs.open(self.path(name), "rb")
@@ -198,7 +209,7 @@ class Store:
         self.remove(TEMPORARY)
 
     def publish_manifest(self, folder: str, manifest: Manifest) -> None:
-        manifest.check()
+        assert not manifest.lost(), manifest.lost()
         self.publish_json(f"{folder}/manifests/{manifest.name}", asdict(manifest))
 
     def withdraw(self, folder: str, shards: Mapping[str, Collection[str]]) -> None:
@@ -238,6 +249,8 @@ class Store:
 
     def manifests(self, folder: str, shards: Collection[str] | None = None) -> Iterator[Manifest]:
         """The manifests of a folder, or of some shards of it."""
-        for name in self.list(f"{folder}/manifests"):
-            if shards is None or name.split(".")[0] in shards:
-                yield Manifest(**self.read_json(f"{folder}/manifests/{name}"))
+        names = self.list(f"{folder}/manifests") if shards is None or shards else []
+        wanted = [f"{folder}/manifests/{n}" for n in names if shards is None or n.split(".")[0] in shards]
+        with ThreadPoolExecutor(IO_THREADS) as pool:
+            for value in pool.map(self.read_json, wanted):
+                yield Manifest(**value)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from pipeline.report.changes import Change, changes
 from pipeline.schema import (
@@ -17,29 +17,33 @@ from pipeline.schema import (
     Text,
     TextRegion,
     Triplet,
+    to_dict,
 )
 
+if TYPE_CHECKING:
+    from pipeline.story import Story
 
-def explain(
-    key: str,
-    ingest: Mapping[str, Any],
-    stages: Sequence[tuple[str, Row]],
-    rounds: Sequence[tuple[str, Annotations]],
-) -> str:
-    """Everything that happened to sample `key`.
+SPOKEN = ("key", "failed", "detail", "member", "offset", "size")  # told in lines of their own
 
-    `ingest` is its row of the image index, `stages` what each stage said in the order of work, `rounds` its
-    annotations in each round, round 0 first.
-    """
-    known = Annotations()
-    parts = [_section(key, [f"{name}: {value}" for name, value in ingest.items() if value not in (None, "")])]
-    for label, row in stages:
-        parts.append(_section(label, _stage_lines(row, known)))
-        known = known.overlaid(row.annotations)
+
+def explain(story: Story) -> str:
+    """Everything that happened to a sample, in the order in which it happened."""
+    image = story.image
+    parts = [_section(f"try in {shard}", _failed(row.failed, row.detail)) for shard, row in story.tries]
+    parts.append(_section(image.key, [f"shard: {story.shard}", *_image_lines(story)]))
+    for title, known in (("given by the source", story.given), ("truth", story.truth)):
+        if known:
+            parts.append(_section(title, [f"{_noun(a)} {describe(a)}" for a in known.all()]))
+    known = story.given
+    for told in story.stages:
+        parts.append(_section(f"{told.stage}  {told.folder}", _stage_lines(told.row, known)))
+        known = known.overlaid(told.row.annotations)
     before = None
-    for label, now in rounds:
-        parts.append(_section(f"round {label}", _round_lines(before, now)))
-        before = now
+    for chapter in story.rounds:
+        lines = [line for f in chapter.failures for line in _failed(f"{f.stage}: {f.reason}", f.detail)]
+        title = f"round {chapter.round}" + (f"  {chapter.status}" if chapter.status else "")
+        parts.append(_section(title, lines + _round_lines(before, chapter.annotations)))
+        before = chapter.annotations
     return "\n\n".join(parts)
 
 
@@ -68,10 +72,23 @@ def _section(title: str, lines: Sequence[str]) -> str:
     return "\n".join([title, *(f"  {line}" for line in lines or ["nothing"])])
 
 
+def _image_lines(story: Story) -> list[str]:
+    image = to_dict(story.image)
+    told = [f"{name}: {value}" for name, value in image.items() if name not in SPOKEN and value not in (None, "")]
+    if story.image.failed:
+        return told + _failed(story.image.failed, story.image.detail)
+    place = f"{story.image.member} of images/{story.shard}.tar, {story.image.size} bytes from {story.image.offset}"
+    return [*told, f"lies in: {place}"]
+
+
+def _failed(reason: str | None, detail: str | None) -> list[str]:
+    return [f"FAILED {reason}" + (f": {detail}" if detail else "")]
+
+
 def _stage_lines(row: Row, known: Annotations) -> list[str]:
     """Additions in full; of a revision, what it changed."""
     if row.failed:
-        return [f"FAILED {row.failed}" + (f": {row.detail}" if row.detail else "")]
+        return _failed(row.failed, row.detail)
     before = {a.id: a for a in known.all()}
     return [
         _revision(before[a.id], a) if a.id in before else f"{_noun(a)} {describe(a)}" for a in row.annotations.all()

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import config
+from pipeline import config, saved
 
 
 def parsed(*overrides: str) -> config.RunConfig:
@@ -56,7 +56,7 @@ def test_a_saved_resolved_config_gives_the_same_run(tmp_path: Path) -> None:
     from pipeline.store import Store
 
     values = config.compose(["seed=5", "filters.region.min_score=0.4"])
-    config.save(Store(str(tmp_path)), values)
+    saved.save(Store(str(tmp_path)), values)
     again = config.parse(config.load(tmp_path / "config.yaml", ["source.limit=3"]))
     expected = config.parse(values)
     assert dataclasses.replace(again, source=expected.source) == expected

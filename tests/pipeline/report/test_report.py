@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from pipeline.quality.truth import Interval, count_sample, summary
-from pipeline.report.changes import changes
+from pipeline.report.changes import changes, tally
 from pipeline.report.draw import draw
 from pipeline.report.explain import explain
 from pipeline.report.html import write_report
@@ -19,7 +20,8 @@ from pipeline.report.overlay import Colours, coloured_text, outlines, overlay
 from pipeline.report.panels import data_uri
 from pipeline.report.terminal import rounds_table
 from pipeline.report.views import PictureView, ReportData, RoundView
-from pipeline.schema import Annotations, Box, Mask, Region, Row, Text, TextRegion, Triplet
+from pipeline.schema import Annotations, Box, Failure, ImageRow, Mask, Region, Row, Text, TextRegion, Triplet
+from pipeline.story import Chapter, Story, Told
 
 BOX: Box = (8, 8, 40, 40)
 TEXT = Text(id="0.caption.0", source="caption", granularity="brief", text="A red circle & a <sign>.")
@@ -86,6 +88,26 @@ def test_the_page_tells_rounds_gate_reasons_and_changes() -> None:
         assert said in page, said
     assert "0.667" in page  # F1 of one of two regions found
     assert "DROPPED low_score" in page
+
+
+def test_the_page_tells_by_rule_what_a_round_changed() -> None:
+    rules = {"regions": {"reshaped": 321, "not_supported": 7}, "texts": {}}
+    rounds = [view(), view("01-bb", changes=rules)]
+    page = write_report(ReportData(experiment="x", images=1, rounds=rounds, head="01-bb"))
+    assert page.count("What each round changed") == 1
+    assert "<span>not supported</span>" in page and "<b>321</b>" in page
+    assert "What each round changed" not in write_report(_data())
+
+
+def test_pictures_that_changed_most_come_first() -> None:
+    same, other = sample(), Annotations(regions=[region("1.refine.0", phrase="ring")])
+    pictures = [
+        PictureView(key=key, image=jpeg(), size=(64, 64), rounds={"00-aa": same, "01-bb": last})
+        for key, last in (("quiet", same), ("busy", other))
+    ]
+    data = ReportData(experiment="x", images=2, rounds=[view(), view("01-bb")], pictures=pictures, head="01-bb")
+    page = write_report(data)
+    assert 0 < page.index("busy") < page.index("quiet</")
 
 
 def test_the_page_tells_what_people_judged() -> None:
@@ -218,36 +240,74 @@ def test_changes_are_additions_revisions_and_losses_of_kept_annotations() -> Non
     }  # fmt: skip
 
 
+def test_a_change_is_traced_over_several_rounds_to_an_ancestor_of_its_own_type() -> None:
+    first = Annotations(texts=[Text(id="t", granularity="brief", text="A cup.")], regions=[region("a")])
+    middle = region("1.r", parents=["a"], dropped="reshaped")
+    last = region("2.r", parents=["1.r"], box=(9, 9, 41, 41))
+    phrase = Triplet(id="2.p", text_id="t", phrase="A cup", start=0, end=5, box=BOX, parents=["t", "a"])
+    after = Annotations(first.texts, [region("a", dropped="reshaped"), middle, last], [], [phrase])
+    assert {(c.rule, c.before.id if c.before else "") for c in changes(first, after)} == {
+        ("reshaped", "a"), ("added", ""),
+    }  # fmt: skip
+
+
+def test_the_tally_counts_every_fate_by_its_rule() -> None:
+    before = Annotations(regions=[region("a"), region("b"), region("c"), region("d"), region("g", confidence=0.5)])
+    after = Annotations(
+        regions=[
+            region("a"),
+            region("b", dropped="not_supported"),
+            region("c", dropped="relabelled"),
+            region("1.c", phrase="ring", parents=["c"]),
+            region("d", dropped="reshaped"),
+            region("1.d", box=(9, 9, 41, 41), parents=["d"]),
+            region("1.f"),
+            region("g", confidence=0.9),
+            region("1.x", dropped="not_confident"),
+        ]
+    )
+    assert tally(before, after)["regions"] == {
+        "kept": 1, "not_supported": 1, "relabelled": 1, "reshaped": 1, "added": 1, "confirmed": 1,
+    }  # fmt: skip
+
+
 def test_changes_between_equal_rounds_are_none_whatever_their_confidence() -> None:
     assert changes(Annotations(regions=[region()]), Annotations(regions=[region(confidence=0.9)])) == []
 
 
 def test_explain_tells_each_stage_and_round() -> None:
     filtered = Annotations(regions=[region(dropped="low_score")])
-    later = Annotations(regions=[region(dropped="low_score"), region("1.refine.0", confidence=0.8, parents=["p"])])
-    story = explain(
-        "a",
-        {"name": "a.jpg", "width": 64, "failed": None},
-        [
-            ("detect", Row(key="a", annotations=Annotations(regions=[region(id_="0.detect.0", score=0.75)]))),
-            ("ocr", Row(key="a", failed="out_of_memory", detail="2 GB")),
-            (
-                "score",
-                Row(key="a", annotations=Annotations(regions=[region(brief="blue circle", score=0.75)])),
-            ),
-            ("filter", Row(key="a", annotations=filtered)),
-            ("segment", Row(key="a")),
+    rescored = Annotations(regions=[region(brief="blue circle", score=0.75)])
+    later = [region(dropped="low_score"), region("1.refine.0", confidence=0.8, parents=["p"])]
+    seen = Row(key="a", annotations=Annotations(regions=[region(id_="0.detect.0", score=0.75)]))
+    failure = Failure(stage="ocr", reason="x")
+    story = Story(
+        image=ImageRow(key="a", name="a.jpg", width=64, member="a.jpg", offset=512, size=99), shard="shard-1",
+        tries=[("shard-0", ImageRow(key="a", name="a.jpg", failed="unreadable"))], truth=None,
+        given=Annotations([Text(id="human.texts.0", source="human", granularity="brief", text="A sign.")]),
+        stages=[
+            Told(stage="detect", folder="signals/detect-1", row=seen),
+            Told(stage="ocr", folder="signals/ocr-1", row=Row(key="a", failed="out_of_memory", detail="2 GB")),
+            Told(stage="score", folder="f", row=replace(seen, annotations=rescored)),
+            Told(stage="filter", folder="f", row=Row(key="a", annotations=filtered)),
+            Told(stage="segment", folder="f", row=Row(key="a")),
         ],
-        [("00-aa", filtered), ("01-bb", later)],
-    )
-    assert story.split("\n\n") == [
-        "a\n  name: a.jpg\n  width: 64",
-        'detect\n  region 0.detect.0  circle "red circle" at 8 8 40 40  score 0.750  (detect)',
-        "ocr\n  FAILED out_of_memory: 2 GB",
-        "score\n  region 0.detect.0  brief red circle -> blue circle",
-        'filter\n  region 0.detect.0  circle "red circle" at 8 8 40 40  DROPPED low_score',
-        "segment\n  nothing",
-        'round 00-aa\n  region 0.detect.0  circle "red circle" at 8 8 40 40  (detect)  DROPPED low_score',
+        rounds=[
+            Chapter(round="00-aa", status="accepted", failures=[failure], annotations=filtered),
+            Chapter(round="01-bb", status=None, failures=[], annotations=Annotations(regions=later)),
+        ],
+    )  # fmt: skip
+    assert explain(story).split("\n\n") == [
+        "try in shard-0\n  FAILED unreadable",
+        "a\n  shard: shard-1\n  name: a.jpg\n  width: 64\n  lies in: a.jpg of images/shard-1.tar, 99 bytes from 512",
+        'given by the source\n  text human.texts.0  brief "A sign."  (human)',
+        'detect  signals/detect-1\n  region 0.detect.0  circle "red circle" at 8 8 40 40  score 0.750  (detect)',
+        "ocr  signals/ocr-1\n  FAILED out_of_memory: 2 GB",
+        "score  f\n  region 0.detect.0  brief red circle -> blue circle",
+        'filter  f\n  region 0.detect.0  circle "red circle" at 8 8 40 40  DROPPED low_score',
+        "segment  f\n  nothing",
+        'round 00-aa  accepted\n  FAILED ocr: x\n'
+        '  region 0.detect.0  circle "red circle" at 8 8 40 40  (detect)  DROPPED low_score',
         "round 01-bb\n"
         '  added region 1.refine.0  circle "red circle" at 8 8 40 40  confidence 0.800  (detect)  from p\n'
         "  0 kept as they were",
