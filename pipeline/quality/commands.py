@@ -1,4 +1,4 @@
-"""`fld evaluate`, `fld stats` and `fld audit`: thin commands over files and finished rounds.
+"""`fld evaluate`, `fld calibrate`, `fld stats` and `fld audit`: thin commands over files and finished rounds.
 
 A round is named by its folder, `WORK/rounds/NN-xxxxxxxx`, or by `WORK` for the head.
 """
@@ -21,6 +21,7 @@ AUDIT = "audit.json"  # of a round's folder: what `score` made of the judged fil
 def add(commands: Any) -> None:
     """Register the commands on `fld`'s subparsers."""
     _add_evaluate(commands)
+    _add_calibrate(commands)
     stats = commands.add_parser("stats", help="the paper's tables and plots of a round")
     stats.add_argument("round", metavar="ROUND", help="WORK, or WORK/rounds/NN-...")
     stats.add_argument("--out", default=".", help="folder for statistics.json, .md and .png")
@@ -57,6 +58,79 @@ def _add_evaluate(commands: Any) -> None:
     command.add_argument("--tokenized", action="store_true", help="captions are already split by spaces")
     command.add_argument("--json", action="store_true", help="one JSON object on standard output")
     command.set_defaults(command=evaluate_command)
+
+
+def _add_calibrate(commands: Any) -> None:
+    command = commands.add_parser("calibrate", help="score thresholds that reach a wanted precision")
+    command.add_argument("round", metavar="ROUND", help="WORK, or WORK/rounds/NN-...")
+    command.add_argument(
+        "--ground-truth", metavar="F", help="COCO instances; else the round's own truth or human labels"
+    )
+    command.add_argument("--precision", type=float, default=0.9, help="wanted, in (0, 1] (0.9)")
+    command.add_argument("--iou", type=float, default=0.5, help="from which on a label is right (0.5)")
+    command.add_argument("--min-labels", type=int, default=30, help="of a class, for a threshold of its own (30)")
+    command.add_argument("--out", default="calibration", help="folder for filters.yaml, config.yaml, curves.json, .png")
+    command.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    command.set_defaults(command=calibrate_command)
+
+
+def calibrate_command(args: argparse.Namespace) -> int:
+    """The filters of the run with thresholds that reach the wanted precision, and the curves behind them."""
+    import yaml
+
+    from pipeline import config
+    from pipeline.quality import calibration
+    from pipeline.quality.tables import calibration_curves
+    from pipeline.report.terminal import columns
+
+    if not 0 < args.precision <= 1 or not 0 < args.iou <= 1:
+        raise ValueError(f"--precision {args.precision} --iou {args.iou}: both are in (0, 1]")
+    store, folder = open_round(args.round)
+    values = yaml.safe_load(store.read("config.yaml"))
+    filters = config.parse(values).filters
+    samples = _labelled(store, folder, filters, args.ground_truth)
+    wanted = calibration.CalibrateConfig(precision=args.precision, iou=args.iou, min_labels=args.min_labels)
+    curves = calibration.calibrate(samples, wanted)
+    found = calibration.summary(curves, wanted, len(samples))
+    for use, each in calibration.thresholds(curves, args.precision).items():
+        for name in (name for name, entry in filters.items() if entry.use == use and each):
+            setting = "min_scores" if use == "region_filter" else "min_box_scores"
+            values["filters"][name][setting] = {**(values["filters"][name].get(setting) or {}), **each}
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "filters.yaml").write_text(yaml.safe_dump(values["filters"], sort_keys=False))
+    (out / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    (out / "curves.json").write_text(json.dumps(found, indent=1) + "\n")
+    (out / "curves.png").write_bytes(calibration_curves(found["curves"], args.precision))
+    if args.json:
+        print(json.dumps({key: value for key, value in found.items() if key != "curves"}))
+        return 0
+    table = [["type", "specialist", "class", "labels", "threshold", "precision", "recall"]]
+    for row in found["thresholds"]:
+        numbers = ["never" if row[k] is None else f"{row[k]:.3f}" for k in ("threshold", "precision", "recall")]
+        table.append([row["type"], row["source"], row["class"] or "all", str(row["labels"]), *numbers])
+    print(f"{columns(table)}\n{len(samples)} samples; decide anew with: fld run --config {out / 'config.yaml'}")
+    return 0
+
+
+def _labelled(store: Store, folder: str, filters: Any, ground_truth: str | None) -> list[Any]:
+    """(labels, truth) of the samples whose truth is known."""
+    from pipeline.measure import truth_of
+    from pipeline.quality.calibration import PLACED, Known, of_coco, of_people, undecided
+
+    told = of_coco(ground_truth) if ground_truth else of_people
+    found = []
+    for shard in sorted(store.done(folder)):
+        exact = {} if ground_truth else truth_of(store, shard)
+        for record, labels in undecided(_records(store, folder, shard), filters):
+            known = Known(exact[record.key], PLACED) if record.key in exact else told(record)
+            found += [(labels, known)] if known else []
+    if not found:
+        raise ValueError(
+            f"{store.url}/{folder}: no sample has a known truth; give --ground-truth F (COCO instances of the "
+            "round's images) or label some with fld review"
+        )
+    return found
 
 
 def evaluate_command(args: argparse.Namespace) -> int:
@@ -150,11 +224,15 @@ def open_round(url: str) -> tuple[Store, str]:
 
 
 def records_of(store: Store, folder: str) -> Iterator[Record]:
+    for shard in sorted(store.done(folder)):
+        yield from _records(store, folder, shard)
+
+
+def _records(store: Store, folder: str, shard: str) -> list[Record]:
     from pipeline.records import read_table
     from pipeline.schema import Record
 
-    for shard in sorted(store.done(folder)):
-        yield from read_table(store, f"{folder}/records/{shard}.parquet", Record)
+    return read_table(store, f"{folder}/records/{shard}.parquet", Record)
 
 
 def _source(name: str) -> Any:

@@ -86,6 +86,24 @@ def figure5(statistics: Mapping[str, Any]) -> bytes:
     return file.getvalue()
 
 
+def calibration_curves(curves: Sequence[Mapping[str, Any]], precision: float) -> bytes:
+    """A PNG: precision and recall over the score threshold for each specialist; the wanted precision is dotted."""
+    from matplotlib.figure import Figure
+
+    whole = [curve for curve in curves if curve["class"] is None]
+    figure = Figure(figsize=(4.2 * max(len(whole), 1), 3.4), layout="constrained", dpi=110)
+    for axes, curve in zip(figure.subplots(1, max(len(whole), 1), squeeze=False)[0], whole, strict=False):
+        axes.step(curve["threshold"], curve["precision"], where="pre", label="precision")
+        axes.step(curve["threshold"], curve["recall"], where="pre", label="recall")
+        axes.axhline(precision, color="grey", linestyle=":")
+        title = f"{curve['source']}: {curve['type'].replace('_', ' ')}"
+        axes.set(title=title, xlabel="score threshold", xlim=(0, 1), ylim=(0, 1.02))
+        axes.legend(frameon=False)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", metadata={"Software": None})
+    return file.getvalue()
+
+
 def _table1(name: str, statistics: Mapping[str, Any]) -> str:
     ours = (
         name, "this engine", f"{statistics['images']:,}", f"{statistics['annotations']['total']:,}",
