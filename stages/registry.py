@@ -56,6 +56,9 @@ BENCHES = {  # `fld bench`: name -> function of a typed config
     "text-filters": "stages.filters.bench:text_filters",
 }
 PARSE = "stages.filters.language:parse"  # `fld parse`
+EXAMINE = "stages.florence.examine:Examine"  # `fld study`
+DETECTOR = "stages.florence.detector:Detector"
+EXPORT_BACKBONE = "stages.florence.backbone:export"  # `fld export-backbone`
 
 
 @cache
@@ -71,7 +74,12 @@ def load(use: str) -> tuple[Any, Any]:
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known))}"
         raise ValueError(f"use={use}: no such stage; {hint}")
     cls = resolve(known[use])
-    return cls, get_type_hints(cls.__init__)["config"]
+    return cls, config_of(cls)
+
+
+def config_of(cls: Any) -> Any:
+    """The dataclass of a stage's settings."""
+    return get_type_hints(cls.__init__)["config"]
 
 
 def resolve(target: str) -> Any:
