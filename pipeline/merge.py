@@ -8,7 +8,7 @@ refinement'; the rules are ours, the paper gives none.
     agree         found again under the same label: the old one stays, its confidence rises
     relabel       found, or asked about, under a likelier label: the new one takes its place
     reshape       found elsewhere on the same thing: a new one with the label that stays and the mean of both boxes
-    unsupported   neither found nor believed: dropped
+    unsupported   neither found nor believed, by a model that is sure of most of what it found here: dropped
     duplicate     not found, and the same thing as one that stays: dropped
     add           found where nothing old lies, and sure enough: stays
 
@@ -174,10 +174,17 @@ class _Merge:
 
     def _alone(self, new: Any) -> None:
         """Found where nothing old lies."""
-        sure = math.log(max(new.score or 0.0, LEAST)) >= self.rules.add_above and (
-            new.support is None or new.support >= self.rules.add_above
-        )
+        sure = self._sure(new)
         self.done.append(replace(new, confidence=new.score) if sure else replace(new, dropped=NOT_CONFIDENT))
+
+    def _sure(self, new: Any) -> bool:
+        """Of its place and its label."""
+        least = math.log(max(new.score or 0.0, LEAST)), new.support if new.support is not None else 0.0
+        return min(least) >= self.rules.add_above
+
+    def _knows(self) -> bool:
+        """Whether the model may say what is not there: one that knows little believes in nothing."""
+        return 2 * sum(map(self._sure, self.found)) >= max(len(self.found), 1)
 
     def _unfound(self, old: Any, other: Any | None, standing: Sequence[Any]) -> None:
         """An old one that was not found again, and what the model would call it."""
@@ -188,7 +195,7 @@ class _Merge:
                 fate = reason = DUPLICATE
             elif name is not None:
                 fate = RELABELLED
-            elif old.support < self.rules.drop_below:
+            elif old.support < self.rules.drop_below and self._knows():
                 fate, reason = NOT_SUPPORTED, NOT_CONFIDENT
         if fate:
             self.done.append(replace(old, dropped=fate))

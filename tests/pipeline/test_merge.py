@@ -74,8 +74,14 @@ def test_where_the_old_label_stays_the_new_box_counts_nevertheless() -> None:
 
 
 def test_an_old_label_that_is_neither_found_nor_believed_is_dropped() -> None:
-    assert merged(old(support=-3.0))[OLD].dropped == "not_supported"
-    assert merged(old(support=-1.0))[OLD].dropped is None
+    elsewhere = new(box=THERE)
+    assert merged(old(support=-3.0), elsewhere)[OLD].dropped == "not_supported"
+    assert merged(old(support=-1.0), elsewhere)[OLD].dropped is None
+
+
+def test_a_model_that_is_not_sure_of_what_it_finds_drops_nothing() -> None:
+    assert merged(old(support=-3.0))[OLD].dropped is None
+    assert merged(old(support=-3.0), new(box=THERE, score=0.1))[OLD].dropped is None
 
 
 def test_a_wrong_label_that_nothing_overlaps_takes_the_name_that_the_model_gives_it_with_box_and_mask() -> None:
@@ -88,7 +94,7 @@ def test_a_wrong_label_that_nothing_overlaps_takes_the_name_that_the_model_gives
 def test_a_name_that_is_hardly_likelier_or_unlikely_itself_changes_nothing() -> None:
     close = merged(old(support=-0.6), other())
     assert (close[OLD].dropped, close[OTHER].dropped) == (None, "less_likely")
-    vague = merged(old(support=-4.0), other(support=-1.5))
+    vague = merged(old(support=-4.0), other(support=-1.5), new(box=THERE))
     assert (vague[OLD].dropped, vague[OTHER].dropped) == ("not_supported", "not_confident")
 
 
