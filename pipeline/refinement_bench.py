@@ -12,7 +12,7 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -28,6 +28,8 @@ from pipeline.records import read_rows
 from pipeline.rounds import Attempt, run_loop
 from pipeline.schema import Annotations, Record
 from pipeline.store import Store
+from pipeline.training_set import TrainingSet
+from stages.base import Sample
 
 UNTRAINED = "train.stages=[[64,0]]"  # a round's model is the checkpoint that it starts from
 NAMES = {
@@ -88,18 +90,21 @@ def bootstrapping(config: RefinementBench) -> dict[str, Any]:
 def controls(work: Path, settings: Sequence[str]) -> dict[str, Any]:
     """The same run with one thing changed, F1 by round; round 0 is `filters only`."""
     scratch, same = random_model(work), work / "seed-0"
+    shuffled = shuffled_model(same, settings)
     changed = {
         "one_fold": ("refine.folds=1",),
         "start_not_trained": (UNTRAINED,),
         "from_scratch": (f"refine.start={scratch}",),
         "random_model": (f"refine.start={scratch}", UNTRAINED),
+        "trained_on_shuffled_labels": (f"refine.start={shuffled}", "refine.folds=1", UNTRAINED),
     }
     made: dict[str, Any] = {
         "model_without_merge": [each["model"] for each in measured(same, 0, settings) if each["model"]]
     }
     for name, overrides in changed.items():
         rounds = measured(same, 0, (*settings, *overrides))
-        made[name] = {"f1_by_round": shipped(rounds, "f1"), "attempts": [(r["status"], r["f1"]) for r in rounds]}
+        attempts = [{name: each[name] for name in ("status", "reason", "f1")} for each in rounds]
+        made[name] = {"f1_by_round": shipped(rounds, "f1"), "attempts": attempts}
     return made
 
 
@@ -179,6 +184,25 @@ def random_model(work: Path) -> str:
     target = work / "random"
     if not target.exists():
         save(create("nano", load("nano").tokenizer, seed=0), target)
+    return str(target)
+
+
+def shuffled_model(work: Path, settings: Sequence[str]) -> str:
+    """What a round's training makes of labels that belong to other scenes."""
+    from stages.florence.training import train
+
+    store, run, attempts = run_seed(work, 0, (*settings, "refine.rounds=0"))
+    node, target = attempts[0].node, work / "shuffled"
+    keys = {shard: [row.key for row in read_rows(store, node, shard)] for shard in store.done(node.folder)}
+    data, order = TrainingSet(store, node, keys), np.random.default_rng(0)
+
+    def batches(step: int) -> Iterator[list[Sample]]:
+        for batch in data.batches(step, run.train.batch_size, run.seed, 0, 1):
+            others = [batch[i].annotations for i in order.permutation(len(batch))]
+            yield [replace(sample, annotations=other) for sample, other in zip(batch, others, strict=True)]
+
+    if not target.exists():
+        train(run.train, run.refine.start, batches, target)
     return str(target)
 
 
