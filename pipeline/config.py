@@ -21,6 +21,7 @@ from pipeline.schema import Granularity
 from stages import registry
 
 Positive = Annotated[int, Field(gt=0)]
+ROUND_MODEL = "model"  # in `refine.complete`: the model of the round grounds the new texts
 FILE_SUFFIXES = (".onnx", ".txt", ".safetensors", ".json")
 
 
@@ -83,7 +84,8 @@ class RefineConfig:
 
     A round's training starts from checkpoint `start` (a size in this package, a folder, or a hub name) or, after the
     first, from the round before it. With `folds` above 1 a round trains that many models, each without one part of
-    the samples, and each annotates the part that it has not seen.
+    the samples, and each annotates the part that it has not seen. `complete` names the specialists that give changed
+    annotations what they lack, and `model` where the round's model shall find the phrases of new texts.
     """
 
     rounds: int
@@ -207,8 +209,10 @@ def parse(values: Mapping[str, Any]) -> RunConfig:
     for name in run.filters.keys() & run.specialists.keys():
         raise ValueError(f"filters.{name}: a specialist has that name; give the filter another")
     for name in run.refine.complete:
-        if name not in run.specialists:
-            raise ValueError(f"refine.complete: {name} is no specialist; choose from {', '.join(run.specialists)}")
+        if name not in (*run.specialists, ROUND_MODEL):
+            raise ValueError(
+                f"refine.complete: {name} is no specialist; choose from {', '.join(run.specialists)}, {ROUND_MODEL}"
+            )
     assert isinstance(run, RunConfig)
     return run
 

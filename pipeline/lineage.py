@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.config import ClusterConfig, Entry, RunConfig
+from pipeline.config import ROUND_MODEL, ClusterConfig, Entry, RunConfig
 from pipeline.schema import SCHEMA_VERSION
 from pipeline.store import Store, digest
 from stages import registry
@@ -119,10 +119,19 @@ def next_round(run: RunConfig, number: int, head: Node, models: Models) -> list[
 
     With folds there is a node per model, which looks at the samples of its fold only.
     """
-    nodes = [_annotate(run, number, head, model) for model in models.refining]
+    nodes = [_asked(run, run.refine.annotate.name, number, [head], model, {}) for model in models.refining]
     nodes.append(make_node(run.refine.merge, number, [head, *nodes], run.cluster))
     if models.sparse is not None:
-        nodes.append(_describe(run, number, [head, *nodes], models.sparse))
+        own: dict[str, Any] = {"tasks": (), "support": (), "missing": run.refine.sparse.texts}
+        nodes.append(_asked(run, "sparse", number, [head, *nodes], models.sparse, own))
+    if ROUND_MODEL in run.refine.complete:
+        ground: dict[str, Any] = {
+            "tasks": ("<CAPTION_TO_PHRASE_GROUNDING>",),
+            "support": (),
+            "alternatives": False,
+            "fresh": True,
+        }
+        nodes += [_asked(run, "model", number, [head, *nodes], model, ground) for model in models.refining]
     for entry in _sorted(run.specialists.values()):
         if entry.name in run.refine.complete:
             nodes.append(make_node(entry, number, [head, *nodes], run.cluster))
@@ -135,23 +144,14 @@ def model_nodes(run: RunConfig, number: int) -> list[str]:
     return [f"{name}_{fold}" for fold in range(run.refine.folds)] if run.refine.folds > 1 else [name]
 
 
-def _annotate(run: RunConfig, number: int, head: Node, model: Model) -> Node:
-    entry, folds = run.refine.annotate, run.refine.folds
-    options = dataclasses.replace(entry.options, model=f"{WORK}{model.folder}")
+def _asked(run: RunConfig, name: str, number: int, reads: Sequence[Node], model: Model, own: Mapping[str, Any]) -> Node:
+    """A node at which a model looks at the samples of its fold, with settings of its own."""
+    options = dataclasses.replace(run.refine.annotate.options, model=f"{WORK}{model.folder}", **own)
     if model.fold is not None:
-        options = dataclasses.replace(options, fold=model.fold, folds=folds)
-        entry = dataclasses.replace(entry, name=f"{entry.name}_{model.fold}")
-    return make_node(dataclasses.replace(entry, options=options), number, [head], run.cluster, model.revision)
-
-
-def _describe(run: RunConfig, number: int, reads: Sequence[Node], model: Model) -> Node:
-    entry = run.refine.annotate
-    options = dataclasses.replace(
-        entry.options, model=f"{WORK}{model.folder}", tasks=(), support=(), missing=run.refine.sparse.texts
-    )
-    return make_node(
-        dataclasses.replace(entry, name="sparse", options=options), number, reads, run.cluster, model.revision
-    )
+        options = dataclasses.replace(options, fold=model.fold, folds=run.refine.folds)
+        name = f"{name}_{model.fold}"
+    entry = dataclasses.replace(run.refine.annotate, name=name, options=options)
+    return make_node(entry, number, reads, run.cluster, model.revision)
 
 
 FILTER_GROUP = "filters"

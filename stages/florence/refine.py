@@ -43,7 +43,7 @@ _OWN = "own."  # marks the model's regions while they are judged together with t
 class RefineConfig:
     """`tasks` are what the model annotates, `support` the tasks whose targets judge the shown labels. A dense
     caption describes the detected box with which its own box has at least `same_place` IoU; `missing` are texts that
-    are written only where there is none.
+    are written only where there is none; with `fresh` only texts of this round are grounded.
 
     `centre` moves every location of an answer to the mean of the belief within so many bins: the likeliest bin of a
     model that learned from jittered boxes is a draw from the jitter, their mean is not (greedy answers only; 0: off).
@@ -54,6 +54,7 @@ class RefineConfig:
     support: tuple[str, ...] = ("<CAPTION>", CATEGORY, DESCRIPTION, GROUNDING)
     ground: tuple[Granularity, ...] = ("brief",)
     missing: tuple[Granularity, ...] = ()
+    fresh: bool = False
     alternatives: bool = True
     resolution: int = 768
     max_tokens: int = 256
@@ -117,7 +118,7 @@ class Refine:
     def _refined(self, batch: Batch) -> Iterator[Annotations]:
         shown = [s.annotations.kept() for s in batch]
         features = self.engine.look([s.pixels for s in batch])
-        said = self._answers(features, [ask for i, old in enumerate(shown) for ask in self._questions(i, old)])
+        said = self._answers(features, [ask for i, s in enumerate(batch) for ask in self._questions(i, s, shown[i])])
         new = [self._annotations(sample, said[i]) for i, sample in enumerate(batch)]
         pairs = list(zip(batch, shown, new, strict=True))
         said = self._answers(features, [ask for i, each in enumerate(pairs) for ask in self._about_regions(i, *each)])
@@ -141,13 +142,14 @@ class Refine:
         prompt = task(token).prompt.format(input=words)
         return Asked(token, Question(image, prompt, task(token).answer, self.config.max_tokens), about)
 
-    def _questions(self, image: int, old: Annotations) -> list[Asked]:
+    def _questions(self, image: int, sample: Sample, old: Annotations) -> list[Asked]:
         """Everything this image is asked."""
         config, known = self.config, {text.granularity for text in old.texts}
         asked = [self._ask(token, image, None) for token in config.tasks if token != GROUNDING]
         asked += [self._ask(token, image, None) for token, g in TEXTS.items() if g in config.missing and g not in known]
         if GROUNDING in config.tasks:
             texts = [text for text in old.texts if text.granularity in config.ground]
+            texts = [text for text in texts if sample.fresh(text) or not config.fresh]
             asked += [self._ask(GROUNDING, image, text, codec.clean(text.text)) for text in texts]
         return asked
 

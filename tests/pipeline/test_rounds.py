@@ -163,6 +163,27 @@ def test_what_a_round_changed_is_complete_and_traceable(tmp_path: Path) -> None:
     assert changed > 10
 
 
+def test_the_rounds_model_may_ground_the_new_texts_in_place_of_a_specialist(tmp_path: Path) -> None:
+    by_model = ("refine.complete=[parse,model]", "refine.folds=2", "specialists.segment=null", "source.limit=6")
+    loop = Loop(tmp_path / "w", *SCENES, *LOOSE, *by_model)
+    nodes, _ = loop.refine(1, loop.models(1, untrained(loop)))
+    assert [node.name for node in nodes[:6]] == [
+        "1.refine_0",
+        "1.refine_1",
+        "1.merge",
+        "1.model_0",
+        "1.model_1",
+        "1.parse",
+    ]
+    merged = loop.records(nodes[-1])
+    said = [(fold, key, row) for fold in (0, 1) for key, row in loop.records(nodes[3 + fold]).items()]
+    assert all(not len(row.annotations) for fold, key, row in said if fold_of(key, 2) != fold)
+    for _, key, row in said:
+        texts = {t.id: t for t in merged[key].annotations.texts}
+        assert not row.annotations.texts and not row.annotations.regions
+        assert all(texts[t.text_id].round == 1 for t in row.annotations.triplets)
+
+
 def unsegmentable(image: np.ndarray, item: Any) -> bool:
     return (item.score or 0.0) < GrabCutConfig().min_score or grabcut(image, item.box, GrabCutConfig()) is None
 
