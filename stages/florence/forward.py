@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stages.florence import vision
 from stages.florence.model import Florence, pixels
 
 if TYPE_CHECKING:
     import torch
 
 PAD, BOS, EOS, START = 1, 0, 2, 2  # the published ids (spec 3.2)
+_CHUNK = 1 << 22  # numbers in the encoder's widest intermediate result on a CPU: larger ones are mapped anew each time
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,13 @@ def padded(florence: Florence, rows: Sequence[Sequence[int]]) -> torch.Tensor:
 
 def look(florence: Florence, images: Sequence[np.ndarray], resolution: int) -> torch.Tensor:
     """Image tokens, (images, tokens, width)."""
+    import torch
+
     model = florence.model
-    return model.get_image_features(pixels(images, resolution).to(model.device, model.dtype)).pooler_output
+    values = pixels(images, resolution).to(model.device, model.dtype)
+    if torch.is_grad_enabled() or not values.is_cpu:
+        return model.get_image_features(values).pooler_output
+    return model.model.multi_modal_projector(vision.features(model.model.vision_tower, values))
 
 
 def encode(
@@ -64,7 +71,12 @@ def encode(
     mask = torch.cat([torch.ones(sight.shape[:2], dtype=torch.long, device=ids.device), (ids != PAD).long()], dim=1)
     inputs = torch.cat([sight.to(words.dtype), words], dim=1)
     encoder = florence.model.model.language_model.encoder
-    return Encoded(encoder(inputs_embeds=inputs, attention_mask=mask).last_hidden_state, mask)
+    few = len(inputs)
+    if inputs.is_cpu and not torch.is_grad_enabled():
+        few = max(_CHUNK // (inputs.shape[1] * encoder.config.encoder_ffn_dim), 1)
+    parts = zip(inputs.split(few), mask.split(few), strict=True)
+    states = [encoder(inputs_embeds=part, attention_mask=real).last_hidden_state for part, real in parts]
+    return Encoded(torch.cat(states) if len(states) > 1 else states[0], mask)
 
 
 def target_logits(

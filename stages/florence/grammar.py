@@ -110,3 +110,11 @@ def forbidden(states: Sequence[State], kinds: torch.Tensor) -> torch.Tensor:
     for row, state in enumerate(states):
         table[row, list(state.allowed())] = False
     return table.to(kinds.device)[:, kinds]
+
+
+def repeating(ids: Sequence[int], length: int) -> list[int]:
+    """The tokens that would make the last `length` of `ids` a repetition; 0 is off (`no_repeat_ngram_size`)."""
+    if length < 1 or len(ids) < length:
+        return []
+    last = list(ids[len(ids) - length + 1 :])
+    return [ids[i + length - 1] for i in range(len(ids) - length + 1) if list(ids[i : i + length - 1]) == last]

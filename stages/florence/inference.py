@@ -13,19 +13,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from stages.florence import beams, forward, grammar
 from stages.florence.codec import BINS
+from stages.florence.decoder import Decoder
 from stages.florence.forward import BOS, EOS, START, Encoded
 from stages.florence.model import Florence, token_id
 from stages.florence.tasks import Answer
 
 if TYPE_CHECKING:
     import torch
-    from transformers.cache_utils import EncoderDecoderCache
 
 NEAR = 20  # bins, 2% of the image's side
 _LEAVE = 0.25  # of the rows in a batch have to be done before they leave it: leaving copies the caches
@@ -34,13 +34,15 @@ _LEAVE = 0.25  # of the rows in a batch have to be done before they leave it: le
 @dataclass(frozen=True, slots=True)
 class Question:
     """One row: a prompt to image number `image`. `answer` chooses the grammar; None decodes freely. The answer
-    does not end before `min_tokens`."""
+    does not end before `min_tokens`. No `no_repeat` tokens in a row come twice, where it is above 0: the published
+    settings have 3, which forbids regions that share three coordinates in a row, so leave it off for regions."""
 
     image: int
     prompt: str
     answer: Answer | None = None
     max_tokens: int = 128
     min_tokens: int = 0
+    no_repeat: int = 0
 
 
 @dataclass(slots=True)
@@ -53,6 +55,43 @@ class Tokens:
     ids: list[int] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
     beliefs: list[float] = field(default_factory=list)
+
+
+class Chosen(NamedTuple):
+    """A token at the end of an answer, and its kind in the grammar."""
+
+    id: int
+    kind: int
+    log_prob: float
+    belief: float
+
+
+@dataclass(slots=True)
+class Draft:
+    """An answer under way; `state` is where it stands in its grammar."""
+
+    question: Question
+    tokens: Tokens
+    state: grammar.State | None
+
+    def push(self, chosen: Chosen) -> None:
+        self.tokens.ids.append(chosen.id)
+        self.tokens.log_probs.append(chosen.log_prob)
+        self.tokens.beliefs.append(chosen.belief)
+        if self.state is not None:
+            self.state.push(chosen.kind)
+
+    @property
+    def done(self) -> bool:
+        ids = self.tokens.ids
+        return bool(ids) and (ids[-1] == EOS or len(ids) >= self.question.max_tokens)
+
+    def barred(self) -> list[int]:
+        """Tokens that may not come next whatever the grammar: the end of a short answer, and those that would
+        repeat an n-gram (the start tokens are part of the answer)."""
+        ids = self.tokens.ids
+        barred = [EOS] if len(ids) + 1 < self.question.min_tokens else []
+        return barred + grammar.repeating([START, BOS, *ids], self.question.no_repeat)
 
 
 class Engine:
@@ -110,10 +149,12 @@ class Engine:
         with torch.inference_mode():
             for chosen, encoded in self._encoded(features, [(image, prompt) for image, prompt, _ in rows], targets):
                 logits, labels = forward.target_logits(self.florence, encoded, [targets[i] for i in chosen])
-                log_probs, beliefs = (iter(v) for v in self.weigh(logits, labels))
+                weighed = iter(self.weigh(logits, labels))
                 for i in chosen:
-                    ids, count = targets[i][1:], len(targets[i]) - 1
-                    found[i] = Tokens(ids, list(islice(log_probs, count)), list(islice(beliefs, count)))
+                    for token in islice(weighed, len(targets[i]) - 1):
+                        found[i].ids.append(token.id)
+                        found[i].log_probs.append(token.log_prob)
+                        found[i].beliefs.append(token.belief)
         return found
 
     def _encoded(
@@ -134,49 +175,28 @@ class Engine:
     def _greedy(self, encoded: Encoded, questions: Sequence[Question]) -> list[Tokens]:
         """The answers of a batch of rows, the likeliest token at every step."""
         import torch
-        from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 
-        answers = [Tokens() for _ in questions]
-        states = [grammar.State(q.answer) if q.answer else None for q in questions]
-        rows = list(range(len(questions)))  # which question each row of the tensors belongs to
-        done = [False] * len(rows)
-        cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
-        inputs = torch.tensor([[START, BOS]], device=self.florence.device).repeat(len(rows), 1)
-        while rows:
-            logits = self.step(inputs, encoded, cache)
-            short = [len(answers[r].ids) + 1 < questions[r].min_tokens for r in rows]
-            chosen = self.allow(logits, [states[r] for r in rows], short).argmax(-1)
+        drafts = [self.draft(question) for question in questions]
+        going = drafts  # the drafts that the rows of the tensors belong to
+        decoder = Decoder(self.florence, encoded)
+        ids = torch.full((len(going),), BOS, device=self.florence.device)
+        while going:
+            logits = decoder.step(ids)
+            ids = self.allow(logits, going).argmax(-1)
             if self.centre:
-                chosen = self.centred(logits, chosen)
-            log_probs, beliefs = self.weigh(logits, chosen)
-            ids, kinds = chosen.tolist(), self.kinds[chosen].tolist()
-            for position, row in enumerate(rows):
-                if done[row]:
-                    continue
-                answers[row].ids.append(ids[position])
-                answers[row].log_probs.append(log_probs[position])
-                answers[row].beliefs.append(beliefs[position])
-                if state := states[row]:
-                    state.push(kinds[position])
-                done[row] = ids[position] == EOS or len(answers[row].ids) >= questions[row].max_tokens
-            inputs = chosen[:, None]
-            stay = [position for position, row in enumerate(rows) if not done[row]]
-            if len(stay) <= (1 - _LEAVE) * len(rows):
-                keep = torch.tensor(stay, dtype=torch.long, device=inputs.device)
-                rows, inputs, encoded = [rows[p] for p in stay], inputs[keep], encoded.select(keep)
-                cache.batch_select_indices(keep)
-        return answers
+                ids = self.centred(logits, ids)
+            for draft, found in zip(going, self.weigh(logits, ids), strict=True):
+                if not draft.done:
+                    draft.push(found)
+            stay = [row for row, draft in enumerate(going) if not draft.done]
+            if len(stay) <= (1 - _LEAVE) * len(going):
+                rows = torch.tensor(stay, dtype=torch.long, device=ids.device)
+                going, ids = [going[row] for row in stay], ids[rows]
+                decoder.keep(rows, rows)
+        return [draft.tokens for draft in drafts]
 
-    def step(self, inputs: torch.Tensor, encoded: Encoded, cache: EncoderDecoderCache) -> torch.Tensor:
-        """Logits (rows, vocabulary) of the next token; `cache` grows by `inputs`."""
-        states = self.florence.model.model.language_model.decoder(
-            input_ids=inputs,
-            encoder_hidden_states=encoded.states,
-            encoder_attention_mask=encoded.mask,
-            past_key_values=cache,
-            use_cache=True,
-        ).last_hidden_state
-        return self.florence.model.lm_head(states[:, -1]).float()
+    def draft(self, question: Question) -> Draft:
+        return Draft(question, Tokens(), grammar.State(question.answer) if question.answer else None)
 
     def centred(self, logits: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
         """Locations at the mean of the belief around them: twice, as the first mean leans to where it started."""
@@ -191,34 +211,38 @@ class Engine:
             place = ((near * bins).sum(1) / near.sum(1).clamp(min=1e-9)).round().long()
         return torch.where(self.kinds[chosen] == grammar.LOCATION, first + place, chosen)
 
-    def allow(
-        self, scores: torch.Tensor, states: Sequence[grammar.State | None], short: Sequence[bool]
-    ) -> torch.Tensor:
-        """`scores` without what the grammar of each row forbids; a row that is too short may not end."""
+    def allow(self, scores: torch.Tensor, drafts: Sequence[Draft]) -> torch.Tensor:
+        """`scores` without what the grammar and the question of each row forbid."""
         import torch
 
-        ruled = [row for row, state in enumerate(states) if state is not None]
-        if not ruled and not any(short):
+        ruled = [row for row, draft in enumerate(drafts) if draft.state is not None]
+        barred = [(row, token) for row, draft in enumerate(drafts) for token in draft.barred()]
+        if not ruled and not barred:
             return scores
         scores = scores.clone()
         if ruled:
-            closed = grammar.forbidden([s for s in states if s is not None], self.kinds)
+            closed = grammar.forbidden([d.state for d in drafts if d.state is not None], self.kinds)
             scores[ruled] = scores[ruled].masked_fill(closed, float("-inf"))
-        scores[torch.tensor(short, device=scores.device), EOS] = float("-inf")
+        if barred:
+            rows, tokens = torch.tensor(barred, device=scores.device).unbind(1)
+            scores[rows, tokens] = float("-inf")
         return scores
 
-    def weigh(self, logits: torch.Tensor, chosen: torch.Tensor) -> tuple[list[float], list[float]]:
-        """The log-probabilities of chosen ids and the beliefs in them (see `Tokens`)."""
-        log_probs = logits.log_softmax(-1)
-        own = log_probs.gather(1, chosen[:, None])[:, 0]
-        first = self.first_location
-        mass = log_probs[:, first : first + BINS].exp().cumsum(1)
+    def weigh(self, logits: torch.Tensor, chosen: torch.Tensor) -> list[Chosen]:
+        """The chosen ids with their log-probabilities and the beliefs in them (see `Tokens`)."""
+        import torch
+
+        whole, first = logits.logsumexp(-1, keepdim=True), self.first_location
+        own = (logits.gather(1, chosen[:, None]) - whole)[:, 0]
+        mass = (logits[:, first : first + BINS] - whole).exp().cumsum(1)
         place = (chosen - first).clamp(0, BINS - 1)[:, None]
         upper = mass.gather(1, (place + NEAR).clamp(max=BINS - 1))
         lower = mass.gather(1, (place - NEAR - 1).clamp(min=0)) * (place > NEAR)
         near = (upper - lower)[:, 0].clamp(1e-9, 1.0).log()
-        located = self.kinds[chosen] == grammar.LOCATION
-        return own.tolist(), near.where(located, own).tolist()
+        kinds = self.kinds[chosen]
+        belief = near.where(kinds == grammar.LOCATION, own)
+        values = torch.stack([chosen.double(), kinds.double(), own.double(), belief.double()], dim=1).tolist()
+        return [Chosen(int(id_), int(kind), own, belief) for id_, kind, own, belief in values]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from stages.embedded.scenes import PRETRAIN, render
-from stages.florence import grammar
+from stages.florence import grammar, vision
 from stages.florence.forward import EOS
 from stages.florence.inference import Engine, Question, Tokens, read
 from stages.florence.model import Florence, load, pixels
@@ -29,7 +31,9 @@ def engine(florence: Florence) -> Engine:
     return Engine(florence, RESOLUTION, rows=7)
 
 
-def generated(florence: Florence, image: np.ndarray, prompt: str, tokens: int, beams: int = 1) -> list[int]:
+def generated(
+    florence: Florence, image: np.ndarray, prompt: str, tokens: int, beams: int = 1, no_repeat: int = 0
+) -> list[int]:
     """What `generate` gives for one row alone, after the start token and `<s>`; no forced end."""
     features = florence.model.get_image_features(pixels([image], RESOLUTION)).pooler_output
     ids = [florence.model.config.image_token_id] * features.shape[1] + florence.tokenizer(prompt).input_ids
@@ -39,6 +43,7 @@ def generated(florence: Florence, image: np.ndarray, prompt: str, tokens: int, b
         num_beams=beams,
         early_stopping=beams > 1,
         do_sample=False,
+        no_repeat_ngram_size=no_repeat,
         max_new_tokens=tokens + 1,
         forced_eos_token_id=None,
     )
@@ -97,7 +102,8 @@ def test_a_row_does_not_depend_on_its_neighbours(florence: Florence) -> None:
 
 def test_the_vision_tower_runs_once_per_image(florence: Florence, engine: Engine) -> None:
     seen = []
-    handle = florence.model.model.vision_tower.register_forward_hook(lambda m, args, out: seen.append(len(args[0])))
+    projector = florence.model.model.multi_modal_projector
+    handle = projector.register_forward_hook(lambda m, args, out: seen.append(len(args[0])))
     features = engine.look(IMAGES)
     engine.ask(features, [Question(i, p, None, 4) for i in range(4) for p in PROMPTS])
     engine.support(features, [(i, p, "a ring") for i in range(4) for p in PROMPTS])
@@ -141,3 +147,32 @@ def test_reading_gives_every_token_its_characters_even_inside_a_letter(florence:
     assert reading.text == text
     assert reading.spans[-2] == (4, 11) and reading.spans[-1] == (11, 11)
     assert reading.mean([(4, 11)]) == -float(len(ids) - 2)
+
+
+def test_the_vision_tower_in_place_gives_the_numbers_of_the_model(florence: Florence) -> None:
+    for side in (64, 200):  # whole windows, and some that are filled up
+        values = pixels(IMAGES, side)
+        tower = florence.model.model.vision_tower
+        with torch.inference_mode():
+            expected = tower(values).last_hidden_state
+            assert torch.allclose(vision.features(tower, values), expected, atol=1e-4)
+
+
+def test_no_n_gram_comes_twice_where_that_is_asked_for_as_in_generate(florence: Florence) -> None:
+    questions = [Question(i, prompt, None, 48, no_repeat=2) for prompt in PROMPTS[1:] for i in range(2)]
+    one, three = (Engine(florence, RESOLUTION, beams=beams) for beams in (1, 3))
+    features = one.look(IMAGES)
+    answers = one.ask(features, questions)
+    free = one.ask(features, [replace(question, no_repeat=0) for question in questions])
+    assert any(a.ids != b.ids for a, b in zip(answers, free, strict=True))
+    for question, greedy, best in zip(questions, answers, three.ask(features, questions), strict=True):
+        for answer, count in ((greedy.ids, 1), (best.ids, 3)):
+            expected = generated(florence, IMAGES[question.image], question.prompt, 48, count, no_repeat=2)
+            assert answer == expected[: expected.index(EOS) + 1 if EOS in expected else None]
+
+
+def test_an_n_gram_counts_the_start_of_the_answer() -> None:
+    assert grammar.repeating([2, 0, 5, 6, 2, 0], 3) == [5]
+    assert grammar.repeating([7, 8, 7, 8, 7], 2) == [8, 8]
+    assert grammar.repeating([7, 8, 7, 8, 7], 0) == [] and grammar.repeating([7, 8], 3) == []
+    assert grammar.repeating([7, 8], 1) == [7, 8]
