@@ -13,9 +13,9 @@ from tests.system.conftest import fld
         (["filters.region.min_scoer=0.5"], "filters.region.min_scoer: no such setting; did you mean min_score?"),
         (
             ["source=folder", "source.path={tmp}/nowhere"],
-            "source.path={tmp}/nowhere: no such folder; give a folder of images",
+            "source.path={tmp}/nowhere: no such folder or file",
         ),
-        (["source=folder", "source.path={tmp}/empty"], "source.path={tmp}/empty: no images in it"),
+        (["source=folder", "source.path={tmp}/empty"], "source.path={tmp}/empty: nothing to read in it"),
         (["source=folder"], "source.path: not set; give it a value (source.path=...)"),
         (
             ["experiment=photos", "source.path={tmp}/photos", "specialists.detect.weights={tmp}/none.onnx"],

@@ -1,0 +1,108 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.schema import Annotations
+from stages.ingest import Item
+from stages.sources.coco import CocoConfig, CocoSource
+from tests.stages.sources.forms import pictures, write_coco, write_folder
+
+NAMES = list(pictures(2))
+IMAGES = [{"id": 10 + i, "file_name": name, "width": 48, "height": 40} for i, name in enumerate(NAMES)]
+DOG: dict[str, Any] = {
+    "id": 7, "image_id": 10, "category_id": 18, "bbox": [4.25, 5.5, 20.1, 10.0], "iscrowd": 0,
+    "segmentation": [[4, 5, 24, 5, 24, 15, 4, 15]], "keypoints": [0] * 51, "num_keypoints": 0,
+}  # fmt: skip
+CATEGORIES = [{"id": 18, "name": "dog"}, {"id": 1, "name": "person"}]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_folder(tmp_path / "images", pictures(2))
+
+
+def source(folder: Path, instances: list[Any], captions: list[Any] | None = None, **settings: Any) -> CocoSource:
+    parent = folder.parent
+    files = {"instances": str(write_coco(parent / "instances.json", IMAGES, instances, categories=CATEGORIES))}
+    if captions is not None:
+        files["captions"] = str(write_coco(parent / "captions.json", IMAGES, captions))
+    return CocoSource(CocoConfig(path=str(folder), **files, **settings))
+
+
+def given(source: CocoSource) -> Annotations:
+    return next(iter(source.read(NAMES[:1]))).given
+
+
+def test_boxes_masks_and_captions_come_in_as_human_labels_with_cocos_ids(folder: Path) -> None:
+    labels = given(source(folder, [DOG], [{"id": 3, "image_id": 10, "caption": "A dog.\n"}]))
+    (dog,), (text,) = labels.regions, labels.texts
+    assert (dog.id, dog.source, dog.phrase, dog.dropped, dog.locked) == ("human.regions.7", "human", "dog", None, True)
+    assert dog.box == (4.25, 5.5, 24.35, 15.5) and dog.mask is not None and dog.mask.size == (40, 48)
+    assert (text.id, text.granularity, text.text, text.locked) == ("human.texts.3", "brief", "A dog.", True)
+
+
+def test_as_truth_they_do_not_enter_the_run(folder: Path) -> None:
+    (item,) = source(folder, [DOG], annotations="truth").read(NAMES[:1])
+    assert len(item.given) == 0 and item.truth and item.truth.regions[0].phrase == "dog"
+
+
+def test_a_crowd_and_what_makes_no_sense_come_in_with_their_reason(folder: Path) -> None:
+    crowd = {**DOG, "id": 8, "iscrowd": 1, "segmentation": {"size": [40, 48], "counts": [100, 50, 1770]}}
+    odd = [
+        {**DOG, "id": 20, "bbox": [1, 2, 3]},
+        {**DOG, "id": 21, "bbox": [100, 100, 5, 5]},
+        {**DOG, "id": 22, "segmentation": [[1, 2]]},
+        {**DOG, "id": 23, "category_id": 99},
+        {**DOG, "id": 24, "category_id": [1]},
+        {"image_id": 10},
+    ]
+    labels = given(source(folder, [DOG, crowd, *odd], [{"id": 1, "image_id": 10, "caption": None}]))
+    assert [(r.id.removeprefix("human.regions."), r.dropped) for r in labels.regions] == [
+        ("7", None), ("8", "crowd"), ("20", "malformed_box"), ("21", "outside_image"), ("22", "malformed_segmentation"),
+        ("23", "unknown_category"), ("24", "unknown_category"), ("x7", "malformed_box"),
+    ]  # fmt: skip
+    assert labels.texts[0].dropped == "malformed_caption"
+
+
+def test_equal_ids_stay_apart(folder: Path) -> None:
+    ids = [region.id for region in given(source(folder, [DOG, DOG, {**DOG, "id": None}])).regions]
+    assert len(set(ids)) == 3
+
+
+def test_annotations_of_images_that_are_not_listed_are_left_out_with_a_warning(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert len(given(source(folder, [DOG, {**DOG, "image_id": 99}, "nonsense"])).regions) == 1
+    assert "2 annotations of images that it does not list" in caplog.text
+
+
+def test_an_image_that_is_listed_and_missing_is_a_row(folder: Path) -> None:
+    (folder / NAMES[1]).unlink()
+    found: list[Item] = list(source(folder, [DOG]).read(NAMES))
+    assert [item.failed.reason if item.failed else None for item in found] == [None, "unreadable"]
+
+
+def test_the_revision_changes_with_the_labels_of_the_names_and_no_others(folder: Path) -> None:
+    before, later = source(folder, [DOG]), source(folder, [{**DOG, "bbox": [1, 1, 9, 9]}])
+    assert before.revision(NAMES[:1]) != later.revision(NAMES[:1])
+    assert before.revision(NAMES[1:]) == later.revision(NAMES[1:])
+    assert before.revision(NAMES[:1]) == source(folder, [DOG]).revision(NAMES[:1])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not JSON"),
+        ("[]", "expected"),
+        (json.dumps({"images": [{}], "annotations": []}), "an image without file_name or id"),
+    ],
+)
+def test_a_file_that_is_no_coco_is_the_users_mistake(folder: Path, content: str, message: str) -> None:
+    file = folder.parent / "bad.json"
+    file.write_text(content)
+    with pytest.raises(ValueError, match=f"source.captions=.*bad.json: .*{message}"):
+        CocoSource(CocoConfig(path=str(folder), captions=str(file)))
+    with pytest.raises(ValueError, match="neither is set"):
+        CocoSource(CocoConfig(path=str(folder)))

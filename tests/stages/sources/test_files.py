@@ -1,0 +1,83 @@
+import os
+import threading
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from stages.base import SampleError
+from stages.sources import files
+from stages.sources.files import Files, ahead, printable, unprintable
+from stages.sources.folder import FolderConfig, FolderSource
+
+
+def test_a_folder_lists_images_at_any_depth_and_no_hidden_files(tmp_path: Path) -> None:
+    for name in ("b.JPG", "a/c/d.png", "a/.hidden.jpg", ".git/x.jpg", "notes.txt", "a, b\u00e9.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    source = FolderSource(FolderConfig(path=str(tmp_path)))
+    assert source.list() == ["a, b\u00e9.jpg", "a/c/d.png", "b.JPG"]
+    assert [(item.name, item.data) for item in source.read(["b.JPG"])] == [("b.JPG", b"b.JPG")]
+
+
+def test_any_fsspec_url_is_a_folder() -> None:
+    store = fsspec.filesystem("memory")
+    store.pipe({"/bucket/b.jpg": b"2", "/bucket/a/c.png": b"1"})
+    source = FolderSource(FolderConfig(path="memory://bucket"))
+    assert source.list() == ["a/c.png", "b.jpg"]
+    items = list(source.read(["b.jpg", "gone.jpg", "a/c.png"]))
+    assert [item.data for item in items] == [b"2", None, b"1"]
+    assert items[1].failed and items[1].failed.reason == "unreadable"
+    store.rm("/bucket", recursive=True)
+
+
+def test_a_single_file_is_a_source_of_one(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(b"1")
+    (tmp_path / "b.tar").write_bytes(b"2")
+    one = Files(str(tmp_path / "b.tar"), (".tar",))
+    assert one.list() == ["b.tar"] and one.fetch("b.tar") == b"2"
+
+
+def test_a_name_that_is_no_utf8_is_spelled_out_and_found_again(tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/caf\xe9.jpg"
+    Path(os.fsdecode(path)).write_bytes(b"coffee")
+    found = Files(str(tmp_path), (".jpg",))
+    (name,) = found.list()
+    assert name == "caf\\udce9.jpg" == printable(unprintable(name))
+    assert found.fetch(name) == b"coffee"
+
+
+def test_what_is_no_file_is_refused_and_never_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "nowhere")
+    found = Files(str(tmp_path), (".jpg",))
+    reasons = {name: found.fetch(name) for name in found.list()}
+    assert {n: r.reason for n, r in reasons.items() if isinstance(r, SampleError)} == {
+        "link.jpg": "unreadable", "pipe.jpg": "not_a_file",
+    }  # fmt: skip
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MAX_BYTES", 10)
+    (tmp_path / "a.jpg").write_bytes(b"x" * 11)
+    (tmp_path / "b.jpg").write_bytes(b"x" * 10)
+    large, fits = Files(str(tmp_path), (".jpg",)).read(["a.jpg", "b.jpg"])
+    assert isinstance(large, SampleError) and large.reason == "file_too_large"
+    assert fits == b"x" * 10
+
+
+def test_reading_ahead_keeps_the_order_and_a_bounded_number_of_results() -> None:
+    taken: list[int] = []
+    running = threading.Semaphore(0)
+
+    def slow(number: int) -> int:
+        taken.append(number)
+        if number == 0:
+            running.acquire(timeout=5)
+        running.release()
+        return number
+
+    results = ahead(slow, range(20), workers=4)
+    assert next(results) == 0
+    assert len(taken) <= 4
+    assert list(results) == list(range(1, 20))

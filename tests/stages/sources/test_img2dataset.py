@@ -1,0 +1,48 @@
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stages.sources.img2dataset import Img2DatasetConfig, Img2DatasetSource
+from tests.stages.sources.forms import pictures, write_img2dataset
+
+FAILED = {"000000000900": "HTTP Error 404: Not Found"}
+
+
+def told(folder: Path, names: list[str]) -> list[tuple[str, str | None, str | None]]:
+    found = Img2DatasetSource(Img2DatasetConfig(path=str(folder))).read(names)
+    return [(i.name, i.failed.reason if i.failed else None, i.failed.detail if i.failed else None) for i in found]
+
+
+def test_rows_that_failed_there_fail_here_with_their_message_and_keys_are_kept(tmp_path: Path) -> None:
+    folder = write_img2dataset(tmp_path / "d", pictures(3), 2, FAILED)
+    source = Img2DatasetSource(Img2DatasetConfig(path=str(folder)))
+    assert source.list() == ["00000.tar", "00001.tar"]
+    assert told(folder, ["00000.tar"])[2] == (
+        "00000.tar/000000000900", "download_failed", "failed_to_download: HTTP Error 404: Not Found",
+    )  # fmt: skip
+    assert [item.key for item in source.read(["00000.tar"])] == [
+        "000000000000.jpg", "000000000001.jpg", "000000000900.jpg",
+    ]  # fmt: skip
+    assert [reason for _, reason, _ in told(folder, ["00001.tar"])] == [None]
+
+
+def test_a_row_that_counts_as_done_and_is_not_there_fails(tmp_path: Path) -> None:
+    folder = write_img2dataset(tmp_path / "d", pictures(1), 2)
+    rows = pq.read_table(folder / "00000.parquet").to_pylist()
+    rows.append({**rows[0], "key": "000000000777"})
+    rows.append({**rows[0], "key": "000000000778", "status": "failed_to_resize", "error_message": "too wide"})
+    pq.write_table(pa.Table.from_pylist(rows), folder / "00000.parquet")
+    assert [(name, reason) for name, reason, _ in told(folder, ["00000.tar"])] == [
+        ("00000.tar/000000000000.jpg", None), ("00000.tar/000000000777", "not_in_tar"),
+        ("00000.tar/000000000778", "resize_failed"),
+    ]  # fmt: skip
+
+
+def test_a_missing_table_is_no_fault_and_a_broken_one_a_row(tmp_path: Path) -> None:
+    folder = write_img2dataset(tmp_path / "d", pictures(2), 1)
+    (folder / "00000.parquet").unlink()
+    (folder / "00001.parquet").write_bytes(b"PAR1 broken")
+    assert [(name, reason) for name, reason, _ in told(folder, ["00000.tar", "00001.tar"])] == [
+        ("00000.tar/000000000000.jpg", None), ("00001.tar/000000000001.jpg", None), ("00001.parquet", "not_parquet"),
+    ]  # fmt: skip

@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stages.sources.parquet import ParquetConfig, ParquetSource
+from tests.stages.sources.forms import pictures, write_parquet
+
+
+def source(path: Path, **settings: object) -> ParquetSource:
+    return ParquetSource(ParquetConfig(path=str(path), **settings))  # type: ignore[arg-type]
+
+
+def test_a_row_group_of_the_datasets_layout_is_read_by_itself(tmp_path: Path) -> None:
+    images = pictures(5)
+    texts = {"000000000002.jpg": ["A dog.", "A dog.", "One more."]}
+    write_parquet(tmp_path / "train-0.parquet", images, 2, texts)
+    found = source(tmp_path)
+    assert found.whole and found.list() == ["train-0.parquet#0", "train-0.parquet#1", "train-0.parquet#2"]
+    first, second = found.read(["train-0.parquet#1"])
+    assert [first.name, second.name] == ["train-0.parquet/2", "train-0.parquet/3"]
+    assert first.data == images["000000000002.jpg"] and first.key is None
+    assert [t.text for t in first.given.texts] == ["A dog.", "One more."]
+    assert [item.data for item in found.read(found.list())] == list(images.values())
+
+
+def test_keys_come_from_a_column_or_an_entry_of_one(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "a.parquet", pictures(1), 1)
+    assert [item.key for item in source(tmp_path, key="image.path").read(["a.parquet#0"])] == ["000000000000.jpg"]
+    pq.write_table(pa.table({"jpg": [b"1"], "id": [17]}), tmp_path / "b.parquet")
+    (item,) = source(tmp_path, key="id", image="jpg").read(["b.parquet#0"])
+    assert (item.key, item.data) == ("17.jpg", b"1")
+
+
+def test_rows_without_bytes_have_a_reason(tmp_path: Path) -> None:
+    image = [{"bytes": None, "path": "a.jpg"}, None, {"bytes": b"i", "path": None}]
+    pq.write_table(pa.table({"image": image}), tmp_path / "a.parquet")
+    found = list(source(tmp_path).read(["a.parquet#0"]))
+    assert [item.failed.reason if item.failed else None for item in found] == ["no_image", "no_image", None]
+    pq.write_table(pa.table({"URL": ["http://x"] * 40, "TEXT": ["a"] * 40}), tmp_path / "b.parquet")
+    urls = list(source(tmp_path, texts=["TEXT"]).read(["b.parquet#0"]))
+    assert len(urls) == 40 and {item.failed.detail for item in urls if item.failed} == {
+        "column image is not there; set source.image"
+    }
+
+
+def test_a_broken_file_is_a_row_beside_the_others(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "b.parquet", pictures(2), 2)
+    data = (tmp_path / "b.parquet").read_bytes()
+    (tmp_path / "a.parquet").write_bytes(data[:-200])
+    (tmp_path / "c.parquet").write_bytes(b"")
+    found = source(tmp_path)
+    names = found.list()
+    assert names == ["a.parquet#?", "b.parquet#0", "c.parquet#?"]
+    told = [(item.name, item.failed.reason if item.failed else None) for item in found.read(names)]
+    assert told == [
+        ("a.parquet#?", "not_parquet"), ("b.parquet/0", None), ("b.parquet/1", None), ("c.parquet#?", "not_parquet"),
+    ]  # fmt: skip
+
+
+def test_a_page_that_is_destroyed_costs_its_row_group(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "a.parquet", pictures(4), 2)
+    data = bytearray((tmp_path / "a.parquet").read_bytes())
+    start = pq.ParquetFile(tmp_path / "a.parquet").metadata.row_group(0).column(0).data_page_offset
+    data[start : start + 40] = b"\xff" * 40
+    (tmp_path / "a.parquet").write_bytes(bytes(data))
+    found = list(source(tmp_path).read(["a.parquet#0", "a.parquet#1"]))
+    assert [item.failed is None for item in found] == [False, True, True]

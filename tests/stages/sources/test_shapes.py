@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+from pycocotools import mask as rle
+
+from pipeline.schema import Mask
+from stages.sources.shapes import box_of, mask_of, runs_of
+
+SIZE = (64, 48)
+
+
+def pixels(mask: Mask | None) -> np.ndarray:
+    assert mask is not None
+    return np.asarray(rle.decode({"size": list(mask.size), "counts": mask.counts.encode()}))
+
+
+@pytest.mark.parametrize(
+    ("bbox", "box", "reason"),
+    [
+        ([1, 2, 3, 4.5], (1.0, 2.0, 4.0, 6.5), None),
+        ([-3, -3, 10, 10], (-3.0, -3.0, 7.0, 7.0), None),
+        ([60, 40, 30, 30], (60.0, 40.0, 90.0, 70.0), None),
+        ([64, 0, 5, 5], (64.0, 0.0, 69.0, 5.0), "outside_image"),
+        ([-9, 0, 5, 5], (-9.0, 0.0, -4.0, 5.0), "outside_image"),
+        ([1, 1, 0, 5], (1.0, 1.0, 1.0, 6.0), "empty_box"),
+        ([1, 2, 3], None, "malformed_box"),
+        ([1, 2, 3, float("nan")], None, "malformed_box"),
+        ([1, 2, 3, "4"], None, "malformed_box"),
+        ([1, 2, 3, True], None, "malformed_box"),
+        ("1,2,3,4", None, "malformed_box"),
+        (None, None, "malformed_box"),
+    ],
+)
+def test_a_box_is_xyxy_or_has_a_reason(bbox: object, box: object, reason: str | None) -> None:
+    assert box_of(bbox, SIZE) == (box, reason)
+
+
+def test_polygons_become_the_mask_that_coco_draws() -> None:
+    polygons = [[10.0, 10.0, 30.5, 10.0, 30.5, 20.0, 10.0, 20.0], [40, 30, 50, 30, 45, 40]]
+    mask, reason = mask_of(polygons, SIZE)
+    expected = rle.decode(rle.merge(rle.frPyObjects(polygons, SIZE[1], SIZE[0])))
+    assert reason is None
+    np.testing.assert_array_equal(pixels(mask), expected)
+
+
+def test_run_lengths_are_taken_packed_and_plain() -> None:
+    drawn = np.zeros((48, 64), np.uint8)
+    drawn[5:30, 7:60] = drawn[40:44, 0:3] = 1
+    packed = rle.encode(np.asfortranarray(drawn))["counts"].decode()
+    runs = runs_of(packed)
+    assert runs is not None and sum(runs) == drawn.size
+    for counts in (packed, runs):
+        mask, reason = mask_of({"size": [48, 64], "counts": counts}, SIZE)
+        assert reason is None
+        np.testing.assert_array_equal(pixels(mask), drawn)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_runs_are_those_of_pycocotools(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    drawn = (rng.random((40, 300)) < rng.choice([0.001, 0.5, 0.999])).astype(np.uint8)
+    encoded = rle.encode(np.asfortranarray(drawn))
+    flat = np.r_[0, drawn.T.ravel(), 1 - drawn.T.ravel()[-1]]
+    edges = np.r_[0, np.flatnonzero(np.diff(flat))]
+    assert runs_of(encoded["counts"].decode()) == np.diff(edges).tolist()
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        [[1, 2, 3, 4]],
+        [[1, 2, 3, 4, 5]],
+        [[1, 2, 3, 4, 5, "6"]],
+        [[0, 0, 1e9, 0, 1e9, 1e9]],
+        [[float("inf"), 0, 1, 1, 2, 2]],
+        ["not a polygon"],
+        {"size": [48, 64], "counts": [1, 2]},
+        {"size": [48, 64], "counts": [-5, 3077]},
+        {"size": [64, 48], "counts": [3072]},
+        {"size": [48, 64], "counts": "\x00\x01"},
+        {"size": [48, 64], "counts": "oooooooooooooooo"},
+        {"size": [48, 64]},
+        "mask.png",
+        7,
+    ],
+)
+def test_a_segmentation_that_makes_no_sense_has_a_reason(segmentation: object) -> None:
+    assert mask_of(segmentation, SIZE) == (None, "malformed_segmentation")
+
+
+def test_no_segmentation_is_no_mask() -> None:
+    assert mask_of([], SIZE) == (None, None) and mask_of(None, None) == (None, None)

@@ -1,0 +1,136 @@
+import gzip
+import io
+import tarfile
+from collections.abc import Callable
+
+import pytest
+
+from stages.sources import tars
+from stages.sources.tars import TarSample, read_samples, split
+
+Member = tuple[str, bytes] | tarfile.TarInfo
+
+
+def tar(*members: Member, mode: str = "w") -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as file:  # type: ignore[call-overload]
+        for member in members:
+            if isinstance(member, tarfile.TarInfo):
+                file.addfile(member)
+            else:
+                info = tarfile.TarInfo(member[0])
+                info.size = len(member[1])
+                file.addfile(info, io.BytesIO(member[1]))
+    return buffer.getvalue()
+
+
+def special(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+def read(data: bytes, wanted: Callable[[str], bool] = lambda field: True) -> list[TarSample]:
+    return list(read_samples(io.BytesIO(data), wanted))
+
+
+def told(data: bytes) -> list[tuple[str, list[str], str | None]]:
+    return [(s.key, list(s.members), s.problem.reason if s.problem else None) for s in read(data)]
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_adjacent_members_of_a_key_are_a_sample_packed_or_not(mode: str) -> None:
+    data = tar(("a.jpg", b"1"), ("a.seg.png", b"2"), ("./d/b.jpg", b"3"), mode=mode)
+    assert [(s.key, s.members) for s in read(data)] == [("a", {"jpg": b"1", "seg.png": b"2"}), ("d/b", {"jpg": b"3"})]
+
+
+def test_the_key_ends_at_the_first_dot_of_the_last_part() -> None:
+    assert split("a.b/c.d.jpg") == ("a.b/c", "d.jpg")
+    assert split("./x.txt.gz") == ("x", "txt.gz")
+    assert split("README") == ("README", "") and split("d/.DS_Store") == ("d/.DS_Store", "")
+
+
+def test_only_wanted_members_are_read() -> None:
+    data = tar(("a.jpg", b"1"), ("a.big", b"2"), ("a.txt.gz", gzip.compress(b"t")))
+    (sample,) = read(data, {"jpg", "txt"}.__contains__)
+    assert sample.members == {"jpg": b"1", "txt": b"t"}
+
+
+def test_a_member_that_comes_twice_begins_another_sample() -> None:
+    assert told(tar(("a.jpg", b"1"), ("a.jpg", b"2"))) == [("a", ["jpg"], None), ("a", ["jpg"], None)]
+
+
+@pytest.mark.parametrize(
+    ("member", "reason"),
+    [
+        (("/etc/a.jpg", b"1"), "unsafe_name"),
+        (("../a.jpg", b"1"), "unsafe_name"),
+        (("x/../../a.jpg", b"1"), "unsafe_name"),
+        (("README", b"1"), "no_key"),
+        ((".DS_Store", b"1"), "no_key"),
+        (special("x.jpg", tarfile.SYMTYPE, "/etc/passwd"), "not_a_file"),
+        (special("x.jpg", tarfile.LNKTYPE, "good.jpg"), "not_a_file"),
+        (special("x.jpg", tarfile.CHRTYPE), "not_a_file"),
+        (special("x.jpg", tarfile.FIFOTYPE), "not_a_file"),
+        (special("x", tarfile.DIRTYPE), "not_a_file"),
+        (("x.txt.gz", b"no gzip"), "corrupt_gzip"),
+        (("x.txt.gz", gzip.compress(b"x" * 999)[:15]), "corrupt_gzip"),
+    ],
+)
+def test_what_cannot_be_used_is_one_sample_with_a_reason_and_the_rest_is_unharmed(member: Member, reason: str) -> None:
+    before, bad, after = told(tar(("good.jpg", b"1"), member, ("z.jpg", b"2")))
+    assert before == ("good", ["jpg"], None) and after == ("z", ["jpg"], None)
+    assert bad[2] == reason
+
+
+def test_a_tar_that_ends_too_early_gives_what_came_before_and_one_problem() -> None:
+    data = tar(("a.jpg", b"1" * 600), ("b.jpg", b"2" * 600), ("c.jpg", b"3" * 6000))
+    for cut in (3 * 512 + 600, 2 * 1536 + 100, 2 * 1536 + 512 + 10):
+        found = told(data[:cut])
+        assert found[0] == ("a", ["jpg"], None)
+        assert found[-1] == ("", [], "truncated_tar")
+        assert len(found) == (2 if cut < 3072 else 3)
+
+
+def test_a_header_destroyed_in_the_middle_is_no_end_of_the_archive() -> None:
+    data = bytearray(tar(("a.jpg", b"1"), ("b.jpg", b"2")))
+    data[1024:1100] = b"\xff" * 76
+    assert told(bytes(data)) == [("a", ["jpg"], None), ("", [], "truncated_tar")]
+
+
+@pytest.mark.parametrize("data", [b"", b"not a tar" * 100, gzip.compress(b"not a tar" * 100), b"\x1f\x8b broken"])
+def test_what_is_no_tar_is_one_problem(data: bytes) -> None:
+    assert told(data) == [("", [], "not_a_tar")]
+
+
+def test_an_archive_without_members_has_no_samples() -> None:
+    assert told(tar()) == []
+
+
+def test_a_gzip_that_grows_beyond_the_limit_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tars, "MAX_BYTES", 10_000)
+    bomb = gzip.compress(b"\0" * 1_000_000)
+    assert told(tar(("a.jpg.gz", bomb), ("b.jpg", b"1"))) == [("a", [], "file_too_large"), ("b", ["jpg"], None)]
+
+
+def test_a_sample_of_many_members_is_bounded_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tars, "MAX_BYTES", 10_000)
+    members = [(f"a.{i}.jpg", b"x" * 4000) for i in range(4)]
+    (sample,) = read(tar(*members))
+    assert sample.problem and sample.problem.reason == "file_too_large"
+    assert sample.size <= 10_000
+
+
+def test_headers_made_to_exhaust_memory_or_stack_are_refused() -> None:
+    huge = special("x", tarfile.XHDTYPE)
+    huge.size = 1 << 40
+    assert told(tar(("a.jpg", b"1"))[:1024] + huge.tobuf()) == [("a", ["jpg"], None), ("", [], "truncated_tar")]
+    nested = special("x", tarfile.GNUTYPE_LONGNAME)
+    nested.size = 512
+    chain = (nested.tobuf(tarfile.GNU_FORMAT) + b"n" * 512) * 5000
+    assert told(tar(("a.jpg", b"1"))[:1024] + chain)[-1] == ("", [], "truncated_tar")
+
+
+def test_names_that_are_no_utf8_are_spelled_out() -> None:
+    info = tarfile.TarInfo("caf\udce9.jpg")
+    assert told(tar(info)) == [("caf\\udce9", ["jpg"], None)]
