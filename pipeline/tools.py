@@ -17,6 +17,7 @@ def add(commands: Any) -> None:
     command = commands.add_parser("bench", help="a performance target against its baseline, both measured in one run")
     command.add_argument("name", choices=sorted(BENCHES), metavar="NAME", help=", ".join(sorted(BENCHES)))
     command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings of the bench, such as threads=1")
+    command.add_argument("--full", action="store_true", help="with the controls that take long (full=true)")
     command.add_argument("--json", action="store_true", help="one JSON object on standard output")
     command.set_defaults(command=bench)
     command = commands.add_parser("parse", help="objects, attributes, actions, noun phrases of each line of a file")
@@ -34,7 +35,7 @@ def bench(args: argparse.Namespace) -> int:
     from stages import registry
 
     function = registry.resolve(registry.BENCHES[args.name])
-    values = OmegaConf.to_container(OmegaConf.from_dotlist(args.overrides))
+    values = OmegaConf.to_container(OmegaConf.from_dotlist([*args.overrides, *["full=true"] * args.full]))
     assert isinstance(values, dict)
     config = build(get_type_hints(function)["config"], {str(key): value for key, value in values.items()}, "")
     bound_threads(getattr(config, "threads", 1))
