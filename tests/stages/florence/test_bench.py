@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
 from stages.florence.bench import BenchConfig, inference, training
 
 SMALL = BenchConfig(
-    size="nano", resolution=64, images=2, repeats=1, threads=1,
+    size="nano", vocabulary=1408, resolution=64, images=2, repeats=1, threads=1,
     lengths={"<CAPTION>": 5, "<OD>": 12, "<REGION_PROPOSAL>": 9},
 )  # fmt: skip
 
@@ -13,6 +17,12 @@ SMALL = BenchConfig(
 def test_both_sides_of_the_inference_benchmark_give_the_same_tokens() -> None:
     found = inference(SMALL)
     assert found["tokens_equal"] == 1.0 and found["ratio"] > 0
+    assert set(found["shares"]) == {"vision", "encoder", "decoder"}
+    assert sum(found["shares"].values()) == pytest.approx(1, abs=0.01)
+
+
+def test_the_baseline_may_take_fewer_images_at_once() -> None:
+    assert inference(replace(SMALL, baseline_batch=1))["tokens_equal"] == 1.0
 
 
 def test_both_sides_of_the_training_benchmark_have_the_same_loss() -> None:
