@@ -14,7 +14,7 @@ from pipeline.store import Store, digest
 from pipeline.training_set import Folder, TrainingSet, find
 from stages import registry
 
-SHARD_SIZE = 250
+SHARD_SIZE = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,5 +40,10 @@ def targets(sample: Sample, config: TrainConfig, step: int) -> list[Pair]:
 
 def augmented(sample: Sample, config: TrainConfig, step: int) -> Sample:
     """The sample as it is shown at this step."""
-    draw = np.random.default_rng([config.seed, step, zlib.crc32(sample.key.encode()), 1]).random()
-    return mirrored(sample) if config.mirror and draw < 0.5 else sample
+    return mirrored_half(sample, config.seed, step) if config.mirror else sample
+
+
+def mirrored_half(sample: Sample, seed: int, step: int) -> Sample:
+    """Mirrored in half of the cases."""
+    draw = np.random.default_rng([seed, step, zlib.crc32(sample.key.encode()), 1]).random()
+    return mirrored(sample) if draw < 0.5 else sample

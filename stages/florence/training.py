@@ -24,7 +24,7 @@ import numpy as np
 from stages.base import NOT_RECIPE, Sample, thread_count
 from stages.florence import forward, state
 from stages.florence.examples import augmented, targets
-from stages.florence.model import Florence, load, place, save
+from stages.florence.model import RESOLUTIONS, Florence, load, place, save
 from stages.florence.tasks import Family, task
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class TrainConfig:
     activations of a layer are computed again when its gradient is. `tensorboard` names a folder on the machine of
     the first worker, for curves beside those in metrics.jsonl."""
 
-    stages: tuple[tuple[int, int], ...] = ((64, 240),)
+    stages: tuple[tuple[int, int], ...] = ((RESOLUTIONS["nano"], 240),)
     batch_size: int = 16
     micro_batch: int = 0
     targets_per_image: int = 4

@@ -1,0 +1,153 @@
+"""`fld train` by itself: any number of workers, killed and resumed, the model for everyone."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.config import compose
+from pipeline.fit import fit, parse
+from pipeline.store import Store
+from pipeline.studies.data import DataConfig, obtain
+from pipeline.training_set import TrainingSet
+from tests.system.conftest import command, fld, kill_when
+
+STEPS = 20
+SETTINGS = [
+    f"train.stages=[[32,{STEPS - 8}],[64,8]]", "train.batch_size=4", "train.targets_per_image=2",
+    "train.warmup_steps=4", "train.mirror=true", "train.average=0.8", "train.checkpoint_every=3",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
+    return obtain(Store(str(tmp_path_factory.mktemp("data"))), DataConfig(scenes=10, seed=4))[0]
+
+
+@pytest.fixture(scope="module")
+def shards(data: TrainingSet) -> str:
+    return f"{data.store.url}/scenes/4"
+
+
+@pytest.fixture(scope="module")
+def whole(shards: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an uninterrupted training by one worker."""
+    out = tmp_path_factory.mktemp("whole")
+    board = f"train.tensorboard={out}/board"
+    made = fit(shards, str(out), parse(compose([*SETTINGS, board], "training")))
+    assert made["model"] == f"{out}/model" and made["samples"] == 10 and made["steps"] == STEPS
+    return out
+
+
+def history(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "model/metrics.jsonl").read_text().splitlines()]
+
+
+def published(out: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in (out / "model").iterdir() if file.is_file()}
+
+
+def test_two_workers_follow_the_curve_of_one(whole: Path, shards: str, tmp_path: Path) -> None:
+    fit(shards, str(tmp_path), parse(compose([*SETTINGS, "cluster.groups.train.actors=[1,2]"], "training")))
+    one, two = history(whole), history(tmp_path)
+    assert len(one) == len(two) == STEPS and one != two
+    for a, b in zip(one, two, strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], abs=1e-4) and a["tokens"] == b["tokens"]
+
+
+def test_killed_at_a_random_step_and_once_more_in_its_worker_it_ends_with_the_same_bytes(
+    whole: Path, shards: str, tmp_path: Path
+) -> None:
+    arguments = ["train", shards, str(tmp_path), *SETTINGS]
+    step = random.SystemRandom().randrange(3, STEPS - 6)
+
+    def at(wanted: int) -> bool:
+        marks = [int(f.stem.removeprefix("step-")) for f in tmp_path.glob("journal/train/model/*.done")]
+        return max(marks, default=0) >= wanted
+
+    first = subprocess.Popen(command(*arguments), stderr=subprocess.DEVNULL, start_new_session=True, text=True)
+    assert kill_when(first, lambda: at(step))
+    assert not (tmp_path / "model").exists()
+    reached = max(f.stem for f in tmp_path.glob("journal/train/model/*.done"))
+    mark = f"FLD_TEST={tmp_path}"  # Ray's processes inherit the driver's environment
+    second = subprocess.Popen(
+        command(*arguments), stderr=subprocess.DEVNULL, env={**os.environ, **dict([mark.split("=", 1)])}
+    )
+    while not (killed := kill_worker(mark)) and second.poll() is None:
+        time.sleep(0.2)
+    assert second.wait(300) == 0 and killed
+    assert published(tmp_path) == published(whole), f"killed after {reached}"
+
+
+def kill_worker(mark: str) -> bool:
+    """kill -9 the training worker among the processes with this in their environment, once there is one."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            name, environment = (process / "cmdline").read_bytes(), (process / "environ").read_bytes()
+        except OSError:
+            continue
+        if name.startswith(b"ray::RayTrainWorker") and mark.encode() in environment:
+            os.kill(int(process.name), signal.SIGKILL)
+            return True
+    return False
+
+
+def test_what_is_done_is_not_done_again_and_other_settings_are_refused(whole: Path, shards: str) -> None:
+    before = published(whole)
+    done = fld("train", shards, str(whole), *SETTINGS, "--json", "cluster.groups.train.actors=[1,2]")
+    assert done.returncode == 0 and json.loads(done.stdout)["loss"] == history(whole)[-1]["loss"]
+    assert published(whole) == before
+    other = fld("train", shards, str(whole), *SETTINGS, "train.learning_rate=0.5")
+    assert other.returncode == 2 and "made with other train.learning_rate" in other.stderr
+
+
+def test_curves_are_written_for_tensorboard(whole: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(whole / "board"))
+    events.Reload()
+    assert [e.value for e in events.Scalars("train/loss")] == pytest.approx([m["loss"] for m in history(whole)])
+
+
+def test_the_model_gives_the_same_tokens_through_plain_generate(whole: Path, data: TrainingSet) -> None:
+    import torch
+    from transformers import AutoTokenizer, Florence2ForConditionalGeneration
+
+    from stages.florence.inference import Engine, Question
+    from stages.florence.model import load, pixels
+    from stages.florence.tasks import TASKS
+
+    images = [s.pixels for s in next(data.batches(0, 3, 0, 0, 1))]
+    mine = Engine(load(str(whole / "model")), 64)
+    tokenizer: Any = AutoTokenizer.from_pretrained(whole / "model")
+    model: Any = Florence2ForConditionalGeneration.from_pretrained(whole / "model", dtype=torch.float32)
+    values = pixels(images, 64)
+    for token in ("<CAPTION>", "<OD>"):
+        answers = mine.ask(mine.look(images), [Question(i, TASKS[token].prompt, max_tokens=24) for i in range(3)])
+        tokens = model.get_image_features(values[:1]).pooler_output.shape[1]
+        row = [model.config.image_token_id] * tokens + tokenizer(TASKS[token].prompt).input_ids
+        plain = model.generate(
+            input_ids=torch.tensor([row] * 3), pixel_values=values, num_beams=1, do_sample=False, max_new_tokens=25,
+            forced_eos_token_id=None,
+        )  # fmt: skip
+        for ids, answer in zip(plain.tolist(), answers, strict=True):
+            assert ids[2 : 2 + len(answer.ids)] == answer.ids
+
+
+def test_mistakes_are_one_line(shards: str, tmp_path: Path) -> None:
+    for arguments, message in (
+        ([str(tmp_path), str(tmp_path / "o")], "no shards there"),
+        ([shards, str(tmp_path / "o"), "start=/nowhere"], "start=/nowhere: no such file or folder"),
+        ([shards, str(tmp_path / "o"), "train.tasks=['<OCD>']"], "<OCD>: no such task"),
+        ([shards, str(tmp_path / "o"), "cluster.groups.train={actors: [1, 99]}"], "99 workers want 99 CPU"),
+    ):
+        done = fld("train", *arguments)
+        assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1, done.stderr
