@@ -108,7 +108,8 @@ def is_misread_verb(token: Token) -> bool:
 def noun_phrases(doc: Doc) -> list[NounPhrase]:
     """spaCy's noun chunks (each ends in its head), without a head that is a verb."""
     phrases, text = [], doc.text
-    for first, last, _ in doc.noun_chunks_iterator(doc):  # places; `doc.noun_chunks` would make an object of each
+    # Places; `doc.noun_chunks` would make an object of each. The stub lacks the attribute.
+    for first, last, _ in doc.noun_chunks_iterator(doc):  # type: ignore[attr-defined]
         head = doc[last - 1]
         if is_misread_verb(head):
             head = head.nbor(-1)

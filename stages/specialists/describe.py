@@ -3,39 +3,29 @@ texts.
 
 Paper section 4.3, "Text": detailed texts come from prompting large models with what is known of the image.
 `reads: image` shows the image to a vision-language model; `reads: labels` gives a language model the brief
-text, the regions and the words read, to aggregate. Answers are kept on disk by the hash of their request, so
-that a killed run asks nothing twice; the tokens they took count towards the budget also after a restart. A
+text, the regions and the words read, to aggregate. `endpoint` asks, keeps the answers and watches the budget. A
 refusal or an answer that was cut off is stored as a dropped text with its reason.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
-import os
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
-from threading import Lock
 from typing import Any, ClassVar, Literal
 
 import cv2
 import numpy as np
 
 from pipeline.schema import Annotations, Granularity, Text
-from stages.base import NOT_RECIPE, Batch, Failed, Result, Sample
+from stages.base import Batch, Failed, Result, Sample
+from stages.specialists.endpoint import Client, EndpointConfig
 from stages.specialists.work import missing, sureness
 
 REFUSED = "refused"
 CUT_OFF = "cut_off"
 EMPTY_ANSWER = "empty_answer"
-BUDGET_SPENT = "budget_spent"
-ENDPOINT_FAILED = "endpoint_failed"
 
 REFUSALS = ("i'm sorry", "i am sorry", "i cannot", "i can't", "i can not", "i'm unable", "i am unable", "as an ai")
 PROMPTS: dict[str, str] = {
@@ -47,28 +37,11 @@ LABELS = "You cannot see the image. This is known of it; use nothing else, and d
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DescribeConfig:
-    endpoint: str  # such as http://127.0.0.1:8000/v1
-    model: str
+class DescribeConfig(EndpointConfig):
     reads: Literal["image", "labels"] = "image"
     granularities: tuple[Granularity, ...] = ("detailed", "more_detailed")
     prompts: Mapping[str, str] = field(default_factory=lambda: dict(PROMPTS))
-    max_tokens: int = 400
-    image_side: int = 768  # larger images are shrunk
     min_score: float = 0.3  # regions and text regions below are not told
-    key_variable: str = field(default="OPENAI_API_KEY", metadata=NOT_RECIPE)  # environment variable, may be unset
-    cache: str = field(default="", metadata=NOT_RECIPE)  # folder of the answers; empty: none are kept
-    token_budget: int = field(default=0, metadata=NOT_RECIPE)  # of prompts and answers; 0: none
-    concurrency: int = field(default=8, metadata=NOT_RECIPE)
-    attempts: int = field(default=5, metadata=NOT_RECIPE)
-    timeout: float = field(default=120.0, metadata=NOT_RECIPE)  # seconds
-    backoff: float = field(default=1.0, metadata=NOT_RECIPE)  # seconds before the second attempt; then doubled
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    text: str
-    reason: str | None  # why it may not be used
 
 
 def check_prompts(granularities: Sequence[Granularity], prompts: Mapping[str, str]) -> None:
@@ -109,68 +82,6 @@ def judge(choice: Mapping[str, Any]) -> tuple[str, str | None]:
     return text, None if text else EMPTY_ANSWER
 
 
-def tokens_of(reply: Mapping[str, Any]) -> int:
-    return reply.get("usage", {}).get("total_tokens", 0)
-
-
-class Client:
-    """Asks the endpoint, at most once per request, with retries and a budget."""
-
-    def __init__(self, config: DescribeConfig) -> None:
-        self.config = config
-        self.folder = Path(config.cache) if config.cache else None
-        if self.folder:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        known = self.folder.glob("*.json") if self.folder else ()
-        self.spent = sum(tokens_of(json.loads(file.read_text())) for file in known)
-        self.lock = Lock()
-
-    def ask(self, request: Mapping[str, Any]) -> Answer | Failed:
-        body = json.dumps(request, sort_keys=True).encode()
-        file = self.folder / f"{hashlib.sha256(body).hexdigest()}.json" if self.folder else None
-        if file and file.is_file():
-            return self._answer(json.loads(file.read_text()))
-        if self.config.token_budget and self.spent >= self.config.token_budget:
-            return Failed(BUDGET_SPENT, f"{self.spent} of {self.config.token_budget} tokens are spent")
-        reply = self._post(body)
-        if isinstance(reply, Failed):
-            return reply
-        with self.lock:
-            self.spent += tokens_of(reply)
-        if file:
-            part = file.with_suffix(f".{os.getpid()}.{time.monotonic_ns()}")
-            part.write_text(json.dumps(reply))
-            part.replace(file)
-        return self._answer(reply)
-
-    def _answer(self, reply: Mapping[str, Any]) -> Answer:
-        return Answer(*judge(reply["choices"][0]))
-
-    def _post(self, body: bytes) -> dict[str, Any] | Failed:
-        """The reply, trying again after what may pass: no connection, too many requests, a server's fault."""
-        headers = {"Content-Type": "application/json"}
-        if key := os.environ.get(self.config.key_variable):
-            headers["Authorization"] = f"Bearer {key}"
-        url, detail = self.config.endpoint.rstrip("/") + "/chat/completions", ""
-        for attempt in range(self.config.attempts):
-            if attempt:
-                time.sleep(self.config.backoff * 2 ** (attempt - 1))
-            try:
-                request = urllib.request.Request(url, body, headers)
-                with urllib.request.urlopen(request, timeout=self.config.timeout) as reply:
-                    return json.load(reply)
-            except urllib.error.HTTPError as error:
-                detail = f"{error.code} {error.reason}"
-                if error.code in (401, 403, 404):
-                    advice = f"check endpoint, model and {self.config.key_variable}"
-                    raise ValueError(f"{url} answers {detail}: {advice}") from error
-                if error.code not in (408, 409, 429) and error.code < 500:
-                    break
-            except (urllib.error.URLError, TimeoutError, ConnectionError, json.JSONDecodeError) as error:
-                detail = str(error)
-        return Failed(ENDPOINT_FAILED, detail)
-
-
 class EndpointDescribe:
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = True
@@ -188,10 +99,11 @@ class EndpointDescribe:
         subject = self.subject(sample) if wanted else []
         texts = []
         for granularity in wanted if subject else ():
-            answer = self.client.ask(self.request(self.config.prompts[granularity], subject))
-            if isinstance(answer, Failed):
-                return answer
-            texts.append(Text(granularity=granularity, text=answer.text, dropped=answer.reason))
+            reply = self.client.ask(self.request(self.config.prompts[granularity], subject))
+            if isinstance(reply, Failed):
+                return reply
+            text, reason = judge(reply["choices"][0])
+            texts.append(Text(granularity=granularity, text=text, dropped=reason))
         return Annotations(texts=texts)
 
     def subject(self, sample: Sample) -> list[dict[str, Any]]:

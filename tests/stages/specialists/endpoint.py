@@ -1,6 +1,6 @@
 """An OpenAI-compatible server on loopback with a tiny random language model, for the tests: prints its port,
-then one line per request. Arguments: how many requests to refuse with 503 first, seconds to wait before each
-answer.
+then a line per request and a line per answer. Arguments: how many requests to refuse with 503 first, seconds to wait
+before each answer, the port (0: a free one).
 
 It stops after eight words; a request for fewer tokens is cut off, as the protocol says.
 """
@@ -31,7 +31,7 @@ class Handler(BaseHTTPRequestHandler):
         request = json.loads(body)
         with LOCK:
             failures -= 1
-            print("request", self.headers.get("Authorization"), flush=True)
+            tell(f"request {self.headers.get('Authorization')}")
             if failures >= 0:
                 return self.send_error(503)
             time.sleep(float(sys.argv[2]))
@@ -41,9 +41,17 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
+        self.wfile.flush()
+        tell(f"answer {reply['usage']['total_tokens']}")
 
     def log_message(self, *args: object) -> None:
         """Quiet: the test reads this program's output."""
+
+
+def tell(line: str) -> None:
+    """One write a line: those of several threads do not mix."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 def answer(request: dict) -> dict:
@@ -65,6 +73,6 @@ def answer(request: dict) -> dict:
     }
 
 
-server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[3])), Handler)
 print(server.server_address[1], flush=True)
 server.serve_forever()

@@ -5,8 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ import pytest
 from pipeline.schema import Annotations, Region, Text, TextRegion
 from stages.base import Failed, Sample
 from stages.specialists.describe import DescribeConfig, EndpointDescribe, facts, judge
+from stages.specialists.endpoint import Budget
 
 QUAD = (0.0, 0.0, 9.0, 0.0, 9.0, 5.0, 0.0, 5.0)
 
@@ -34,20 +38,25 @@ EndpointDescribe(config)([Sample(key=str(i), size=(40, 30), image=image) for i, 
 
 
 class Server:
-    def __init__(self, failures: int = 0, wait: float = 0.0) -> None:
+    def __init__(self, failures: int = 0, wait: float = 0.0, port: int = 0) -> None:
         script = Path(__file__).with_name("endpoint.py")
         self.process = subprocess.Popen(
-            [sys.executable, str(script), str(failures), str(wait)], stdout=subprocess.PIPE, text=True
+            [sys.executable, str(script), str(failures), str(wait), str(port)], stdout=subprocess.PIPE, text=True
         )
         assert self.process.stdout
-        self.url = f"http://127.0.0.1:{self.process.stdout.readline().strip()}/v1"
+        self.port = int(self.process.stdout.readline())
+        self.url = f"http://127.0.0.1:{self.port}/v1"
         self.requests: list[str] = []
+        self.answers: list[int] = []  # the tokens of each
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
         assert self.process.stdout
         for line in self.process.stdout:
-            self.requests.append(line.strip())
+            if line.startswith("answer"):
+                self.answers.append(int(line.split()[1]))
+            else:
+                self.requests.append(line.strip())
 
     def stop(self) -> None:
         self.process.kill()
@@ -110,19 +119,80 @@ def test_passing_faults_are_tried_again_and_lasting_ones_fail_the_sample() -> No
     assert isinstance(result, Failed) and result.reason == "endpoint_failed"
 
 
-def test_the_budget_ends_the_asking_also_across_restarts(server: Server, tmp_path: Path) -> None:
-    settings = {"cache": str(tmp_path), "granularities": ("detailed",), "concurrency": 1, "token_budget": 500}
-    results = stage(server.url, **settings)(samples(4))  # some 300 tokens each
-    assert [isinstance(r, Failed) for r in results] == [False, False, True, True]
-    assert results[2].reason == "budget_spent"
+def test_a_killed_server_loses_no_sample_and_is_asked_nothing_twice(tmp_path: Path) -> None:
+    first = Server(wait=0.15)
+    asking = stage(first.url, cache=str(tmp_path), granularities=("detailed",), concurrency=2)
+    results: list[Any] = []
+    run = threading.Thread(target=lambda: results.extend(asking(samples(8))))
+    run.start()
+    while len(first.answers) < 3:
+        time.sleep(0.01)
+    first.stop()
+    time.sleep(0.3)
+    second = Server(port=first.port)
+    run.join()
+    time.sleep(0.3)  # for the last line of the server
+    second.stop()
+    assert [[t.dropped for t in r.texts] for r in results] == [[None]] * 8
+    assert len(first.answers) >= 3 and len(first.answers) + len(second.answers) == 8
+    assert sum(map(int, (tmp_path / "spent.txt").read_text().split())) == sum(first.answers + second.answers)
+
+
+def test_the_budget_is_never_exceeded_by_any_number_of_askers_or_restarts(server: Server, tmp_path: Path) -> None:
+    # Each answer takes 308 tokens, and may take up to 3.6 thousand: an image of 768 pixels and the longest text.
+    settings = {"cache": str(tmp_path), "granularities": ("detailed",), "token_budget": 4500}
+    before = len(server.answers)
+    results = stage(server.url, **settings)(samples(8))
+    failed = [r for r in results if isinstance(r, Failed)]
+    assert {r.reason for r in failed} == {"budget_spent"} and len(failed) == 5
+    time.sleep(0.1)
+    assert len(server.answers) - before == 3
+    again = stage(server.url, **settings)(samples(8))
+    assert again == results
+    assert len(server.answers) - before == 3
+
+
+def test_processes_that_share_a_cache_share_the_budget(tmp_path: Path) -> None:
+    config = DescribeConfig(endpoint="http://127.0.0.1:9/v1", model="m", cache=str(tmp_path), token_budget=100)
+    one, other = Budget(config), Budget(config)
+    assert one.reserve(60)
+    one.settle(60, 50)
+    assert not other.reserve(51)
+    assert other.reserve(50) and other.spent == 50
+
+
+def test_a_request_waits_for_those_in_flight_before_it_is_refused() -> None:
+    budget = Budget(DescribeConfig(endpoint="http://127.0.0.1:9/v1", model="m", token_budget=100))
+    assert budget.reserve(80)
+    answers: list[bool] = []
+    late = threading.Thread(target=lambda: answers.append(budget.reserve(80)))
+    late.start()
+    time.sleep(0.05)
+    assert answers == []
+    budget.settle(80, 10)
+    late.join(5)
+    assert answers == [True]
+
+
+def test_equal_images_of_a_batch_are_asked_once(server: Server, tmp_path: Path) -> None:
     before = len(server.requests)
-    assert [isinstance(r, Failed) for r in stage(server.url, **settings)(samples(4))] == [
-        False,
-        False,
-        True,
-        True,
-    ]
-    assert len(server.requests) == before
+    twins = [replace(samples(1)[0], key=str(i)) for i in range(6)]
+    results = stage(server.url, cache=str(tmp_path), granularities=("detailed",))(twins)
+    assert len({r.texts[0].text for r in results}) == 1
+    assert len(server.requests) - before == 1
+
+
+def test_a_language_model_aggregates_the_brief_text_and_the_regions(server: Server) -> None:
+    known = Annotations(
+        texts=[Text(id="t", granularity="brief", text="A dog runs.")],
+        regions=[Region(id="a", box=(0.0, 0.0, 20.0, 30.0), phrase="dog", score=0.9)],
+    )
+    asking = stage(server.url, reads="labels")
+    (result,) = asking([replace(samples(1)[0], annotations=known)])
+    assert [(t.granularity, t.dropped) for t in result.texts] == [("detailed", None), ("more_detailed", None)]
+    told = asking.request(asking.config.prompts["detailed"], asking.subject(replace(samples(1)[0], annotations=known)))
+    parts = told["messages"][0]["content"]
+    assert [part["type"] for part in parts] == ["text", "text"] and "A dog runs." in parts[1]["text"]
 
 
 def test_an_answer_that_was_cut_off_is_stored_and_dropped(server: Server) -> None:
