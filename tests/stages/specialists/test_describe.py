@@ -76,7 +76,7 @@ def samples(count: int = 4) -> list[Sample]:
 
 
 def stage(url: str, **settings: object) -> EndpointDescribe:
-    return EndpointDescribe(DescribeConfig(endpoint=url, model="tiny", backoff=0.05, **settings))
+    return EndpointDescribe(DescribeConfig(endpoint=url, model="tiny", **{"backoff": 0.05, **settings}))
 
 
 def test_every_sample_gets_its_texts_in_order(server: Server) -> None:
@@ -121,7 +121,7 @@ def test_passing_faults_are_tried_again_and_lasting_ones_fail_the_sample() -> No
 
 def test_a_killed_server_loses_no_sample_and_is_asked_nothing_twice(tmp_path: Path) -> None:
     first = Server(wait=0.15)
-    asking = stage(first.url, cache=str(tmp_path), granularities=("detailed",), concurrency=2)
+    asking = stage(first.url, cache=str(tmp_path), granularities=("detailed",), concurrency=2, backoff=0.3)
     results: list[Any] = []
     run = threading.Thread(target=lambda: results.extend(asking(samples(8))))
     run.start()
