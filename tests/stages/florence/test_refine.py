@@ -151,6 +151,22 @@ def test_texts_are_written_only_where_they_are_missing(refine: Refine) -> None:
     assert told.texts == [] and [t.granularity for t in untold.texts] == ["detailed"]
 
 
+def test_a_location_moves_to_the_mean_of_the_belief_around_it_and_words_stay(refine: Refine) -> None:
+    import torch
+
+    engine = refine.engine
+    bins = torch.arange(1000.0)
+    jitter = 1.5 * torch.rand(1000, generator=torch.Generator().manual_seed(5))
+    two = torch.exp(-(((bins - 300) / 25) ** 2) / 2) + 0.2 * torch.exp(-(((bins - 700) / 25) ** 2) / 2)
+    logits = torch.full((2, engine.kinds.shape[0]), -20.0)
+    logits[:, engine.first_location : engine.first_location + 1000] = (two + 1e-6).log() + jitter
+    likeliest = logits.argmax(-1)
+    word = torch.tensor([int(likeliest[0]), 50])
+    place, same = engine.centred(logits, word).tolist()
+    assert abs(place - engine.first_location - 300) <= 2 < 7 < abs(int(likeliest[0]) - engine.first_location - 300)
+    assert same == 50
+
+
 def test_an_empty_batch_and_a_sample_without_labels_are_normal(refine: Refine) -> None:
     assert refine([]) == []
     (sample,) = samples(1)
