@@ -8,7 +8,7 @@ import os
 import sys
 from typing import Any
 
-from pipeline import learning, tools
+from pipeline import export, learning, texts, tools
 from pipeline.errors import ShardsFailed
 from pipeline.maintain import commands as maintain_commands
 from pipeline.quality import commands as quality_commands
@@ -177,6 +177,8 @@ def _parser() -> argparse.ArgumentParser:
     quality_commands.add(commands)
     learning.add(commands)
     tools.add(commands)
+    texts.add(commands)
+    export.add(commands)
     maintain_commands.add(commands)
     return parser
 

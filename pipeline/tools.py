@@ -1,11 +1,10 @@
-"""`fld bench` and `fld parse`: thin commands over functions of the stages, reached by registry name."""
+"""`fld bench`: a thin command over functions of the stages, reached by registry name."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import platform
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,6 @@ def add(commands: Any) -> None:
     command.add_argument("--full", action="store_true", help="with the controls that take long (full=true)")
     command.add_argument("--json", action="store_true", help="one JSON object on standard output")
     command.set_defaults(command=bench)
-    command = commands.add_parser("parse", help="objects, attributes, actions, noun phrases of each line of a file")
-    command.add_argument("file", metavar="FILE", help="one text a line; - for standard input")
-    command.set_defaults(command=parse)
 
 
 def bench(args: argparse.Namespace) -> int:
@@ -44,19 +40,6 @@ def bench(args: argparse.Namespace) -> int:
         print(json.dumps(result))
     else:
         print("\n".join(f"{key}: {value}" for key, value in result.items()))
-    return 0
-
-
-def parse(args: argparse.Namespace) -> int:
-    from pipeline.schema import to_dict
-    from stages import registry
-
-    if args.file != "-" and not Path(args.file).is_file():
-        raise ValueError(f"{args.file}: no such file; give a file with one text a line, or -")
-    text = sys.stdin.read() if args.file == "-" else Path(args.file).read_text()
-    lines = text.splitlines()
-    for line, found in zip(lines, registry.resolve(registry.PARSE)(lines), strict=True):
-        print(json.dumps({"text": line, **to_dict(found)}, ensure_ascii=False))
     return 0
 
 
