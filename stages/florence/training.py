@@ -24,7 +24,8 @@ import numpy as np
 from stages.base import NOT_RECIPE, Sample, thread_count
 from stages.florence import forward, state
 from stages.florence.examples import augmented, targets
-from stages.florence.model import RESOLUTIONS, Florence, load, place, save
+from stages.florence.loss import token_loss
+from stages.florence.model import RESOLUTIONS, Florence, load, place, save, token_id
 from stages.florence.tasks import Family, task
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ class TrainConfig:
     betas: tuple[float, float] = (0.9, 0.98)
     clip: float = 1.0
     label_smoothing: float = 0.0
+    location_spread: float = 0.0  # bins; see stages/florence/loss.py
+    location_weight: float = 1.0
     average: float = 0.0
     mirror: bool = False  # half of the samples of a step are shown mirrored
     freeze_vision: bool = False
@@ -238,14 +241,17 @@ class Trainer:
         prompts = forward.tokenise(florence, [p.prompt for _, p in rows], config.max_prompt_tokens)
         answers = forward.tokenise(florence, [p.target for _, p in rows], config.max_target_tokens)
         order = sorted(range(len(rows)), key=lambda r: len(answers[r]))
-        total, tokens = features.new_zeros(()), 0
+        total, tokens, first = features.new_zeros(()), 0, token_id(florence.tokenizer, "<loc_0>")
         for part in np.array_split(np.array(order), max(len(order) // _ROWS, 1)):
             chosen = [int(r) for r in part]
             encoded = forward.encode(florence, features, [rows[r][0] for r in chosen], [prompts[r] for r in chosen])
             logits, labels = forward.target_logits(florence, encoded, [answers[r] for r in chosen])
-            total = total + torch.nn.functional.cross_entropy(
-                logits, labels, reduction="sum", label_smoothing=config.label_smoothing
-            )
+            if config.location_spread or config.location_weight != 1:
+                total = total + token_loss(logits, labels, first, config.location_spread, config.location_weight)
+            else:
+                total = total + torch.nn.functional.cross_entropy(
+                    logits, labels, reduction="sum", label_smoothing=config.label_smoothing
+                )
             tokens += len(labels)
         return total, tokens
 
