@@ -1,6 +1,6 @@
-"""How fast the filters are. `text_filters`: parse, filter and statistics of captions beside spaCy's
-`nlp.pipe` alone with the same pipes, and beside one spaCy call per filter and text. `region_rules`: the
-region rules over columns, on one core.
+"""How fast the filters are. `text_filters`: parse, filter and statistics of captions beside spaCy's `nlp.pipe` alone
+with the same pipes, and beside what data-juicer's two filters do: each calls spaCy, with all its pipes, once per text.
+`region_rules`: the region rules over columns, on one core.
 """
 
 from __future__ import annotations
@@ -52,8 +52,10 @@ def captions(count: int, seed: int) -> list[str]:
 
 
 def text_filters(config: TextBenchConfig) -> dict[str, Any]:
+    import spacy
+
     texts = captions(config.texts, config.seed)
-    nlp = load(ParseConfig().model)
+    nlp, nlp_whole = load(ParseConfig().model), spacy.load(ParseConfig().model)
     limits = TextFilterConfig().brief
 
     def ours(texts: Sequence[str] = texts) -> list[str | None]:
@@ -71,17 +73,20 @@ def text_filters(config: TextBenchConfig) -> dict[str, Any]:
 
     def each() -> None:
         for text in texts[: config.slow_texts]:
-            for rule in (lambda p: len(p.objects), lambda p: p.object_complexity, lambda p: p.action_complexity):
-                rule(parse_doc(nlp(text)))
+            for rule in (lambda p: p.object_complexity, lambda p: p.action_complexity):
+                rule(parse_doc(nlp_whole(text)))
 
     seconds = medians({"ours": ours, "pipe": pipe, "each": each}, config.repeats)
     rate, baseline = len(texts) / seconds["ours"], len(texts) / seconds["pipe"]
+    slow = config.slow_texts / seconds["each"]
     return {
         "name": "text-filters",
         "ratio": rate / baseline,
         "captions_per_second": rate,
         "baseline_captions_per_second": baseline,
-        "one_call_per_filter_captions_per_second": config.slow_texts / seconds["each"],
+        "one_call_per_filter_captions_per_second": slow,
+        "one_call_per_filter_ratio": slow / baseline,
+        "over_one_call_per_filter": rate / slow,
         "settings": {"texts": config.texts, "repeats": config.repeats, "model": ParseConfig().model},
     }
 
