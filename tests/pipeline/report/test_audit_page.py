@@ -3,7 +3,11 @@ from __future__ import annotations
 import io
 import json
 import re
+import subprocess
+from pathlib import Path
+from shutil import which
 
+import pytest
 from PIL import Image
 
 from pipeline.quality.audit import sample, score
@@ -31,3 +35,37 @@ def test_the_page_shows_each_item_and_lists_it_for_scoring() -> None:
     ]  # fmt: skip
     judged = {"round": "00-aa", "items": [{**item, "verdict": "yes"} for item in items]}
     assert [row["precision"] for row in score(judged) if row["source"] == "all"] == [1.0, 1.0, 1.0]
+
+
+CLICKS = """
+<script>addEventListener("load", () => {
+  const cards = [...document.querySelectorAll(".item")];
+  cards[0].querySelector(".yes").click(); cards[1].querySelector(".no").click(); cards[1].querySelector(".yes").click();
+  cards[2].focus();
+  cards[2].dispatchEvent(new KeyboardEvent("keydown", {key: "n", bubbles: true}));
+  document.querySelector("button.save").click();
+});</script></body>
+"""
+
+
+@pytest.mark.skipif(which("chromium") is None, reason="no browser")
+def test_in_a_browser_the_page_judges_by_clicks_and_keys_and_saves_a_file_that_is_scored(tmp_path: Path) -> None:
+    regions = [Region(id=str(i), source="detect", box=(4, 4, 30, 30), phrase="dog") for i in range(4)]
+    record = Record(key="k", name="", width=40, height=40, sha256="", annotations=Annotations(regions=regions))
+    file = io.BytesIO()
+    Image.new("RGB", (40, 40)).save(file, "PNG")
+    page = audit_page("00-aa", sample([record], 4), {"k": file.getvalue()})
+    (tmp_path / "page.html").write_text(page.replace("</body>", CLICKS))
+    (tmp_path / "profile/Default").mkdir(parents=True)
+    settings = {"download": {"default_directory": str(tmp_path), "prompt_for_download": False}}
+    (tmp_path / "profile/Default/Preferences").write_text(json.dumps(settings))
+    subprocess.run(
+        [
+            "chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}",
+            "--virtual-time-budget=5000", "--dump-dom", f"file://{tmp_path / 'page.html'}",
+        ],
+        check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    saved = json.loads((tmp_path / "audit-00-aa.json").read_text())
+    assert [item["verdict"] for item in saved["items"]] == ["yes", "yes", "no", None]
+    assert [(row["source"], row["judged"], row["right"]) for row in score(saved)] == [("all", 3, 2), ("detect", 3, 2)]
