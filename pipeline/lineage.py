@@ -114,13 +114,19 @@ def round_zero(run: RunConfig) -> list[Node]:
     return _decided(run, 0, list(nodes.values()))
 
 
-def next_round(run: RunConfig, number: int, head: Node, models: Models) -> list[Node]:
-    """Refine with the round's models, merge, complete what changed, filter: the nodes of round `number`.
+def refining(run: RunConfig, number: int, head: Node, models: Models) -> list[Node]:
+    """The first nodes of round `number`: with folds one per model, which looks at the samples of its fold only."""
+    return [_asked(run, run.refine.annotate.name, number, [head], model, {}) for model in models.refining]
 
-    With folds there is a node per model, which looks at the samples of its fold only.
-    """
-    nodes = [_asked(run, run.refine.annotate.name, number, [head], model, {}) for model in models.refining]
-    nodes.append(make_node(run.refine.merge, number, [head, *nodes], run.cluster))
+
+def next_round(run: RunConfig, number: int, head: Node, models: Models, refound: Mapping[str, float]) -> list[Node]:
+    """Refine with the round's models, merge, complete what changed, filter: the nodes of round `number`. `refound` is
+    what is known of the models once they have looked."""
+    nodes = refining(run, number, head, models)
+    merge = dataclasses.replace(
+        run.refine.merge, options=dataclasses.replace(run.refine.merge.options, refound=refound)
+    )
+    nodes.append(make_node(merge, number, [head, *nodes], run.cluster))
     if models.sparse is not None:
         own: dict[str, Any] = {"tasks": (), "support": (), "missing": run.refine.sparse.texts}
         nodes.append(_asked(run, "sparse", number, [head, *nodes], models.sparse, own))

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline import merge
 from pipeline.config import RunConfig
 from pipeline.lineage import Done, Node, model_nodes
 from pipeline.quality import truth
@@ -99,6 +100,24 @@ def judge(store: Store, run: RunConfig, head: Node, nodes: Sequence[Node], done:
         return _by_truth(run, new, old)
     evidence = truth.agreement(_held_out_agreement(store, run, head, refine, done))
     return _by_agreement(run, evidence)
+
+
+def refound(
+    store: Store, run: RunConfig, head: Node, looked: Sequence[Node], done: Mapping[str, Done]
+) -> dict[str, float]:
+    """By kind, the share of the head's labels that the models found again on samples that they had not learned from."""
+    counts: Counter[str] = Counter()
+    for shard in sorted(done):
+        before: list[Record] = read_rows(store, head, shard)
+        for old, rows in zip(
+            before, zip(*(read_rows(store, node, shard) for node in looked), strict=True), strict=True
+        ):
+            if len(looked) > 1 or held_out(old.key, run):
+                said = old.annotations.overlaid(rows[fold_of(old.key, len(looked))].annotations)
+                for kind, (same, judged) in merge.refound(said, looked[0].round, run.refine.merge.options).items():
+                    counts[kind] += same
+                    counts[f"{kind} judged"] += judged
+    return {kind: round(counts[kind] / n, 3) for kind in KINDS if (n := counts[f"{kind} judged"])}
 
 
 def held_out(key: str, run: RunConfig) -> bool:

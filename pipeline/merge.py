@@ -12,6 +12,9 @@ refinement'; the rules are ours, the paper gives none.
     duplicate     not found, and the same thing as one that stays: dropped
     add           found where nothing old lies, and sure enough: stays
 
+All of it needs a model that deserves trust in its task: one that finds too few of the old labels of a kind again, over
+the whole round, changes nothing of that kind (`not_trusted`).
+
 Whatever replaces an old annotation names it as its parent. Human labels are never touched, and what the model did not
 look at (no `support`, nothing new of its kind) stays. Likelihoods are natural logarithms per token; two are compared
 only when they answer the same question, so that no scale of a task has to be known.
@@ -20,8 +23,8 @@ only when they answer the same question, so that no scale of a task has to be kn
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -33,6 +36,7 @@ from stages.base import Batch, Result
 
 AGREES, LESS_LIKELY, RELABELLED, RESHAPED = "agrees", "less_likely", "relabelled", "reshaped"
 NOT_SUPPORTED, NOT_CONFIDENT, DUPLICATE, TEXT_DROPPED = "not_supported", "not_confident", "duplicate", "text_dropped"
+NOT_TRUSTED = "not_trusted"
 LEAST = 1e-9  # the least probability
 
 
@@ -45,7 +49,8 @@ class Rules:
     goes below `drop_below`. A new one comes in when its score, which judges its place as well as its label, is at
     least exp(`add_above`) and its label at least `add_above` likely. `reshape` is the weight of the new place in the
     mean (0: the old one stays), taken where that overlaps the old place by less than `reshape_iou`. Of two likely texts
-    `tie` keeps the old one, the longer one, or both.
+    `tie` keeps the old one, the longer one, or both. `min_refound` is the share of the round's old labels that the
+    model must have found again, without having learned from them.
     """
 
     match_iou: float = 0.5
@@ -57,14 +62,19 @@ class Rules:
     reshape: float = 0.7
     reshape_iou: float = 0.95
     tie: Literal["old", "longer", "both"] = "old"
+    min_refound: float = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeConfig:
-    texts: Rules = Rules(match_iou=1.0, same_iou=1.0, relabel_margin=0.1, drop_below=-4.0, reshape=0.0)
+    """The rules by kind. The loop fills in `refound`; kinds that it lacks are trusted. Free texts are hardly ever found
+    again word by word, so that no share of them is needed."""
+
+    texts: Rules = Rules(match_iou=1.0, same_iou=1.0, relabel_margin=0.1, drop_below=-4.0, reshape=0.0, min_refound=0.0)
     regions: Rules = Rules()
     text_regions: Rules = Rules(drop_below=-4.0)
     triplets: Rules = Rules()
+    refound: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +89,33 @@ class _Kind:
 def merge(annotations: Annotations, this_round: int, config: MergeConfig) -> Annotations:
     """The revisions that the rules above make; the result does not depend on the order of the input."""
     merged = {}
-    for name, kind in _KINDS.items():
-        everything = sorted((a for a in getattr(annotations, name) if a.dropped is None), key=lambda a: a.id)
-        old = [a for a in everything if a.round < this_round]
-        new = [a for a in everything if a.round == this_round]
-        merged[name] = _Merge(kind, getattr(config, name), old, new).revisions()
+    for name, part in _parts(annotations, this_round, config):
+        trusted = config.refound.get(name, 1.0) >= part.rules.min_refound
+        merged[name] = part.revisions() if trusted else part.distrusted()
     kept = annotations.overlaid(Annotations(**merged)).kept()
     standing = {text.id for text in kept.texts}
     gone = [replace(t, dropped=TEXT_DROPPED) for t in kept.triplets if t.text_id not in standing and not t.locked]
     merged["triplets"] = [t for t in merged["triplets"] if t.id not in {g.id for g in gone}] + gone
     return Annotations(**merged)
+
+
+def refound(annotations: Annotations, this_round: int, config: MergeConfig) -> dict[str, tuple[int, int]]:
+    """By kind, how many of the old labels that the model judged it also found under the same label, and how many there
+    are."""
+    counts = {}
+    for name, part in _parts(annotations, this_round, config):
+        judged = {j for j, a in enumerate(part.old) if a.support is not None}
+        same = {j for i, j in part.pairs() if part.same(part.old[j], part.found[i])}
+        counts[name] = (len(judged & same), len(judged))
+    return counts
+
+
+def _parts(annotations: Annotations, this_round: int, config: MergeConfig) -> Iterator[tuple[str, _Merge]]:
+    for name, kind in _KINDS.items():
+        everything = sorted((a for a in getattr(annotations, name) if a.dropped is None), key=lambda a: a.id)
+        old = [a for a in everything if a.round < this_round]
+        new = [a for a in everything if a.round == this_round]
+        yield name, _Merge(kind, getattr(config, name), old, new)
 
 
 class _Merge:
@@ -97,12 +124,16 @@ class _Merge:
     def __init__(self, kind: _Kind, rules: Rules, old: Sequence[Any], new: Sequence[Any]) -> None:
         self.kind, self.rules, self.old = kind, rules, old
         known = {a.id: j for j, a in enumerate(old)}
+        self.new = new
         self.found = [a for a in new if not known.keys() & set(a.parents)]
         self.other = {known[p]: a for a in new for p in a.parents if p in known}
         self.done: list[Any] = []
 
+    def distrusted(self) -> list[Any]:
+        return [replace(a, dropped=NOT_TRUSTED) for a in self.new]
+
     def revisions(self) -> list[Any]:
-        pairs = self._pairs()
+        pairs = self.pairs()
         for i, j in pairs:
             self._meet(self.old[j], self.found[i])
         met = {j for _, j in pairs}
@@ -117,14 +148,14 @@ class _Merge:
                 self.done.append(replace(other, dropped=LESS_LIKELY))
         return self.done
 
-    def _pairs(self) -> list[tuple[int, int]]:
+    def pairs(self) -> list[tuple[int, int]]:
         """(found, old) that are the same thing; one label counts more than much overlap."""
         overlap = self.kind.overlap(self.found, self.old)
-        same = np.array([[self._same(a, b) for b in self.old] for a in self.found], bool).reshape(overlap.shape)
+        same = np.array([[self.same(a, b) for b in self.old] for a in self.found], bool).reshape(overlap.shape)
         near = np.where(same, overlap >= self.rules.same_iou, overlap >= self.rules.match_iou)
         return greedy_match(np.where(near, overlap + same, -1.0), [_likelihood(a) for a in self.found], 0.0)
 
-    def _same(self, a: Any, b: Any) -> bool:
+    def same(self, a: Any, b: Any) -> bool:
         return bool(self.kind.label(a) == self.kind.label(b))
 
     def _likelier(self, new: Any, old: Any) -> bool:
@@ -135,7 +166,7 @@ class _Merge:
 
     def _meet(self, old: Any, new: Any) -> None:
         """The fate of two annotations of one thing."""
-        same = self._same(old, new)
+        same = self.same(old, new)
         if old.locked:
             self.done.append(replace(new, dropped=AGREES if same else LESS_LIKELY, parents=[old.id]))
         elif not same and self._likelier(new, old):
@@ -210,7 +241,7 @@ class _Merge:
         """Whether the same thing stands already, a little beside."""
         if item is None or self.kind.place is None:
             return False
-        same = [a for a in standing if self._same(a, item)]
+        same = [a for a in standing if self.same(a, item)]
         return bool((self.kind.overlap(same, [item]) >= iou).any())
 
     def _place(self, old: Any, new: Any) -> dict[str, Any]:
@@ -266,7 +297,7 @@ _KINDS = {
 
 
 class Merge:
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     reads_images: ClassVar[bool] = False
 
     def __init__(self, config: MergeConfig) -> None:

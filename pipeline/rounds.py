@@ -19,7 +19,7 @@ from pipeline.config import RunConfig
 from pipeline.engine import Engine, Step
 from pipeline.ingest import Ingest, assign, ingested
 from pipeline.lineage import IMAGES, Done, Model, Models, Node
-from pipeline.measure import ACCEPTED, Verdict, held_out, judge, measure
+from pipeline.measure import ACCEPTED, Verdict, held_out, judge, measure, refound
 from pipeline.records import read_rows
 from pipeline.store import Store, digest
 from pipeline.train import Training, prepare, train
@@ -69,9 +69,11 @@ def run_loop(store: Store, run: RunConfig, names: Sequence[str]) -> list[Attempt
         if models is None:
             warn(f"round {number}: no labels to train on; loosen the filters or lower refine.gate.held_out")
             break
-        nodes = lineage.next_round(run, number, head.node, models)
-        base = carried(head.node, head_done)
-        done = execute(store, run, engine, nodes, base, f"round {number}", head.node)
+        base, title = carried(head.node, head_done), f"round {number}"
+        looked = lineage.refining(run, number, head.node, models)
+        done = execute(store, run, engine, looked, base, title, head.node)
+        nodes = lineage.next_round(run, number, head.node, models, refound(store, run, head.node, looked, done))
+        done = execute(store, run, engine, nodes, base, title, head.node)
         verdict = judge(store, run, head.node, nodes, done)
         attempts.append(Attempt(nodes[-1], nodes, models.refining, verdict))
         publish_attempt(store, run, attempts[-1], done, attempts[:-1])

@@ -19,6 +19,7 @@ from pipeline.measure import truth_of
 from pipeline.quality.commands import AUDIT
 from pipeline.quality.truth import Interval
 from pipeline.records import read_image_bytes, read_images, read_table
+from pipeline.report.terminal import rounds_table
 from pipeline.report.views import PictureView, ReportData, RoundView
 from pipeline.schema import Annotations, Record
 from pipeline.store import Store
@@ -56,7 +57,14 @@ def plan(store: Store, run: RunConfig, names: Sequence[str]) -> list[dict[str, A
         if models is None:
             lines.append({"stage": f"{number}.refine and what follows", "folder": None, "done": 0, "todo": len(shards)})
             break
-        nodes = lineage.next_round(run, number, head, models)
+        looked = lineage.refining(run, number, head, models)
+        planned = lineage.plan(store, looked, rounds.carried(head, done))
+        if any(planned.todo(node) for node in looked):
+            lines += _lines(planned)
+            lines.append({"stage": f"{number}.merge and what follows", "folder": None, "done": 0, "todo": len(shards)})
+            break
+        known_share = rounds.refound(store, run, head, looked, planned.done)
+        nodes = lineage.next_round(run, number, head, models, known_share)
         planned = lineage.plan(store, nodes, rounds.carried(head, done))
         lines += _lines(planned)
         name = f"{nodes[-1].folder}/round.json"
@@ -104,6 +112,15 @@ def report_data(store: Store, experiment: str) -> ReportData:
     return ReportData(
         experiment=experiment, images=images, rounds=views, pictures=_pictures(store, names, images), head=head["round"]
     )
+
+
+def publish_report(store: Store, experiment: str) -> str:
+    """Write the report and return what a terminal shows of it."""
+    from pipeline.report.html import write_report
+
+    data = report_data(store, experiment)
+    store.publish("report.html", write_report(data).encode())
+    return f"{rounds_table(data.rounds)}\n\nhead: {data.head}\nreport: {store.path('report.html')}"
 
 
 def _lines(planned: lineage.Plan) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.merge import MergeConfig, Rules, merge
+from pipeline.merge import MergeConfig, Rules, merge, refound
 from pipeline.quality import truth
 from pipeline.schema import Annotations, Mask, Region, Text, TextRegion, Triplet
 from tests.pipeline.simulated import Quality, Simulated, noisy_scenes
@@ -116,6 +116,18 @@ def test_a_new_label_comes_in_only_when_place_and_label_are_sure() -> None:
     assert merged(new(box=THERE, score=0.5))[NEW].dropped == "not_confident"
     assert merged(new(box=THERE, score=0.5, support=-0.01))[NEW].dropped == "not_confident"
     assert merged(new(box=THERE, support=-0.5))[NEW].dropped == "not_confident"
+
+
+def test_of_a_model_that_found_too_few_old_labels_again_nothing_is_taken() -> None:
+    for share, fate in ((0.24, "not_trusted"), (0.26, None)):
+        result = merged(old(support=-2.0), new(phrase="mug"), config=replace(CONFIG, refound={"regions": share}))
+        assert (result[NEW].dropped, result[OLD].dropped) == (fate, None if fate else "relabelled")
+
+
+def test_refound_counts_judged_labels_that_were_found_under_the_same_name() -> None:
+    given = [old(support=-1.0), new(box=BESIDE), old(id="0.detect.regions.1", box=THERE, support=-1.0)]
+    given += [new(id=OTHER, box=THERE, phrase="mug"), old(id="0.detect.regions.2", box=(80.0, 80.0, 90.0, 90.0))]
+    assert refound(Annotations(regions=given), 1, CONFIG)["regions"] == (1, 2)
 
 
 def test_human_labels_are_never_touched() -> None:

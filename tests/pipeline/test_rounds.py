@@ -19,7 +19,7 @@ from pipeline.ingest import list_source
 from pipeline.lineage import Done, Models, Node
 from pipeline.measure import judge
 from pipeline.records import read_rows
-from pipeline.schema import HUMAN, Annotations, Record, Region, to_dict
+from pipeline.schema import HUMAN, Annotations, Record, Region, Triplet, to_dict
 from pipeline.store import Store
 from pipeline.train import Training
 from pipeline.training_set import TrainingSet
@@ -34,7 +34,7 @@ OFF = [f"refine.merge.{kind}.{rule}" for kind in ("texts", "regions", "triplets"
     "relabel_margin=99", "drop_below=-99", "add_above=0", "reshape=0",
 )]  # fmt: skip
 LOOSE = [f"refine.merge.{kind}.{rule}" for kind in ("texts", "regions", "triplets") for rule in (
-    "relabel_margin=-99", "relabel_above=-99", "add_above=-99", "drop_below=0", "reshape=1",
+    "relabel_margin=-99", "relabel_above=-99", "add_above=-99", "drop_below=0", "reshape=1", "min_refound=0",
 )]  # fmt: skip
 
 
@@ -70,8 +70,11 @@ class Loop:
         return found
 
     def refine(self, number: int, models: Models) -> tuple[list[Node], dict[str, Done]]:
-        nodes = lineage.next_round(self.run, number, self.head, models)
-        return nodes, self._execute(nodes, rounds.carried(self.head, self.done), self.head)
+        base, looked = rounds.carried(self.head, self.done), lineage.refining(self.run, number, self.head, models)
+        done = self._execute(looked, base, self.head)
+        share = rounds.refound(self.store, self.run, self.head, looked, done)
+        nodes = lineage.next_round(self.run, number, self.head, models, share)
+        return nodes, self._execute(nodes, base, self.head)
 
     def records(self, node: Node) -> dict[str, Record]:
         return {row.key: row for shard in sorted(self.done) for row in read_rows(self.store, node, shard)}
@@ -139,6 +142,17 @@ def shuffled(data: TrainingSet, size: int) -> Iterator[list[Sample]]:
         yield [replace(sample, annotations=other) for sample, other in zip(batch, labels, strict=True)]
 
 
+def test_a_model_that_finds_hardly_any_old_label_again_changes_nothing(tmp_path: Path) -> None:
+    careful = [f"refine.merge.{kind}.min_refound=0.1" for kind in ("texts", "regions", "triplets")]
+    loop = Loop(tmp_path / "w", *SCENES, "refine.folds=2", *LOOSE, *careful)
+    nodes, done = loop.refine(1, loop.models(1, untrained(loop)))
+    shares = nodes[2].entry.options.refound
+    assert shares["texts"] == 0.0 and 0 <= shares["regions"] < 0.1
+    reasons = {a.dropped for row in loop.records(nodes[-1]).values() for a in row.annotations.all() if a.round == 1}
+    assert reasons == {"not_trusted"}
+    assert judge(loop.store, loop.run, loop.head, nodes, done).reason.startswith("no change")
+
+
 def test_what_a_round_changed_is_complete_and_traceable(tmp_path: Path) -> None:
     loop = Loop(tmp_path / "w", *SCENES, "refine.folds=1", *LOOSE)
     nodes, _ = loop.refine(1, loop.models(1, untrained(loop)))
@@ -153,7 +167,8 @@ def test_what_a_round_changed_is_complete_and_traceable(tmp_path: Path) -> None:
         for triplet in kept.triplets:
             assert texts[triplet.text_id].dropped is None
             assert texts[triplet.text_id].text[triplet.start : triplet.end] == triplet.phrase
-        for item in (*kept.regions, *kept.triplets):
+        items: list[Region | Triplet] = [*kept.regions, *kept.triplets]
+        for item in items:
             assert item.mask is not None or unsegmentable(image, item)
         for text in kept.texts:
             assert text.parse is not None
@@ -191,7 +206,8 @@ def unsegmentable(image: np.ndarray, item: Any) -> bool:
 def test_human_labels_are_byte_equal_after_three_rounds_of_a_bad_model(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number in range(4):
         scene = render(DEMO, 0, number)
         Image.fromarray(scene.image).save(photos / f"{number}.png")
