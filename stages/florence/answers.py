@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby
 
 from pipeline.schema import Box, Candidate, Quad, Region, Text, TextRegion, Triplet
 from stages.florence import codec
 from stages.florence.inference import Reading
-from stages.florence.tasks import Pair, find_phrases
+from stages.florence.tasks import Pair
 
 
 def label_support(pair: Pair, reading: Reading) -> dict[str, float]:
@@ -81,6 +82,24 @@ def triplets(text: Text, reading: Reading, size: codec.Size) -> list[Triplet]:
         )
         for start, end, place in find_phrases(text, codec.places(reading.text, size, 4))
     ]
+
+
+def find_phrases(text: Text, found: Sequence[codec.Found]) -> list[tuple[int, int, codec.Found]]:
+    """Where each grounded phrase stands in its text, from left to right; a phrase that is not there goes.
+
+    A phrase written again means its next occurrence, or the last one when there is none.
+    """
+    placed: list[tuple[int, int, codec.Found]] = []
+    offset = 0
+    for (label, _), group in groupby(found, key=lambda place: (place.label, place.spans[0])):
+        start = text.text.find(label, offset)
+        if start < 0:
+            start = text.text.rfind(label)
+        if not label or start < 0:
+            continue
+        offset = max(offset, start + len(label))
+        placed += [(start, start + len(label), place) for place in group]
+    return placed
 
 
 def overlap(a: Box, b: Box) -> float:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from stages.florence.codec import BINS
 from stages.florence.forward import EOS
 from stages.florence.model import token_id
-from stages.florence.tasks import Answer
+from stages.florence.tasks import GROUPS, Answer
 
 if TYPE_CHECKING:
     import torch
@@ -37,13 +37,13 @@ class Rule:
 
 RULES: dict[Answer, Rule | None] = {
     "text": None,
-    "boxes": Rule(4, label=True),
-    "phrases": Rule(4, label=True),
-    "region_text": Rule(4, label=True, once=True),
-    "boxes_or_polygons": Rule(4, label=True, outlines=True),
-    "proposals": Rule(4, label=False),
-    "quads": Rule(8, label=True),
-    "polygons": Rule(2, label=False, outlines=True),
+    "boxes": Rule(GROUPS["boxes"], label=True),
+    "phrases": Rule(GROUPS["phrases"], label=True),
+    "region_text": Rule(GROUPS["region_text"], label=True, once=True),
+    "boxes_or_polygons": Rule(GROUPS["boxes_or_polygons"], label=True, outlines=True),
+    "proposals": Rule(GROUPS["proposals"], label=False),
+    "quads": Rule(GROUPS["quads"], label=True),
+    "polygons": Rule(GROUPS["polygons"], label=False, outlines=True),
 }
 
 

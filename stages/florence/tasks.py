@@ -1,24 +1,31 @@
-"""The tasks of Florence-2 in one table: prompt, objective family, kind of answer, and targets from our
-annotations.
+"""The tasks of Florence-2 in one table: prompt, objective family, kind of answer (how it is parsed and which grammar
+keeps it well formed), and targets from our annotations.
 
-A `Pair` is one training example and, with `Pair.labels`, the place in the target where each annotation
-stands, so that teacher forcing can say how likely the model finds each of them. Only kept annotations make
-targets. Spec 4.2, 4.4.
+Two have no token in the released table: referring expression comprehension, which borrows the prompt of
+open-vocabulary detection (the paper lists the task and prints no prompt), and VQA, whose prompt is the question.
+
+A `Pair` is one training example and, with `Pair.labels`, the place in the target where each annotation stands, so that
+teacher forcing can say how likely the model finds each of them. Only kept annotations make targets. Spec 4.2, 4.4.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Literal
 
-from pipeline.schema import Annotation, Annotations, Granularity, Region, Text, Triplet
+from pipeline.schema import Annotation, Annotations, Granularity, Region, Triplet
 from stages.florence import codec
 from stages.florence.codec import Size, area, clean, locations
 
 Family = Literal["image", "region", "alignment"]
 Answer = Literal["text", "boxes", "proposals", "quads", "phrases", "polygons", "region_text", "boxes_or_polygons"]
+Parsed = str | list[codec.Found] | list[codec.Outlined]
+GROUPS: dict[Answer, int] = {  # locations that make one place
+    "boxes": 4, "phrases": 4, "region_text": 4, "boxes_or_polygons": 4, "proposals": 4, "quads": 8, "polygons": 2,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,15 @@ class Task:
             Pair(self.token, self.prompt.format(input=value), target.text, target.labels)
             for value, target in self.build(annotations.kept(), size)
         ]
+
+    def parse(self, answer: str, size: Size) -> Parsed:
+        """What an answer says; tokens of control are skipped."""
+        text = codec.strip_control(answer)
+        if self.answer == "text":
+            return text.strip()
+        if self.answer == "polygons" or (self.answer == "boxes_or_polygons" and codec.POLYGON in text):
+            return codec.outlines(text, size)
+        return codec.places(text, size, GROUPS[self.answer])
 
 
 class _Target:
@@ -135,6 +151,20 @@ def _named(annotations: Annotations, size: Size) -> Built:
         yield clean(name), target
 
 
+def _referred(annotations: Annotations, size: Size) -> Built:
+    """Referring expressions: descriptions that only one region of the image has."""
+    counts = Counter(clean(_brief(region)) for region in annotations.regions)
+    for region in annotations.regions:
+        expression = clean(_brief(region))
+        if expression and counts[expression] == 1:
+            yield expression, _Target().add(expression, [region]).add(locations(region.box, size), [region])
+
+
+def _asked(annotations: Annotations, size: Size) -> Built:
+    """Questions: our annotations hold none."""
+    return ()
+
+
 def _region_text(label: Callable[[Region], str]) -> Callable[[Annotations, Size], Built]:
     def build(annotations: Annotations, size: Size) -> Built:
         for region in annotations.regions:
@@ -169,23 +199,24 @@ def _words_with_quads(annotations: Annotations, size: Size) -> Built:
 
 def _masked_regions(annotations: Annotations, size: Size) -> Built:
     for region in annotations.regions:
-        if region.mask is not None:
-            yield locations(region.box, size), _outlined(region, size)
+        if (target := _outlined(region, size)).text:
+            yield locations(region.box, size), target
 
 
 def _masked_phrases(annotations: Annotations, size: Size) -> Built:
     """Referring segmentation: phrases with exactly one box, so that the words say which."""
-    for _, group in groupby(annotations.triplets, key=lambda t: (t.text_id, t.start, t.end)):
-        members = list(group)
-        if len(members) == 1 and members[0].mask is not None:
-            yield clean(members[0].phrase), _outlined(members[0], size)
+    boxes = Counter((t.text_id, t.start, t.end) for t in annotations.triplets)
+    for triplet in annotations.triplets:
+        alone = boxes[triplet.text_id, triplet.start, triplet.end] == 1
+        if alone and (target := _outlined(triplet, size)).text:
+            yield clean(triplet.phrase), target
 
 
 def _outlined(owner: Region | Triplet, size: Size) -> _Target:
+    """The outlines of a mask; nothing when there is no mask, or too small a one."""
     from stages.florence.polygons import polygons
 
-    assert owner.mask is not None
-    parts = [locations(polygon, size) for polygon in polygons(owner.mask)]
+    parts = [locations(polygon, size) for polygon in polygons(owner.mask)] if owner.mask is not None else []
     return _Target().add(codec.SEPARATOR.join(parts), [owner])
 
 
@@ -205,10 +236,14 @@ TASKS: dict[str, Task] = {
         Task(
             "<DENSE_REGION_CAPTION>", "Locate the objects in the image, with their descriptions.", "region",
             "boxes", _dense,
-        ), Task("<REGION_PROPOSAL>", "Locate the region proposals in the image.", "region", "proposals",
-        _proposals), Task("<OCR>", "What is the text in the image?", "image", "text", _words),
-        Task("<OCR_WITH_REGION>", "What is the text in the image, with regions?", "region", "quads",
-        _words_with_quads), Task(
+        ),
+        Task("<REGION_PROPOSAL>", "Locate the region proposals in the image.", "region", "proposals", _proposals),
+        Task("<OCR>", "What is the text in the image?", "image", "text", _words),
+        Task(
+            "<OCR_WITH_REGION>", "What is the text in the image, with regions?", "region", "quads",
+            _words_with_quads,
+        ),
+        Task(
             "<CAPTION_TO_PHRASE_GROUNDING>", "Locate the phrases in the caption: {input}", "alignment",
             "phrases", _grounding,
         ),
@@ -233,6 +268,11 @@ TASKS: dict[str, Task] = {
             _region_text(_brief),
         ),
         Task("<REGION_TO_OCR>", "What text is in the region {input}?", "region", "text", _region_words),
+        Task(
+            "<REFERRING_EXPRESSION_COMPREHENSION>", "Locate {input} in the image.", "region", "region_text",
+            _referred,
+        ),
+        Task("<VQA>", "{input}", "image", "text", _asked),
     )
 }  # fmt: skip
 
@@ -246,21 +286,3 @@ def task(token: str) -> Task:
     if token not in TASKS:
         raise ValueError(f"{token}: no such task; known: {', '.join(TASKS)}")
     return TASKS[token]
-
-
-def find_phrases(text: Text, found: Sequence[codec.Found]) -> list[tuple[int, int, codec.Found]]:
-    """Where each grounded phrase stands in its text, from left to right; a phrase that is not there goes.
-
-    A phrase written again means its next occurrence, or the last one when there is none.
-    """
-    placed: list[tuple[int, int, codec.Found]] = []
-    offset = 0
-    for (label, _), group in groupby(found, key=lambda place: (place.label, place.spans[0])):
-        start = text.text.find(label, offset)
-        if start < 0:
-            start = text.text.rfind(label)
-        if not label or start < 0:
-            continue
-        offset = max(offset, start + len(label))
-        placed += [(start, start + len(label), place) for place in group]
-    return placed

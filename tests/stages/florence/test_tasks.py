@@ -10,8 +10,9 @@ import pytest
 
 from pipeline.schema import Annotations, Box, Region, Text, TextRegion, Triplet
 from stages.embedded.scenes import DEMO, render
+from stages.florence.answers import find_phrases
 from stages.florence.codec import Found, Size, outlines, places
-from stages.florence.tasks import TASKS, Pair, find_phrases, task
+from stages.florence.tasks import TASKS, Pair, task
 
 SIZE = (1000, 500)
 WORDS = ["red car", "wheel", "two-tone dog", "a person's hat", "caf\u00e9"]
@@ -109,7 +110,8 @@ def test_prompts_and_tokens_equal_the_released_ones() -> None:
     with suppress(TypeError):  # the tables are filled before the base class checks the types of its parts
         Florence2Processor.__init__(released, Images(), tokenizer)
     prompts = {**released.task_prompts_without_inputs, **released.task_prompts_with_input}
-    assert {token: t.prompt for token, t in TASKS.items()} == prompts
+    unnamed = {"<REFERRING_EXPRESSION_COMPREHENSION>", "<VQA>"}  # tasks of the paper without a released token
+    assert {token: t.prompt for token, t in TASKS.items() if token not in unnamed} == prompts
 
 
 @pytest.mark.parametrize("token", ["<OD>", "<DENSE_REGION_CAPTION>", "<REGION_PROPOSAL>"])
