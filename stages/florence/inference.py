@@ -97,7 +97,7 @@ class Draft:
 class Engine:
     """A loaded model that answers questions: `rows` are decoded at once, with `beams` beams each (1: greedily).
 
-    `centre` above 0 moves each location of a greedy answer to the mean of the belief within so many bins of it.
+    With `centre` above 0 a greedy answer's locations lie at the mean of the belief within so many bins (see `placed`).
     """
 
     def __init__(
@@ -182,9 +182,8 @@ class Engine:
         ids = torch.full((len(going),), BOS, device=self.florence.device)
         while going:
             logits = decoder.step(ids)
-            ids = self.allow(logits, going).argmax(-1)
-            if self.centre:
-                ids = self.centred(logits, ids)
+            allowed = self.allow(logits, going)
+            ids = self.placed(logits, allowed) if self.centre else allowed.argmax(-1)
             for draft, found in zip(going, self.weigh(logits, ids), strict=True):
                 if not draft.done:
                     draft.push(found)
@@ -198,18 +197,22 @@ class Engine:
     def draft(self, question: Question) -> Draft:
         return Draft(question, Tokens(), grammar.State(question.answer) if question.answer else None)
 
-    def centred(self, logits: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
-        """Locations at the mean of the belief around them: twice, as the first mean leans to where it started."""
+    def placed(self, logits: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
+        """The likeliest tokens, where all locations together are one candidate: that at the mean of the belief around
+        the likeliest one (twice, as the first mean leans to where it started). No bin of a rough edge is as likely as
+        some word that does not belong there."""
         import torch
 
         first = self.first_location
+        places, words = allowed[:, first : first + BINS], allowed.clone()
+        words[:, first : first + BINS] = float("-inf")
         belief = logits[:, first : first + BINS].softmax(-1)
-        bins = torch.arange(BINS, device=logits.device)
-        place = (chosen - first).clamp(0, BINS - 1)
+        bins, place = torch.arange(BINS, device=logits.device), places.argmax(-1)
         for _ in range(2):
             near = belief * ((bins - place[:, None]).abs() <= self.centre)
             place = ((near * bins).sum(1) / near.sum(1).clamp(min=1e-9)).round().long()
-        return torch.where(self.kinds[chosen] == grammar.LOCATION, first + place, chosen)
+        best = words.max(-1)
+        return torch.where(places.logsumexp(-1) > best.values, first + place, best.indices)
 
     def allow(self, scores: torch.Tensor, drafts: Sequence[Draft]) -> torch.Tensor:
         """`scores` without what the grammar and the question of each row forbid."""

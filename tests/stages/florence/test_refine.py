@@ -151,7 +151,7 @@ def test_texts_are_written_only_where_they_are_missing(refine: Refine) -> None:
     assert told.texts == [] and [t.granularity for t in untold.texts] == ["detailed"]
 
 
-def test_a_location_moves_to_the_mean_of_the_belief_around_it_and_words_stay(refine: Refine) -> None:
+def test_locations_count_together_and_lie_at_the_mean_of_the_belief_around_the_likeliest(refine: Refine) -> None:
     import torch
 
     engine = refine.engine
@@ -160,11 +160,16 @@ def test_a_location_moves_to_the_mean_of_the_belief_around_it_and_words_stay(ref
     two = torch.exp(-(((bins - 300) / 25) ** 2) / 2) + 0.2 * torch.exp(-(((bins - 700) / 25) ** 2) / 2)
     logits = torch.full((2, engine.kinds.shape[0]), -20.0)
     logits[:, engine.first_location : engine.first_location + 1000] = (two + 1e-6).log() + jitter
-    likeliest = logits.argmax(-1)
-    word = torch.tensor([int(likeliest[0]), 50])
-    place, same = engine.centred(logits, word).tolist()
-    assert abs(place - engine.first_location - 300) <= 2 < 7 < abs(int(likeliest[0]) - engine.first_location - 300)
-    assert same == 50
+    likeliest = int(logits[0].argmax()) - engine.first_location
+    some, sure = (
+        logits[:, likeliest + engine.first_location] + 0.5,
+        logits[:, engine.first_location :].logsumexp(-1) + 0.5,
+    )
+    logits[0, 50], logits[1, 50] = some[0], sure[1]  # likelier than any bin, likelier than all together
+    assert int(logits[0].argmax()) == 50
+    place, word = engine.placed(logits, logits).tolist()
+    assert abs(place - engine.first_location - 300) <= 2 < 7 < abs(likeliest - 300)
+    assert word == 50
 
 
 def test_an_empty_batch_and_a_sample_without_labels_are_normal(refine: Refine) -> None:
