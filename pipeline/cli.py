@@ -48,6 +48,7 @@ def main(argv: list[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     from pipeline import lease, rounds, saved
     from pipeline.ingest import list_source
+    from pipeline.status import publish_report
 
     values, run_config = _configured(args)
     names = list_source(run_config.source)
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     with lease.held(store):
         saved.save(store, values)
         rounds.run_loop(store, run_config, names)
-        print(_summary(store, run_config.experiment))
+        print(publish_report(store, run_config.experiment))
     return 0
 
 
@@ -101,20 +102,12 @@ def explain(args: argparse.Namespace) -> int:
 
 
 def report(args: argparse.Namespace) -> int:
+    from pipeline import saved
+    from pipeline.status import publish_report
+
     store = _existing(args.work)
-    print(_summary(store, _experiment(store)))
+    print(publish_report(store, saved.values(store)["experiment"]))
     return 0
-
-
-def _summary(store: Any, experiment: str) -> str:
-    """Write the report and return what a terminal shows of it."""
-    from pipeline import status as view
-    from pipeline.report.html import write_report
-    from pipeline.report.terminal import rounds_table
-
-    data = view.report_data(store, experiment)
-    store.publish("report.html", write_report(data).encode())
-    return f"{rounds_table(data.rounds)}\n\nhead: {data.head}\nreport: {store.path('report.html')}"
 
 
 def _configured(args: argparse.Namespace) -> tuple[dict[str, Any], Any]:
@@ -136,12 +129,6 @@ def _existing(url: str) -> Any:
     from pipeline import saved
 
     return saved.existing(url)
-
-
-def _experiment(store: Any) -> str:
-    from pipeline import saved
-
-    return str(saved.values(store)["experiment"])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -86,6 +86,26 @@ class Manifest:
         given, failed = self.samples["in"], sum(self.samples["failed"].values())
         return f"{self.shard}.{self.inputs}-{self.output}.{given}-{failed}.json"
 
+    def encode(self) -> bytes:
+        """The file's bytes, with a digest of the rest in them."""
+        body = asdict(self)
+        return _json_bytes({**body, "check": digest(_json_bytes(body).decode())})
+
+    @classmethod
+    def decode(cls, data: bytes) -> Manifest:
+        """Raises:
+        ValueError: these are not the bytes that were written.
+        """
+        try:
+            value = json.loads(data)
+            del value["check"]
+            manifest = cls(**value)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"not a manifest: {error}") from None
+        if manifest.encode() != data:
+            raise ValueError("not the manifest that was written")
+        return manifest
+
     def lost(self) -> str:
         """What went in and did not come out, '' when all did."""
         for what, count in {"samples": self.samples, **self.annotations}.items():
@@ -93,6 +113,10 @@ class Manifest:
             if total != count["in"]:
                 return f"{self.shard}: {what} went in {count['in']} and came out {total}"
         return ""
+
+
+def _json_bytes(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
 
 
 def withdrawn_name(folder: str, shard: str) -> str:
@@ -202,7 +226,7 @@ class Store:
         return {"sha256": sink.sha256, "size": sink.size}
 
     def publish_json(self, name: str, value: Any) -> dict[str, Any]:
-        return self.publish(name, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
+        return self.publish(name, _json_bytes(value))
 
     def clear_temporary(self) -> None:
         """Forget what killed writers left; only the holder of the lease may call this."""
@@ -210,7 +234,13 @@ class Store:
 
     def publish_manifest(self, folder: str, manifest: Manifest) -> None:
         assert not manifest.lost(), manifest.lost()
-        self.publish_json(f"{folder}/manifests/{manifest.name}", asdict(manifest))
+        self.publish(f"{folder}/manifests/{manifest.name}", manifest.encode())
+
+    def read_manifest(self, name: str) -> Manifest:
+        try:
+            return Manifest.decode(self.read(name))
+        except ValueError as error:
+            raise ValueError(f"{self.path(name)}: {error}; `fld verify` finds and mends what is broken") from None
 
     def withdraw(self, folder: str, shards: Mapping[str, Collection[str]]) -> None:
         """Move the manifests of `shards` to the journal, so that their work is done again.
@@ -221,8 +251,8 @@ class Store:
 
         def move(name: str) -> None:
             shard = name.split(".")[0]
-            manifest = self.read_json(f"{folder}/manifests/{name}")
-            self.publish_json(withdrawn_name(folder, shard), {**manifest, "redo": sorted(shards[shard])})
+            manifest = self.read_manifest(f"{folder}/manifests/{name}")
+            self.publish_json(withdrawn_name(folder, shard), {**asdict(manifest), "redo": sorted(shards[shard])})
             self.remove(f"{folder}/manifests/{name}")
 
         names = [name for name in self.list(f"{folder}/manifests") if name.split(".")[0] in shards]
@@ -252,5 +282,4 @@ class Store:
         names = self.list(f"{folder}/manifests") if shards is None or shards else []
         wanted = [f"{folder}/manifests/{n}" for n in names if shards is None or n.split(".")[0] in shards]
         with ThreadPoolExecutor(IO_THREADS) as pool:
-            for value in pool.map(self.read_json, wanted):
-                yield Manifest(**value)
+            yield from pool.map(self.read_manifest, wanted)

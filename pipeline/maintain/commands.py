@@ -36,6 +36,7 @@ def retry(args: argparse.Namespace) -> int:
     from pipeline.ingest import list_source
     from pipeline.maintain.retry import withdraw
     from pipeline.report.terminal import reasons
+    from pipeline.status import publish_report
 
     store = saved.existing(args.work)
     run = saved.load(store)
@@ -43,10 +44,16 @@ def retry(args: argparse.Namespace) -> int:
         found = withdraw(store, run, args.stage, args.reason)
         if found:
             rounds.run_loop(store, run, list_source(run.source))
+            summary = publish_report(store, run.experiment)
     if args.json:
         print(json.dumps({"retried": found}))
     else:
-        print("\n".join(f"{stage}: {reasons(counts)}" for stage, counts in found.items()) or "nothing failed")
+        if found:
+            print(summary)
+        print(
+            "\n".join(f"{stage}: {reasons(counts)}" for stage, counts in found.items())
+            or "nothing failed that works now"
+        )
     return 0
 
 

@@ -65,7 +65,8 @@ def _withdraw_images(store: Store, run: RunConfig, reason: str | None) -> Counte
     shards = assign(store, run.source, [], publish=False)
     source = open_source(run.source)
     before = {(row.replaces, row.name) for row in replacements(store)}
-    fresh: list[list[Listed]] = []  # what each new shard holds
+    containers: list[list[Listed]] = []  # a new shard each
+    listed: list[Listed] = []
     counts: Counter[str] = Counter()
     with child_receiver() as receive:
         for shard, (_, failures) in sorted(store.counts(IMAGES).items()):
@@ -78,12 +79,13 @@ def _withdraw_images(store: Store, run: RunConfig, reason: str | None) -> Counte
             good = _readable(source, shards[shard] if source.whole else wanted, have, receive)
             if source.whole:
                 if any(good):
-                    fresh.append([Listed(shard="", name=name, replaces=shard) for name in shards[shard]])
+                    containers.append([Listed(shard="", name=name, replaces=shard) for name in shards[shard]])
                     counts.update(failed.values())
                 continue
-            listed = [Listed(shard="", name=name, replaces=shard, reason=failed[name]) for name in good]
-            counts.update(str(row.reason) for row in listed)
-            fresh += [listed[i : i + run.source.shard_size] for i in range(0, len(listed), run.source.shard_size)]
+            listed += [Listed(shard="", name=name, replaces=shard, reason=failed[name]) for name in good]
+    counts.update(str(row.reason) for row in listed)
+    size = run.source.shard_size
+    fresh = containers + [listed[i : i + size] for i in range(0, len(listed), size)]
     numbered = [replace(row, shard=f"shard-{len(shards) + i:06d}") for i, rows in enumerate(fresh) for row in rows]
     if numbered:
         append_listing(store, numbered)

@@ -87,12 +87,9 @@ def folders(store: Store) -> list[str]:
 def _check_manifest(store: Store, folder: str, name: str, deep: bool) -> tuple[Manifest | None, list[Problem]]:
     path = f"{folder}/manifests/{name}"
     try:
-        manifest = Manifest(**store.read_json(path))
-        sound = manifest.name == name and not manifest.lost()
-    except (ValueError, TypeError, KeyError, AttributeError):
-        manifest, sound = None, False
-    if manifest is None or not sound:
-        return None, [Problem(file=path, problem="not the manifest that was written", folder=folder, manifest=name)]
+        manifest = Manifest.decode(store.read(path))
+    except ValueError as error:
+        return None, [Problem(file=path, problem=str(error), folder=folder, manifest=name)]
     found = {file: _check_file(store, file, known, deep) for file, known in manifest.files.items()}
     if deep and not any(found.values()):
         found = _check_content(store, folder, manifest)
