@@ -1,0 +1,106 @@
+import io
+import time
+from itertools import product
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter, ImageOps
+
+from stages.dedup import DedupConfig, Duplicate, Hashed, Hashes, alike, close, duplicates
+
+
+def photo(seed: int) -> Image.Image:
+    """Smooth noise with structure at many scales, as photos have."""
+    rng = np.random.default_rng(seed)
+    total = np.zeros((240, 320, 3))
+    for scale in (4, 8, 16, 32):
+        small = rng.integers(0, 256, (scale * 3 // 4, scale, 3), dtype=np.uint8)
+        total += np.asarray(Image.fromarray(small).resize((320, 240), Image.Resampling.BICUBIC), float) / scale
+    total = 255 * (total - total.min()) / np.ptp(total)
+    return Image.fromarray(total.astype(np.uint8))
+
+
+def data(image: Image.Image, form: str = "PNG", **options: int) -> bytes:
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
+
+
+COPIES = {
+    "original": lambda image: data(image),
+    "copy": lambda image: data(image),
+    "half_size": lambda image: data(image.resize((160, 120))),
+    "jpeg_30": lambda image: data(image, "JPEG", quality=30),
+    "cropped": lambda image: data(image.crop((4, 3, 316, 237))),
+    "blurred": lambda image: data(image.filter(ImageFilter.GaussianBlur(1.5))),
+    "mirrored": lambda image: data(ImageOps.mirror(image).resize((240, 180))),
+}
+
+
+def found(config: DedupConfig, **images: bytes) -> dict[str, tuple[str, str]]:
+    rows = Hashes(config)("shard-000000", list(images), list(images.values()))
+    return {d.key: (d.kept, d.kind) for d in duplicates(rows, config)}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_copies_resized_encoded_anew_cropped_or_blurred_repeat_the_largest_and_a_mirrored_one_does_not(
+    seed: int,
+) -> None:
+    images = {name: make(photo(seed)) for name, make in COPIES.items()}
+    other = {"other": data(photo(seed + 100))}
+    kept = ("copy", "exact")
+    near = dict.fromkeys(("half_size", "jpeg_30", "cropped", "blurred"), ("copy", "near"))
+    assert found(DedupConfig(), **images, **other) == {"original": kept, **near}
+    mirrored = found(DedupConfig(mirrored=True), **images, **other)
+    assert mirrored == {"original": kept, **near, "mirrored": ("copy", "mirrored")}
+
+
+def row(key: str, bits: int, pixels: int = 100) -> Hashed:
+    return Hashed(
+        key=key, shard="s", pixels=pixels, bytes=1, sha256=key, hash=f"{bits:016x}", mirrored="ffffffffffffffff"
+    )  # fmt: skip
+
+
+def test_a_chain_of_small_steps_keeps_every_picture_that_has_no_near_copy_left() -> None:
+    chain = [row("a", 0, 400), row("b", 0b111, 300), row("c", 0b111111, 200), row("d", 0b111111111, 100)]
+    assert duplicates(chain, DedupConfig(distance=3)) == [
+        Duplicate(key="b", shard="s", kept="a", kind="near", distance=3.0),
+        Duplicate(key="d", shard="s", kept="c", kind="near", distance=3.0),
+    ]
+
+
+def test_groups_do_not_depend_on_the_order_of_the_images() -> None:
+    rng = np.random.default_rng(0)
+    rows = [row(f"k{i}", int(rng.integers(1 << 12)), int(rng.integers(1, 4))) for i in range(300)]
+    expected = duplicates(rows, DedupConfig(distance=2))
+    assert 50 < len(expected) < 300
+    assert duplicates([rows[i] for i in rng.permutation(300)], DedupConfig(distance=2)) == expected
+
+
+@pytest.mark.parametrize("distance", [0, 3, 6, 12])
+def test_close_hashes_are_those_of_a_comparison_of_all_with_all(distance: int) -> None:
+    rng = np.random.default_rng(distance)
+    seeds = rng.integers(0, 1 << 63, 60, dtype=np.uint64)
+    noise = np.bitwise_or.reduce(np.uint64(1) << rng.integers(0, 64, (6, 600), dtype=np.uint64))
+    hashes = seeds[rng.integers(0, 60, 600)] ^ noise
+    expected = {
+        (i, j, bits)
+        for (i, a), (j, b) in product(enumerate(hashes.tolist()), repeat=2)
+        if (bits := (a ^ b).bit_count()) <= distance
+    }
+    assert set(close(hashes, hashes, distance)) == expected
+
+
+def test_two_hundred_thousand_hashes_are_compared_in_seconds() -> None:
+    hashes = np.random.default_rng(1).integers(0, 1 << 63, 200_000, dtype=np.uint64)
+    hashes[7] = hashes[150_000] ^ np.uint64(0b101)
+    started = time.process_time()
+    pairs = {(a, b) for a, b, _ in close(hashes, hashes, 6) if a < b}
+    assert (7, 150_000) in pairs and len(pairs) < 10
+    assert time.process_time() - started < 30
+
+
+def test_vectors_are_alike_by_their_cosine_across_blocks() -> None:
+    vectors = np.random.default_rng(2).normal(size=(5000, 16)).astype(np.float32)
+    vectors[4900] = 3 * vectors[10]
+    assert [(a, b) for a, b, _ in alike(vectors, 0.999)] == [(10, 4900)]
