@@ -1,8 +1,8 @@
 """The vision tower of a Florence-2 alone, as a backbone for other tasks.
 
-`export` writes it as a `transformers` folder (`Florence2VisionBackbone.from_pretrained`, or `AutoModel`) and, where
-timm's DaViT computes the same, as a state dict with timm's names: `timm.create_model("davit_base_fl")` or
-`davit_huge_fl` takes it with `strict=False`, for it has no head. Paper section 6.4.
+`export` writes it as a `transformers` folder (for `Florence2VisionBackbone.from_pretrained`; AutoModel does not know
+that class) and, where timm's DaViT computes the same, as a state dict with timm's names: `davit_base_fl` and
+`davit_huge_fl` of `timm.create_model` take it with `strict=False`, for it has no head. Paper section 6.4.
 """
 
 from __future__ import annotations
