@@ -1,10 +1,16 @@
 """Coordinates and labelled places as Florence-2's target strings, and back (spec 4.2-4.4, 6.3, 6.4).
 
 Boxes, quads and polygons are absolute pixels of an image of `size` (width, height); in strings they are bins
-0..999 written `<loc_N>`. Parsers agree with `transformers`' `Florence2PostProcessor` wherever a string is
-well formed, except that they keep what it loses: fractions of a pixel (it truncates bin centres to integers),
-non-ASCII characters and newlines in labels, and phrases on its blacklist (filters drop those, with a reason).
-A run of locations without a label is read as unlabelled; it makes "loc_1>" the label and shifts the box.
+0..999 written `<loc_N>`. Parsers agree with `transformers`' `Florence2PostProcessor` wherever a string is well formed,
+except for what it loses:
+
+- fractions of a pixel: it truncates the centres of bins to integers;
+- characters outside ASCII in labels, and all places of a label that holds a newline;
+- phrases on its blacklist (here filters drop those, with a reason);
+- locations without a label where one should be: it reads "loc_1>" as the label and shifts the box, we read an empty
+  label;
+- all but the first quad of a label: we give each the label;
+- bins above 999, which it places outside the image and we on the last bin.
 """
 
 from __future__ import annotations
@@ -75,6 +81,21 @@ def by_area(boxes: Iterable[Box]) -> list[Box]:
 def clean(label: str) -> str:
     """A label that cannot be mistaken for a location: the target's only reserved character is `<`."""
     return label.replace("<", "").strip()
+
+
+def whole(ids: Sequence[int], longest: int, group: int, first: int) -> list[int]:
+    """At most `longest` ids of a target, its end token included, without a place that is cut in half: locations (ids
+    from `first` on) come in groups of `group`, and a label stays only with a place behind it."""
+    if len(ids) <= longest:
+        return list(ids)
+    kept, last = list(ids[: longest - 1]), ids[-1]
+    least = group if group > 2 else 6  # an outline has three points
+    while len(kept) > 1:
+        run = next((i for i, id_ in enumerate(reversed(kept)) if not first <= id_ < first + BINS), len(kept))
+        if run >= least and run % group == 0:
+            break
+        kept.pop()
+    return [*kept, last]
 
 
 def strip_control(text: str) -> str:

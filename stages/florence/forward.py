@@ -7,6 +7,7 @@ result does not depend on its neighbours beyond rounding.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stages.florence import vision
-from stages.florence.model import Florence, pixels
+from stages.florence.codec import whole
+from stages.florence.model import Florence, pixels, token_id
+from stages.florence.tasks import GROUPS, Pair, task
 
 if TYPE_CHECKING:
     import torch
@@ -38,6 +41,17 @@ def tokenise(florence: Florence, texts: Sequence[str], longest: int) -> list[lis
     """`<s> text </s>` ids, cut to `longest` (the end token stays)."""
     found = florence.tokenizer(list(texts)).input_ids if texts else []
     return [ids if len(ids) <= longest else [*ids[: longest - 1], EOS] for ids in found]
+
+
+def tokenise_targets(florence: Florence, pairs: Sequence[Pair], longest: int) -> list[list[int]]:
+    """`<s> target </s>` ids, cut to `longest` after a whole place; a text is cut anywhere."""
+    groups = [GROUPS.get(task(pair.task).answer) for pair in pairs]
+    ids = tokenise(florence, [pair.target for pair in pairs], sys.maxsize)
+    first = token_id(florence.tokenizer, "<loc_0>")
+    return [
+        whole(row, longest, group, first) if group else [*row[: longest - 1], EOS] if len(row) > longest else row
+        for row, group in zip(ids, groups, strict=True)
+    ]
 
 
 def padded(florence: Florence, rows: Sequence[Sequence[int]]) -> torch.Tensor:

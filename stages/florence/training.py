@@ -239,7 +239,7 @@ class Trainer:
         if not rows:
             return features.sum() * 0.0, 0
         prompts = forward.tokenise(florence, [p.prompt for _, p in rows], config.max_prompt_tokens)
-        answers = forward.tokenise(florence, [p.target for _, p in rows], config.max_target_tokens)
+        answers = forward.tokenise_targets(florence, [p for _, p in rows], config.max_target_tokens)
         order = sorted(range(len(rows)), key=lambda r: len(answers[r]))
         total, tokens, first = features.new_zeros(()), 0, token_id(florence.tokenizer, "<loc_0>")
         for part in np.array_split(np.array(order), max(len(order) // _ROWS, 1)):

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from stages.florence.codec import dequantise, outlines, places, quantise, strip_control
-from stages.florence.model import make_tokenizer
+from stages.florence.codec import Found, Outlined, dequantise, outlines, places, quantise, strip_control, whole
+from stages.florence.forward import tokenise_targets
+from stages.florence.model import load, make_tokenizer
+from stages.florence.tasks import TASKS, Pair
 
 CAR = (640, 480)
 
@@ -18,7 +20,9 @@ CAR = (640, 480)
 def released() -> Any:
     from transformers.models.florence2.processing_florence2 import Florence2PostProcessor
 
-    return Florence2PostProcessor(config={}, tokenizer=make_tokenizer(["car door wheel"], 300))
+    config: dict[str, Any] = {kind: {} for kind in KINDS}
+    config["phrase_grounding"] = {"banned_grounding_tokens": ["the image"]}
+    return Florence2PostProcessor(config=config, tokenizer=make_tokenizer(["car door wheel"], 300))
 
 
 def test_quantise_floors_and_clamps_as_released() -> None:
@@ -100,36 +104,143 @@ def test_separators_split_outlines_and_poly_marks_split_instances() -> None:
     assert [i.label for i in two] == ["arms", "arms"] and len(two[0].polygons) == 1
 
 
+def test_a_target_that_is_too_long_ends_with_a_whole_place() -> None:
+    start, end, word, comma = 0, 2, 7, 8
+
+    def places_of(*counts: int) -> list[int]:  # locations are ids from 100
+        return [start, *(id_ for count in counts for id_ in (word, comma, *range(100, 100 + count))), end]
+
+    ids = places_of(4, 8)
+    assert [len(whole(ids, longest, 4, 100)) for longest in (18, 17, 16, 14, 13, 9, 8)] == [18, 14, 14, 14, 8, 8, 8]
+    assert whole(ids, 13, 4, 100) == places_of(4)
+    assert whole(places_of(8), 10, 8, 100) == [start, end]
+    assert whole(ids, 17, 2, 100) == [*ids[:16][:15], end]
+    assert whole([start, *range(100, 112), end], 9, 2, 100) == [start, *range(100, 106), end]
+    assert whole([start, *range(100, 112), end], 7, 2, 100) == [start, end]
+
+
+def test_training_targets_are_cut_between_places_and_texts_anywhere() -> None:
+    florence = load("nano")
+    boxes = Pair("<OD>", "", "car<loc_1><loc_2><loc_3><loc_4><loc_5><loc_6><loc_7><loc_8>")
+    text = Pair("<CAPTION>", "", "one two three four five six seven eight nine ten")
+    cut, short = tokenise_targets(florence, [boxes, text], 10)
+    assert str(florence.tokenizer.decode(cut)) == "<s>car<loc_1><loc_2><loc_3><loc_4></s>"
+    assert len(short) == 10 and short[-1] == 2
+
+
 def truncated(mine: Sequence[float], theirs: Sequence[int]) -> bool:
     """Theirs is mine cut to an integer, but for what float32 rounds across an integer."""
     return all(-1e-3 <= a - b < 1.001 for a, b in zip(mine, theirs, strict=True))
 
 
-def random_answer(draw: random.Random, numbers: int) -> str:
-    parts = []
-    for _ in range(draw.randint(1, 6)):
-        words = draw.choices(["red", "car", "a", "wheel", "two-tone", "9/22"], k=draw.randint(1, 3))
-        parts.append(" ".join(words))
-        parts += [f"<loc_{draw.randint(0, 999)}>" for _ in range(numbers * draw.randint(1, 3))]
-    return "".join(parts)
+KINDS = {  # parse type of the released post-processor: a task of ours that is parsed so
+    "description_with_bboxes": "<OD>", "bboxes": "<REGION_PROPOSAL>",
+    "phrase_grounding": "<CAPTION_TO_PHRASE_GROUNDING>", "ocr": "<OCR_WITH_REGION>",
+    "polygons": "<REGION_TO_SEGMENTATION>", "pure_text": "<CAPTION>",
+    "description_with_bboxes_or_polygons": "<OPEN_VOCABULARY_DETECTION>",
+}  # fmt: skip
 
 
-def test_boxes_agree_with_the_released_parser_on_random_answers(released: Any) -> None:
-    draw = random.Random(1)
+def random_run(draw: random.Random, count: int) -> str:
+    return "".join(f"<loc_{draw.randint(0, 999)}>" for _ in range(count))
+
+
+def random_outlines(draw: random.Random) -> str:
+    return "<sep>".join(random_run(draw, 2 * draw.randint(3, 9)) for _ in range(draw.randint(1, 3)))
+
+
+def random_answer(draw: random.Random, kind: str) -> str:
+    """A well-formed answer of this parse type."""
+    labels = [" ".join(draw.choices(["red", "car", "a", "wheel", "two-tone", "9/22"], k=3)) for _ in range(4)]
+    labels = labels[: draw.randint(1, 4)]
+    if kind == "pure_text":
+        return " and ".join(labels)
+    if kind == "bboxes":
+        return random_run(draw, 4 * draw.randint(1, 6))
+    if kind == "ocr":
+        return "".join(label + random_run(draw, 8) for label in labels)
+    instances = ["".join(f"<poly>{random_outlines(draw)}</poly>" for _ in range(draw.randint(1, 2))) for _ in labels]
+    if kind == "polygons":
+        return draw.choice([random_outlines(draw), instances[0]])
+    if kind == "description_with_bboxes_or_polygons" and draw.random() < 0.5:
+        return "".join(label + outline for label, outline in zip(labels, instances, strict=True))
+    return "".join(label + random_run(draw, 4 * draw.randint(1, 3)) for label in labels)
+
+
+def flat(parsed: Any) -> list[tuple[str, list[float]]]:
+    """What either parser says, as (label, numbers) of every box, quad or outline."""
+    if isinstance(parsed, str):
+        return [(parsed, [])]
+    found: list[tuple[str, list[float]]] = []
+    for each in parsed:
+        if isinstance(each, Found):
+            found.append((each.label, list(each.points)))
+        elif isinstance(each, Outlined):
+            found += [(each.label, list(polygon)) for polygon in each.polygons]
+        elif "polygons" in each:
+            found += [(each["cat_name"], polygon) for polygon in each["polygons"]]
+        elif "quad_box" in each:
+            found.append((each["text"], each["quad_box"]))
+        else:
+            boxes = each["bbox"] if isinstance(each["bbox"][0], list) else [each["bbox"]]
+            found += [(each["cat_name"], box) for box in boxes]
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_answers_agree_with_the_released_parser(kind: str, released: Any) -> None:
+    draw = random.Random(kind)
     for _ in range(10_000):
-        text, size = random_answer(draw, 4), (draw.randint(50, 3000), draw.randint(50, 3000))
-        theirs = released.parse_description_with_bboxes_from_text_and_spans(text, size)
-        mine = places(text, size, 4)
-        assert [f.label for f in mine] == [t["cat_name"] for t in theirs]
-        assert all(truncated(f.points, t["bbox"]) for f, t in zip(mine, theirs, strict=True))
+        answer, size = random_answer(draw, kind), (draw.randint(50, 3000), draw.randint(50, 3000))
+        theirs = flat(released(text=answer, image_size=size, parse_tasks=kind)[kind])
+        mine = flat(TASKS[KINDS[kind]].parse(f"</s><s>{answer}</s>", size))
+        assert [label for label, _ in mine] == [label for label, _ in theirs]
+        assert all(truncated(a, b) for (_, a), (_, b) in zip(mine, theirs, strict=True))
 
 
-def test_quads_agree_with_the_released_parser_on_random_answers(released: Any) -> None:
-    draw = random.Random(2)
-    for _ in range(10_000):
-        words = [f"W{draw.randint(0, 99)} x" for _ in range(3)]
-        text = "".join(w + "".join(f"<loc_{draw.randint(0, 999)}>" for _ in range(8)) for w in words)
-        theirs = released.parse_ocr_from_text_and_spans(text, None, (700, 900))
-        mine = places(text, (700, 900), 8)
-        assert [f.label for f in mine] == [t["text"] for t in theirs]
-        assert all(truncated(f.points, t["quad_box"]) for f, t in zip(mine, theirs, strict=True))
+BOX = "<loc_1><loc_2><loc_3><loc_4>"
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer", "theirs", "mine"),
+    [
+        ("description_with_bboxes", f"{BOX}<loc_5>", ["loc_1>"], [""]),  # and their box begins at loc_2
+        ("description_with_bboxes", f"two\nlines{BOX}", [], ["two\nlines"]),
+        ("description_with_bboxes", f"caf\u00e9{BOX}", ["caf"], ["caf\u00e9"]),
+        ("description_with_bboxes", "car<loc_1><loc_2><loc_3>", [], []),
+        ("description_with_bboxes", f"car{BOX}<loc_5>", ["car"], ["car"]),
+        ("phrase_grounding", f"the image{BOX}The Image{BOX}", ["The Image"], ["the image", "The Image"]),
+        ("ocr", f"a{BOX}{BOX}{BOX}{BOX}", ["a"], ["a", "a"]),
+        ("polygons", "<loc_1><loc_2><loc_3><loc_4><sep><loc_5><loc_6><loc_7>", ["", ""], ["", ""]),
+    ],
+)
+def test_where_the_released_parser_loses_something_ours_keeps_it(
+    released: Any, kind: str, answer: str, theirs: list[str], mine: list[str]
+) -> None:
+    assert [label for label, _ in flat(released(text=answer, image_size=CAR, parse_tasks=kind)[kind])] == theirs
+    assert [label for label, _ in flat(TASKS[KINDS[kind]].parse(answer, CAR))] == mine
+
+
+@pytest.mark.parametrize(
+    ("token", "answer", "expected"),
+    [
+        ("<CAPTION>", "</s><s>A green car parked in front of a yellow building.</s>",
+         [("A green car parked in front of a yellow building.", [])]),
+        ("<OD>", "</s><s><s><s>car<loc_53><loc_333><loc_933><loc_774>door<loc_712><loc_203><loc_906><loc_545></s>",
+         [("car", [34, 160, 597, 371]), ("door", [456, 97, 580, 261])]),
+        ("<REGION_PROPOSAL>", "</s><s><s><s><loc_52><loc_333><loc_932><loc_774></s>", [("", [33, 160, 596, 371])]),
+        ("<CAPTION_TO_PHRASE_GROUNDING>", "</s><s><s><s>A green car<loc_54><loc_330><loc_911><loc_780>a yellow building"
+         "<loc_0><loc_8><loc_998><loc_635></s>",
+         [("A green car", [34, 158, 583, 374]), ("a yellow building", [0, 4, 639, 305])]),
+        ("<OPEN_VOCABULARY_DETECTION>", "</s><s>wheels<loc_144><loc_570><loc_870><loc_778>wheels<loc_711><loc_573>"
+         "<loc_866><loc_774></s>", [("wheels", [92, 273, 557, 373]), ("wheels", [455, 275, 554, 371])]),
+        ("<OPEN_VOCABULARY_DETECTION>", "arms<poly><loc_550><loc_421></poly>", [("arms", [352, 202])]),
+        ("<REGION_TO_CATEGORY>", "</s><s>car<loc_52><loc_332><loc_932><loc_774></s>", [("car", [33, 159, 596, 371])]),
+        ("<REFERRING_EXPRESSION_SEGMENTATION>", "</s><s><loc_279><loc_379><loc_282><loc_379><loc_290><loc_372></s>",
+         [("", [178, 182, 180, 182, 185, 178])]),
+    ],
+)  # fmt: skip
+def test_real_answers_say_what_they_did(token: str, answer: str, expected: list[tuple[str, list[int]]]) -> None:
+    found = flat(TASKS[token].parse(answer, CAR))
+    assert [label for label, _ in found] == [label for label, _ in expected]
+    assert all(truncated(points, numbers) for (_, points), (_, numbers) in zip(found, expected, strict=True))

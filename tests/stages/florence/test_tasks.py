@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
+from typing import Any
 
+import cv2
+import numpy as np
 import pytest
+from pycocotools import mask as coco_mask
 
-from pipeline.schema import Annotations, Box, Region, Text, TextRegion, Triplet
+from pipeline.schema import Annotations, Box, Granularity, Mask, Region, Text, TextRegion, Triplet
 from stages.embedded.scenes import DEMO, render
 from stages.florence.answers import find_phrases
 from stages.florence.codec import Found, Size, outlines, places
+from stages.florence.polygons import polygons
 from stages.florence.tasks import TASKS, Pair, task
 
 SIZE = (1000, 500)
@@ -24,13 +31,6 @@ def box_of(draw: random.Random, size: Size) -> Box:
         sorted(draw.uniform(0, size[1]) for _ in range(2)),
     )
     return (x[0], y[0], x[1], y[1])
-
-
-def random_regions(draw: random.Random, size: Size) -> list[Region]:
-    return [
-        Region(id=f"r{i}", box=box_of(draw, size), phrase=draw.choice(WORDS), brief=draw.choice([*WORDS, None]))
-        for i in range(draw.randint(1, 6))
-    ]
 
 
 def near(points: Sequence[float], found: Sequence[float], size: Size) -> bool:
@@ -114,29 +114,100 @@ def test_prompts_and_tokens_equal_the_released_ones() -> None:
     assert {token: t.prompt for token, t in TASKS.items() if token not in unnamed} == prompts
 
 
-@pytest.mark.parametrize("token", ["<OD>", "<DENSE_REGION_CAPTION>", "<REGION_PROPOSAL>"])
-def test_region_targets_are_read_back_within_half_a_bin(token: str) -> None:
-    draw = random.Random(3)
-    for _ in range(10_000):
-        size = (draw.randint(30, 3000), draw.randint(30, 3000))
-        seen = Annotations(regions=random_regions(draw, size))
-        pair = only(task(token).pairs(seen, size))
-        found = places(pair.target, size, 4)
-        assert len(found) == len(seen.regions)
-        for region in seen.regions:
-            label = {"<OD>": region.phrase, "<REGION_PROPOSAL>": ""}.get(token, region.brief or region.phrase)
-            assert any(f.label == label and near(region.box, f.points, size) for f in found)
+def random_label(draw: random.Random) -> str:
+    return " ".join(draw.choices(WORDS, k=draw.randint(1, 2)))
 
 
-def test_sign_targets_are_read_back_within_half_a_bin() -> None:
-    draw = random.Random(4)
-    for _ in range(10_000):
-        size = (draw.randint(30, 3000), draw.randint(30, 3000))
-        quads = [tuple(draw.uniform(0, size[i % 2]) for i in range(8)) for _ in range(draw.randint(1, 4))]
-        signs = [TextRegion(id=f"o{i}", quad=q, text=draw.choice(WORDS)) for i, q in enumerate(quads)]  # type: ignore[arg-type]
-        found = places(only(task("<OCR_WITH_REGION>").pairs(Annotations(text_regions=signs), size)).target, size, 8)
-        assert [f.label for f in found] == [s.text for s in signs]
-        assert all(near(s.quad, f.points, size) for s, f in zip(signs, found, strict=True))
+def random_mask(draw: random.Random, size: Size) -> Mask:
+    """One or two filled boxes or triangles."""
+    bitmap = np.zeros((size[1], size[0]), np.uint8)
+    for _ in range(draw.randint(1, 2)):
+        points = np.array([[draw.randrange(size[0]), draw.randrange(size[1])] for _ in range(3)])
+        if draw.random() < 0.5:
+            cv2.fillPoly(bitmap, [points], 1)
+        else:
+            cv2.rectangle(bitmap, points[0].tolist(), points[1].tolist(), 1, -1)
+    return Mask(size=bitmap.shape, counts=coco_mask.encode(np.asfortranarray(bitmap))["counts"].decode())
+
+
+def random_annotations(draw: random.Random, size: Size, masks: bool) -> Annotations:
+    def mask() -> Mask | None:
+        return random_mask(draw, size) if masks else None
+
+    regions = [
+        Region(
+            id=f"r{i}", box=box_of(draw, size), phrase=random_label(draw), mask=mask(),
+            brief=draw.choice([random_label(draw), None]),
+        )
+        for i in range(draw.randint(1, 5))
+    ]  # fmt: skip
+    kinds: list[Granularity] = ["brief", "detailed", "more_detailed"]
+    texts = [Text(id=kind, granularity=kind, text=" and ".join(draw.sample(WORDS, 4))) for kind in kinds]
+    triplets = []
+    for i in range(draw.randint(0, 4)):
+        phrase = draw.choice([word for word in WORDS if word in texts[0].text])
+        start = texts[0].text.index(phrase)
+        place = {"start": start, "end": start + len(phrase), "box": box_of(draw, size)}
+        triplets.append(Triplet(id=f"t{i}", text_id="brief", phrase=phrase, mask=mask(), **place))
+    quads = [tuple(draw.uniform(0, size[i % 2]) for i in range(8)) for _ in range(draw.randint(0, 3))]
+    words = [TextRegion(id=f"o{i}", quad=quad, text=random_label(draw)) for i, quad in enumerate(quads)]
+    return Annotations(texts, regions, words, triplets)
+
+
+@cache
+def drawn(masks: bool) -> list[tuple[Size, Annotations]]:
+    """10,000 labelled images; those with masks are small, so that it takes seconds."""
+    draw, sides = random.Random(3), (8, 60) if masks else (30, 3000)
+    sizes = [(draw.randint(*sides), draw.randint(*sides)) for _ in range(10_000)]
+    return [(size, random_annotations(draw, size, masks)) for size in sizes]
+
+
+def expected(token: str, seen: Annotations, size: Size) -> list[Any]:
+    """What the answers of all examples of a task should say, in any order: texts, (label, numbers) or outlines."""
+    briefs = [(region.brief or region.phrase, region.box) for region in seen.regions]
+    grounded = Counter((t.start, t.end) for t in seen.triplets)
+    single = [t for t in seen.triplets if grounded[t.start, t.end] == 1]
+    words = [word.text for word in seen.text_regions]
+    found: dict[str, list[Any]] = {
+        "<OD>": [(region.phrase, region.box) for region in seen.regions],
+        "<DENSE_REGION_CAPTION>": briefs,
+        "<REGION_PROPOSAL>": [("", region.box) for region in seen.regions],
+        "<OCR>": ["\n".join(words)] if words else [],
+        "<OCR_WITH_REGION>": [(word.text, word.quad) for word in seen.text_regions],
+        "<CAPTION_TO_PHRASE_GROUNDING>": [(t.phrase, t.box) for t in seen.triplets],
+        "<REFERRING_EXPRESSION_SEGMENTATION>": [polygons(t.mask) for t in single if t.mask],
+        "<REGION_TO_SEGMENTATION>": [polygons(region.mask) for region in seen.regions if region.mask],
+        "<OPEN_VOCABULARY_DETECTION>": [(region.phrase, region.box) for region in seen.regions],
+        "<REGION_TO_CATEGORY>": [(region.phrase, region.box) for region in seen.regions],
+        "<REGION_TO_DESCRIPTION>": briefs,
+        "<REGION_TO_OCR>": words,
+        "<REFERRING_EXPRESSION_COMPREHENSION>": [b for b in briefs if sum(b[0] == c[0] for c in briefs) == 1],
+        "<VQA>": [],
+    }
+    texts = {f"<{text.granularity.upper()}_CAPTION>".replace("BRIEF_", ""): [text.text] for text in seen.texts}
+    return [each for each in {**found, **texts}[token] if each]
+
+
+def same(want: Any, got: Any, size: Size) -> bool:
+    if isinstance(want, str):
+        return bool(want == got)
+    if isinstance(got, Found):
+        return want[0] == got.label and near(want[1], got.points, size)
+    return len(want) == len(got.polygons) and all(
+        len(a) == len(b) and near(a, b, size) for a, b in zip(want, got.polygons, strict=True)
+    )
+
+
+@pytest.mark.parametrize("token", TASKS)
+def test_targets_are_read_back_within_half_a_bin(token: str) -> None:
+    for size, seen in drawn(TASKS[token].answer == "polygons"):
+        parsed = [TASKS[token].parse(f"</s><s>{p.target}</s>", size) for p in TASKS[token].pairs(seen, size)]
+        got = [each for answer in parsed for each in ([answer] if isinstance(answer, str) else answer)]
+        want = expected(token, seen, size)
+        assert len(got) == len(want)
+        for each in want:
+            match = next(i for i, other in enumerate(got) if same(each, other, size))
+            del got[match]
 
 
 def test_mask_targets_are_clockwise_outlines_around_the_region() -> None:
