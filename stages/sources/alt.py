@@ -15,7 +15,7 @@ MAX_TEXT = 10_000  # characters
 
 def alt_texts(texts: Iterable[str]) -> list[Text]:
     """One annotation for each distinct text that is not blank; one that is too long to be a text is cut and dropped."""
-    distinct = dict.fromkeys(clean(text) for text in texts)
+    distinct = dict.fromkeys(encodable(text.strip()) for text in texts)
     return [
         Text(source=SOURCE, granularity="alt", text=text[:MAX_TEXT], dropped=TOO_LONG if len(text) > MAX_TEXT else None)
         for text in distinct
@@ -23,9 +23,9 @@ def alt_texts(texts: Iterable[str]) -> list[Text]:
     ]
 
 
-def clean(text: str) -> str:
-    """Without blanks around it, and without lone surrogates, which no file can hold."""
-    return text.strip().encode("utf-8", "replace").decode()
+def encodable(text: str) -> str:
+    """Without lone surrogates, which no file can hold."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def strings(value: Any) -> list[str]:

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Literal
 from pipeline.schema import HUMAN, Annotations, Region, Text
 from stages.base import SampleError
 from stages.ingest import MAY_CHANGE, SUFFIXES, Item
-from stages.sources.alt import clean
+from stages.sources.alt import encodable
 from stages.sources.files import Files, printable
 from stages.sources.shapes import box_of, is_number, mask_of
 
@@ -135,8 +135,9 @@ def _region(entry: Entry, id_: str, size: tuple[int, int] | None, categories: Ma
 
 def _text(entry: Entry, id_: str) -> Text:
     caption = entry.get("caption")
-    text = clean(caption) if isinstance(caption, str) else ""
-    return Text(id=id_, source=HUMAN, granularity="brief", text=text, dropped=None if text else MALFORMED_CAPTION)
+    text = encodable(caption) if isinstance(caption, str) else ""
+    reason = None if text.strip() else MALFORMED_CAPTION
+    return Text(id=id_, source=HUMAN, granularity="brief", text=text, dropped=reason)
 
 
 def _id(kind: str, entry: Entry, taken: set[str]) -> str:

@@ -40,7 +40,7 @@ def test_boxes_masks_and_captions_come_in_as_human_labels_with_cocos_ids(folder:
     (dog,), (text,) = labels.regions, labels.texts
     assert (dog.id, dog.source, dog.phrase, dog.dropped, dog.locked) == ("human.regions.7", "human", "dog", None, True)
     assert dog.box == (4.25, 5.5, 24.35, 15.5) and dog.mask is not None and dog.mask.size == (40, 48)
-    assert (text.id, text.granularity, text.text, text.locked) == ("human.texts.3", "brief", "A dog.", True)
+    assert (text.id, text.granularity, text.text, text.locked) == ("human.texts.3", "brief", "A dog.\n", True)
 
 
 def test_as_truth_they_do_not_enter_the_run(folder: Path) -> None:
