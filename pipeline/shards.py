@@ -7,7 +7,6 @@ equal bytes.
 
 from __future__ import annotations
 
-import io
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,11 +23,13 @@ class Member:
 
 
 class TarWriter:
-    """Writes samples to a binary file, members in the order given."""
+    """Writes samples to a binary file, members in the order given.
+
+    Blocks go straight to the file: `tarfile`'s own streams copy every byte several times.
+    """
 
     def __init__(self, file: Any) -> None:
-        self._file = file
-        self._tar = tarfile.open(fileobj=file, mode="w|", format=tarfile.USTAR_FORMAT, bufsize=1 << 20)  # noqa: SIM115 (`close` ends it)
+        self._file, self._size = file, 0
 
     def write(self, key: str, members: Mapping[str, bytes]) -> list[Member]:
         """Add `KEY.EXTENSION` for every extension of `members`; returns where their bytes lie."""
@@ -37,13 +38,20 @@ class TarWriter:
         for extension, data in members.items():
             info = tarfile.TarInfo(f"{key}.{extension}")
             info.size, info.mode = len(data), 0o444
-            offset = self._tar.offset + tarfile.BLOCKSIZE
-            self._tar.addfile(info, io.BytesIO(data))
-            written.append(Member(name=info.name, offset=offset, size=len(data)))
+            self._put(info.tobuf(tarfile.USTAR_FORMAT))
+            written.append(Member(name=info.name, offset=self._size, size=len(data)))
+            self._put(data)
+            self._put(bytes(-len(data) % tarfile.BLOCKSIZE))
         return written
 
     def close(self) -> None:
-        self._tar.close()
+        """Two empty blocks end a tar, padded to whole records."""
+        end = self._size + 2 * tarfile.BLOCKSIZE
+        self._put(bytes(end + -end % tarfile.RECORDSIZE - self._size))
+
+    def _put(self, data: bytes) -> None:
+        self._file.write(data)
+        self._size += len(data)
 
 
 def read_tar(file: IO[bytes]) -> Iterator[tuple[str, dict[str, bytes]]]:

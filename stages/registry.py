@@ -53,6 +53,7 @@ BENCHES = {  # `fld bench`: name -> function of a typed config
     "refinement": "pipeline.refinement_bench:refinement",
     "bootstrapping": "pipeline.refinement_bench:bootstrapping",
     "region-rules": "stages.filters.bench:region_rules",
+    "shards": "pipeline.shards_bench:shards",
     "text-filters": "stages.filters.bench:text_filters",
 }
 PARSE = "stages.filters.language:parse"  # `fld parse`

@@ -41,3 +41,14 @@ def test_webdataset_reads_the_same_samples(tmp_path: Path) -> None:
     assert [s["__key__"] for s in samples] == ["a", "b_1-2"]
     assert samples[0]["jpg"] == b"\xff\xd8 first"
     assert samples[1]["json"] == b'{"x": 1}'
+
+
+def test_a_tar_has_the_bytes_that_the_standard_library_writes() -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for key, members in SAMPLES:
+            for extension, data in members.items():
+                info = tarfile.TarInfo(f"{key}.{extension}")
+                info.size, info.mode = len(data), 0o444
+                tar.addfile(info, io.BytesIO(data))
+    assert _tar()[0] == buffer.getvalue()
