@@ -41,7 +41,7 @@ def test_the_pipeline_imports_no_torch_and_ray_train_in_one_file(path: Path) -> 
 
 @pytest.mark.parametrize("path", files("pipeline"), ids=lambda p: str(p.relative_to(ROOT)))
 def test_the_pipeline_reaches_stages_by_registry_name(path: Path) -> None:
-    allowed = {"stages", "stages.base", "stages.registry", "stages.ingest", "stages.florence"}
+    allowed = {"stages", "stages.base", "stages.registry", "stages.ingest", "stages.dedup", "stages.florence"}
     allowed |= {"stages.florence.model", "stages.florence.tasks", "stages.florence.training"}
     assert {name for name in imported(path) if name.split(".")[0] == "stages"} <= allowed
 
@@ -55,3 +55,17 @@ def test_help_comes_at_once_and_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=20)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_florence_runs_without_ray_and_spacy() -> None:
+    code = (
+        "import sys; sys.modules['ray'] = sys.modules['spacy'] = None\n"
+        "import importlib, pkgutil, stages.florence as package\n"
+        "for each in pkgutil.iter_modules(package.__path__): importlib.import_module(f'stages.florence.{each.name}')\n"
+        "from stages.florence.model import load; from stages.florence.inference import Engine, Question, read\n"
+        "import numpy as np; engine = Engine(load('nano'), 64)\n"
+        "question = Question(0, 'What does the image describe?', 'text', max_tokens=4)\n"
+        "print(len(engine.ask(engine.look([np.zeros((64, 64, 3), np.uint8)]), [question])))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.splitlines()[-1] == "1"
