@@ -1,9 +1,13 @@
-"""The same pictures in every form that a source reads, written as the usual tools write them."""
+"""The same pictures in every form that a source reads, written as the usual tools write them.
+
+    python -m tests.stages.sources.forms FOLDER_OF_JPEGS OUT [PER_SHARD]
+"""
 
 from __future__ import annotations
 
 import io
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -85,3 +89,18 @@ def write_parquet(
 def write_coco(file: Path, images: Sequence[Mapping[str, Any]], annotations: Sequence[Any], **more: Any) -> Path:
     file.write_text(json.dumps({"images": list(images), "annotations": list(annotations), **more}))
     return file
+
+
+def write_forms(folder: Path, images: Pictures, per_shard: int) -> None:
+    """All forms, beside each other; the COCO file has no annotations."""
+    write_folder(folder / "folder", images)
+    write_webdataset(folder / "webdataset", images, per_shard)
+    write_img2dataset(folder / "img2dataset", images, per_shard)
+    write_parquet(folder / "train.parquet", images, per_shard)
+    listed = [{"id": i, "file_name": name} for i, name in enumerate(images)]
+    write_coco(folder / "instances.json", listed, [], categories=[])
+
+
+if __name__ == "__main__":
+    found = {path.name: path.read_bytes() for path in sorted(Path(sys.argv[1]).glob("*.jpg"))}
+    write_forms(Path(sys.argv[2]), found, int(sys.argv[3]) if len(sys.argv) > 3 else 20)
