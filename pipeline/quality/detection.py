@@ -52,7 +52,7 @@ def _completed(entry: Entry, id_: int, kind: str, sizes: dict[Any, tuple[int, in
     """The entry with what pycocotools reads: a fresh id, the area, the crowd flag, masks as run lengths."""
     entry = {"iscrowd": 0, **entry, "id": id_}
     if kind == "segm":
-        entry["segmentation"] = run_lengths(entry["segmentation"], sizes.get(entry["image_id"]))
+        entry["segmentation"] = run_lengths(entry["segmentation"], sizes[entry["image_id"]])
         entry.setdefault("area", area_of(entry["segmentation"]))
     else:
         entry.setdefault("area", entry["bbox"][2] * entry["bbox"][3])

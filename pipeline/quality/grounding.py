@@ -47,7 +47,7 @@ def referring_segmentation(ground_truth: Entry, predictions: list[Entry]) -> dic
     overlaps = []
     for query, entries in queries.items():
         truth, masks = (
-            [run_lengths(entry["segmentation"], sizes.get(query[0])) for entry in side]
+            [run_lengths(entry["segmentation"], sizes[query[0]]) for entry in side]
             for side in (entries, _surest(found.get(query, []))[:1])
         )
         pairs = [overlap(mask, other) for mask in masks for other in truth]

@@ -94,6 +94,15 @@ def test_segmentation_scores_masks_not_boxes() -> None:
         assert evaluate("segmentation", given, [prediction])["AP"] == pytest.approx(expected)
 
 
+def test_polygons_of_images_of_unknown_size_are_scored_whether_or_not_something_was_found() -> None:
+    square = [[0, 0, 10, 0, 10, 20, 0, 20]]
+    entries = [{"image_id": i, "category_id": 1, "segmentation": square} for i in (1, 2)]
+    given = {"images": [{"id": 1}, {"id": 2}], "annotations": [{"id": e["image_id"], **e} for e in entries]}
+    one = {**entries[0], "score": 1.0}
+    assert evaluate("segmentation", given, [one, {**entries[1], "score": 0.5}])["AP"] == pytest.approx(1)
+    assert evaluate("segmentation", given, [one])["AR100"] == pytest.approx(0.5)
+
+
 def _text(mask: dict[str, Any]) -> dict[str, Any]:
     return {"size": mask["size"], "counts": mask["counts"].decode()}
 
