@@ -26,6 +26,7 @@ from stages.base import NOT_RECIPE, Failed
 
 BUDGET_SPENT = "budget_spent"
 ENDPOINT_FAILED = "endpoint_failed"
+LONGEST_WAIT = 60.0  # seconds between two attempts
 OVERHEAD = 64  # tokens of a chat template around a message, more than any in use
 
 
@@ -89,7 +90,7 @@ class Client:
         url, detail, wait = self.config.endpoint.rstrip("/") + "/chat/completions", "", 0.0
         for attempt in range(self.config.attempts):
             if attempt:
-                time.sleep(max(wait, self.config.backoff * 2 ** (attempt - 1)))
+                time.sleep(max(wait, min(LONGEST_WAIT, self.config.backoff * 2 ** (attempt - 1))))
             try:
                 request = urllib.request.Request(url, body, headers)
                 with urllib.request.urlopen(request, timeout=self.config.timeout) as reply:

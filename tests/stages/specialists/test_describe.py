@@ -121,7 +121,8 @@ def test_passing_faults_are_tried_again_and_lasting_ones_fail_the_sample() -> No
 
 def test_a_killed_server_loses_no_sample_and_is_asked_nothing_twice(tmp_path: Path) -> None:
     first = Server(wait=0.15)
-    asking = stage(first.url, cache=str(tmp_path), granularities=("detailed",), concurrency=2, backoff=0.3)
+    patient = {"backoff": 0.3, "attempts": 11}  # a server takes minutes to come up on a machine with much to do
+    asking = stage(first.url, cache=str(tmp_path), granularities=("detailed",), concurrency=2, **patient)
     results: list[Any] = []
     run = threading.Thread(target=lambda: results.extend(asking(samples(8))))
     run.start()
