@@ -20,14 +20,14 @@ from pipeline import attempts
 from pipeline.config import SourceConfig
 from pipeline.isolate import Isolated, StageDied
 from pipeline.lineage import IMAGES, Done
-from pipeline.listing import Listed, append_listing, read_listing, taken
+from pipeline.listing import Listed, append_listing, read_listing, replacements, taken
 from pipeline.records import (
     count_annotations,
     count_samples,
     given_name,
     publish_table,
     read_given,
-    read_images,
+    read_table,
     read_truth,
     truth_name,
 )
@@ -161,12 +161,18 @@ class Ingest:
         self, shard: str, receive: Receive, before: _Earlier | None
     ) -> Iterator[tuple[ImageRow, Accepted | None]]:
         keys, elsewhere = set[str](), taken(self.store, shard) if self._source.whole else ()
+        again = {r.name: r.reason for r in replacements(self.store) if r.replaces == shard and r.reason}
         for item in self._source.read(self.shards[shard]):
             key = make_key(item.key or item.name)
             if key in elsewhere:
                 continue
             row = ImageRow(key=key, name=item.name, source_sha256=hashlib.sha256(item.data or b"").hexdigest())
+            if before and item.name in before.failed:  # `fld retry` gives it a shard of its own
+                yield before.failed[item.name], None
+                continue
             try:
+                if item.name in again:
+                    raise SampleError(str(again[item.name]), "it came in at another try")
                 if key in keys and not item.failed:
                     raise SampleError(DUPLICATE_KEY, f"another image of the shard has the key {key}")
                 row, accepted = (before.kept if before else _as_it_came)(self.store, row, item, receive)
@@ -184,23 +190,24 @@ class _Earlier:
     shard: str
     output: str
     images: dict[str, ImageRow]
+    failed: dict[str, ImageRow]  # by name
     given: dict[str, Annotations]
     truth: dict[str, Annotations]
 
     @classmethod
     def find(cls, store: Store, shard: str) -> _Earlier | None:
-        name = withdrawn_name(IMAGES, shard)
-        if not store.exists(name):
+        if (withdrawn := store.withdrawn(IMAGES, shard)) is None:
             return None
-        value = store.read_json(name)
-        del value["redo"]
-        manifest = Manifest(**value)
+        manifest, _ = withdrawn
         for table in manifest.files.keys() - {f"{IMAGES}/{shard}.tar"}:
             data = store.read(table) if store.exists(table) else b""
             if hashlib.sha256(data).hexdigest() != manifest.files[table]["sha256"]:
                 return None  # an attempt at doing it again died here: nobody knows what changed
-        images = {row.key: row for row in read_images(store, shard)}
-        return cls(shard, manifest.output, images, read_given(store, shard), read_truth(store, shard))
+        rows: list[ImageRow] = read_table(store, f"{IMAGES}/{shard}.parquet", ImageRow)
+        images = {row.key: row for row in rows if not row.failed}
+        good = {row.name for row in images.values()}
+        failed = {row.name: row for row in rows if row.failed and row.name not in good}
+        return cls(shard, manifest.output, images, failed, read_given(store, shard), read_truth(store, shard))
 
     def kept(self, store: Store, row: ImageRow, item: Item, receive: Receive) -> tuple[ImageRow, Accepted]:
         """The image as it is stored, whatever the source has now, with the labels that the source gives it.
@@ -249,7 +256,6 @@ def _as_it_came(_: Store, row: ImageRow, item: Item, receive: Receive) -> tuple[
 
 def stamped(given: Annotations, use: str) -> Annotations:
     """What the source gave, with ids of its own and the source's name where it left them open."""
-
 
     def stamp(annotation: Any, index: str) -> Any:
         return replace(annotation, id=annotation.id or f"{annotation.source}.{index}", model=annotation.model or use)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pipeline.lineage import IMAGES, Done, Node
 from pipeline.records import parse_table
 from pipeline.schema import ImageRow, Row
-from pipeline.store import Manifest, Store, withdrawn_name
+from pipeline.store import Store, withdrawn_name
 
 CHANGES = "journal/changes"
 
@@ -65,12 +65,10 @@ class Reuse:
         self.store.remove(withdrawn_name(node.folder, self.shard))
 
     def _find(self, node: Node) -> Earlier | None:
-        name = withdrawn_name(node.folder, self.shard)
-        if not self.store.exists(name):
+        withdrawn = self.store.withdrawn(node.folder, self.shard)
+        if withdrawn is None:
             return None
-        value = self.store.read_json(name)
-        changed = set(value.pop("redo"))
-        manifest, table = Manifest(**value), node.table(self.shard)
+        (manifest, changed), table = withdrawn, node.table(self.shard)
         data = self.store.read(table) if self.store.exists(table) else b""
         if hashlib.sha256(data).hexdigest() != manifest.files[table]["sha256"]:
             return None

@@ -259,6 +259,15 @@ class Store:
         with ThreadPoolExecutor(IO_THREADS) as pool:
             list(pool.map(move, names))
 
+    def withdrawn(self, folder: str, shard: str) -> tuple[Manifest, set[str]] | None:
+        """The withdrawn manifest of a shard and the samples to do again, None when it was not withdrawn."""
+        name = withdrawn_name(folder, shard)
+        if not self.exists(name):
+            return None
+        value = self.read_json(name)
+        redo = set(value.pop("redo"))
+        return Manifest(**value), redo
+
     def done(self, folder: str) -> dict[str, tuple[str, str]]:
         """(input digest, output digest) of every finished shard, from the names of the manifests alone."""
         found = {}
