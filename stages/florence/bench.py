@@ -127,7 +127,15 @@ def generate(
     return [ids[2:] for ids in output.tolist()]
 
 
-def training(config: BenchConfig) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingConfig(BenchConfig):
+    """One image: the baseline keeps the activations of eight vision passes for its backward pass, several GB."""
+
+    resolution: int = 384
+    images: int = 1
+
+
+def training(config: TrainingConfig) -> dict[str, Any]:
     """Steps per second (forward and backward) of several targets from one vision pass, and of the image repeated."""
     import torch
 
