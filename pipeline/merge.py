@@ -62,7 +62,7 @@ class Rules:
     reshape: float = 0.7
     reshape_iou: float = 0.95
     tie: Literal["old", "longer", "both"] = "old"
-    min_refound: float = 0.25
+    min_refound: float = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,15 @@ class MergeConfig:
     """The rules by kind. The loop fills in `refound`; kinds that it lacks are trusted. Free texts are hardly ever found
     again word by word, so that no share of them is needed."""
 
-    texts: Rules = Rules(match_iou=1.0, same_iou=1.0, relabel_margin=0.1, drop_below=-4.0, reshape=0.0, min_refound=0.0)
+    texts: Rules = Rules(
+        match_iou=1.0,
+        same_iou=1.0,
+        relabel_margin=0.25,
+        relabel_above=-0.25,
+        drop_below=-4.0,
+        reshape=0.0,
+        min_refound=0.0,
+    )
     regions: Rules = Rules()
     text_regions: Rules = Rules(drop_below=-4.0)
     triplets: Rules = Rules()

@@ -119,7 +119,7 @@ def test_a_new_label_comes_in_only_when_place_and_label_are_sure() -> None:
 
 
 def test_of_a_model_that_found_too_few_old_labels_again_nothing_is_taken() -> None:
-    for share, fate in ((0.24, "not_trusted"), (0.26, None)):
+    for share, fate in ((0.29, "not_trusted"), (0.31, None)):
         result = merged(old(support=-2.0), new(phrase="mug"), config=replace(CONFIG, refound={"regions": share}))
         assert (result[NEW].dropped, result[OLD].dropped) == (fate, None if fate else "relabelled")
 
