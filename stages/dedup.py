@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from stages.base import CONTENT
+from stages.ingest import to_rgb
 from stages.specialists.pretrained import PretrainedConfig
 
 EXACT, NEAR, MIRRORED, SEMANTIC = "exact", "near", "mirrored", "semantic"
@@ -105,7 +106,7 @@ class Hashes:
         from PIL import Image, ImageOps
 
         with Image.open(io.BytesIO(data)) as opened:
-            image = opened.convert("RGB")
+            image = to_rgb(opened)
         row = Hashed(
             key=key, shard=shard, pixels=image.width * image.height, bytes=len(data),
             sha256=hashlib.sha256(data).hexdigest(), hash=str(self._hash(image)),

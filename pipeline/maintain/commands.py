@@ -42,14 +42,12 @@ def retry(args: argparse.Namespace) -> int:
     run = saved.load(store)
     with lease.held(store):
         found = withdraw(store, run, args.stage, args.reason)
-        if found:
-            rounds.run_loop(store, run, list_source(run.source))
-            summary = publish_report(store, run.experiment)
+        rounds.run_loop(store, run, list_source(run.source))  # also what a killed `fld retry` left
+        summary = publish_report(store, run.experiment)
     if args.json:
         print(json.dumps({"retried": found}))
     else:
-        if found:
-            print(summary)
+        print(summary)
         print(
             "\n".join(f"{stage}: {reasons(counts)}" for stage, counts in found.items())
             or "nothing failed that works now"

@@ -55,6 +55,17 @@ def test_copies_resized_encoded_anew_cropped_or_blurred_repeat_the_largest_and_a
     assert mirrored == {"original": kept, **near, "mirrored": ("copy", "mirrored")}
 
 
+def test_images_of_16_bits_or_with_transparency_are_told_apart_as_the_stages_see_them() -> None:
+    made = {}
+    for seed in range(3):
+        cells = np.random.default_rng(seed).integers(0, 2, (8, 8)).repeat(16, 0).repeat(16, 1)
+        made[f"deep_{seed}"] = data(Image.fromarray((300 + 50_000 * cells).astype(np.uint16)))
+        alone = np.zeros((128, 128, 4), np.uint8)
+        alone[..., 3] = 255 * (1 - cells)
+        made[f"alpha_{seed}"] = data(Image.fromarray(alone[::-1].copy()))
+    assert found(DedupConfig(), **made) == {}
+
+
 def row(key: str, bits: int, pixels: int = 100) -> Hashed:
     return Hashed(
         key=key, shard="s", pixels=pixels, bytes=1, sha256=key, hash=f"{bits:016x}", mirrored="ffffffffffffffff"

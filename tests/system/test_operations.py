@@ -81,7 +81,7 @@ def test_after_a_hiccup_exactly_the_samples_that_failed_are_done(folder: Path) -
 def test_a_retry_of_what_still_fails_changes_nothing(work: Path) -> None:
     before = published(work)
     done = fld("retry", str(work))
-    assert (done.returncode, done.stdout) == (0, "nothing failed that works now\n")
+    assert done.returncode == 0 and done.stdout.endswith("nothing failed that works now\n")
     assert published(work) == before
 
 
