@@ -261,6 +261,8 @@ def build(cls: Any, values: Mapping[str, Any], where: str, more: set[str] | None
     except ValidationError as error:
         first = error.errors()[0]
         key = where + ".".join(str(part) for part in first["loc"])
+        if not first["loc"]:  # a rule of the whole, which names the setting itself
+            raise ValueError(where + first["msg"].removeprefix("Value error, ")) from None
         if first["type"] == "missing":
             raise ValueError(f"{key}: not set; give it a value ({key}=...)") from None
         raise ValueError(f"{key}={first['input']}: {first['msg'].removeprefix('Value error, ').lower()}") from None
