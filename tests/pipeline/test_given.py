@@ -1,4 +1,4 @@
-"""Labels that the source gives: they lie beneath every stage, human ones stay as they are, corrected ones are noticed."""
+"""Labels that the source gives: they lie beneath every stage, human ones stay as they are, corrections are noticed."""
 
 import json
 from dataclasses import replace
