@@ -273,6 +273,9 @@ def _closure(names: Iterable[str], entries: Mapping[str, Entry]) -> list[str]:
 
 
 def _revision(options: Any) -> str:
+    """The commit of a model from a hub, where the settings have one; else the content of the first model or file."""
+    if getattr(options, "revision", ""):
+        return str(options.revision)
     contents = [
         content_hash(getattr(options, f.name))
         for f in dataclasses.fields(options)

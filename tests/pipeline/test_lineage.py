@@ -77,3 +77,8 @@ def test_the_plan_redoes_what_changed_inputs_touch_and_stops_where_outputs_are_e
     assert {folder for folder, _, _ in other.stale} == {node.folder for node in graph}
     other.forget_stale(store)
     assert lineage.plan(store, graph, {"s": old}).done == {"s": old}
+
+
+def test_a_hub_model_is_told_by_its_commit() -> None:
+    detect = nodes("specialists=pretrained", "specialists.detect.device=cpu")["0.detect"]
+    assert len(detect.revision) == 40 and detect.revision == detect.entry.options.revision
