@@ -25,12 +25,12 @@ def turned(annotations: Annotations, orientation: int, size: Size) -> Annotation
     return Annotations(
         texts=annotations.texts,
         regions=[
-            replace(r, box=turned_box(r.box, orientation, size), mask=turned_mask(r.mask, orientation))
+            replace(r, box=turned_box(r.box, orientation, size), mask=turned_mask(r.mask, orientation, size))
             for r in annotations.regions
         ],
         text_regions=[replace(t, quad=turned_quad(t.quad, orientation, size)) for t in annotations.text_regions],
         triplets=[
-            replace(t, box=turned_box(t.box, orientation, size), mask=turned_mask(t.mask, orientation))
+            replace(t, box=turned_box(t.box, orientation, size), mask=turned_mask(t.mask, orientation, size))
             for t in annotations.triplets
         ],
     )
@@ -77,11 +77,12 @@ def turned_quad(quad: Quad, orientation: int, size: Size) -> Quad:
     return a, b, c, d, e, f, g, h
 
 
-def turned_mask(mask: Mask | None, orientation: int) -> Mask | None:
+def turned_mask(mask: Mask | None, orientation: int, size: Size) -> Mask | None:
+    """A mask of another size stays as it is: `fitted` has dropped it."""
     from pycocotools import mask as rle
 
-    if mask is None:
-        return None
+    if mask is None or mask.size != size[::-1]:
+        return mask
     pixels = rle.decode({"size": list(mask.size), "counts": mask.counts.encode()})
     if orientation >= 5:
         pixels = pixels.T

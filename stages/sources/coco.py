@@ -71,15 +71,14 @@ class CocoSource:
 
     def read(self, names: Sequence[str]) -> Iterator[Item]:
         for name, data in zip(names, self._files.read(names), strict=True):
-            if isinstance(data, SampleError):
-                yield Item(name, failed=data)
-                continue
             image = self._images.get(name, CocoImage(None))
             labels = labels_of(image, self._categories)
             is_truth = self.config.annotations == "truth"
+            failed = data if isinstance(data, SampleError) else None
             yield Item(
-                name, data, given=Annotations() if is_truth else labels, truth=labels if is_truth else None,
-                size=image.size, upright=self.config.upright,
+                name, None if isinstance(data, SampleError) else data, failed=failed, size=image.size,
+                given=Annotations() if is_truth else labels, truth=labels if is_truth else None,
+                upright=self.config.upright,
             )  # fmt: skip
 
     def revision(self, names: Sequence[str]) -> str:
@@ -100,15 +99,18 @@ class CocoSource:
             width, height = image.get("width"), image.get("height")
             size = (width, height) if isinstance(width, int) and isinstance(height, int) else None
             self._images.setdefault(name, CocoImage(size))
-        for category in value.get("categories", []):
+        for category in value.get("categories") or []:
+            known = isinstance(category, dict) and isinstance(category.get("id"), int | str) and "name" in category
+            if not known:
+                raise ValueError(f"source.{kind}={url}: a category without id or name: {str(category)[:100]}")
             self._categories[category["id"]] = str(category["name"])
         strangers = 0
         for entry in value["annotations"]:
-            known = names.get(str(entry.get("image_id"))) if isinstance(entry, dict) else None
-            if known is None:
+            image = names.get(str(entry.get("image_id"))) if isinstance(entry, dict) else None
+            if image is None:
                 strangers += 1
             else:
-                getattr(self._images[known], kind).append(entry)
+                getattr(self._images[image], kind).append(entry)
         if strangers:
             logging.getLogger("fld").warning(
                 "source.%s=%s: %d annotations of images that it does not list are left out", kind, url, strangers
@@ -165,9 +167,9 @@ def _load(kind: str, url: str) -> Any:
             value = json.load(file)
     except FileNotFoundError:
         raise ValueError(f"source.{kind}={url}: no such file") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"source.{kind}={url}: not JSON ({error})") from None
-    lists = isinstance(value, dict) and all(isinstance(value.get(key), list) for key in ("images", "annotations"))
-    if not lists:
+    expected = {"images": list, "annotations": list, "categories": list | None}
+    if not (isinstance(value, dict) and all(isinstance(value.get(key), type_) for key, type_ in expected.items())):
         raise ValueError(f'source.{kind}={url}: expected {{"images": [...], "annotations": [...]}}')
     return value

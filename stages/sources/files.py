@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, TypeVar
@@ -13,6 +13,7 @@ from typing import IO, TypeVar
 from stages.base import SampleError
 from stages.ingest import FILE_TOO_LARGE, MAX_BYTES, NOT_A_FILE, UNREADABLE
 
+UNSAFE_NAME = "unsafe_name"
 READERS = 8  # threads that wait for a remote store
 
 T = TypeVar("T")
@@ -61,6 +62,7 @@ class Files:
         if self.fs.isfile(self._root):
             self._root, _, self._single = self._root.rpartition("/")
         self._suffixes, self._setting = tuple(suffixes), setting
+        self.left_out: Counter[str] = Counter()  # by kind, since they were listed
 
     def list(self) -> list[str]:
         """Raises:
@@ -70,8 +72,10 @@ class Files:
             return [printable(self._single)]
         if not self.fs.isdir(self._root):
             raise ValueError(f"{self._setting}={self._path}: no such folder or file")
-        found = (path.removeprefix(self._root + "/") for path in self.fs.find(self._root))
-        names = sorted(printable(n) for n in found if n.lower().endswith(self._suffixes) and not is_hidden(n))
+        found = [path.removeprefix(self._root + "/") for path in self.fs.find(self._root)]
+        visible = [printable(name) for name in found if not is_hidden(name)]
+        names = sorted(name for name in visible if name.lower().endswith(self._suffixes))
+        self.left_out = Counter(self._kind(name) for name in visible if not name.lower().endswith(self._suffixes))
         if not names:
             looked_for = ", ".join(self._suffixes)
             raise ValueError(f"{self._setting}={self._path}: nothing to read in it; looked for {looked_for}")
@@ -88,7 +92,7 @@ class Files:
                 data = file.read(MAX_BYTES + 1) if size is None else b"" if size > MAX_BYTES else file.read()
         except SampleError as error:
             return error
-        except OSError as error:  # gone since it was listed, a dangling link, no permission, a store out of reach
+        except (OSError, ValueError) as error:  # gone, a dangling link, no permission, a store out of reach, a NUL
             return SampleError(UNREADABLE, f"{type(error).__name__}: {error}"[:200])
         if max(len(data), size or 0) > MAX_BYTES:
             return SampleError(FILE_TOO_LARGE, f"{size or 'more'} bytes, the most is {MAX_BYTES}")
@@ -97,13 +101,21 @@ class Files:
     def open(self, name: str) -> IO[bytes]:
         """Raises:
         OSError: it cannot be opened.
-        SampleError: it is a pipe, a device or a folder.
+        SampleError: it is a pipe, a device or a folder, or leads out of the source.
         """
+        if is_unsafe(name):
+            raise SampleError(UNSAFE_NAME, name)
         path = self.path(name)
         if self.local and not stat.S_ISREG(os.stat(path).st_mode):
             raise SampleError(NOT_A_FILE, "a pipe, a device or a folder")
         file: IO[bytes] = self.fs.open(path, "rb")
         return file
+
+    def _kind(self, name: str) -> str:
+        """What a file that is left out is: links to folders are not followed, they may lead round in circles."""
+        if self.local and os.path.isdir(self.path(name)):
+            return "links to folders"
+        return os.path.splitext(name)[1].lower() or "without a suffix"
 
     def exists(self, name: str) -> bool:
         return bool(self.fs.exists(self.path(name)))
@@ -113,6 +125,11 @@ class Files:
         if self.local and "\\udc" in name and not os.path.lexists(path):
             return f"{self._root}/{unprintable(name)}"
         return path
+
+
+def is_unsafe(name: str) -> bool:
+    """Leads out of the folder or the tar that it is a name in."""
+    return name.startswith("/") or ".." in name.split("/")
 
 
 def is_hidden(path: str) -> bool:

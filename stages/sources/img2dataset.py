@@ -1,19 +1,20 @@
 """Tars that img2dataset wrote (`output_format: webdataset`), with the table beside each: NNNNN.tar and NNNNN.parquet.
 
-Its keys are unique over all tars and are kept. A row of the table that it could not download or resize becomes a
+Its keys are unique over all tars of a folder and are kept; where there are folders of several runs beneath `path`, the
+folder's name is in the key. A row of the table that it could not download or resize becomes a
 failed sample with its message; one that it counts as done but is not in the tar fails, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from stages.base import SampleError
 from stages.ingest import Item
 from stages.sources.files import Files
-from stages.sources.parquet import opened
+from stages.sources.parquet import opened, rows_of
 from stages.sources.tars import SUFFIXES
 from stages.sources.webdataset import WebDatasetConfig, WebDatasetSource
 
@@ -49,7 +50,7 @@ class Img2DatasetSource:
             seen = set[str | None]()
             for item in self._tars.read([name]):
                 seen.add(item.key)
-                yield item
+                yield replace(item, key=_in_folder(name, item.key)) if item.key else item
             yield from self._absent(name, seen)
 
     def _absent(self, tar: str, seen: set[str | None]) -> Iterator[Item]:
@@ -60,14 +61,17 @@ class Img2DatasetSource:
         try:
             with opened(self._files, table) as parquet:
                 columns = [c for c in ("key", "status", "error_message") if c in parquet.schema_arrow.names]
-                rows = parquet.read(columns, use_threads=False).to_pylist()
+                for row in rows_of(parquet, columns):
+                    key = f"{row.get('key')}.jpg"
+                    if row.get("key") and key not in seen:
+                        yield Item(f"{tar}/{row['key']}", key=_in_folder(tar, key), failed=_problem(row))
         except SampleError as error:
             yield Item(table, failed=error)
-            return
-        for row in rows:
-            key = f"{row.get('key')}.jpg"
-            if row.get("key") and key not in seen:
-                yield Item(f"{tar}/{row['key']}", key=key, failed=_problem(row))
+
+
+def _in_folder(tar: str, key: str) -> str:
+    folder, slash, _ = tar.rpartition("/")
+    return f"{folder}{slash}{key}"
 
 
 def _problem(row: dict[str, Any]) -> SampleError:

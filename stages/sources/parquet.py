@@ -1,6 +1,6 @@
 """Parquet tables with the images' bytes in a column: the layout of `datasets`, or a plain binary column.
 
-A row group is a shard, streamed a few rows at a time. Names are FILE/ROW.
+A row group is a shard, streamed a row at a time. Names are FILE/ROW.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from stages.sources.alt import alt_texts, strings
 from stages.sources.files import Files, ahead, printable
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
 NOT_PARQUET = "not_parquet"
 NO_GROUPS = "?"  # in place of a row group's number: a file without a readable footer
-ROWS = 16  # in memory at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,10 +77,9 @@ class ParquetSource:
         number = sum(parquet.metadata.row_group(i).num_rows for i in range(group))
         if not columns:  # Arrow counts no rows of no columns
             columns = parquet.schema_arrow.names[:1]
-        for batch in parquet.iter_batches(ROWS, row_groups=[group], columns=columns, use_threads=False):
-            for row in batch.to_pylist():
-                yield self._item(f"{file}/{number}", row)
-                number += 1
+        for row in rows_of(parquet, columns, [group]):
+            yield self._item(f"{file}/{number}", row)
+            number += 1
 
     def _item(self, name: str, row: Mapping[str, Any]) -> Item:
         image = row.get(self.config.image)
@@ -104,6 +103,31 @@ def _entry(row: Mapping[str, Any], column: str | None) -> str | None:
     return None if value is None else f"{printable(str(value)).removesuffix('.jpg')}.jpg"
 
 
+def rows_of(
+    parquet: pq.ParquetFile, columns: Sequence[str], groups: Sequence[int] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Some columns of each row; only one row is in memory."""
+    for batch in parquet.iter_batches(1, row_groups=groups, columns=columns, use_threads=False):
+        yield {name: _value(batch.column(i)[0]) for i, name in enumerate(batch.schema.names)}
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    """As Python has it; a string that is no UTF-8 with replacement characters, which Arrow would refuse."""
+    import pyarrow as pa
+
+    if not scalar.is_valid:
+        return None
+    if isinstance(scalar, pa.StringScalar):
+        return scalar.as_buffer().to_pybytes().decode("utf-8", "replace")
+    if isinstance(scalar, pa.DictionaryScalar):
+        return _value(scalar.value)
+    if isinstance(scalar, pa.ListScalar):
+        return [_value(each) for each in scalar.values]
+    if isinstance(scalar, pa.StructScalar):
+        return {name: _value(each) for name, each in scalar.items()}
+    return scalar.as_py()
+
+
 @contextmanager
 def opened(files: Files, name: str) -> Iterator[pq.ParquetFile]:
     """Raises:
@@ -115,7 +139,7 @@ def opened(files: Files, name: str) -> Iterator[pq.ParquetFile]:
     try:
         with files.open(name) as file:
             yield pq.ParquetFile(file, pre_buffer=False)
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise SampleError(NOT_PARQUET, str(error)[:200]) from None
     except OSError as error:  # of the store, or Arrow's for a file that is cut
         raise SampleError(UNREADABLE, f"{type(error).__name__}: {error}"[:200]) from None

@@ -5,19 +5,27 @@ What reaches pycocotools is sound: it trusts its input, and takes a polygon that
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from pipeline.schema import Box, Mask
+from stages.ingest import MAX_PIXELS
 
 MALFORMED_BOX, EMPTY_BOX, OUTSIDE_IMAGE = "malformed_box", "empty_box", "outside_image"
 MALFORMED_SEGMENTATION = "malformed_segmentation"
+MAX_NUMBER = 2**53  # above it a float holds no whole numbers
+MAX_SIDE = 65_535  # of a JPEG
+MAX_OUTLINE = 1 << 20  # pixels along a polygon: drawing it takes some 100 bytes for each
 
 Size = tuple[int, int]  # width, height
 
 
 def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MAX_NUMBER
+
+
+def is_possible(size: Size) -> bool:
+    """An image that ingest accepts may have it."""
+    return min(size) >= 1 and max(size) <= MAX_SIDE and size[0] * size[1] <= MAX_PIXELS
 
 
 def box_of(bbox: Any, size: Size | None) -> tuple[Box | None, str | None]:
@@ -37,7 +45,7 @@ def mask_of(segmentation: Any, size: Size | None) -> tuple[Mask | None, str | No
     """The mask of polygons or of a run-length encoding, and the reason why there is none."""
     if not segmentation:
         return None, None
-    if size is None or min(size) < 1:
+    if size is None or not is_possible(size):
         return None, MALFORMED_SEGMENTATION
     width, height = size
     if isinstance(segmentation, list):
@@ -75,7 +83,14 @@ def _is_polygon(polygon: Any, size: Size) -> bool:
     if not (isinstance(polygon, list) and len(polygon) >= 6 and len(polygon) % 2 == 0 and all(map(is_number, polygon))):
         return False
     near = ((limit, value) for limit, part in zip(size, (polygon[::2], polygon[1::2]), strict=True) for value in part)
-    return all(-limit <= value <= 2 * limit for limit, value in near)
+    return all(-limit <= value <= 2 * limit for limit, value in near) and _outline(polygon) <= MAX_OUTLINE
+
+
+def _outline(polygon: list[float]) -> float:
+    """The way along a closed polygon, the longer of its two directions at each step."""
+    points = list(zip(polygon[::2], polygon[1::2], strict=True))
+    steps = zip(points, points[1:] + points[:1], strict=True)
+    return sum(max(abs(x2 - x1), abs(y2 - y1)) for (x1, y1), (x2, y2) in steps)
 
 
 def _are_runs(runs: Any, pixels: int) -> bool:

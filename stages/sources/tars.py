@@ -2,9 +2,9 @@
 
 A sample is the adjacent members that share a path up to the first dot of its last part, the key; the rest of the name
 is the field. What cannot be used is a sample with a problem, and the samples around it are unharmed: members that are
-no files (links, devices, directories), absolute paths and `..`, names without key or field, members that are too large
-or whose gzip is broken. A tar that ends too early gives what came before, then one problem of its own. Members ending
-in `.gz` are unpacked.
+no files (links, devices, directories, sparse ones), absolute paths and `..`, names without key or field, members that
+are too large or whose gzip is broken. A tar that ends too early, or goes on with something else, gives what came
+before, then one problem of its own. Members ending in `.gz` are unpacked.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import IO, Any, Self
 
 from stages.base import SampleError
 from stages.ingest import FILE_TOO_LARGE, MAX_BYTES, NOT_A_FILE
-from stages.sources.files import printable
+from stages.sources.files import UNSAFE_NAME, is_unsafe, printable
 
-UNSAFE_NAME, NO_KEY = "unsafe_name", "no_key"
+NO_KEY = "no_key"
 CORRUPT_GZIP = "corrupt_gzip"
-NOT_A_TAR, TRUNCATED_TAR = "not_a_tar", "truncated_tar"
+NOT_A_TAR, TRUNCATED_TAR, TRAILING_DATA = "not_a_tar", "truncated_tar", "trailing_data"
 
 SUFFIXES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 MAX_HEADER = 1 << 20  # bytes of a long name or an extended header
@@ -33,7 +33,7 @@ EXTENDED = (
 # `tarfile` raises the last two on headers made to break it.
 BROKEN = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError, RecursionError)
 
-Wanted = Callable[[str], bool]
+Wanted = Callable[[str], int]
 
 
 @dataclass(slots=True)
@@ -59,20 +59,41 @@ class _StrictInfo(tarfile.TarInfo):
             raise tarfile.ReadError(f"a header of {info.size} bytes")
         return info
 
+    # Maps of sparse files are passed over: `tarfile` would hold them, however long they are.
+
+    def _proc_sparse(self, tar: tarfile.TarFile) -> Self:
+        extended = self._sparse_structs[1]  # type: ignore[attr-defined]
+        while extended:
+            block = tar.fileobj.read(tarfile.BLOCKSIZE)  # type: ignore[union-attr]
+            if len(block) < tarfile.BLOCKSIZE:
+                raise tarfile.ReadError("unexpected end of data")
+            extended = block[504]
+        self.sparse = []  # type: ignore[assignment]
+        self.offset_data = tar.fileobj.tell()  # type: ignore[union-attr]
+        tar.offset = self.offset_data + -(-self.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+        return self
+
+    def _proc_gnusparse_00(self, member: tarfile.TarInfo, *_: Any) -> None:
+        member.sparse = []  # type: ignore[assignment]
+
+    _proc_gnusparse_01 = _proc_gnusparse_10 = _proc_gnusparse_00
+
 
 def read_samples(file: IO[bytes], wanted: Wanted) -> Iterator[TarSample]:
-    """The samples of an open tar, in order, with the members whose field is `wanted` (asked without `.gz`).
+    """The samples of an open tar, in order. `wanted` tells the most bytes of a field (asked without `.gz`), 0 for one
+    that is passed over.
 
     Raises:
         OSError: the store fails while it is read.
     """
-    sample = TarSample("")
+    sample, end = TarSample(""), 0
     try:
-        with tarfile.open(fileobj=file, mode="r|*", tarinfo=_StrictInfo) as tar:
+        # Tars that were written one behind the other (`cat`) are one: what looks like the end is passed over.
+        with tarfile.open(fileobj=file, mode="r|*", tarinfo=_StrictInfo, ignore_zeros=True) as tar:
             for info in tar:
                 tar.members = []  # type: ignore[attr-defined] # else it remembers each one
-                key, name = split(info.name)
-                name = f"{key}/" if info.isdir() else name
+                end = tar.offset  # type: ignore[attr-defined]
+                key, name = (f"{printable(info.name)}/", "") if info.isdir() else split(info.name)
                 if sample.key and (key != sample.key or name in sample.members):
                     yield sample
                     sample = TarSample("")
@@ -82,8 +103,10 @@ def read_samples(file: IO[bytes], wanted: Wanted) -> Iterator[TarSample]:
         if sample.members:
             yield sample
         detail = f"{type(error).__name__}: {error}"[:200]
-        opened = bool(sample.key)
-        yield TarSample("", problem=SampleError(TRUNCATED_TAR if opened else NOT_A_TAR, detail))
+        reason = NOT_A_TAR
+        if sample.key:
+            reason = TRAILING_DATA if tar.offset > end else TRUNCATED_TAR  # type: ignore[attr-defined]
+        yield TarSample("", problem=SampleError(reason, detail))
         return
     if sample.key:
         yield sample
@@ -102,8 +125,8 @@ def _add(sample: TarSample, tar: tarfile.TarFile, info: tarfile.TarInfo, name: s
     try:
         _check(info, name)
         field = name.removesuffix(".gz")
-        if wanted(field):
-            sample.members[field] = _content(tar, info, MAX_BYTES - sample.size)
+        if most := wanted(field):
+            sample.members[field] = _content(tar, info, min(most, MAX_BYTES - sample.size))
             sample.size += len(sample.members[field])
     except SampleError as error:
         sample.problem = sample.problem or error
@@ -111,8 +134,10 @@ def _add(sample: TarSample, tar: tarfile.TarFile, info: tarfile.TarInfo, name: s
 
 def _check(info: tarfile.TarInfo, name: str) -> None:
     shown = printable(info.name)
-    if shown.startswith("/") or ".." in shown.split("/"):
+    if is_unsafe(shown):
         raise SampleError(UNSAFE_NAME, shown)
+    if info.issparse():
+        raise SampleError(NOT_A_FILE, f"{shown} is a sparse file")
     if not info.isreg():
         raise SampleError(NOT_A_FILE, f"{shown} is {KINDS.get(info.type, 'a device or a pipe')}")
     if not name:
@@ -122,7 +147,7 @@ def _check(info: tarfile.TarInfo, name: str) -> None:
 def _content(tar: tarfile.TarFile, info: tarfile.TarInfo, most: int) -> bytes:
     """A member's bytes, unpacked."""
     if info.size > most:
-        detail = f"{printable(info.name)}: {info.size} bytes, the most of a sample is {MAX_BYTES}"
+        detail = f"{printable(info.name)}: {info.size} bytes, the most is {most}"
         raise SampleError(FILE_TOO_LARGE, detail)
     extracted = tar.extractfile(info)
     assert extracted is not None

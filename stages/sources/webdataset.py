@@ -5,19 +5,20 @@ Tars may be packed (`.tgz`, `.tar.gz`, `.tar.bz2`, `.tar.xz`) and hostile (`stag
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from pipeline.schema import Annotations
 from stages.base import SampleError
-from stages.ingest import NO_IMAGE, UNREADABLE, Item
+from stages.ingest import MAX_BYTES, NO_IMAGE, UNREADABLE, Item
 from stages.ingest import SUFFIXES as IMAGE_SUFFIXES
 from stages.sources.alt import alt_texts, parse_json, strings, unreadable_json
 from stages.sources.files import Files
-from stages.sources.tars import SUFFIXES, TarSample, read_samples
+from stages.sources.tars import SUFFIXES, TarSample, Wanted, read_samples
 
 SEVERAL_IMAGES = "several_images"
+MAX_LABELS = 2 << 20  # bytes of a text or JSON member: parsed, it takes some thirty times as much
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +54,10 @@ class WebDatasetSource:
     def revision(self, names: Sequence[str]) -> str:
         return ""
 
-    def _wanted(self, field: str) -> bool:
-        return self._is_image(field) or field in self.config.texts or field in self._json
+    def _wanted(self, field: str) -> int:
+        if self._is_image(field):
+            return MAX_BYTES
+        return MAX_LABELS if field in self.config.texts or field in self._json else 0
 
     def _is_image(self, field: str) -> bool:
         if self.config.image is not None:
@@ -85,7 +88,7 @@ class WebDatasetSource:
         return Annotations(texts=alt_texts(found) + [unreadable_json() for value in known.values() if value is None])
 
 
-def read_tar(files: Files, name: str, wanted: Callable[[str], bool]) -> Iterator[TarSample]:
+def read_tar(files: Files, name: str, wanted: Wanted) -> Iterator[TarSample]:
     """The samples of a tar; a store that fails is one more, with the reason."""
     try:
         with files.open(name) as file:

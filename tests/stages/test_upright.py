@@ -81,3 +81,10 @@ def test_labels_of_a_picture_of_another_size_are_dropped_with_a_reason_and_texts
     found = receive(Item("a", photo(1), given=labels(), size=(600, 400))).given
     assert [a.dropped for a in found.all()] == [None, "size_mismatch", "size_mismatch", "size_mismatch"]
     assert fitted(labels(), SIZE, SIZE) == labels()
+
+
+def test_a_mask_of_another_size_is_not_drawn_to_be_turned() -> None:
+    large = Mask(size=(9000, 9000), counts="P`_fQ1")
+    region = Region(box=BOX, phrase="p", mask=large)
+    found = receive(Item("a", photo(6), given=Annotations(regions=[region]), size=(9000, 9000))).given.regions[0]
+    assert (found.dropped, found.mask) == ("size_mismatch", large)

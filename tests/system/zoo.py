@@ -112,7 +112,7 @@ def write_tar_zoo(folder: Path) -> Rows:
         "hardlink": (special("h.jpg", tarfile.LNKTYPE, "good_0.jpg"), "h", "not_a_file"),
         "device": (special("d.jpg", tarfile.CHRTYPE), "d", "not_a_file"),
         "fifo": (special("f.jpg", tarfile.FIFOTYPE), "f", "not_a_file"),
-        "directory": (special("dir", tarfile.DIRTYPE), "dir", "not_a_file"),
+        "directory": (special("dir", tarfile.DIRTYPE), "dir/", "not_a_file"),
         "no_key": ((".hidden", b"x"), ".hidden", "no_key"),
         "no_image": (("t.txt", b"only text"), "t", "no_image"),
         "bad_gzip": (("g.jpg.gz", b"no gzip"), "g", "corrupt_gzip"),
@@ -140,6 +140,8 @@ def _broken(good: list[tuple[str, bytes]]) -> dict[str, tuple[bytes, dict[str, s
     return {
         "cut.tar": (whole[: 512 * 3 + len(good[0][1]) + 700], {"/good_0.jpg": None, "": "truncated_tar"}),
         "cut.tgz": (gzip.compress(whole, 0)[:1000], {"": "truncated_tar"}),
+        "behind.tar": (tar(*good[:1]) + tar(*good[1:2]), {"/good_0.jpg": None, "/good_1.jpg": None}),
+        "trailing.tar": (tar(*good[:1]) + b"rubbish" * 200, {"/good_0.jpg": None, "": "trailing_data"}),
         "empty.tar": (b"", {"": "not_a_tar"}),
         "text.tar": (b"no tar" * 500, {"": "not_a_tar"}),
         "bomb_header.tar": (pax.tobuf() + bytes(512), {"": "not_a_tar"}),

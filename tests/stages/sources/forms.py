@@ -86,6 +86,12 @@ def write_parquet(
     return file
 
 
+def broken_string(content: bytes) -> pa.Array:
+    """A column of one string that need not be UTF-8."""
+    offsets = pa.array([0, len(content)], pa.int32()).buffers()[1]
+    return pa.Array.from_buffers(pa.string(), 1, [None, offsets, pa.py_buffer(content)])
+
+
 def write_coco(file: Path, images: Sequence[Mapping[str, Any]], annotations: Sequence[Any], **more: Any) -> Path:
     file.write_text(json.dumps({"images": list(images), "annotations": list(annotations), **more}))
     return file

@@ -106,3 +106,31 @@ def test_a_file_that_is_no_coco_is_the_users_mistake(folder: Path, content: str,
         CocoSource(CocoConfig(path=str(folder), captions=str(file)))
     with pytest.raises(ValueError, match="neither is set"):
         CocoSource(CocoConfig(path=str(folder)))
+
+
+def test_numbers_beyond_all_bounds_cost_their_entry_alone(folder: Path) -> None:
+    huge = [{**DOG, "id": 10**400}, {**DOG, "id": 8, "bbox": [10**400, 1, 5, 5]}, {**DOG, "id": 9}]
+    found = given(source(folder, huge)).regions
+    assert [(r.id, r.dropped) for r in found] == [
+        ("human.regions.x0", None), ("human.regions.8", "malformed_box"), ("human.regions.9", None),
+    ]  # fmt: skip
+
+
+def test_an_image_outside_the_folder_is_a_row_with_its_reason(folder: Path) -> None:
+    (folder.parent / "secret.png").write_bytes(b"secret")
+    file = write_coco(folder.parent / "out.json", [{"id": 1, "file_name": "../secret.png"}], [])
+    (item,) = CocoSource(CocoConfig(path=str(folder), instances=str(file))).read(["../secret.png"])
+    assert item.data is None and item.failed and item.failed.reason == "unsafe_name"
+
+
+def test_labels_are_told_of_an_image_that_cannot_be_read_any_more(folder: Path) -> None:
+    (folder / NAMES[0]).unlink()
+    (item,) = source(folder, [DOG]).read(NAMES[:1])
+    assert item.failed and [region.phrase for region in item.given.regions] == ["dog"]
+
+
+@pytest.mark.parametrize("categories", [[{"id": 1}], ["cat"], [{"id": [1], "name": "cat"}], "cat"])
+def test_categories_that_make_no_sense_are_the_users_mistake(folder: Path, categories: Any) -> None:
+    file = write_coco(folder.parent / "bad.json", IMAGES, [], categories=categories)
+    with pytest.raises(ValueError, match=r"source.instances=.*bad.json: (a category without id or name|expected)"):
+        CocoSource(CocoConfig(path=str(folder), instances=str(file)))

@@ -81,3 +81,27 @@ def test_reading_ahead_keeps_the_order_and_a_bounded_number_of_results() -> None
     assert next(results) == 0
     assert len(taken) <= 4
     assert list(results) == list(range(1, 20))
+
+
+@pytest.mark.parametrize("name", ["../secret.jpg", "a/../../secret.jpg", "{tmp}/secret.jpg"])
+def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "secret.jpg").write_bytes(b"secret")
+    found = Files(str(tmp_path / "in"), (".jpg",)).fetch(name.format(tmp=tmp_path))
+    assert isinstance(found, SampleError) and found.reason == "unsafe_name"
+
+
+def test_a_name_that_no_file_can_have_is_unreadable(tmp_path: Path) -> None:
+    for name in ("a\0.jpg", "a" * 5000 + ".jpg"):
+        found = Files(str(tmp_path), (".jpg",)).fetch(name)
+        assert isinstance(found, SampleError) and found.reason == "unreadable"
+
+
+def test_what_is_left_out_of_a_folder_is_counted_by_kind(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("in/a.jpg", "in/b.jfif", "in/c.HEIC", "in/d.heic", "in/README", "in/.DS_Store", "other/e.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "other")
+    assert FolderSource(FolderConfig(path=str(tmp_path / "in"))).list() == ["a.jpg", "b.jfif"]
+    assert "4 files are no images by their names and left out: 2 .heic" in caplog.text
+    assert "1 links to folders" in caplog.text and "1 without a suffix" in caplog.text

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.sources.img2dataset import Img2DatasetConfig, Img2DatasetSource
-from tests.stages.sources.forms import pictures, write_img2dataset
+from tests.stages.sources.forms import broken_string, pictures, write_img2dataset
 
 FAILED = {"000000000900": "HTTP Error 404: Not Found"}
 
@@ -46,3 +46,20 @@ def test_a_missing_table_is_no_fault_and_a_broken_one_a_row(tmp_path: Path) -> N
     assert [(name, reason) for name, reason, _ in told(folder, ["00000.tar", "00001.tar"])] == [
         ("00000.tar/000000000000.jpg", None), ("00001.tar/000000000001.jpg", None), ("00001.parquet", "not_parquet"),
     ]  # fmt: skip
+
+
+def test_two_runs_beneath_one_folder_keep_their_keys_apart(tmp_path: Path) -> None:
+    for run in ("a", "b"):
+        write_img2dataset(tmp_path / "d" / run, pictures(1), 1, FAILED)
+    found = list(Img2DatasetSource(Img2DatasetConfig(path=str(tmp_path / "d"))).read(["a/00000.tar", "b/00000.tar"]))
+    assert [item.key for item in found] == [
+        "a/000000000000.jpg", "a/000000000900.jpg", "b/000000000000.jpg", "b/000000000900.jpg",
+    ]  # fmt: skip
+
+
+def test_a_message_that_is_no_utf8_is_told_all_the_same(tmp_path: Path) -> None:
+    folder = write_img2dataset(tmp_path / "d", pictures(1), 1)
+    message = broken_string(b"HTTP \xff")
+    row = {"key": pa.array(["9"]), "status": pa.array(["failed_to_download"]), "error_message": message}
+    pq.write_table(pa.table(row), folder / "00000.parquet")
+    assert told(folder, ["00000.tar"])[1][2] == "failed_to_download: HTTP \ufffd"

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.sources.parquet import ParquetConfig, ParquetSource
-from tests.stages.sources.forms import pictures, write_parquet
+from tests.stages.sources.forms import broken_string, pictures, write_parquet
 
 
 def source(path: Path, **settings: object) -> ParquetSource:
@@ -66,3 +66,29 @@ def test_a_page_that_is_destroyed_costs_its_row_group(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(bytes(data))
     found = list(source(tmp_path).read(["a.parquet#0", "a.parquet#1"]))
     assert [item.failed is None for item in found] == [False, True, True]
+
+
+def test_a_text_that_is_no_utf8_costs_its_letters_and_not_its_row_group(tmp_path: Path) -> None:
+    table = pa.table({"image": [b"i"], "caption": broken_string(b"a dog \xff")})
+    pq.write_table(table, tmp_path / "a.parquet")
+    (item,) = source(tmp_path).read(["a.parquet#0"])
+    assert item.data == b"i" and [text.text for text in item.given.texts] == ["a dog \ufffd"]
+
+
+def test_texts_come_from_every_kind_of_string_column(tmp_path: Path) -> None:
+    texts = pa.array(["one", None]).dictionary_encode()
+    lists = pa.array([["two", "three"], None], pa.large_list(pa.large_string()))
+    pq.write_table(pa.table({"image": [b"1", b"2"], "caption": texts, "alt": lists}), tmp_path / "a.parquet")
+    found = source(tmp_path).read(["a.parquet#0"])
+    assert [[text.text for text in item.given.texts] for item in found] == [["one", "two", "three"], []]
+
+
+def test_one_row_is_in_memory_at_once(tmp_path: Path) -> None:
+    image = pa.array([bytes(8 << 20)] * 12)
+    pages = {"use_dictionary": False, "write_batch_size": 1, "data_page_size": 1}
+    pq.write_table(pa.table({"image": image}), tmp_path / "a.parquet", **pages)
+    del image
+    before, peak = pa.total_allocated_bytes(), 0
+    for _ in source(tmp_path).read(["a.parquet#0"]):
+        peak = max(peak, pa.total_allocated_bytes() - before)
+    assert peak < 40 << 20

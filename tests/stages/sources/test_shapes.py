@@ -89,3 +89,23 @@ def test_a_segmentation_that_makes_no_sense_has_a_reason(segmentation: object) -
 
 def test_no_segmentation_is_no_mask() -> None:
     assert mask_of([], SIZE) == (None, None) and mask_of(None, None) == (None, None)
+
+
+def test_a_polygon_that_runs_to_and_fro_is_not_drawn() -> None:
+    """Drawing it takes memory for every pixel along it."""
+    zigzag = [value for i in range(5000) for value in (0, i % 2 * 60_000)]
+    assert mask_of([zigzag], (1000, 60_000)) == (None, "malformed_segmentation")
+    assert mask_of([zigzag[:10]], (1000, 60_000))[1] is None
+
+
+@pytest.mark.parametrize("size", [(20_000_000, 20_000_000), (70_000, 10), (30_000, 30_000), (0, 5), (10**400, 1)])
+def test_no_mask_is_made_of_a_size_that_no_image_can_have(size: tuple[int, int]) -> None:
+    width, height = size
+    assert mask_of([[0, 0, 9, 0, 9, 9]], size) == (None, "malformed_segmentation")
+    runs = {"size": [height, width], "counts": [width * height]}
+    assert mask_of(runs, size) == (None, "malformed_segmentation")
+
+
+def test_numbers_that_no_float_holds_are_malformed() -> None:
+    assert box_of([10**400, 1, 5, 5], SIZE) == (None, "malformed_box")
+    assert mask_of([[0, 0, 9, 0, 9, 10**400]], SIZE) == (None, "malformed_segmentation")

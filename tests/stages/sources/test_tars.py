@@ -1,12 +1,12 @@
 import gzip
 import io
 import tarfile
-from collections.abc import Callable
+import time
 
 import pytest
 
 from stages.sources import tars
-from stages.sources.tars import TarSample, read_samples, split
+from stages.sources.tars import TarSample, Wanted, read_samples, split
 
 Member = tuple[str, bytes] | tarfile.TarInfo
 
@@ -30,7 +30,7 @@ def special(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
     return info
 
 
-def read(data: bytes, wanted: Callable[[str], bool] = lambda field: True) -> list[TarSample]:
+def read(data: bytes, wanted: Wanted = lambda field: 1 << 30) -> list[TarSample]:
     return list(read_samples(io.BytesIO(data), wanted))
 
 
@@ -52,7 +52,7 @@ def test_the_key_ends_at_the_first_dot_of_the_last_part() -> None:
 
 def test_only_wanted_members_are_read() -> None:
     data = tar(("a.jpg", b"1"), ("a.big", b"2"), ("a.txt.gz", gzip.compress(b"t")))
-    (sample,) = read(data, {"jpg", "txt"}.__contains__)
+    (sample,) = read(data, {"jpg": 99, "txt": 99, "big": 0}.__getitem__)
     assert sample.members == {"jpg": b"1", "txt": b"t"}
 
 
@@ -134,3 +134,50 @@ def test_headers_made_to_exhaust_memory_or_stack_are_refused() -> None:
 def test_names_that_are_no_utf8_are_spelled_out() -> None:
     info = tarfile.TarInfo("caf\udce9.jpg")
     assert told(tar(info)) == [("caf\\udce9", ["jpg"], None)]
+
+
+def test_tars_written_one_behind_the_other_are_read_to_the_end() -> None:
+    both = tar(("a.jpg", b"1")) + tar(("b.jpg", b"2"))
+    assert told(both) == [("a", ["jpg"], None), ("b", ["jpg"], None)]
+    assert told(tar(("a.jpg", b"1")) + b"rubbish" * 200) == [("a", ["jpg"], None), ("", [], "trailing_data")]
+
+
+def test_a_directory_beside_a_file_of_its_name_is_a_sample_of_its_own() -> None:
+    directory = special("cat", tarfile.DIRTYPE)
+    for members in ((directory, ("cat.png", b"1")), (("cat.png", b"1"), directory)):
+        assert sorted(told(tar(*members))) == [("cat", ["png"], None), ("cat/", [], "not_a_file")]
+
+
+def test_a_field_larger_than_is_wanted_is_not_unpacked() -> None:
+    bomb = gzip.compress(b"{}," * 100_000)
+    found = read(tar(("a.json.gz", bomb), ("b.jpg", b"1")), {"json": 1000, "jpg": 9}.__getitem__)
+    assert [s.problem.reason if s.problem else None for s in found] == ["file_too_large", None]
+
+
+def test_maps_of_sparse_files_are_passed_over_and_the_rest_is_unharmed() -> None:
+    """`tarfile` takes half a minute for the map of this one."""
+    sparse = tarfile.TarInfo("x.jpg")
+    body = b"1000000\n" + b"300\n" * 2_000_000
+    sparse.size = len(body)
+    sparse.pax_headers = {
+        "GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "x.jpg", "GNU.sparse.realsize": "9",
+    }  # fmt: skip
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as file:
+        file.addfile(sparse, io.BytesIO(body))
+    member = buffer.getvalue().rstrip(b"\0")
+    packed = gzip.compress(member + bytes(-len(member) % 512) + tar(("z.jpg", b"2")))
+    started = time.process_time()
+    assert told(packed) == [("x", [], "not_a_file"), ("z", ["jpg"], None)]
+    assert time.process_time() - started < 2
+
+
+def test_the_old_kind_of_sparse_file_is_passed_over_too() -> None:
+    header = bytearray(special("x.jpg", tarfile.GNUTYPE_SPARSE).tobuf(tarfile.GNU_FORMAT))
+    header[124:136], header[482] = b"00000001000\0", 1  # 512 bytes of data, and more of the map comes
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    more = bytearray(512)
+    more[504] = 1
+    data = bytes(header) + bytes(more) * 3 + bytes(512) + b"d" * 512 + tar(("z.jpg", b"2"))
+    assert told(data) == [("x", [], "not_a_file"), ("z", ["jpg"], None)]
