@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pipeline.lease import alive, this_process
+from pipeline.lease import alive, holder, this_process
 from pipeline.store import Store
 
 ATTEMPTS = "journal/attempts"
@@ -23,8 +23,9 @@ DEATHS_BEFORE_ISOLATION = 2
 def mark(store: Store, work: str, shard: str) -> Iterator[bool]:
     """Mark `shard` as begun for the block; yields whether earlier attempts have died often enough to isolate it."""
     folder = f"{ATTEMPTS}/{work}/{shard}"
-    deaths = sum(_died(store.read_json(f"{folder}/{name}")) for name in store.list(folder))
-    store.publish_json(f"{folder}/{uuid.uuid4().hex}.json", {**this_process(), "since": time.time()})
+    run = _run(store)
+    deaths = sum(_died(store.read_json(f"{folder}/{name}"), run) for name in store.list(folder))
+    store.publish_json(f"{folder}/{uuid.uuid4().hex}.json", {**this_process(), "since": time.time(), "run": run})
     try:
         yield deaths >= DEATHS_BEFORE_ISOLATION
     finally:
@@ -50,9 +51,19 @@ def workers(store: Store, running: bool) -> dict[str, Any]:
     return {"alive": alive_count, "stale": dead}
 
 
-def _died(who: dict[str, Any]) -> bool:
-    """A reboot takes every process with it, so a mark of an earlier boot of this host says nothing about the shard."""
-    me = this_process()
-    if who["host"] == me["host"] and who["boot"] != me["boot"]:
-        return False
-    return not alive(who)
+def _run(store: Store) -> dict[str, Any] | None:
+    """The driver that holds the lease: a run is known by its process."""
+    driver = holder(store)
+    return {key: driver[key] for key in ("host", "boot", "pid", "started")} if driver else None
+
+
+def _died(who: dict[str, Any], run: dict[str, Any] | None) -> bool:
+    """A reboot takes every process with it, so a mark of an earlier boot of this host says nothing about the shard.
+
+    A process on another host cannot be seen. A run gives a shard to one worker at a time, so that its own earlier
+    marks are those of deaths; whether one of another run died at the shard nobody knows.
+    """
+    seen = alive(who)
+    if seen is None:
+        return run is not None and who.get("run") == run
+    return not seen and who["boot"] == this_process()["boot"]

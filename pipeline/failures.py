@@ -19,18 +19,19 @@ INGEST = {"name": "ingest", "folder": IMAGES, "kind": "images"}
 
 
 def count(store: Store, stage: str, folder: str, shards: int) -> dict[str, Any]:
-    """A stage's folder, its shards done of all, and its samples: in = kept + failed by reason."""
+    """A stage's folder, its shards done of all, and its samples. What went in and what was kept is told by the names of
+    manifests, what failed by their content: in = kept + failed by reason."""
     known = store.counts(folder)
     given, lost = (sum(numbers) for numbers in zip(*known.values(), strict=True)) if known else (0, 0)
     failed: Counter[str] = Counter()
-    replaced = _replaced(store) if folder == IMAGES else []
+    replaced = [row for row in _replaced(store) if row.replaces in known] if folder == IMAGES else []
     containers = {row.replaces for row in replaced if row.reason is None}
     for manifest in store.manifests(folder, [shard for shard, (_, failures) in known.items() if failures]):
         if manifest.shard not in containers:
             failed.update(manifest.samples["failed"])
     failed -= Counter(row.reason for row in replaced if row.reason)
-    kept = given - lost
-    samples = {"in": kept + failed.total(), "kept": kept, "failed": dict(failed)}
+    again = sum(bool(row.reason) for row in replaced) + sum(known[str(shard)][1] for shard in containers)
+    samples = {"in": given - again, "kept": given - lost, "failed": dict(failed)}
     return {"stage": stage, "folder": folder, "done": len(known), "total": shards, "samples": samples}
 
 

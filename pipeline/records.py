@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -126,9 +126,13 @@ def publish_round(store: Store, node: Node, graph: Mapping[str, Node], shard: st
         )
         for row in images
     }
+    said = _ids(records.values())
     for name in node.reads:
-        for row in read_rows(store, graph[name], shard):
+        rows = read_rows(store, graph[name], shard)
+        for row in rows:
             records[row.key] = _extended(records[row.key], graph[name], row)
+        for kind, ids in _ids(rows).items():
+            said[kind] |= ids
     table = publish_table(store, node.table(shard), Record, list(records.values()))
     index = []
     with store.publishing(node.tar(shard)) as sink:
@@ -147,7 +151,10 @@ def publish_round(store: Store, node: Node, graph: Mapping[str, Node], shard: st
             index_name(node, shard): publish_table(store, index_name(node, shard), IndexRow, index),
         },
         samples=count_samples(len(images), [None] * len(records)),
-        annotations=count_annotations([record.annotations for record in records.values()]),
+        annotations={
+            kind: {**count, "in": len(said[kind])}
+            for kind, count in count_annotations([record.annotations for record in records.values()]).items()
+        },
         reads=lineage.read_outputs(node, done),
     )  # fmt: skip
     store.publish_manifest(node.folder, manifest)
@@ -170,6 +177,12 @@ def count_annotations(samples: Sequence[Annotations]) -> dict[str, dict[str, Any
         kept = fates.pop(None, 0)
         counts[kind] = {"in": kept + fates.total(), "kept": kept, "dropped": dict(fates)}
     return counts
+
+
+def _ids(rows: Iterable[Row | Record]) -> dict[str, set[tuple[str, str]]]:
+    """Per kind: the (sample, annotation) pairs that are spoken of."""
+    rows = list(rows)
+    return {kind: {(row.key, a.id) for row in rows for a in getattr(row.annotations, kind)} for kind in KINDS}
 
 
 def _extended(record: Record, node: Node, row: Row | Record) -> Record:

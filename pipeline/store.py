@@ -11,10 +11,11 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -23,10 +24,13 @@ from typing import IO, Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from pipeline.errors import SamplesLost
+
 TEMPORARY = "journal/tmp"
 WITHDRAWN = "journal/withdrawn"
 IO_THREADS = 16
 DIGEST_LENGTH = 12
+MANIFEST = re.compile(r"(?P<shard>[^.]+)\.(?P<inputs>[^.-]+)-(?P<output>[^.-]+)\.(?P<given>\d+)-(?P<failed>\d+)\.json")
 
 
 def digest(*parts: str) -> str:
@@ -127,7 +131,10 @@ class Store:
     """One work folder. Names are relative, with forward slashes."""
 
     def __init__(self, url: str) -> None:
-        self.fs, root = fsspec.core.url_to_fs(url)
+        try:
+            self.fs, root = fsspec.core.url_to_fs(url)
+        except (ImportError, ValueError) as error:  # a protocol whose package is not installed, or that is none
+            raise ValueError(f"work={url}: {error}") from None
         self.local = isinstance(self.fs, LocalFileSystem)
         self.root = root.rstrip("/")
         self.url = self.root if self.local else url  # absolute: workers may stand in another folder
@@ -166,17 +173,14 @@ class Store:
         return json.loads(self.read(name))
 
     def list(self, folder: str) -> list[str]:
-        """The names (not paths) in a folder, sorted; none when it does not exist."""
+        """The names (not paths) in a folder, sorted; none when there is no such folder."""
         path = self.path(folder)
-        if self.local:
-            try:
-                return sorted(os.listdir(path))
-            except FileNotFoundError:
-                return []
-        self.fs.invalidate_cache(path)
         try:
+            if self.local:
+                return sorted(os.listdir(path))
+            self.fs.invalidate_cache(path)
             return sorted(entry.rstrip("/").rsplit("/", 1)[-1] for entry in self.fs.ls(path, detail=False))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
     def local_copy(self, folder: str) -> str:
@@ -233,7 +237,11 @@ class Store:
         self.remove(TEMPORARY)
 
     def publish_manifest(self, folder: str, manifest: Manifest) -> None:
-        assert not manifest.lost(), manifest.lost()
+        """Raises:
+        SamplesLost: what went in is not what came out.
+        """
+        if lost := manifest.lost():
+            raise SamplesLost(f"{folder}: {lost}")
         self.publish(f"{folder}/manifests/{manifest.name}", manifest.encode())
 
     def read_manifest(self, name: str) -> Manifest:
@@ -249,15 +257,14 @@ class Store:
         still holds (`pipeline.reuse`); the samples named with a shard are done again in any case.
         """
 
-        def move(name: str) -> None:
-            shard = name.split(".")[0]
-            manifest = self.read_manifest(f"{folder}/manifests/{name}")
+        def move(name: re.Match[str]) -> None:
+            shard = name["shard"]
+            manifest = self.read_manifest(f"{folder}/manifests/{name[0]}")
             self.publish_json(withdrawn_name(folder, shard), {**asdict(manifest), "redo": sorted(shards[shard])})
-            self.remove(f"{folder}/manifests/{name}")
+            self.remove(f"{folder}/manifests/{name[0]}")
 
-        names = [name for name in self.list(f"{folder}/manifests") if name.split(".")[0] in shards]
         with ThreadPoolExecutor(IO_THREADS) as pool:
-            list(pool.map(move, names))
+            list(pool.map(move, self._manifest_names(folder, shards)))
 
     def withdrawn(self, folder: str, shard: str) -> tuple[Manifest, set[str]] | None:
         """The withdrawn manifest of a shard and the samples to do again, None when it was not withdrawn."""
@@ -265,30 +272,29 @@ class Store:
         if not self.exists(name):
             return None
         value = self.read_json(name)
-        redo = set(value.pop("redo"))
-        return Manifest(**value), redo
+        return Manifest(**{key: each for key, each in value.items() if key != "redo"}), set(value["redo"])
 
     def done(self, folder: str) -> dict[str, tuple[str, str]]:
         """(input digest, output digest) of every finished shard, from the names of the manifests alone."""
-        found = {}
-        for name in self.list(f"{folder}/manifests"):
-            shard, digests, _ = name.split(".", 2)
-            inputs, output = digests.split("-")
-            found[shard] = (inputs, output)
-        return found
+        return {name["shard"]: (name["inputs"], name["output"]) for name in self._manifest_names(folder)}
 
     def counts(self, folder: str) -> dict[str, tuple[int, int]]:
         """(samples that went in, samples that failed) of every finished shard, from the names alone."""
-        found = {}
-        for name in self.list(f"{folder}/manifests"):
-            shard, _, counts, _ = name.split(".")
-            given, failed = counts.split("-")
-            found[shard] = (int(given), int(failed))
-        return found
+        return {name["shard"]: (int(name["given"]), int(name["failed"])) for name in self._manifest_names(folder)}
+
+    def _manifest_names(self, folder: str, shards: Collection[str] | None = None) -> Sequence[re.Match[str]]:
+        """The parsed names of manifests; a stray file (of a file manager, of a sync tool) is none."""
+        names = self.list(f"{folder}/manifests") if shards is None or shards else []
+        return [m for name in names if (m := MANIFEST.fullmatch(name)) and (shards is None or m["shard"] in shards)]
 
     def manifests(self, folder: str, shards: Collection[str] | None = None) -> Iterator[Manifest]:
-        """The manifests of a folder, or of some shards of it."""
-        names = self.list(f"{folder}/manifests") if shards is None or shards else []
-        wanted = [f"{folder}/manifests/{n}" for n in names if shards is None or n.split(".")[0] in shards]
+        """The manifests of a folder, or of some shards of it, but for those that are withdrawn meanwhile."""
+
+        def read(name: re.Match[str]) -> Manifest | None:
+            try:
+                return self.read_manifest(f"{folder}/manifests/{name[0]}")
+            except FileNotFoundError:
+                return None
+
         with ThreadPoolExecutor(IO_THREADS) as pool:
-            yield from pool.map(self.read_manifest, wanted)
+            yield from filter(None, pool.map(read, self._manifest_names(folder, shards)))

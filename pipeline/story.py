@@ -97,8 +97,8 @@ def _chapter(store: Store, folder: str, record: Record) -> Chapter:
 def _find(store: Store, name: str) -> list[tuple[str, ImageRow]]:
     """(shard, row) of every try to bring the sample in, the first one first."""
     shard = _indexed(store, name)
-    if shard is not None:
-        image = next(row for row in _rows(store, shard) if row.key == name and row.failed is None)
+    image = next((r for r in _rows(store, shard) if r.key == name and r.failed is None), None) if shard else None
+    if shard and image:  # else the index is older than the images
         return [*_tries(store, shard, image), (shard, image)]
     found = []
     for file in store.list(IMAGES):

@@ -79,6 +79,18 @@ def test_marks_of_an_earlier_boot_do_not_count(tmp_path: Path) -> None:
         assert not isolated
 
 
+@pytest.mark.parametrize(("mine", "counts"), [(True, True), (False, False)])
+def test_marks_of_another_host_count_when_the_present_run_made_them(tmp_path: Path, mine: bool, counts: bool) -> None:
+    store = Store(str(tmp_path))
+    with lease.held(store):
+        run = lease.this_process() if mine else {**lease.this_process(), "started": "yesterday"}
+        for k in range(2):
+            elsewhere = {"host": "elsewhere", "boot": "b", "pid": 1, "started": "1", "run": run}
+            store.publish_json(f"journal/attempts/detect-1/shard-0/{k}.json", elsewhere)
+        with attempts.mark(store, "detect-1", "shard-0") as isolated:
+            assert isolated == counts
+
+
 def test_an_error_that_python_sees_leaves_no_mark(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     with pytest.raises(OSError), attempts.mark(store, "detect-1", "shard-0"):
