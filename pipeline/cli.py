@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from pipeline import export, learning, texts, tools
-from pipeline.errors import ShardsFailed
+from pipeline.errors import RunFailed, ShardsFailed
 from pipeline.maintain import commands as maintain_commands
 from pipeline.quality import commands as quality_commands
 
@@ -29,11 +29,11 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"fld: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    except ShardsFailed as error:
-        print(
-            f"fld: error: {' '.join(str(error).split())}; the rest is done, the same command tries again",
-            file=sys.stderr,
-        )
+    except RunFailed as error:
+        if os.environ.get("FLD_DEBUG"):
+            raise
+        more = "; the rest is done, the same command tries again" if isinstance(error, ShardsFailed) else ""
+        print(f"fld: error: {' '.join(str(error).split())}{more}", file=sys.stderr)
         return 1
     except OSError as error:
         if os.environ.get("FLD_DEBUG"):
@@ -47,13 +47,14 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     from pipeline import lease, rounds, saved
-    from pipeline.ingest import list_source
+    from pipeline.ingest import assign, list_source
     from pipeline.status import publish_report
 
     values, run_config = _configured(args)
     names = list_source(run_config.source)
     store = _store(run_config.work)
     with lease.held(store):
+        assign(store, run_config.source, names, publish=False)  # another source is refused before anything is written
         saved.save(store, values)
         rounds.run_loop(store, run_config, names)
         print(publish_report(store, run_config.experiment))
@@ -111,9 +112,10 @@ def report(args: argparse.Namespace) -> int:
 
 
 def _configured(args: argparse.Namespace) -> tuple[dict[str, Any], Any]:
-    from pipeline import config
+    from pipeline import config, settings
 
     values = config.load(args.config, args.overrides) if args.config else config.compose(args.overrides)
+    values = settings.rooted(values, config.parse(values))
     return values, config.parse(values)
 
 

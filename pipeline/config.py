@@ -21,6 +21,7 @@ from pipeline.schema import Granularity
 from stages import registry
 
 Positive = Annotated[int, Field(gt=0)]
+NotNegative = Annotated[int, Field(ge=0)]
 ROUND_MODEL = "model"  # in `refine.complete`: the model of the round grounds the new texts
 FILE_SUFFIXES = (".onnx", ".txt", ".safetensors", ".json")
 
@@ -88,7 +89,7 @@ class RefineConfig:
     annotations what they lack, and `model` where the round's model shall find the phrases of new texts.
     """
 
-    rounds: int
+    rounds: NotNegative
     start: str = "nano"
     start_from: Literal["start", "previous"] = "start"
     folds: Positive = 1

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config import ClusterConfig, GroupConfig
-from pipeline.errors import ShardsFailed
+from pipeline.errors import ClusterFailed, ShardsFailed
 from pipeline.lineage import Done
 from pipeline.store import Store
 from pipeline.threads import bound_threads
@@ -148,7 +148,11 @@ class StepActor:
 
 
 def connect(config: ClusterConfig) -> None:
-    """Join the cluster of `config.address`, or start Ray on this machine; once per process."""
+    """Join the cluster of `config.address`, or start Ray on this machine; once per process.
+
+    Raises:
+        ClusterFailed: there is none at that address, or Ray cannot run here.
+    """
     import ray
 
     if ray.is_initialized():
@@ -156,7 +160,10 @@ def connect(config: ClusterConfig) -> None:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     address = {"address": config.address} if config.address else {"include_dashboard": False}
-    ray.init(**address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
+    try:
+        ray.init(**address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
+    except (OSError, RuntimeError, ray.exceptions.RayError) as error:
+        raise ClusterFailed(f"cluster.address={config.address or 'null'}: Ray does not start: {error}") from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)

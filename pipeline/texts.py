@@ -65,17 +65,16 @@ def filtered(texts: Sequence[str], granularity: str, overrides: Sequence[str]) -
     """Why the text filter drops each text, None for those that it keeps."""
     from typing import get_args
 
-    from omegaconf import OmegaConf
-
     from pipeline.config import build
     from pipeline.schema import Annotations, Granularity, Text
+    from pipeline.settings import dotlist
     from stages import registry
     from stages.base import Sample
 
     stage, options = registry.load("text_filter")
     if granularity not in get_args(Granularity):
         raise ValueError(f"--filter {granularity}: no such granularity; choose from {', '.join(get_args(Granularity))}")
-    settings: Any = OmegaConf.to_container(OmegaConf.from_dotlist(list(overrides)))
+    settings = dotlist(overrides)
     parses = registry.resolve(registry.PARSE)(texts)
     given = [
         Text(id=str(i), granularity=granularity, text=text, parse=parse)  # type: ignore[arg-type] # checked above

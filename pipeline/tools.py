@@ -24,16 +24,14 @@ def add(commands: Any) -> None:
 def bench(args: argparse.Namespace) -> int:
     from typing import get_type_hints
 
-    from omegaconf import OmegaConf
-
     from pipeline.config import build
+    from pipeline.settings import dotlist
     from pipeline.threads import bound_threads
     from stages import registry
 
     function = registry.resolve(registry.BENCHES[args.name])
-    values = OmegaConf.to_container(OmegaConf.from_dotlist([*args.overrides, *["full=true"] * args.full]))
-    assert isinstance(values, dict)
-    config = build(get_type_hints(function)["config"], {str(key): value for key, value in values.items()}, "")
+    values = dotlist([*args.overrides, *["full=true"] * args.full])
+    config = build(get_type_hints(function)["config"], values, "")
     bound_threads(getattr(config, "threads", 1))
     result = {**function(config), "machine": machine()}
     if args.json:

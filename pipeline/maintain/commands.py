@@ -66,7 +66,7 @@ def verify(args: argparse.Namespace) -> int:
         verdict = job.verify(store, args.deep, advance)
         if not args.dry_run:
             job.withdraw(store, verdict.problems)
-    withdrawn = bool(verdict.problems) and not args.dry_run
+    withdrawn = not args.dry_run and any(problem.action != "keep" for problem in verdict.problems)
     if args.json:
         print(json.dumps({**asdict(verdict), "deep": args.deep, "withdrawn": withdrawn}))
     else:
@@ -99,16 +99,13 @@ def gc(args: argparse.Namespace) -> int:
 
 
 def dedup(args: argparse.Namespace) -> int:
-    from omegaconf import OmegaConf
-
     from pipeline import config, lease, saved
     from pipeline.dedup import dedup as job
     from pipeline.report.terminal import reasons
+    from pipeline.settings import dotlist
     from stages.dedup import DedupConfig
 
-    values = OmegaConf.to_container(OmegaConf.from_dotlist(args.overrides))
-    assert isinstance(values, dict)
-    options = config.build(DedupConfig, {str(key): value for key, value in values.items()}, "")
+    options = config.build(DedupConfig, dotlist(args.overrides), "")
     store = saved.existing(args.work)
     with lease.held(store):
         summary = job(store, saved.load(store), options)

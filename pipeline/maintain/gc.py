@@ -48,7 +48,7 @@ def in_use(store: Store) -> set[str]:
     for folder in [folder for folder in used if store.exists(f"{folder}/round.json")]:
         used |= set(store.read_json(f"{folder}/round.json")["models"])
     if store.exists(LATEST):
-        used |= set(store.read_json(LATEST).values())
+        used |= {LATEST, *store.read_json(LATEST).values()}
     return used
 
 

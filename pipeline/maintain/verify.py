@@ -14,28 +14,35 @@ import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
+from pipeline import saved
+from pipeline.dedup import LATEST
 from pipeline.lineage import IMAGES
 from pipeline.listing import LISTING
 from pipeline.records import parse_parquet, parse_table
 from pipeline.schema import ImageRow, IndexRow, Record
-from pipeline.store import IO_THREADS, Manifest, Store
+from pipeline.store import IO_THREADS, MANIFEST, Manifest, Store
 
 STAGED = ("signals", "rounds", "models", "dedup")  # folders of folders with manifests
+MADE_WITH = {"index.parquet": "metrics.json", "groups.parquet": "summary.json"}  # the second tells that both are there
 BLOCK = 1 << 20
+
+Action = Literal["withdraw", "remove", "keep"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One broken file. `manifest` is the one that vouches for it, None for files that none vouches for."""
+    """One broken file and what mends it: `shard`'s manifest in `folder` is withdrawn, or the file is removed, as every
+    run writes it anew, or nothing could make it anew and it is kept."""
 
     file: str
     problem: str
+    action: Action
     folder: str = ""
-    manifest: str | None = None
+    shard: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +70,16 @@ def verify(store: Store, deep: bool, advance: Callable[[int, int], None] = lambd
 
 
 def withdraw(store: Store, problems: list[Problem]) -> None:
-    """Take back what vouches for broken files. A broken manifest is removed, as are files that every run writes."""
+    """Take back what vouches for broken files."""
     shards: dict[str, dict[str, tuple[str, ...]]] = {}
     for problem in problems:
-        if problem.manifest is None:
-            if not problem.file.startswith((LISTING, "config.yaml")):  # nothing could make these anew
-                store.remove(problem.file)
-            if problem.file.endswith("/index.parquet"):  # made with the metrics
-                store.remove(problem.file.replace("index.parquet", "metrics.json"))
-        elif problem.file.endswith(problem.manifest):
+        if problem.action == "withdraw":
+            shards.setdefault(problem.folder, {})[problem.shard] = ()
+        elif problem.action == "remove":
             store.remove(problem.file)
-        else:
-            shards.setdefault(problem.folder, {})[problem.manifest.split(".")[0]] = ()
+            folder, _, name = problem.file.rpartition("/")
+            if name in MADE_WITH:
+                store.remove(f"{folder}/{MADE_WITH[name]}")
     for folder, broken in shards.items():
         store.withdraw(folder, broken)
 
@@ -86,15 +91,19 @@ def folders(store: Store) -> list[str]:
 
 def _check_manifest(store: Store, folder: str, name: str, deep: bool) -> tuple[Manifest | None, list[Problem]]:
     path = f"{folder}/manifests/{name}"
+    if not MANIFEST.fullmatch(name):
+        return None, [Problem(file=path, problem="no manifest has such a name", action="remove")]
     try:
         manifest = Manifest.decode(store.read(path))
     except ValueError as error:
-        return None, [Problem(file=path, problem=str(error), folder=folder, manifest=name)]
+        return None, [Problem(file=path, problem=str(error), action="remove")]
     found = {file: _check_file(store, file, known, deep) for file, known in manifest.files.items()}
     if deep and not any(found.values()):
         found = _check_content(store, folder, manifest)
     return manifest, [
-        Problem(file=file, problem=problem, folder=folder, manifest=name) for file, problem in found.items() if problem
+        Problem(file=file, problem=problem, action="withdraw", folder=folder, shard=manifest.shard)
+        for file, problem in found.items()
+        if problem
     ]
 
 
@@ -179,15 +188,23 @@ def _loose(store: Store) -> Iterator[str]:
         for name in store.list("rounds")
         for file in ("metrics.json", "round.json", "index.parquet")
     ]
-    yield from (name for name in (f"{IMAGES}/source.json", "head.json", *made) if store.exists(name))
+    for name in store.list("dedup"):
+        if store.exists(f"dedup/{name}/summary.json"):
+            yield from (f"dedup/{name}/summary.json", f"dedup/{name}/groups.parquet")
+    known = (saved.NAME, f"{IMAGES}/source.json", "head.json", LATEST, *made)
+    yield from (name for name in known if store.exists(name))
 
 
 def _check_loose(store: Store, name: str) -> list[Problem]:
     try:
-        if name.endswith(".json"):
+        if name == saved.NAME:
+            saved.values(store)
+        elif name.endswith(".json"):
             store.read_json(name)
         else:
             parse_parquet(store.read(name), verify=True)
     except (ValueError, pa.ArrowException, OSError) as error:
-        return [Problem(file=name, problem=f"unreadable: {error}".split("\n")[0][:200])]
+        kept = name == saved.NAME or name.startswith(LISTING)
+        problem = f"unreadable: {' '.join(str(error).split())}"[:200]
+        return [Problem(file=name, problem=problem, action="keep" if kept else "remove")]
     return []
