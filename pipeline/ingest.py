@@ -1,9 +1,9 @@
 """Append-only ingest: names of the source are assigned to shards once, then each shard is read and published.
 
 The assignment is published before any shard, so a killed ingest goes on with the same shards, and images added to the
-source later get shards of their own: no image of a shard ever changes. Corrected labels of a source that gives any make
-the tables of their shards anew, and the stages do the samples concerned again (`pipeline.reuse`). A shard that keeps
-killing its process is decoded in a child, up to the image at fault.
+source later get shards of their own: no image of a shard ever changes (`pipeline.stored`). Corrected labels of a source
+that gives any make the tables of their shards anew, and the stages do the samples concerned again (`pipeline.reuse`). A
+shard that keeps killing its process is decoded in a child, up to the image at fault.
 """
 
 from __future__ import annotations
@@ -13,36 +13,31 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 
 from pipeline import attempts
 from pipeline.config import SourceConfig
 from pipeline.isolate import Isolated, StageDied
 from pipeline.lineage import IMAGES, Done
-from pipeline.listing import Listed, append_listing, read_listing, replacements, taken
+from pipeline.listing import Listed, append_listing, came_later, read_listing, taken
 from pipeline.records import (
     count_annotations,
     count_samples,
     given_name,
     publish_table,
-    read_given,
-    read_table,
-    read_truth,
     truth_name,
 )
-from pipeline.reuse import record_change
 from pipeline.schema import KINDS, Annotations, ImageRow, Row
 from pipeline.shards import TarWriter
 from pipeline.store import Manifest, Store, digest, withdrawn_name
+from pipeline.stored import Receive, Received, Stored, failed, stored
 from stages import registry
 from stages.base import SampleError
 from stages.ingest import DUPLICATE_KEY, Accepted, Item, Source, make_key, receive
 
 SOURCE = f"{IMAGES}/source.json"
-CRASHED, OUT_OF_MEMORY, SOURCE_CHANGED = "crashed", "out_of_memory", "source_changed"
-
-Receive = Callable[[Item], Accepted]
+CRASHED, OUT_OF_MEMORY = "crashed", "out_of_memory"
 
 
 def assign(store: Store, config: SourceConfig, names: Sequence[str], publish: bool = True) -> dict[str, list[str]]:
@@ -131,127 +126,59 @@ class Ingest:
 
     def _ingest(self, shard: str, receive: Receive) -> Manifest:
         names = self.shards[shard]
-        before = _Earlier.find(self.store, shard)
+        revision = self._source.revision(names)
         rows, files = [], {}
         labels: dict[str, list[Row]] = {given_name(shard): [], truth_name(shard): []}
-        with self.store.publishing(f"{IMAGES}/{shard}.tar") as sink:
-            tar = TarWriter(sink)
-            for row, accepted in self._items(shard, receive, before):
-                rows.append(_written(tar, row, accepted) if accepted else row)
-                if accepted:
-                    for name, annotations in zip(labels, (accepted.given, accepted.truth), strict=True):
-                        labels[name] += [Row(key=row.key, annotations=annotations)] if annotations else []
-            tar.close()
-        files[f"{IMAGES}/{shard}.tar"] = {"sha256": sink.sha256, "size": sink.size}
-        files[f"{IMAGES}/{shard}.parquet"] = publish_table(self.store, f"{IMAGES}/{shard}.parquet", ImageRow, rows)
-        files |= {name: publish_table(self.store, name, Row, said) for name, said in labels.items() if said}
-        revision = self._source.revision(names)
-        manifest = Manifest(
-            shard=shard, inputs=digest(*names, *([revision] if revision else [])), files=files,
-            samples=count_samples(len(rows), [row.failed for row in rows]),
-            annotations=count_annotations([row.annotations for row in labels[given_name(shard)]]),
-        )  # fmt: skip
-        self.store.publish_manifest(IMAGES, manifest)
-        if before:
-            before.tell(self.store, manifest, rows, labels[given_name(shard)])
+        with stored(self.store, shard, bool(revision)) as before:
+            with self.store.publishing(f"{IMAGES}/{shard}.tar") as sink:
+                tar = TarWriter(sink)
+                for row, accepted in self._items(shard, receive, before):
+                    rows.append(_written(tar, row, accepted) if accepted else row)
+                    if accepted:
+                        said = stamped(accepted.given, self.config.use), accepted.truth
+                        for name, annotations in zip(labels, said, strict=True):
+                            labels[name] += [Row(key=row.key, annotations=annotations)] if annotations else []
+                tar.close()
+            files[f"{IMAGES}/{shard}.tar"] = {"sha256": sink.sha256, "size": sink.size}
+            files[f"{IMAGES}/{shard}.parquet"] = publish_table(self.store, f"{IMAGES}/{shard}.parquet", ImageRow, rows)
+            files |= {name: publish_table(self.store, name, Row, said) for name, said in labels.items() if said}
+            manifest = Manifest(
+                shard=shard, inputs=digest(*names, *([revision] if revision else [])), files=files,
+                samples=count_samples(len(rows), [row.failed for row in rows]),
+                annotations=count_annotations([row.annotations for row in labels[given_name(shard)]]),
+            )  # fmt: skip
+            self.store.publish_manifest(IMAGES, manifest)
+            if before:
+                before.tell(manifest, rows, labels[given_name(shard)])
         self.store.remove(withdrawn_name(IMAGES, shard))
         return manifest
 
-    def _items(
-        self, shard: str, receive: Receive, before: _Earlier | None
-    ) -> Iterator[tuple[ImageRow, Accepted | None]]:
+    def _items(self, shard: str, receive: Receive, before: Stored | None) -> Iterator[Received]:
+        items = self._source.read(self.shards[shard])
+        if before and before.rows is not None:
+            yield from before.again(items, receive)
+            return
         keys, elsewhere = set[str](), taken(self.store, shard) if self._source.whole else ()
-        again = {r.name: r.reason for r in replacements(self.store) if r.replaces == shard and r.reason}
-        for item in self._source.read(self.shards[shard]):
+        later = came_later(self.store, shard)
+        for item in items:
             key = make_key(item.key or item.name)
             if key in elsewhere:
                 continue
             row = ImageRow(key=key, name=item.name, source_sha256=hashlib.sha256(item.data or b"").hexdigest())
-            if before and item.name in before.failed:  # `fld retry` gives it a shard of its own
-                yield before.failed[item.name], None
-                continue
             try:
-                if item.name in again:
-                    raise SampleError(str(again[item.name]), "it came in at another try")
+                if key in later:
+                    raise SampleError(later[key], "it came in at another try")
                 if key in keys and not item.failed:
                     raise SampleError(DUPLICATE_KEY, f"another image of the shard has the key {key}")
-                row, accepted = (before.kept if before else _as_it_came)(self.store, row, item, receive)
+                found = before.recovered(row, item, receive) if before and key not in keys else None
+                row, accepted = found or (row, receive(item))
             except SampleError as error:
-                yield replace(row, failed=error.reason, detail=error.detail or None), None
+                yield failed(row, error), None
                 continue
             keys.add(key)
-            yield row, replace(accepted, given=stamped(accepted.given, self.config.use))
-
-
-@dataclass(frozen=True, slots=True)
-class _Earlier:
-    """A shard that is done again, as it was."""
-
-    shard: str
-    output: str
-    images: dict[str, ImageRow]
-    failed: dict[str, ImageRow]  # by name
-    given: dict[str, Annotations]
-    truth: dict[str, Annotations]
-
-    @classmethod
-    def find(cls, store: Store, shard: str) -> _Earlier | None:
-        if (withdrawn := store.withdrawn(IMAGES, shard)) is None:
-            return None
-        manifest, _ = withdrawn
-        for table in manifest.files.keys() - {f"{IMAGES}/{shard}.tar"}:
-            data = store.read(table) if store.exists(table) else b""
-            if hashlib.sha256(data).hexdigest() != manifest.files[table]["sha256"]:
-                return None  # an attempt at doing it again died here: nobody knows what changed
-        rows: list[ImageRow] = read_table(store, f"{IMAGES}/{shard}.parquet", ImageRow)
-        images = {row.key: row for row in rows if not row.failed}
-        good = {row.name for row in images.values()}
-        failed = {row.name: row for row in rows if row.failed and row.name not in good}
-        return cls(shard, manifest.output, images, failed, read_given(store, shard), read_truth(store, shard))
-
-    def kept(self, store: Store, row: ImageRow, item: Item, receive: Receive) -> tuple[ImageRow, Accepted]:
-        """The image as it is stored, whatever the source has now, with the labels that the source gives it.
-
-        Raises:
-            SampleError: neither the tar nor the source has it any more.
-        """
-        known = self.images.get(row.key)
-        try:
-            accepted = receive(item)
-            if known is None or hashlib.sha256(accepted.data).hexdigest() == known.sha256:
-                return row, accepted
-            error = SampleError(SOURCE_CHANGED, "the stored image is broken, and the source has another one now")
-        except SampleError as failure:
-            if known is None:
-                raise
-            accepted, error = None, failure
-        with store.open(f"{IMAGES}/{self.shard}.tar") as file:
-            file.seek(known.offset)
-            data = file.read(known.size)
-        if hashlib.sha256(data).hexdigest() != known.sha256:
-            raise error
-        orientation = int(known.transform.rpartition("_")[2]) if known.transform else 1
-        stored = Accepted(
-            data, str(known.member).partition(".")[2], known.width or 0, known.height or 0, orientation,
-            accepted.given if accepted else self.given.get(row.key, Annotations()),
-            accepted.truth if accepted else self.truth.get(row.key),
-        )  # fmt: skip
-        return known, stored
-
-    def tell(self, store: Store, now: Manifest, rows: Sequence[ImageRow], given: Sequence[Row]) -> None:
-        """Tell the stages which samples have other pixels or labels."""
-        labels = {row.key: row.annotations for row in given}
-        changed = {
-            row.key for row in rows
-            if not row.failed and (row.key not in self.images or self.images[row.key].sha256 != row.sha256)
-        }  # fmt: skip
-        changed |= {key for key in labels.keys() | self.given.keys() if labels.get(key) != self.given.get(key)}
-        if now.output != self.output:
-            record_change(store, IMAGES, now.shard, (self.output, now.output), changed)
-
-
-def _as_it_came(_: Store, row: ImageRow, item: Item, receive: Receive) -> tuple[ImageRow, Accepted]:
-    return row, receive(item)
+            yield row, accepted
+        if before:
+            yield from before.left(keys, receive)
 
 
 def stamped(given: Annotations, use: str) -> Annotations:

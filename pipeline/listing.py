@@ -14,8 +14,10 @@ import pyarrow.parquet as pq
 from pipeline.lineage import IMAGES
 from pipeline.records import publish_table, read_images, read_table
 from pipeline.store import Store
+from stages.ingest import make_key
 
 LISTING = f"{IMAGES}/listing"
+CAME_LATER = "came_later"  # for the sample of a container, whose reason is in a table that was lost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,20 @@ def taken(store: Store, shard: str) -> set[str]:
         keys |= {row.key for row in read_images(store, old)}
         todo += before.get(old, ())
     return keys
+
+
+def came_later(store: Store, shard: str) -> dict[str, str]:
+    """The keys of what failed in `shard` and came in at another try, with the reason why it failed."""
+    found: dict[str, str] = {}
+    for row in replacements(store):
+        if row.replaces != shard:
+            continue
+        if row.reason:
+            found[make_key(row.name)] = row.reason
+        elif store.exists(f"{IMAGES}/{row.shard}.parquet"):
+            found |= {image.key: CAME_LATER for image in read_images(store, row.shard)}
+            found |= came_later(store, row.shard)
+    return found
 
 
 def _statistics(store: Store, column: str) -> list[tuple[str, pq.Statistics]]:

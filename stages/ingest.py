@@ -12,7 +12,7 @@ import hashlib
 import io
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
@@ -104,12 +104,13 @@ def receive(item: Item) -> Accepted:
         raise item.failed
     if item.data is None:
         raise SampleError(NO_IMAGE)
-    image = accept(item.data)
-    given, truth = (_placed(labels, item, image) for labels in (item.given, item.truth or Annotations()))
-    return Accepted(
-        image.data, image.extension, image.width, image.height, image.orientation, given,
-        None if item.truth is None else truth,
-    )  # fmt: skip
+    return labelled(accept(item.data), item)
+
+
+def labelled(image: Accepted, item: Item) -> Accepted:
+    """A stored image with the labels of an item."""
+    truth = None if item.truth is None else _placed(item.truth, item, image)
+    return replace(image, given=_placed(item.given, item, image), truth=truth)
 
 
 def _placed(labels: Annotations, item: Item, image: Accepted) -> Annotations:

@@ -13,12 +13,13 @@ from dataclasses import replace
 from pipeline import rounds
 from pipeline.attempts import ATTEMPTS
 from pipeline.config import RunConfig
-from pipeline.ingest import Receive, assign, child_receiver, open_source
+from pipeline.ingest import assign, child_receiver, open_source
 from pipeline.lineage import IMAGES
 from pipeline.listing import Listed, append_listing, replacements, taken
 from pipeline.records import read_table
 from pipeline.schema import ImageRow, Row
 from pipeline.store import Store
+from pipeline.stored import Receive
 from stages.base import SampleError
 from stages.ingest import Source, make_key
 

@@ -135,3 +135,51 @@ def test_alt_texts_are_parsed_and_filtered(tmp_path: Path) -> None:
         ("alt.texts.0", "alt", "webdataset", text) for text in texts.values()
     ]
     assert [t.dropped for t in alt] == [None, "low_object_complexity"]
+
+
+PLACE = tuple[float, float, float, float]
+
+
+def coco_of_one(folder: Path, size: tuple[int, int], bbox: list[int]) -> config.RunConfig:
+    images = [{"id": 7, "file_name": NAMES[0], "width": size[0], "height": size[1]}]
+    label = {**INSTANCES[0], "bbox": bbox, "segmentation": None}
+    file = write_coco(folder / "one.json", images, [label], categories=CATEGORIES)
+    settings = ["source=coco", f"source.path={folder / 'images'}", f"source.instances={file}"]
+    return config.parse(config.compose([*settings, *ONLY]))
+
+
+def images_done_again(store: Store, run: config.RunConfig) -> list[tuple[PLACE, str | None]]:
+    """The labels after an ingest like that of `fld run`."""
+    listing = assign(store, run.source, list_source(run.source))
+    done, stale = ingested(store, run.source, listing)
+    store.withdraw(IMAGES, dict.fromkeys(stale, ()))
+    if not done[SHARD]:
+        Ingest(store.url, run.source, listing)(SHARD, {})
+    assert ingested(store, run.source, listing)[1] == []
+    return [(r.box, r.dropped) for labels in read_given(store, SHARD).values() for r in labels.regions]
+
+
+def test_corrected_labels_are_placed_on_the_stored_image_whatever_its_file_is_now(folder: Path) -> None:
+    store = Store(str(folder / "work"))
+    images_done_again(store, coco_of_one(folder, (48, 40), [1, 2, 5, 5]))
+    (folder / "images" / NAMES[0]).write_bytes(picture(5, (200, 96)))
+    found = images_done_again(store, coco_of_one(folder, (200, 96), [150, 2, 5, 5]))
+    assert found == [((150, 2, 155, 7), "size_mismatch")]
+    (folder / "images" / NAMES[0]).unlink()
+    found = images_done_again(store, coco_of_one(folder, (48, 40), [9, 9, 3, 3]))
+    assert found == [((9, 9, 12, 12), None)]
+
+
+def test_a_hiccup_while_labels_are_corrected_costs_no_image(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(str(folder / "work"))
+    labelled(store, run_config(folder, INSTANCES))
+    tar = (folder / "work" / "images" / f"{SHARD}.tar").read_bytes()
+    corrected = run_config(folder, [{**INSTANCES[0], "bbox": [1, 1, 9, 9]}, INSTANCES[1]])
+    (folder / "images" / NAMES[0]).unlink()
+    (folder / "images" / NAMES[1]).write_bytes(picture(5))
+    with monkeypatch.context() as hiccup, pytest.raises(OSError, match="storage"):
+        hiccup.setattr(Store, "publish_manifest", lambda *_: (_ for _ in ()).throw(OSError("storage")))
+        labelled(store, corrected)
+    _, records = labelled(store, corrected)
+    assert [record.annotations.regions[0].box for record in records] == [(1, 1, 10, 10), (0, 0, 48, 40)]
+    assert (folder / "work" / "images" / f"{SHARD}.tar").read_bytes() == tar

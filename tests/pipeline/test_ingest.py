@@ -8,10 +8,13 @@ from PIL import Image
 from pipeline.config import SourceConfig
 from pipeline.ingest import Ingest, assign, list_source
 from pipeline.lineage import IMAGES
+from pipeline.listing import Listed, append_listing
 from pipeline.records import read_image_bytes, read_images, read_table
 from pipeline.schema import ImageRow
 from pipeline.store import Store
 from stages.sources.folder import FolderConfig
+from stages.sources.webdataset import WebDatasetConfig
+from tests.stages.sources.test_tars import tar
 
 
 def picture(seed: int) -> bytes:
@@ -82,3 +85,46 @@ def test_another_source_on_the_same_work_folder_is_refused(tmp_path: Path) -> No
     assign(store, folder(tmp_path / "a"), ["x.jpg"])
     with pytest.raises(ValueError, match=r"source.path=.*/b: .* holds images of path=.*/a; give another work"):
         assign(store, folder(tmp_path / "b"), ["x.jpg"])
+
+
+@pytest.mark.parametrize("file", ["shard-000000.parquet", "shard-000001.parquet"])
+def test_a_container_that_was_tried_again_keeps_its_samples_apart_when_a_table_is_lost(
+    tmp_path: Path, file: str
+) -> None:
+    """The second shard of the tar stands for what failed in the first."""
+    tars, store = tmp_path / "tars", Store(str(tmp_path / "w"))
+    tars.mkdir()
+    (tars / "x.tar").write_bytes(tar(("a.png", picture(0)), ("b.png", picture(1)[:2000])))
+    config = SourceConfig(use="webdataset", options=WebDatasetConfig(path=str(tars)))
+    Ingest(store.url, config, assign(store, config, ["x.tar"]))("shard-000000", {})
+    append_listing(store, [Listed(shard="shard-000001", name="x.tar", replaces="shard-000000")])
+    (tars / "x.tar").write_bytes(tar(("a.png", picture(0)), ("b.png", picture(1))))
+    listing = assign(store, config, ["x.tar"])
+    Ingest(store.url, config, listing)("shard-000001", {})
+    tables = [f"images/shard-00000{i}.parquet" for i in range(2)]
+    before = [read_table(store, table, ImageRow) for table in tables]
+    (tmp_path / "w" / "images" / file).write_bytes(b"broken")
+    store.withdraw(IMAGES, {file.partition(".")[0]: ()})
+    Ingest(store.url, config, listing)(file.partition(".")[0], {})
+    after = [read_table(store, table, ImageRow) for table in tables]
+    assert [[(r.name, bool(r.failed)) for r in rows] for rows in after] == [
+        [("x.tar/a.png", False), ("x.tar/b.png", True)], [("x.tar/b.png", False)],
+    ]  # fmt: skip
+    assert after[1] == before[1]
+
+
+def test_what_is_left_of_a_container_outlives_it(tmp_path: Path) -> None:
+    tars, store = tmp_path / "tars", Store(str(tmp_path / "w"))
+    tars.mkdir()
+    (tars / "x.tar").write_bytes(tar(("a.png", picture(0)), ("b.png", picture(1))))
+    config = SourceConfig(use="webdataset", options=WebDatasetConfig(path=str(tars), unique_keys=True))
+    listing = assign(store, config, ["x.tar"])
+    Ingest(store.url, config, listing)("shard-000000", {})
+    (tars / "x.tar").unlink()
+    for table in (None, b"broken"):
+        store.withdraw(IMAGES, {"shard-000000": ()})
+        if table:
+            (tmp_path / "w" / "images" / "shard-000000.parquet").write_bytes(table)
+        Ingest(store.url, config, listing)("shard-000000", {})
+        assert [row.key for row in read_images(store, "shard-000000")] == ["a", "b"]
+        assert list(read_image_bytes(store, "shard-000000")) == [picture(0), picture(1)]

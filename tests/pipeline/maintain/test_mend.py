@@ -138,3 +138,30 @@ def test_a_retry_of_an_unknown_stage_is_refused_with_those_there_are(run: config
     ingest(run)
     with pytest.raises(ValueError, match="--stage ocr2: no such stage; known: ingest"):
         retry.withdraw(Store(run.work), run, "ocr2", None)
+
+
+@pytest.mark.parametrize("broken", ["table", "manifest", "both"])
+def test_images_that_the_tar_holds_need_no_source(run: config.RunConfig, photos: Path, broken: str) -> None:
+    ingest(run)
+    clean = published(Path(run.work))
+    if broken in ("table", "both"):
+        flip(run, "images/shard-000001.parquet", 99)
+    if broken in ("manifest", "both"):
+        (manifest,) = (Path(run.work) / "images/manifests").glob("shard-000001.*")
+        flip(run, f"images/manifests/{manifest.name}", 300)
+    (photos / LOST).unlink()
+    (photos / "scene_000003.jpg").write_bytes((photos / "scene_000000.jpg").read_bytes())
+    mended(run)
+    assert rows(run, "shard-000001") == {"scene_000003.jpg": None, LOST: None, "scene_000005.jpg": None}
+    assert published(Path(run.work))["images/shard-000001.tar"] == clean["images/shard-000001.tar"]
+    if broken == "manifest":
+        assert published(Path(run.work)) == clean
+
+
+def test_a_broken_image_beside_a_lost_table_comes_from_the_source(run: config.RunConfig) -> None:
+    ingest(run)
+    clean = published(Path(run.work))
+    flip(run, "images/shard-000001.tar", 2000)
+    flip(run, "images/shard-000001.parquet", 99)
+    mended(run)
+    assert published(Path(run.work)) == clean
