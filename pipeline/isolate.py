@@ -31,9 +31,10 @@ class Isolated:
         self._start()
 
     def __call__(self, batch: Sequence[Any]) -> list[Any]:
+        if not self._process.is_alive():  # it died of nothing that it was asked
+            self._start()
         try:
-            self._pipe.send(list(batch))
-            return list(self._answer())
+            return list(self._answer(list(batch)))
         except StageDied:
             self._start()
             raise
@@ -45,8 +46,10 @@ class Isolated:
         theirs.close()
         self._answer()
 
-    def _answer(self) -> Any:
+    def _answer(self, batch: list[Any] | None = None) -> Any:
         try:
+            if batch is not None:
+                self._pipe.send(batch)
             answer = self._pipe.recv()
         except (EOFError, ConnectionError) as error:
             self._process.join()

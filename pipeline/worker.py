@@ -22,9 +22,12 @@ from pipeline.reuse import Reuse
 from pipeline.schema import KINDS, Annotation, Annotations, ImageRow, Row, Text
 from pipeline.store import Store
 from stages import registry
-from stages.base import Batch, Failed, Result, Sample, SampleError, Stage, is_out_of_memory
+from stages.base import Failed, Result, Sample, SampleError, Stage, is_out_of_memory
 
-RunStage = Callable[[Node, Batch], list[Result]]
+Asked = tuple[Sample, ImageRow | None]  # the image that the stage is to see; None for one that does not look
+RunStage = Callable[[Node, Sequence[Asked]], list[Result]]
+KEEP = 512 << 20  # bytes of decoded images
+
 Said = Mapping[str, Mapping[str, Annotations]]  # node name -> key -> what it said
 
 
@@ -54,14 +57,10 @@ class Worker:
         return done
 
     def _run(self, shard: str, todo: Sequence[Node], done: Done, isolated: bool) -> None:
-        children: dict[str, Any] = {}
-        loaded = children if isolated else self._stages
-        try:
-            with Pictures(self.store, shard, self.threads) as pictures:
-                self._annotate(shard, todo, done, pictures, functools.partial(self._call, loaded, isolated))
-        finally:
-            for child in children.values():
-                child.close()
+        with ExitStack() as stack:
+            pictures = stack.enter_context(Pictures(self.store, shard, self.threads))
+            run = self._apart(pictures, stack) if isolated else functools.partial(self._here, pictures)
+            self._annotate(shard, todo, done, pictures, run)
 
     def _annotate(self, shard: str, todo: Sequence[Node], done: Done, pictures: Pictures, run: RunStage) -> None:
         rows: dict[str, list[Row]] = {node.name: [] for node in todo}
@@ -74,11 +73,13 @@ class Worker:
         images, given = records.read_images(self.store, shard), records.read_given(self.store, shard)
         for start in range(0, len(images), self.chunk):
             chunk = images[start : start + self.chunk]
+            pictures.forget()
             for node in todo:
                 stale = reuse.stale(node, chunk)
-                pixels = pictures.of(stale, chunk) if _reads_images(node) else [None] * len(stale)
-                samples = [_sample(node, image, each, given, said) for image, each in zip(stale, pixels, strict=True)]
-                made = [_row(node, s, result) for s, result in zip(samples, run(node, samples), strict=True)]
+                samples = [_sample(node, image, given, said) for image in stale]
+                seen = stale if _reads_images(node) else [None] * len(stale)
+                results = run(node, list(zip(samples, seen, strict=True)))
+                made = [_row(node, sample, result) for sample, result in zip(samples, results, strict=True)]
                 merged = reuse.merged(node, chunk, made)
                 said[node.name] = {row.key: row.annotations for row in merged}
                 rows[node.name] += merged
@@ -86,24 +87,43 @@ class Worker:
             done[node.name] = records.publish_signals(self.store, node, shard, rows[node.name], done)
             reuse.settle(node, done[node.name][1])
 
-    def _call(self, loaded: dict[str, Any], isolated: bool, node: Node, samples: Sequence[Sample]) -> list[Result]:
-        """What a stage says of samples, a batch at a time; its model is loaded when the first sample comes."""
-        if samples and node.name not in loaded:
-            load = functools.partial(load_stage, self.store.url, node.entry.use, node.entry.options)
-            loaded[node.name] = Isolated(load, self.threads) if isolated else load()
-        size = node.entry.batch_size
-        batches = (samples[i : i + size] for i in range(0, len(samples), size))
-        return [result for batch in batches for result in call(loaded[node.name], batch)]
+    def _here(self, pictures: Pictures, node: Node, asked: Sequence[Asked]) -> list[Result]:
+        """What a stage says; its model is loaded when the first sample comes, and kept for other shards."""
+        if asked and node.name not in self._stages:
+            self._stages[node.name] = load_stage(self.store.url, node.entry.use, node.entry.options)
+        results = []
+        for batch in _batches(node, asked):
+            pictures.read(batch)  # here: a store that fails is no sample's fault
+            results += call(lambda part: self._stages[node.name](pictures.shown(part)), batch)
+        return results
+
+    def _apart(self, pictures: Pictures, stack: ExitStack) -> RunStage:
+        """The same in a child process for each stage, which decodes there, too."""
+        children: dict[str, Isolated] = {}
+
+        def run(node: Node, asked: Sequence[Asked]) -> list[Result]:
+            if asked and node.name not in children:
+                load = functools.partial(load_apart, self.store.url, node.entry.use, node.entry.options)
+                children[node.name] = Isolated(load, self.threads)
+                stack.callback(children[node.name].close)
+            results = []
+            for batch in _batches(node, asked):
+                results += call(children[node.name], [(s, pictures.bytes_of(i) if i else None) for s, i in batch])
+            return results
+
+        return run
 
 
 class Pictures:
-    """The decoded images of a shard that are asked for; keeps those of the present chunk."""
+    """The images of a shard that are asked for, read and decoded a batch at a time; keeps some decoded ones, so that
+    the stages of a group share them."""
 
-    def __init__(self, store: Store, shard: str, threads: int) -> None:
+    def __init__(self, store: Store, shard: str, threads: int, keep: int = KEEP) -> None:
         self._open = functools.partial(store.open, f"{IMAGES}/{shard}.tar")
-        self._threads = threads
+        self._threads, self._keep = threads, keep
         self._stack = ExitStack()
         self._file: Any = None
+        self._encoded: dict[str, bytes] = {}
         self._known: dict[str, np.ndarray] = {}
 
     def __enter__(self) -> Pictures:
@@ -113,15 +133,23 @@ class Pictures:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def of(self, images: Sequence[ImageRow], chunk: Sequence[ImageRow]) -> list[np.ndarray]:
-        present = {image.key for image in chunk}
-        self._known = {key: pixels for key, pixels in self._known.items() if key in present}
-        new = [image for image in images if image.key not in self._known]
-        decoded = self._pool.map(records.decode_image, [self._read(image) for image in new])
-        self._known.update(zip((image.key for image in new), decoded, strict=True))
-        return [self._known[image.key] for image in images]
+    def forget(self) -> None:
+        self._known.clear()
 
-    def _read(self, image: ImageRow) -> bytes:
+    def read(self, batch: Sequence[Asked]) -> None:
+        """Read what `shown` will decode of a batch, or of parts of it."""
+        self._encoded = {i.key: self.bytes_of(i) for _, i in batch if i and i.key not in self._known}
+
+    def shown(self, batch: Sequence[Asked]) -> list[Sample]:
+        """The samples with their pictures."""
+        new = [image.key for _, image in batch if image and image.key not in self._known]
+        decoded = self._pool.map(records.decode_image, [self._encoded[key] for key in new])
+        pictures = self._known | dict(zip(new, decoded, strict=True))
+        if sum(picture.nbytes for picture in pictures.values()) <= self._keep:
+            self._known = pictures
+        return [dataclasses.replace(s, image=pictures[image.key]) if image else s for s, image in batch]
+
+    def bytes_of(self, image: ImageRow) -> bytes:
         if self._file is None:
             self._file = self._stack.enter_context(self._open())
         self._file.seek(image.offset)
@@ -139,7 +167,17 @@ def load_stage(url: str, use: str, options: Any) -> Stage:
     return stage
 
 
-def call(stage: Callable[[Batch], list[Result]], batch: Batch) -> list[Result]:
+def load_apart(url: str, use: str, options: Any) -> Callable[[Sequence[tuple[Sample, bytes | None]]], list[Result]]:
+    """For a child process: the stage, and the decoding of what it is to see."""
+    stage = load_stage(url, use, options)
+
+    def seeing(asked: Sequence[tuple[Sample, bytes | None]]) -> list[Result]:
+        return stage([dataclasses.replace(s, image=records.decode_image(d)) if d is not None else s for s, d in asked])
+
+    return seeing
+
+
+def call(stage: Callable[[Sequence[Any]], list[Result]], batch: Sequence[Any]) -> list[Result]:
     """One result per sample, whatever the stage does: a batch that runs out of memory, raises or kills its process is
     halved until the sample at fault stands alone; that one fails with a reason."""
     try:
@@ -151,6 +189,10 @@ def call(stage: Callable[[Batch], list[Result]], batch: Batch) -> list[Result]:
         return [_failure(error)]
     assert len(results) == len(batch), f"the stage gave {len(results)} results for {len(batch)} samples"
     return results
+
+
+def _batches(node: Node, asked: Sequence[Asked]) -> list[Sequence[Asked]]:
+    return [asked[i : i + node.entry.batch_size] for i in range(0, len(asked), node.entry.batch_size)]
 
 
 def _failure(error: Exception) -> Failed:
@@ -166,14 +208,12 @@ def _reads_images(node: Node) -> bool:
     return bool(registry.load(node.entry.use)[0].reads_images)
 
 
-def _sample(
-    node: Node, image: ImageRow, pixels: np.ndarray | None, given: Mapping[str, Annotations], said: Said
-) -> Sample:
+def _sample(node: Node, image: ImageRow, given: Mapping[str, Annotations], said: Said) -> Sample:
     annotations = given.get(image.key, Annotations())
     for name in node.reads:
         annotations = annotations.overlaid(said[name].get(image.key, Annotations()))
     size = (image.width or 0, image.height or 0)
-    return Sample(key=image.key, size=size, round=node.round, annotations=annotations, image=pixels)
+    return Sample(key=image.key, size=size, round=node.round, annotations=annotations)
 
 
 def _row(node: Node, sample: Sample, result: Result) -> Row:

@@ -2,14 +2,24 @@ import functools
 import os
 import signal
 from collections.abc import Sequence
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from pipeline import config, lineage, records
+from pipeline.attempts import ATTEMPTS
+from pipeline.ingest import Ingest, assign, list_source
 from pipeline.isolate import Isolated
-from pipeline.schema import Annotations, Region
-from pipeline.worker import call
+from pipeline.lease import this_process
+from pipeline.lineage import Done, Node
+from pipeline.records import read_images, read_rows
+from pipeline.schema import Annotations, ImageRow, Region
+from pipeline.store import Store
+from pipeline.worker import Pictures, Worker, call
 from stages.base import Batch, Failed, Result, Sample, SampleError
 
+SHARD = "shard-000000"
 BOX = (0.0, 0.0, 1.0, 1.0)
 
 
@@ -103,3 +113,81 @@ def unloadable() -> Raiser:
 def test_a_model_that_cannot_be_loaded_is_no_samples_fault() -> None:
     with pytest.raises(OSError, match="weights unreadable"):
         Isolated(unloadable, threads=1)
+
+
+def test_a_child_that_died_while_nobody_asked_is_no_samples_fault() -> None:
+    stage = Isolated(functools.partial(Killer), threads=1)
+    os.kill(stage._process.pid or 0, signal.SIGKILL)
+    stage._process.join()
+    assert phrases(call(stage, samples("a"))) == ["a"]
+    stage.close()
+
+
+@pytest.fixture
+def shard(tmp_path: Path) -> tuple[Store, Done, list[Node]]:
+    """A shard of six scenes, and the detector's node."""
+    run = config.parse(config.compose([f"work={tmp_path}", "source.count=6", "source.shard_size=6"]))
+    done = Ingest(run.work, run.source, assign(Store(run.work), run.source, list_source(run.source)))(SHARD, {})
+    return Store(run.work), done, lineage.round_zero(run)[:1]
+
+
+def rows_of(store: Store, node: Node) -> list[tuple[str, str | None]]:
+    return [(row.key, row.failed) for row in read_rows(store, node, SHARD)]
+
+
+def test_an_image_that_cannot_be_decoded_is_a_row_and_the_rest_of_its_shard_is_done(
+    shard: tuple[Store, Done, list[Node]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, done, nodes = shard
+    images = read_images(store, SHARD)
+    decode = records.decode_image
+
+    def choking(data: bytes) -> np.ndarray:
+        if len(data) == images[2].size:
+            raise MemoryError
+        return decode(data)
+
+    monkeypatch.setattr(records, "decode_image", choking)
+    Worker(store.url, nodes, [node.name for node in nodes])(SHARD, done)
+    assert rows_of(store, nodes[0]) == [(i.key, "out_of_memory" if i is images[2] else None) for i in images]
+
+
+def test_a_store_that_fails_is_no_samples_fault(
+    shard: tuple[Store, Done, list[Node]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, done, nodes = shard
+    worker = Worker(store.url, nodes, [node.name for node in nodes])
+
+    def out_of_reach(self: Pictures, image: ImageRow) -> bytes:
+        raise OSError("out of reach")
+
+    monkeypatch.setattr(Pictures, "bytes_of", out_of_reach)
+    with pytest.raises(OSError, match="out of reach"):
+        worker(SHARD, done)
+
+
+def test_only_a_batch_is_decoded_at_once_and_stages_of_a_group_share_it_within_bounds(
+    shard: tuple[Store, Done, list[Node]],
+) -> None:
+    store, _, _ = shard
+    asked = [(Sample(key=image.key, size=(1, 1)), image) for image in read_images(store, SHARD)]
+    for keep, again in ((1 << 30, True), (0, False)):
+        with Pictures(store, SHARD, 1, keep) as pictures:
+            pictures.read(asked[:2])
+            first = pictures.shown(asked[:2])
+            pictures.read(asked[:2])
+            assert (pictures.shown(asked[1:2])[0].image is first[1].image) == again
+            assert len(pictures._known) == (2 if again else 0)
+
+
+def test_in_a_child_a_stage_sees_the_same(shard: tuple[Store, Done, list[Node]]) -> None:
+    store, done, nodes = shard
+    names = [node.name for node in nodes]
+    here = Worker(store.url, nodes, names)(SHARD, done)
+    store.remove(nodes[0].folder)
+    for number in range(2):  # marks of attempts that died
+        who = {**this_process(), "pid": 2**22 + number}
+        store.publish_json(f"{ATTEMPTS}/{nodes[0].entry.name}-{nodes[0].fingerprint}/{SHARD}/{number}.json", who)
+    worker = Worker(store.url, nodes, names)
+    assert worker(SHARD, done) == here
+    assert not worker._stages
