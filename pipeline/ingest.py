@@ -12,9 +12,12 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import Any
+
+import numpy as np
 
 from pipeline import attempts
 from pipeline.config import SourceConfig
@@ -26,11 +29,13 @@ from pipeline.records import (
     count_samples,
     given_name,
     publish_table,
+    read_images,
+    read_parquet,
     truth_name,
 )
 from pipeline.schema import KINDS, Annotations, ImageRow, Row
 from pipeline.shards import TarWriter
-from pipeline.store import Manifest, Store, digest, withdrawn_name
+from pipeline.store import IO_THREADS, Manifest, Store, digest, withdrawn_name
 from pipeline.stored import Receive, Received, Stored, failed, stored
 from stages import registry
 from stages.base import SampleError
@@ -104,6 +109,32 @@ def ingested(
             stale.append(shard)
             done[shard] = {}
     return done, stale
+
+
+def check_keys(store: Store, config: SourceConfig, shards: Sequence[str]) -> None:
+    """Within a shard a second image of a key is a failed row; that no other shard has it is the source's word.
+
+    Raises:
+        ValueError: the source says that its keys are unique, and they are not.
+    """
+    claims = [f.name for f in fields(config.options) if f.metadata.get("unique") and getattr(config.options, f.name)]
+    if not claims:
+        return
+    with ThreadPoolExecutor(IO_THREADS) as pool:
+        keys = list(pool.map(lambda shard: _hashed_keys(store, shard), shards))
+    found, counts = np.unique(np.concatenate(keys), return_counts=True)
+    for twice in found[counts > 1][:1]:
+        here = [shard for shard, some in zip(shards, keys, strict=True) if twice in some]
+        key = next(row.key for row in read_images(store, here[0]) if int(digest(row.key), 16) == twice)
+        claim = f"source.{claims[0]}={getattr(config.options, claims[0])}"
+        raise ValueError(
+            f"{claim}: {', '.join(here)} all have an image of the key {key}; leave it unset and give another work"
+        )
+
+
+def _hashed_keys(store: Store, shard: str) -> np.ndarray:
+    table = read_parquet(store, f"{IMAGES}/{shard}.parquet").select(["key", "failed"]).to_pylist()
+    return np.array([int(digest(row["key"]), 16) for row in table if row["failed"] is None], np.uint64)
 
 
 class Ingest:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pipeline import lineage
 from pipeline.config import RunConfig
 from pipeline.engine import Engine, Step
-from pipeline.ingest import Ingest, assign, ingested
+from pipeline.ingest import Ingest, assign, check_keys, ingested
 from pipeline.lineage import IMAGES, Done, Model, Models, Node
 from pipeline.measure import ACCEPTED, Verdict, held_out, judge, measure, refound
 from pipeline.records import read_rows
@@ -91,7 +91,9 @@ def ingest(store: Store, run: RunConfig, engine: Engine, names: Sequence[str]) -
     shards, relabelled = ingested(store, run.source, listing)
     store.withdraw(IMAGES, dict.fromkeys(relabelled, ()))
     make = functools.partial(Ingest, store.url, run.source, {s: listing[s] for s, done in shards.items() if not done})
-    return engine.run("ingest", [Step("ingest", make, (IMAGES,))], shards)
+    done = engine.run("ingest", [Step("ingest", make, (IMAGES,))], shards)
+    check_keys(store, run.source, list(done))
+    return done
 
 
 def execute(

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pipeline.schema import Annotations
 from stages.base import SampleError
-from stages.ingest import FILE_TOO_LARGE, MAX_BYTES, NO_IMAGE, UNREADABLE, Item
+from stages.ingest import FILE_TOO_LARGE, MAX_BYTES, NO_IMAGE, UNIQUE, UNREADABLE, Item
 from stages.sources.alt import alt_texts, strings
 from stages.sources.files import Files, ahead, printable
 
@@ -36,7 +36,7 @@ class ParquetConfig:
     path: str
     image: str = "image"
     texts: tuple[str, ...] = ("caption", "text", "alt")
-    key: str | None = None
+    key: str | None = field(default=None, metadata=UNIQUE)
 
 
 class ParquetSource:

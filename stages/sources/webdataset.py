@@ -6,12 +6,12 @@ Tars may be packed (`.tgz`, `.tar.gz`, `.tar.bz2`, `.tar.xz`) and hostile (`stag
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from pipeline.schema import Annotations
 from stages.base import SampleError
-from stages.ingest import MAX_BYTES, NO_IMAGE, UNREADABLE, Item
+from stages.ingest import MAX_BYTES, NO_IMAGE, UNIQUE, UNREADABLE, Item
 from stages.ingest import SUFFIXES as IMAGE_SUFFIXES
 from stages.sources.alt import alt_texts, parse_json, strings, unreadable_json
 from stages.sources.files import Files
@@ -33,7 +33,7 @@ class WebDatasetConfig:
     path: str
     image: str | None = None
     texts: tuple[str, ...] = ("txt", "json.caption", "json.text", "json.alt")
-    unique_keys: bool = False
+    unique_keys: bool = field(default=False, metadata=UNIQUE)
 
 
 class WebDatasetSource:

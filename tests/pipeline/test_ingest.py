@@ -1,4 +1,5 @@
 import io
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 from PIL import Image
 
 from pipeline.config import SourceConfig
-from pipeline.ingest import Ingest, assign, list_source
+from pipeline.ingest import Ingest, assign, check_keys, list_source
 from pipeline.lineage import IMAGES
 from pipeline.listing import Listed, append_listing
 from pipeline.records import read_image_bytes, read_images, read_table
@@ -128,3 +129,18 @@ def test_what_is_left_of_a_container_outlives_it(tmp_path: Path) -> None:
         Ingest(store.url, config, listing)("shard-000000", {})
         assert [row.key for row in read_images(store, "shard-000000")] == ["a", "b"]
         assert list(read_image_bytes(store, "shard-000000")) == [picture(0), picture(1)]
+
+
+@pytest.mark.parametrize("unique", [True, False])
+def test_a_source_whose_keys_are_not_as_unique_as_it_says_is_refused(tmp_path: Path, unique: bool) -> None:
+    tars, store = tmp_path / "tars", Store(str(tmp_path / "w"))
+    tars.mkdir()
+    for i in range(2):
+        (tars / f"{i}.tar").write_bytes(tar(("same.png", picture(i)), (f"{i}.png", picture(i))))
+    config = SourceConfig(use="webdataset", options=WebDatasetConfig(path=str(tars), unique_keys=unique))
+    listing = assign(store, config, list_source(config))
+    for shard in listing:
+        Ingest(store.url, config, listing)(shard, {})
+    message = "source.unique_keys=True: shard-000000, shard-000001 all have an image of the key same"
+    with pytest.raises(ValueError, match=message) if unique else nullcontext():
+        check_keys(store, config, list(listing))

@@ -105,25 +105,23 @@ def write_tar_zoo(folder: Path) -> Rows:
     """Fill `folder`; the rows that must come of it."""
     folder.mkdir(parents=True)
     good = [(name, data) for name, data in GOOD.items()]
-    members: dict[str, tuple[Member, str, str]] = {
-        "absolute": (("/fld_zoo_absolute.jpg", JPEG), "/fld_zoo_absolute", "unsafe_name"),
-        "parent": (("../../fld_zoo_parent.jpg", JPEG), "../../fld_zoo_parent", "unsafe_name"),
-        "symlink": (special("s.jpg", tarfile.SYMTYPE, "/etc/passwd"), "s", "not_a_file"),
-        "hardlink": (special("h.jpg", tarfile.LNKTYPE, "good_0.jpg"), "h", "not_a_file"),
-        "device": (special("d.jpg", tarfile.CHRTYPE), "d", "not_a_file"),
-        "fifo": (special("f.jpg", tarfile.FIFOTYPE), "f", "not_a_file"),
-        "directory": (special("dir", tarfile.DIRTYPE), "dir/", "not_a_file"),
-        "no_key": ((".hidden", b"x"), ".hidden", "no_key"),
-        "no_image": (("t.txt", b"only text"), "t", "no_image"),
-        "bad_gzip": (("g.jpg.gz", b"no gzip"), "g", "corrupt_gzip"),
-        "gzip_bomb": (("b.jpg.gz", gzip.compress(bytes(300 << 20), 1)), "b", "file_too_large"),
-        "twice": (good[0], "good_0.jpg", "duplicate_key"),
-    }
-    expected: Rows = []
-    for name, (member, row, reason) in members.items():
-        (folder / f"{name}.tar").write_bytes(tar(good[0], member, good[9]))
-        kept = [(f"{name}.tar/{each}", None) for each in ("good_0.jpg", "good_9.jpg")]
-        expected += [*kept, (f"{name}.tar/{row}", reason)]
+    members: list[tuple[Member, str, str]] = [
+        (("/fld_zoo_absolute.jpg", JPEG), "/fld_zoo_absolute", "unsafe_name"),
+        (("../../fld_zoo_parent.jpg", JPEG), "../../fld_zoo_parent", "unsafe_name"),
+        (special("s.jpg", tarfile.SYMTYPE, "/etc/passwd"), "s", "not_a_file"),
+        (special("h.jpg", tarfile.LNKTYPE, "good_0.jpg"), "h", "not_a_file"),
+        (special("d.jpg", tarfile.CHRTYPE), "d", "not_a_file"),
+        (special("f.jpg", tarfile.FIFOTYPE), "f", "not_a_file"),
+        (special("dir", tarfile.DIRTYPE), "dir/", "not_a_file"),
+        ((".hidden", b"x"), ".hidden", "no_key"),
+        (("t.txt", b"only text"), "t", "no_image"),
+        (("g.jpg.gz", b"no gzip"), "g", "corrupt_gzip"),
+        (("b.jpg.gz", gzip.compress(bytes(300 << 20), 1)), "b", "file_too_large"),
+        (good[0], "good_0.jpg", "duplicate_key"),
+    ]
+    (folder / "members.tar").write_bytes(tar(good[0], *(member for member, _, _ in members), good[9]))
+    expected: Rows = [("members.tar/good_0.jpg", None), ("members.tar/good_9.jpg", None)]
+    expected += [(f"members.tar/{row}", reason) for _, row, reason in members]
     for name, (data, rows) in _broken(good).items():
         (folder / name).write_bytes(data)
         expected += [(f"{name}{row}", reason) for row, reason in rows.items()]
