@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 NOT_PARQUET = "not_parquet"
+MAX_RATIO = 100  # of images, which are packed already
 NO_GROUPS = "?"  # in place of a row group's number: a file without a readable footer
 
 
@@ -74,6 +75,7 @@ class ParquetSource:
     def _items(self, file: str, parquet: pq.ParquetFile, group: int) -> Iterator[Item]:
         wanted = {self.config.image, *self.config.texts, (self.config.key or "").partition(".")[0]}
         columns = [name for name in parquet.schema_arrow.names if name in wanted]
+        _check_unpacked(parquet, columns, group)
         number = sum(parquet.metadata.row_group(i).num_rows for i in range(group))
         if not columns:  # Arrow counts no rows of no columns
             columns = parquet.schema_arrow.names[:1]
@@ -101,6 +103,22 @@ def _entry(row: Mapping[str, Any], column: str | None) -> str | None:
     value = row.get(name)
     value = value.get(field) if field and isinstance(value, dict) else value
     return None if value is None else f"{printable(str(value)).removesuffix('.jpg')}.jpg"
+
+
+def _check_unpacked(parquet: pq.ParquetFile, columns: Sequence[str], group: int) -> None:
+    """Refuse what unpacks to far more than images would: Arrow holds whole pages.
+
+    Raises:
+        SampleError: it does.
+    """
+    packed = parquet.metadata.row_group(group)
+    chunks = [packed.column(i) for i in range(packed.num_columns)]
+    for chunk in chunks:
+        size = chunk.total_uncompressed_size
+        wanted = chunk.path_in_schema.partition(".")[0] in columns
+        if wanted and size > MAX_BYTES and size > MAX_RATIO * chunk.total_compressed_size:
+            detail = f"{chunk.path_in_schema}: {chunk.total_compressed_size} bytes unpack to {size}"
+            raise SampleError(FILE_TOO_LARGE, detail)
 
 
 def rows_of(

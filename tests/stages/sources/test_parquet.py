@@ -2,7 +2,9 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
+from stages.sources import parquet
 from stages.sources.parquet import ParquetConfig, ParquetSource
 from tests.stages.sources.forms import broken_string, pictures, write_parquet
 
@@ -92,3 +94,13 @@ def test_one_row_is_in_memory_at_once(tmp_path: Path) -> None:
     for _ in source(tmp_path).read(["a.parquet#0"]):
         peak = max(peak, pa.total_allocated_bytes() - before)
     assert peak < 40 << 20
+
+
+def test_a_row_group_that_unpacks_to_far_more_than_images_would_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "MAX_BYTES", 1 << 20)
+    table = pa.table({"image": [bytes(600_000), bytes(600_000), b"x"]})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=2, compression="zstd", use_dictionary=False)
+    first, second = source(tmp_path).read(["a.parquet#0", "a.parquet#1"])
+    assert first.failed and first.failed.reason == "file_too_large" and second.data == b"x"
