@@ -162,7 +162,7 @@ def connect(config: ClusterConfig) -> None:
     address = {"address": config.address} if config.address else {"include_dashboard": False}
     try:
         ray.init(**address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
-    except (OSError, RuntimeError, ray.exceptions.RayError) as error:
+    except Exception as error:  # Ray raises plain ones when it does not come up in time
         raise ClusterFailed(f"cluster.address={config.address or 'null'}: Ray does not start: {error}") from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False

@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 
 from pipeline import cli, config
+from pipeline.engine import connect
+from pipeline.errors import ClusterFailed
 from pipeline.settings import dotlist, rooted
 
 
@@ -67,3 +69,8 @@ def test_a_run_on_another_source_is_refused_and_leaves_the_saved_config(
     assert cli.main(["run", f"work={work}", "source=folder", f"source.path={tmp_path}/others"]) == 2
     assert "give another work" in capsys.readouterr().err
     assert not (work / "config.yaml").exists()
+
+
+def test_a_cluster_that_cannot_be_joined_is_told_by_its_setting() -> None:
+    with pytest.raises(ClusterFailed, match="cluster.address=bad:address:x: Ray does not start: "):
+        connect(config.ClusterConfig(address="bad:address:x"))
