@@ -72,5 +72,5 @@ def test_a_run_on_another_source_is_refused_and_leaves_the_saved_config(
 
 
 def test_a_cluster_that_cannot_be_joined_is_told_by_its_setting() -> None:
-    with pytest.raises(ClusterFailed, match="cluster.address=bad:address:x: Ray does not start: "):
+    with pytest.raises(ClusterFailed, match=r"cluster\.address=bad:address:x: Ray does not start: "):
         connect(config.ClusterConfig(address="bad:address:x"))
