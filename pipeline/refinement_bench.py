@@ -92,11 +92,11 @@ def controls(work: Path, settings: Sequence[str]) -> dict[str, Any]:
     scratch, same = random_model(work), work / "seed-0"
     shuffled = shuffled_model(same, settings)
     changed = {
-        "one_fold": ("refine.folds=1",),
+        "two_folds": ("refine.folds=2",),
         "start_not_trained": (UNTRAINED,),
         "from_scratch": (f"refine.start={scratch}",),
         "random_model": (f"refine.start={scratch}", UNTRAINED),
-        "trained_on_shuffled_labels": (f"refine.start={shuffled}", "refine.folds=1", UNTRAINED),
+        "trained_on_shuffled_labels": (f"refine.start={shuffled}", UNTRAINED),
     }
     made: dict[str, Any] = {
         "model_without_merge": [each["model"] for each in measured(same, 0, settings) if each["model"]]
