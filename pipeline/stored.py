@@ -14,6 +14,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -54,7 +55,6 @@ class Stored:
 
     def __init__(self, store: Store, was: Manifest, file: Any, told: bool) -> None:
         self.was, self._store, self._file, self._told = was, store, file, told
-        self._known: dict[str, Member] | None = None
         self._intact = True  # all tables are as the manifest says
         self.rows = self._read(f"{IMAGES}/{was.shard}.parquet", ImageRow)
         labels = (self._read(name(was.shard), Row) for name in (given_name, truth_name))
@@ -77,12 +77,12 @@ class Stored:
         Raises:
             SampleError: neither the tar nor the source has it any more.
         """
-        if (member := self._members().get(row.key)) is None:
+        if (member := self._members.get(row.key)) is None:
             return None
         data = self._slice(member.offset, member.size)
         try:
             accepted = receive(item)
-            if accepted.data == data or not self._tar_is_whole():
+            if accepted.data == data or not self._tar_is_whole:
                 return row, accepted
         except SampleError:
             pass
@@ -92,7 +92,7 @@ class Stored:
 
     def left(self, keys: set[str], receive: Receive) -> Iterator[Received]:
         """The members of the tar that the lost table had and the source has no more."""
-        for key, member in self._members().items():
+        for key, member in self._members.items():
             if key in keys:
                 continue
             data = self._slice(member.offset, member.size)
@@ -131,7 +131,7 @@ class Stored:
     def _bytes(self, row: ImageRow) -> bytes | None:
         """Where the table says or, if the tar was written anew since, where its own header says."""
         data = self._slice(row.offset or 0, row.size or 0)
-        if _sha256(data) != row.sha256 and (member := self._members().get(row.key)):
+        if _sha256(data) != row.sha256 and (member := self._members.get(row.key)):
             data = self._slice(member.offset, member.size)
         return data if _sha256(data) == row.sha256 else None
 
@@ -141,15 +141,15 @@ class Stored:
         self._file.seek(offset)
         return bytes(self._file.read(size))
 
+    @cached_property
     def _members(self) -> dict[str, Member]:
         """By key, all whose headers can be read."""
-        if self._known is None:
-            self._known = {}
-            if self._file is not None:
-                self._file.seek(0)
-                self._known = dict(_walked(self._file))
-        return self._known
+        if self._file is None:
+            return {}
+        self._file.seek(0)
+        return dict(_walked(self._file))
 
+    @cached_property
     def _tar_is_whole(self) -> bool:
         file = self.was.files.get(f"{IMAGES}/{self.was.shard}.tar")
         if file is None or self._file is None:

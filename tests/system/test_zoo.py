@@ -10,14 +10,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from tests.pipeline.test_given import ONLY
 from tests.system.conftest import fld
 from tests.system.zoo import Rows, write_folder_zoo, write_tar_zoo
 
-# Weight-free stages that read pixels and texts; no training.
-QUICK = [
-    "refine.rounds=0", "~specialists.ocr", "~specialists.segment", "specialists.describe.after=[score]",
-    "refine.complete=[]", "source.shard_size=16",
-]  # fmt: skip
+# Weight-free stages that read pixels and texts, in one actor each; no training.
+QUICK = [*ONLY, "refine.rounds=0", "source.shard_size=32", "cluster.workers=1"]
 PEAK_MB = 700
 
 INGEST = """
