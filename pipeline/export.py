@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pipeline.schema import Annotation, Record, Region
 
-CROWD = "crowd"
 DECIMALS = 6  # of a pixel: takes away what adding and subtracting a box's corner left
 
 
@@ -49,6 +48,8 @@ def coco_command(args: argparse.Namespace) -> int:
 
 def coco_of(records: Iterable[Record], sources: Sequence[str] | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
     """(instances, captions) of the kept labels, or those of some sources."""
+    from pipeline.schema import CROWD
+
     records = list(records)
     regions = [(r, a) for r in records for a in r.annotations.regions if _counts(a, sources)]
     texts = [(r, a) for r in records for a in r.annotations.texts if _counts(a, sources)]
@@ -81,6 +82,8 @@ def image_ids(records: Sequence[Record]) -> dict[str, int]:
 
 
 def _counts(annotation: Annotation, sources: Sequence[str] | None) -> bool:
+    from pipeline.schema import CROWD
+
     return annotation.dropped in (None, CROWD) and (not sources or annotation.source in sources)
 
 

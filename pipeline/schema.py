@@ -24,6 +24,7 @@ Box = tuple[float, float, float, float]
 Quad = tuple[float, float, float, float, float, float, float, float]
 Granularity = Literal["brief", "detailed", "more_detailed", "alt"]
 HUMAN = "human"
+CROWD = "crowd"  # why a human region of a whole crowd is dropped: nothing learns from it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,12 +20,12 @@ import numpy as np
 from pipeline.quality.coco import read
 from pipeline.quality.geometry import box_iou, greedy_match, quad_iou
 from pipeline.quality.truth import bare_phrase, letters, normalise
-from pipeline.schema import KINDS, Annotations, Record, Region
+from pipeline.schema import CROWD, KINDS, Annotations, Record, Region
 from stages import registry
 from stages.base import Sample
 
 PLACED = ("regions", "text_regions", "triplets")
-SCORE_REASONS = ("low_score", "low_box_score", "class_overlap", "any_overlap")
+SCORE_REASONS = ("low_score", "low_box_score", "class_overlap", "any_overlap", "duplicate_of_human")
 # The settings of the filters that score thresholds go to, and what turns them off.
 OPEN: dict[str, dict[str, Any]] = {
     "region_filter": {"min_score": -1.0, "min_scores": {}},
@@ -123,6 +123,12 @@ def undecided(records: Iterable[Record], filters: Mapping[str, Any]) -> Iterator
             sample = Sample(key=record.key, size=(record.width, record.height), annotations=free)
             free = free.overlaid(stage([sample])[0])
         yield record, free.kept()
+
+
+def of_source(truth: Annotations, kinds: tuple[str, ...]) -> Known:
+    """What the source knows of a sample; `kinds` are those that it tells of at all."""
+    crowds = [r for r in truth.regions if r.dropped == CROWD]
+    return Known(truth.kept(), kinds, crowds)
 
 
 def of_people(record: Record) -> Known | None:

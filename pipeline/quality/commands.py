@@ -116,19 +116,21 @@ def calibrate_command(args: argparse.Namespace) -> int:
 def _labelled(store: Store, folder: str, filters: Any, ground_truth: str | None) -> list[Any]:
     """(labels, truth) of the samples whose truth is known."""
     from pipeline.measure import truth_of
-    from pipeline.quality.calibration import PLACED, Known, of_coco, of_people, undecided
+    from pipeline.quality.calibration import PLACED, of_coco, of_people, of_source, undecided
 
     told = of_coco(ground_truth) if ground_truth else of_people
+    shards = sorted(store.done(folder))
+    truth = {} if ground_truth else {key: each for shard in shards for key, each in truth_of(store, shard).items()}
+    kinds = tuple(kind for kind in PLACED if any(getattr(each, kind) for each in truth.values()))
     found = []
-    for shard in sorted(store.done(folder)):
-        exact = {} if ground_truth else truth_of(store, shard)
+    for shard in shards:
         for record, labels in undecided(_records(store, folder, shard), filters):
-            known = Known(exact[record.key], PLACED) if record.key in exact else told(record)
+            known = of_source(truth[record.key], kinds) if record.key in truth else told(record)
             found += [(labels, known)] if known else []
     if not found:
         raise ValueError(
             f"{store.url}/{folder}: no sample has a known truth; give --ground-truth F (COCO instances of the "
-            "round's images) or label some with fld review"
+            "round's images)"
         )
     return found
 

@@ -16,7 +16,8 @@ _NAMES = (
 
 
 def score(ground_truth: Entry, predictions: list[Entry], kind: Literal["bbox", "segm"]) -> dict[str, float]:
-    """COCO's twelve numbers; -1 where the ground truth has no object of that size."""
+    """COCO's twelve numbers, -1 where the ground truth has no object of that size; the images of the ground truth, and
+    how many of them have no prediction: they count as unseen objects."""
     from pycocotools.cocoeval import COCOeval
 
     field = "bbox" if kind == "bbox" else "segmentation"
@@ -45,7 +46,9 @@ def score(ground_truth: Entry, predictions: list[Entry], kind: Literal["bbox", "
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    return {name: float(value) for name, value in zip(_NAMES, evaluation.stats, strict=True)}
+    scores = {name: float(value) for name, value in zip(_NAMES, evaluation.stats, strict=True)}
+    silent = {image["id"] for image in images} - {entry["image_id"] for entry in predictions}
+    return {**scores, "images": len(images), "missing": len(silent)}
 
 
 def _completed(entry: Entry, id_: int, kind: str, sizes: dict[Any, tuple[int, int]]) -> dict[str, Any]:

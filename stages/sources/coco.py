@@ -16,14 +16,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from pipeline.schema import HUMAN, Annotations, Region, Text
+from pipeline.schema import CROWD, HUMAN, Annotations, Region, Text
 from stages.base import SampleError
 from stages.ingest import MAY_CHANGE, SUFFIXES, Item
 from stages.sources.alt import encodable
 from stages.sources.files import Files, printable
 from stages.sources.shapes import box_of, is_number, mask_of
 
-CROWD, UNKNOWN_CATEGORY, MALFORMED_CAPTION = "crowd", "unknown_category", "malformed_caption"
+UNKNOWN_CATEGORY, MALFORMED_CAPTION = "unknown_category", "malformed_caption"
 NOWHERE = (0.0, 0.0, 0.0, 0.0)  # the box of a label that has none
 
 Entry = Mapping[str, Any]

@@ -134,6 +134,8 @@ def test_average_precision_of_jittered_objects_equals_pycocotools(
     scores = evaluate(kind, PHOTOS / "instances.json", tmp_path / "found.json")
     assert capsys.readouterr().out == ""
     assert 0.1 < scores["AP"] < 0.95
+    images = [scores.pop(name) for name in ("images", "missing")]
+    assert images == [40, 0]
     np.testing.assert_allclose(list(scores.values()), reference.stats, atol=1e-9)
 
 
