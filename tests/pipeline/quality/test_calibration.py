@@ -11,7 +11,15 @@ import yaml
 from pipeline import config
 from pipeline.cli import main
 from pipeline.quality.calibration import (
-    SHUT, CalibrateConfig, Curves, Known, calibrate, curve, of_source, thresholds, undecided,
+    SHUT,
+    CalibrateConfig,
+    Curves,
+    Known,
+    calibrate,
+    curve,
+    of_source,
+    thresholds,
+    undecided,
 )  # fmt: skip
 from pipeline.records import publish_table
 from pipeline.schema import Annotations, Box, Record, Region, Text, TextRegion, Triplet
