@@ -75,14 +75,16 @@ def test_a_label_in_a_crowd_of_its_category_is_neither_right_nor_wrong() -> None
 def test_a_box_that_gave_way_to_a_human_one_is_judged_too() -> None:
     human = Region(id="human.regions.0", source="human", box=A, phrase="dog")
     same = region(id="0.detect.regions.0", dropped="duplicate_of_human")
-    record = Record(key="a", name="a.jpg", width=99, height=99, sha256="", annotations=Annotations(regions=[human, same]))
-    ((_, labels),) = undecided([record], config.parse(config.compose([])).filters)
-    assert [r.id for r in labels.regions] == [same.id]
+    labels = Annotations(regions=[human, same])
+    record = Record(key="a", name="a.jpg", width=99, height=99, sha256="", annotations=labels)
+    ((_, free),) = undecided([record], config.parse(config.compose([])).filters)
+    assert [r.id for r in free.regions] == [same.id]
 
 
 def test_a_source_tells_of_its_kinds_only_and_its_crowds_are_crowds() -> None:
     known = of_source(Annotations(regions=[region(A), region(FAR, dropped="crowd")]), ("regions",))
-    assert (known.kinds, [r.box for r in known.truth.regions], [r.box for r in known.crowds]) == (("regions",), [A], [FAR])
+    assert known.kinds == ("regions",)
+    assert ([r.box for r in known.truth.regions], [r.box for r in known.crowds]) == ([A], [FAR])
 
 
 def test_thresholds_come_per_specialist_and_per_class_with_enough_labels() -> None:
