@@ -3,6 +3,7 @@ import time
 import tracemalloc
 from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image, ImageFilter, ImageOps
 
 from pipeline.config import build
 from stages.dedup import DedupConfig, Duplicate, Hashed, Hashes, Pairs, alike, close, duplicates
+from tests.stages.specialists.conftest import clip
 
 
 def photo(seed: int) -> Image.Image:
@@ -191,3 +193,18 @@ def test_vectors_are_alike_by_their_cosine_across_blocks() -> None:
     vectors = np.random.default_rng(2).normal(size=(5000, 16)).astype(np.float32)
     vectors[4900] = 3 * vectors[10]
     assert [(a, b) for a, b, _ in listed(alike(vectors, vectors, 0.999)) if a < b] == [(10, 4900)]
+
+
+def test_a_model_gives_each_image_the_unit_vector_of_its_features(tmp_path: Path) -> None:
+    import torch
+
+    for part in (parts := clip()):
+        part.save_pretrained(tmp_path)
+    images = {"a": photo(0), "b": photo(1), "again": photo(0)}
+    config = DedupConfig(model=str(tmp_path), similarity=0.999999, distance=0)
+    rows = Hashes(config)("s", list(images), [data(image) for image in images.values()])
+    with torch.no_grad():
+        seen = parts[1](images=[images["b"]], return_tensors="pt")
+        features = parts[0].eval().get_image_features(**seen).pooler_output[0]
+    np.testing.assert_allclose(rows[1].embedding, features / features.norm(), atol=1e-5)
+    assert [(d.key, d.kept, d.kind) for d in duplicates(rows, config)] == [("again", "a", "exact")]
