@@ -24,12 +24,12 @@ def dotlist(overrides: Sequence[str]) -> dict[str, Any]:
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
-    values: dict[str, Any] = {}
+    values: Any
     for override in overrides:
         if "=" not in override:
             raise ValueError(f"{override}: not a setting; write key=value")
     try:
-        values = OmegaConf.to_container(OmegaConf.from_dotlist(list(overrides)), resolve=True)  # type: ignore[assignment]
+        values = OmegaConf.to_container(OmegaConf.from_dotlist(list(overrides)), resolve=True)
     except (YAMLError, OmegaConfBaseException) as error:
         raise ValueError(f"{' '.join(overrides)}: {error}; quote what YAML reads in its own way") from None
     return {str(key): value for key, value in values.items()}

@@ -63,7 +63,7 @@ def read_texts(file: str, column: str) -> list[str]:
 
 def filtered(texts: Sequence[str], granularity: str, overrides: Sequence[str]) -> list[str | None]:
     """Why the text filter drops each text, None for those that it keeps."""
-    from typing import get_args
+    from typing import cast, get_args
 
     from pipeline.config import build
     from pipeline.schema import Annotations, Granularity, Text
@@ -77,7 +77,7 @@ def filtered(texts: Sequence[str], granularity: str, overrides: Sequence[str]) -
     settings = dotlist(overrides)
     parses = registry.resolve(registry.PARSE)(texts)
     given = [
-        Text(id=str(i), granularity=granularity, text=text, parse=parse)  # type: ignore[arg-type] # checked above
+        Text(id=str(i), granularity=cast(Granularity, granularity), text=text, parse=parse)
         for i, (text, parse) in enumerate(zip(texts, parses, strict=True))
     ]
     (result,) = stage(build(options, settings, ""))([Sample("texts", (0, 0), annotations=Annotations(texts=given))])

@@ -34,6 +34,7 @@ EXTENDED = (
 BROKEN = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError, RecursionError)
 
 Wanted = Callable[[str], int]
+_TARFILE: Any = tarfile  # the stubs lack its header errors
 
 
 @dataclass(slots=True)
@@ -53,7 +54,7 @@ class _StrictInfo(tarfile.TarInfo):
     def frombuf(cls, buf: Any, encoding: str, errors: str) -> Self:
         try:
             info = super().frombuf(buf, encoding, errors)
-        except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:  # type: ignore[attr-defined]
+        except (_TARFILE.InvalidHeaderError, _TARFILE.TruncatedHeaderError) as error:
             raise tarfile.ReadError(str(error)) from None
         if info.type in EXTENDED and info.size > MAX_HEADER:
             raise tarfile.ReadError(f"a header of {info.size} bytes")
@@ -61,20 +62,21 @@ class _StrictInfo(tarfile.TarInfo):
 
     # Maps of sparse files are passed over: `tarfile` would hold them, however long they are.
 
-    def _proc_sparse(self, tar: tarfile.TarFile) -> Self:
-        extended = self._sparse_structs[1]  # type: ignore[attr-defined]
+    def _proc_sparse(self, tar: Any) -> Self:
+        mine: Any = self
+        extended = mine._sparse_structs[1]
         while extended:
-            block = tar.fileobj.read(tarfile.BLOCKSIZE)  # type: ignore[union-attr]
+            block = tar.fileobj.read(tarfile.BLOCKSIZE)
             if len(block) < tarfile.BLOCKSIZE:
                 raise tarfile.ReadError("unexpected end of data")
             extended = block[504]
-        self.sparse = []  # type: ignore[assignment]
-        self.offset_data = tar.fileobj.tell()  # type: ignore[union-attr]
+        mine.sparse = []
+        self.offset_data = tar.fileobj.tell()
         tar.offset = self.offset_data + -(-self.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
         return self
 
-    def _proc_gnusparse_00(self, member: tarfile.TarInfo, *_: Any) -> None:
-        member.sparse = []  # type: ignore[assignment]
+    def _proc_gnusparse_00(self, member: Any, *_: Any) -> None:
+        member.sparse = []
 
     _proc_gnusparse_01 = _proc_gnusparse_10 = _proc_gnusparse_00
 
@@ -87,12 +89,13 @@ def read_samples(file: IO[bytes], wanted: Wanted) -> Iterator[TarSample]:
         OSError: the store fails while it is read.
     """
     sample, end = TarSample(""), 0
+    tar: Any = None
     try:
         # Tars that were written one behind the other (`cat`) are one: what looks like the end is passed over.
         with tarfile.open(fileobj=file, mode="r|*", tarinfo=_StrictInfo, ignore_zeros=True) as tar:
             for info in tar:
-                tar.members = []  # type: ignore[attr-defined] # else it remembers each one
-                end = tar.offset  # type: ignore[attr-defined]
+                tar.members = []  # else it remembers each one
+                end = tar.offset
                 key, name = (f"{printable(info.name)}/", "") if info.isdir() else split(info.name)
                 if sample.key and (key != sample.key or name in sample.members):
                     yield sample
@@ -105,7 +108,7 @@ def read_samples(file: IO[bytes], wanted: Wanted) -> Iterator[TarSample]:
         detail = f"{type(error).__name__}: {error}"[:200]
         reason = NOT_A_TAR
         if sample.key:
-            reason = TRAILING_DATA if tar.offset > end else TRUNCATED_TAR  # type: ignore[attr-defined]
+            reason = TRAILING_DATA if tar.offset > end else TRUNCATED_TAR
         yield TarSample("", problem=SampleError(reason, detail))
         return
     if sample.key:

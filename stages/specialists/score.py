@@ -8,9 +8,9 @@ candidate's `score` is the cosine of its embedding and the crop's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -82,10 +82,10 @@ class ImageTextScore:
 
         return mapped([self.config.template.format(text) for text in texts], embed, self.config.rows)
 
-    def _unit(self, embed: object, inputs: dict[str, torch.Tensor]) -> list[np.ndarray]:
+    def _unit(self, embed: Callable[..., Any], inputs: dict[str, torch.Tensor]) -> list[np.ndarray]:
         """Embeddings of length 1."""
         import torch
 
         with torch.inference_mode():
-            vectors = embed(**inputs).pooler_output.float()  # type: ignore[operator]
+            vectors = embed(**inputs).pooler_output.float()
             return list(torch.nn.functional.normalize(vectors, dim=-1).cpu().numpy())

@@ -54,15 +54,16 @@ class Loop:
 
     def __init__(self, work: Path, *overrides: str) -> None:
         self.run = config.parse(config.compose([f"work={work}", *overrides]))
-        self.store, self.engine = Store(self.run.work), Serial()
-        shards = rounds.ingest(self.store, self.run, self.engine, list_source(self.run.source))  # type: ignore[arg-type]
+        self.store = Store(self.run.work)
+        self.engine: Any = Serial()
+        shards = rounds.ingest(self.store, self.run, self.engine, list_source(self.run.source))
         nodes = lineage.round_zero(self.run)
         self.done = self._execute(nodes, shards, None)
         self.head = nodes[-1]
         rounds.publish_attempt(self.store, self.run, rounds.Attempt(self.head, nodes, (), FIRST), self.done, [])
 
     def _execute(self, nodes: Sequence[Node], shards: Mapping[str, Done], head: Node | None) -> dict[str, Done]:
-        return rounds.execute(self.store, self.run, self.engine, nodes, shards, "", head)  # type: ignore[arg-type]
+        return rounds.execute(self.store, self.run, self.engine, nodes, shards, "", head)
 
     def models(self, number: int, get: Callable[[Training], str | None]) -> Models:
         found = rounds.obtain(self.store, self.run, self.head, self.done, number, None, get)

@@ -11,7 +11,7 @@ from PIL import Image, ImageFilter, ImageOps
 
 from pipeline.config import build
 from stages.dedup import DedupConfig, Duplicate, Hashed, Hashes, Pairs, alike, close, duplicates
-from tests.stages.specialists.conftest import clip
+from tests.stages.specialists.tiny import clip
 
 
 def photo(seed: int) -> Image.Image:

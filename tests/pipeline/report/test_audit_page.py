@@ -48,7 +48,7 @@ CLICKS = """
 """
 
 
-@pytest.mark.skipif(which("chromium") is None, reason="no browser")
+@pytest.mark.skipif(which("chromium") is None, reason="needs chromium, which is no Python package")
 def test_in_a_browser_the_page_judges_by_clicks_and_keys_and_saves_a_file_that_is_scored(tmp_path: Path) -> None:
     regions = [Region(id=str(i), source="detect", box=(4, 4, 30, 30), phrase="dog") for i in range(4)]
     record = Record(key="k", name="", width=40, height=40, sha256="", annotations=Annotations(regions=regions))

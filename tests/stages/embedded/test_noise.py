@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -18,8 +20,8 @@ NONE = dict.fromkeys(RATES.split(), 0.0)
 COUNT = 150
 
 
-def said(count: int = COUNT, **rates: float) -> list[Annotations]:
-    stage = NoisyTruth(NoiseConfig(**rates))  # type: ignore[arg-type]
+def said(count: int = COUNT, **rates: Any) -> list[Annotations]:
+    stage = NoisyTruth(NoiseConfig(**rates))
     results = stage([Sample(key=f"scene_{i:06d}", size=SIZE) for i in range(count)])
     return [result for result in results if isinstance(result, Annotations)]
 

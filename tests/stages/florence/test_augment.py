@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -26,9 +27,9 @@ def test_a_box_still_holds_the_same_pixels() -> None:
 
 def test_a_mask_is_mirrored_with_its_box() -> None:
     other = mirrored(SAMPLE)
-    pairs = [*zip(SAMPLE.annotations.regions, other.annotations.regions, strict=True)]
+    pairs: list[Any] = [*zip(SAMPLE.annotations.regions, other.annotations.regions, strict=True)]
     triplets = {t.id: t for t in SAMPLE.annotations.triplets}
-    pairs += [(triplets[t.id], t) for t in other.annotations.triplets]  # type: ignore[list-item]
+    pairs += [(triplets[t.id], t) for t in other.annotations.triplets]
     assert len(pairs) > len(other.annotations.regions)
     for before, after in pairs:
         assert before.mask and after.mask

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,8 +10,8 @@ from stages.sources.parquet import ParquetConfig, ParquetSource
 from tests.stages.sources.forms import broken_string, pictures, write_parquet
 
 
-def source(path: Path, **settings: object) -> ParquetSource:
-    return ParquetSource(ParquetConfig(path=str(path), **settings))  # type: ignore[arg-type]
+def source(path: Path, **settings: Any) -> ParquetSource:
+    return ParquetSource(ParquetConfig(path=str(path), **settings))
 
 
 def test_a_row_group_of_the_datasets_layout_is_read_by_itself(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -11,9 +12,9 @@ from tests.stages.sources.forms import picture, pictures, write_webdataset
 from tests.stages.sources.test_tars import tar
 
 
-def items(data: bytes, tmp_path: Path, **settings: object) -> list[Item]:
+def items(data: bytes, tmp_path: Path, **settings: Any) -> list[Item]:
     (tmp_path / "x.tar").write_bytes(data)
-    source = WebDatasetSource(WebDatasetConfig(path=str(tmp_path), **settings))  # type: ignore[arg-type]
+    source = WebDatasetSource(WebDatasetConfig(path=str(tmp_path), **settings))
     return list(source.read(source.list()))
 
 
