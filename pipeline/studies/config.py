@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pipeline.config import ClusterConfig, build, check_there
+from pipeline.config import ClusterConfig, Positive, build, check_there
 from pipeline.schema import Granularity
 from pipeline.studies.data import DataConfig
 from stages import registry
@@ -29,7 +29,7 @@ class RowConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyConfig:
-    """What is trained, on what, and what it is tested by.
+    """What is trained, on what, and what it is tested by: answers with `beams` beams (the authors' examples have 3).
 
     `learner` is the whole model, or a small detector on its vision tower. `tasks` are asked about the test samples at
     `resolution`, at which a phase trains for its `steps` unless it names `stages`; `texts` are the texts asked for
@@ -48,6 +48,7 @@ class StudyConfig:
     texts: tuple[Granularity, ...] = ("brief",)
     resolution: int = RESOLUTIONS["nano"]
     max_tokens: int = 128
+    beams: Positive = 1
     train: dict[str, Any]
     detector: dict[str, Any] = field(default_factory=dict)
     rows: dict[str, RowConfig]

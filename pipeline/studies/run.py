@@ -107,6 +107,7 @@ def _tested(study: Study, model: Model) -> dict[str, float]:
     config = study.config
     options = {
         "tasks": config.tasks, "texts": config.texts, "resolution": config.resolution, "max_tokens": config.max_tokens,
+        "beams": config.beams,
     }  # fmt: skip
     version = registry.resolve(registry.EXAMINE).version
     recipe = {**options, "version": version, "model": model.revision, "labels": study.test_labels}

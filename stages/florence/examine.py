@@ -22,7 +22,7 @@ _NUMBERS = {"boxes": 4, "boxes_or_polygons": 4, "phrases": 4, "proposals": 4, "r
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExamineConfig:
-    """`texts` are the texts that are asked for and about."""
+    """`texts` are the texts that are asked for and about; `beams` of 1 answers greedily."""
 
     model: str = field(metadata=CONTENT)
     tasks: tuple[str, ...]
@@ -30,6 +30,7 @@ class ExamineConfig:
     resolution: int = 768
     max_tokens: int = 256
     rows: int = 128
+    beams: int = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["float32", "bfloat16"] = "float32"
 
@@ -44,7 +45,9 @@ class Examine:
         florence = load(config.model)
         place(florence, config.device, config.dtype)
         self.config = config
-        self.engine = Engine(florence, config.resolution, rows=config.rows, max_prompt_tokens=config.max_tokens)
+        self.engine = Engine(
+            florence, config.resolution, rows=config.rows, beams=config.beams, max_prompt_tokens=config.max_tokens
+        )
 
     def __call__(self, batch: Batch) -> list[list[dict[str, Any]]]:
         asked = [(i, pair) for i, sample in enumerate(batch) for pair in self._pairs(sample)]
