@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.config import ROUND_MODEL, ClusterConfig, Entry, RunConfig
+from pipeline.levels import Levels
 from pipeline.schema import SCHEMA_VERSION
 from pipeline.store import Store, digest
 from stages import registry
@@ -119,13 +120,11 @@ def refining(run: RunConfig, number: int, head: Node, models: Models) -> list[No
     return [_asked(run, run.refine.annotate.name, number, [head], model, {}) for model in models.refining]
 
 
-def next_round(run: RunConfig, number: int, head: Node, models: Models, refound: Mapping[str, float]) -> list[Node]:
-    """Refine with the round's models, merge, complete what changed, filter: the nodes of round `number`. `refound` is
-    what is known of the models once they have looked."""
+def next_round(run: RunConfig, number: int, head: Node, models: Models, levels: Mapping[str, Levels]) -> list[Node]:
+    """Refine with the round's models, merge, complete what changed, filter: the nodes of round `number`. `levels` are
+    measured once the models have looked."""
     nodes = refining(run, number, head, models)
-    merge = dataclasses.replace(
-        run.refine.merge, options=dataclasses.replace(run.refine.merge.options, refound=refound)
-    )
+    merge = dataclasses.replace(run.refine.merge, options=dataclasses.replace(run.refine.merge.options, levels=levels))
     nodes.append(make_node(merge, number, [head, *nodes], run.cluster))
     if models.sparse is not None:
         own: dict[str, Any] = {"tasks": (), "support": (), "missing": run.refine.sparse.texts}

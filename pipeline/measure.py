@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from pipeline import merge
 from pipeline.config import RunConfig
+from pipeline.levels import Levels
 from pipeline.lineage import Done, Node, model_nodes
 from pipeline.quality import truth
 from pipeline.records import count_annotations, index_name, read_parquet, read_rows, read_table, truth_name
@@ -102,22 +103,24 @@ def judge(store: Store, run: RunConfig, head: Node, nodes: Sequence[Node], done:
     return _by_agreement(run, evidence)
 
 
-def refound(
+def levels(
     store: Store, run: RunConfig, head: Node, looked: Sequence[Node], done: Mapping[str, Done]
-) -> dict[str, float]:
-    """By kind, the share of the head's labels that the models found again on samples that they had not learned from."""
-    counts: Counter[str] = Counter()
+) -> dict[str, Levels]:
+    """By kind, how far the models can be trusted and how sure is sure enough, from the samples that they had not
+    learned from."""
+    return merge.levels(_unlearned(store, run, head, looked, done), looked[0].round, run.refine.merge.options)
+
+
+def _unlearned(
+    store: Store, run: RunConfig, head: Node, looked: Sequence[Node], done: Mapping[str, Done]
+) -> Iterator[Annotations]:
+    """The head's labels with what a model says of them, of every sample that it has not learned from."""
     for shard in sorted(done):
         before: list[Record] = read_rows(store, head, shard)
-        for old, rows in zip(
-            before, zip(*(read_rows(store, node, shard) for node in looked), strict=True), strict=True
-        ):
+        rows = zip(*(read_rows(store, node, shard) for node in looked), strict=True)
+        for old, said in zip(before, rows, strict=True):
             if len(looked) > 1 or held_out(old.key, run):
-                said = old.annotations.overlaid(rows[fold_of(old.key, len(looked))].annotations)
-                for kind, (same, judged) in merge.refound(said, looked[0].round, run.refine.merge.options).items():
-                    counts[kind] += same
-                    counts[f"{kind} judged"] += judged
-    return {kind: round(counts[kind] / n, 3) for kind in KINDS if (n := counts[f"{kind} judged"])}
+                yield old.annotations.overlaid(said[fold_of(old.key, len(looked))].annotations)
 
 
 def held_out(key: str, run: RunConfig) -> bool:

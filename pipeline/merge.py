@@ -8,27 +8,30 @@ refinement'; the rules are ours, the paper gives none.
     agree         found again under the same label: the old one stays, its confidence rises
     relabel       found, or asked about, under a likelier label: the new one takes its place
     reshape       found elsewhere on the same thing: a new one with the label that stays and the mean of both boxes
-    unsupported   neither found nor believed, by a model that is sure of most of what it found here: dropped
+    unsupported   neither found nor believed: dropped
     duplicate     not found, and the same thing as one that stays: dropped
     add           found where nothing old lies, and sure enough: stays
 
-All of it needs a model that deserves trust in its task: one that finds too few of the old labels of a kind again, over
-the whole round, changes nothing of that kind (`not_trusted`).
+How sure is sure enough is measured (pipeline/levels.py), as no scale of a model or a task is known beforehand. All of
+it needs a model that deserves trust in its task: one that finds too few of the old labels of a kind again, over the
+whole round, changes nothing of that kind (`not_trusted`).
 
 Whatever replaces an old annotation names it as its parent. Human labels are never touched, and what the model did not
 look at (no `support`, nothing new of its kind) stays. Likelihoods are natural logarithms per token; two are compared
-only when they answer the same question, so that no scale of a task has to be known.
+only when they answer the same question.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 
+from pipeline.levels import Confirmed, Levels, MergeConfig, Rules, in_force, measured
 from pipeline.quality.geometry import box_iou, greedy_match, quad_iou
 from pipeline.quality.truth import bare_phrase, letters, normalise
 from pipeline.schema import Annotation, Annotations, Region, Text, Triplet
@@ -38,51 +41,6 @@ AGREES, LESS_LIKELY, RELABELLED, RESHAPED = "agrees", "less_likely", "relabelled
 NOT_SUPPORTED, NOT_CONFIDENT, DUPLICATE, TEXT_DROPPED = "not_supported", "not_confident", "duplicate", "text_dropped"
 NOT_TRUSTED = "not_trusted"
 LEAST = 1e-9  # the least probability
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """The thresholds for one kind of annotation.
-
-    Two are the same thing when they overlap by `match_iou`, or by `same_iou` under one label. A new label replaces an
-    old one when it is likelier by `relabel_margin` and at least `relabel_above`. An old one that was not found again
-    goes below `drop_below`. A new one comes in when its score, which judges its place as well as its label, is at
-    least exp(`add_above`) and its label at least `add_above` likely. `reshape` is the weight of the new place in the
-    mean (0: the old one stays), taken where that overlaps the old place by less than `reshape_iou`. Of two likely texts
-    `tie` keeps the old one, the longer one, or both. `min_refound` is the share of the round's old labels that the
-    model must have found again, without having learned from them.
-    """
-
-    match_iou: float = 0.5
-    same_iou: float = 0.3
-    relabel_margin: float = 0.3
-    relabel_above: float = -0.6
-    drop_below: float = -1.0
-    add_above: float = -0.6
-    reshape: float = 0.7
-    reshape_iou: float = 0.95
-    tie: Literal["old", "longer", "both"] = "old"
-    min_refound: float = 0.3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MergeConfig:
-    """The rules by kind. The loop fills in `refound`; kinds that it lacks are trusted. Free texts are hardly ever found
-    again word by word, so that no share of them is needed."""
-
-    texts: Rules = Rules(
-        match_iou=1.0,
-        same_iou=1.0,
-        relabel_margin=0.25,
-        relabel_above=-0.25,
-        drop_below=-4.0,
-        reshape=0.0,
-        min_refound=0.0,
-    )
-    regions: Rules = Rules()
-    text_regions: Rules = Rules(drop_below=-4.0)
-    triplets: Rules = Rules()
-    refound: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +56,7 @@ def merge(annotations: Annotations, this_round: int, config: MergeConfig) -> Ann
     """The revisions that the rules above make; the result does not depend on the order of the input."""
     merged = {}
     for name, part in _parts(annotations, this_round, config):
-        trusted = config.refound.get(name, 1.0) >= part.rules.min_refound
+        trusted = part.levels.refound >= part.rules.min_refound
         merged[name] = part.revisions() if trusted else part.distrusted()
     kept = annotations.overlaid(Annotations(**merged)).kept()
     standing = {text.id for text in kept.texts}
@@ -107,15 +65,25 @@ def merge(annotations: Annotations, this_round: int, config: MergeConfig) -> Ann
     return Annotations(**merged)
 
 
-def refound(annotations: Annotations, this_round: int, config: MergeConfig) -> dict[str, tuple[int, int]]:
-    """By kind, how many of the old labels that the model judged it also found under the same label, and how many there
-    are."""
-    counts = {}
+def confirmed(annotations: Annotations, this_round: int, config: MergeConfig) -> dict[str, tuple[list[Confirmed], int]]:
+    """By kind, the old labels that the model found again under the same label, and how many it has judged."""
+    seen = {}
     for name, part in _parts(annotations, this_round, config):
-        judged = {j for j, a in enumerate(part.old) if a.support is not None}
-        same = {j for i, j in part.pairs() if part.same(part.old[j], part.found[i])}
-        counts[name] = (len(judged & same), len(judged))
-    return counts
+        same = [(part.found[i], part.old[j]) for i, j in part.pairs() if part.same(part.old[j], part.found[i])]
+        agreed = [Confirmed(_sureness(a), _likelihood(a), b.support) for a, b in same if b.support is not None]
+        seen[name] = (agreed, sum(a.support is not None for a in part.old))
+    return seen
+
+
+def levels(samples: Iterable[Annotations], this_round: int, config: MergeConfig) -> dict[str, Levels]:
+    """The measured levels of every kind that has old labels which the model judged."""
+    agreed: dict[str, list[Confirmed]] = {name: [] for name in _KINDS}
+    judged: Counter[str] = Counter()
+    for each in samples:
+        for name, (pairs, count) in confirmed(each, this_round, config).items():
+            agreed[name] += pairs
+            judged[name] += count
+    return {name: measured(getattr(config, name), agreed[name], n) for name in _KINDS if (n := judged[name])}
 
 
 def _parts(annotations: Annotations, this_round: int, config: MergeConfig) -> Iterator[tuple[str, _Merge]]:
@@ -123,14 +91,14 @@ def _parts(annotations: Annotations, this_round: int, config: MergeConfig) -> It
         everything = sorted((a for a in getattr(annotations, name) if a.dropped is None), key=lambda a: a.id)
         old = [a for a in everything if a.round < this_round]
         new = [a for a in everything if a.round == this_round]
-        yield name, _Merge(kind, getattr(config, name), old, new)
+        yield name, _Merge(kind, getattr(config, name), config.levels.get(name, Levels()), old, new)
 
 
 class _Merge:
     """One kind of annotation of one sample."""
 
-    def __init__(self, kind: _Kind, rules: Rules, old: Sequence[Any], new: Sequence[Any]) -> None:
-        self.kind, self.rules, self.old = kind, rules, old
+    def __init__(self, kind: _Kind, rules: Rules, levels: Levels, old: Sequence[Any], new: Sequence[Any]) -> None:
+        self.kind, self.rules, self.levels, self.old = kind, rules, in_force(rules, levels), old
         known = {a.id: j for j, a in enumerate(old)}
         self.new = new
         self.found = [a for a in new if not known.keys() & set(a.parents)]
@@ -166,18 +134,17 @@ class _Merge:
     def same(self, a: Any, b: Any) -> bool:
         return bool(self.kind.label(a) == self.kind.label(b))
 
-    def _likelier(self, new: Any, old: Any) -> bool:
-        if old.support is None:
+    def _likelier(self, new: Any, old: Any, level: float | None) -> bool:
+        if old.support is None or level is None:
             return False
-        margin = _likelihood(new) - old.support
-        return margin > self.rules.relabel_margin and _likelihood(new) >= self.rules.relabel_above
+        return _likelihood(new) - old.support > self.rules.relabel_margin and _likelihood(new) >= level
 
     def _meet(self, old: Any, new: Any) -> None:
         """The fate of two annotations of one thing."""
         same = self.same(old, new)
         if old.locked:
             self.done.append(replace(new, dropped=AGREES if same else LESS_LIKELY, parents=[old.id]))
-        elif not same and self._likelier(new, old):
+        elif not same and self._likelier(new, old, self.levels.add):
             better = replace(new, parents=[old.id], confidence=new.score, **self._place(old, new))
             self.done += [replace(old, dropped=RELABELLED), better]
         elif not same and self.kind.place is None and self._tie(old, new):
@@ -202,7 +169,7 @@ class _Merge:
 
     def _tie(self, old: Text, new: Text) -> bool:
         """Two likely texts: whether the setting keeps the new one, beside the old one or in its place."""
-        if self.rules.tie == "old" or _likelihood(new) < self.rules.add_above:
+        if self.rules.tie == "old" or not self._sure(new):
             return False
         if self.rules.tie == "longer" and len(new.text.split()) <= len(old.text.split()):
             return False
@@ -217,24 +184,18 @@ class _Merge:
         self.done.append(replace(new, confidence=new.score) if sure else replace(new, dropped=NOT_CONFIDENT))
 
     def _sure(self, new: Any) -> bool:
-        """Of its place and its label."""
-        least = math.log(max(new.score or 0.0, LEAST)), new.support if new.support is not None else 0.0
-        return min(least) >= self.rules.add_above
-
-    def _knows(self) -> bool:
-        """Whether the model may say what is not there: one that knows little believes in nothing."""
-        return 2 * sum(map(self._sure, self.found)) >= max(len(self.found), 1)
+        return self.levels.add is not None and _sureness(new) >= self.levels.add
 
     def _unfound(self, old: Any, other: Any | None, standing: Sequence[Any]) -> None:
         """An old one that was not found again, and what the model would call it."""
-        name = other if other is not None and self._likelier(other, old) else None
+        name = other if other is not None and self._likelier(other, old, self.levels.rename) else None
         fate, reason = None, LESS_LIKELY
         if not old.locked and old.support is not None:
             if self._near(old, standing, self.rules.match_iou) or self._near(name, standing, self.rules.same_iou):
                 fate = reason = DUPLICATE
             elif name is not None:
                 fate = RELABELLED
-            elif old.support < self.rules.drop_below and self._knows():
+            elif self.levels.drop is not None and old.support < self.levels.drop:
                 fate, reason = NOT_SUPPORTED, NOT_CONFIDENT
         if fate:
             self.done.append(replace(old, dropped=fate))
@@ -266,6 +227,11 @@ def _likelihood(annotation: Annotation) -> float:
     if annotation.support is not None:
         return annotation.support
     return math.log(max(annotation.score or 0.0, LEAST))
+
+
+def _sureness(annotation: Annotation) -> float:
+    """Of its place and its label: the lower one."""
+    return min(math.log(max(annotation.score or 0.0, LEAST)), _likelihood(annotation))
 
 
 def _either(old: Annotation, new: Annotation) -> float:
@@ -305,7 +271,7 @@ _KINDS = {
 
 
 class Merge:
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     reads_images: ClassVar[bool] = False
 
     def __init__(self, config: MergeConfig) -> None:

@@ -12,14 +12,15 @@ import functools
 import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from pipeline import lineage
 from pipeline.config import RunConfig
 from pipeline.engine import Engine, Step
 from pipeline.ingest import Ingest, assign, check_keys, ingested
+from pipeline.levels import Levels, MergeConfig
 from pipeline.lineage import IMAGES, Done, Model, Models, Node
-from pipeline.measure import ACCEPTED, Verdict, held_out, judge, measure, refound
+from pipeline.measure import ACCEPTED, Verdict, held_out, judge, levels, measure
 from pipeline.records import read_rows
 from pipeline.store import Store, digest
 from pipeline.train import Training, prepare, train
@@ -72,7 +73,7 @@ def run_loop(store: Store, run: RunConfig, names: Sequence[str]) -> list[Attempt
         base, title = carried(head.node, head_done), f"round {number}"
         looked = lineage.refining(run, number, head.node, models)
         done = execute(store, run, engine, looked, base, title, head.node)
-        nodes = lineage.next_round(run, number, head.node, models, refound(store, run, head.node, looked, done))
+        nodes = lineage.next_round(run, number, head.node, models, levels(store, run, head.node, looked, done))
         done = execute(store, run, engine, nodes, base, title, head.node)
         verdict = judge(store, run, head.node, nodes, done)
         attempts.append(Attempt(nodes[-1], nodes, models.refining, verdict))
@@ -209,7 +210,14 @@ def publish_attempt(
         "status": attempt.verdict.status,
         "models": [model.folder for model in attempt.models],
         "reason": attempt.verdict.reason, "evidence": attempt.verdict.evidence,
+        "levels": {kind: asdict(each) for kind, each in merge_levels(attempt.nodes).items()},
     })  # fmt: skip
+
+
+def merge_levels(nodes: Sequence[Node]) -> Mapping[str, Levels]:
+    """What a round's merge measured by."""
+    made = [node.entry.options.levels for node in nodes if isinstance(node.entry.options, MergeConfig)]
+    return made[0] if made else {}
 
 
 def publish_head(store: Store, head: Attempt, attempts: Sequence[Attempt]) -> None:

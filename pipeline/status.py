@@ -63,8 +63,8 @@ def plan(store: Store, run: RunConfig, names: Sequence[str]) -> list[dict[str, A
             lines += _lines(planned)
             lines.append({"stage": f"{number}.merge and what follows", "folder": None, "done": 0, "todo": len(shards)})
             break
-        known_share = rounds.refound(store, run, head, looked, planned.done)
-        nodes = lineage.next_round(run, number, head, models, known_share)
+        measured = rounds.levels(store, run, head, looked, planned.done)
+        nodes = lineage.next_round(run, number, head, models, measured)
         planned = lineage.plan(store, nodes, rounds.carried(head, done))
         lines += _lines(planned)
         name = f"{nodes[-1].folder}/round.json"
@@ -159,7 +159,7 @@ def _round_view(store: Store, name: str) -> RoundView:
     return RoundView(
         name=name, status=said["status"], reason=said["reason"], kept=metrics["kept"], dropped=metrics["dropped"],
         failed=metrics["failed"], changes=metrics["changes"] or {}, metrics=(metrics["truth"] or {}).get("all"),
-        gate=gate,
+        gate=gate, levels=said.get("levels", {}),
         agreement=evidence if evidence.get("kind") == "agreement" else None,
         audit=store.read_json(f"rounds/{name}/{AUDIT}") if store.exists(f"rounds/{name}/{AUDIT}") else (),
     )  # fmt: skip

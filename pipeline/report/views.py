@@ -23,6 +23,7 @@ class RoundView:
     `kept` counts annotations by type, `dropped` by type and reason, `failed` samples by stage and reason.
     `metrics` is `truth.summary` where there is truth, `agreement` is `truth.agreement` where there is none,
     `changes` counts by type and rule what became of the labels of the round before and of its own (`changes.tally`),
+    `levels` what its merge measured by (`pipeline.levels.Levels`),
     `gate` the differences to the head that decided, `audit` the rows of `quality.audit.score` if people judged.
     """
 
@@ -35,6 +36,7 @@ class RoundView:
     changes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     metrics: Mapping[str, Any] | None = None
     agreement: Mapping[str, Any] | None = None
+    levels: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     gate: Mapping[str, Interval] = field(default_factory=dict)
     audit: Sequence[Mapping[str, Any]] = ()
 

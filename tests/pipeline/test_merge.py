@@ -6,13 +6,19 @@ from typing import Any
 
 import pytest
 
-from pipeline.merge import MergeConfig, Rules, merge, refound
+from pipeline.levels import Confirmed, Levels, MergeConfig, Rules, measured
+from pipeline.merge import confirmed, levels, merge
 from pipeline.quality import truth
 from pipeline.schema import Annotations, Mask, Region, Text, TextRegion, Triplet
 from tests.pipeline.simulated import Quality, Simulated, noisy_scenes
 
-RULES = Rules(relabel_margin=0.5, relabel_above=-1.0, drop_below=-2.5, add_above=-0.3, reshape=0.5, reshape_iou=0.95)
-CONFIG = MergeConfig(texts=replace(MergeConfig().texts, drop_below=-2.5), regions=RULES, triplets=RULES)
+RULES = Rules(match_iou=0.5, same_iou=0.3, relabel_margin=0.5, reshape=0.5, reshape_iou=0.95, min_refound=0.3)
+TEXTS = replace(MergeConfig().texts, relabel_margin=0.25)
+MEASURED = Levels(add=-0.3, rename=-1.0, drop=-2.5)
+CONFIG = MergeConfig(
+    texts=TEXTS, regions=RULES, triplets=RULES,
+    levels=dict.fromkeys(("texts", "regions", "text_regions", "triplets"), MEASURED),
+)  # fmt: skip
 HERE, BESIDE, THERE = (0.0, 0.0, 10.0, 10.0), (2.0, 0.0, 12.0, 10.0), (50.0, 50.0, 60.0, 60.0)
 OLD, NEW, OTHER = "0.detect.regions.0", "1.refine.regions.0", "1.refine.regions.1"
 MASK = Mask(size=(100, 100), counts="abc")
@@ -79,9 +85,17 @@ def test_an_old_label_that_is_neither_found_nor_believed_is_dropped() -> None:
     assert merged(old(support=-1.0), elsewhere)[OLD].dropped is None
 
 
-def test_a_model_that_is_not_sure_of_what_it_finds_drops_nothing() -> None:
-    assert merged(old(support=-3.0))[OLD].dropped is None
-    assert merged(old(support=-3.0), new(box=THERE, score=0.1))[OLD].dropped is None
+def test_without_a_confirmed_label_nothing_is_added_renamed_or_dropped() -> None:
+    blind = replace(CONFIG, levels={"regions": Levels()})
+    result = merged(old(support=-9.0), other(support=-0.001), new(box=THERE, score=1.0), config=blind)
+    assert {r.id: r.dropped for r in result.values()} == {OLD: None, OTHER: "less_likely", NEW: "not_confident"}
+    assert merged(old(support=-9.0), new(phrase="mug", score=1.0), config=blind)[OLD].dropped is None
+
+
+def test_a_level_that_the_rules_fix_goes_before_the_measured_one() -> None:
+    fixed = replace(RULES, drop_below=-9.0, add_above=-0.05, rename_above=-0.1)
+    result = merged(old(support=-3.0), other(), new(box=THERE), config=replace(CONFIG, regions=fixed))
+    assert {r.id: r.dropped for r in result.values()} == {OLD: None, OTHER: "less_likely", NEW: "not_confident"}
 
 
 def test_a_wrong_label_that_nothing_overlaps_takes_the_name_that_the_model_gives_it_with_box_and_mask() -> None:
@@ -120,14 +134,23 @@ def test_a_new_label_comes_in_only_when_place_and_label_are_sure() -> None:
 
 def test_of_a_model_that_found_too_few_old_labels_again_nothing_is_taken() -> None:
     for share, fate in ((0.29, "not_trusted"), (0.31, None)):
-        result = merged(old(support=-2.0), new(phrase="mug"), config=replace(CONFIG, refound={"regions": share}))
+        config = replace(CONFIG, levels={"regions": replace(MEASURED, refound=share)})
+        result = merged(old(support=-2.0), new(phrase="mug"), config=config)
         assert (result[NEW].dropped, result[OLD].dropped) == (fate, None if fate else "relabelled")
 
 
-def test_refound_counts_judged_labels_that_were_found_under_the_same_name() -> None:
-    given = [old(support=-1.0), new(box=BESIDE), old(id="0.detect.regions.1", box=THERE, support=-1.0)]
+def test_confirmed_are_judged_labels_that_were_found_under_the_same_name() -> None:
+    given = [old(support=-1.0), new(box=BESIDE, support=-0.05), old(id="0.detect.regions.1", box=THERE, support=-1.0)]
     given += [new(id=OTHER, box=THERE, phrase="mug"), old(id="0.detect.regions.2", box=(80.0, 80.0, 90.0, 90.0))]
-    assert refound(Annotations(regions=given), 1, CONFIG)["regions"] == (1, 2)
+    agreed, judged = confirmed(Annotations(regions=given), 1, CONFIG)["regions"]
+    assert agreed == [Confirmed(sure=pytest.approx(math.log(0.9)), name=-0.05, old=-1.0)] and judged == 2
+
+
+def test_levels_are_what_the_confirmed_labels_reach_but_for_a_share() -> None:
+    rules = Rules(add_share=0.1, rename_share=0.5, drop_share=0.0)
+    agreed = [Confirmed(sure=-i / 10, name=-i / 100, old=-float(i)) for i in range(11)]
+    assert measured(rules, agreed, 22) == Levels(refound=0.5, add=-0.9, rename=-0.05, drop=-10.0)
+    assert measured(rules, [], 5) == Levels(refound=0.0)
 
 
 def test_human_labels_are_never_touched() -> None:
@@ -226,17 +249,18 @@ def test_a_second_merge_with_a_model_that_agrees_changes_no_label() -> None:
 
 def test_merged_labels_are_better_than_the_old_ones_and_than_the_models_own() -> None:
     scenes, quality = noisy_scenes(120), Quality()
-    model = [(Simulated(quality, i)(known, Annotations(), 1), known) for i, (_, known) in enumerate(scenes)]
+    alone = [(Simulated(quality, i)(known, Annotations(), 1), known) for i, (_, known) in enumerate(scenes)]
     labels, scores = scenes, [f1(scenes)]
     for number in (1, 2, 3):
-        refined = []
-        for i, (each, known) in enumerate(labels):
-            both = each.overlaid(Simulated(quality, 1000 * number + i)(known, each, number))
-            refined.append((both.overlaid(merge(both, number, MergeConfig())).kept(), known))
-        labels, scores = refined, [*scores, f1(refined)]
+        asked = [Simulated(quality, 1000 * number + i) for i in range(len(labels))]
+        both = [each.overlaid(model(known, each, number)) for model, (each, known) in zip(asked, labels, strict=True)]
+        config = MergeConfig(levels=levels(both, number, MergeConfig()))
+        refined = [said.overlaid(merge(said, number, config)).kept() for said in both]
+        labels = [(each, known) for each, (_, known) in zip(refined, labels, strict=True)]
+        scores.append(f1(labels))
     (before, before75), (after, after75) = scores[0], scores[-1]
-    assert 0.55 < before < 0.65 and f1(model)[0] < 0.82
-    assert after > f1(model)[0] + 0.04 and after >= 0.85
+    assert 0.55 < before < 0.65 and f1(alone)[0] < 0.82
+    assert after > f1(alone)[0] + 0.04 and after >= 0.85
     assert after75 >= 2 * before75
 
 

@@ -31,10 +31,10 @@ from stages.florence.training import TrainConfig, train
 
 SCENES = ("experiment=refinement", "source.count=12", "source.shard_size=6", "refine.annotate.max_tokens=40")
 OFF = [f"refine.merge.{kind}.{rule}" for kind in ("texts", "regions", "triplets") for rule in (
-    "relabel_margin=99", "drop_below=-99", "add_above=0", "reshape=0",
+    "relabel_margin=99", "drop_below=-99", "add_above=0", "rename_above=0", "reshape=0",
 )]  # fmt: skip
 LOOSE = [f"refine.merge.{kind}.{rule}" for kind in ("texts", "regions", "triplets") for rule in (
-    "relabel_margin=-99", "relabel_above=-99", "add_above=-99", "drop_below=0", "reshape=1", "min_refound=0",
+    "relabel_margin=-99", "add_above=-99", "rename_above=-99", "drop_below=0", "reshape=1", "min_refound=0",
 )]  # fmt: skip
 
 
@@ -73,8 +73,8 @@ class Loop:
     def refine(self, number: int, models: Models) -> tuple[list[Node], dict[str, Done]]:
         base, looked = rounds.carried(self.head, self.done), lineage.refining(self.run, number, self.head, models)
         done = self._execute(looked, base, self.head)
-        share = rounds.refound(self.store, self.run, self.head, looked, done)
-        nodes = lineage.next_round(self.run, number, self.head, models, share)
+        measured = rounds.levels(self.store, self.run, self.head, looked, done)
+        nodes = lineage.next_round(self.run, number, self.head, models, measured)
         return nodes, self._execute(nodes, base, self.head)
 
     def records(self, node: Node) -> dict[str, Record]:
@@ -147,8 +147,8 @@ def test_a_model_that_finds_hardly_any_old_label_again_changes_nothing(tmp_path:
     careful = [f"refine.merge.{kind}.min_refound=0.1" for kind in ("texts", "regions", "triplets")]
     loop = Loop(tmp_path / "w", *SCENES, "refine.folds=2", *LOOSE, *careful)
     nodes, done = loop.refine(1, loop.models(1, untrained(loop)))
-    shares = nodes[2].entry.options.refound
-    assert shares["texts"] == 0.0 and 0 <= shares["regions"] < 0.1
+    levels = nodes[2].entry.options.levels
+    assert levels["texts"].refound == 0.0 and 0 <= levels["regions"].refound < 0.1
     reasons = {a.dropped for row in loop.records(nodes[-1]).values() for a in row.annotations.all() if a.round == 1}
     assert reasons == {"not_trusted"}
     assert judge(loop.store, loop.run, loop.head, nodes, done).reason.startswith("no change")

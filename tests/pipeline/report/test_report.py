@@ -99,6 +99,14 @@ def test_the_page_tells_by_rule_what_a_round_changed() -> None:
     assert "What each round changed" not in write_report(_data())
 
 
+def test_the_page_tells_what_a_merge_measured_by() -> None:
+    blind = {"refound": 0.0, "add": None, "rename": None, "drop": None}
+    measured = {"regions": {"refound": 0.314, "add": -1.349, "rename": -0.58, "drop": -1.6}, "texts": blind}
+    rounds = [view(), view("01-bb", reason="ok", levels=measured)]
+    page = write_report(ReportData(experiment="x", images=1, rounds=rounds))
+    assert "31% of regions (nats a token: add -1.35, rename -0.58, drop -1.60), 0% of texts." in page
+
+
 def test_pictures_that_changed_most_come_first() -> None:
     same, other = sample(), Annotations(regions=[region("1.refine.0", phrase="ring")])
     pictures = [
