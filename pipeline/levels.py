@@ -11,9 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
+from pydantic import Field
+
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Confirmed(NamedTuple):
@@ -39,19 +42,40 @@ class Rules:
     again, without having learned from them.
     """
 
-    match_iou: float = 0.4
-    same_iou: float = 0.1
+    match_iou: Share = 0.5
+    same_iou: Share = 0.3
     relabel_margin: float = 0.3
-    add_share: float = 0.15
+    add_share: Share = 0.15
     add_above: float | None = None
-    rename_share: float = 0.6
+    rename_share: Share = 0.6
     rename_above: float | None = None
-    drop_share: float = 0.1
+    drop_share: Share = 0.1
     drop_below: float | None = None
-    reshape: float = 0.6
-    reshape_iou: float = 0.95
+    reshape: Share = 0.6
+    reshape_iou: Share = 0.95
     tie: Literal["old", "longer", "both"] = "old"
-    min_refound: float = 0.2
+    min_refound: Share = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextRules(Rules):
+    """Free texts are hardly ever found again word by word: no share of them is needed, and those that are were easy
+    ones, which nearly all that is to replace another must reach."""
+
+    match_iou: Share = 1.0
+    same_iou: Share = 1.0
+    relabel_margin: float = 0.4
+    add_share: Share = 0.02
+    drop_share: Share = 0.0
+    reshape: Share = 0.0
+    min_refound: Share = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WordRules(Rules):
+    """What an OCR engine read is dropped by none that reads worse."""
+
+    drop_share: Share = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,15 +91,12 @@ class Levels:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeConfig:
-    """The rules by kind. The loop fills in `levels`; kinds that it lacks are trusted, at the levels that the rules fix.
-    Free texts are hardly ever found again word by word, so that no share of them is needed, and those that are were
-    easy ones."""
+    """The rules by kind. The loop fills in `levels`; kinds that it lacks are trusted, at the levels that the rules
+    fix."""
 
-    texts: Rules = Rules(
-        match_iou=1.0, same_iou=1.0, relabel_margin=0.4, add_share=0.02, drop_share=0.0, reshape=0.0, min_refound=0.0
-    )
+    texts: TextRules = TextRules()
     regions: Rules = Rules()
-    text_regions: Rules = Rules(drop_share=0.0)
+    text_regions: WordRules = WordRules()
     triplets: Rules = Rules()
     levels: Mapping[str, Levels] = field(default_factory=dict)
 

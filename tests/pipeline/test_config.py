@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import config, saved
+from pipeline.levels import TextRules
 
 
 def parsed(*overrides: str) -> config.RunConfig:
@@ -22,6 +23,11 @@ def test_an_override_reaches_the_typed_field_of_a_stage() -> None:
     assert run.cluster.group("specialists").actors == (1, 4)
 
 
+def test_one_rule_of_a_kind_leaves_its_other_rules_as_they_are() -> None:
+    rules = parsed("refine.merge.texts.min_refound=0.5").refine.merge.options.texts
+    assert rules == TextRules(min_refound=0.5) and rules.match_iou == 1.0 and rules.add_share == 0.02
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -34,6 +40,7 @@ def test_an_override_reaches_the_typed_field_of_a_stage() -> None:
         ("refine.stop=maybe", "refine.stop=maybe: input should be 'no_gain' or 'never'"),
         ("specialists.detect.use=contour", "use=contour: no such stage; did you mean contours?"),
         ("specialists.caption.after=[scoer]", "specialists.caption.after: no stage scoer; did you mean score?"),
+        ("refine.merge.regions.add_share=2", "refine.merge.regions.add_share=2: input should be less than"),
         ("source.shard_size=0", "source.shard_size=0: input should be greater than 0"),
         ("specialists.detect=3", "specialists.detect=3: give a mapping of settings"),
         ("refine.start=nanoo", "refine.start=nanoo: no such file or folder; give one, or a hub name (owner/model)"),

@@ -12,7 +12,7 @@ from pipeline.quality import truth
 from pipeline.schema import Annotations, Mask, Region, Text, TextRegion, Triplet
 from tests.pipeline.simulated import Quality, Simulated, noisy_scenes
 
-RULES = Rules(match_iou=0.5, same_iou=0.3, relabel_margin=0.5, reshape=0.5, reshape_iou=0.95, min_refound=0.3)
+RULES = Rules(relabel_margin=0.5, reshape=0.5, reshape_iou=0.95, min_refound=0.3)
 TEXTS = replace(MergeConfig().texts, relabel_margin=0.25)
 MEASURED = Levels(add=-0.3, rename=-1.0, drop=-2.5)
 CONFIG = MergeConfig(
