@@ -1,10 +1,14 @@
 """How sure is sure enough: the settings of the merge, and the levels that it measures by.
 
 A label that the model finds again under the same name, on a sample that it has not learned from, is *confirmed*: two
-witnesses that do not know of each other say the same. What the model gives to confirmed labels is the scale for all
-others: a new one comes in when the model is as sure of it as of most confirmed ones, an old one that was not found
-goes when the model believes in it less than in most confirmed ones. So the thresholds are shares of the confirmed
-labels, and hold for a model of any size after any training. Paper section 4.2 asks for thresholds and gives none.
+witnesses say the same. What the model gives to confirmed labels is the scale for all others: a new one comes in when
+the model is as sure of it as of nearly all confirmed ones, an old one that was not found goes when the model believes
+in it less than in nearly all of them. So the thresholds are shares of the confirmed labels, and hold for a model of any
+size after any training. Paper section 4.2 asks for thresholds and gives none.
+
+Two limits. From the second round on the old labels hold what the earlier model said, so that agreement proves less than
+in the first. And with one fold the samples that the model has learned from, of which it is surer, are judged by levels
+that were measured on the others: what comes in there is somewhat more, what goes somewhat less.
 """
 
 from __future__ import annotations
@@ -17,14 +21,16 @@ import numpy as np
 from pydantic import Field
 
 Share = Annotated[float, Field(ge=0, le=1)]
+FEWEST = 20  # confirmed labels: the levels of fewer are chance
 
 
 class Confirmed(NamedTuple):
-    """How sure the model is of a confirmed label that it found (place and name), of its name, and of the old one."""
+    """How sure the model is of a confirmed label that it found (place and name), of its name, and of the old one (None:
+    a human's, which is not judged)."""
 
     sure: float
     name: float
-    old: float
+    old: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,20 +38,21 @@ class Rules:
     """The thresholds for one kind of annotation.
 
     Two are the same thing when they overlap by `match_iou`, or by `same_iou` under one label. A new label replaces an
-    old one of the same thing when it is likelier by `relabel_margin`. A new one comes in, with its place or in place of
-    another label, when it is as sure as all but `add_share` of the confirmed labels. An old one that was not found
-    takes the name that the model gives it when that is as sure as all but `rename_share` of the confirmed names, and
-    goes when it is less likely than all but `drop_share` of the confirmed old labels. `add_above`, `rename_above` and
-    `drop_below` fix those levels, in nats a token. `reshape` is the weight of the new place in the mean (0: the old one
-    stays), taken where that overlaps the old place by less than `reshape_iou`. Of two likely texts `tie` keeps the old
-    one, the longer one, or both. `min_refound` is the share of the round's old labels that the model must have found
-    again, without having learned from them.
+    old one of the same thing when it is likelier by `relabel_margin` and sure enough to come in. It is that when it
+    reaches the level that all but `add_share` of the confirmed labels reach. An old one that was not found takes the
+    name that the model gives it when that reaches the level of all but `rename_share` of the confirmed names, and goes
+    when it stays below that of all but `drop_share` of the confirmed old labels (0: none goes). `add_above`,
+    `rename_above` and `drop_below` fix these levels instead, in nats a token. `reshape` is the weight of the new place
+    in the mean (0: the old one stays), taken where the new label is sure enough and the mean overlaps the old place by
+    less than `reshape_iou`. Of two likely texts `tie` keeps the old one, the longer one, or both. `agree` is the share
+    of words that two labels have in common when they confirm each other (1: they are the same). `min_refound` is the
+    share of the old labels that must be confirmed before any of this is done.
     """
 
     match_iou: Share = 0.5
     same_iou: Share = 0.3
     relabel_margin: float = 0.3
-    add_share: Share = 0.15
+    add_share: Share = 0.1
     add_above: float | None = None
     rename_share: Share = 0.6
     rename_above: float | None = None
@@ -54,13 +61,14 @@ class Rules:
     reshape: Share = 0.6
     reshape_iou: Share = 0.95
     tie: Literal["old", "longer", "both"] = "old"
+    agree: Share = 1.0
     min_refound: Share = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextRules(Rules):
-    """Free texts are hardly ever found again word by word: no share of them is needed, and those that are were easy
-    ones, which nearly all that is to replace another must reach."""
+    """Free texts are hardly ever found again word by word: half of the words will do. What is to replace a text must be
+    as sure as nearly all of those; none goes without another in its place."""
 
     match_iou: Share = 1.0
     same_iou: Share = 1.0
@@ -68,22 +76,23 @@ class TextRules(Rules):
     add_share: Share = 0.02
     drop_share: Share = 0.0
     reshape: Share = 0.0
+    agree: Share = 0.5
     min_refound: Share = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WordRules(Rules):
-    """What an OCR engine read is dropped by none that reads worse."""
+    """What an OCR engine has read does not go because the model cannot read it."""
 
     drop_share: Share = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Levels:
-    """What was measured for one kind: the share of old labels found again, and the levels of `Rules` in nats a token,
-    None where nothing was confirmed: then nothing is added, renamed or dropped."""
+    """What was measured for one kind: the share of the old labels that are confirmed, and the levels of `Rules` in nats
+    a token, None where too few are: then nothing is added, renamed or dropped."""
 
-    refound: float = 1.0
+    refound: float = 0.0
     add: float | None = None
     rename: float | None = None
     drop: float | None = None
@@ -91,8 +100,7 @@ class Levels:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeConfig:
-    """The rules by kind. The loop fills in `levels`; kinds that it lacks are trusted, at the levels that the rules
-    fix."""
+    """The rules by kind. `levels` is no setting: the loop fills it in."""
 
     texts: TextRules = TextRules()
     regions: Rules = Rules()
@@ -102,15 +110,23 @@ class MergeConfig:
 
 
 def measured(rules: Rules, confirmed: Sequence[Confirmed], judged: int) -> Levels:
-    """The levels of a kind from its confirmed labels and the number of old labels that the model has judged."""
-    if not confirmed:
-        return Levels(refound=0.0)
-    sure, name, old = np.array(confirmed).T
-    add, rename, drop = (
-        round(float(np.quantile(values, share)), 3)
-        for values, share in ((sure, rules.add_share), (name, rules.rename_share), (old, rules.drop_share))
+    """The levels of a kind from its confirmed labels and the number of old labels that the model has judged. They are
+    rounded, so that a judgement repeated on another device leads to the same ones."""
+    refound = round(len(confirmed) / judged, 2) if judged else 0.0
+    if len(confirmed) < FEWEST:
+        return Levels(refound=refound)
+    old = [each.old for each in confirmed if each.old is not None]
+    return Levels(
+        refound=refound,
+        add=_level([each.sure for each in confirmed], rules.add_share),
+        rename=_level([each.name for each in confirmed], rules.rename_share),
+        drop=_level(old, rules.drop_share) if rules.drop_share else None,
     )
-    return Levels(refound=round(len(confirmed) / judged, 3), add=add, rename=rename, drop=drop)
+
+
+def _level(values: Sequence[float], share: float) -> float | None:
+    """What all but `share` of the values reach."""
+    return round(float(np.quantile(values, share)), 2) if len(values) >= FEWEST else None
 
 
 def in_force(rules: Rules, levels: Levels) -> Levels:

@@ -21,7 +21,7 @@ from pipeline.config import RunConfig
 from pipeline.levels import Levels
 from pipeline.lineage import Done, Node, model_nodes
 from pipeline.quality import truth
-from pipeline.records import count_annotations, index_name, read_parquet, read_rows, read_table, truth_name
+from pipeline.records import count_annotations, index_name, read_before, read_parquet, read_rows, read_table, truth_name
 from pipeline.report.changes import CONFIRMED, KEPT, tally
 from pipeline.schema import KINDS, Annotations, Record, Row
 from pipeline.store import Store, digest
@@ -114,13 +114,11 @@ def levels(
 def _unlearned(
     store: Store, run: RunConfig, head: Node, looked: Sequence[Node], done: Mapping[str, Done]
 ) -> Iterator[Annotations]:
-    """The head's labels with what a model says of them, of every sample that it has not learned from."""
-    for shard in sorted(done):
-        before: list[Record] = read_rows(store, head, shard)
-        rows = zip(*(read_rows(store, node, shard) for node in looked), strict=True)
-        for old, said in zip(before, rows, strict=True):
-            if len(looked) > 1 or held_out(old.key, run):
-                yield old.annotations.overlaid(said[fold_of(old.key, len(looked))].annotations)
+    """The head's labels with what a model says of them, of every sample that it looked at without having learned from
+    it."""
+    for key, old, row in _looked_at(store, head, looked, done):
+        if len(looked) > 1 or held_out(key, run):
+            yield old.overlaid(row.annotations)
 
 
 def held_out(key: str, run: RunConfig) -> bool:
@@ -184,15 +182,23 @@ def _held_out_rounds(
 def _held_out_agreement(
     store: Store, run: RunConfig, head: Node, refine: Sequence[Node], done: Mapping[str, Done]
 ) -> Iterator[tuple[Annotations, Annotations]]:
-    """(the head's labels as a model judges them, what the model itself says) of every held-out sample: with folds, the
-    model that looks at it."""
+    """(the head's labels as a model judges them, what the model itself says) of every held-out sample."""
+    for key, old, row in _looked_at(store, head, refine, done):
+        if held_out(key, run):
+            yield _told_apart(old, row.annotations)
+
+
+def _looked_at(
+    store: Store, head: Node, looked: Sequence[Node], done: Mapping[str, Done]
+) -> Iterator[tuple[str, Annotations, Row]]:
+    """(key, the head's labels, what the model said that looks at the sample: with folds, the one of its fold)."""
     for shard in sorted(done):
-        before: list[Record] = read_rows(store, head, shard)
-        said = zip(*(read_rows(store, node, shard) for node in refine), strict=True)
+        before: list[Record] = read_before(store, head, shard)
+        said = zip(*(read_rows(store, node, shard) for node in looked), strict=True)
         for old, rows in zip(before, said, strict=True):
-            row: Row = rows[fold_of(old.key, len(refine))]
-            if held_out(old.key, run) and row.failed is None:
-                yield _told_apart(old.annotations, row.annotations)
+            row: Row = rows[fold_of(old.key, len(looked))]
+            if row.failed is None:
+                yield old.key, old.annotations, row
 
 
 def _told_apart(old: Annotations, said: Annotations) -> tuple[Annotations, Annotations]:

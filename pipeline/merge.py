@@ -66,12 +66,16 @@ def merge(annotations: Annotations, this_round: int, config: MergeConfig) -> Ann
 
 
 def confirmed(annotations: Annotations, this_round: int, config: MergeConfig) -> dict[str, tuple[list[Confirmed], int]]:
-    """By kind, the old labels that the model found again under the same label, and how many it has judged."""
+    """By kind, the old labels that the model confirms, and how many it could have: those that it judged, and human
+    ones."""
     seen = {}
     for name, part in _parts(annotations, this_round, config):
-        same = [(part.found[i], part.old[j]) for i, j in part.pairs() if part.same(part.old[j], part.found[i])]
-        agreed = [Confirmed(_sureness(a), _likelihood(a), b.support) for a, b in same if b.support is not None]
-        seen[name] = (agreed, sum(a.support is not None for a in part.old))
+        open_to = [a.support is not None or a.locked for a in part.old]
+        agreed = [
+            Confirmed(_sureness(part.found[i]), _likelihood(part.found[i]), part.old[j].support)
+            for i, j in part.pairs() if open_to[j] and part.agree(part.found[i], part.old[j])
+        ]  # fmt: skip
+        seen[name] = (agreed, sum(open_to))
     return seen
 
 
@@ -102,8 +106,10 @@ class _Merge:
         known = {a.id: j for j, a in enumerate(old)}
         self.new = new
         self.found = [a for a in new if not known.keys() & set(a.parents)]
-        self.other = {known[p]: a for a in new for p in a.parents if p in known}
-        self.done: list[Any] = []
+        asked = [(known[p], a) for a in new for p in a.parents if p in known]
+        self.other = dict(sorted(asked, key=lambda each: _likelihood(each[1])))  # the likeliest of several
+        self.spare = [a for j, a in asked if a is not self.other[j]]
+        self.done: list[Any] = [replace(a, dropped=LESS_LIKELY) for a in self.spare]
 
     def distrusted(self) -> list[Any]:
         return [replace(a, dropped=NOT_TRUSTED) for a in self.new]
@@ -134,17 +140,20 @@ class _Merge:
     def same(self, a: Any, b: Any) -> bool:
         return bool(self.kind.label(a) == self.kind.label(b))
 
-    def _likelier(self, new: Any, old: Any, level: float | None) -> bool:
-        if old.support is None or level is None:
-            return False
-        return _likelihood(new) - old.support > self.rules.relabel_margin and _likelihood(new) >= level
+    def agree(self, a: Any, b: Any) -> bool:
+        """Whether two labels confirm each other."""
+        share = self.rules.agree
+        return self.same(a, b) or (share < 1 and _shared_words(self.kind.label(a), self.kind.label(b)) >= share)
+
+    def _likelier(self, new: Any, old: Any) -> bool:
+        return old.support is not None and _likelihood(new) - old.support > self.rules.relabel_margin
 
     def _meet(self, old: Any, new: Any) -> None:
         """The fate of two annotations of one thing."""
         same = self.same(old, new)
         if old.locked:
             self.done.append(replace(new, dropped=AGREES if same else LESS_LIKELY, parents=[old.id]))
-        elif not same and self._likelier(new, old, self.levels.add):
+        elif not same and self._likelier(new, old) and self._sure(new):
             better = replace(new, parents=[old.id], confidence=new.score, **self._place(old, new))
             self.done += [replace(old, dropped=RELABELLED), better]
         elif not same and self.kind.place is None and self._tie(old, new):
@@ -155,7 +164,7 @@ class _Merge:
     def _keep(self, old: Any, new: Any, same: bool) -> None:
         """The old label stays, and its box where the new one hardly differs."""
         confidence = _either(old, new) if same else old.confidence
-        place = self._place(old, new)
+        place = self._place(old, new) if self._sure(new) else {}
         moved = replace(old, **place)
         if not place or self.kind.overlap([moved], [old])[0, 0] >= self.rules.reshape_iou:
             dropped = AGREES if same else LESS_LIKELY
@@ -188,7 +197,7 @@ class _Merge:
 
     def _unfound(self, old: Any, other: Any | None, standing: Sequence[Any]) -> None:
         """An old one that was not found again, and what the model would call it."""
-        name = other if other is not None and self._likelier(other, old, self.levels.rename) else None
+        name = self._name(old, other)
         fate, reason = None, LESS_LIKELY
         if not old.locked and old.support is not None:
             if self._near(old, standing, self.rules.match_iou) or self._near(name, standing, self.rules.same_iou):
@@ -205,6 +214,13 @@ class _Merge:
             self.done.append(replace(other, confidence=other.score, **mask))
         elif other is not None:
             self.done.append(replace(other, dropped=reason))
+
+    def _name(self, old: Any, other: Any | None) -> Any | None:
+        """What an old one that was not found is called now, when the model is sure enough of it."""
+        level = self.levels.rename
+        if other is None or level is None or _likelihood(other) < level or not self._likelier(other, old):
+            return None
+        return other
 
     def _near(self, item: Any | None, standing: Sequence[Any], iou: float) -> bool:
         """Whether the same thing stands already, a little beside."""
@@ -242,6 +258,12 @@ def _either(old: Annotation, new: Annotation) -> float:
 
 def _region_label(region: Region) -> tuple[str, str]:
     return normalise(region.phrase), bare_phrase(region.brief or region.phrase)
+
+
+def _shared_words(a: Any, b: Any) -> float:
+    """The share of words (a multiset) that two labels have in common (Dice)."""
+    first, second = (Counter((label if isinstance(label, str) else " ".join(label)).split()) for label in (a, b))
+    return 2 * (first & second).total() / max(first.total() + second.total(), 1)
 
 
 def _same_granularity(a: Sequence[Text], b: Sequence[Text]) -> np.ndarray:

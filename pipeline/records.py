@@ -26,6 +26,12 @@ def read_rows(store: Store, node: Node, shard: str) -> list[Any]:
     return read_table(store, node.table(shard), Record if node.kind == "round" else Row)
 
 
+def read_before(store: Store, node: Node, shard: str) -> list[Any]:
+    """`read_rows` for a later stage: of a round, without its judgements."""
+    rows = read_rows(store, node, shard)
+    return [replace(row, annotations=row.annotations.unjudged()) for row in rows] if node.kind == "round" else rows
+
+
 def read_table(store: Store, name: str, cls: Any) -> list[Any]:
     return from_table(cls, read_parquet(store, name))
 
@@ -128,7 +134,7 @@ def publish_round(store: Store, node: Node, graph: Mapping[str, Node], shard: st
     }
     said = _ids(records.values())
     for name in node.reads:
-        rows = read_rows(store, graph[name], shard)
+        rows = read_before(store, graph[name], shard)
         for row in rows:
             records[row.key] = _extended(records[row.key], graph[name], row)
         for kind, ids in _ids(rows).items():

@@ -12,7 +12,7 @@ import dataclasses
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -163,6 +163,11 @@ class Annotations:
 
     def kept(self) -> Annotations:
         return self.where(lambda a: a.dropped is None)
+
+    def unjudged(self) -> Annotations:
+        """Without `support`: what one round's model believed is no judgement in the next."""
+        judged = ([replace(a, support=None) if a.support is not None else a for a in getattr(self, k)] for k in KINDS)
+        return Annotations(*judged)
 
     def __len__(self) -> int:
         return sum(len(getattr(self, kind)) for kind in KINDS)

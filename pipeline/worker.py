@@ -66,7 +66,7 @@ class Worker:
         rows: dict[str, list[Row]] = {node.name: [] for node in todo}
         earlier = {name for node in todo for name in node.reads if name not in rows}
         said: dict[str, Mapping[str, Annotations]] = {
-            name: {row.key: row.annotations for row in records.read_rows(self.store, self.graph[name], shard)}
+            name: {row.key: row.annotations for row in records.read_before(self.store, self.graph[name], shard)}
             for name in earlier
         }
         reuse = Reuse(self.store, self.graph, shard, todo, done)

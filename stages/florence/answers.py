@@ -61,10 +61,13 @@ def bounds(item: Region | TextRegion) -> Box:
 
 def words(reading: Reading, size: codec.Size) -> list[TextRegion]:
     return [
-        TextRegion(quad=_quad(place), text=place.label, score=math.exp(reading.mean(place.spans)))
+        TextRegion(
+            quad=_quad(place), text=place.label, score=math.exp(reading.mean(place.spans)),
+            support=reading.mean(place.spans[:1]),
+        )
         for place in codec.places(reading.text, size, 8)
         if place.label
-    ]
+    ]  # fmt: skip
 
 
 def triplets(text: Text, reading: Reading, size: codec.Size) -> list[Triplet]:

@@ -14,7 +14,7 @@ from tests.pipeline.simulated import Quality, Simulated, noisy_scenes
 
 RULES = Rules(relabel_margin=0.5, reshape=0.5, reshape_iou=0.95, min_refound=0.3)
 TEXTS = replace(MergeConfig().texts, relabel_margin=0.25)
-MEASURED = Levels(add=-0.3, rename=-1.0, drop=-2.5)
+MEASURED = Levels(refound=1.0, add=-0.3, rename=-1.0, drop=-2.5)
 CONFIG = MergeConfig(
     texts=TEXTS, regions=RULES, triplets=RULES,
     levels=dict.fromkeys(("texts", "regions", "text_regions", "triplets"), MEASURED),
@@ -86,7 +86,7 @@ def test_an_old_label_that_is_neither_found_nor_believed_is_dropped() -> None:
 
 
 def test_without_a_confirmed_label_nothing_is_added_renamed_or_dropped() -> None:
-    blind = replace(CONFIG, levels={"regions": Levels()})
+    blind = replace(CONFIG, levels={"regions": Levels(refound=1.0)})
     result = merged(old(support=-9.0), other(support=-0.001), new(box=THERE, score=1.0), config=blind)
     assert {r.id: r.dropped for r in result.values()} == {OLD: None, OTHER: "less_likely", NEW: "not_confident"}
     assert merged(old(support=-9.0), new(phrase="mug", score=1.0), config=blind)[OLD].dropped is None
@@ -146,11 +146,54 @@ def test_confirmed_are_judged_labels_that_were_found_under_the_same_name() -> No
     assert agreed == [Confirmed(sure=pytest.approx(math.log(0.9)), name=-0.05, old=-1.0)] and judged == 2
 
 
-def test_levels_are_what_the_confirmed_labels_reach_but_for_a_share() -> None:
-    rules = Rules(add_share=0.1, rename_share=0.5, drop_share=0.0)
-    agreed = [Confirmed(sure=-i / 10, name=-i / 100, old=-float(i)) for i in range(11)]
-    assert measured(rules, agreed, 22) == Levels(refound=0.5, add=-0.9, rename=-0.05, drop=-10.0)
-    assert measured(rules, [], 5) == Levels(refound=0.0)
+def test_levels_are_what_all_confirmed_labels_reach_but_for_a_share() -> None:
+    rules = Rules(add_share=0.1, rename_share=0.5, drop_share=0.05)
+    agreed = [Confirmed(sure=-i / 10, name=-i / 100, old=-float(i)) for i in range(21)]
+    assert measured(rules, agreed, 42) == Levels(refound=0.5, add=-1.8, rename=-0.1, drop=-19.0)
+    assert measured(replace(rules, drop_share=0.0), agreed, 42).drop is None
+    assert measured(rules, agreed[:19], 19) == Levels(refound=1.0)
+    assert measured(rules, [replaced._replace(old=None) for replaced in agreed], 42).drop is None
+    assert measured(rules, [], 0) == Levels()
+
+
+def test_human_labels_confirm_though_they_are_not_judged() -> None:
+    given = Annotations(regions=[old(source="human"), new(support=-0.05)])
+    agreed, judged = confirmed(given, 1, CONFIG)["regions"]
+    assert agreed == [Confirmed(sure=pytest.approx(math.log(0.9)), name=-0.05, old=None)] and judged == 1
+
+
+def test_free_texts_confirm_each_other_by_the_words_that_they_share() -> None:
+    given = Annotations(texts=[text("A cup on a table."), written("A cup on a chair.")])
+    loose, strict = (replace(CONFIG, texts=replace(TEXTS, agree=share)) for share in (0.8, 0.81))
+    assert len(confirmed(given, 1, loose)["texts"][0]) == 1 and not confirmed(given, 1, strict)["texts"][0]
+
+
+def test_nothing_is_taken_of_a_kind_that_nothing_was_measured_of() -> None:
+    result = merged(old(support=-5.0), new(box=BESIDE, score=1.0), config=MergeConfig())
+    assert (result[OLD].dropped, result[OLD].box, result[NEW].dropped) == (None, HERE, "not_trusted")
+
+
+def test_what_an_unsure_model_found_moves_no_box() -> None:
+    result = merged(old(), new(box=BESIDE, score=0.5))
+    assert (result[OLD].dropped, result[OLD].box, result[NEW].dropped) == (None, HERE, "agrees")
+
+
+def test_of_two_names_for_one_old_label_the_likelier_counts() -> None:
+    result = merged(old(support=-2.0), other(), other(id="1.refine.regions.2", phrase="jug", support=-0.1))
+    assert (result[OLD].dropped, result[OTHER].dropped) == ("relabelled", "less_likely")
+    assert (result["1.refine.regions.2"].dropped, result["1.refine.regions.2"].parents) == (None, [OLD])
+
+
+def test_words_and_texts_that_the_model_does_not_find_stay() -> None:
+    quad = (0.0, 0.0, 10.0, 0.0, 10.0, 5.0, 0.0, 5.0)
+    word = TextRegion(id="0.ocr.text_regions.0", quad=quad, text="STOP", support=-9.0)
+    given = Annotations(texts=[text("A cup.", support=-9.0)], text_regions=[word])
+    agreed = [Confirmed(-0.1, -0.1, -0.1)] * 20
+    measured_by = {kind: measured(rules, agreed, 20) for kind, rules in (
+        ("texts", MergeConfig().texts), ("text_regions", MergeConfig().text_regions),
+    )}  # fmt: skip
+    result = given.overlaid(merge(given, 1, MergeConfig(levels=measured_by)))
+    assert [a.dropped for a in result.all()] == [None, None]
 
 
 def test_human_labels_are_never_touched() -> None:

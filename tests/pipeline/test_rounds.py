@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import config, lineage, rounds
+from pipeline import config, lineage, measure, rounds
 from pipeline.engine import Step
 from pipeline.ingest import list_source
 from pipeline.lineage import Done, Models, Node
-from pipeline.measure import judge
-from pipeline.records import read_rows
+from pipeline.measure import held_out, judge
+from pipeline.records import read_before, read_rows
 from pipeline.schema import HUMAN, Annotations, Record, Region, Triplet, to_dict
 from pipeline.store import Store
 from pipeline.train import Training
@@ -148,10 +148,32 @@ def test_a_model_that_finds_hardly_any_old_label_again_changes_nothing(tmp_path:
     loop = Loop(tmp_path / "w", *SCENES, "refine.folds=2", *LOOSE, *careful)
     nodes, done = loop.refine(1, loop.models(1, untrained(loop)))
     levels = nodes[2].entry.options.levels
-    assert levels["texts"].refound == 0.0 and 0 <= levels["regions"].refound < 0.1
+    assert levels["texts"].refound == 0.0 and levels["regions"].refound < 0.1
     reasons = {a.dropped for row in loop.records(nodes[-1]).values() for a in row.annotations.all() if a.round == 1}
     assert reasons == {"not_trusted"}
     assert judge(loop.store, loop.run, loop.head, nodes, done).reason.startswith("no change")
+
+
+def test_levels_are_measured_on_samples_that_no_model_has_learned_from(tmp_path: Path) -> None:
+    loop = Loop(tmp_path / "w", *SCENES, "refine.folds=1", "refine.gate.held_out=0.5")
+    looked = lineage.refining(loop.run, 1, loop.head, loop.models(1, untrained(loop)))
+    done = loop._execute(looked, rounds.carried(loop.head, loop.done), loop.head)
+    heads, said = loop.records(loop.head), loop.records(looked[0])
+    judged = {key for key, row in said.items() if held_out(key, loop.run) and row.failed is None}
+    assert 0 < len(judged) < len(heads)
+    seen = list(measure._unlearned(loop.store, loop.run, loop.head, looked, done))
+    assert seen == [heads[key].annotations.overlaid(said[key].annotations) for key in sorted(judged)]
+    assert rounds.levels(loop.store, loop.run, loop.head, looked, done).keys() == {"texts", "regions", "triplets"}
+
+
+def test_what_an_earlier_model_believed_is_no_judgement(tmp_path: Path) -> None:
+    loop = Loop(tmp_path / "w", *SCENES, "refine.folds=1", *LOOSE)
+    nodes, done = loop.refine(1, loop.models(1, untrained(loop)))
+    shard = sorted(done)[0]
+    kept = [a for row in read_rows(loop.store, nodes[-1], shard) for a in row.annotations.kept().all()]
+    assert any(a.support is not None for a in kept)
+    again = [a for row in read_before(loop.store, nodes[-1], shard) for a in row.annotations.kept().all()]
+    assert [replace(a, support=None) for a in kept] == again
 
 
 def test_what_a_round_changed_is_complete_and_traceable(tmp_path: Path) -> None:
