@@ -2,7 +2,8 @@
 
 A *recipe* is everything that decides what a node makes of its inputs: the stage and its version, the settings that
 change results, the content of its model, batch size and threads, and the recipes upstream. Data (but for the levels
-that a merge measures), paths and worker counts are not in it. Its fingerprint names the node's folder, so another threshold makes a new folder beside the old.
+that a merge measures), paths and worker counts are not in it. Its fingerprint names the node's folder, so another
+threshold makes a new folder beside the old.
 
 A shard is done when a manifest with the digest of its present inputs exists. That digest hashes the *outputs* of the
 nodes upstream, so a corrected label or a retried sample redoes what depends on it and nothing else.

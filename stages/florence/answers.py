@@ -22,16 +22,26 @@ def label_support(pair: Pair, reading: Reading) -> dict[str, float]:
     }
 
 
-def regions(reading: Reading, described: Sequence[codec.Found], size: codec.Size, same_place: float) -> list[Region]:
-    """Detected boxes, each with the description of the dense caption that lies on it."""
+def regions(
+    detected: Reading | None, dense: Reading | None, size: codec.Size, same_place: float
+) -> list[Region]:
+    """Detected boxes, each with the description of the dense caption that lies on it, and the described boxes on which
+    no detected one lies: they have no category (an empty phrase) yet."""
+    described = [place for place in codec.places(dense.text, size, 4) if place.label] if dense else []
     found = []
-    for place in codec.places(reading.text, size, 4):
+    for place in codec.places(detected.text, size, 4) if detected else ():
         box = _box(place)
         near = max(described, key=lambda d: overlap(_box(d), box), default=None)
         brief = near.label if near is not None and overlap(_box(near), box) >= same_place else ""
         if place.label:
-            region = Region(box=box, phrase=place.label, score=math.exp(reading.mean(place.spans)))
+            assert detected is not None
+            region = Region(box=box, phrase=place.label, score=math.exp(detected.mean(place.spans)))
             found.append(named(region, place.label, brief))
+    for place in described:
+        assert dense is not None
+        if all(overlap(_box(place), region.box) < same_place for region in found):
+            score = math.exp(dense.mean(place.spans))
+            found.append(Region(box=_box(place), phrase="", brief=place.label, brief_kind="caption", score=score))
     return found
 
 

@@ -1,10 +1,10 @@
 """A trained Florence-2 annotates anew and judges the labels it is shown.
 
 In: the image and the kept annotations of the round before. Out:
-(a) the model's own annotations: texts, regions (category from object detection, brief text from the dense captions or
-    the region's description), words with quads, and the phrases of the shown brief texts with their boxes. `score` is
-    the exponential of the mean belief in an annotation's tokens (a token's probability; a location's that of all
-    locations within 2% of the image).
+(a) the model's own annotations: texts, regions (from object detection and from the dense captions, which find what
+    the other misses; what one lacks, the region is asked for), words with quads, and the phrases of the shown brief
+    texts with their boxes. `score` is the exponential of the mean belief in an annotation's tokens (a token's
+    probability; a location's that of all locations within 2% of the image).
 (b) the shown annotations again, with `support`: the mean belief per token of the label when the model is asked its
     question (a region: its category and its description, given its box; the lower one counts). Own regions have it too.
 (c) alternatives: what the model itself answers to the same question where that is not the shown label, with the shown
@@ -36,6 +36,7 @@ WORDS, CATEGORY, DESCRIPTION = "<OCR_WITH_REGION>", "<REGION_TO_CATEGORY>", "<RE
 REGION_WORDS = "<REGION_TO_OCR>"
 ANNOTATING = (*TEXTS, DETECTION, DENSE, GROUNDING, WORDS)
 T = TypeVar("T", bound=Annotation)
+_ANY = (1, 1)  # a size, where places do not matter
 _OWN = "own."  # marks the model's regions while they are judged together with the shown ones
 
 
@@ -86,7 +87,7 @@ class Asked:
 
 
 class Refine:
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     reads_images: ClassVar[bool] = True
 
     def __init__(self, config: RefineConfig) -> None:
@@ -154,9 +155,9 @@ class Refine:
         return asked
 
     def _about_regions(self, image: int, sample: Sample, old: Annotations, mine: Annotations) -> list[Asked]:
-        """What own regions without a description, and shown ones that may change, are asked."""
+        """What own regions without a category or a description, and shown ones that may change, are asked."""
         judges = [token for token in (CATEGORY, DESCRIPTION) if token in self.config.support]
-        about: list[tuple[str, Region | TextRegion]] = []
+        about: list[tuple[str, Region | TextRegion]] = [(CATEGORY, r) for r in mine.regions if not r.phrase]
         if DESCRIPTION in judges:
             about += [(DESCRIPTION, r) for r in mine.regions if r.brief_kind == "phrase"]
         if self.config.alternatives:
@@ -174,10 +175,8 @@ class Refine:
                 new.texts.append(
                     Text(granularity=granularity, text=reading.text.strip(), score=math.exp(belief), support=belief)
                 )
-        described = codec.places(readings[DENSE].text, sample.size, 4) if DENSE in readings else []
-        if DETECTION in readings:
-            found = regions(readings[DETECTION], described, sample.size, self.config.same_place)
-            new.regions.extend(replace(region, id=f"{_OWN}{i}") for i, region in enumerate(found))
+        found = regions(readings.get(DETECTION), readings.get(DENSE), sample.size, self.config.same_place)
+        new.regions.extend(replace(region, id=f"{_OWN}{i}") for i, region in enumerate(found))
         if WORDS in readings:
             new.text_regions.extend(words(readings[WORDS], sample.size))
         for asked, reading in said:
@@ -235,9 +234,17 @@ def with_support(seen: Annotations, support: dict[str, float]) -> Annotations:
 
 
 def _described(mine: Annotations, said: Sequence[tuple[Asked, Reading]]) -> Annotations:
-    """Own regions with the description that they were asked for."""
-    texts = {a.about.id: reading for a, reading in said if a.token == DESCRIPTION and a.about is not None}
-    described = [named(r, r.phrase, label(texts[r.id], (1, 1), "")[0]) if r.id in texts else r for r in mine.regions]
+    """Own regions with the category and the description that they were asked for; one that got no category goes."""
+    answers = {(asked.token, asked.about.id): reading for asked, reading in said if asked.about is not None}
+    described = []
+    for region in mine.regions:
+        phrase, brief = region.phrase, region.brief or ""
+        if not phrase:
+            phrase = label(answers[CATEGORY, region.id], _ANY, "")[0]
+        elif (DESCRIPTION, region.id) in answers:
+            brief = label(answers[DESCRIPTION, region.id], _ANY, "")[0]
+        if phrase:
+            described.append(named(region, phrase, brief))
     return replace(mine, regions=described)
 
 

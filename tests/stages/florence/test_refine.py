@@ -10,8 +10,8 @@ from pipeline.schema import Annotations
 from stages.base import Sample, fold_of
 from stages.embedded.scenes import PRETRAIN, render
 from stages.florence.answers import regions
-from stages.florence.codec import places
-from stages.florence.inference import Reading
+from stages.florence.codec import locations
+from stages.florence.inference import Reading, read
 from stages.florence.refine import Refine, RefineConfig
 
 
@@ -98,11 +98,30 @@ def test_a_detected_box_takes_the_description_that_lies_on_it() -> None:
         f"car{boxes}dog<loc_0><loc_0><loc_50><loc_50>",
         {"car": -0.5, boxes: -1.5, "dog": -1.0, "<loc_0><loc_0><loc_50><loc_50>": -3.0},
     )
-    described = places("red car<loc_110><loc_100><loc_500><loc_490>", (1000, 1000), 4)
-    car, dog = regions(found, described, (1000, 1000), 0.5)
+    elsewhere, beside = "<loc_700><loc_700><loc_800><loc_800>", "<loc_701><loc_700><loc_800><loc_800>"
+    described = reading(
+        f"red car<loc_110><loc_100><loc_500><loc_490>old hat{elsewhere}{beside}",
+        {"red car": -0.1, "<loc_110><loc_100><loc_500><loc_490>": -0.1, "old hat": -1.0, elsewhere: -2.0, beside: -9.0},
+    )
+    car, dog, hat = regions(found, described, (1000, 1000), 0.5)
     assert (car.phrase, car.brief, car.brief_kind) == ("car", "red car", "caption")
     assert (dog.brief, dog.brief_kind) == ("dog", "phrase")
     assert car.score == pytest.approx(2.718281828**-1.0) and dog.score == pytest.approx(2.718281828**-2.0)
+    assert (hat.phrase, hat.brief, hat.box[0]) == ("", "old hat", pytest.approx(700.5))  # once, without a category yet
+    assert hat.score == pytest.approx(2.718281828**-1.5)
+    assert [r.brief for r in regions(None, described, (1000, 1000), 0.5)] == ["red car", "old hat"]
+
+
+def test_a_place_that_only_the_dense_captions_tell_of_is_asked_for_its_category(refine: Refine) -> None:
+    (sample,) = samples(1)
+    told = Refine(replace(refine.config, tasks=("<DENSE_REGION_CAPTION>",), alternatives=False))
+    (result,) = told([replace(sample, annotations=Annotations())])
+    assert isinstance(result, Annotations) and result.regions
+    for region in result.regions:
+        assert region.phrase and region.brief and region.support is not None
+        asked = told._ask("<REGION_TO_CATEGORY>", 0, region, locations(region.box, sample.size))
+        answer = read(told.engine.florence, told.engine.ask(told.engine.look([sample.pixels]), [asked.question])[0])
+        assert answer.text.startswith(region.phrase)
 
 
 def test_a_region_is_as_good_as_the_worse_of_category_and_description(refine: Refine) -> None:
