@@ -9,6 +9,8 @@ import pytest
 from stages.base import Sample
 from stages.embedded.scenes import DEMO, render
 from stages.florence.examine import Examine, ExamineConfig, about, said
+from stages.florence.inference import Engine, Question, read
+from stages.florence.model import load
 from stages.florence.tasks import TASKS
 
 SCENE = render(DEMO, 0, 3)
@@ -26,6 +28,16 @@ def test_every_example_that_the_truth_gives_is_asked_once() -> None:
     assert len({e["prompt"] for e in entries}) == len(entries)
     assert sorted(p["label"] for p in entries[1]["expected"]) == sorted(r.phrase for r in regions)
     assert [e["expected"][0]["label"] for e in entries[2:]] == [r.phrase for r in regions]
+
+
+def test_answers_come_from_as_many_beams_as_are_asked_for() -> None:
+    nano, prompt = load("nano"), TASKS["<CAPTION>"].prompt
+    for beams in (1, 3):
+        config = ExamineConfig(model="nano", tasks=("<CAPTION>",), resolution=64, beams=beams, device="cpu")
+        (entries,) = Examine(config)([SAMPLE])
+        engine = Engine(nano, 64, beams=beams)
+        (tokens,) = engine.ask(engine.look([SAMPLE.pixels]), [Question(0, prompt, "text", 256)])
+        assert entries[0]["answer"] == read(nano, tokens).text
 
 
 def test_only_the_texts_that_are_asked_about_have_phrases() -> None:
