@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -80,10 +80,13 @@ def train(store: Store, cluster: ClusterConfig, training: Training, title: str =
     """Train and publish the model, unless it is there; returns the digest of its files."""
     if found := trained(store, training):
         return found
+    import ray
+
     connect(cluster)
-    _check_workers(cluster)
+    check_resources(cluster, GROUP)
+    workers = _workers(cluster.group(GROUP), ray.cluster_resources())
     folder = training.folder
-    _fit(store, cluster.group(GROUP), training, title or f"round {training.number}: train")
+    _fit(store, cluster.group(GROUP), workers, training, title or f"round {training.number}: train")
     files = {f"{folder}/{name}": _file(store, f"{folder}/{name}") for name in store.list(folder)}
     samples = len(training.data)
     manifest = Manifest(
@@ -95,28 +98,24 @@ def train(store: Store, cluster: ClusterConfig, training: Training, title: str =
     return manifest.output
 
 
-def _workers(group: GroupConfig) -> int:
-    return (group.actors or (1, 1))[1]
+def _workers(group: GroupConfig, have: Mapping[str, float]) -> int:
+    """How many workers train at the same time: as many as the cluster has room for, within the group's range.
 
-
-def _check_workers(cluster: ClusterConfig) -> None:
-    """Raises:
-    ValueError: the workers of a training, which run at the same time, want more than the cluster has.
+    Raises:
+        ValueError: there is no room for the fewest.
     """
-    import ray
-
-    check_resources(cluster, GROUP)
-    group, have = cluster.group(GROUP), ray.cluster_resources()
-    for kind, each in (("CPU", group.cpus), ("GPU", group.gpus)):
-        wanted = each * _workers(group)
-        if wanted > have.get(kind, 0):
-            raise ValueError(
-                f"cluster.groups.{GROUP}.actors: {_workers(group)} workers want {wanted:g} {kind}, "
-                f"the cluster has {have.get(kind, 0):g}"
-            )
+    fewest, most = group.actors or (1, 1)
+    wants = {"CPU": group.cpus, "GPU": group.gpus}
+    fit = min(int(have.get(kind, 0) / each) for kind, each in wants.items() if each)
+    if fit < fewest:
+        wanted = " and ".join(f"{each * fewest:g} {kind}" for kind, each in wants.items() if each)
+        raise ValueError(
+            f"cluster.groups.{GROUP}.actors: {fewest} workers want {wanted}, the cluster has room for {fit}"
+        )
+    return min(fit, most)
 
 
-def _fit(store: Store, group: GroupConfig, training: Training, title: str) -> None:
+def _fit(store: Store, group: GroupConfig, workers: int, training: Training, title: str) -> None:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -126,7 +125,7 @@ def _fit(store: Store, group: GroupConfig, training: Training, title: str) -> No
             train_loop_config={"url": store.url, "threads": group.threads, "training": _portable(training)},
             torch_config=TorchConfig(backend="nccl" if group.gpus else "gloo"),
             scaling_config=ScalingConfig(
-                num_workers=_workers(group), use_gpu=bool(group.gpus), resources_per_worker={"CPU": group.cpus}
+                num_workers=workers, use_gpu=bool(group.gpus), resources_per_worker={"CPU": group.cpus}
             ),
             run_config=RunConfig(storage_path=scratch, name="train", failure_config=FailureConfig(max_failures=3)),
         ).fit()

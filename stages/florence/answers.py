@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 
@@ -27,22 +27,26 @@ def regions(
 ) -> list[Region]:
     """Detected boxes, each with the description of the dense caption that lies on it, and the described boxes on which
     no detected one lies: they have no category (an empty phrase) yet."""
-    described = [place for place in codec.places(dense.text, size, 4) if place.label] if dense else []
+    described = list(_told(dense, size))
     found = []
-    for place in codec.places(detected.text, size, 4) if detected else ():
+    for place, score in _told(detected, size):
         box = _box(place)
-        near = max(described, key=lambda d: overlap(_box(d), box), default=None)
+        near = max((d for d, _ in described), key=lambda d: overlap(_box(d), box), default=None)
         brief = near.label if near is not None and overlap(_box(near), box) >= same_place else ""
-        if place.label:
-            assert detected is not None
-            region = Region(box=box, phrase=place.label, score=math.exp(detected.mean(place.spans)))
-            found.append(named(region, place.label, brief))
-    for place in described:
-        assert dense is not None
+        found.append(named(Region(box=box, phrase=place.label, score=score), place.label, brief))
+    for place, score in described:
         if all(overlap(_box(place), region.box) < same_place for region in found):
-            score = math.exp(dense.mean(place.spans))
             found.append(Region(box=_box(place), phrase="", brief=place.label, brief_kind="caption", score=score))
     return found
+
+
+def _told(reading: Reading | None, size: codec.Size) -> Iterator[tuple[codec.Found, float]]:
+    """The labelled boxes of an answer and how surely they were said; a model that has learned little says many without
+    any area."""
+    for place in codec.places(reading.text, size, 4) if reading else ():
+        assert reading is not None
+        if place.label and codec.area(_box(place)) > 0:
+            yield place, math.exp(reading.mean(place.spans))
 
 
 def named(region: Region, phrase: str, brief: str) -> Region:
@@ -94,6 +98,7 @@ def triplets(text: Text, reading: Reading, size: codec.Size) -> list[Triplet]:
             support=reading.mean(place.spans),
         )
         for start, end, place in find_phrases(text, codec.places(reading.text, size, 4))
+        if codec.area(_box(place)) > 0
     ]
 
 

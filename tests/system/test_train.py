@@ -146,7 +146,7 @@ def test_mistakes_are_one_line(shards: str, tmp_path: Path) -> None:
         ([str(tmp_path), str(tmp_path / "o")], "no shards there"),
         ([shards, str(tmp_path / "o"), "start=/nowhere"], "start=/nowhere: no such file or folder"),
         ([shards, str(tmp_path / "o"), "train.tasks=['<OCD>']"], "train.<OCD>: no such task"),
-        ([shards, str(tmp_path / "o"), "cluster.groups.train={actors: [1, 99]}"], "99 workers want 99 CPU"),
+        ([shards, str(tmp_path / "o"), "cluster.groups.train={actors: [99, 99]}"], "99 workers want 99 CPU"),
     ):
         done = fld("train", *arguments)
         assert done.returncode == 2 and "Traceback" not in done.stderr

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.schema import Annotations
+from pipeline.schema import Annotations, Text
 from stages.base import Sample, fold_of
 from stages.embedded.scenes import PRETRAIN, render
-from stages.florence.answers import regions
+from stages.florence.answers import regions, triplets
 from stages.florence.codec import locations
 from stages.florence.inference import Reading, read
 from stages.florence.refine import Refine, RefineConfig
@@ -110,6 +110,14 @@ def test_a_detected_box_takes_the_description_that_lies_on_it() -> None:
     assert (hat.phrase, hat.brief, hat.box[0]) == ("", "old hat", pytest.approx(700.5))  # once, without a category yet
     assert hat.score == pytest.approx(2.718281828**-1.5)
     assert [r.brief for r in regions(None, described, (1000, 1000), 0.5)] == ["red car", "old hat"]
+
+
+def test_a_place_without_area_is_nothing() -> None:
+    flat, flipped = "<loc_5><loc_5><loc_5><loc_9>", "<loc_50><loc_5><loc_20><loc_9>"
+    said = reading(f"car{flat}{flipped}", {"car": -0.1, flat: -0.1, flipped: -0.1})
+    assert regions(said, said, (1000, 1000), 0.5) == []
+    text = Text(id="t", granularity="brief", text="A car")
+    assert triplets(text, said, (1000, 1000)) == []
 
 
 def test_a_place_that_only_the_dense_captions_tell_of_is_asked_for_its_category(refine: Refine) -> None:
