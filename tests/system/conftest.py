@@ -13,7 +13,7 @@ import pytest
 
 SMALL = [
     "source.count=12", "source.shard_size=4", "train.stages=[[64,6]]", "train.batch_size=8", "train.checkpoint_every=2",
-    "refine.rounds=1", "refine.annotate.max_tokens=24", "cluster.groups.train.cpus=1",
+    "refine.rounds=1", "refine.annotate.max_tokens=24", "cluster.groups.train={cpus: 1, actors: [1, 1]}",
 ]  # fmt: skip
 TIMEOUT = 600
 
