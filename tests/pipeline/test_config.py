@@ -25,7 +25,7 @@ def test_an_override_reaches_the_typed_field_of_a_stage() -> None:
 
 def test_one_rule_of_a_kind_leaves_its_other_rules_as_they_are() -> None:
     rules = parsed("refine.merge.texts.min_refound=0.5").refine.merge.options.texts
-    assert rules == TextRules(min_refound=0.5) and rules.match_iou == 1.0 and rules.add_share == 0.02
+    assert rules == TextRules(min_refound=0.5, agree=1.0) and rules.match_iou == 1.0 and rules.add_share == 0.02
 
 
 @pytest.mark.parametrize(

@@ -32,8 +32,9 @@ def test_every_study_that_ships_is_whole(name: str) -> None:
 
 
 def test_steps_are_at_the_resolution_of_the_study_unless_stages_are_named() -> None:
-    made = study("study=clean", "resolution=96", "rows.tuned.phases.more={stages: [[32, 5], [64, 6]]}", "seed=7")
-    assert phase_config(made, "tuned", "train").stages == ((96, 1400),)
+    phases = ("rows.tuned.phases.train.steps=9", "rows.tuned.phases.more={stages: [[32, 5], [64, 6]]}")
+    made = study("study=clean", "resolution=96", *phases, "seed=7")
+    assert phase_config(made, "tuned", "train").stages == ((96, 9),)
     assert phase_config(made, "tuned", "more").stages == ((32, 5), (64, 6))
     assert phase_config(made, "tuned", "more").seed == 7
     assert phase_config(study("study=backbone", "resolution=96"), "pre-trained", "train").resolution == 96
