@@ -101,10 +101,14 @@ def test_the_page_tells_by_rule_what_a_round_changed() -> None:
 
 def test_the_page_tells_what_a_merge_measured_by() -> None:
     blind = {"refound": 0.0, "add": None, "rename": None, "drop": None}
-    measured = {"regions": {"refound": 0.314, "add": -1.349, "rename": -0.58, "drop": -1.6}, "texts": blind}
+    kept = {"refound": 0.5, "add": -0.2, "rename": -0.1, "drop": None}  # texts are never dropped
+    measured = {
+        "regions": {"refound": 0.314, "add": -1.349, "rename": -0.58, "drop": -1.6}, "texts": kept, "triplets": blind,
+    }  # fmt: skip
     rounds = [view(), view("01-bb", reason="ok", levels=measured)]
     page = write_report(ReportData(experiment="x", images=1, rounds=rounds))
-    assert "31% of regions (nats a token: add -1.35, rename -0.58, drop -1.60), 0% of texts." in page
+    told = "31% of regions (nats a token: add -1.35, rename -0.58, drop -1.60), "
+    assert f"{told}50% of texts (nats a token: add -0.20, rename -0.10), 0% of triplets." in page
 
 
 def test_pictures_that_changed_most_come_first() -> None:
