@@ -88,22 +88,32 @@ def bootstrapping(config: RefinementBench) -> dict[str, Any]:
 
 
 def controls(work: Path, settings: Sequence[str]) -> dict[str, Any]:
-    """The same run with one thing changed, F1 by round; round 0 is `filters only`."""
+    """The same run with one thing changed, F1 by round; round 0 is `filters only`.
+
+    A model that is not trained says the same in every round: the first that the gate rejects is its last.
+    """
     scratch, same = random_model(work), work / "seed-0"
     shuffled = shuffled_model(same, settings)
+    fixed = (UNTRAINED, "refine.stop=no_gain")
     changed = {
-        "two_folds": ("refine.folds=2",),
-        "start_not_trained": (UNTRAINED,),
+        "start_not_trained": fixed,
+        "random_model": (f"refine.start={scratch}", *fixed),
+        "trained_on_shuffled_labels": (f"refine.start={shuffled}", *fixed),
         "from_scratch": (f"refine.start={scratch}",),
-        "random_model": (f"refine.start={scratch}", UNTRAINED),
-        "trained_on_shuffled_labels": (f"refine.start={shuffled}", UNTRAINED),
+        "two_folds": ("refine.folds=2",),
     }
     made: dict[str, Any] = {
         "model_without_merge": [each["model"] for each in measured(same, 0, settings) if each["model"]]
     }
     for name, overrides in changed.items():
         rounds = measured(same, 0, (*settings, *overrides))
-        attempts = [{name: each[name] for name in ("status", "reason", "f1")} for each in rounds]
+        attempts = [
+            {
+                **{key: each[key] for key in ("status", "reason", "f1", "f1_75")},
+                "model_f1": each["model"]["f1"] if each["model"] else None,
+            }
+            for each in rounds
+        ]
         made[name] = {"f1_by_round": shipped(rounds, "f1"), "attempts": attempts}
     return made
 
