@@ -13,11 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from pipeline.schema import Granularity
+from pipeline.validation import build, check_keys, check_mapping
 from stages import registry
 
 Positive = Annotated[int, Field(gt=0)]
@@ -187,11 +188,11 @@ def parse(values: Mapping[str, Any]) -> RunConfig:
     """
     from stages.florence.training import TrainConfig
 
-    _check_keys(values, RunConfig, "")
+    check_keys(values, RunConfig, "")
     for key in ("source", "specialists", "filters", "refine", "train", "cluster"):
-        _mapping(values.get(key), key)
+        check_mapping(values.get(key), key)
     refine = dict(values["refine"])
-    _check_keys(refine, RefineConfig, "refine.")
+    check_keys(refine, RefineConfig, "refine.")
     refine["annotate"] = _entry("refine", refine.get("annotate") or {}, "refine.annotate.")
     refine["merge"] = _entry("merge", refine.get("merge") or {}, "refine.merge.")
     source = dict(values["source"])
@@ -216,11 +217,6 @@ def parse(values: Mapping[str, Any]) -> RunConfig:
             )
     assert isinstance(run, RunConfig)
     return run
-
-
-def _mapping(value: Any, key: str) -> None:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{key}={value}: give a mapping of settings")
 
 
 def _check_contents(run: RunConfig) -> None:
@@ -248,27 +244,6 @@ def check_there(key: str, value: str) -> None:
         raise ValueError(f"{key}={value}: no such file or folder; give one, or a hub name (owner/model)")
 
 
-def build(cls: Any, values: Mapping[str, Any], where: str, more: set[str] | None = None) -> Any:
-    """An instance of a frozen dataclass from plain values, checked by pydantic.
-
-    `where` prefixes keys in messages, `more` are keys of the same mapping that another class takes.
-    """
-    from pydantic import TypeAdapter, ValidationError
-
-    _check_keys(values, cls, where, more)
-    _check_nested(values, cls, where)
-    try:
-        return TypeAdapter(cls).validate_python(dict(values))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = where + ".".join(str(part) for part in first["loc"])
-        if not first["loc"]:  # a rule of the whole, which names the setting itself
-            raise ValueError(where + first["msg"].removeprefix("Value error, ")) from None
-        if first["type"] == "missing":
-            raise ValueError(f"{key}: not set; give it a value ({key}=...)") from None
-        raise ValueError(f"{key}={first['input']}: {first['msg'].removeprefix('Value error, ').lower()}") from None
-
-
 def _entries(values: Mapping[str, Any], where: str) -> dict[str, Entry]:
     entries = {name: _entry(name, value, f"{where}{name}.") for name, value in values.items() if value is not None}
     for entry in entries.values():
@@ -281,7 +256,7 @@ def _entries(values: Mapping[str, Any], where: str) -> dict[str, Entry]:
 
 
 def _entry(name: str, values: Mapping[str, Any], where: str) -> Entry:
-    _mapping(values, where[:-1])
+    check_mapping(values, where[:-1])
     own = {f.name for f in dataclasses.fields(Entry)} - {"name", "options"}
     if "use" not in values:
         raise ValueError(f"{where}use: not set; name a stage ({where}use=...)")
@@ -291,30 +266,3 @@ def _entry(name: str, values: Mapping[str, Any], where: str) -> Entry:
     entry = build(Entry, {**shared, "name": name, "options": options}, where)
     assert isinstance(entry, Entry)
     return entry
-
-
-def _check_keys(values: Any, cls: Any, where: str, more: set[str] | None = None) -> None:
-    """Raises:
-    ValueError: a key of `values` is no field of `cls` and not in `more`.
-    """
-    known = [f.name for f in dataclasses.fields(cls)] + sorted(more or ())
-    for key in values if isinstance(values, Mapping) else ():
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-            raise ValueError(f"{where}{key}: no such setting; {hint}")
-
-
-def _check_nested(values: Mapping[str, Any], cls: Any, where: str) -> None:
-    """`_check_keys` for the dataclasses in the fields of `cls`, and in the values of its mappings."""
-    hints = get_type_hints(cls)
-    for key, value in values.items():
-        inner = next((t for t in (hints[key], *get_args(hints[key])) if dataclasses.is_dataclass(t)), None)
-        if inner is None or not isinstance(value, Mapping):
-            continue
-        if getattr(hints[key], "__origin__", None) is dict:
-            for name, each in value.items():
-                _check_keys(each, inner, f"{where}{key}.{name}.")
-        else:
-            _check_keys(value, inner, f"{where}{key}.")
-            _check_nested(value, inner, f"{where}{key}.")

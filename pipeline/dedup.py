@@ -15,7 +15,8 @@ from typing import Any
 
 from pipeline.config import RunConfig
 from pipeline.engine import Engine, Step
-from pipeline.lineage import IMAGES, Done, fingerprint, settings
+from pipeline.lineage import IMAGES, Done
+from pipeline.recipe import fingerprint, recipe_settings
 from pipeline.records import count_samples, publish_table, read_image_bytes, read_images, read_table
 from pipeline.store import Manifest, Store, digest
 from stages.dedup import DedupConfig, Duplicate, HashConfig, Hashed, Hashes, duplicates
@@ -63,7 +64,7 @@ def dedup(store: Store, run: RunConfig, config: DedupConfig) -> dict[str, Any]:
     kinds = Counter(duplicate.kind for duplicate in found)
     summary = {
         "inputs": inputs, "images": len(rows), "kept": len(rows) - len(found), "dropped": dict(sorted(kinds.items())),
-        "groups": len({duplicate.kept for duplicate in found}), "settings": settings(config),
+        "groups": len({duplicate.kept for duplicate in found}), "settings": recipe_settings(config),
     }  # fmt: skip
     store.publish_json(f"{folder}/summary.json", summary)
     return _publish_latest(store, folder, config, summary)
@@ -93,4 +94,4 @@ def _folder(config: HashConfig) -> str:
 
 
 def _recipe(config: HashConfig) -> str:
-    return fingerprint({"version": Hashes.version, **settings(config)})
+    return fingerprint({"version": Hashes.version, **recipe_settings(config)})

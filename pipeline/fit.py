@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline import lineage
-from pipeline.config import ClusterConfig, build, check_there
+from pipeline.config import ClusterConfig, check_there
 from pipeline.lease import held
+from pipeline.recipe import content_hash, recipe_settings
 from pipeline.store import Store
 from pipeline.train import GROUP, Training, train
 from pipeline.training_set import find
+from pipeline.validation import build
 from stages.florence.model import check_format, resolve
 from stages.florence.training import VERSION, TrainConfig
 
@@ -53,7 +54,7 @@ def fit(source: str, out: str, config: FitConfig) -> dict[str, Any]:
     data, labels = find(source)
     start = resolve(config.start)
     recipe = {
-        "version": VERSION, "train": lineage.settings(config.train), "start": lineage.content_hash(start),
+        "version": VERSION, "train": recipe_settings(config.train), "start": content_hash(start),
         "threads": config.cluster.group(GROUP).threads, "labels": labels,
     }  # fmt: skip
     recipe = json.loads(json.dumps(recipe))  # as it is read again

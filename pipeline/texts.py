@@ -65,9 +65,9 @@ def filtered(texts: Sequence[str], granularity: str, overrides: Sequence[str]) -
     """Why the text filter drops each text, None for those that it keeps."""
     from typing import cast, get_args
 
-    from pipeline.config import build
     from pipeline.schema import Annotations, Granularity, Text
     from pipeline.settings import dotlist
+    from pipeline.validation import build
     from stages import registry
     from stages.base import Sample
 

@@ -24,9 +24,9 @@ def add(commands: Any) -> None:
 def bench(args: argparse.Namespace) -> int:
     from typing import get_type_hints
 
-    from pipeline.config import build
     from pipeline.settings import dotlist
     from pipeline.threads import bound_threads
+    from pipeline.validation import build
     from stages import registry
 
     function = registry.resolve(registry.BENCHES[args.name])

@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline import lineage
 from pipeline.config import ClusterConfig, GroupConfig, RunConfig
 from pipeline.engine import check_resources, connect
-from pipeline.lineage import Model
+from pipeline.lineage import WORK, Model
+from pipeline.recipe import content_hash, fingerprint, recipe_settings
 from pipeline.store import Manifest, Store
 from pipeline.threads import bound_threads
 from pipeline.training_set import Shards, TrainingSet
@@ -57,17 +57,17 @@ def prepare(
     config = dataclasses.replace(config or run.train, seed=run.seed * 1000 + number)
     name, content = _start(start or run.refine.start)
     recipe = {
-        "version": VERSION, "train": lineage.settings(config), "start": content,
+        "version": VERSION, "train": recipe_settings(config), "start": content,
         "threads": run.cluster.group(GROUP).threads, "round": data.node.fingerprint, "inputs": inputs,
     }  # fmt: skip
-    return Training(config, name, number, data, inputs, f"models/{number:02d}-{lineage.fingerprint(recipe)}")
+    return Training(config, name, number, data, inputs, f"models/{number:02d}-{fingerprint(recipe)}")
 
 
 def _start(start: Model | str) -> tuple[str, str]:
     """Where to load it from, and its content."""
     if isinstance(start, Model):
-        return f"{lineage.WORK}{start.folder}", start.revision
-    return start, lineage.content_hash(resolve(start))
+        return f"{WORK}{start.folder}", start.revision
+    return start, content_hash(resolve(start))
 
 
 def trained(store: Store, training: Training) -> str | None:
@@ -139,8 +139,8 @@ def _worker(setup: dict[str, Any]) -> None:
 
     store = Store(setup["url"])
     config, start, (data_url, *data_parts), model_folder = setup["training"]
-    if start.startswith(lineage.WORK):
-        start = store.local_copy(start.removeprefix(lineage.WORK))
+    if start.startswith(WORK):
+        start = store.local_copy(start.removeprefix(WORK))
     bound_threads(setup["threads"])
     context = ray.train.get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()

@@ -99,13 +99,14 @@ def gc(args: argparse.Namespace) -> int:
 
 
 def dedup(args: argparse.Namespace) -> int:
-    from pipeline import config, lease, saved
+    from pipeline import lease, saved
     from pipeline.dedup import dedup as job
     from pipeline.report.terminal import reasons
     from pipeline.settings import dotlist
+    from pipeline.validation import build
     from stages.dedup import DedupConfig
 
-    options = config.build(DedupConfig, dotlist(args.overrides), "")
+    options = build(DedupConfig, dotlist(args.overrides), "")
     store = saved.existing(args.work)
     with lease.held(store):
         summary = job(store, saved.load(store), options)

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pipeline.config import ClusterConfig, Positive, build, check_there
+from pipeline.config import ClusterConfig, Positive, check_there
 from pipeline.schema import Granularity
 from pipeline.studies.data import DataConfig
+from pipeline.validation import build
 from stages import registry
 from stages.florence.model import RESOLUTIONS
 from stages.florence.training import TrainConfig

@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline import lineage
 from pipeline.config import ClusterConfig
 from pipeline.engine import check_resources, connect
 from pipeline.lease import held
+from pipeline.lineage import WORK
+from pipeline.recipe import content_hash, fingerprint, recipe_settings
 from pipeline.records import decode_image
 from pipeline.store import Store
 from pipeline.studies.config import StudyConfig, phase_config
@@ -68,7 +69,7 @@ def _row(study: Study, name: str) -> Iterator[dict[str, Any]]:
     row = study.config.rows[name]
     data = first(study.data, row.samples)
     start = row.start or study.config.start
-    model = Model(start, lineage.content_hash(resolve(start)))
+    model = Model(start, content_hash(resolve(start)))
     if study.config.learner == "detector":
         for phase in row.phases:
             yield {"row": name, "phase": phase, **_detector(study, name, phase, data, model)}
@@ -87,10 +88,10 @@ def _trained(study: Study, row: str, phase: str, data: TrainingSet, start: Model
     """The model of a phase, its settings, and the seconds that its training took (None: it was stopped in between)."""
     settings = phase_config(study.config, row, phase)
     recipe = {
-        "version": VERSION, "train": lineage.settings(settings), "start": start.revision, "labels": study.labels,
+        "version": VERSION, "train": recipe_settings(settings), "start": start.revision, "labels": study.labels,
         "samples": len(data), "threads": study.config.cluster.group(GROUP).threads,
     }  # fmt: skip
-    folder = f"models/{lineage.fingerprint(recipe)}"
+    folder = f"models/{fingerprint(recipe)}"
     clock = f"journal/seconds/{folder}.json"
     resumed = bool(study.store.list(f"journal/train/{folder}"))
     todo, started = not study.store.done(folder), time.time()
@@ -99,7 +100,7 @@ def _trained(study: Study, row: str, phase: str, data: TrainingSet, start: Model
     if todo and not resumed:
         study.store.publish_json(clock, round(time.time() - started, 1))
     seconds = study.store.read_json(clock) if study.store.exists(clock) else None
-    return Model(f"{lineage.WORK}{folder}", revision), settings, seconds
+    return Model(f"{WORK}{folder}", revision), settings, seconds
 
 
 def _tested(study: Study, model: Model) -> dict[str, float]:
@@ -111,7 +112,7 @@ def _tested(study: Study, model: Model) -> dict[str, float]:
     }  # fmt: skip
     version = registry.resolve(registry.EXAMINE).version
     recipe = {**options, "version": version, "model": model.revision, "labels": study.test_labels}
-    name = f"scores/{lineage.fingerprint(recipe)}.json"
+    name = f"scores/{fingerprint(recipe)}.json"
     if not study.store.exists(name):
         shards = [(shard, keys) for shard, keys in sorted(study.test.keys.items())]
         jobs = [(_examined, (study.store.url, model.name, options, _place(study.test), *shard)) for shard in shards]
@@ -125,11 +126,11 @@ def _detector(study: Study, row: str, phase: str, data: TrainingSet, model: Mode
     """The scores of a detector trained on the model's vision tower."""
     settings = phase_config(study.config, row, phase)
     recipe = {
-        "version": registry.resolve(registry.DETECTOR).version, "detector": lineage.settings(settings),
+        "version": registry.resolve(registry.DETECTOR).version, "detector": recipe_settings(settings),
         "model": model.revision, "labels": [study.labels, study.test_labels], "samples": len(data),
         "threads": study.config.cluster.group(GROUP).threads,
     }  # fmt: skip
-    name = f"scores/{lineage.fingerprint(recipe)}.json"
+    name = f"scores/{fingerprint(recipe)}.json"
     if not study.store.exists(name):
         job = (study.store.url, model.name, settings, _place(data), _place(study.test))
         (answers,) = _remote(study.config.cluster, [(_detected, job)], f"{row}, {phase}: detector")
@@ -193,6 +194,6 @@ def _samples(data: TrainingSet, shard: str, keys: Sequence[str]) -> list[Sample]
 
 
 def _local(url: str, model: str) -> str:
-    if model.startswith(lineage.WORK):
-        return Store(url).local_copy(model.removeprefix(lineage.WORK))
+    if model.startswith(WORK):
+        return Store(url).local_copy(model.removeprefix(WORK))
     return model

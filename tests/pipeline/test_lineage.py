@@ -4,6 +4,7 @@ import pytest
 
 from pipeline import config, lineage
 from pipeline.lineage import IMAGES
+from pipeline.recipe import content_hash
 from pipeline.store import Manifest, Store
 
 
@@ -42,7 +43,7 @@ def test_a_models_content_is_in_the_recipe_its_path_is_not(tmp_path: Path) -> No
             nodes("experiment=photos", "source.path=x", f"specialists.detect.weights={tmp_path / name}")["0.detect"]
         )
     assert marks[0].fingerprint == marks[1].fingerprint != marks[2].fingerprint
-    assert marks[0].revision == lineage.content_hash(str(tmp_path / "b.onnx"))
+    assert marks[0].revision == content_hash(str(tmp_path / "b.onnx"))
 
 
 def test_stages_that_wait_for_each_other_are_refused() -> None:

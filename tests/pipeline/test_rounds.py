@@ -18,6 +18,7 @@ from pipeline.engine import Step
 from pipeline.ingest import list_source
 from pipeline.lineage import Done, Models, Node
 from pipeline.measure import held_out, judge
+from pipeline.recipe import content_hash
 from pipeline.records import read_before, read_rows
 from pipeline.schema import HUMAN, Annotations, Record, Region, Triplet, to_dict
 from pipeline.store import Store
@@ -89,7 +90,7 @@ def untrained(loop: Loop) -> Callable[[Training], str | None]:
 
     def get(training: Training) -> str:
         save(load("nano"), Path(loop.store.path(training.folder)))
-        return lineage.content_hash(resolve("nano"))
+        return content_hash(resolve("nano"))
 
     return get
 

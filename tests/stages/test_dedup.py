@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter, ImageOps
 
-from pipeline.config import build
+from pipeline.validation import build
 from stages.dedup import DedupConfig, Duplicate, Hashed, Hashes, Pairs, alike, close, duplicates
 from tests.stages.specialists.tiny import clip
 
