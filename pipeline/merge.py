@@ -25,31 +25,22 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from pipeline.levels import Confirmed, Levels, MergeConfig, Rules, in_force, measured
-from pipeline.quality.geometry import box_iou, greedy_match, quad_iou
-from pipeline.quality.truth import bare_phrase, letters, normalise
-from pipeline.schema import Annotation, Annotations, Region, Text, Triplet
+from pipeline.matching import MATCHING, Kind, shared_words
+from pipeline.quality.geometry import greedy_match
+from pipeline.schema import Annotation, Annotations, Text
 from stages.base import Batch, Result
 
 AGREES, LESS_LIKELY, RELABELLED, RESHAPED = "agrees", "less_likely", "relabelled", "reshaped"
 NOT_SUPPORTED, NOT_CONFIDENT, DUPLICATE, TEXT_DROPPED = "not_supported", "not_confident", "duplicate", "text_dropped"
 NOT_TRUSTED = "not_trusted"
 LEAST = 1e-9  # the least probability
-
-
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """How annotations of a kind overlap, when two say the same, and the field that holds their place."""
-
-    overlap: Callable[[Sequence[Any], Sequence[Any]], np.ndarray]
-    label: Callable[[Any], Any]
-    place: str | None = "box"
 
 
 def merge(annotations: Annotations, this_round: int, config: MergeConfig) -> Annotations:
@@ -81,17 +72,17 @@ def confirmed(annotations: Annotations, this_round: int, config: MergeConfig) ->
 
 def levels(samples: Iterable[Annotations], this_round: int, config: MergeConfig) -> dict[str, Levels]:
     """The measured levels of every kind that has old labels which the model judged."""
-    agreed: dict[str, list[Confirmed]] = {name: [] for name in _KINDS}
+    agreed: dict[str, list[Confirmed]] = {name: [] for name in MATCHING}
     judged: Counter[str] = Counter()
     for each in samples:
         for name, (pairs, count) in confirmed(each, this_round, config).items():
             agreed[name] += pairs
             judged[name] += count
-    return {name: measured(getattr(config, name), agreed[name], n) for name in _KINDS if (n := judged[name])}
+    return {name: measured(getattr(config, name), agreed[name], n) for name in MATCHING if (n := judged[name])}
 
 
 def _parts(annotations: Annotations, this_round: int, config: MergeConfig) -> Iterator[tuple[str, _Merge]]:
-    for name, kind in _KINDS.items():
+    for name, kind in MATCHING.items():
         everything = sorted((a for a in getattr(annotations, name) if a.dropped is None), key=lambda a: a.id)
         old = [a for a in everything if a.round < this_round]
         new = [a for a in everything if a.round == this_round]
@@ -101,7 +92,7 @@ def _parts(annotations: Annotations, this_round: int, config: MergeConfig) -> It
 class _Merge:
     """One kind of annotation of one sample."""
 
-    def __init__(self, kind: _Kind, rules: Rules, levels: Levels, old: Sequence[Any], new: Sequence[Any]) -> None:
+    def __init__(self, kind: Kind, rules: Rules, levels: Levels, old: Sequence[Any], new: Sequence[Any]) -> None:
         self.kind, self.rules, self.levels, self.old = kind, rules, in_force(rules, levels), old
         known = {a.id: j for j, a in enumerate(old)}
         self.new = new
@@ -143,7 +134,7 @@ class _Merge:
     def agree(self, a: Any, b: Any) -> bool:
         """Whether two labels confirm each other."""
         share = self.rules.agree
-        return self.same(a, b) or (share < 1 and _shared_words(self.kind.label(a), self.kind.label(b)) >= share)
+        return self.same(a, b) or (share < 1 and shared_words(self.kind.label(a), self.kind.label(b)) >= share)
 
     def _likelier(self, new: Any, old: Any) -> bool:
         return old.support is not None and _likelihood(new) - old.support > self.rules.relabel_margin
@@ -254,42 +245,6 @@ def _either(old: Annotation, new: Annotation) -> float:
     """The probability that one of two independent witnesses is right."""
     before = old.confidence if old.confidence is not None else old.score
     return 1 - (1 - min(before or 0.0, 1.0)) * (1 - min(new.score or 0.0, 1.0))
-
-
-def _region_label(region: Region) -> tuple[str, str]:
-    return normalise(region.phrase), bare_phrase(region.brief or region.phrase)
-
-
-def _shared_words(a: Any, b: Any) -> float:
-    """The share of words (a multiset) that two labels have in common (Dice)."""
-    first, second = (Counter((label if isinstance(label, str) else " ".join(label)).split()) for label in (a, b))
-    return 2 * (first & second).total() / max(first.total() + second.total(), 1)
-
-
-def _same_granularity(a: Sequence[Text], b: Sequence[Text]) -> np.ndarray:
-    return np.array([[float(x.granularity == y.granularity) for y in b] for x in a]).reshape(len(a), len(b))
-
-
-def _boxes(a: Sequence[Any], b: Sequence[Any]) -> np.ndarray:
-    return box_iou([x.box for x in a], [x.box for x in b])
-
-
-def _quads(a: Sequence[Any], b: Sequence[Any]) -> np.ndarray:
-    return quad_iou([x.quad for x in a], [x.quad for x in b])
-
-
-def _grounded(a: Sequence[Triplet], b: Sequence[Triplet]) -> np.ndarray:
-    """Box overlap of triplets of the same text and span, elsewhere 0."""
-    same = [[(x.text_id, x.start, x.end) == (y.text_id, y.start, y.end) for y in b] for x in a]
-    return _boxes(a, b) * np.array(same, float).reshape(len(a), len(b))
-
-
-_KINDS = {
-    "texts": _Kind(_same_granularity, lambda a: normalise(a.text), place=None),
-    "regions": _Kind(_boxes, _region_label),
-    "text_regions": _Kind(_quads, lambda a: letters(a.text), place="quad"),
-    "triplets": _Kind(_grounded, lambda a: bare_phrase(a.phrase)),
-}
 
 
 class Merge:

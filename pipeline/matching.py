@@ -1,0 +1,59 @@
+"""When two annotations are of the same thing, and when they say the same of it: by kind."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.quality.geometry import box_iou, quad_iou
+from pipeline.quality.truth import bare_phrase, letters, normalise
+from pipeline.schema import Region, Text, Triplet
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How annotations of a kind overlap, when two say the same, and the field that holds their place."""
+
+    overlap: Callable[[Sequence[Any], Sequence[Any]], np.ndarray]
+    label: Callable[[Any], Any]
+    place: str | None = "box"
+
+
+def _region_label(region: Region) -> tuple[str, str]:
+    return normalise(region.phrase), bare_phrase(region.brief or region.phrase)
+
+
+def shared_words(a: Any, b: Any) -> float:
+    """The share of words (a multiset) that two labels have in common (Dice)."""
+    first, second = (Counter((label if isinstance(label, str) else " ".join(label)).split()) for label in (a, b))
+    return 2 * (first & second).total() / max(first.total() + second.total(), 1)
+
+
+def _same_granularity(a: Sequence[Text], b: Sequence[Text]) -> np.ndarray:
+    return np.array([[float(x.granularity == y.granularity) for y in b] for x in a]).reshape(len(a), len(b))
+
+
+def _boxes(a: Sequence[Any], b: Sequence[Any]) -> np.ndarray:
+    return box_iou([x.box for x in a], [x.box for x in b])
+
+
+def _quads(a: Sequence[Any], b: Sequence[Any]) -> np.ndarray:
+    return quad_iou([x.quad for x in a], [x.quad for x in b])
+
+
+def _grounded(a: Sequence[Triplet], b: Sequence[Triplet]) -> np.ndarray:
+    """Box overlap of triplets of the same text and span, elsewhere 0."""
+    same = [[(x.text_id, x.start, x.end) == (y.text_id, y.start, y.end) for y in b] for x in a]
+    return _boxes(a, b) * np.array(same, float).reshape(len(a), len(b))
+
+
+MATCHING = {
+    "texts": Kind(_same_granularity, lambda a: normalise(a.text), place=None),
+    "regions": Kind(_boxes, _region_label),
+    "text_regions": Kind(_quads, lambda a: letters(a.text), place="quad"),
+    "triplets": Kind(_grounded, lambda a: bare_phrase(a.phrase)),
+}
