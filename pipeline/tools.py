@@ -24,6 +24,8 @@ def add(commands: Any) -> None:
 def bench(args: argparse.Namespace) -> int:
     from typing import get_type_hints
 
+    import yaml
+
     from pipeline.settings import dotlist
     from pipeline.threads import bound_threads
     from pipeline.validation import build
@@ -37,7 +39,7 @@ def bench(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(result))
     else:
-        print("\n".join(f"{key}: {value}" for key, value in result.items()))
+        print(yaml.safe_dump(result, sort_keys=False, width=120), end="")
     return 0
 
 
