@@ -16,7 +16,8 @@ from pipeline.schema import Region, Text, Triplet
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How annotations of a kind overlap, when two say the same, and the field that holds their place."""
+    """How much annotations of a kind overlap (IoU; texts: `_text_overlap`), what they say, and the field that holds
+    their place."""
 
     overlap: Callable[[Sequence[Any], Sequence[Any]], np.ndarray]
     label: Callable[[Any], Any]
@@ -33,8 +34,14 @@ def shared_words(a: Any, b: Any) -> float:
     return 2 * (first & second).total() / max(first.total() + second.total(), 1)
 
 
-def _same_granularity(a: Sequence[Text], b: Sequence[Text]) -> np.ndarray:
-    return np.array([[float(x.granularity == y.granularity) for y in b] for x in a]).reshape(len(a), len(b))
+def _text_overlap(a: Sequence[Text], b: Sequence[Text]) -> np.ndarray:
+    """Of one granularity 1, and the share of their words above it: of several captions the most alike are the same
+    one. Elsewhere 0."""
+    alike = [
+        [1 + shared_words(normalise(x.text), normalise(y.text)) if x.granularity == y.granularity else 0.0 for y in b]
+        for x in a
+    ]
+    return np.array(alike, float).reshape(len(a), len(b))
 
 
 def _boxes(a: Sequence[Any], b: Sequence[Any]) -> np.ndarray:
@@ -52,7 +59,7 @@ def _grounded(a: Sequence[Triplet], b: Sequence[Triplet]) -> np.ndarray:
 
 
 MATCHING = {
-    "texts": Kind(_same_granularity, lambda a: normalise(a.text), place=None),
+    "texts": Kind(_text_overlap, lambda a: normalise(a.text), place=None),
     "regions": Kind(_boxes, _region_label),
     "text_regions": Kind(_quads, lambda a: letters(a.text), place="quad"),
     "triplets": Kind(_grounded, lambda a: bare_phrase(a.phrase)),

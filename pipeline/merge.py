@@ -248,7 +248,7 @@ def _either(old: Annotation, new: Annotation) -> float:
 
 
 class Merge:
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     reads_images: ClassVar[bool] = False
 
     def __init__(self, config: MergeConfig) -> None:

@@ -231,6 +231,17 @@ def test_of_two_likely_texts_the_setting_says_which_stays(tie: Any, fates: dict[
     assert {t.text: t.dropped for t in result if t.dropped} == fates
 
 
+def test_of_several_captions_a_new_one_is_compared_with_the_one_most_like_it() -> None:
+    given = Annotations(
+        texts=[text("Two dogs run.", support=-2.0), text("A red car stands.", id="0.caption.texts.1", support=-2.0)]
+    )
+    given.texts.append(written("A red truck stands.", score=0.95))
+    fates = {t.id: (t.dropped, t.parents) for t in given.overlaid(merge(given, 1, CONFIG)).texts}
+    assert fates["0.caption.texts.0"] == (None, [])
+    assert fates["0.caption.texts.1"] == ("relabelled", [])
+    assert fates[given.texts[-1].id] == (None, ["0.caption.texts.1"])
+
+
 def test_texts_of_another_granularity_are_another_thing() -> None:
     given = Annotations(texts=[text("A cup."), written("A mug.", granularity="detailed")])
     assert all(t.dropped is None for t in given.overlaid(merge(given, 1, CONFIG)).texts)
