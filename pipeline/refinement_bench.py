@@ -41,10 +41,12 @@ NAMES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefinementBench:
-    """`full` adds seeds and controls. `settings` are further overrides of the experiment; `work` keeps the runs."""
+    """`full` adds seeds and controls; a control takes `control_rounds` and begins with the labels of the first run.
+    `settings` are further overrides of the experiment; `work` keeps the runs, so that the same command resumes."""
 
     full: bool = False
     seeds: int = 3
+    control_rounds: int = 3
     settings: tuple[str, ...] = ()
     work: str = ""
 
@@ -64,7 +66,7 @@ def refinement(config: RefinementBench) -> dict[str, Any]:
         if config.full:
             runs = [first, *(measured(work / f"seed-{i}", i, config.settings) for i in range(1, config.seeds))]
             result["seeds"] = spread(runs)
-            result["controls"] = controls(work, config.settings)
+            result["controls"] = controls(work, config.settings, config.control_rounds)
     return {**result, "seconds": time.time() - started, "settings": asdict(config)}
 
 
@@ -87,7 +89,7 @@ def bootstrapping(config: RefinementBench) -> dict[str, Any]:
     }
 
 
-def controls(work: Path, settings: Sequence[str]) -> dict[str, Any]:
+def controls(work: Path, settings: Sequence[str], count: int) -> dict[str, Any]:
     """The same run with one thing changed, F1 by round; round 0 is `filters only`.
 
     A model that is not trained says the same in every round: the first that the gate rejects is its last.
@@ -106,7 +108,7 @@ def controls(work: Path, settings: Sequence[str]) -> dict[str, Any]:
         "model_without_merge": [each["model"] for each in measured(same, 0, settings) if each["model"]]
     }
     for name, overrides in changed.items():
-        rounds = measured(same, 0, (*settings, *overrides))
+        rounds = measured(same, 0, (*settings, f"refine.rounds={count}", *overrides))
         attempts = [
             {
                 **{key: each[key] for key in ("status", "reason", "f1", "f1_75")},

@@ -15,7 +15,8 @@ CONTROLS = {"start_not_trained", "random_model", "trained_on_shuffled_labels", "
 def full(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     work = tmp_path_factory.mktemp("bench")
     small = ",".join(f'"{setting}"' for setting in SMALL)
-    done = fld("bench", "refinement", "--full", "--json", f"work={work}", "seeds=1", f"settings=[{small}]")
+    sizes = (f"work={work}", "seeds=1", "control_rounds=1", f"settings=[{small}]")
+    done = fld("bench", "refinement", "--full", "--json", *sizes)
     assert done.returncode == 0, done.stderr[-3000:]
     return dict(json.loads(done.stdout))
 
