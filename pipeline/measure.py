@@ -8,7 +8,7 @@ round's model finds again.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,7 +21,8 @@ from pipeline.config import RunConfig
 from pipeline.levels import Levels
 from pipeline.lineage import Done, Node, model_nodes
 from pipeline.quality import truth
-from pipeline.records import count_annotations, index_name, read_before, read_parquet, read_rows, read_table, truth_name
+from pipeline.recipe import recipe_settings
+from pipeline.records import count_annotations, index_name, read_before, read_parquet, read_rows, read_truth
 from pipeline.report.changes import CONFIRMED, KEPT, tally
 from pipeline.schema import KINDS, Annotations, Record, Row
 from pipeline.store import Store, digest
@@ -29,6 +30,7 @@ from stages.base import fold_of
 
 ACCEPTED, REJECTED = "accepted", "rejected"
 UNCHANGED = {KEPT, CONFIRMED}
+MEASURED = "journal/measured"  # what reading all rows of a round has told, so that a finished run need not read them
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +47,11 @@ def measure(
 ) -> dict[str, Any]:
     """`metrics.json` and `index.parquet` of a round, made anew only when its shards have changed. `head` is the round
     that it began with."""
-    before = head.fingerprint if head else ""
-    inputs = digest(str(run.refine.gate.held_out), before, *(done[shard][node.name][1] for shard in sorted(done)))
-    name = f"{node.folder}/metrics.json"
-    if store.exists(name):
-        metrics: dict[str, Any] = store.read_json(name)
-        if metrics["inputs"] == inputs:
-            return metrics
+    inputs = (run.refine.gate.held_out, head.fingerprint if head else "", _outputs([node], done))
+    return _once(store, f"{node.folder}/metrics.json", inputs, lambda: _measure(store, run, node, done, head))
+
+
+def _measure(store: Store, run: RunConfig, node: Node, done: Mapping[str, Done], head: Node | None) -> dict[str, Any]:
     kept: Counter[str] = Counter()
     dropped: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
     failed: dict[str, Counter[str]] = {}
@@ -59,7 +59,7 @@ def measure(
     changed: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
     samples = 0
     for shard in sorted(done):
-        known = truth_of(store, shard)
+        known = read_truth(store, shard)
         rows = read_rows(store, node, shard)
         for kind, count in count_annotations([record.annotations for record in rows]).items():
             kept[kind] += count["kept"]
@@ -74,23 +74,50 @@ def measure(
             if record.key in known:
                 scored["all"].append(truth.count_sample(record.annotations, known[record.key]))
                 scored["held_out" if held_out(record.key, run) else "trained"].append(scored["all"][-1])
-    metrics = {
-        "inputs": inputs, "samples": samples,
+    _publish_index(store, node, sorted(done))
+    return {
+        "samples": samples,
         "kept": dict(kept),
         "dropped": {kind: dict(sorted(count.items())) for kind, count in dropped.items()},
         "failed": {stage: dict(sorted(reasons.items())) for stage, reasons in failed.items()},
         "changes": {kind: dict(sorted(rules.items())) for kind, rules in changed.items()} if head else None,
         "truth": {part: truth.summary(np.sum(each, axis=0)) for part, each in scored.items() if each} or None,
     }  # fmt: skip
-    _publish_index(store, node, sorted(done))
-    store.publish_json(name, metrics)
-    return metrics
+
+
+def _once(
+    store: Store, name: str, inputs: Any, make: Callable[[], dict[str, Any]], keep: bool = True
+) -> dict[str, Any]:
+    """What `make` gives, which depends on `inputs` alone, from file `name` where that is of the same ones."""
+    mark = digest(*map(str, inputs))
+    if store.exists(name):
+        found: dict[str, Any] = store.read_json(name)
+        if found["inputs"] == mark:
+            return found
+    made = {"inputs": mark, **make()}
+    if keep:
+        store.publish_json(name, made)
+    return made
+
+
+def _outputs(nodes: Sequence[Node], done: Mapping[str, Done]) -> str:
+    """The digest of all that `nodes` wrote."""
+    return digest(*(done[shard][node.name][1] for node in nodes for shard in sorted(done)))
 
 
 def judge(store: Store, run: RunConfig, head: Node, nodes: Sequence[Node], done: Mapping[str, Done]) -> Verdict:
     """Whether the last of `nodes` becomes head."""
     last = nodes[-1]
     refine = [node for node in nodes if node.name in model_nodes(run, last.round)]
+    inputs = (run.seed, recipe_settings(run.refine.gate), _outputs([head, *refine, last], done))
+    name = f"{MEASURED}/{last.folder}/verdict.json"
+    said = _once(store, name, inputs, lambda: asdict(_judge(store, run, head, refine, last, done)))
+    return Verdict(said["status"], said["reason"], said["evidence"])
+
+
+def _judge(
+    store: Store, run: RunConfig, head: Node, refine: Sequence[Node], last: Node, done: Mapping[str, Done]
+) -> Verdict:
     changes = measure(store, run, last, done, head)["changes"]
     if not any(rules.keys() - UNCHANGED for rules in changes.values()):
         return Verdict(REJECTED, "no change: every label is as it was", {"kind": "unchanged", "changes": changes})
@@ -104,11 +131,19 @@ def judge(store: Store, run: RunConfig, head: Node, nodes: Sequence[Node], done:
 
 
 def levels(
-    store: Store, run: RunConfig, head: Node, looked: Sequence[Node], done: Mapping[str, Done]
+    store: Store, run: RunConfig, head: Node, looked: Sequence[Node], done: Mapping[str, Done], *, keep: bool = True
 ) -> dict[str, Levels]:
     """By kind, how far the models can be trusted and how sure is sure enough, from the samples that they had not
-    learned from."""
-    return merge.levels(_unlearned(store, run, head, looked, done), looked[0].round, run.refine.merge.options)
+    learned from. With `keep` they are written down for the next call."""
+    rules = run.refine.merge.options
+    inputs = (recipe_settings(rules), run.refine.gate.held_out, _outputs([head, *looked], done))
+
+    def make() -> dict[str, Any]:
+        found = merge.levels(_unlearned(store, run, head, looked, done), looked[0].round, rules)
+        return {"levels": {kind: asdict(each) for kind, each in found.items()}}
+
+    said = _once(store, f"{MEASURED}/{looked[0].folder}/levels.json", inputs, make, keep)
+    return {kind: Levels(**each) for kind, each in said["levels"].items()}
 
 
 def _unlearned(
@@ -124,13 +159,6 @@ def _unlearned(
 def held_out(key: str, run: RunConfig) -> bool:
     """Whether a sample is kept from training, to judge rounds by: a function of its key alone."""
     return int(digest(key), 16) / 16 ** len(digest(key)) < run.refine.gate.held_out
-
-
-def truth_of(store: Store, shard: str) -> dict[str, Annotations]:
-    """What is exactly known of a shard's samples; empty when nothing is."""
-    if not store.exists(truth_name(shard)):
-        return {}
-    return {row.key: row.annotations for row in read_table(store, truth_name(shard), Row)}
 
 
 def _by_truth(run: RunConfig, new: np.ndarray, old: np.ndarray) -> Verdict:
@@ -171,7 +199,7 @@ def _held_out_rounds(
 ) -> Iterator[tuple[Annotations, Annotations, Annotations]]:
     """(labels before, labels after, truth) of every held-out sample with truth."""
     for shard in sorted(done):
-        known = truth_of(store, shard)
+        known = read_truth(store, shard)
         if known:
             before: list[Record] = read_rows(store, head, shard)
             for old, new in zip(before, read_rows(store, last, shard), strict=True):

@@ -22,9 +22,9 @@ import numpy as np
 from pipeline.config import RunConfig, compose, parse
 from pipeline.ingest import list_source
 from pipeline.lineage import model_nodes
-from pipeline.measure import ACCEPTED, held_out, truth_of
+from pipeline.measure import ACCEPTED, held_out
 from pipeline.quality import truth
-from pipeline.records import read_rows
+from pipeline.records import read_rows, read_truth
 from pipeline.rounds import Attempt, run_loop
 from pipeline.schema import Annotations, Record
 from pipeline.store import Store
@@ -175,7 +175,7 @@ def of_models(store: Store, run: RunConfig, attempt: Attempt) -> dict[str, Any]:
     counts = []
     nodes = [node for node in attempt.nodes if node.name in model_nodes(run, attempt.node.round)]
     for shard in store.done(attempt.node.folder):
-        known = truth_of(store, shard)
+        known = read_truth(store, shard)
         for rows in zip(*(read_rows(store, node, shard) for node in nodes), strict=True):
             if not held_out(rows[0].key, run):
                 said = Annotations()
@@ -231,7 +231,7 @@ def written(work: Path, settings: Sequence[str]) -> dict[str, float]:
     store, _, attempts = run_seed(work, 0, settings)
     entries: dict[str, list[Any]] = {"truth": [], "written": []}
     for shard in store.done(attempts[-1].node.folder):
-        known = truth_of(store, shard)
+        known = read_truth(store, shard)
         records: list[Record] = read_rows(store, attempts[-1].node, shard)
         for record in records:
             texts = [t.text for t in record.annotations.texts if t.source == "sparse" and t.granularity == "detailed"]

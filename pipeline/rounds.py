@@ -21,7 +21,8 @@ from pipeline.ingest import Ingest, assign, check_keys, ingested
 from pipeline.levels import Levels, MergeConfig
 from pipeline.lineage import IMAGES, Done, Model, Models, Node
 from pipeline.measure import ACCEPTED, Verdict, held_out, judge, levels, measure
-from pipeline.records import read_rows
+from pipeline.records import index_name, read_rows, read_table
+from pipeline.schema import KINDS, IndexRow
 from pipeline.store import Store, digest
 from pipeline.train import Training, prepare, train
 from pipeline.training_set import TrainingSet
@@ -170,10 +171,12 @@ def trainings(
 
 def _labelled(store: Store, run: RunConfig, head: Node, done: Mapping[str, Done]) -> dict[str, list[str]]:
     """The samples with labels that may be trained on, by shard."""
-    return {
-        shard: [r.key for r in read_rows(store, head, shard) if not held_out(r.key, run) and len(r.annotations.kept())]
-        for shard in done
-    }
+    keys = {}
+    for shard in done:
+        rows: list[IndexRow] = read_table(store, index_name(head, shard), IndexRow)
+        labelled = [row.key for row in rows if any(getattr(row, kind) for kind in KINDS)]
+        keys[shard] = [key for key in labelled if not held_out(key, run)]
+    return keys
 
 
 def sparse_training(

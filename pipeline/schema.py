@@ -273,19 +273,29 @@ def to_dict(record: Any) -> Any:
 
 def from_dict(cls: Any, value: Any) -> Any:
     """The record of type `cls` that `to_dict` made `value` from; absent fields take their defaults."""
+    read = _reader(cls)
+    return read(value) if read else value
+
+
+@cache
+def _reader(cls: Any) -> Callable[[Any], Any] | None:
+    """What makes a record of type `cls` from plain values; None when those are it already."""
     cls = _without_none(cls)
-    if value is None:
+    if get_origin(cls) is tuple:
+        return lambda value: None if value is None else tuple(value)
+    if get_origin(cls) is list:
+        read = _reader(get_args(cls)[0])
+        return (lambda value: None if value is None else [read(item) for item in value]) if read else None
+    if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
         return None
-    if isinstance(cls, type) and dataclasses.is_dataclass(cls):
-        hints = _hints(cls)
-        known = {name: from_dict(hint, value[name]) for name, hint in hints.items() if name in value}
-        return cls(**known)
-    origin = get_origin(cls)
-    if origin is list:
-        return [from_dict(get_args(cls)[0], item) for item in value]
-    if origin is tuple:
-        return tuple(value)
-    return value
+    readers = {name: _reader(hint) for name, hint in _hints(cls).items()}
+
+    def record(value: Any) -> Any:
+        if value is None:
+            return None
+        return cls(**{name: r(value[name]) if r else value[name] for name, r in readers.items() if name in value})
+
+    return record
 
 
 def arrow_type(cls: Any) -> pa.DataType:
@@ -313,7 +323,9 @@ def to_table(cls: Any, rows: list[Any]) -> pa.Table:
 
 
 def from_table(cls: Any, table: pa.Table) -> list[Any]:
-    return [from_dict(cls, row) for row in table.to_pylist()]
+    read = _reader(cls)
+    assert read is not None
+    return [read(row) for row in table.to_pylist()]
 
 
 @cache

@@ -15,10 +15,9 @@ from pipeline.config import RunConfig
 from pipeline.ingest import assign, ingested
 from pipeline.lineage import IMAGES
 from pipeline.listing import count_shards
-from pipeline.measure import truth_of
 from pipeline.quality.commands import AUDIT
 from pipeline.quality.truth import Interval
-from pipeline.records import read_image_bytes, read_images, read_table
+from pipeline.records import read_image_bytes, read_images, read_table, read_truth
 from pipeline.report.terminal import rounds_table
 from pipeline.report.views import PictureView, ReportData, RoundView
 from pipeline.schema import Annotations, Record
@@ -63,7 +62,7 @@ def plan(store: Store, run: RunConfig, names: Sequence[str]) -> list[dict[str, A
             lines += _lines(planned)
             lines.append({"stage": f"{number}.merge and what follows", "folder": None, "done": 0, "todo": len(shards)})
             break
-        measured = rounds.levels(store, run, head, looked, planned.done)
+        measured = rounds.levels(store, run, head, looked, planned.done, keep=False)
         nodes = lineage.next_round(run, number, head, models, measured)
         planned = lineage.plan(store, nodes, rounds.carried(head, done))
         lines += _lines(planned)
@@ -176,7 +175,7 @@ def _pictures(store: Store, names: Sequence[str], images: int) -> list[PictureVi
         if not wanted:
             continue
         made = {name: read_table(store, f"rounds/{name}/records/{shard}.parquet", Record) for name in names}
-        known = truth_of(store, shard)
+        known = read_truth(store, shard)
         for i, data in enumerate(read_image_bytes(store, shard)):
             if i in wanted:
                 row = rows[i]

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pipeline import rounds, saved, status
 from pipeline.attempts import ATTEMPTS
 from pipeline.dedup import LATEST
+from pipeline.measure import MEASURED
 from pipeline.reuse import CHANGES
 from pipeline.store import TEMPORARY, WITHDRAWN, Store
 
 MADE = ("signals", "rounds", "models", "dedup")
-JOURNALS = (WITHDRAWN, CHANGES, "journal/train")  # each mirrors the folders of `MADE`
+JOURNALS = (WITHDRAWN, CHANGES, MEASURED, "journal/train")  # each mirrors the folders of `MADE`
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,12 +115,12 @@ def calibrate_command(args: argparse.Namespace) -> int:
 
 def _labelled(store: Store, folder: str, filters: Any, ground_truth: str | None) -> list[Any]:
     """(labels, truth) of the samples whose truth is known."""
-    from pipeline.measure import truth_of
     from pipeline.quality.calibration import PLACED, of_coco, of_people, of_source, undecided
+    from pipeline.records import read_truth
 
     told = of_coco(ground_truth) if ground_truth else of_people
     shards = sorted(store.done(folder))
-    truth = {} if ground_truth else {key: each for shard in shards for key, each in truth_of(store, shard).items()}
+    truth = {} if ground_truth else {key: each for shard in shards for key, each in read_truth(store, shard).items()}
     kinds = tuple(kind for kind in PLACED if any(getattr(each, kind) for each in truth.values()))
     found = []
     for shard in shards:

@@ -167,6 +167,22 @@ def test_levels_are_measured_on_samples_that_no_model_has_learned_from(tmp_path:
     assert rounds.levels(loop.store, loop.run, loop.head, looked, done).keys() == {"texts", "regions", "triplets"}
 
 
+def test_what_a_finished_round_has_told_is_not_read_again_unless_what_it_rests_on_has_changed(tmp_path: Path) -> None:
+    loop = Loop(tmp_path / "w", *SCENES, "refine.folds=1", "refine.gate.held_out=0.3", *OFF)
+    models = loop.models(1, untrained(loop))
+    nodes, done = loop.refine(1, models)
+    verdict = judge(loop.store, loop.run, loop.head, nodes, done)
+    levels = nodes[1].entry.options.levels
+    for node in (loop.head, *nodes):
+        for shard in done:
+            loop.store.remove(node.table(shard))
+    assert judge(loop.store, loop.run, loop.head, nodes, done) == verdict
+    assert rounds.levels(loop.store, loop.run, loop.head, nodes[:1], done) == levels
+    other = replace(loop.run, refine=replace(loop.run.refine, gate=replace(loop.run.refine.gate, held_out=0.4)))
+    with pytest.raises(FileNotFoundError):
+        rounds.levels(loop.store, other, loop.head, nodes[:1], done)
+
+
 def test_what_an_earlier_model_believed_is_no_judgement(tmp_path: Path) -> None:
     loop = Loop(tmp_path / "w", *SCENES, "refine.folds=1", *LOOSE)
     nodes, done = loop.refine(1, loop.models(1, untrained(loop)))
