@@ -126,8 +126,8 @@ def _judge(
         new = truth.count_samples((labels, known) for _, labels, known in pairs)
         old = truth.count_samples((labels, known) for labels, _, known in pairs)
         return _by_truth(run, new, old)
-    evidence = truth.agreement(_held_out_agreement(store, run, head, refine, done))
-    return _by_agreement(run, evidence)
+    seen = (labels for key, labels in _judged(store, head, refine, done) if held_out(key, run))
+    return _by_agreement(run, merge.agreement(seen, last.round, run.refine.merge.options))
 
 
 def levels(
@@ -149,11 +149,24 @@ def levels(
 def _unlearned(
     store: Store, run: RunConfig, head: Node, looked: Sequence[Node], done: Mapping[str, Done]
 ) -> Iterator[Annotations]:
-    """The head's labels with what a model says of them, of every sample that it looked at without having learned from
-    it."""
-    for key, old, row in _looked_at(store, head, looked, done):
+    """`_judged` of the samples that the model which looked at them has not learned from."""
+    for key, labels in _judged(store, head, looked, done):
         if len(looked) > 1 or held_out(key, run):
-            yield old.overlaid(row.annotations)
+            yield labels
+
+
+def _judged(
+    store: Store, head: Node, looked: Sequence[Node], done: Mapping[str, Done]
+) -> Iterator[tuple[str, Annotations]]:
+    """(key, the head's labels with what the model said of them) of every sample that a model looked at: with folds,
+    the one of its fold."""
+    for shard in sorted(done):
+        before: list[Record] = read_before(store, head, shard)
+        said = zip(*(read_rows(store, node, shard) for node in looked), strict=True)
+        for old, rows in zip(before, said, strict=True):
+            row: Row = rows[fold_of(old.key, len(looked))]
+            if row.failed is None:
+                yield old.key, old.annotations.overlaid(row.annotations)
 
 
 def held_out(key: str, run: RunConfig) -> bool:
@@ -205,35 +218,6 @@ def _held_out_rounds(
             for old, new in zip(before, read_rows(store, last, shard), strict=True):
                 if old.key in known and held_out(old.key, run):
                     yield old.annotations, new.annotations, known[old.key]
-
-
-def _held_out_agreement(
-    store: Store, run: RunConfig, head: Node, refine: Sequence[Node], done: Mapping[str, Done]
-) -> Iterator[tuple[Annotations, Annotations]]:
-    """(the head's labels as a model judges them, what the model itself says) of every held-out sample."""
-    for key, old, row in _looked_at(store, head, refine, done):
-        if held_out(key, run):
-            yield _told_apart(old, row.annotations)
-
-
-def _looked_at(
-    store: Store, head: Node, looked: Sequence[Node], done: Mapping[str, Done]
-) -> Iterator[tuple[str, Annotations, Row]]:
-    """(key, the head's labels, what the model said that looks at the sample: with folds, the one of its fold)."""
-    for shard in sorted(done):
-        before: list[Record] = read_before(store, head, shard)
-        said = zip(*(read_rows(store, node, shard) for node in looked), strict=True)
-        for old, rows in zip(before, said, strict=True):
-            row: Row = rows[fold_of(old.key, len(looked))]
-            if row.failed is None:
-                yield old.key, old.annotations, row
-
-
-def _told_apart(old: Annotations, said: Annotations) -> tuple[Annotations, Annotations]:
-    """The old annotations with what the model says of them, and those that it found itself."""
-    known = {annotation.id for annotation in old.all()}
-    found = said.where(lambda a: a.id not in known and not known & set(a.parents))
-    return old.overlaid(said).where(lambda a: a.id in known), found
 
 
 def _publish_index(store: Store, node: Node, shards: Sequence[str]) -> None:

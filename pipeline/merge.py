@@ -24,7 +24,6 @@ only when they answer the same question.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -72,13 +71,44 @@ def confirmed(annotations: Annotations, this_round: int, config: MergeConfig) ->
 
 def levels(samples: Iterable[Annotations], this_round: int, config: MergeConfig) -> dict[str, Levels]:
     """The measured levels of every kind that has old labels which the model judged."""
-    agreed: dict[str, list[Confirmed]] = {name: [] for name in MATCHING}
-    judged: Counter[str] = Counter()
+    seen = _confirmed_of_all(samples, this_round, config)
+    return {name: measured(getattr(config, name), agreed, judged) for name, (agreed, judged) in seen.items()}
+
+
+def agreement(samples: Iterable[Annotations], this_round: int, config: MergeConfig) -> dict[str, Any]:
+    """How far a model agrees with the old labels, for sets without truth.
+
+    `kinds` holds, by kind, how many old labels it confirmed and how many it could have; `refound` is the share over all
+    kinds, `support` the mean log-probability per token that it gives to old labels (both None when there are none).
+    """
+    support: list[float] = []
+
+    def watched() -> Iterator[Annotations]:
+        for each in samples:
+            support.extend(a.support for a in each.all() if a.round < this_round and a.support is not None)
+            yield each
+
+    seen = _confirmed_of_all(watched(), this_round, config)
+    could = sum(judged for _, judged in seen.values())
+    return {
+        "refound": sum(len(agreed) for agreed, _ in seen.values()) / could if could else None,
+        "support": float(np.mean(support)) if support else None,
+        "kinds": {name: {"confirmed": len(agreed), "of": judged} for name, (agreed, judged) in seen.items()},
+    }
+
+
+def _confirmed_of_all(
+    samples: Iterable[Annotations], this_round: int, config: MergeConfig
+) -> dict[str, tuple[list[Confirmed], int]]:
+    """`confirmed` over samples, for the kinds that the model was asked about."""
+    seen: dict[str, tuple[list[Confirmed], int]] = {}
+    asked = set()
     for each in samples:
-        for name, (pairs, count) in confirmed(each, this_round, config).items():
-            agreed[name] += pairs
-            judged[name] += count
-    return {name: measured(getattr(config, name), agreed[name], n) for name in MATCHING if (n := judged[name])}
+        for name, (agreed, judged) in confirmed(each, this_round, config).items():
+            before, count = seen.get(name, ([], 0))
+            seen[name] = (before + agreed, count + judged)
+        asked |= {n for n in MATCHING if any(a.round == this_round or a.support is not None for a in getattr(each, n))}
+    return {name: seen[name] for name in MATCHING if name in asked and seen[name][1]}
 
 
 def _parts(annotations: Annotations, this_round: int, config: MergeConfig) -> Iterator[tuple[str, _Merge]]:

@@ -28,14 +28,13 @@ from typing import Any
 import numpy as np
 
 from pipeline.quality.geometry import box_iou, greedy_match, quad_iou
-from pipeline.schema import KINDS, Annotation, Annotations, Region, Text, TextRegion, Triplet
+from pipeline.schema import Annotation, Annotations, Region, Text, TextRegion, Triplet
 
 METRICS = (
     "texts", "text_tokens", "regions", "regions_75", "region_attributes", "region_attributes_75",
     "text_regions", "triplets",
 )  # fmt: skip
 SCORED = ("text_tokens", "region_attributes", "region_attributes_75", "text_regions", "triplets")
-WEAKER = "weaker evidence: there is no truth, the model's new labels are compared with the old ones"
 _BOOTSTRAP_CELLS = 20_000_000
 
 Pair = tuple[Annotations, Annotations]
@@ -124,25 +123,6 @@ def compare(new: np.ndarray, old: np.ndarray, *, seed: int, resamples: int = 100
     return {
         name: Interval(value=v, low=a, high=b)
         for name, v, a, b in zip(names, point.tolist(), low.tolist(), high.tolist(), strict=True)
-    }
-
-
-def agreement(pairs: Iterable[Pair]) -> dict[str, Any]:
-    """For sets without truth: pairs (old labels, labels of a model that was not trained on these samples).
-
-    `refound` is the share of the old labels that the model found again, `support` the mean log-probability
-    per token that it gives to them (None when there are none).
-    """
-    totals = np.zeros((len(METRICS), 3), np.int64)
-    support = []
-    for old, found in pairs:
-        totals += count_sample(found, old)
-        support += [a.support for a in old.kept().all() if a.support is not None]
-    matched, _, known = sum(totals[METRICS.index(name)] for name in KINDS)
-    return {
-        "evidence": WEAKER,
-        "refound": float(matched / known) if known else None,
-        "support": float(np.mean(support)) if support else None,
     }
 
 

@@ -1,11 +1,9 @@
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from pipeline import config, measure
 from pipeline.quality.truth import METRICS
-from pipeline.schema import Annotations, Region
 
 REGIONS = METRICS.index("region_attributes")
 
@@ -63,12 +61,3 @@ def test_the_share_of_samples_that_is_held_out_is_the_one_asked_for_and_stable()
     chosen = {key for key in keys if measure.held_out(key, asked)}
     assert 0.09 < len(chosen) / len(keys) < 0.11
     assert chosen < {key for key in keys if measure.held_out(key, more)}
-
-
-def test_what_a_model_would_rename_is_not_what_it_found() -> None:
-    old = Region(id="0.detect.regions.0", box=(0, 0, 10, 10), phrase="cup")
-    judged = replace(old, support=-1.0)
-    other = Region(id="1.refine.regions.0", round=1, box=(0, 0, 10, 10), phrase="mug", parents=[old.id])
-    found = Region(id="1.refine.regions.1", round=1, box=(5, 5, 10, 10), phrase="mug")
-    shown, own = measure._told_apart(Annotations(regions=[old]), Annotations(regions=[judged, other, found]))
-    assert (shown.regions, own.regions) == ([judged], [found])

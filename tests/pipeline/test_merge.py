@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.levels import Confirmed, Levels, MergeConfig, Rules, measured
-from pipeline.merge import confirmed, levels, merge
+from pipeline.merge import agreement, confirmed, levels, merge
 from pipeline.quality import truth
 from pipeline.schema import Annotations, Mask, Region, Text, TextRegion, Triplet
 from tests.pipeline.simulated import Quality, Simulated, noisy_scenes
@@ -166,6 +166,28 @@ def test_free_texts_confirm_each_other_by_the_words_that_they_share() -> None:
     given = Annotations(texts=[text("A cup on a table."), written("A cup on a chair.")])
     loose, strict = (replace(CONFIG, texts=replace(TEXTS, agree=share)) for share in (0.8, 0.81))
     assert len(confirmed(given, 1, loose)["texts"][0]) == 1 and not confirmed(given, 1, strict)["texts"][0]
+
+
+def test_agreement_is_the_share_of_judged_labels_that_are_confirmed_and_their_mean_support() -> None:
+    caption = text("A cup.", support=-1.0)
+    phrase = Triplet(id="0.ground.triplets.0", text_id=caption.id, phrase="A cup", start=0, end=5, box=HERE)
+    read = TextRegion(id="0.ocr.text_regions.0", quad=(0, 0, 9, 0, 9, 9, 0, 9), text="STOP")  # nobody asked about it
+    missed = old(id="0.detect.regions.1", box=THERE, support=-3.0)
+    named = other(id="1.refine.regions.7", box=THERE, parents=[missed.id])  # asked about, not found
+    sample = Annotations(
+        texts=[caption, written("A cup.")],
+        regions=[old(support=-2.0), missed, new(), named],
+        text_regions=[read],
+        triplets=[replace(phrase, support=-2.0), replace(phrase, id="1.refine.triplets.0", round=1, score=0.9)],
+    )
+    assert agreement([sample], 1, CONFIG) == {
+        "refound": 0.75, "support": -2.0,
+        "kinds": {
+            "texts": {"confirmed": 1, "of": 1}, "regions": {"confirmed": 1, "of": 2},
+            "triplets": {"confirmed": 1, "of": 1},
+        },
+    }  # fmt: skip
+    assert agreement([], 1, CONFIG) == {"refound": None, "support": None, "kinds": {}}
 
 
 def test_nothing_is_taken_of_a_kind_that_nothing_was_measured_of() -> None:

@@ -1,14 +1,10 @@
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 
 from pipeline.quality.truth import (
     METRICS,
-    WEAKER,
-    agreement,
     compare,
     count_sample,
     count_samples,
@@ -154,16 +150,3 @@ def test_the_bootstrap_is_seeded_and_paired() -> None:
     assert compare(old, old, seed=0)["score"].low == compare(old, old, seed=0)["score"].high == 0
     new = _samples([True, True, False, False] * 25)
     assert compare(new, old, seed=3) == compare(new, old, seed=3) != compare(new, old, seed=4)
-
-
-def test_agreement_is_the_share_of_old_labels_found_again_and_their_support() -> None:
-    dropped = region(dropped="nms", support=-9.0)
-    old = of_regions(region(support=-1.0), region(FAR, "square", support=-3.0), dropped)
-    assert agreement([(old, of_regions(region(NEAR)))]) == {
-        "evidence": WEAKER,
-        "refound": 0.5,
-        "support": -2.0,
-    }
-    bare = of_regions(dataclasses.replace(region(), support=None))
-    assert agreement([(bare, bare)])["support"] is None
-    assert agreement([])["refound"] is None
