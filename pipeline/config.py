@@ -17,7 +17,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from pipeline.schema import Granularity
 from pipeline.validation import build, check_keys, check_mapping
 from stages import registry
 
@@ -74,7 +73,7 @@ class SparseConfig:
     those and writes them for all others (the paper's bootstrapping). No `texts`, no such texts.
     """
 
-    texts: tuple[Granularity, ...] = ()
+    texts: tuple[Literal["brief", "detailed", "more_detailed"], ...] = ()
     start: str = ""
     stages: tuple[tuple[int, int], ...] = ((64, 120),)  # (resolution, steps)
     batch_size: Positive = 8

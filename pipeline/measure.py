@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from pipeline import merge
 from pipeline.config import RunConfig
 from pipeline.levels import Levels
-from pipeline.lineage import Done, Node, model_nodes
+from pipeline.lineage import IMAGES, Done, Node, model_nodes
 from pipeline.quality import truth
 from pipeline.recipe import recipe_settings
 from pipeline.records import count_annotations, index_name, read_before, read_parquet, read_rows, read_truth
@@ -30,6 +30,7 @@ from stages.base import fold_of
 
 ACCEPTED, REJECTED = "accepted", "rejected"
 UNCHANGED = {KEPT, CONFIRMED}
+INDEX = "index.parquet"
 MEASURED = "journal/measured"  # what reading all rows of a round has told, so that a finished run need not read them
 
 
@@ -48,7 +49,10 @@ def measure(
     """`metrics.json` and `index.parquet` of a round, made anew only when its shards have changed. `head` is the round
     that it began with."""
     inputs = (run.refine.gate.held_out, head.fingerprint if head else "", _outputs([node], done))
-    return _once(store, f"{node.folder}/metrics.json", inputs, lambda: _measure(store, run, node, done, head))
+    metrics = _once(store, f"{node.folder}/metrics.json", inputs, lambda: _measure(store, run, node, done, head))
+    if not store.exists(f"{node.folder}/{INDEX}"):
+        _publish_index(store, node, sorted(done))
+    return metrics
 
 
 def _measure(store: Store, run: RunConfig, node: Node, done: Mapping[str, Done], head: Node | None) -> dict[str, Any]:
@@ -101,8 +105,10 @@ def _once(
 
 
 def _outputs(nodes: Sequence[Node], done: Mapping[str, Done]) -> str:
-    """The digest of all that `nodes` wrote."""
-    return digest(*(done[shard][node.name][1] for node in nodes for shard in sorted(done)))
+    """The digest of all that `nodes` wrote and of what is known of the images."""
+    return digest(
+        *(done[shard][name][1] for name in (IMAGES, *(node.name for node in nodes)) for shard in sorted(done))
+    )
 
 
 def judge(store: Store, run: RunConfig, head: Node, nodes: Sequence[Node], done: Mapping[str, Done]) -> Verdict:
@@ -222,5 +228,5 @@ def _held_out_rounds(
 
 def _publish_index(store: Store, node: Node, shards: Sequence[str]) -> None:
     tables = [read_parquet(store, index_name(node, shard)) for shard in shards]
-    with store.publishing(f"{node.folder}/index.parquet") as sink:
+    with store.publishing(f"{node.folder}/{INDEX}") as sink:
         pq.write_table(pa.concat_tables(tables), sink, compression="zstd")

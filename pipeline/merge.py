@@ -6,15 +6,15 @@ whose parent is the old annotation that they would rename. Out: revisions only. 
 refinement'; the rules are ours, the paper gives none.
 
     agree         found again under the same label: the old one stays, its confidence rises
-    relabel       found, or asked about, under a likelier label: the new one takes its place
+    relabel       found, or asked about, under a likelier label: that one takes its place
     reshape       found elsewhere on the same thing: a new one with the label that stays and the mean of both boxes
     unsupported   neither found nor believed: dropped
     duplicate     not found, and the same thing as one that stays: dropped
-    add           found where nothing old lies, and sure enough: stays
+    add           found, sure enough, and no old one is left for it: stays
 
 How sure is sure enough is measured (pipeline/levels.py), as no scale of a model or a task is known beforehand. All of
 it needs a model that deserves trust in its task: one that finds too few of the old labels of a kind again, over the
-whole round, changes nothing of that kind (`not_trusted`).
+samples that it has not learned from, changes nothing of that kind (`not_trusted`).
 
 Whatever replaces an old annotation names it as its parent. Human labels are never touched, and what the model did not
 look at (no `support`, nothing new of its kind) stays. Likelihoods are natural logarithms per token; two are compared
@@ -138,7 +138,7 @@ class _Merge:
     def revisions(self) -> list[Any]:
         pairs = self.pairs()
         for i, j in pairs:
-            self._meet(self.old[j], self.found[i])
+            self._meet(self.old[j], self.found[i], self.other.get(j))
         met = {j for _, j in pairs}
         for i in sorted(set(range(len(self.found))) - {i for i, _ in pairs}):
             self._alone(self.found[i])
@@ -147,8 +147,6 @@ class _Merge:
             other = self.other.get(j)
             if j not in met:
                 self._unfound(old, other, standing)
-            elif other is not None:
-                self.done.append(replace(other, dropped=LESS_LIKELY))
         return self.done
 
     def pairs(self) -> list[tuple[int, int]]:
@@ -169,18 +167,23 @@ class _Merge:
     def _likelier(self, new: Any, old: Any) -> bool:
         return old.support is not None and _likelihood(new) - old.support > self.rules.relabel_margin
 
-    def _meet(self, old: Any, new: Any) -> None:
-        """The fate of two annotations of one thing."""
+    def _meet(self, old: Any, new: Any, other: Any | None) -> None:
+        """The fate of two annotations of one thing, and of what the model would call the old one."""
         same = self.same(old, new)
+        name = None if same or old.locked else self._name(old, other)
         if old.locked:
             self.done.append(replace(new, dropped=AGREES if same else LESS_LIKELY, parents=[old.id]))
         elif not same and self._likelier(new, old) and self._sure(new):
             better = replace(new, parents=[old.id], confidence=new.score, **self._place(old, new))
             self.done += [replace(old, dropped=RELABELLED), better]
-        elif not same and self.kind.place is None and self._tie(old, new):
+        elif name is not None:
+            self._rename(old, name)
+            self.done.append(replace(new, dropped=AGREES if self.same(new, name) else LESS_LIKELY, parents=[old.id]))
             return
-        else:
+        elif same or self.kind.place is not None or not self._tie(old, new):
             self._keep(old, new, same)
+        if other is not None:
+            self.done.append(replace(other, dropped=LESS_LIKELY))
 
     def _keep(self, old: Any, new: Any, same: bool) -> None:
         """The old label stays, and its box where the new one hardly differs."""
@@ -227,14 +230,18 @@ class _Merge:
                 fate = RELABELLED
             elif self.levels.drop is not None and old.support < self.levels.drop:
                 fate, reason = NOT_SUPPORTED, NOT_CONFIDENT
+        if fate == RELABELLED:
+            self._rename(old, other)
+            return
         if fate:
             self.done.append(replace(old, dropped=fate))
-        if fate == RELABELLED:
-            assert other is not None
-            mask = {"mask": old.mask} if hasattr(old, "mask") else {}  # the box is the same
-            self.done.append(replace(other, confidence=other.score, **mask))
-        elif other is not None:
+        if other is not None:
             self.done.append(replace(other, dropped=reason))
+
+    def _rename(self, old: Any, other: Any) -> None:
+        """Another label in the place of the old one, whose box is the same."""
+        mask = {"mask": old.mask} if hasattr(old, "mask") else {}
+        self.done += [replace(old, dropped=RELABELLED), replace(other, confidence=other.score, **mask)]
 
     def _name(self, old: Any, other: Any | None) -> Any | None:
         """What an old one that was not found is called now, when the model is sure enough of it."""
@@ -271,10 +278,11 @@ def _sureness(annotation: Annotation) -> float:
     return min(math.log(max(annotation.score or 0.0, LEAST)), _likelihood(annotation))
 
 
-def _either(old: Annotation, new: Annotation) -> float:
-    """The probability that one of two independent witnesses is right."""
+def _either(old: Annotation, new: Annotation) -> float | None:
+    """The probability that one of two independent witnesses is right; None when the first never said how sure it is,
+    so that a label which passed without a score is not judged by the second one's alone."""
     before = old.confidence if old.confidence is not None else old.score
-    return 1 - (1 - min(before or 0.0, 1.0)) * (1 - min(new.score or 0.0, 1.0))
+    return None if before is None else 1 - (1 - min(before, 1.0)) * (1 - min(new.score or 0.0, 1.0))
 
 
 class Merge:

@@ -194,7 +194,7 @@ def sparse_training(
         missing += sum(not wanted <= has for _, has in told)
     if not missing or not any(keys.values()):
         return None
-    inputs = digest("sparse", *(done[shard][head.name][1] for shard in sorted(done)))
+    inputs = digest("sparse", str(run.refine.gate.held_out), *(done[shard][head.name][1] for shard in sorted(done)))
     tasks = tuple(token for token, granularity in TEXTS.items() if granularity in wanted)
     config = replace(
         run.train, tasks=tasks, families={"image": 1.0}, stages=sparse.stages, batch_size=sparse.batch_size

@@ -105,14 +105,19 @@ def _workers(group: GroupConfig, have: Mapping[str, float]) -> int:
         ValueError: there is no room for the fewest.
     """
     fewest, most = group.actors or (1, 1)
-    wants = {"CPU": group.cpus, "GPU": group.gpus}
-    fit = min(int(have.get(kind, 0) / each) for kind, each in wants.items() if each)
+    wants = _wanted(group)
+    fit = min(int(have.get(kind, 0) / each) for kind, each in wants.items())
     if fit < fewest:
-        wanted = " and ".join(f"{each * fewest:g} {kind}" for kind, each in wants.items() if each)
+        wanted = " and ".join(f"{each * fewest:g} {kind}" for kind, each in wants.items())
         raise ValueError(
             f"cluster.groups.{GROUP}.actors: {fewest} workers want {wanted}, the cluster has room for {fit}"
         )
     return min(fit, most)
+
+
+def _wanted(group: GroupConfig) -> dict[str, float]:
+    """What one worker takes."""
+    return {kind: each for kind, each in (("CPU", group.cpus), ("GPU", group.gpus)) if each}
 
 
 def _fit(store: Store, group: GroupConfig, workers: int, training: Training, title: str) -> None:
@@ -125,7 +130,7 @@ def _fit(store: Store, group: GroupConfig, workers: int, training: Training, tit
             train_loop_config={"url": store.url, "threads": group.threads, "training": _portable(training)},
             torch_config=TorchConfig(backend="nccl" if group.gpus else "gloo"),
             scaling_config=ScalingConfig(
-                num_workers=workers, use_gpu=bool(group.gpus), resources_per_worker={"CPU": group.cpus}
+                num_workers=workers, use_gpu=bool(group.gpus), resources_per_worker=_wanted(group)
             ),
             run_config=RunConfig(storage_path=scratch, name="train", failure_config=FailureConfig(max_failures=3)),
         ).fit()

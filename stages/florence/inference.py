@@ -257,16 +257,13 @@ class Reading:
     beliefs: tuple[float, ...]
 
     def mean(self, spans: Sequence[tuple[int, int]] | None = None) -> float:
-        """The mean belief in the tokens that touch these characters (None: in all, the end token
-        included)."""
-        if spans is None:
-            chosen = list(self.beliefs)
-        else:
-            chosen = [
-                value
-                for (start, end), value in zip(self.spans, self.beliefs, strict=True)
-                if any(start < last and end > first for first, last in spans)
-            ]
+        """The mean belief in the tokens that touch these characters (None: all of them; never the end token)."""
+        within = [(0, len(self.text))] if spans is None else spans
+        chosen = [
+            value
+            for (start, end), value in zip(self.spans, self.beliefs, strict=True)
+            if any(start < last and end > first for first, last in within)
+        ]
         return sum(chosen) / len(chosen) if chosen else 0.0
 
 

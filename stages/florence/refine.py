@@ -87,7 +87,7 @@ class Asked:
 
 
 class Refine:
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     reads_images: ClassVar[bool] = True
 
     def __init__(self, config: RefineConfig) -> None:

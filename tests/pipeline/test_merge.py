@@ -105,6 +105,18 @@ def test_a_wrong_label_that_nothing_overlaps_takes_the_name_that_the_model_gives
     assert (result[OTHER].mask, result[OTHER].parents) == (MASK, [OLD])
 
 
+def test_a_wrong_label_found_too_unsurely_under_another_name_takes_the_one_that_the_model_is_sure_of() -> None:
+    unsure = new(phrase="mug", score=0.5, support=-0.7)  # below the level to come in by itself
+    result = merged(old(support=-2.0), other(), unsure)
+    assert {i: r.dropped for i, r in result.items()} == {OLD: "relabelled", OTHER: None, NEW: "agrees"}
+    again = merged(old(support=-2.0), other(), new(score=0.5, support=-0.7))  # found under its own name
+    assert {i: r.dropped for i, r in again.items()} == {OLD: None, OTHER: "less_likely", NEW: "agrees"}
+
+
+def test_a_label_that_never_had_a_score_gets_none_by_agreement() -> None:
+    assert merged(old(score=None), new(score=0.2))[OLD].confidence is None
+
+
 def test_a_name_that_is_hardly_likelier_or_unlikely_itself_changes_nothing() -> None:
     close = merged(old(support=-0.6), other())
     assert (close[OLD].dropped, close[OTHER].dropped) == (None, "less_likely")

@@ -176,11 +176,19 @@ def test_what_a_finished_round_has_told_is_not_read_again_unless_what_it_rests_o
     for node in (loop.head, *nodes):
         for shard in done:
             loop.store.remove(node.table(shard))
+    index = f"{nodes[-1].folder}/{measure.INDEX}"
+    before = loop.store.read(index)
+    loop.store.remove(index)
     assert judge(loop.store, loop.run, loop.head, nodes, done) == verdict
     assert rounds.levels(loop.store, loop.run, loop.head, nodes[:1], done) == levels
+    measure.measure(loop.store, loop.run, nodes[-1], done, loop.head)
+    assert loop.store.read(index) == before  # a lost index is made again
     other = replace(loop.run, refine=replace(loop.run.refine, gate=replace(loop.run.refine.gate, held_out=0.4)))
     with pytest.raises(FileNotFoundError):
         rounds.levels(loop.store, other, loop.head, nodes[:1], done)
+    corrected = {shard: {**each, lineage.IMAGES: (each[lineage.IMAGES][0], "new")} for shard, each in done.items()}
+    with pytest.raises(FileNotFoundError):  # the truth lies with the images
+        judge(loop.store, loop.run, loop.head, nodes, corrected)
 
 
 def test_what_an_earlier_model_believed_is_no_judgement(tmp_path: Path) -> None:

@@ -147,6 +147,7 @@ def test_reading_gives_every_token_its_characters_even_inside_a_letter(florence:
     assert reading.text == text
     assert reading.spans[-2] == (4, 11) and reading.spans[-1] == (11, 11)
     assert reading.mean([(4, 11)]) == -float(len(ids) - 2)
+    assert reading.mean() == -sum(range(len(ids) - 1)) / (len(ids) - 1)  # without the end token
 
 
 def test_the_vision_tower_in_place_gives_the_numbers_of_the_model(florence: Florence) -> None:
