@@ -2,9 +2,9 @@
 
 A label that the model finds again under the same name, on a sample that it has not learned from, is *confirmed*: two
 witnesses say the same. What the model gives to confirmed labels is the scale for all others: a new one comes in when
-the model is as sure of it as of nearly all confirmed ones, an old one that was not found goes when the model believes
-in it less than in nearly all of them. So the thresholds are shares of the confirmed labels, and hold for a model of any
-size after any training. Paper section 4.2 asks for thresholds and gives none.
+the model is surer of it than of the least sure tenth of the confirmed ones, an old one that was not found goes when the
+model believes in it less than in the least believed tenth of them. So the thresholds are shares of the confirmed
+labels, and hold for a model of any size after any training. Paper section 4.2 asks for thresholds and gives none.
 
 Two limits. From the second round on the old labels hold what the earlier model said, so that agreement proves less than
 in the first. And with one fold the samples that the model has learned from, of which it is surer, are judged by levels
@@ -67,8 +67,8 @@ class Rules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextRules(Rules):
-    """Free texts are hardly ever found again word by word: half of the words will do. What is to replace a text must be
-    as sure as nearly all of those; none goes without another in its place."""
+    """Free texts are hardly ever found again word by word: half of the words will do. What replaces a text is likelier
+    by more and only surer than the least sure fiftieth; none goes without another in its place."""
 
     match_iou: Share = 1.0
     same_iou: Share = 1.0
@@ -90,7 +90,7 @@ class WordRules(Rules):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Levels:
     """What was measured for one kind: the share of the old labels that are confirmed, and the levels of `Rules` in nats
-    a token, None where too few are: then nothing is added, renamed or dropped."""
+    a token, None where too few are: then nothing is added, renamed or dropped (nor with a `drop_share` of 0)."""
 
     refound: float = 0.0
     add: float | None = None
@@ -110,7 +110,7 @@ class MergeConfig:
 
 
 def measured(rules: Rules, confirmed: Sequence[Confirmed], judged: int) -> Levels:
-    """The levels of a kind from its confirmed labels and the number of old labels that the model has judged. They are
+    """The levels of a kind from its confirmed labels and the number of old ones that could be (`judged`). They are
     rounded, so that a judgement repeated on another device leads to the same ones."""
     refound = round(len(confirmed) / judged, 2) if judged else 0.0
     if len(confirmed) < FEWEST:

@@ -16,8 +16,8 @@ from pipeline.schema import Region, Text, Triplet
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How much annotations of a kind overlap (IoU; texts: `_text_overlap`), what they say, and the field that holds
-    their place."""
+    """How much annotations of a kind overlap (IoU; triplets: of one text and span only; texts: `_text_overlap`), what
+    they say, and the field that holds their place."""
 
     overlap: Callable[[Sequence[Any], Sequence[Any]], np.ndarray]
     label: Callable[[Any], Any]
@@ -61,6 +61,6 @@ def _grounded(a: Sequence[Triplet], b: Sequence[Triplet]) -> np.ndarray:
 MATCHING = {
     "texts": Kind(_text_overlap, lambda a: normalise(a.text), place=None),
     "regions": Kind(_boxes, _region_label),
-    "text_regions": Kind(_quads, lambda a: letters(a.text), place="quad"),
+    "text_regions": Kind(_quads, lambda a: letters(a.text) or a.text, place="quad"),
     "triplets": Kind(_grounded, lambda a: bare_phrase(a.phrase)),
 }

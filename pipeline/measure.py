@@ -1,8 +1,8 @@
 """Numbers of a round, and the gate's verdict on it.
 
-With truth (rendered, or labelled by people) a round is compared with the head on the samples that were held out of
-training, by a paired bootstrap. Without, the evidence is weaker: how many of the head's labels on held-out samples the
-round's model finds again.
+With truth (rendered, or labels of people that the source gives as truth) a round is compared with the head on the
+samples that were held out of training, by a paired bootstrap. Without, the evidence is weaker: how many of the head's
+labels on held-out samples the round's model confirms (pipeline/merge.py).
 """
 
 from __future__ import annotations

@@ -17,8 +17,7 @@ it needs a model that deserves trust in its task: one that finds too few of the 
 samples that it has not learned from, changes nothing of that kind (`not_trusted`).
 
 Whatever replaces an old annotation names it as its parent. Human labels are never touched, and what the model did not
-look at (no `support`, nothing new of its kind) stays. Likelihoods are natural logarithms per token; two are compared
-only when they answer the same question.
+look at (no `support`, nothing new of its kind) stays. Likelihoods are natural logarithms per token.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
 """A trained Florence-2 annotates anew and judges the labels it is shown.
 
 In: the image and the kept annotations of the round before. Out:
-(a) the model's own annotations: texts, regions (from object detection and from the dense captions, which find what
-    the other misses; what one lacks, the region is asked for), words with quads, and the phrases of the shown brief
-    texts with their boxes. `score` is the exponential of the mean belief in an annotation's tokens (a token's
-    probability; a location's that of all locations within 2% of the image).
-(b) the shown annotations again, with `support`: the mean belief per token of the label when the model is asked its
-    question (a region: its category and its description, given its box; the lower one counts). Own regions have it too.
+(a) the model's own annotations, as far as `tasks` go: texts, regions (from object detection and from the dense
+    captions, which find what the other misses; what one lacks, the region is asked for), words with quads, and the
+    phrases of the shown brief texts with their boxes. `score` is the exponential of the mean belief in an annotation's
+    tokens (a token's probability; a location's that of all locations within 2% of the image), of a phrase its locations
+    only.
+(b) the shown annotations that a task of `support` covers, with `support`: the mean belief per token of the label when
+    the model is asked its question (a region: its category and its description, given its box; the lower one counts).
+    Own regions have it too.
 (c) alternatives: what the model itself answers to the same question where that is not the shown label, with the shown
     annotation as its parent. Both sides of that comparison answer one question, so no scale has to be known.
 
