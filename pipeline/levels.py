@@ -82,9 +82,10 @@ class TextRules(Rules):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WordRules(Rules):
-    """What an OCR engine has read does not go because the model cannot read it."""
+    """What an OCR engine has read does not go because the model cannot read it, and its corners are the better ones."""
 
     drop_share: Share = 0.0
+    reshape: Share = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

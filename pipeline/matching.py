@@ -44,6 +44,12 @@ def _text_overlap(a: Sequence[Text], b: Sequence[Text]) -> np.ndarray:
     return np.array(alike, float).reshape(len(a), len(b))
 
 
+def turned(quad: Sequence[float], like: Sequence[float]) -> tuple[float, ...]:
+    """The quad beginning at the corner from which its points lie nearest those of `like`."""
+    turns = [tuple([*quad[i:], *quad[:i]]) for i in (0, 2, 4, 6)]
+    return min(turns, key=lambda turn: sum((a - b) ** 2 for a, b in zip(turn, like, strict=True)))
+
+
 def _boxes(a: Sequence[Any], b: Sequence[Any]) -> np.ndarray:
     return box_iou([x.box for x in a], [x.box for x in b])
 

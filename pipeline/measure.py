@@ -31,6 +31,7 @@ from stages.base import fold_of
 ACCEPTED, REJECTED = "accepted", "rejected"
 UNCHANGED = {KEPT, CONFIRMED}
 INDEX = "index.parquet"
+VERSION = 1  # of what is measured and how: another one measures anew
 MEASURED = "journal/measured"  # what reading all rows of a round has told, so that a finished run need not read them
 
 
@@ -93,7 +94,7 @@ def _once(
     store: Store, name: str, inputs: Any, make: Callable[[], dict[str, Any]], keep: bool = True
 ) -> dict[str, Any]:
     """What `make` gives, which depends on `inputs` alone, from file `name` where that is of the same ones."""
-    mark = digest(*map(str, inputs))
+    mark = digest(str(VERSION), *map(str, inputs))
     if store.exists(name):
         found: dict[str, Any] = store.read_json(name)
         if found["inputs"] == mark:
@@ -142,7 +143,7 @@ def levels(
     """By kind, how far the models can be trusted and how sure is sure enough, from the samples that they had not
     learned from. With `keep` they are written down for the next call."""
     rules = run.refine.merge.options
-    inputs = (recipe_settings(rules), run.refine.gate.held_out, _outputs([head, *looked], done))
+    inputs = (merge.Merge.version, recipe_settings(rules), run.refine.gate.held_out, _outputs([head, *looked], done))
 
     def make() -> dict[str, Any]:
         found = merge.levels(_unlearned(store, run, head, looked, done), looked[0].round, rules)

@@ -23,6 +23,7 @@ look at (no `support`, nothing new of its kind) stays. Likelihoods are natural l
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -30,7 +31,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from pipeline.levels import Confirmed, Levels, MergeConfig, Rules, in_force, measured
-from pipeline.matching import MATCHING, Kind, shared_words
+from pipeline.matching import MATCHING, Kind, shared_words, turned
 from pipeline.quality.geometry import greedy_match
 from pipeline.schema import Annotation, Annotations, Text
 from stages.base import Batch, Result
@@ -56,7 +57,7 @@ def merge(annotations: Annotations, this_round: int, config: MergeConfig) -> Ann
 
 def confirmed(annotations: Annotations, this_round: int, config: MergeConfig) -> dict[str, tuple[list[Confirmed], int]]:
     """By kind, the old labels that the model confirms, and how many it could have: those that it judged, and human
-    ones."""
+    ones; of several captions no more than it wrote."""
     seen = {}
     for name, part in _parts(annotations, this_round, config):
         open_to = [a.support is not None or a.locked for a in part.old]
@@ -64,8 +65,14 @@ def confirmed(annotations: Annotations, this_round: int, config: MergeConfig) ->
             Confirmed(_sureness(part.found[i]), _likelihood(part.found[i]), part.old[j].support)
             for i, j in part.pairs() if open_to[j] and part.agree(part.found[i], part.old[j])
         ]  # fmt: skip
-        seen[name] = (agreed, sum(open_to))
+        could = [a for a, is_open in zip(part.old, open_to, strict=True) if is_open]
+        seen[name] = (agreed, len(could) if part.kind.place else _as_many(could, part.found))
     return seen
+
+
+def _as_many(old: Sequence[Text], found: Sequence[Text]) -> int:
+    """Of how many old texts there is a found one of their granularity."""
+    return (Counter(text.granularity for text in old) & Counter(text.granularity for text in found)).total()
 
 
 def levels(samples: Iterable[Annotations], this_round: int, config: MergeConfig) -> dict[str, Levels]:
@@ -100,14 +107,15 @@ def _confirmed_of_all(
     samples: Iterable[Annotations], this_round: int, config: MergeConfig
 ) -> dict[str, tuple[list[Confirmed], int]]:
     """`confirmed` over samples, for the kinds that the model was asked about."""
-    seen: dict[str, tuple[list[Confirmed], int]] = {}
-    asked = set()
+    agreed: dict[str, list[Confirmed]] = {name: [] for name in MATCHING}
+    judged: Counter[str] = Counter()
+    asked: set[str] = set()
     for each in samples:
-        for name, (agreed, judged) in confirmed(each, this_round, config).items():
-            before, count = seen.get(name, ([], 0))
-            seen[name] = (before + agreed, count + judged)
+        for name, (pairs, count) in confirmed(each, this_round, config).items():
+            agreed[name] += pairs
+            judged[name] += count
         asked |= {n for n in MATCHING if any(a.round == this_round or a.support is not None for a in getattr(each, n))}
-    return {name: seen[name] for name in MATCHING if name in asked and seen[name][1]}
+    return {name: (agreed[name], judged[name]) for name in MATCHING if name in asked and judged[name]}
 
 
 def _parts(annotations: Annotations, this_round: int, config: MergeConfig) -> Iterator[tuple[str, _Merge]]:
@@ -173,7 +181,7 @@ class _Merge:
         if old.locked:
             self.done.append(replace(new, dropped=AGREES if same else LESS_LIKELY, parents=[old.id]))
         elif not same and self._likelier(new, old) and self._sure(new):
-            better = replace(new, parents=[old.id], confidence=new.score, **self._place(old, new))
+            better = replace(new, parents=[old.id], confidence=_surer(old, new), **self._place(old, new))
             self.done += [replace(old, dropped=RELABELLED), better]
         elif name is not None:
             self._rename(old, name)
@@ -195,7 +203,7 @@ class _Merge:
             return
         origin = {name: getattr(new, name) for name in ("id", "source", "model", "revision", "round")}
         mask = {"mask": None} if hasattr(old, "mask") else {}
-        score = new.score if same else old.score
+        score = _most(old.score, new.score) if same else old.score
         moved = replace(moved, **origin, **mask, score=score, confidence=confidence, parents=[old.id])
         self.done += [replace(old, dropped=RESHAPED), moved]
 
@@ -240,7 +248,7 @@ class _Merge:
     def _rename(self, old: Any, other: Any) -> None:
         """Another label in the place of the old one, whose box is the same."""
         mask = {"mask": old.mask} if hasattr(old, "mask") else {}
-        self.done += [replace(old, dropped=RELABELLED), replace(other, confidence=other.score, **mask)]
+        self.done += [replace(old, dropped=RELABELLED), replace(other, confidence=_surer(old, other), **mask)]
 
     def _name(self, old: Any, other: Any | None) -> Any | None:
         """What an old one that was not found is called now, when the model is sure enough of it."""
@@ -261,7 +269,10 @@ class _Merge:
         weight = self.rules.reshape
         if self.kind.place is None or not weight:
             return {}
-        points = zip(getattr(old, self.kind.place), getattr(new, self.kind.place), strict=True)
+        old_place, new_place = getattr(old, self.kind.place), getattr(new, self.kind.place)
+        if self.kind.place == "quad":
+            new_place = turned(new_place, old_place)
+        points = zip(old_place, new_place, strict=True)
         return {self.kind.place: tuple(before + weight * (after - before) for before, after in points)}
 
 
@@ -277,6 +288,17 @@ def _sureness(annotation: Annotation) -> float:
     return min(math.log(max(annotation.score or 0.0, LEAST)), _likelihood(annotation))
 
 
+def _surer(old: Annotation, new: Annotation) -> float | None:
+    """The confidence in a thing under a new name: that it is there was believed before."""
+    before = old.confidence if old.confidence is not None else old.score
+    return new.score if before is None else _most(before, new.score)
+
+
+def _most(before: float | None, now: float | None) -> float | None:
+    """The higher of two scores; None when there was none before: no filter has judged by it, and none shall."""
+    return None if before is None else max(before, now or 0.0)
+
+
 def _either(old: Annotation, new: Annotation) -> float | None:
     """The probability that one of two independent witnesses is right; None when the first never said how sure it is,
     so that a label which passed without a score is not judged by the second one's alone."""
@@ -285,7 +307,7 @@ def _either(old: Annotation, new: Annotation) -> float | None:
 
 
 class Merge:
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     reads_images: ClassVar[bool] = False
 
     def __init__(self, config: MergeConfig) -> None:

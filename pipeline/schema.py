@@ -155,7 +155,8 @@ class Annotations:
             yield from getattr(self, kind)
 
     def overlaid(self, later: Annotations) -> Annotations:
-        """These annotations with the revisions of `later` in place and its additions behind, in a stable order."""
+        """These annotations with the revisions of `later` in place and its additions behind; what names a parent stands
+        right behind it, so that words stay in reading order."""
         return Annotations(*(_overlay(getattr(self, kind), getattr(later, kind)) for kind in KINDS))
 
     def where(self, condition: Callable[[Annotation], bool]) -> Annotations:
@@ -259,7 +260,19 @@ KINDS: dict[str, type[Annotation]] = {
 def _overlay(old: list[Any], new: list[Any]) -> list[Any]:
     revised = {a.id: a for a in new}
     known = {a.id for a in old}
-    return [revised.get(a.id, a) for a in old] + [a for a in new if a.id not in known]
+    every = [revised.get(a.id, a) for a in old] + [a for a in new if a.id not in known]
+    known |= revised.keys()
+    behind: dict[str, list[Any]] = {}
+    for a in every:
+        behind.setdefault(a.parents[0] if a.parents and a.parents[0] in known else "", []).append(a)
+    return list(_with_descendants(behind, ""))
+
+
+def _with_descendants(behind: Mapping[str, list[Any]], parent: str) -> Iterator[Any]:
+    for a in behind.get(parent, ()):
+        yield a
+        if a.id:
+            yield from _with_descendants(behind, a.id)
 
 
 def to_dict(record: Any) -> Any:

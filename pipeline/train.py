@@ -87,7 +87,8 @@ def train(store: Store, cluster: ClusterConfig, training: Training, title: str =
     workers = _workers(cluster.group(GROUP), ray.cluster_resources())
     folder = training.folder
     _fit(store, cluster.group(GROUP), workers, training, title or f"round {training.number}: train")
-    files = {f"{folder}/{name}": _file(store, f"{folder}/{name}") for name in store.list(folder)}
+    names = [name for name in store.list(folder) if name != "manifests"]  # left by a model that was withdrawn
+    files = {f"{folder}/{name}": _file(store, f"{folder}/{name}") for name in names}
     samples = len(training.data)
     manifest = Manifest(
         shard="model", inputs=training.inputs, files=files,

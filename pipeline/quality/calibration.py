@@ -19,7 +19,7 @@ import numpy as np
 
 from pipeline.quality.coco import read
 from pipeline.quality.geometry import box_iou, greedy_match, quad_iou
-from pipeline.quality.truth import bare_phrase, letters, normalise
+from pipeline.quality.truth import bare_phrase, in_crowd, letters, normalise
 from pipeline.schema import CROWD, KINDS, Annotations, Record, Region
 from stages import registry
 from stages.base import Sample
@@ -192,7 +192,7 @@ def _judged(kind: str, labels: Annotations, known: Known, iou: float) -> Iterato
         overlap = _overlap(kind, mine, getattr(known.truth, kind))
         hits = {row for row, _ in greedy_match(overlap, [_score(a) for a in mine], iou)}
         for row, item in enumerate(mine):
-            if row in hits or not _in_crowd(item, known.crowds):
+            if row in hits or not in_crowd(item, known.crowds):
                 yield item, row in hits
 
 
@@ -210,16 +210,6 @@ def _said(item: Any) -> str:
     if hasattr(item, "quad"):
         return letters(item.text)
     return normalise(item.phrase) if isinstance(item, Region) else bare_phrase(item.phrase)
-
-
-def _in_crowd(item: Any, crowds: Sequence[Region]) -> bool:
-    """Whether at least half of a region lies in a crowd of its category."""
-    for crowd in crowds if isinstance(item, Region) else ():
-        (a, b, c, d), (e, f, g, h) = item.box, crowd.box
-        shared = max(0.0, min(c, g) - max(a, e)) * max(0.0, min(d, h) - max(b, f))
-        if normalise(crowd.phrase) == normalise(item.phrase) and shared >= 0.5 * (c - a) * (d - b):
-            return True
-    return False
 
 
 def _class(item: Any) -> str:

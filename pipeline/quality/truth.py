@@ -22,13 +22,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from pipeline.quality.geometry import box_iou, greedy_match, quad_iou
-from pipeline.schema import Annotation, Annotations, Region, Text, TextRegion, Triplet
+from pipeline.schema import CROWD, Annotation, Annotations, Region, Text, TextRegion, Triplet
 
 METRICS = (
     "texts", "text_tokens", "regions", "regions_75", "region_attributes", "region_attributes_75",
@@ -69,7 +69,8 @@ def count_samples(pairs: Iterable[Pair]) -> np.ndarray:
 
 
 def count_sample(labels: Annotations, truth: Annotations) -> np.ndarray:
-    labels, truth = labels.kept(), truth.kept()
+    crowds = [region for region in truth.regions if region.dropped == CROWD]
+    labels, truth = _outside(labels.kept(), truth.kept(), crowds), truth.kept()
     exact, tokens = _count_texts(labels, truth)
     overlap = box_iou([r.box for r in labels.regions], [r.box for r in truth.regions])
     category = _where(overlap, labels.regions, truth.regions, _same_category)
@@ -84,6 +85,27 @@ def count_sample(labels: Annotations, truth: Annotations) -> np.ndarray:
         _count_text_regions(labels.text_regions, truth.text_regions),
         _count_triplets(labels, truth),
     ])  # fmt: skip
+
+
+def _outside(labels: Annotations, truth: Annotations, crowds: Sequence[Region]) -> Annotations:
+    """Without the regions of a crowd that are no single thing of the truth: they are neither right nor wrong (as COCO
+    has it)."""
+    if not crowds:
+        return labels
+    overlap = box_iou([r.box for r in labels.regions], [r.box for r in truth.regions])
+    single = _where(overlap, labels.regions, truth.regions, _same_category) >= 0.5
+    kept = [r for i, r in enumerate(labels.regions) if single[i].any() or not in_crowd(r, crowds)]
+    return replace(labels, regions=kept)
+
+
+def in_crowd(item: Any, crowds: Sequence[Region]) -> bool:
+    """Whether at least half of a region lies in a crowd of its category."""
+    for crowd in crowds if isinstance(item, Region) else ():
+        (a, b, c, d), (e, f, g, h) = item.box, crowd.box
+        shared = max(0.0, min(c, g) - max(a, e)) * max(0.0, min(d, h) - max(b, f))
+        if _same_category(crowd, item) and shared >= 0.5 * (c - a) * (d - b):
+            return True
+    return False
 
 
 def score_round(pairs: Iterable[Pair]) -> dict[str, Any]:

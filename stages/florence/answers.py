@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
+from typing import Any
 
 from pipeline.schema import Box, Candidate, Quad, Region, Text, TextRegion, Triplet
 from stages.florence import codec
@@ -105,19 +107,20 @@ def triplets(text: Text, reading: Reading, size: codec.Size) -> list[Triplet]:
 def find_phrases(text: Text, found: Sequence[codec.Found]) -> list[tuple[int, int, codec.Found]]:
     """Where each grounded phrase stands in its text, from left to right; a phrase that is not there goes.
 
-    A phrase written again means its next occurrence, or the last one when there is none.
+    A phrase written again means its next occurrence, or the last one when there is none. Only whole words count, and a
+    box that is said again of the same phrase does not.
     """
-    placed: list[tuple[int, int, codec.Found]] = []
+    placed: dict[Any, tuple[int, int, codec.Found]] = {}
     offset = 0
     for (label, _), group in groupby(found, key=lambda place: (place.label, place.spans[0])):
-        start = text.text.find(label, offset)
-        if start < 0:
-            start = text.text.rfind(label)
-        if not label or start < 0:
+        starts = [m.start() for m in re.finditer(rf"(?<!\w){re.escape(label)}(?!\w)", text.text)] if label else []
+        if not starts:
             continue
+        start = next((start for start in starts if start >= offset), starts[-1])
         offset = max(offset, start + len(label))
-        placed += [(start, start + len(label), place) for place in group]
-    return placed
+        for place in group:
+            placed.setdefault((start, place.points), (start, start + len(label), place))
+    return list(placed.values())
 
 
 def overlap(a: Box, b: Box) -> float:

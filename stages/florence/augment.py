@@ -11,27 +11,30 @@ from pycocotools import mask as coco_mask
 from pipeline.schema import Annotations, Box, Mask
 from stages.base import Sample
 
+_WORDS = re.compile(r"\w{2,}")  # one letter is an article rather than a quotation
 _SIDES = re.compile(r"\b(left|right|clockwise|counterclockwise)\b", re.IGNORECASE)
 
 
 def mirrored(sample: Sample) -> Sample:
-    """The sample with left and right exchanged, without the labels that would be wrong: words to read, and phrases
-    that name a side or quote a word."""
+    """The sample with left and right exchanged, without the labels that would be wrong: words to read, and texts that
+    name a side or quote a word. One whose regions do so stays as it is: with a region missing it would teach to miss
+    things."""
     width, old = sample.size[0], sample.annotations
-    words = [sign.text.lower() for sign in old.text_regions]
+    words = {word for sign in old.text_regions for word in _WORDS.findall(sign.text.lower())}
 
     def holds(phrase: str) -> bool:
-        return not _SIDES.search(phrase) and not any(word in phrase.lower() for word in words)
+        return not _SIDES.search(phrase) and words.isdisjoint(_WORDS.findall(phrase.lower()))
 
     def flip(box: Box) -> Box:
         return (width - box[2], box[1], width - box[0], box[3])
 
     texts = [t for t in old.texts if holds(t.text)]
     told = {t.id for t in texts}
-    regions = [r for r in old.regions if holds(f"{r.phrase} {r.brief or ''}")]
+    if not all(holds(f"{r.phrase} {r.brief or ''}") for r in old.regions):
+        return sample
     annotations = Annotations(
         texts,
-        [replace(r, box=flip(r.box), mask=_flipped(r.mask)) for r in regions],
+        [replace(r, box=flip(r.box), mask=_flipped(r.mask)) for r in old.regions],
         [],
         [replace(t, box=flip(t.box), mask=_flipped(t.mask)) for t in old.triplets if t.text_id in told],
     )

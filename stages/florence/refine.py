@@ -186,6 +186,12 @@ class Refine:
                 new.triplets.extend(triplets(asked.about, reading, sample.size))
         return new
 
+    def _asked(self, token: str, seen: Annotations) -> Annotations:
+        """What a task judges: of phrases those of the texts that are grounded, since the others cannot be found."""
+        if token != GROUNDING:
+            return seen
+        return replace(seen, texts=[text for text in seen.texts if text.granularity in self.config.ground])
+
     def _support(
         self, features: torch.Tensor, sizes: Sequence[codec.Size], seen: Sequence[Annotations]
     ) -> list[dict[str, float]]:
@@ -195,7 +201,7 @@ class Refine:
             (i, pair)
             for i, (size, annotations) in enumerate(zip(sizes, seen, strict=True))
             for token in self.config.support
-            for pair in task(token).pairs(annotations, size)
+            for pair in task(token).pairs(self._asked(token, annotations), size)
         ]
         found: list[dict[str, float]] = [{} for _ in seen]
         tokens = self.engine.support(features, [(i, p.prompt, p.target) for i, p in rows], self.config.max_tokens)

@@ -202,6 +202,43 @@ def test_agreement_is_the_share_of_judged_labels_that_are_confirmed_and_their_me
     assert agreement([], 1, CONFIG) == {"refound": None, "support": None, "kinds": {}}
 
 
+def test_of_several_captions_no_more_can_be_confirmed_than_were_written() -> None:
+    captions = [text(f"Caption {i}.", id=f"0.caption.texts.{i}") for i in range(5)]
+    long = text("Long.", id="0.d.texts.0", granularity="detailed")
+    sample = Annotations(texts=[*captions, long, written("Caption 3.")])
+    assert agreement([sample], 1, CONFIG)["kinds"] == {"texts": {"confirmed": 1, "of": 1}}
+
+
+def test_a_box_that_moves_or_gets_another_name_is_no_less_sure_than_before() -> None:
+    lax = replace(CONFIG, levels={"regions": replace(MEASURED, add=-2.0)})
+    moved = merged(old(score=0.9, mask=MASK), new(box=BESIDE, score=0.19), config=lax)[NEW]
+    assert (moved.dropped, moved.score, moved.confidence) == (None, 0.9, pytest.approx(1 - 0.1 * 0.81))
+    unscored = merged(old(score=None), new(box=BESIDE, score=0.19), config=lax)[NEW]
+    assert (unscored.dropped, unscored.score, unscored.confidence) == (None, None, None)
+    assert merged(old(score=0.9, support=-2.5), new(phrase="mug", score=0.22), config=lax)[NEW].confidence == 0.9
+    assert merged(old(score=0.9, support=-2.0), other(score=0.3))[OTHER].confidence == 0.9
+
+
+def test_a_quad_that_begins_at_another_corner_is_the_same_quad() -> None:
+    quad = (10.0, 10.0, 50.0, 10.0, 50.0, 20.0, 10.0, 20.0)
+    word = TextRegion(id="0.ocr.text_regions.0", quad=quad, text="STOP", score=0.9, support=-0.5)
+    turned = replace(word, id="1.refine.text_regions.0", round=1, quad=quad[4:] + quad[:4], support=None)
+    config = replace(CONFIG, text_regions=replace(CONFIG.text_regions, reshape=0.5))
+    result = merge(Annotations(text_regions=[word, turned]), 1, config).text_regions
+    assert {t.id: (t.quad if t.dropped is None else t.dropped) for t in result} == {word.id: quad, turned.id: "agrees"}
+
+
+def test_what_replaces_a_word_stands_where_it_stood() -> None:
+    words = [TextRegion(id=f"0.ocr.text_regions.{i}", quad=(0, i, 9, i, 9, i + 1, 0, i + 1), text=t, support=-2.0)
+             for i, t in enumerate(("N0", "PARKING", "HERE"))]  # fmt: skip
+    name = replace(words[0], id="1.refine.text_regions.0", round=1, text="NO", parents=[words[0].id], score=0.9,
+                   support=-0.1)  # fmt: skip
+    found = replace(words[1], id="1.refine.text_regions.1", round=1, text="PARKED", score=0.95, support=-0.1)
+    seen = Annotations(text_regions=words).overlaid(Annotations(text_regions=[found, name]))
+    kept = seen.overlaid(merge(seen, 1, CONFIG)).kept()
+    assert [t.text for t in kept.text_regions] == ["NO", "PARKED", "HERE"]
+
+
 def test_nothing_is_taken_of_a_kind_that_nothing_was_measured_of() -> None:
     result = merged(old(support=-5.0), new(box=BESIDE, score=1.0), config=MergeConfig())
     assert (result[OLD].dropped, result[OLD].box, result[NEW].dropped) == (None, HERE, "not_trusted")

@@ -35,6 +35,15 @@ def of_regions(*regions: Region) -> Annotations:
     return Annotations(regions=list(regions))
 
 
+def test_what_lies_in_a_crowd_of_its_category_is_neither_right_nor_wrong() -> None:
+    crowd = region((0, 0, 500, 100), dropped="crowd")
+    inside, single = region((200, 0, 240, 80)), region(BOX)
+    truth = of_regions(region(BOX), crowd)
+    assert counts(of_regions(single, inside), truth)["regions"] == (1, 1, 1)
+    assert counts(of_regions(single, region((200, 0, 240, 80), "square")), truth)["regions"] == (1, 2, 1)
+    assert counts(of_regions(single, region((200, 300, 240, 380))), truth)["regions"] == (1, 2, 1)
+
+
 def test_a_region_needs_overlap_and_category() -> None:
     truth = of_regions(region())
     assert counts(of_regions(region(NEAR, "Circle")), truth)["regions"] == (1, 1, 1)

@@ -37,6 +37,20 @@ def test_a_mask_is_mirrored_with_its_box() -> None:
         assert np.array_equal(a[:, ::-1], b)
 
 
+def test_a_letter_that_was_read_or_a_part_of_a_word_takes_no_label() -> None:
+    read = [TextRegion(id=f"o{word}", quad=(0, 0, 9, 0, 9, 9, 0, 9), text=word) for word in ("A", "LAR")]
+    text = Text(id="a", granularity="brief", text="A large dog.")
+    given = replace(SAMPLE, annotations=replace(SAMPLE.annotations, texts=[text], text_regions=read))
+    other = mirrored(given).annotations
+    assert [t.id for t in other.texts] == ["a"] and len(other.regions) == len(SAMPLE.annotations.regions)
+
+
+def test_a_sample_with_a_region_that_names_a_side_stays_as_it_is() -> None:
+    first, *rest = SAMPLE.annotations.regions
+    given = replace(SAMPLE, annotations=replace(SAMPLE.annotations, regions=[replace(first, brief="left shoe"), *rest]))
+    assert mirrored(given) is given
+
+
 def test_labels_that_name_a_side_or_quote_a_sign_are_left_out() -> None:
     texts = [
         Text(id="a", granularity="brief", text="A dog to the left of a cat."),

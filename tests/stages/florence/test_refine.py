@@ -209,3 +209,29 @@ def test_an_empty_batch_and_a_sample_without_labels_are_normal(refine: Refine) -
 def test_unknown_tasks_are_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="<ODD> makes no annotation; known: <CAPTION>"):
         RefineConfig(model="nano", tasks=("<ODD>",))
+
+
+def test_a_phrase_is_found_as_whole_words_and_a_box_that_is_said_again_counts_once() -> None:
+    places = [f"<loc_{i}><loc_5><loc_{i + 50}><loc_90>" for i in (10, 20)]
+    text = Text(id="t", granularity="brief", text="Toys on the carpet beside the car.")
+    once, twice = f"the car{places[0]}", f"the car{places[0]}{places[0]}{places[1]}"
+    for answer, count in ((once, 1), (twice, 2)):
+        said = read_of(answer)
+        found = triplets(text, said, (1000, 1000))
+        assert [(t.start, t.end) for t in found] == [(26, 33)] * count
+    assert [round(t.box[0]) for t in found] == [10, 20]
+    assert triplets(text, read_of(f"pet{places[0]}"), (1000, 1000)) == []
+
+
+def read_of(answer: str) -> Reading:
+    return Reading(answer, ((0, len(answer)),), (-0.1,))
+
+
+def test_phrases_of_texts_that_are_not_grounded_are_not_judged(refine: Refine) -> None:
+    (sample,) = samples(1)
+    told = {t.id: t.granularity for t in sample.annotations.texts}
+    assert set(told.values()) == {"brief", "detailed"}
+    (result,) = refine([sample])
+    assert isinstance(result, Annotations)
+    judged = {told[t.text_id] for t in result.triplets if t.id}
+    assert judged == {"brief"}
