@@ -231,9 +231,9 @@ def test_labels_with_angle_brackets_cannot_forge_locations() -> None:
 def test_phrases_are_placed_from_left_to_right_and_unknown_ones_go() -> None:
     text = Text(id="t", granularity="brief", text="a dog and a dog near a cat")
     labels = ["a dog", "a dog", "a cow", "a cat", "a dog"]
-    found = [Found(label, (0.0, 0.0, 9.0, 9.0), ((9 * i, 9 * i + 5),)) for i, label in enumerate(labels)]
-    placed = find_phrases(text, [found[0], *found])
-    assert [(s, e) for s, e, _ in placed] == [(0, 5), (0, 5), (10, 15), (21, 26), (10, 15)]
+    found = [Found(label, (float(i), 0.0, 9.0, 9.0), ((9 * i, 9 * i + 5),)) for i, label in enumerate(labels)]
+    placed = find_phrases(text, [found[0], *found])  # the first is said twice with its box
+    assert [(s, e) for s, e, _ in placed] == [(0, 5), (10, 15), (21, 26), (10, 15)]
 
 
 def test_an_unknown_task_is_named_with_the_known_ones() -> None:
