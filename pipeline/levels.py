@@ -89,6 +89,14 @@ class WordRules(Rules):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PhraseRules(Rules):
+    """The model is told the phrase and only asked where it is: of a model that has learned nothing up to a quarter of
+    the answers lie on the right place by chance (in the scenes of `experiment=refinement`)."""
+
+    min_refound: Share = 0.4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Levels:
     """What was measured for one kind: the share of the old labels that are confirmed, and the levels of `Rules` in nats
     a token, None where too few are: then nothing is added, renamed or dropped (nor with a `drop_share` of 0)."""
@@ -106,7 +114,7 @@ class MergeConfig:
     texts: TextRules = TextRules()
     regions: Rules = Rules()
     text_regions: WordRules = WordRules()
-    triplets: Rules = Rules()
+    triplets: PhraseRules = PhraseRules()
     levels: Mapping[str, Levels] = field(default_factory=dict)
 
 

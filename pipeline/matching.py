@@ -22,6 +22,7 @@ class Kind:
     overlap: Callable[[Sequence[Any], Sequence[Any]], np.ndarray]
     label: Callable[[Any], Any]
     place: str | None = "box"
+    given: bool = False  # the label is part of the question, so that only the place is an answer
 
 
 def _region_label(region: Region) -> tuple[str, str]:
@@ -68,5 +69,5 @@ MATCHING = {
     "texts": Kind(_text_overlap, lambda a: normalise(a.text), place=None),
     "regions": Kind(_boxes, _region_label),
     "text_regions": Kind(_quads, lambda a: letters(a.text) or a.text, place="quad"),
-    "triplets": Kind(_grounded, lambda a: bare_phrase(a.phrase)),
+    "triplets": Kind(_grounded, lambda a: bare_phrase(a.phrase), given=True),
 }

@@ -167,7 +167,9 @@ class _Merge:
         return bool(self.kind.label(a) == self.kind.label(b))
 
     def agree(self, a: Any, b: Any) -> bool:
-        """Whether two labels confirm each other."""
+        """Whether two labels of one thing confirm each other."""
+        if self.kind.given:
+            return bool(self.kind.overlap([a], [b])[0, 0] >= self.rules.match_iou)
         share = self.rules.agree
         return self.same(a, b) or (share < 1 and shared_words(self.kind.label(a), self.kind.label(b)) >= share)
 
@@ -307,7 +309,7 @@ def _either(old: Annotation, new: Annotation) -> float | None:
 
 
 class Merge:
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     reads_images: ClassVar[bool] = False
 
     def __init__(self, config: MergeConfig) -> None:

@@ -6,17 +6,18 @@ from typing import Any
 
 import pytest
 
-from pipeline.levels import Confirmed, Levels, MergeConfig, Rules, measured
+from pipeline.levels import Confirmed, Levels, MergeConfig, PhraseRules, Rules, measured
 from pipeline.merge import agreement, confirmed, levels, merge
 from pipeline.quality import truth
 from pipeline.schema import Annotations, Mask, Region, Text, TextRegion, Triplet
 from tests.pipeline.simulated import Quality, Simulated, noisy_scenes
 
 RULES = Rules(relabel_margin=0.5, reshape=0.5, reshape_iou=0.95, min_refound=0.3)
+PHRASES = PhraseRules(relabel_margin=0.5, reshape=0.5, reshape_iou=0.95, min_refound=0.3)
 TEXTS = replace(MergeConfig().texts, relabel_margin=0.25)
 MEASURED = Levels(refound=1.0, add=-0.3, rename=-1.0, drop=-2.5)
 CONFIG = MergeConfig(
-    texts=TEXTS, regions=RULES, triplets=RULES,
+    texts=TEXTS, regions=RULES, triplets=PHRASES,
     levels=dict.fromkeys(("texts", "regions", "text_regions", "triplets"), MEASURED),
 )  # fmt: skip
 HERE, BESIDE, THERE = (0.0, 0.0, 10.0, 10.0), (2.0, 0.0, 12.0, 10.0), (50.0, 50.0, 60.0, 60.0)
@@ -200,6 +201,17 @@ def test_agreement_is_the_share_of_judged_labels_that_are_confirmed_and_their_me
         },
     }  # fmt: skip
     assert agreement([], 1, CONFIG) == {"refound": None, "support": None, "kinds": {}}
+
+
+def test_a_phrase_is_confirmed_by_its_place_alone() -> None:
+    caption = text("A cup.", support=None)
+    place = {"text_id": caption.id, "phrase": "A cup", "start": 0, "end": 5, "box": HERE}
+    before = Triplet(id="0.ground.triplets.0", support=-1.0, **place)  # type: ignore[arg-type]
+    for box, count in (((1.0, 0.0, 11.0, 10.0), 1), ((6.0, 0.0, 16.0, 10.0), 0)):  # IoU 0.82 and 0.25
+        now = replace(before, id="1.refine.triplets.0", round=1, box=box, score=0.9)
+        sample = Annotations(texts=[caption], triplets=[before, now])
+        assert agreement([sample], 1, CONFIG)["kinds"] == {"triplets": {"confirmed": count, "of": 1}}
+    assert MergeConfig().triplets.min_refound == 0.4
 
 
 def test_of_several_captions_no_more_can_be_confirmed_than_were_written() -> None:
