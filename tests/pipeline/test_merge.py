@@ -6,42 +6,29 @@ from typing import Any
 
 import pytest
 
-from pipeline.levels import Confirmed, Levels, MergeConfig, PhraseRules, Rules, measured
-from pipeline.merge import agreement, confirmed, levels, merge
+from pipeline.levels import Confirmed, Levels, MergeConfig, measured
+from pipeline.merge import levels, merge
 from pipeline.quality import truth
-from pipeline.schema import Annotations, Mask, Region, Text, TextRegion, Triplet
+from pipeline.schema import Annotations, Region, TextRegion, Triplet
+from tests.pipeline.labels import (
+    BESIDE,
+    CONFIG,
+    HERE,
+    MASK,
+    MEASURED,
+    NEW,
+    OLD,
+    OTHER,
+    RULES,
+    THERE,
+    merged,
+    new,
+    old,
+    other,
+    text,
+    written,
+)
 from tests.pipeline.simulated import Quality, Simulated, noisy_scenes
-
-RULES = Rules(relabel_margin=0.5, reshape=0.5, reshape_iou=0.95, min_refound=0.3)
-PHRASES = PhraseRules(relabel_margin=0.5, reshape=0.5, reshape_iou=0.95, min_refound=0.3)
-TEXTS = replace(MergeConfig().texts, relabel_margin=0.25)
-MEASURED = Levels(refound=1.0, add=-0.3, rename=-1.0, drop=-2.5)
-CONFIG = MergeConfig(
-    texts=TEXTS, regions=RULES, triplets=PHRASES,
-    levels=dict.fromkeys(("texts", "regions", "text_regions", "triplets"), MEASURED),
-)  # fmt: skip
-HERE, BESIDE, THERE = (0.0, 0.0, 10.0, 10.0), (2.0, 0.0, 12.0, 10.0), (50.0, 50.0, 60.0, 60.0)
-OLD, NEW, OTHER = "0.detect.regions.0", "1.refine.regions.0", "1.refine.regions.1"
-MASK = Mask(size=(100, 100), counts="abc")
-
-
-def old(**fields: Any) -> Region:
-    return Region(**{"id": OLD, "source": "detect", "box": HERE, "phrase": "cup", "score": 0.6, **fields})
-
-
-def new(**fields: Any) -> Region:
-    known = {"id": NEW, "source": "refine", "round": 1, "box": HERE, "phrase": "cup", "score": 0.9}
-    return Region(**{**known, **fields})
-
-
-def other(**fields: Any) -> Region:
-    """What the model would call the old one."""
-    return new(**{"id": OTHER, "phrase": "mug", "parents": [OLD], "score": 0.8, "support": -0.2, **fields})
-
-
-def merged(*regions: Region, config: MergeConfig = CONFIG) -> dict[str, Region]:
-    given = Annotations(regions=list(regions))
-    return {r.id: r for r in given.overlaid(merge(given, 1, config)).regions}
 
 
 def test_agreement_keeps_the_old_label_and_raises_its_confidence() -> None:
@@ -152,75 +139,6 @@ def test_of_a_model_that_found_too_few_old_labels_again_nothing_is_taken() -> No
         assert (result[NEW].dropped, result[OLD].dropped) == (fate, None if fate else "relabelled")
 
 
-def test_confirmed_are_judged_labels_that_were_found_under_the_same_name() -> None:
-    given = [old(support=-1.0), new(box=BESIDE, support=-0.05), old(id="0.detect.regions.1", box=THERE, support=-1.0)]
-    given += [new(id=OTHER, box=THERE, phrase="mug"), old(id="0.detect.regions.2", box=(80.0, 80.0, 90.0, 90.0))]
-    agreed, judged = confirmed(Annotations(regions=given), 1, CONFIG)["regions"]
-    assert agreed == [Confirmed(sure=pytest.approx(math.log(0.9)), name=-0.05, old=-1.0)] and judged == 2
-
-
-def test_levels_are_what_all_confirmed_labels_reach_but_for_a_share() -> None:
-    rules = Rules(add_share=0.1, rename_share=0.5, drop_share=0.05)
-    agreed = [Confirmed(sure=-i / 10, name=-i / 100, old=-float(i)) for i in range(21)]
-    assert measured(rules, agreed, 42) == Levels(refound=0.5, add=-1.8, rename=-0.1, drop=-19.0)
-    assert measured(replace(rules, drop_share=0.0), agreed, 42).drop is None
-    assert measured(rules, agreed[:19], 19) == Levels(refound=1.0)
-    assert measured(rules, [replaced._replace(old=None) for replaced in agreed], 42).drop is None
-    assert measured(rules, [], 0) == Levels()
-
-
-def test_human_labels_confirm_though_they_are_not_judged() -> None:
-    given = Annotations(regions=[old(source="human"), new(support=-0.05)])
-    agreed, judged = confirmed(given, 1, CONFIG)["regions"]
-    assert agreed == [Confirmed(sure=pytest.approx(math.log(0.9)), name=-0.05, old=None)] and judged == 1
-
-
-def test_free_texts_confirm_each_other_by_the_words_that_they_share() -> None:
-    given = Annotations(texts=[text("A cup on a table."), written("A cup on a chair.")])
-    loose, strict = (replace(CONFIG, texts=replace(TEXTS, agree=share)) for share in (0.8, 0.81))
-    assert len(confirmed(given, 1, loose)["texts"][0]) == 1 and not confirmed(given, 1, strict)["texts"][0]
-
-
-def test_agreement_is_the_share_of_judged_labels_that_are_confirmed_and_their_mean_support() -> None:
-    caption = text("A cup.", support=-1.0)
-    phrase = Triplet(id="0.ground.triplets.0", text_id=caption.id, phrase="A cup", start=0, end=5, box=HERE)
-    read = TextRegion(id="0.ocr.text_regions.0", quad=(0, 0, 9, 0, 9, 9, 0, 9), text="STOP")  # nobody asked about it
-    missed = old(id="0.detect.regions.1", box=THERE, support=-3.0)
-    named = other(id="1.refine.regions.7", box=THERE, parents=[missed.id])  # asked about, not found
-    sample = Annotations(
-        texts=[caption, written("A cup.")],
-        regions=[old(support=-2.0), missed, new(), named],
-        text_regions=[read],
-        triplets=[replace(phrase, support=-2.0), replace(phrase, id="1.refine.triplets.0", round=1, score=0.9)],
-    )
-    assert agreement([sample], 1, CONFIG) == {
-        "refound": 0.75, "support": -2.0,
-        "kinds": {
-            "texts": {"confirmed": 1, "of": 1}, "regions": {"confirmed": 1, "of": 2},
-            "triplets": {"confirmed": 1, "of": 1},
-        },
-    }  # fmt: skip
-    assert agreement([], 1, CONFIG) == {"refound": None, "support": None, "kinds": {}}
-
-
-def test_a_phrase_is_confirmed_by_its_place_alone() -> None:
-    caption = text("A cup.", support=None)
-    place = {"text_id": caption.id, "phrase": "A cup", "start": 0, "end": 5, "box": HERE}
-    before = Triplet(id="0.ground.triplets.0", support=-1.0, **place)  # type: ignore[arg-type]
-    for box, count in (((1.0, 0.0, 11.0, 10.0), 1), ((6.0, 0.0, 16.0, 10.0), 0)):  # IoU 0.82 and 0.25
-        now = replace(before, id="1.refine.triplets.0", round=1, box=box, score=0.9)
-        sample = Annotations(texts=[caption], triplets=[before, now])
-        assert agreement([sample], 1, CONFIG)["kinds"] == {"triplets": {"confirmed": count, "of": 1}}
-    assert MergeConfig().triplets.min_refound == 0.4
-
-
-def test_of_several_captions_no_more_can_be_confirmed_than_were_written() -> None:
-    captions = [text(f"Caption {i}.", id=f"0.caption.texts.{i}") for i in range(5)]
-    long = text("Long.", id="0.d.texts.0", granularity="detailed")
-    sample = Annotations(texts=[*captions, long, written("Caption 3.")])
-    assert agreement([sample], 1, CONFIG)["kinds"] == {"texts": {"confirmed": 1, "of": 1}}
-
-
 def test_a_box_that_moves_or_gets_another_name_is_no_less_sure_than_before() -> None:
     lax = replace(CONFIG, levels={"regions": replace(MEASURED, add=-2.0)})
     moved = merged(old(score=0.9, mask=MASK), new(box=BESIDE, score=0.19), config=lax)[NEW]
@@ -285,14 +203,6 @@ def test_human_labels_are_never_touched() -> None:
         result = merged(human, *given)
         assert result[OLD] == human
         assert all(r.dropped for r in result.values() if r.id != OLD)
-
-
-def text(words: str, **fields: Any) -> Text:
-    return Text(**{"id": "0.caption.texts.0", "granularity": "brief", "text": words, "support": -0.5, **fields})
-
-
-def written(words: str, **fields: Any) -> Text:
-    return text(words, **{"id": "1.refine.texts.0", "round": 1, "score": 0.95, "support": -0.05, **fields})
 
 
 def test_the_likelier_text_stays_and_triplets_of_the_other_go_with_it() -> None:
