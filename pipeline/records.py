@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 
 from pipeline import lineage
 from pipeline.lineage import IMAGES, Done, Node
-from pipeline.schema import KINDS, Annotations, Failure, ImageRow, IndexRow, Record, Row, from_table, to_dict, to_table
+from pipeline.schema import KINDS, Annotations, Failure, ImageRow, IndexRow, Record, Row
 from pipeline.shards import Member, TarWriter, read_tar
 from pipeline.store import Manifest, Store, withdrawn_name
+from pipeline.tables import from_table, to_dict, to_table
 from stages.ingest import to_rgb
 
 

@@ -22,9 +22,10 @@ import pyarrow as pa
 from pipeline.lineage import IMAGES
 from pipeline.records import given_name, parse_parquet, truth_name
 from pipeline.reuse import record_change
-from pipeline.schema import Annotations, ImageRow, Row, from_table
+from pipeline.schema import Annotations, ImageRow, Row
 from pipeline.shards import Member
 from pipeline.store import Manifest, Store
+from pipeline.tables import from_table
 from stages.base import SampleError
 from stages.ingest import Accepted, Item, labelled
 

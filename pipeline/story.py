@@ -14,8 +14,9 @@ from pipeline.lineage import IMAGES
 from pipeline.listing import replacements
 from pipeline.records import read_given, read_table, read_truth
 from pipeline.report.changes import changes
-from pipeline.schema import Annotations, Failure, ImageRow, Record, Row, to_dict
+from pipeline.schema import Annotations, Failure, ImageRow, Record, Row
 from pipeline.store import Store
+from pipeline.tables import to_dict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ def add(commands: Any) -> None:
 
 
 def parse(args: argparse.Namespace) -> int:
-    from pipeline.schema import to_dict
+    from pipeline.tables import to_dict
     from stages import registry
 
     texts = read_texts(args.file, args.column)

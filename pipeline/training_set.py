@@ -19,8 +19,9 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from pipeline.records import decode_image, read_table
-from pipeline.schema import KINDS, IndexRow, Record, from_dict
+from pipeline.schema import KINDS, IndexRow, Record
 from pipeline.store import Store, digest
+from pipeline.tables import from_dict
 from stages.base import Sample, thread_count
 
 BLOCK_SHARDS = 4

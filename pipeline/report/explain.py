@@ -17,8 +17,8 @@ from pipeline.schema import (
     Text,
     TextRegion,
     Triplet,
-    to_dict,
 )
+from pipeline.tables import to_dict
 
 if TYPE_CHECKING:
     from pipeline.story import Story

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.records import decode_image
-from pipeline.schema import Annotations, Record, to_dict
+from pipeline.schema import Annotations, Record
 from pipeline.shards import TarWriter
 from pipeline.store import Store, digest
+from pipeline.tables import to_dict
 from pipeline.training_set import Folder, TrainingSet, find
 from stages import registry
 

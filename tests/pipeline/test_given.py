@@ -14,8 +14,9 @@ from pipeline.export import coco_of
 from pipeline.ingest import Ingest, assign, ingested, list_source
 from pipeline.lineage import IMAGES, Done
 from pipeline.records import read_given, read_rows
-from pipeline.schema import HUMAN, Annotations, Record, Region, Text, to_dict
+from pipeline.schema import HUMAN, Annotations, Record, Region, Text
 from pipeline.store import Store
+from pipeline.tables import to_dict
 from pipeline.worker import Worker, _row
 from stages.base import Sample
 from tests.stages.sources.forms import picture, write_coco, write_folder, write_webdataset

@@ -20,8 +20,9 @@ from pipeline.lineage import Done, Models, Node
 from pipeline.measure import held_out, judge
 from pipeline.recipe import content_hash
 from pipeline.records import read_before, read_rows
-from pipeline.schema import HUMAN, Annotations, Record, Region, Triplet, to_dict
+from pipeline.schema import HUMAN, Annotations, Record, Region, Triplet
 from pipeline.store import Store
+from pipeline.tables import to_dict
 from pipeline.train import Training
 from pipeline.training_set import TrainingSet
 from stages.base import Sample, fold_of

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from pipeline.schema import HUMAN, Annotations, Candidate, Region, Text, Triplet, to_dict
+from pipeline.schema import HUMAN, Annotations, Candidate, Region, Text, Triplet
+from pipeline.tables import to_dict
 from stages.base import Sample
 from stages.filters.language import parse
 from stages.specialists.caption import CaptionerConfig, PretrainedCaption
