@@ -8,10 +8,9 @@ import os
 import sys
 from typing import Any
 
-from pipeline import export, learning, texts, tools
+from pipeline.commands import bench, maintain, measure, parse, train
 from pipeline.errors import RunFailed, ShardsFailed
-from pipeline.maintain import commands as maintain_commands
-from pipeline.quality import commands as quality_commands
+from pipeline.release import coco
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -32,7 +31,11 @@ def main(argv: list[str] | None = None) -> int:
     except RunFailed as error:
         if os.environ.get("FLD_DEBUG"):
             raise
-        more = "; the rest is done, the same command tries again" if isinstance(error, ShardsFailed) else ""
+        more = (
+            "; the rest is done, the same command tries again"
+            if isinstance(error, ShardsFailed)
+            else ""
+        )
         print(f"fld: error: {' '.join(str(error).split())}{more}", file=sys.stderr)
         return 1
     except OSError as error:
@@ -46,65 +49,72 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    from pipeline import lease, rounds, saved
-    from pipeline.ingest import assign, list_source
-    from pipeline.status import publish_report
+    from pipeline.config import saved
+    from pipeline.ingest.assignment import assign, list_source
+    from pipeline.refinement import loop
+    from pipeline.report.data import publish_report
+    from pipeline.storage import lease
 
     values, run_config = _configured(args)
     names = list_source(run_config.source)
     store = _store(run_config.work)
     with lease.held(store):
-        assign(store, run_config.source, names, publish=False)  # another source is refused before anything is written
+        assign(
+            store, run_config.source, names, publish=False
+        )  # another source is refused before anything is written
         saved.save(store, values)
-        rounds.run_loop(store, run_config, names)
+        loop.run_loop(store, run_config, names)
         print(publish_report(store, run_config.experiment))
     return 0
 
 
 def plan(args: argparse.Namespace) -> int:
-    from pipeline import status as view
-    from pipeline.ingest import list_source
+    from pipeline.ingest.assignment import list_source
+    from pipeline.report import plan
     from pipeline.report.terminal import columns
 
     _, run_config = _configured(args)
-    lines = view.plan(_store(run_config.work), run_config, list_source(run_config.source))
+    lines = plan.plan(_store(run_config.work), run_config, list_source(run_config.source))
     if args.json:
         print(json.dumps(lines))
         return 0
-    rows = [[line["stage"], str(line["done"]), str(line["todo"]), line["folder"] or "known then"] for line in lines]
+    rows = [
+        [line["stage"], str(line["done"]), str(line["todo"]), line["folder"] or "known then"]
+        for line in lines
+    ]
     print(columns([["stage", "done", "to do", "folder"], *rows]))
     return 0
 
 
 def status(args: argparse.Namespace) -> int:
-    from pipeline import status as view
+    from pipeline.report import status
     from pipeline.report.terminal import live, status_text
 
     store = _existing(args.work)
     if args.json:
-        print(json.dumps(view.status(store, 1000 if args.limit is None else args.limit)))
+        print(json.dumps(status.status(store, 1000 if args.limit is None else args.limit)))
         return 0
     limit = 10 if args.limit is None else args.limit
-    state = view.status(store, limit)
+    state = status.status(store, limit)
     if sys.stdout.isatty() and (args.watch or state["state"] == "running"):
-        live(lambda: view.status(store, limit), args.watch)
+        live(lambda: status.status(store, limit), args.watch)
     else:
         print(status_text(state))
     return 0
 
 
 def explain(args: argparse.Namespace) -> int:
-    from pipeline import story
+    from pipeline.report import history
     from pipeline.report.explain import explain as text
 
-    told = story.tell(_existing(args.work), args.key)
-    print(json.dumps(story.as_json(told)) if args.json else text(told))
+    told = history.tell(_existing(args.work), args.key)
+    print(json.dumps(history.as_json(told)) if args.json else text(told))
     return 0
 
 
 def report(args: argparse.Namespace) -> int:
-    from pipeline import saved
-    from pipeline.status import publish_report
+    from pipeline.config import saved
+    from pipeline.report.data import publish_report
 
     store = _existing(args.work)
     print(publish_report(store, saved.values(store)["experiment"]))
@@ -112,15 +122,19 @@ def report(args: argparse.Namespace) -> int:
 
 
 def _configured(args: argparse.Namespace) -> tuple[dict[str, Any], Any]:
-    from pipeline import config, settings
+    from pipeline.config import compose, parse
 
-    values = config.load(args.config, args.overrides) if args.config else config.compose(args.overrides)
-    values = settings.rooted(values, config.parse(values))
-    return values, config.parse(values)
+    values = (
+        compose.load(args.config, args.overrides)
+        if args.config
+        else compose.compose(args.overrides)
+    )
+    values = parse.rooted(values, parse.parse(values))
+    return values, parse.parse(values)
 
 
 def _store(url: str) -> Any:
-    from pipeline.store import Store
+    from pipeline.storage.store import Store
 
     store = Store(url)
     store.check_usable()
@@ -128,26 +142,38 @@ def _store(url: str) -> Any:
 
 
 def _existing(url: str) -> Any:
-    from pipeline import saved
+    from pipeline.config import saved
 
     return saved.existing(url)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fld", description="Label images the way FLD-5B was labelled.")
+    parser = argparse.ArgumentParser(
+        prog="fld", description="Label images the way FLD-5B was labelled."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, function, text in (
         ("run", run, "label, train, re-label: the whole loop; the same command resumes"),
         ("plan", plan, "what `fld run` would do and what it would reuse; runs nothing"),
     ):
         command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="experiment=photos work=DIR a.b=c ...")
-        command.add_argument("--config", help="a saved resolved config (WORK/config.yaml) to start from")
+        command.add_argument(
+            "overrides", nargs="*", metavar="KEY=VALUE", help="experiment=photos work=DIR a.b=c ..."
+        )
+        command.add_argument(
+            "--config", help="a saved resolved config (WORK/config.yaml) to start from"
+        )
         command.set_defaults(command=function)
         if name == "plan":
-            command.add_argument("--json", action="store_true", help="one JSON object on standard output")
+            command.add_argument(
+                "--json", action="store_true", help="one JSON object on standard output"
+            )
     for name, function, text in (
-        ("status", status, "progress, rate, failures; live in a terminal while a run goes on; reads files only"),
+        (
+            "status",
+            status,
+            "progress, rate, failures; live in a terminal while a run goes on; reads files only",
+        ),
         ("explain", explain, "everything that happened to one sample"),
         ("report", report, "write WORK/report.html: numbers, curves, pictures"),
     ):
@@ -155,20 +181,28 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("work", metavar="WORK", help="the work folder of a run")
         command.set_defaults(command=function)
         if name != "report":
-            command.add_argument("--json", action="store_true", help="one JSON object on standard output")
-        if name == "status":
-            command.add_argument("--limit", type=int, help="failed samples to list: 10, with --json 1000")
             command.add_argument(
-                "--watch", action="store_true", help="in a terminal: follow also before and after a run"
+                "--json", action="store_true", help="one JSON object on standard output"
+            )
+        if name == "status":
+            command.add_argument(
+                "--limit", type=int, help="failed samples to list: 10, with --json 1000"
+            )
+            command.add_argument(
+                "--watch",
+                action="store_true",
+                help="in a terminal: follow also before and after a run",
             )
         if name == "explain":
-            command.add_argument("key", metavar="KEY", help="the sample's key, or its name in the source")
-    quality_commands.add(commands)
-    learning.add(commands)
-    tools.add(commands)
-    texts.add(commands)
-    export.add(commands)
-    maintain_commands.add(commands)
+            command.add_argument(
+                "key", metavar="KEY", help="the sample's key, or its name in the source"
+            )
+    measure.add(commands)
+    train.add(commands)
+    bench.add(commands)
+    parse.add(commands)
+    coco.add(commands)
+    maintain.add(commands)
     return parser
 
 

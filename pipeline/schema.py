@@ -161,7 +161,10 @@ class Annotations:
 
     def unjudged(self) -> Annotations:
         """Without `support`: what one round's model believed is no judgement in the next."""
-        judged = ([replace(a, support=None) if a.support is not None else a for a in getattr(self, k)] for k in KINDS)
+        judged = (
+            [replace(a, support=None) if a.support is not None else a for a in getattr(self, k)]
+            for k in KINDS
+        )
         return Annotations(*judged)
 
     def __len__(self) -> int:
@@ -247,8 +250,11 @@ class IndexRow:
 
 
 KINDS: dict[str, type[Annotation]] = {
-    "texts": Text, "regions": Region, "text_regions": TextRegion, "triplets": Triplet,
-}  # fmt: skip
+    "texts": Text,
+    "regions": Region,
+    "text_regions": TextRegion,
+    "triplets": Triplet,
+}
 
 
 def _overlay(old: list[Any], new: list[Any]) -> list[Any]:

@@ -1,6 +1,6 @@
 """What a stage is: a class that loads its model once and maps a batch of samples to one result per sample.
 
-`pipeline.worker` does the rest: it decodes images, makes the batches, halves them when memory runs out, finds the
+`pipeline.execution.worker` does the rest: it decodes images, makes the batches, halves them when memory runs out, finds the
 sample that breaks a batch, fills in where annotations came from, counts, and publishes. A stage never sees a file,
 a shard or Ray.
 
@@ -90,7 +90,12 @@ def fold_of(key: str, folds: int) -> int:
     return zlib.crc32(f"fold {key}".encode()) % folds
 
 
-OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "Failed to allocate memory", "Insufficient memory")
+OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "Failed to allocate memory",
+    "Insufficient memory",
+)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -38,7 +38,9 @@ ROWS = 2048  # embeddings compared at once with as many others
 FEW = 512  # images compared all with all
 
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]  # indices, indices of others, distances
-Repeats = dict[int, tuple[int, int, float]]  # index of an image -> the one it repeats, kind, distance
+Repeats = dict[
+    int, tuple[int, int, float]
+]  # index of an image -> the one it repeats, kind, distance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +56,9 @@ class HashConfig(PretrainedConfig):
 class DedupConfig(HashConfig):
     """Thresholds are decisions: another one hashes no image again."""
 
-    distance: Annotated[int, Field(ge=0, le=12)] = 6  # bits of 64; unrelated images are some 32 apart
+    distance: Annotated[int, Field(ge=0, le=12)] = (
+        6  # bits of 64; unrelated images are some 32 apart
+    )
     mirrored: bool = False
     similarity: Annotated[float, Field(gt=0, le=1)] = 0.97  # cosine
 
@@ -100,7 +104,10 @@ class Hashes:
         if config.model:
             from stages.specialists.score import ImageTextScore, ImageTextScoreConfig
 
-            shared = {name: getattr(config, name) for name in ("model", "revision", "device", "dtype", "rows")}
+            shared = {
+                name: getattr(config, name)
+                for name in ("model", "revision", "device", "dtype", "rows")
+            }
             self._embed = ImageTextScore(ImageTextScoreConfig(**shared)).embed_images
 
     def __call__(self, shard: str, keys: Sequence[str], images: Sequence[bytes]) -> list[Hashed]:
@@ -113,7 +120,10 @@ class Hashes:
         if self._embed is None:
             return made
         found = self._embed(pixels)
-        return [replace(row, embedding=[float(v) for v in each]) for row, each in zip(made, found, strict=True)]
+        return [
+            replace(row, embedding=[float(v) for v in each])
+            for row, each in zip(made, found, strict=True)
+        ]
 
     def _one(self, shard: str, key: str, data: bytes, image: Image) -> Hashed:
         from PIL import ImageOps
@@ -122,9 +132,14 @@ class Hashes:
         pictures = (image, ImageOps.mirror(image)) if small.std() >= EVEN else ()
         hashes = [str(self._hash(picture)) for picture in pictures] or ["", ""]
         return Hashed(
-            key=key, shard=shard, pixels=image.width * image.height, bytes=len(data),
-            sha256=hashlib.sha256(data).hexdigest(), hash=hashes[0], mirrored=hashes[1],
-        )  # fmt: skip
+            key=key,
+            shard=shard,
+            pixels=image.width * image.height,
+            bytes=len(data),
+            sha256=hashlib.sha256(data).hexdigest(),
+            hash=hashes[0],
+            mirrored=hashes[1],
+        )
 
 
 def _decode(data: bytes) -> Image:
@@ -143,11 +158,21 @@ def duplicates(rows: Sequence[Hashed], config: DedupConfig) -> list[Duplicate]:
         if (one := first.setdefault(row.sha256, i)) != i:
             same[i] = one
     made: Repeats = {}
-    _settle(_Looks(order, config), np.array([i for i in range(len(order)) if i not in same], np.int64), made)
+    _settle(
+        _Looks(order, config),
+        np.array([i for i in range(len(order)) if i not in same], np.int64),
+        made,
+    )
     for i, one in same.items():
         made[i] = made.get(one, (one, 0, 0.0))
     found = [
-        Duplicate(key=order[i].key, shard=order[i].shard, kept=order[one].key, kind=KINDS[kind], distance=distance)
+        Duplicate(
+            key=order[i].key,
+            shard=order[i].shard,
+            kept=order[one].key,
+            kind=KINDS[kind],
+            distance=distance,
+        )
         for i, (one, kind, distance) in made.items()
     ]
     return sorted(found, key=lambda duplicate: duplicate.key)
@@ -173,7 +198,9 @@ class _Looks:
             for a, b, bits in close(mine[one], theirs[other], self.config.distance):
                 yield kind, (one[a], other[b], bits)
         if self.config.model:
-            for a, b, cosines in alike(self.vectors[later], self.vectors[kept], self.config.similarity):
+            for a, b, cosines in alike(
+                self.vectors[later], self.vectors[kept], self.config.similarity
+            ):
                 yield 3, (later[a], kept[b], 1 - cosines)
 
 
@@ -212,7 +239,9 @@ def _first(looks: _Looks, later: np.ndarray, kept: np.ndarray) -> Repeats:
         order = np.lexsort((b, a))
         rows, places = np.unique(a[order], return_index=True)
         best = order[places]
-        for row, one, distance in zip(rows.tolist(), b[best].tolist(), distances[best].tolist(), strict=True):
+        for row, one, distance in zip(
+            rows.tolist(), b[best].tolist(), distances[best].tolist(), strict=True
+        ):
             new = (one, kind, float(distance))
             found[row] = min(found.get(row, new), new)
     return found
@@ -229,7 +258,9 @@ def close(one: np.ndarray, other: np.ndarray, distance: int) -> Iterator[Pairs]:
     Multi-index hashing (Norouzi, Punjani and Fleet, CVPR 2012): of m parts of two close hashes, one differs by at most
     distance // m bits, so only hashes that come so near in a part are compared.
     """
-    parts = max(1, round(BITS / np.log2(max(len(other), 2))))  # about one hash for each value of a part
+    parts = max(
+        1, round(BITS / np.log2(max(len(other), 2)))
+    )  # about one hash for each value of a part
     edges = [BITS * i // parts for i in range(parts + 1)]
     for start, end in pairwise(edges):
         mask = np.uint64((1 << (end - start)) - 1)

@@ -34,9 +34,32 @@ MAX_PIXELS = 89_478_485  # Pillow's own limit: above it, other readers of our sh
 MIN_SIDE = 16
 ORIENTATION = 0x0112
 # What is read; MPO is Pillow's name for a JPEG with more pictures behind the first.
-EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif", "MPO": "jpg"}
+EXTENSIONS = {
+    "JPEG": "jpg",
+    "PNG": "png",
+    "WEBP": "webp",
+    "GIF": "gif",
+    "BMP": "bmp",
+    "TIFF": "tif",
+    "MPO": "jpg",
+}
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I;16", "I;16L", "I;16B", "I;16N")
+MODES = (
+    "1",
+    "L",
+    "LA",
+    "P",
+    "PA",
+    "RGB",
+    "RGBA",
+    "RGBX",
+    "CMYK",
+    "YCbCr",
+    "I;16",
+    "I;16L",
+    "I;16B",
+    "I;16N",
+)
 
 # A field of a source's config that may change on the same work folder: it does not decide what the names mean.
 MAY_CHANGE = {"identity": False}
@@ -136,16 +159,22 @@ def accept(data: bytes) -> Accepted:
     if not data:
         raise SampleError(EMPTY)
     try:
-        with Image.open(io.BytesIO(data), formats=[name for name in EXTENSIONS if name != "MPO"]) as image:
+        with Image.open(
+            io.BytesIO(data), formats=[name for name in EXTENSIONS if name != "MPO"]
+        ) as image:
             _check(image)
             orientation = image.getexif().get(ORIENTATION, 1)
             if orientation in range(2, 9):
                 upright = ImageOps.exif_transpose(_plain(image))
                 buffer = io.BytesIO()
                 upright.save(buffer, "PNG")
-                return Accepted(buffer.getvalue(), "png", upright.width, upright.height, orientation)
+                return Accepted(
+                    buffer.getvalue(), "png", upright.width, upright.height, orientation
+                )
             width, height = image.size
-            image.draft("L", (1, 1))  # a JPEG is read to its end all the same, at an eighth of its size
+            image.draft(
+                "L", (1, 1)
+            )  # a JPEG is read to its end all the same, at an eighth of its size
             image.load()
             return Accepted(data, EXTENSIONS[str(image.format)], width, height)
     except UnidentifiedImageError:
@@ -154,7 +183,9 @@ def accept(data: bytes) -> Accepted:
         raise SampleError(TOO_LARGE, str(error)[:200]) from error
     except (SampleError, MemoryError):
         raise
-    except Exception as error:  # decoders of broken files raise anything: struct.error, TypeError, SyntaxError ...
+    except (
+        Exception
+    ) as error:  # decoders of broken files raise anything: struct.error, TypeError, SyntaxError ...
         detail = f"{type(error).__name__}: {error}"[:200]
         cut = isinstance(error, EOFError) or "truncated" in detail.lower()
         raise SampleError(TRUNCATED if cut else CORRUPT, detail) from error

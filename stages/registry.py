@@ -44,16 +44,16 @@ STAGES = {
     "region_filter": "stages.filters.region:RegionFilter",
     "triplet_filter": "stages.filters.triplet:TripletFilter",
     "florence": "stages.florence.refine:Refine",
-    "merge": "pipeline.merge:Merge",
+    "merge": "pipeline.refinement.merge:Merge",
 }
 
 BENCHES = {  # `fld bench`: name -> function of a typed config
     "florence-inference": "stages.florence.bench:inference",
     "florence-training": "stages.florence.bench:training",
-    "refinement": "pipeline.refinement_bench:refinement",
-    "bootstrapping": "pipeline.refinement_bench:bootstrapping",
+    "refinement": "pipeline.benches.refinement:refinement",
+    "bootstrapping": "pipeline.benches.refinement:bootstrapping",
     "region-rules": "stages.filters.bench:region_rules",
-    "shards": "pipeline.shards_bench:shards",
+    "shards": "pipeline.benches.shards:shards",
     "text-filters": "stages.filters.bench:text_filters",
 }
 PARSE = "stages.filters.language:parse"  # `fld parse`
@@ -69,7 +69,11 @@ def load(use: str) -> tuple[Any, Any]:
     Raises:
         ValueError: nothing of that name is registered.
     """
-    known = {**SOURCES, **STAGES, **{point.name: point.value for point in entry_points(group="fld.stages")}}
+    known = {
+        **SOURCES,
+        **STAGES,
+        **{point.name: point.value for point in entry_points(group="fld.stages")},
+    }
     if use not in known:
         near = difflib.get_close_matches(use, known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known))}"

@@ -25,12 +25,23 @@ def turned(annotations: Annotations, orientation: int, size: Size) -> Annotation
     return Annotations(
         texts=annotations.texts,
         regions=[
-            replace(r, box=turned_box(r.box, orientation, size), mask=turned_mask(r.mask, orientation, size))
+            replace(
+                r,
+                box=turned_box(r.box, orientation, size),
+                mask=turned_mask(r.mask, orientation, size),
+            )
             for r in annotations.regions
         ],
-        text_regions=[replace(t, quad=turned_quad(t.quad, orientation, size)) for t in annotations.text_regions],
+        text_regions=[
+            replace(t, quad=turned_quad(t.quad, orientation, size))
+            for t in annotations.text_regions
+        ],
         triplets=[
-            replace(t, box=turned_box(t.box, orientation, size), mask=turned_mask(t.mask, orientation, size))
+            replace(
+                t,
+                box=turned_box(t.box, orientation, size),
+                mask=turned_mask(t.mask, orientation, size),
+            )
             for t in annotations.triplets
         ],
     )
@@ -46,7 +57,12 @@ def fitted(annotations: Annotations, declared: Size, size: Size) -> Annotations:
 
     kinds: list[list] = [
         [without(a) for a in kind]
-        for kind in (annotations.texts, annotations.regions, annotations.text_regions, annotations.triplets)
+        for kind in (
+            annotations.texts,
+            annotations.regions,
+            annotations.text_regions,
+            annotations.triplets,
+        )
     ]
     return Annotations(*kinds)
 
@@ -55,9 +71,14 @@ def turned_point(point: Point, orientation: int, size: Size) -> Point:
     width, height = size
     x, y = point
     moves: dict[int, Callable[[], Point]] = {
-        2: lambda: (width - x, y), 3: lambda: (width - x, height - y), 4: lambda: (x, height - y),
-        5: lambda: (y, x), 6: lambda: (height - y, x), 7: lambda: (height - y, width - x), 8: lambda: (y, width - x),
-    }  # fmt: skip
+        2: lambda: (width - x, y),
+        3: lambda: (width - x, height - y),
+        4: lambda: (x, height - y),
+        5: lambda: (y, x),
+        6: lambda: (height - y, x),
+        7: lambda: (height - y, width - x),
+        8: lambda: (y, width - x),
+    }
     return moves[orientation]()
 
 
@@ -69,7 +90,9 @@ def turned_box(box: Box, orientation: int, size: Size) -> Box:
 
 def turned_quad(quad: Quad, orientation: int, size: Size) -> Quad:
     """Still clockwise from the top left."""
-    points = [turned_point((x, y), orientation, size) for x, y in zip(quad[::2], quad[1::2], strict=True)]
+    points = [
+        turned_point((x, y), orientation, size) for x, y in zip(quad[::2], quad[1::2], strict=True)
+    ]
     if orientation in (2, 4, 5, 7):  # a mirror turns the other way round
         points.reverse()
     first = min(range(4), key=lambda i: sum(points[i]))

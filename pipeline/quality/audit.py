@@ -31,7 +31,9 @@ class Item:
     shown: Annotations
 
 
-def sample(records: Iterable[Record], n: int, per: Literal["type", "source"] = "type", seed: int = 0) -> list[Item]:
+def sample(
+    records: Iterable[Record], n: int, per: Literal["type", "source"] = "type", seed: int = 0
+) -> list[Item]:
     """At most `n` kept annotations of each type (of each type and source), drawn without regard to order."""
     if n < 1:
         raise ValueError(f"--n {n}: give at least 1")
@@ -81,16 +83,23 @@ def wilson(right: int, judged: int) -> tuple[float, float]:
 def _items(judged: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     items = judged.get("items") if isinstance(judged, Mapping) else None
     if not isinstance(items, list) or "round" not in judged:
-        raise ValueError('not a judged audit: expected {"round": .., "items": [..]}; save it from the audit page')
+        raise ValueError(
+            'not a judged audit: expected {"round": .., "items": [..]}; save it from the audit page'
+        )
     return items
 
 
 def _row(type_: str, source: str, judged: int, right: int) -> dict[str, Any]:
     low, high = wilson(right, judged)
     return {
-        "type": type_, "source": source, "judged": judged, "right": right,
-        "precision": right / judged, "low": low, "high": high,
-    }  # fmt: skip
+        "type": type_,
+        "source": source,
+        "judged": judged,
+        "right": right,
+        "precision": right / judged,
+        "low": low,
+        "high": high,
+    }
 
 
 def _item(record: Record, kept: Annotations, type_: str, annotation: Any) -> Item:
@@ -98,9 +107,13 @@ def _item(record: Record, kept: Annotations, type_: str, annotation: Any) -> Ite
     if isinstance(annotation, Triplet):
         shown["texts"] = [text for text in kept.texts if text.id == annotation.text_id]
     return Item(
-        key=record.key, id=annotation.id, type=type_, source=annotation.source,
-        size=(record.width, record.height), shown=Annotations(**shown),
-    )  # fmt: skip
+        key=record.key,
+        id=annotation.id,
+        type=type_,
+        source=annotation.source,
+        size=(record.width, record.height),
+        shown=Annotations(**shown),
+    )
 
 
 def _lot(seed: int, key: str, id_: str) -> int:

@@ -109,7 +109,9 @@ def thresholds(curves: Curves, precision: float) -> dict[str, dict[str, float]]:
     return found
 
 
-def undecided(records: Iterable[Record], filters: Mapping[str, Any]) -> Iterator[tuple[Record, Annotations]]:
+def undecided(
+    records: Iterable[Record], filters: Mapping[str, Any]
+) -> Iterator[tuple[Record, Annotations]]:
     """Each record with the machine-made labels that would stand if no score threshold were set."""
     opened = [
         registry.load(entry.use)[0](dataclasses.replace(entry.options, **OPEN[entry.use]))
@@ -141,8 +143,13 @@ def of_people(record: Record) -> Known | None:
 def of_coco(file: str) -> Callable[[Record], Known | None]:
     """The regions of a COCO file; a record is found by file name, or by its key as the image's id."""
     truth = read(file, "ground truth")
-    if not isinstance(truth, Mapping) or not {"images", "annotations", "categories"} <= truth.keys():
-        raise ValueError(f'{file}: expected COCO instances, {{"images": .., "annotations": .., "categories": ..}}')
+    if (
+        not isinstance(truth, Mapping)
+        or not {"images", "annotations", "categories"} <= truth.keys()
+    ):
+        raise ValueError(
+            f'{file}: expected COCO instances, {{"images": .., "annotations": .., "categories": ..}}'
+        )
     names = {category["id"]: category["name"] for category in truth["categories"]}
     regions: dict[Any, list[tuple[bool, Region]]] = {image["id"]: [] for image in truth["images"]}
     for entry in truth["annotations"]:
@@ -150,7 +157,9 @@ def of_coco(file: str) -> Callable[[Record], Known | None]:
         region = Region(box=(x, y, x + width, y + height), phrase=names[entry["category_id"]])
         regions[entry["image_id"]].append((bool(entry.get("iscrowd")), region))
     ids = {str(image["id"]): image["id"] for image in truth["images"]}
-    ids |= {str(i["file_name"]).rsplit("/", 1)[-1]: i["id"] for i in truth["images"] if "file_name" in i}
+    ids |= {
+        str(i["file_name"]).rsplit("/", 1)[-1]: i["id"] for i in truth["images"] if "file_name" in i
+    }
 
     def known(record: Record) -> Known | None:
         image = ids.get(record.name.rsplit("/", 1)[-1], ids.get(record.key))
@@ -168,15 +177,27 @@ def summary(curves: Curves, config: CalibrateConfig, samples: int) -> dict[str, 
     for (kind, key), each in curves.items():
         i = each.reach(config.precision)
         source, _, name = key.partition("/")
-        rows.append({
-            "type": kind, "source": source, "class": name or None, "labels": each.labels,
-            "threshold": None if i is None else float(each.threshold[i]),
-            "precision": None if i is None else float(each.precision[i]),
-            "recall": None if i is None else float(each.recall[i]),
-        })  # fmt: skip
-        values = {name: getattr(each, name).tolist() for name in ("threshold", "precision", "recall")}
+        rows.append(
+            {
+                "type": kind,
+                "source": source,
+                "class": name or None,
+                "labels": each.labels,
+                "threshold": None if i is None else float(each.threshold[i]),
+                "precision": None if i is None else float(each.precision[i]),
+                "recall": None if i is None else float(each.recall[i]),
+            }
+        )
+        values = {
+            name: getattr(each, name).tolist() for name in ("threshold", "precision", "recall")
+        }
         lines.append({"type": kind, "source": source, "class": name or None, **values})
-    return {"wanted": dataclasses.asdict(config), "samples": samples, "thresholds": rows, "curves": lines}
+    return {
+        "wanted": dataclasses.asdict(config),
+        "samples": samples,
+        "thresholds": rows,
+        "curves": lines,
+    }
 
 
 def _judged(kind: str, labels: Annotations, known: Known, iou: float) -> Iterator[tuple[Any, bool]]:
@@ -202,7 +223,9 @@ def _overlap(kind: str, labels: Sequence[Any], truth: Sequence[Any]) -> np.ndarr
         overlap = quad_iou([a.quad for a in labels], [b.quad for b in truth])
     else:
         overlap = box_iou([a.box for a in labels], [b.box for b in truth])
-    same = np.array([[_said(a) == _said(b) for b in truth] for a in labels], bool).reshape(overlap.shape)
+    same = np.array([[_said(a) == _said(b) for b in truth] for a in labels], bool).reshape(
+        overlap.shape
+    )
     return np.where(same, overlap, -1.0)
 
 
@@ -221,4 +244,8 @@ def _score(item: Any) -> float:
 
 
 def _freed(annotation: Any) -> Any:
-    return dataclasses.replace(annotation, dropped=None) if annotation.dropped in SCORE_REASONS else annotation
+    return (
+        dataclasses.replace(annotation, dropped=None)
+        if annotation.dropped in SCORE_REASONS
+        else annotation
+    )

@@ -15,7 +15,9 @@ _WORD = re.compile(r"\w+(?:[-./,:]\w+)*")
 _CLITIC = re.compile(r"(\w)(n't|'(?:s|m|d|re|ve|ll))\b")
 
 
-def score(ground_truth: Entry, predictions: list[Entry], *, tokenized: bool = False) -> dict[str, Any]:
+def score(
+    ground_truth: Entry, predictions: list[Entry], *, tokenized: bool = False
+) -> dict[str, Any]:
     """Scores over the images that have a prediction; `missing` counts those that have references but none."""
     check(ground_truth, predictions, ("image_id", "caption"), ("image_id", "caption"))
     split = str if tokenized else tokenize
@@ -26,18 +28,28 @@ def score(ground_truth: Entry, predictions: list[Entry], *, tokenized: bool = Fa
         raise ValueError(f"predictions: image_id {double!r} has several captions; give one")
     alone = next((key[0] for key in found if key not in references), None)
     if alone is not None:
-        raise ValueError(f"predictions: image_id {alone!r} has no reference caption in the ground truth")
+        raise ValueError(
+            f"predictions: image_id {alone!r} has no reference caption in the ground truth"
+        )
     if not found:
         raise ValueError("predictions: no caption to score")
     expected = {key: [split(e["caption"]) for e in references[key]] for key in found}
     given = {key: [split(entries[0]["caption"])] for key, entries in found.items()}
-    return {**_scores(expected, given), "images": len(found), "missing": len(references) - len(found)}
+    return {
+        **_scores(expected, given),
+        "images": len(found),
+        "missing": len(references) - len(found),
+    }
 
 
 def tokenize(text: str) -> str:
     """The words of a text separated by spaces."""
     text = _CLITIC.sub(r"\1 \2", text.lower().replace("\u2019", "'"))
-    return " ".join(word for piece in text.split() for word in ([piece] if _is_clitic(piece) else _WORD.findall(piece)))
+    return " ".join(
+        word
+        for piece in text.split()
+        for word in ([piece] if _is_clitic(piece) else _WORD.findall(piece))
+    )
 
 
 def _is_clitic(piece: str) -> bool:
@@ -53,4 +65,6 @@ def _scores(expected: dict[Any, list[str]], given: dict[Any, list[str]]) -> dict
     rouge, _ = Rouge().compute_score(expected, given)
     cider, _ = Cider().compute_score(expected, given)
     numbers = {f"BLEU_{n}": value for n, value in enumerate(bleu, 1)}
-    return {name: float(value) for name, value in {**numbers, "ROUGE_L": rouge, "CIDEr": cider}.items()}
+    return {
+        name: float(value) for name, value in {**numbers, "ROUGE_L": rouge, "CIDEr": cider}.items()
+    }

@@ -10,12 +10,24 @@ from pipeline.quality.coco import Entry, check, image_ids
 from pipeline.quality.masks import area_of, run_lengths, sizes_of
 
 _NAMES = (
-    "AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large",
-    "AR1", "AR10", "AR100", "AR_small", "AR_medium", "AR_large",
-)  # fmt: skip
+    "AP",
+    "AP50",
+    "AP75",
+    "AP_small",
+    "AP_medium",
+    "AP_large",
+    "AR1",
+    "AR10",
+    "AR100",
+    "AR_small",
+    "AR_medium",
+    "AR_large",
+)
 
 
-def score(ground_truth: Entry, predictions: list[Entry], kind: Literal["bbox", "segm"]) -> dict[str, float]:
+def score(
+    ground_truth: Entry, predictions: list[Entry], kind: Literal["bbox", "segm"]
+) -> dict[str, float]:
     """COCO's twelve numbers, -1 where the ground truth has no object of that size; the images of the ground truth, and
     how many of them have no prediction: they count as unseen objects."""
     from pycocotools.cocoeval import COCOeval
@@ -36,11 +48,12 @@ def score(ground_truth: Entry, predictions: list[Entry], kind: Literal["bbox", "
     categories = ground_truth.get("categories") or [{"id": id_} for id_ in sorted(known)]
     truth, found = (
         {
-            "images": images, "categories": categories,
+            "images": images,
+            "categories": categories,
             "annotations": [_completed(e, i, kind, sizes) for i, e in enumerate(entries, 1)],
         }
         for entries in (ground_truth["annotations"], predictions)
-    )  # fmt: skip
+    )
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = COCOeval(_indexed(truth), _indexed(found), kind)
         evaluation.evaluate()
@@ -51,7 +64,9 @@ def score(ground_truth: Entry, predictions: list[Entry], kind: Literal["bbox", "
     return {**scores, "images": len(images), "missing": len(silent)}
 
 
-def _completed(entry: Entry, id_: int, kind: str, sizes: dict[Any, tuple[int, int]]) -> dict[str, Any]:
+def _completed(
+    entry: Entry, id_: int, kind: str, sizes: dict[Any, tuple[int, int]]
+) -> dict[str, Any]:
     """The entry with what pycocotools reads: a fresh id, the area, the crowd flag, masks as run lengths."""
     entry = {"iscrowd": 0, **entry, "id": id_}
     if kind == "segm":

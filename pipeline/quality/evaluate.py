@@ -34,7 +34,9 @@ _OF_A_ROUND = {
 Source = str | Path | dict[str, Any] | list[dict[str, Any]] | Sequence[Record]
 
 
-def evaluate(kind: str, ground_truth: Source, predictions: Source, tokenized: bool = False) -> dict[str, Any]:
+def evaluate(
+    kind: str, ground_truth: Source, predictions: Source, tokenized: bool = False
+) -> dict[str, Any]:
     """The metrics of `kind`. Each side is a JSON file, its content, or the records of a round.
 
     Raises:
@@ -47,7 +49,9 @@ def evaluate(kind: str, ground_truth: Source, predictions: Source, tokenized: bo
     truth, found = read(ground_truth, "ground truth"), read(predictions, "predictions")
     for side in (truth, found):
         if _is_round(side) and kind not in _OF_A_ROUND:
-            raise ValueError(f"evaluate {kind}: a round holds nothing of that kind; give a JSON file")
+            raise ValueError(
+                f"evaluate {kind}: a round holds nothing of that kind; give a JSON file"
+            )
     if _is_round(truth):
         truth = truth_of_records(truth)
         truth["annotations"] = _of_kind(kind, truth["annotations"])

@@ -14,7 +14,11 @@ def box_iou(left: Sequence[Sequence[float]], right: Sequence[Sequence[float]]) -
     b = np.asarray(right, np.float64).reshape(1, -1, 4)
     sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
     shared = np.prod(np.maximum(sides, 0), axis=-1)
-    union = np.prod(a[..., 2:] - a[..., :2], axis=-1) + np.prod(b[..., 2:] - b[..., :2], axis=-1) - shared
+    union = (
+        np.prod(a[..., 2:] - a[..., :2], axis=-1)
+        + np.prod(b[..., 2:] - b[..., :2], axis=-1)
+        - shared
+    )
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
@@ -30,7 +34,9 @@ def quad_iou(left: Sequence[Sequence[float]], right: Sequence[Sequence[float]]) 
     return overlap
 
 
-def greedy_match(overlap: np.ndarray, scores: Sequence[float], threshold: float) -> list[tuple[int, int]]:
+def greedy_match(
+    overlap: np.ndarray, scores: Sequence[float], threshold: float
+) -> list[tuple[int, int]]:
     """Pairs (row, column) by `threshold`: rows by descending score take the free column they overlap most."""
     if overlap.size == 0:
         return []

@@ -17,7 +17,9 @@ _IOU = 0.5
 _TEXTS = ("phrase", "expression", "caption")
 
 
-def recall(ground_truth: Entry, predictions: list[Entry], ranks: Sequence[int] = (1, 5, 10)) -> dict[str, Any]:
+def recall(
+    ground_truth: Entry, predictions: list[Entry], ranks: Sequence[int] = (1, 5, 10)
+) -> dict[str, Any]:
     """`R@k`: the share of queries of which one of the k surest boxes has an IoU of 0.5 with a true one."""
     check(ground_truth, predictions, ("image_id", "bbox"), ("image_id", "bbox"))
     queries, found = grouped(ground_truth["annotations"], _query), grouped(predictions, _query)
@@ -60,7 +62,9 @@ def referring_segmentation(ground_truth: Entry, predictions: list[Entry]) -> dic
 def _query(entry: Entry) -> Key:
     text = next((entry[name] for name in _TEXTS if name in entry), None)
     if text is None:
-        raise ValueError(f"an entry of image_id {entry['image_id']!r} has no phrase; name it `phrase`")
+        raise ValueError(
+            f"an entry of image_id {entry['image_id']!r} has no phrase; name it `phrase`"
+        )
     return entry["image_id"], entry.get("text_id"), text
 
 

@@ -27,21 +27,29 @@ def score(ground_truth: Entry, predictions: list[Entry]) -> dict[str, Any]:
     counts = np.zeros((2, 3), int)
     for image in truth | found:
         counts += _count(found.get(image, []), truth.get(image, []))
-    return {**_ratios("", *counts[0]), **_ratios("detection_", *counts[1]), "words": int(counts[0, 2])}
+    return {
+        **_ratios("", *counts[0]),
+        **_ratios("detection_", *counts[1]),
+        "words": int(counts[0, 2]),
+    }
 
 
 def _count(found: Sequence[Entry], truth: Sequence[Entry]) -> np.ndarray:
     """(matched, found, true) of words read right, and of words found."""
     overlap = quad_iou([_quad(e) for e in found], [_quad(e) for e in truth])
     legible: np.ndarray = np.array([e["text"] != _ILLEGIBLE for e in truth], bool)
-    ignored = (overlap[:, ~legible] >= _IOU).any(axis=1) & ~(overlap[:, legible] >= _IOU).any(axis=1)
+    ignored = (overlap[:, ~legible] >= _IOU).any(axis=1) & ~(overlap[:, legible] >= _IOU).any(
+        axis=1
+    )
     kept = [found[i] for i in np.flatnonzero(~ignored).tolist()]
     words = [truth[i] for i in np.flatnonzero(legible).tolist()]
     overlap = overlap[~ignored][:, legible]
     scores = [e.get("score", 0.0) for e in kept]
     same = np.array([[letters(a["text"]) == letters(b["text"]) for b in words] for a in kept], bool)
     read = np.where(same.reshape(overlap.shape), overlap, 0.0)
-    return np.array([[len(greedy_match(o, scores, _IOU)), len(kept), len(words)] for o in (read, overlap)])
+    return np.array(
+        [[len(greedy_match(o, scores, _IOU)), len(kept), len(words)] for o in (read, overlap)]
+    )
 
 
 def _quad(entry: Entry) -> Sequence[float]:
@@ -49,7 +57,9 @@ def _quad(entry: Entry) -> Sequence[float]:
     if "quad" in entry:
         return list(entry["quad"])
     if "bbox" not in entry:
-        raise ValueError(f"a word of image_id {entry['image_id']!r} has no `quad` (eight numbers) and no `bbox`")
+        raise ValueError(
+            f"a word of image_id {entry['image_id']!r} has no `quad` (eight numbers) and no `bbox`"
+        )
     x0, y0, x1, y1 = xyxy(entry["bbox"])
     return [x0, y0, x1, y0, x1, y1, x0, y1]
 

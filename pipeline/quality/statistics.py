@@ -101,18 +101,29 @@ class Statistics:
             rows.append(_row("text", name, sums["texts", name], tokens=self._tokens(name)))
         for name in ("phrase", "brief"):
             regions = sums["regions", name]
-            rows.append(_row(
-                "region_text", name, sums["images",], regions=regions,
-                average_regions=_mean(regions, sums["images",]),
-                regional_tokens=_mean(sums["region_tokens", name], regions),
-            ))  # fmt: skip
+            rows.append(
+                _row(
+                    "region_text",
+                    name,
+                    sums["images",],
+                    regions=regions,
+                    average_regions=_mean(regions, sums["images",]),
+                    regional_tokens=_mean(sums["region_tokens", name], regions),
+                )
+            )
         for name in present:
             pairs = sums["triplets", name]
-            rows.append(_row(
-                "text_phrase_region", name, sums["texts", name], tokens=self._tokens(name), regions=pairs,
-                average_regions=_mean(pairs, sums["texts", name]),
-                regional_tokens=_mean(sums["triplet_tokens", name], pairs),
-            ))  # fmt: skip
+            rows.append(
+                _row(
+                    "text_phrase_region",
+                    name,
+                    sums["texts", name],
+                    tokens=self._tokens(name),
+                    regions=pairs,
+                    average_regions=_mean(pairs, sums["texts", name]),
+                    regional_tokens=_mean(sums["triplet_tokens", name], pairs),
+                )
+            )
         return rows
 
     def _table3(self) -> dict[str, dict[str, Any]]:
@@ -121,7 +132,10 @@ class Statistics:
             name: {
                 "image_annotations": self.sums["texts", name],
                 "tokens": self._tokens(name),
-                **{key: _mean(self.sums[key, name], self.sums["parsed", name]) for key in (*ELEMENTS, *COMPLEXITIES)},
+                **{
+                    key: _mean(self.sums[key, name], self.sums["parsed", name])
+                    for key in (*ELEMENTS, *COMPLEXITIES)
+                },
             }
             for name in GRANULARITIES
             if self.sums["parsed", name]
@@ -136,7 +150,7 @@ class Statistics:
                 key[2]: int(n) for key, n in sorted(self.sums.items()) if key[:2] == (what, kind)
             }
             for kind in KINDS
-        }  # fmt: skip
+        }
 
 
 class _Histograms:

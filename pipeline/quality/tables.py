@@ -19,7 +19,15 @@ TABLE_1 = (
     ("M3W", "Flamingo", "185M", "43.3M documents", "multi-image-level", "fine-grained"),
     ("FLD-5B", "Florence-2", "126M", "5B", "image & region-level", "coarse to fine-grained"),
 )
-_COLUMNS = ("type", "text", "image_annotations", "tokens", "regions", "average_regions", "regional_tokens")
+_COLUMNS = (
+    "type",
+    "text",
+    "image_annotations",
+    "tokens",
+    "regions",
+    "average_regions",
+    "regional_tokens",
+)
 _M = 1_000_000
 PAPER_2: tuple[dict[str, Any], ...] = tuple(
     dict(zip(_COLUMNS, row, strict=True))
@@ -45,15 +53,25 @@ _TITLES = {"regions": "region-text", "triplets": "text-phrase-region"}
 
 def markdown(name: str, statistics: Mapping[str, Any]) -> str:
     """Tables 1, 2 and 3 with the paper's values in brackets, and counts by source and by reason."""
-    return "\n\n".join([
-        f"# {name}",
-        "## Table 1: beside published datasets", _table1(name, statistics),
-        "## Table 2: annotations (FLD-5B in brackets)", _table2(statistics),
-        "## Table 3: semantic elements and complexity per text (FLD-5B in brackets)", _table3(statistics),
-        f"Text regions (OCR): {statistics['text_regions']:,}",
-        "## Kept annotations by source", _counts(statistics["sources"], "source"),
-        "## Dropped annotations by reason", _counts(statistics["dropped"], "reason"),
-    ]) + "\n"  # fmt: skip
+    return (
+        "\n\n".join(
+            [
+                f"# {name}",
+                "## Table 1: beside published datasets",
+                _table1(name, statistics),
+                "## Table 2: annotations (FLD-5B in brackets)",
+                _table2(statistics),
+                "## Table 3: semantic elements and complexity per text (FLD-5B in brackets)",
+                _table3(statistics),
+                f"Text regions (OCR): {statistics['text_regions']:,}",
+                "## Kept annotations by source",
+                _counts(statistics["sources"], "source"),
+                "## Dropped annotations by reason",
+                _counts(statistics["dropped"], "reason"),
+            ]
+        )
+        + "\n"
+    )
 
 
 def figure5(statistics: Mapping[str, Any]) -> bytes:
@@ -76,9 +94,11 @@ def figure5(statistics: Mapping[str, Any]) -> bytes:
     for axes, kind, letter in zip(heat, FIGURE, "cd", strict=True):
         shares = np.array(statistics["figure5"][kind]["centre"])
         shown = axes.imshow(
-            np.where(shares > 0, shares, np.nan), extent=(0, 1, 1, 0), norm=LogNorm(1e-4, 1e-2),
+            np.where(shares > 0, shares, np.nan),
+            extent=(0, 1, 1, 0),
+            norm=LogNorm(1e-4, 1e-2),
             cmap=matplotlib.colormaps["viridis"],
-        )  # fmt: skip
+        )
         axes.set(title=f"({letter}) centres, {_TITLES[kind]}", xlabel="x", ylabel="y")
     figure.colorbar(shown, ax=heat, label="share")
     file = io.BytesIO()
@@ -92,7 +112,9 @@ def calibration_curves(curves: Sequence[Mapping[str, Any]], precision: float) ->
 
     whole = [curve for curve in curves if curve["class"] is None]
     figure = Figure(figsize=(4.2 * max(len(whole), 1), 3.4), layout="constrained", dpi=110)
-    for axes, curve in zip(figure.subplots(1, max(len(whole), 1), squeeze=False)[0], whole, strict=False):
+    for axes, curve in zip(
+        figure.subplots(1, max(len(whole), 1), squeeze=False)[0], whole, strict=False
+    ):
         axes.step(curve["threshold"], curve["precision"], where="pre", label="precision")
         axes.step(curve["threshold"], curve["recall"], where="pre", label="recall")
         axes.axhline(precision, color="grey", linestyle=":")
@@ -106,16 +128,35 @@ def calibration_curves(curves: Sequence[Mapping[str, Any]], precision: float) ->
 
 def _table1(name: str, statistics: Mapping[str, Any]) -> str:
     ours = (
-        name, "this engine", f"{statistics['images']:,}", f"{statistics['annotations']['total']:,}",
-        "image & region-level", "coarse to fine-grained",
-    )  # fmt: skip
-    head = ("dataset", "model", "images", "annotations", "spatial hierarchy", "semantic granularity")
+        name,
+        "this engine",
+        f"{statistics['images']:,}",
+        f"{statistics['annotations']['total']:,}",
+        "image & region-level",
+        "coarse to fine-grained",
+    )
+    head = (
+        "dataset",
+        "model",
+        "images",
+        "annotations",
+        "spatial hierarchy",
+        "semantic granularity",
+    )
     return _grid(head, [*TABLE_1, ours])
 
 
 def _table2(statistics: Mapping[str, Any]) -> str:
     paper = {(row["type"], row["text"]): row for row in PAPER_2}
-    head = ("type", "text", "image annotations", "tokens", "regions", "average regions", "regional tokens")
+    head = (
+        "type",
+        "text",
+        "image annotations",
+        "tokens",
+        "regions",
+        "average regions",
+        "regional tokens",
+    )
     rows = []
     for row in statistics["table2"]:
         published = paper.get((row["type"], row["text"]), {})

@@ -31,9 +31,15 @@ from pipeline.quality.geometry import box_iou, greedy_match, quad_iou
 from pipeline.schema import CROWD, Annotation, Annotations, Region, Text, TextRegion, Triplet
 
 METRICS = (
-    "texts", "text_tokens", "regions", "regions_75", "region_attributes", "region_attributes_75",
-    "text_regions", "triplets",
-)  # fmt: skip
+    "texts",
+    "text_tokens",
+    "regions",
+    "regions_75",
+    "region_attributes",
+    "region_attributes_75",
+    "text_regions",
+    "triplets",
+)
 SCORED = ("text_tokens", "region_attributes", "region_attributes_75", "text_regions", "triplets")
 _BOOTSTRAP_CELLS = 20_000_000
 
@@ -75,16 +81,18 @@ def count_sample(labels: Annotations, truth: Annotations) -> np.ndarray:
     overlap = box_iou([r.box for r in labels.regions], [r.box for r in truth.regions])
     category = _where(overlap, labels.regions, truth.regions, _same_category)
     attributes = _where(category, labels.regions, truth.regions, _same_attributes)
-    return np.array([
-        exact,
-        tokens,
-        _count(category, labels.regions, truth.regions, 0.5),
-        _count(category, labels.regions, truth.regions, 0.75),
-        _count(attributes, labels.regions, truth.regions, 0.5),
-        _count(attributes, labels.regions, truth.regions, 0.75),
-        _count_text_regions(labels.text_regions, truth.text_regions),
-        _count_triplets(labels, truth),
-    ])  # fmt: skip
+    return np.array(
+        [
+            exact,
+            tokens,
+            _count(category, labels.regions, truth.regions, 0.5),
+            _count(category, labels.regions, truth.regions, 0.75),
+            _count(attributes, labels.regions, truth.regions, 0.5),
+            _count(attributes, labels.regions, truth.regions, 0.75),
+            _count_text_regions(labels.text_regions, truth.text_regions),
+            _count_triplets(labels, truth),
+        ]
+    )
 
 
 def _outside(labels: Annotations, truth: Annotations, crowds: Sequence[Region]) -> Annotations:
@@ -122,15 +130,19 @@ def summary(totals: np.ndarray) -> dict[str, Any]:
     for name, (matched, labels, truth) in zip(METRICS, totals.tolist(), strict=True):
         if truth:
             metrics[name] = {
-                "matched": matched, "labels": labels, "truth": truth,
+                "matched": matched,
+                "labels": labels,
+                "truth": truth,
                 "precision": matched / labels if labels else 0.0,
                 "recall": matched / truth,
                 "f1": 2 * matched / (labels + truth),
-            }  # fmt: skip
+            }
     return {"score": float(_score(totals, _has_truth(totals))), "metrics": metrics}
 
 
-def compare(new: np.ndarray, old: np.ndarray, *, seed: int, resamples: int = 1000) -> dict[str, Interval]:
+def compare(
+    new: np.ndarray, old: np.ndarray, *, seed: int, resamples: int = 1000
+) -> dict[str, Interval]:
     """New minus old, on the same samples in the same order: `score` and the F1 of each metric that has truth.
 
     A paired bootstrap: both sides are resampled alike. `new` and `old` are the arrays of `count_samples`.
@@ -140,7 +152,9 @@ def compare(new: np.ndarray, old: np.ndarray, *, seed: int, resamples: int = 100
     both = np.stack([new, old]).astype(np.float64)
     names = ["score", *(name for name, has in zip(METRICS, here, strict=True) if has)]
     point = _differences(both.sum(axis=1), here)
-    drawn = np.concatenate([_differences(totals, here) for totals in _resampled(both, seed, resamples)])
+    drawn = np.concatenate(
+        [_differences(totals, here) for totals in _resampled(both, seed, resamples)]
+    )
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
     return {
         name: Interval(value=v, low=a, high=b)
@@ -166,7 +180,9 @@ def _score(totals: np.ndarray, has_truth: np.ndarray) -> np.ndarray:
 
 def _differences(totals: np.ndarray, has_truth: np.ndarray) -> np.ndarray:
     """New minus old of score and F1s: (2, ..., len(METRICS), 3) gives (..., 1 + metrics)."""
-    values = np.concatenate([_score(totals, has_truth)[..., None], _f1(totals)[..., has_truth]], axis=-1)
+    values = np.concatenate(
+        [_score(totals, has_truth)[..., None], _f1(totals)[..., has_truth]], axis=-1
+    )
     return values[0] - values[1]
 
 
@@ -177,7 +193,9 @@ def _resampled(both: np.ndarray, seed: int, resamples: int) -> Iterable[np.ndarr
     chunk = max(1, min(resamples, _BOOTSTRAP_CELLS // max(samples, 1)))
     for start in range(0, resamples, chunk):
         draws = min(chunk, resamples - start)
-        weights = rng.multinomial(samples, np.full(samples, 1 / samples), size=draws).astype(np.float64)
+        weights = rng.multinomial(samples, np.full(samples, 1 / samples), size=draws).astype(
+            np.float64
+        )
         yield np.tensordot(weights, both, axes=(1, 1)).swapaxes(0, 1)
 
 
@@ -185,13 +203,17 @@ def _confidences(labels: Sequence[Annotation]) -> list[float]:
     return [next((v for v in (a.confidence, a.score) if v is not None), 0.0) for a in labels]
 
 
-def _where(overlap: np.ndarray, labels: Sequence[Any], truth: Sequence[Any], same: Any) -> np.ndarray:
+def _where(
+    overlap: np.ndarray, labels: Sequence[Any], truth: Sequence[Any], same: Any
+) -> np.ndarray:
     """The overlap where `same(label, truth)`, elsewhere -1."""
     allowed = [[same(a, b) for b in truth] for a in labels]
     return np.where(np.array(allowed, bool).reshape(overlap.shape), overlap, -1.0)
 
 
-def _count(overlap: np.ndarray, labels: Sequence[Annotation], truth: Sequence[Any], iou: float) -> list[int]:
+def _count(
+    overlap: np.ndarray, labels: Sequence[Annotation], truth: Sequence[Any], iou: float
+) -> list[int]:
     return [len(greedy_match(overlap, _confidences(labels), iou)), len(labels), len(truth)]
 
 
@@ -208,8 +230,12 @@ def _count_texts(labels: Annotations, truth: Annotations) -> tuple[list[int], li
     same = np.array([[float(normalise(a.text) == normalise(b.text)) for b in theirs] for a in mine])
     needed = min(len(theirs), max(1, len(mine)))
     exact = [len(greedy_match(same, _confidences(mine), 1.0)), len(mine), needed]
-    words, reference = ([Counter(normalise(t.text).split()) for t in side] for side in (mine, theirs))
-    shared = np.array([[(a & b).total() / max((a | b).total(), 1) for b in reference] for a in words])
+    words, reference = (
+        [Counter(normalise(t.text).split()) for t in side] for side in (mine, theirs)
+    )
+    shared = np.array(
+        [[(a & b).total() / max((a | b).total(), 1) for b in reference] for a in words]
+    )
     pairs = greedy_match(shared, _confidences(mine), 0.0)
     expected = [reference[j] for _, j in pairs] or reference[:1]
     return exact, [
@@ -236,7 +262,9 @@ def _count_triplets(labels: Annotations, truth: Annotations) -> list[int]:
     for granularity, expected in theirs.items():
         found = mine.get(granularity, [])
         overlap = box_iou([t.box for t in found], [t.box for t in expected])
-        same = _where(overlap, found, expected, lambda a, b: bare_phrase(a.phrase) == bare_phrase(b.phrase))
+        same = _where(
+            overlap, found, expected, lambda a, b: bare_phrase(a.phrase) == bare_phrase(b.phrase)
+        )
         total += _count(same, found, expected, 0.5)
     return total.tolist()
 

@@ -25,10 +25,14 @@ def score(ground_truth: Entry, predictions: list[Entry]) -> dict[str, Any]:
     questions = ground_truth["annotations"]
     unknown = set(given) - {entry["question_id"] for entry in questions}
     if unknown:
-        raise ValueError(f"predictions: question_id {min(unknown, key=str)!r} is not in the ground truth")
+        raise ValueError(
+            f"predictions: question_id {min(unknown, key=str)!r} is not in the ground truth"
+        )
     if not questions:
         raise ValueError("ground truth: no question")
-    credits = [credit(given[q["question_id"]], _people(q)) for q in questions if q["question_id"] in given]
+    credits = [
+        credit(given[q["question_id"]], _people(q)) for q in questions if q["question_id"] in given
+    ]
     return {"accuracy": sum(credits) / len(questions), "questions": len(questions)}
 
 
@@ -49,4 +53,6 @@ def normalise_answer(answer: str) -> str:
 
 
 def _people(question: Entry) -> list[str]:
-    return [answer["answer"] if isinstance(answer, dict) else answer for answer in question["answers"]]
+    return [
+        answer["answer"] if isinstance(answer, dict) else answer for answer in question["answers"]
+    ]

@@ -23,10 +23,17 @@ def audit_page(round_name: str, items: Sequence[Item], images: Mapping[str, byte
     """`images` holds the stored bytes of each item's sample."""
     sizes = {item.key: item.size for item in items}
     numbers = {key: number for number, key in enumerate(sizes)}
-    return environment().get_template("audit.html").render(
-        round_name=round_name,
-        questions=_QUESTIONS,
-        pictures=[(key, data_uri(images[key]), size) for key, size in sizes.items()],
-        cards=[(item, numbers[item.key], panel("", item.size, item.shown, Colours())) for item in items],
-        listed=[{"key": i.key, "id": i.id, "type": i.type, "source": i.source} for i in items],
-    )  # fmt: skip
+    return (
+        environment()
+        .get_template("audit.html")
+        .render(
+            round_name=round_name,
+            questions=_QUESTIONS,
+            pictures=[(key, data_uri(images[key]), size) for key, size in sizes.items()],
+            cards=[
+                (item, numbers[item.key], panel("", item.size, item.shown, Colours()))
+                for item in items
+            ],
+            listed=[{"key": i.key, "id": i.id, "type": i.type, "source": i.source} for i in items],
+        )
+    )

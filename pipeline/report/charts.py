@@ -44,11 +44,15 @@ def quality_charts(rounds: Sequence[RoundView]) -> list[Chart]:
     """Precision, recall and F1 of each metric; without truth, how much the model re-found."""
     scored = [view.metrics["metrics"] if view.metrics else {} for view in rounds]
     charts = [
-        _chart(NAMES[metric], {
-            name: [values.get(metric, {}).get(name) for values in scored] for name in _RATIOS
-        }, rounds, 1.0)
-        for metric in METRICS if any(metric in values for values in scored)
-    ]  # fmt: skip
+        _chart(
+            NAMES[metric],
+            {name: [values.get(metric, {}).get(name) for values in scored] for name in _RATIOS},
+            rounds,
+            1.0,
+        )
+        for metric in METRICS
+        if any(metric in values for values in scored)
+    ]
     refound = [view.agreement["refound"] if view.agreement else None for view in rounds]
     if not charts and any(value is not None for value in refound):
         charts = [_chart("old labels that the model re-found", {"share": refound}, rounds, 1.0)]
@@ -59,14 +63,26 @@ def counts_charts(rounds: Sequence[RoundView]) -> list[Chart]:
     """How many annotations of each type were kept."""
     kinds = [kind for kind in KINDS if any(view.kept.get(kind) for view in rounds)]
     return [
-        _chart(f"{NAMES[kind]} kept", {"kept": [view.kept.get(kind, 0) for view in rounds]}, rounds, None)
+        _chart(
+            f"{NAMES[kind]} kept",
+            {"kept": [view.kept.get(kind, 0) for view in rounds]},
+            rounds,
+            None,
+        )
         for kind in kinds
     ]
 
 
-def _chart(title: str, series: dict[str, list[float | None]], rounds: Sequence[RoundView], top: float | None) -> Chart:
+def _chart(
+    title: str,
+    series: dict[str, list[float | None]],
+    rounds: Sequence[RoundView],
+    top: float | None,
+) -> Chart:
     highest = top or _round_up(max(value or 0 for values in series.values() for value in values))
-    xs = [_LEFT + (WIDTH - _LEFT - _RIGHT) * i / max(len(rounds) - 1, 1) for i in range(len(rounds))]
+    xs = [
+        _LEFT + (WIDTH - _LEFT - _RIGHT) * i / max(len(rounds) - 1, 1) for i in range(len(rounds))
+    ]
     lines = [
         Line(
             name=name,
@@ -84,7 +100,9 @@ def _chart(title: str, series: dict[str, list[float | None]], rounds: Sequence[R
         for name, values in series.items()
     ]
     steps = (0.0, 0.5, 1.0)
-    ticks = [(_y(step), f"{step * highest:.1f}" if top else f"{step * highest:,.0f}") for step in steps]
+    ticks = [
+        (_y(step), f"{step * highest:.1f}" if top else f"{step * highest:,.0f}") for step in steps
+    ]
     names = [(x, view.name.split("-")[0]) for x, view in zip(xs, rounds, strict=True)]
     return Chart(title=title, lines=lines, ticks=ticks, rounds=names)
 

@@ -55,7 +55,12 @@ def _draw_boxes(canvas: Image.Image, shapes: Overlay, scale: float) -> None:
     ):
         x, y, right, bottom = _scaled((chip.x, chip.y, chip.x + chip.width, chip.y + height), scale)
         pen.rectangle((x, y, right, bottom), fill=chip.colour)
-        pen.text((x + 5, y + 2), chip.text, fill=_INK if chip.colour == QUAD_COLOUR else "white", font=font)
+        pen.text(
+            (x + 5, y + 2),
+            chip.text,
+            fill=_INK if chip.colour == QUAD_COLOUR else "white",
+            font=font,
+        )
 
 
 def _with_texts(canvas: Image.Image, annotations: Annotations, colours: Colours) -> Image.Image:
@@ -73,14 +78,18 @@ def _with_texts(canvas: Image.Image, annotations: Annotations, colours: Colours)
                 words.append((x, y, word, colour))
                 x += width
         x, y = float(_PAD), y + line + 6
-    sheet = Image.new("RGB", (canvas.width, canvas.height + (round(y) + _PAD // 2 if words else 0)), "white")
+    sheet = Image.new(
+        "RGB", (canvas.width, canvas.height + (round(y) + _PAD // 2 if words else 0)), "white"
+    )
     sheet.paste(canvas)
     pen = ImageDraw.Draw(sheet)
     for x, y, word, colour in words:
         top = canvas.height + y
         if colour:
             pale = tuple(round(255 - 0.2 * (255 - c)) for c in ImageColor.getrgb(colour)[:3])
-            pen.rectangle((x, top - 2, x + pen.textlength(word, font=font), top + _FONT + 4), fill=pale)
+            pen.rectangle(
+                (x, top - 2, x + pen.textlength(word, font=font), top + _FONT + 4), fill=pale
+            )
         pen.text((x, top), word, fill=colour or _INK, font=font)
     return sheet
 

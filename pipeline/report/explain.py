@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.report.changes import Change, changes
+from pipeline.refinement.changes import Change, changes
 from pipeline.schema import (
     KINDS,
     Annotation,
@@ -18,10 +18,10 @@ from pipeline.schema import (
     TextRegion,
     Triplet,
 )
-from pipeline.tables import to_dict
+from pipeline.storage.arrow import to_dict
 
 if TYPE_CHECKING:
-    from pipeline.story import Story
+    from pipeline.report.history import Story
 
 SPOKEN = ("key", "failed", "detail", "member", "offset", "size")  # told in lines of their own
 
@@ -29,7 +29,9 @@ SPOKEN = ("key", "failed", "detail", "member", "offset", "size")  # told in line
 def explain(story: Story) -> str:
     """Everything that happened to a sample, in the order in which it happened."""
     image = story.image
-    parts = [_section(f"try in {shard}", _failed(row.failed, row.detail)) for shard, row in story.tries]
+    parts = [
+        _section(f"try in {shard}", _failed(row.failed, row.detail)) for shard, row in story.tries
+    ]
     parts.append(_section(image.key, [f"shard: {story.shard}", *_image_lines(story)]))
     for title, known in (("given by the source", story.given), ("truth", story.truth)):
         if known:
@@ -40,7 +42,9 @@ def explain(story: Story) -> str:
         known = known.overlaid(told.row.annotations)
     before = None
     for chapter in story.rounds:
-        lines = [line for f in chapter.failures for line in _failed(f"{f.stage}: {f.reason}", f.detail)]
+        lines = [
+            line for f in chapter.failures for line in _failed(f"{f.stage}: {f.reason}", f.detail)
+        ]
         title = f"round {chapter.round}" + (f"  {chapter.status}" if chapter.status else "")
         parts.append(_section(title, lines + _round_lines(before, chapter.annotations)))
         before = chapter.annotations
@@ -58,7 +62,9 @@ def describe(annotation: Annotation) -> str:
     origin = f"{annotation.source} {annotation.model}".strip()
     parents = [f"from {', '.join(annotation.parents)}"] if annotation.parents else []
     fate = [f"DROPPED {annotation.dropped}"] if annotation.dropped else []
-    return "  ".join([annotation.id, said, *numbers, *([f"({origin})"] if origin else []), *parents, *fate]).strip()
+    return "  ".join(
+        [annotation.id, said, *numbers, *([f"({origin})"] if origin else []), *parents, *fate]
+    ).strip()
 
 
 def told(change: Change) -> str:
@@ -74,7 +80,11 @@ def _section(title: str, lines: Sequence[str]) -> str:
 
 def _image_lines(story: Story) -> list[str]:
     image = to_dict(story.image)
-    told = [f"{name}: {value}" for name, value in image.items() if name not in SPOKEN and value not in (None, "")]
+    told = [
+        f"{name}: {value}"
+        for name, value in image.items()
+        if name not in SPOKEN and value not in (None, "")
+    ]
     if story.image.failed:
         return told + _failed(story.image.failed, story.image.detail)
     place = f"{story.image.member} of images/{story.shard}.tar, {story.image.size} bytes from {story.image.offset}"
@@ -91,14 +101,18 @@ def _stage_lines(row: Row, known: Annotations) -> list[str]:
         return _failed(row.failed, row.detail)
     before = {a.id: a for a in known.all()}
     return [
-        _revision(before[a.id], a) if a.id in before else f"{_noun(a)} {describe(a)}" for a in row.annotations.all()
+        _revision(before[a.id], a) if a.id in before else f"{_noun(a)} {describe(a)}"
+        for a in row.annotations.all()
     ]
 
 
 def _revision(old: Annotation, new: Annotation) -> str:
     if new.dropped and not old.dropped:
         return f"{_noun(new)} {new.id}  {_content(new)}  DROPPED {new.dropped}"
-    named = [f"{name} {_short(getattr(old, name))} -> {_short(getattr(new, name))}" for name in _differing(old, new)]
+    named = [
+        f"{name} {_short(getattr(old, name))} -> {_short(getattr(new, name))}"
+        for name in _differing(old, new)
+    ]
     return f"{_noun(new)} {new.id}  " + ("; ".join(named) or "as it was")
 
 
@@ -111,7 +125,9 @@ def _round_lines(before: Annotations | None, now: Annotations) -> list[str]:
 
 
 def _differing(old: Annotation, new: Annotation) -> list[str]:
-    return [name for name in type(old).__dataclass_fields__ if getattr(old, name) != getattr(new, name)]
+    return [
+        name for name in type(old).__dataclass_fields__ if getattr(old, name) != getattr(new, name)
+    ]
 
 
 def _short(value: Any) -> str:

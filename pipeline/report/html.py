@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.quality.truth import METRICS
-from pipeline.report.changes import changes
+from pipeline.refinement.changes import changes
 from pipeline.report.charts import Chart, counts_charts, quality_charts
 from pipeline.report.explain import describe, told
 from pipeline.report.overlay import Colours
@@ -31,15 +31,21 @@ class Picture:
 
 def write_report(data: ReportData) -> str:
     """The page."""
-    return environment().get_template("report.html").render(
-        data=data,
-        head=next((view for view in data.rounds if view.name == data.head), None),
-        names=NAMES,
-        kinds=list(KINDS),
-        metrics=_metric_names(data.rounds),
-        charts=_charts(data.rounds),
-        pictures=sorted((_picture(view, data) for view in data.pictures), key=lambda p: -len(p.changed)),
-    )  # fmt: skip
+    return (
+        environment()
+        .get_template("report.html")
+        .render(
+            data=data,
+            head=next((view for view in data.rounds if view.name == data.head), None),
+            names=NAMES,
+            kinds=list(KINDS),
+            metrics=_metric_names(data.rounds),
+            charts=_charts(data.rounds),
+            pictures=sorted(
+                (_picture(view, data) for view in data.pictures), key=lambda p: -len(p.changed)
+            ),
+        )
+    )
 
 
 def _metric_names(rounds: Sequence[RoundView]) -> list[str]:
@@ -57,7 +63,10 @@ def _picture(view: PictureView, data: ReportData) -> Picture:
     first, last = names[0], names[-1]
     head = data.head if data.head is not None and data.head in view.rounds else first
     status = {round_.name: round_.status for round_ in data.rounds}
-    shown = {f"{name} {status.get(name, '')}": view.rounds[name] for name in dict.fromkeys([first, head, last])}
+    shown = {
+        f"{name} {status.get(name, '')}": view.rounds[name]
+        for name in dict.fromkeys([first, head, last])
+    }
     if view.truth is not None:
         shown["truth"] = view.truth
     colours, compared = Colours(), head if head != first else last
@@ -65,7 +74,9 @@ def _picture(view: PictureView, data: ReportData) -> Picture:
         key=view.key,
         uri=data_uri(view.image),
         size=view.size,
-        panels=[panel(title, view.size, annotations, colours) for title, annotations in shown.items()],
+        panels=[
+            panel(title, view.size, annotations, colours) for title, annotations in shown.items()
+        ],
         compared=compared,
         changed=[(c.what, told(c)) for c in changes(view.rounds[first], view.rounds[compared])],
         dropped=[describe(a) for a in view.rounds[compared].all() if a.dropped],

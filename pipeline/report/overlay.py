@@ -16,9 +16,17 @@ from pipeline.quality.geometry import box_iou
 from pipeline.schema import Annotations, Box, Mask, Quad, Region, Text, Triplet
 
 PALETTE = (
-    "#2563eb", "#e11d48", "#059669", "#d97706", "#7c3aed",
-    "#0e7490", "#db2777", "#4d7c0f", "#b45309", "#4338ca",
-)  # fmt: skip
+    "#2563eb",
+    "#e11d48",
+    "#059669",
+    "#d97706",
+    "#7c3aed",
+    "#0e7490",
+    "#db2777",
+    "#4d7c0f",
+    "#b45309",
+    "#4338ca",
+)
 QUAD_COLOUR = "#fbbf24"
 _SAME_OBJECT = 0.5
 _LONGEST_LABEL = 28
@@ -87,7 +95,9 @@ def overlay(annotations: Annotations, colours: Colours) -> Overlay:
     masked = _distinct(owner for owner in everything if owner.mask is not None)
     return Overlay(
         boxes=[BoxShape(box=o.box, colour=colours.of(o.box), label=label(o)) for o in owners],
-        masks=[MaskShape(outlines=outlines(o.mask), colour=colours.of(o.box)) for o in masked if o.mask],
+        masks=[
+            MaskShape(outlines=outlines(o.mask), colour=colours.of(o.box)) for o in masked if o.mask
+        ],
         quads=[QuadShape(quad=t.quad, label=t.text) for t in kept.text_regions],
         dropped=[
             BoxShape(box=r.box, colour="#6b7280", label=f"{r.phrase}: {r.dropped}")
@@ -104,15 +114,24 @@ def label(owner: Region | Triplet) -> str:
     return text if len(text) <= _LONGEST_LABEL else text[: _LONGEST_LABEL - 3] + "..."
 
 
-def coloured_text(text: Text, triplets: Iterable[Triplet], colours: Colours) -> list[tuple[str, str | None]]:
+def coloured_text(
+    text: Text, triplets: Iterable[Triplet], colours: Colours
+) -> list[tuple[str, str | None]]:
     """The text in pieces, each with the colour of the object it names; of overlapping phrases the first."""
-    spans = sorted({(t.start, t.end): t for t in triplets if t.text_id == text.id and t.dropped is None}.items())
+    spans = sorted(
+        {
+            (t.start, t.end): t for t in triplets if t.text_id == text.id and t.dropped is None
+        }.items()
+    )
     pieces: list[tuple[str, str | None]] = []
     position = 0
     for (start, end), triplet in spans:
         if start < position or end > len(text.text):
             continue
-        pieces += [(text.text[position:start], None), (text.text[start:end], colours.of(triplet.box))]
+        pieces += [
+            (text.text[position:start], None),
+            (text.text[start:end], colours.of(triplet.box)),
+        ]
         position = end
     return [piece for piece in [*pieces, (text.text[position:], None)] if piece[0]]
 
@@ -125,7 +144,9 @@ def outlines(mask: Mask) -> list[np.ndarray]:
     return [points for points in simple if len(points) >= 3]
 
 
-def chips(shapes: Overlay, size: tuple[float, float], height: float, width_of: Callable[[str], float]) -> list[Chip]:
+def chips(
+    shapes: Overlay, size: tuple[float, float], height: float, width_of: Callable[[str], float]
+) -> list[Chip]:
     """A label for each box and quad: above it, inside or below it, away from the other labels if possible."""
     wanted = [(shape.box, shape.label, shape.colour) for shape in shapes.boxes]
     wanted += [(bounds(shape.quad), shape.label, QUAD_COLOUR) for shape in shapes.quads]
@@ -156,7 +177,11 @@ def _distinct(owners: Iterable[Region | Triplet]) -> list[Region | Triplet]:
     found: list[Region | Triplet] = []
     for owner in owners:
         boxes = [other.box for other in found]
-        if isinstance(owner, Region) or not boxes or box_iou([owner.box], boxes).max() < _SAME_OBJECT:
+        if (
+            isinstance(owner, Region)
+            or not boxes
+            or box_iou([owner.box], boxes).max() < _SAME_OBJECT
+        ):
             found.append(owner)
     return found
 

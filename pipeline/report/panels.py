@@ -12,7 +12,15 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from pipeline.report.overlay import QUAD_COLOUR, Chip, Colours, Overlay, chips, coloured_text, overlay
+from pipeline.report.overlay import (
+    QUAD_COLOUR,
+    Chip,
+    Colours,
+    Overlay,
+    chips,
+    coloured_text,
+    overlay,
+)
 from pipeline.schema import Annotations
 
 _LONGEST_SIDE = 1280  # larger pictures are embedded scaled down
@@ -61,9 +69,12 @@ def data_uri(image: bytes) -> str:
 @cache
 def environment() -> Environment:
     made = Environment(
-        loader=PackageLoader("pipeline.report"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+        loader=PackageLoader("pipeline.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     made.globals["quad_colour"] = QUAD_COLOUR
     made.filters["count"] = lambda value: f"{value:,}"
     made.filters["path"] = svg_path
@@ -78,4 +89,7 @@ def commonest(counts: Mapping[str, int]) -> list[tuple[str, int]]:
 
 def svg_path(outlines: Sequence[Any]) -> str:
     """An SVG path of closed outlines through pixel centres."""
-    return "".join("M" + "L".join(f"{x + 0.5} {y + 0.5}" for x, y in points.tolist()) + "Z" for points in outlines)
+    return "".join(
+        "M" + "L".join(f"{x + 0.5} {y + 0.5}" for x, y in points.tolist()) + "Z"
+        for points in outlines
+    )

@@ -30,13 +30,21 @@ def status_text(state: Mapping[str, Any]) -> str:
         rows.append([stage["stage"], shards, *counts, reasons(samples["failed"]) or "0"])
     lines = [f"{state['work']}: {state['state']}", columns(rows), *_now(state)]
     for dead in state["workers"]["stale"]:
-        lines.append(f"worker died: {dead['work']} {dead['shard']} (process {dead['pid']} on {dead['host']})")
+        lines.append(
+            f"worker died: {dead['work']} {dead['shard']} (process {dead['pid']} on {dead['host']})"
+        )
     lines += [_failed(failure) for failure in state["failures"]]
     if state["failures_total"] > len(state["failures"]):
-        lines.append(f"... {state['failures_total'] - len(state['failures']):,} more failed; --limit N lists them")
+        lines.append(
+            f"... {state['failures_total'] - len(state['failures']):,} more failed; --limit N lists them"
+        )
     for made in state["rounds"]:
         lines.append(f"round {made['round']}: {made['status']}: {made['reason']}")
-        lines += [f"  {NAMES[kind]} dropped: {reasons(counts)}" for kind, counts in made["dropped"].items() if counts]
+        lines += [
+            f"  {NAMES[kind]} dropped: {reasons(counts)}"
+            for kind, counts in made["dropped"].items()
+            if counts
+        ]
     return "\n".join([*lines, f"head: {state['head'] or 'none yet'}"])
 
 
@@ -60,7 +68,9 @@ def _now(state: Mapping[str, Any]) -> list[str]:
         return []
     eta = f", {now['eta_seconds']:.0f} s left" if now["eta_seconds"] is not None else ""
     workers = f", {state['workers']['alive']} workers"
-    return [f"now: {now['what']}  {now['done']:,}/{now['total']:,}  {now['per_second']:.2f}/s{eta}{workers}"]
+    return [
+        f"now: {now['what']}  {now['done']:,}/{now['total']:,}  {now['per_second']:.2f}/s{eta}{workers}"
+    ]
 
 
 def _failed(failure: Mapping[str, Any]) -> str:
@@ -72,7 +82,10 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
     """Rows in columns: the first flush left, the others flush right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
-        "  ".join(cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
+        "  ".join(
+            cell.rjust(w) if i else cell.ljust(w)
+            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
         for row in rows
     ]
     return "\n".join(line.rstrip() for line in lines)
@@ -80,24 +93,33 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
 
 def reasons(counts: Mapping[str, int]) -> str:
     """The reasons with their counts, the commonest first."""
-    return ", ".join(f"{reason} {n:,}" for reason, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+    return ", ".join(
+        f"{reason} {n:,}"
+        for reason, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    )
 
 
 def _counts(rounds: Sequence[RoundView]) -> str:
     head = ["round", "status", *(NAMES[kind] for kind in KINDS), "score"]
     rows = [
         [
-            view.name, view.status, *(f"{view.kept.get(kind, 0):,}" for kind in KINDS),
+            view.name,
+            view.status,
+            *(f"{view.kept.get(kind, 0):,}" for kind in KINDS),
             f"{view.metrics['score']:.3f}" if view.metrics else "-",
         ]
         for view in rounds
-    ]  # fmt: skip
+    ]
     return columns([head, *rows])
 
 
 def _quality(rounds: Sequence[RoundView]) -> str:
     scored = [view for view in rounds if view.metrics]
-    names = [name for name in METRICS if any(name in view.metrics["metrics"] for view in scored if view.metrics)]
+    names = [
+        name
+        for name in METRICS
+        if any(name in view.metrics["metrics"] for view in scored if view.metrics)
+    ]
     if not names:
         return ""
     rows = [["precision / recall / F1", *(view.name for view in scored)]]
@@ -112,7 +134,15 @@ def _ratios(metric: Mapping[str, float]) -> str:
 
 
 def _losses(view: RoundView) -> str:
-    dropped = [f"  {NAMES[kind]} dropped: {reasons(counts)}" for kind, counts in view.dropped.items() if counts]
-    failed = [f"  samples failed in {stage}: {reasons(counts)}" for stage, counts in view.failed.items() if counts]
+    dropped = [
+        f"  {NAMES[kind]} dropped: {reasons(counts)}"
+        for kind, counts in view.dropped.items()
+        if counts
+    ]
+    failed = [
+        f"  samples failed in {stage}: {reasons(counts)}"
+        for stage, counts in view.failed.items()
+        if counts
+    ]
     said = [f"  {view.reason}"] if view.reason else []
     return "\n".join([view.name, *said, *dropped, *failed]) if said or dropped or failed else ""

@@ -10,10 +10,16 @@ from pipeline.quality.truth import Interval
 from pipeline.schema import Annotations
 
 NAMES = {
-    "texts": "texts", "text_tokens": "text words", "regions": "regions", "regions_75": "regions, IoU 0.75",
-    "region_attributes": "regions with attributes", "region_attributes_75": "with attributes, IoU 0.75",
-    "text_regions": "text regions", "triplets": "triplets", "score": "score",
-}  # fmt: skip
+    "texts": "texts",
+    "text_tokens": "text words",
+    "regions": "regions",
+    "regions_75": "regions, IoU 0.75",
+    "region_attributes": "regions with attributes",
+    "region_attributes_75": "with attributes, IoU 0.75",
+    "text_regions": "text regions",
+    "triplets": "triplets",
+    "score": "score",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pipeline.config import ClusterConfig, Positive, check_there
+from pipeline.config.parse import check_there
+from pipeline.config.run import ClusterConfig, Positive
+from pipeline.config.validation import build
 from pipeline.schema import Granularity
 from pipeline.studies.data import DataConfig
-from pipeline.validation import build
 from stages import registry
 from stages.florence.model import RESOLUTIONS
 from stages.florence.training import TrainConfig
@@ -60,14 +61,21 @@ def parse(values: Mapping[str, Any]) -> StudyConfig:
     """Raises:
     ValueError: one line with the key, the value and what to change.
     """
-    rows = {name: build(RowConfig, value or {}, f"rows.{name}.") for name, value in (values.get("rows") or {}).items()}
-    study: StudyConfig = build(StudyConfig, {
-        **values,
-        "data": build(DataConfig, values["data"], "data."),
-        "test": build(DataConfig, values["test"], "test."),
-        "rows": rows,
-        "cluster": build(ClusterConfig, values["cluster"], "cluster."),
-    }, "")  # fmt: skip
+    rows = {
+        name: build(RowConfig, value or {}, f"rows.{name}.")
+        for name, value in (values.get("rows") or {}).items()
+    }
+    study: StudyConfig = build(
+        StudyConfig,
+        {
+            **values,
+            "data": build(DataConfig, values["data"], "data."),
+            "test": build(DataConfig, values["test"], "test."),
+            "rows": rows,
+            "cluster": build(ClusterConfig, values["cluster"], "cluster."),
+        },
+        "",
+    )
     for name, row in rows.items():
         check_there(f"rows.{name}.start", row.start or study.start)
         for phase in row.phases:

@@ -7,12 +7,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.records import decode_image
 from pipeline.schema import Annotations, Record
-from pipeline.shards import TarWriter
-from pipeline.store import Store, digest
-from pipeline.tables import to_dict
-from pipeline.training_set import Folder, TrainingSet, find
+from pipeline.storage.arrow import to_dict
+from pipeline.storage.images import decode_image
+from pipeline.storage.manifest import digest
+from pipeline.storage.store import Store
+from pipeline.storage.tars import TarWriter
+from pipeline.training.data import Folder, TrainingSet, find
 from stages import registry
 
 SHARD_SIZE = 100
@@ -45,7 +46,11 @@ def obtain(store: Store, config: DataConfig) -> tuple[TrainingSet, str]:
         shard = f"{start:06d}-{len(part)}"
         keys[shard] = [_key(name) for name in part]
         if not store.exists(folder.tar(shard)):
-            publish(store, folder.tar(shard), [(_key(i.name), i.data, i.truth) for i in source.read(part)])
+            publish(
+                store,
+                folder.tar(shard),
+                [(_key(i.name), i.data, i.truth) for i in source.read(part)],
+            )
     return TrainingSet(store, folder, keys), digest("scenes", str(config.scenes), str(config.seed))
 
 
@@ -56,9 +61,13 @@ def publish(store: Store, tar: str, samples: Sequence[tuple[str, bytes, Annotati
         for key, data, truth in samples:
             height, width = decode_image(data).shape[:2]
             record = Record(
-                key=key, name=f"{key}.jpg", width=width, height=height, sha256=hashlib.sha256(data).hexdigest(),
+                key=key,
+                name=f"{key}.jpg",
+                width=width,
+                height=height,
+                sha256=hashlib.sha256(data).hexdigest(),
                 annotations=truth,
-            )  # fmt: skip
+            )
             writer.write(key, {"jpg": data, "json": json.dumps(to_dict(record)).encode()})
         writer.close()
 

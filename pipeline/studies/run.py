@@ -11,19 +11,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config import ClusterConfig
-from pipeline.engine import check_resources, connect
-from pipeline.lease import held
-from pipeline.lineage import WORK
-from pipeline.recipe import content_hash, fingerprint, recipe_settings
-from pipeline.records import decode_image
-from pipeline.store import Store
+from pipeline.config.run import ClusterConfig
+from pipeline.execution.engine import check_resources, connect
+from pipeline.execution.threads import bound_threads
+from pipeline.plan.graph import WORK
+from pipeline.plan.recipe import content_hash, fingerprint, recipe_settings
+from pipeline.storage.images import decode_image
+from pipeline.storage.lease import held
+from pipeline.storage.store import Store
 from pipeline.studies.config import StudyConfig, phase_config
 from pipeline.studies.data import first, obtain
 from pipeline.studies.scores import score
-from pipeline.threads import bound_threads
-from pipeline.train import GROUP, Training, train
-from pipeline.training_set import Shards, TrainingSet
+from pipeline.training.data import Shards, TrainingSet
+from pipeline.training.run import GROUP, Training, train
 from stages import registry
 from stages.base import Sample
 from stages.florence.model import resolve
@@ -60,9 +60,13 @@ def run(config: StudyConfig) -> dict[str, Any]:
         study = Study(config, store, *obtain(store, config.data), *obtain(store, config.test))
         rows = [line for name in config.rows for line in _row(study, name)]
     return {
-        "study": config.study, "title": config.title, "work": store.url, "train_samples": len(study.data),
-        "test_samples": len(study.test), "rows": rows,
-    }  # fmt: skip
+        "study": config.study,
+        "title": config.title,
+        "work": store.url,
+        "train_samples": len(study.data),
+        "test_samples": len(study.test),
+        "rows": rows,
+    }
 
 
 def _row(study: Study, name: str) -> Iterator[dict[str, Any]]:
@@ -75,22 +79,39 @@ def _row(study: Study, name: str) -> Iterator[dict[str, Any]]:
             yield {"row": name, "phase": phase, **_detector(study, name, phase, data, model)}
         return
     if not row.phases:
-        yield {"row": name, "phase": "as it is", "model": model.name, "steps": 0, "scores": _tested(study, model)}
+        yield {
+            "row": name,
+            "phase": "as it is",
+            "model": model.name,
+            "steps": 0,
+            "scores": _tested(study, model),
+        }
     for phase in row.phases:
         model, settings, seconds = _trained(study, name, phase, data, model)
         yield {
-            "row": name, "phase": phase, "model": model.name, "steps": settings.steps, "seconds": seconds,
-            "samples": len(data), "scores": _tested(study, model),
-        }  # fmt: skip
+            "row": name,
+            "phase": phase,
+            "model": model.name,
+            "steps": settings.steps,
+            "seconds": seconds,
+            "samples": len(data),
+            "scores": _tested(study, model),
+        }
 
 
-def _trained(study: Study, row: str, phase: str, data: TrainingSet, start: Model) -> tuple[Model, Any, float | None]:
+def _trained(
+    study: Study, row: str, phase: str, data: TrainingSet, start: Model
+) -> tuple[Model, Any, float | None]:
     """The model of a phase, its settings, and the seconds that its training took (None: it was stopped in between)."""
     settings = phase_config(study.config, row, phase)
     recipe = {
-        "version": VERSION, "train": recipe_settings(settings), "start": start.revision, "labels": study.labels,
-        "samples": len(data), "threads": study.config.cluster.group(GROUP).threads,
-    }  # fmt: skip
+        "version": VERSION,
+        "train": recipe_settings(settings),
+        "start": start.revision,
+        "labels": study.labels,
+        "samples": len(data),
+        "threads": study.config.cluster.group(GROUP).threads,
+    }
     folder = f"models/{fingerprint(recipe)}"
     clock = f"journal/seconds/{folder}.json"
     resumed = bool(study.store.list(f"journal/train/{folder}"))
@@ -107,29 +128,40 @@ def _tested(study: Study, model: Model) -> dict[str, float]:
     """The scores of a model on the test samples."""
     config = study.config
     options = {
-        "tasks": config.tasks, "texts": config.texts, "resolution": config.resolution, "max_tokens": config.max_tokens,
+        "tasks": config.tasks,
+        "texts": config.texts,
+        "resolution": config.resolution,
+        "max_tokens": config.max_tokens,
         "beams": config.beams,
-    }  # fmt: skip
+    }
     version = registry.resolve(registry.EXAMINE).version
     recipe = {**options, "version": version, "model": model.revision, "labels": study.test_labels}
     name = f"scores/{fingerprint(recipe)}.json"
     if not study.store.exists(name):
         shards = [(shard, keys) for shard, keys in sorted(study.test.keys.items())]
-        jobs = [(_examined, (study.store.url, model.name, options, _place(study.test), *shard)) for shard in shards]
+        jobs = [
+            (_examined, (study.store.url, model.name, options, _place(study.test), *shard))
+            for shard in shards
+        ]
         answers = [entry for entries in _remote(config.cluster, jobs, "test") for entry in entries]
         study.store.publish_json(name, {"scores": score(answers), "answers": answers})
     scores: dict[str, float] = study.store.read_json(name)["scores"]
     return scores
 
 
-def _detector(study: Study, row: str, phase: str, data: TrainingSet, model: Model) -> dict[str, Any]:
+def _detector(
+    study: Study, row: str, phase: str, data: TrainingSet, model: Model
+) -> dict[str, Any]:
     """The scores of a detector trained on the model's vision tower."""
     settings = phase_config(study.config, row, phase)
     recipe = {
-        "version": registry.resolve(registry.DETECTOR).version, "detector": recipe_settings(settings),
-        "model": model.revision, "labels": [study.labels, study.test_labels], "samples": len(data),
+        "version": registry.resolve(registry.DETECTOR).version,
+        "detector": recipe_settings(settings),
+        "model": model.revision,
+        "labels": [study.labels, study.test_labels],
+        "samples": len(data),
         "threads": study.config.cluster.group(GROUP).threads,
-    }  # fmt: skip
+    }
     name = f"scores/{fingerprint(recipe)}.json"
     if not study.store.exists(name):
         job = (study.store.url, model.name, settings, _place(data), _place(study.test))
@@ -150,7 +182,9 @@ def _set(place: Place) -> TrainingSet:
     return TrainingSet(Store(place[0]), *place[1:])
 
 
-def _remote(cluster: ClusterConfig, jobs: Sequence[tuple[Any, tuple[Any, ...]]], title: str) -> list[Any]:
+def _remote(
+    cluster: ClusterConfig, jobs: Sequence[tuple[Any, tuple[Any, ...]]], title: str
+) -> list[Any]:
     """The results of functions of these arguments, run beside each other in the resources of a training worker."""
     import ray
     from tqdm import tqdm
@@ -168,27 +202,47 @@ def _job(function: Any, arguments: tuple[Any, ...], threads: int) -> Any:
     return function(*arguments)
 
 
-def _examined(url: str, model: str, options: dict[str, Any], place: Place, shard: str, keys: Sequence[str]) -> Any:
+def _examined(
+    url: str, model: str, options: dict[str, Any], place: Place, shard: str, keys: Sequence[str]
+) -> Any:
     cls = registry.resolve(registry.EXAMINE)
     examine = cls(registry.config_of(cls)(model=_local(url, model), **options))
     samples = _samples(_set(place), shard, keys)
-    return [entry for i in range(0, len(samples), BATCH) for each in examine(samples[i : i + BATCH]) for entry in each]
+    return [
+        entry
+        for i in range(0, len(samples), BATCH)
+        for each in examine(samples[i : i + BATCH])
+        for entry in each
+    ]
 
 
 def _detected(url: str, model: str, settings: Any, train_place: Place, test_place: Place) -> Any:
     data, test = _set(train_place), _set(test_place)
     shown = (data.read(shard, key)[1] for shard, keys in data.keys.items() for key in keys)
-    categories = sorted({region.phrase for record in shown for region in record.annotations.regions})
+    categories = sorted(
+        {region.phrase for record in shown for region in record.annotations.regions}
+    )
     detector = registry.resolve(registry.DETECTOR)(settings, _local(url, model), categories)
     detector.learn(data.batches(0, settings.batch_size, settings.seed, 0, 1))
-    samples = [sample for shard, keys in sorted(test.keys.items()) for sample in _samples(test, shard, keys)]
-    return [entry for i in range(0, len(samples), BATCH) for entry in detector(samples[i : i + BATCH])]
+    samples = [
+        sample
+        for shard, keys in sorted(test.keys.items())
+        for sample in _samples(test, shard, keys)
+    ]
+    return [
+        entry for i in range(0, len(samples), BATCH) for entry in detector(samples[i : i + BATCH])
+    ]
 
 
 def _samples(data: TrainingSet, shard: str, keys: Sequence[str]) -> list[Sample]:
     read = [data.read(shard, key) for key in keys]
     return [
-        Sample(key=r.key, size=(r.width, r.height), annotations=r.annotations, image=decode_image(image))
+        Sample(
+            key=r.key,
+            size=(r.width, r.height),
+            annotations=r.annotations,
+            image=decode_image(image),
+        )
         for image, r in read
     ]
 

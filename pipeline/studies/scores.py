@@ -25,7 +25,9 @@ def score(entries: Iterable[Entry]) -> Scored:
     scores: Scored = {}
     for token, (name, metrics) in TASKS.items():
         if by_task[token]:
-            scores |= {f"{name} {metric}": value for metric, value in metrics(by_task[token]).items()}
+            scores |= {
+                f"{name} {metric}": value for metric, value in metrics(by_task[token]).items()
+            }
     return scores
 
 
@@ -36,25 +38,37 @@ def _texts(entries: Sequence[Entry]) -> Scored:
 
 
 def _exact(entries: Sequence[Entry]) -> Scored:
-    return {"exact": float(np.mean([normalise(e["answer"]) == normalise(e["target"]) for e in entries]))}
+    return {
+        "exact": float(np.mean([normalise(e["answer"]) == normalise(e["target"]) for e in entries]))
+    }
 
 
 def _boxes(entries: Sequence[Entry]) -> Scored:
     names = sorted({place["label"] for entry in entries for place in entry["expected"]})
     ids = {name: i for i, name in enumerate(names, 1)}
     width_and_height = {e["key"]: e["size"] for e in entries}
-    images = [{"id": key, "width": size[0], "height": size[1]} for key, size in width_and_height.items()]
+    images = [
+        {"id": key, "width": size[0], "height": size[1]} for key, size in width_and_height.items()
+    ]
     truth, found = (
         _list(
             {
-                "image_id": e["key"], "category_id": ids[place["label"]], "bbox": xywh(place["points"]),
+                "image_id": e["key"],
+                "category_id": ids[place["label"]],
+                "bbox": xywh(place["points"]),
                 "score": place["score"],
             }
-            for e in entries for place in e[side] if place["label"] in ids
+            for e in entries
+            for place in e[side]
+            if place["label"] in ids
         )
         for side in ("expected", "found")
-    )  # fmt: skip
-    numbers = detection.score({"images": images, "annotations": truth}, found, "bbox") if found else {"AP": 0.0}
+    )
+    numbers = (
+        detection.score({"images": images, "annotations": truth}, found, "bbox")
+        if found
+        else {"AP": 0.0}
+    )
     return {"AP": numbers["AP"], "AP50": numbers.get("AP50", 0.0), **_f1(entries)}
 
 
@@ -81,26 +95,36 @@ def _phrases(entries: Sequence[Entry]) -> Scored:
     truth, found = (
         _list(
             {
-                "image_id": e["key"], "text_id": e["prompt"], "phrase": place["label"], "bbox": xywh(place["points"]),
+                "image_id": e["key"],
+                "text_id": e["prompt"],
+                "phrase": place["label"],
+                "bbox": xywh(place["points"]),
                 "score": place["score"],
             }
-            for e in entries for place in e[side]
+            for e in entries
+            for place in e[side]
         )
         for side in ("expected", "found")
-    )  # fmt: skip
+    )
     return {"R@1": grounding.recall({"annotations": truth}, found, (1,))["R@1"]}
 
 
 def _outlines(entries: Sequence[Entry]) -> Scored:
-    images = {e["key"]: {"id": e["key"], "width": e["size"][0], "height": e["size"][1]} for e in entries}
+    images = {
+        e["key"]: {"id": e["key"], "width": e["size"][0], "height": e["size"][1]} for e in entries
+    }
     truth, found = (
         _list(
             {"image_id": e["key"], "expression": e["prompt"], "segmentation": drawn}
-            for e in entries for one in e[side][:1] if (drawn := [p for p in one["polygons"] if len(p) >= 6])
+            for e in entries
+            for one in e[side][:1]
+            if (drawn := [p for p in one["polygons"] if len(p) >= 6])
         )
         for side in ("expected", "found")
-    )  # fmt: skip
-    scores = grounding.referring_segmentation({"images": list(images.values()), "annotations": truth}, found)
+    )
+    scores = grounding.referring_segmentation(
+        {"images": list(images.values()), "annotations": truth}, found
+    )
     return {"mIoU": scores["mIoU"], "oIoU": scores["oIoU"]}
 
 
@@ -109,8 +133,13 @@ def _list(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def _labels(entries: Sequence[Entry]) -> Scored:
-    told = [(e["found"][0]["label"] if e["found"] else e["answer"], e["expected"][0]["label"]) for e in entries]
-    return {"accuracy": float(np.mean([normalise(label) == normalise(true) for label, true in told]))}
+    told = [
+        (e["found"][0]["label"] if e["found"] else e["answer"], e["expected"][0]["label"])
+        for e in entries
+    ]
+    return {
+        "accuracy": float(np.mean([normalise(label) == normalise(true) for label, true in told]))
+    }
 
 
 TASKS: dict[str, tuple[str, Callable[[Sequence[Entry]], Scored]]] = {

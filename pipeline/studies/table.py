@@ -15,7 +15,9 @@ def markdown(study: Mapping[str, Any]) -> str:
     for row in rows:
         name = f"{row['row']}: {row['phase']}" if row["row"] in phased else row["row"]
         minutes = "" if row.get("seconds") is None else f"{row['seconds'] / 60:.1f}"
-        values = [f"{row['scores'][metric]:.3f}" if metric in row["scores"] else "" for metric in metrics]
+        values = [
+            f"{row['scores'][metric]:.3f}" if metric in row["scores"] else "" for metric in metrics
+        ]
         lines.append([name, f"{row.get('samples', 0):,}", f"{row['steps']:,}", minutes, *values])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     rule = [f"{'-' * widths[0]}-", *("-" * width + ":" for width in widths[1:])]

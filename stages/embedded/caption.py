@@ -37,7 +37,9 @@ def salient(regions: Sequence[Region], config: CaptionConfig) -> list[Region]:
     boxes = np.array([r.box for r in sure])
     scores = np.array([sureness(r) for r in sure])
     kept = nms(boxes, scores, np.zeros(len(sure), int), config.any_iou)
-    order = sorted(np.flatnonzero(kept), key=lambda i: (sure[i].phrase not in ANIMATE, -float(area(boxes[i]))))
+    order = sorted(
+        np.flatnonzero(kept), key=lambda i: (sure[i].phrase not in ANIMATE, -float(area(boxes[i])))
+    )
     return [sure[i] for i in order]
 
 
@@ -83,4 +85,6 @@ class ComposeCaption:
         told = kinds([r for r in regions if not is_sign(r)] or regions)[:2]
         score = min(sureness(r) for group in told for r in group)
         parents = [r.id for group in told for r in group]
-        return Annotations(texts=[Text(granularity="brief", text=text, score=score, parents=parents)])
+        return Annotations(
+            texts=[Text(granularity="brief", text=text, score=score, parents=parents)]
+        )

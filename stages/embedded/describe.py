@@ -14,7 +14,16 @@ from typing import ClassVar
 from pipeline.schema import Annotations, Box, Granularity, Region, Text, TextRegion
 from stages.base import Batch, Result, Sample
 from stages.embedded.caption import CaptionConfig, compose, kinds, salient
-from stages.embedded.wording import Style, counted, is_sign, name_of, sentence, style, verb, with_article
+from stages.embedded.wording import (
+    Style,
+    counted,
+    is_sign,
+    name_of,
+    sentence,
+    style,
+    verb,
+    with_article,
+)
 from stages.filters.region import bounds
 from stages.specialists.work import missing, sureness
 
@@ -28,12 +37,17 @@ class DescribeConfig:
     granularities: tuple[Granularity, ...] = ("detailed",)
 
 
-def describe(regions: Sequence[Region], text_regions: Sequence[TextRegion], words: Style) -> list[str]:
+def describe(
+    regions: Sequence[Region], text_regions: Sequence[TextRegion], words: Style
+) -> list[str]:
     shapes = [r for r in regions if not is_sign(r)]
     groups = kinds(shapes)
     first = groups[0] if groups else []
     anchor = f"the {name_of(first[0])}" if len(first) == 1 else "them"
-    others = [sentence(counted(name_of(g[0]), len(g)), verb(words, g[0], first[0], len(g)), anchor) for g in groups[2:]]
+    others = [
+        sentence(counted(name_of(g[0]), len(g)), verb(words, g[0], first[0], len(g)), anchor)
+        for g in groups[2:]
+    ]
     signs = [r for r in regions if is_sign(r)]
     brief = compose(shapes, words)
     return [brief] * bool(brief) + others + [quote(text, signs, words) for text in text_regions]
@@ -61,7 +75,9 @@ class TemplateDescribe:
 
     def __init__(self, config: DescribeConfig) -> None:
         self.config, self.words = config, style(config.style)
-        self.spoken = CaptionConfig(style=config.style, min_score=config.min_score, any_iou=config.any_iou)
+        self.spoken = CaptionConfig(
+            style=config.style, min_score=config.min_score, any_iou=config.any_iou
+        )
 
     def __call__(self, batch: Batch) -> list[Result]:
         return [Annotations(texts=self.texts(sample)) for sample in batch]
@@ -69,17 +85,25 @@ class TemplateDescribe:
     def texts(self, sample: Sample) -> list[Text]:
         regions = salient(sample.annotations.regions, self.spoken)
         read = [
-            t for t in sample.annotations.text_regions if not t.dropped and sureness(t) >= self.config.min_text_score
+            t
+            for t in sample.annotations.text_regions
+            if not t.dropped and sureness(t) >= self.config.min_text_score
         ]
         sentences = describe(regions, read, self.words)
         if not sentences:
             return []
         places = [
-            sentence("the", name_of(r), self.words.relations["beside"].split()[0], place(r.box, sample.size))
+            sentence(
+                "the",
+                name_of(r),
+                self.words.relations["beside"].split()[0],
+                place(r.box, sample.size),
+            )
             for r in regions
         ]
         score = fmean(sureness(item) for item in (*regions, *read))
         full = {"detailed": sentences, "more_detailed": [*sentences, *places]}
         return [
-            Text(granularity=g, text=" ".join(full[g]), score=score) for g in missing(sample, self.config.granularities)
+            Text(granularity=g, text=" ".join(full[g]), score=score)
+            for g in missing(sample, self.config.granularities)
         ]

@@ -57,22 +57,29 @@ def features(mask: np.ndarray) -> np.ndarray | None:
     """
     outlines, tree = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     outer = max(
-        (i for i, node in enumerate(tree[0]) if node[3] < 0), key=lambda i: cv2.contourArea(outlines[i])
+        (i for i, node in enumerate(tree[0]) if node[3] < 0),
+        key=lambda i: cv2.contourArea(outlines[i]),
     )
     outline, area = outlines[outer], cv2.contourArea(outlines[outer])
     if area <= 0:
         return None
-    holes = sum(cv2.contourArea(o) for o, node in zip(outlines, tree[0], strict=True) if node[3] == outer)
+    holes = sum(
+        cv2.contourArea(o) for o, node in zip(outlines, tree[0], strict=True) if node[3] == outer
+    )
     rectangle = np.prod(cv2.minAreaRect(outline)[1])
     circle = np.pi * cv2.minEnclosingCircle(outline)[1] ** 2
     hull = cv2.convexHull(outline)
     roundness = 4 * np.pi * cv2.contourArea(hull) / cv2.arcLength(hull, True) ** 2
-    return np.array([area / cv2.contourArea(hull), area / rectangle, area / circle, holes / area, roundness])
+    return np.array(
+        [area / cv2.contourArea(hull), area / rectangle, area / circle, holes / area, roundness]
+    )
 
 
 def drawing_features(shape: Shape, radius: int = 40) -> np.ndarray:
     mask = np.zeros((4 * radius, 4 * radius), np.uint8)
-    cv2.fillPoly(mask, [np.round(np.asarray(o) * radius + 2 * radius).astype(np.int32) for o in shape], 1)
+    cv2.fillPoly(
+        mask, [np.round(np.asarray(o) * radius + 2 * radius).astype(np.int32) for o in shape], 1
+    )
     found = features(mask)
     assert found is not None
     return found
@@ -87,7 +94,9 @@ class Contours:
             raise ValueError(f"world={config.world!r}: use one of {', '.join(WORLDS)}")
         self.config, self.world = config, WORLDS[config.world]
         self.colours = palette(self.world)
-        self.prototypes = {name: drawing_features(shape) for name, shape in self.world.shapes.items()}
+        self.prototypes = {
+            name: drawing_features(shape) for name, shape in self.world.shapes.items()
+        }
 
     def __call__(self, batch: Batch) -> list[Result]:
         return [Annotations(regions=self.detect(sample.pixels)) for sample in batch]
@@ -101,7 +110,9 @@ class Contours:
         regions = []
         for colour, name in enumerate(names):
             plane = (stands_out & (nearest == colour)).astype(np.uint8)
-            regions += self.blobs(cv2.morphologyEx(plane, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)), name)
+            regions += self.blobs(
+                cv2.morphologyEx(plane, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)), name
+            )
         return sorted(regions, key=lambda r: -(r.score or 0))
 
     def blobs(self, plane: np.ndarray, colour: str) -> list[Region]:

@@ -60,11 +60,17 @@ def ground(text: Text, phrase: NounPhrase, regions: Sequence[Region]) -> list[Tr
     chosen = found[: how_many(phrase.text, best)]
     return [
         Triplet(
-            text_id=text.id, phrase=phrase.text, start=phrase.start, end=phrase.end, box=region.box,
-            score=region.score, phrase_score=like, parents=[text.id, region.id],
+            text_id=text.id,
+            phrase=phrase.text,
+            start=phrase.start,
+            end=phrase.end,
+            box=region.box,
+            score=region.score,
+            phrase_score=like,
+            parents=[text.id, region.id],
         )
         for like, region in chosen
-    ]  # fmt: skip
+    ]
 
 
 class MatchGround:

@@ -20,7 +20,12 @@ from stages.base import Batch, Result, Sample, SampleError
 from stages.embedded.scenes import DEMO, SIGN, Thing, World, palette, render, tell
 
 Rate = Annotated[float, Field(ge=0, le=1)]
-ALT_TEXTS = ("stock image {} free download", "IMG {:04d} final copy", "wallpaper {} hd background", "top {} deals")
+ALT_TEXTS = (
+    "stock image {} free download",
+    "IMG {:04d} final copy",
+    "wallpaper {} hd background",
+    "top {} deals",
+)
 TRUE, SPURIOUS = (6.0, 3.0), (3.0, 4.0)  # parameters of the scores' beta distributions
 
 
@@ -69,7 +74,9 @@ class NoisyTruth:
             list(self._words(truth.text_regions, rng)),
         )
 
-    def _regions(self, things: Sequence[Thing], size: tuple[int, int], rng: np.random.Generator) -> Iterator[Region]:
+    def _regions(
+        self, things: Sequence[Thing], size: tuple[int, int], rng: np.random.Generator
+    ) -> Iterator[Region]:
         config = self.config
         for thing in _merged(things, config.merged, rng):
             if rng.random() >= config.missed:
@@ -78,7 +85,9 @@ class NoisyTruth:
             if rng.random() < config.spurious:
                 yield _region(_anything(self.world, rng), _anywhere(size, rng), SPURIOUS, rng)
 
-    def _texts(self, truth: Annotations, things: Sequence[Thing], rng: np.random.Generator) -> Iterator[Text]:
+    def _texts(
+        self, truth: Annotations, things: Sequence[Thing], rng: np.random.Generator
+    ) -> Iterator[Text]:
         draw, config = rng.random(), self.config
         brief, detailed = (text.text for text in truth.texts)
         if draw < config.wrong_text:
@@ -96,14 +105,20 @@ class NoisyTruth:
                 continue
             if draw < self.config.unread + self.config.misread:
                 at = int(rng.integers(len(letters)))
-                letters[at] = str(rng.choice([c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if c != letters[at]]))
-            yield TextRegion(quad=word.quad, text="".join(letters), score=0.5 + 0.5 * _score(TRUE, rng))
+                letters[at] = str(
+                    rng.choice([c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if c != letters[at]])
+                )
+            yield TextRegion(
+                quad=word.quad, text="".join(letters), score=0.5 + 0.5 * _score(TRUE, rng)
+            )
 
 
 def jittered(box: Box, size: tuple[int, int], jitter: float, rng: np.random.Generator) -> Box:
     """Each edge moved by a normal of `jitter` times the side, inside the image, two pixels wide at least."""
     sides = (box[2] - box[0], box[3] - box[1]) * 2
-    x1, y1, x2, y2 = (edge + rng.normal(0.0, jitter * side) for edge, side in zip(box, sides, strict=True))
+    x1, y1, x2, y2 = (
+        edge + rng.normal(0.0, jitter * side) for edge, side in zip(box, sides, strict=True)
+    )
     (left, right), (top, bottom) = _inside(x1, x2, size[0]), _inside(y1, y2, size[1])
     return (left, top, right, bottom)
 
@@ -148,14 +163,20 @@ def _other(world: World, thing: Thing, rng: np.random.Generator) -> Thing:
     """Another thing in its place."""
     if thing.category == SIGN:
         return thing
-    shape, colour = (_another(list(names), old, rng) for names, old in (
-        (world.shapes, thing.category), (world.colours, thing.colour),
-    ))  # fmt: skip
+    shape, colour = (
+        _another(list(names), old, rng)
+        for names, old in (
+            (world.shapes, thing.category),
+            (world.colours, thing.colour),
+        )
+    )
     return replace(thing, category=shape, colour=colour)
 
 
 def _anything(world: World, rng: np.random.Generator) -> Thing:
-    size, colour, shape = (str(rng.choice(list(names))) for names in (world.sizes, world.colours, world.shapes))
+    size, colour, shape = (
+        str(rng.choice(list(names))) for names in (world.sizes, world.colours, world.shapes)
+    )
     return Thing(size=size, colour=colour, category=shape, box=(0.0, 0.0, 0.0, 0.0))
 
 
@@ -171,7 +192,13 @@ def _another(names: Sequence[str], old: str, rng: np.random.Generator) -> str:
 
 
 def _region(thing: Thing, box: Box, score: tuple[float, float], rng: np.random.Generator) -> Region:
-    return Region(box=box, phrase=thing.category, brief=thing.brief, brief_kind="chunk", score=_score(score, rng))
+    return Region(
+        box=box,
+        phrase=thing.category,
+        brief=thing.brief,
+        brief_kind="chunk",
+        score=_score(score, rng),
+    )
 
 
 def _score(parameters: tuple[float, float], rng: np.random.Generator) -> float:

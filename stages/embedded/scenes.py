@@ -23,18 +23,40 @@ from pycocotools import mask as coco_mask
 
 from pipeline.schema import Annotations, Box, Mask, Quad, Region, Text, TextRegion, Triplet
 from stages.embedded.telling import Mention, Thing, relation, tell
-from stages.embedded.worlds import DEMO, PRETRAIN, SIGN, SIGN_COLOUR, SIGN_RGB, World, categories, palette
+from stages.embedded.worlds import (
+    DEMO,
+    PRETRAIN,
+    SIGN,
+    SIGN_COLOUR,
+    SIGN_RGB,
+    World,
+    categories,
+    palette,
+)
 
 __all__ = [
-    "DEMO", "PRETRAIN", "SIGN", "Mention", "Scene", "Thing", "World",
-    "categories", "palette", "relation", "render", "scenes", "tell",
-]  # fmt: skip
+    "DEMO",
+    "PRETRAIN",
+    "SIGN",
+    "Mention",
+    "Scene",
+    "Thing",
+    "World",
+    "categories",
+    "palette",
+    "relation",
+    "render",
+    "scenes",
+    "tell",
+]
 
 _INK_RGB = (16, 16, 16)
 _MARGIN = (8, 7)  # of a sign around the ink of its word, horizontally and vertically
 _ATTEMPTS = 200
 _MIN_VISIBLE = 0.45  # of a shape's own area
-_MIN_AREA_RATIO = 1.15  # between the first, second and third largest, so that their order can be seen
+_MIN_AREA_RATIO = (
+    1.15  # between the first, second and third largest, so that their order can be seen
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +81,9 @@ def render(world: World, seed: int, index: int) -> Scene:
         if _clear(pieces):
             break
     else:
-        raise ValueError(f"world {world.name!r} is too crowded for scene {index}: lower its objects or sizes")
+        raise ValueError(
+            f"world {world.name!r} is too crowded for scene {index}: lower its objects or sizes"
+        )
     image += rng.normal(0.0, world.noise, image.shape)
     pixels = np.clip(image + 0.5, 0, 255).astype(np.uint8)
     pixels.setflags(write=False)
@@ -81,7 +105,9 @@ def _draw(world: World, rng: np.random.Generator) -> tuple[np.ndarray, list[_Pie
         category, colour = shapes[kind % len(shapes)], colours[kind // len(shapes)]
         size = sizes[rng.integers(len(sizes))]
         alpha = _shape_alpha(world, category, rng.uniform(*world.sizes[size]), rng)
-        _paint(image, alpha, np.clip(np.array(world.colours[colour]) + rng.integers(-8, 9, 3), 0, 255))
+        _paint(
+            image, alpha, np.clip(np.array(world.colours[colour]) + rng.integers(-8, 9, 3), 0, 255)
+        )
         layers.append((size, colour, category, alpha))
     word = ""
     if rng.random() < world.sign_rate:
@@ -120,7 +146,9 @@ def _background(size: int, rng: np.random.Generator) -> np.ndarray:
     return start + ramp[..., None] * (end - start)
 
 
-def _shape_alpha(world: World, category: str, radius: float, rng: np.random.Generator) -> np.ndarray:
+def _shape_alpha(
+    world: World, category: str, radius: float, rng: np.random.Generator
+) -> np.ndarray:
     """Coverage (0..255) of a turned, shifted shape that lies wholly inside the image."""
     turn = np.deg2rad(rng.uniform(-world.turn, world.turn))
     matrix = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) * radius
@@ -145,7 +173,9 @@ def _sign(image: np.ndarray, word: str, rng: np.random.Generator) -> np.ndarray:
     height, width = ink.shape[0] + 2 * _MARGIN[1], ink.shape[1] + 2 * _MARGIN[0]
     x, y = int(rng.integers(2, size - width - 1)), int(rng.integers(2, size - height - 1))
     plate = np.pad(ink, ((_MARGIN[1], _MARGIN[1]), (_MARGIN[0], _MARGIN[0])))[..., None]
-    image[y : y + height, x : x + width] = plate * np.array(_INK_RGB) + (1 - plate) * np.array(SIGN_RGB)
+    image[y : y + height, x : x + width] = plate * np.array(_INK_RGB) + (1 - plate) * np.array(
+        SIGN_RGB
+    )
     alpha = np.zeros((size, size), np.uint8)
     alpha[y : y + height, x : x + width] = 255
     return alpha
@@ -174,7 +204,9 @@ def _truth(world: World, pieces: list[_Piece], word: str) -> Annotations:
         Text(id="truth.t1", source="truth", granularity="detailed", text=detailed),
     ]
     regions = [
-        Region(id=f"truth.r{i}", source="truth", box=t.box, phrase=t.category, brief=t.brief, mask=mask)
+        Region(
+            id=f"truth.r{i}", source="truth", box=t.box, phrase=t.category, brief=t.brief, mask=mask
+        )
         for i, (t, mask) in enumerate(zip(things, masks, strict=True))
     ]
     signs = [
@@ -182,8 +214,12 @@ def _truth(world: World, pieces: list[_Piece], word: str) -> Annotations:
         for t in things
         if t.category == SIGN
     ]
-    found = [(text, mention) for text, group in zip(texts, mentions, strict=True) for mention in group]
-    triplets = [_triplet(f"truth.p{i}", text.id, m, pieces[m.thing]) for i, (text, m) in enumerate(found)]
+    found = [
+        (text, mention) for text, group in zip(texts, mentions, strict=True) for mention in group
+    ]
+    triplets = [
+        _triplet(f"truth.p{i}", text.id, m, pieces[m.thing]) for i, (text, m) in enumerate(found)
+    ]
     return Annotations(texts, regions, signs, triplets)
 
 

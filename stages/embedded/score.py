@@ -50,7 +50,9 @@ def colour_shares(image: np.ndarray, box: Box, colours: Mapping[str, Colour]) ->
 
 def looks(image: np.ndarray, region: Region, words: Style) -> tuple[dict[str, float], str]:
     """The shares of the colours and the size word."""
-    return colour_shares(image, region.box, words.colours), size_word(region, max(image.shape[:2]), words)
+    return colour_shares(image, region.box, words.colours), size_word(
+        region, max(image.shape[:2]), words
+    )
 
 
 def agreement(text: str, category: str, shares: Mapping[str, float], size: str) -> float:
@@ -65,7 +67,9 @@ def agreement(text: str, category: str, shares: Mapping[str, float], size: str) 
 
 def choose(region: Region, shares: Mapping[str, float], size: str) -> Region:
     """The region with scored candidates and the best of them (the first of equals) as its brief text."""
-    scored = [replace(c, score=agreement(c.text, region.phrase, shares, size)) for c in region.candidates]
+    scored = [
+        replace(c, score=agreement(c.text, region.phrase, shares, size)) for c in region.candidates
+    ]
     best = max(scored, key=lambda c: c.score or 0.0)
     return replace(region, candidates=scored, brief=best.text, brief_kind=best.kind)
 

@@ -41,7 +41,12 @@ def grabcut(image: np.ndarray, box: Box, config: GrabCutConfig) -> np.ndarray | 
     if x2 - x1 < 2 or y2 - y1 < 2:
         return None
     dx, dy = int(config.margin * (x2 - x1)) + 2, int(config.margin * (y2 - y1)) + 2
-    left, top, right, bottom = max(0, x1 - dx), max(0, y1 - dy), min(width, x2 + dx), min(height, y2 + dy)
+    left, top, right, bottom = (
+        max(0, x1 - dx),
+        max(0, y1 - dy),
+        min(width, x2 + dx),
+        min(height, y2 + dy),
+    )
     crop = image[top:bottom, left:right]
     foreground = cut(crop, (x1 - left, y1 - top, x2 - left, y2 - top), config)
     mask = np.zeros((height, width), bool)
@@ -65,14 +70,24 @@ def cut(crop: np.ndarray, inside: tuple[int, int, int, int], config: GrabCutConf
         axes = max(1, int(CORE * (x2 - x1))), max(1, int(CORE * (y2 - y1)))
         cv2.ellipse(labels, ((x1 + x2) // 2, (y1 + y2) // 2), axes, 0, 0, 360, cv2.GC_FGD, -1)
         found = _run(small, labels, config.iterations)
-    return cv2.resize(found.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) >= 0.5
+    return (
+        cv2.resize(found.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) >= 0.5
+    )
 
 
 def _run(image: np.ndarray, start: np.ndarray, iterations: int) -> np.ndarray:
     if not np.isin(start, FOREGROUND).any():
         return np.zeros(start.shape, bool)
     labels, unused = start.copy(), (0, 0, 0, 0)  # a rectangle, for another mode
-    cv2.grabCut(image, labels, unused, np.zeros((1, 65)), np.zeros((1, 65)), iterations, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(
+        image,
+        labels,
+        unused,
+        np.zeros((1, 65)),
+        np.zeros((1, 65)),
+        iterations,
+        cv2.GC_INIT_WITH_MASK,
+    )
     return np.isin(labels, FOREGROUND)
 
 

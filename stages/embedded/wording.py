@@ -14,12 +14,29 @@ from stages.embedded.worlds import DEMO, SIGN, Colour, palette
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 PLURALS = {
-    "person": "people", "mouse": "mice", "knife": "knives", "sheep": "sheep", "skis": "skis",
-    "broccoli": "broccoli", "scissors": "scissors",
-}  # fmt: skip
-ANIMATE = frozenset((
-    "person", "bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe",
-))  # fmt: skip
+    "person": "people",
+    "mouse": "mice",
+    "knife": "knives",
+    "sheep": "sheep",
+    "skis": "skis",
+    "broccoli": "broccoli",
+    "scissors": "scissors",
+}
+ANIMATE = frozenset(
+    (
+        "person",
+        "bird",
+        "cat",
+        "dog",
+        "horse",
+        "sheep",
+        "cow",
+        "elephant",
+        "bear",
+        "zebra",
+        "giraffe",
+    )
+)
 
 # What a person does with a thing that their box overlaps.
 HANDLING = {
@@ -27,14 +44,24 @@ HANDLING = {
     "sits on": ("chair", "couch", "bench", "toilet", "bed"),
     "sits at": ("dining table",),
     "holds": (
-        "cell phone", "umbrella", "book", "cup", "bottle", "handbag", "tennis racket", "baseball bat",
-        "remote", "teddy bear", "kite", "frisbee",
+        "cell phone",
+        "umbrella",
+        "book",
+        "cup",
+        "bottle",
+        "handbag",
+        "tennis racket",
+        "baseball bat",
+        "remote",
+        "teddy bear",
+        "kite",
+        "frisbee",
     ),
     "carries": ("backpack", "suitcase"),
     "wears": ("tie", "skis"),
     "eats": ("pizza", "sandwich", "banana", "apple", "donut", "cake", "hot dog"),
     "watches": ("tv", "sports ball"),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,23 +82,39 @@ class Style:
 
 STYLES = {
     "demo": Style(
-        colours=palette(DEMO), relations=DEMO.relations, small=0.205, large=0.32, unsized=frozenset((SIGN,)),
+        colours=palette(DEMO),
+        relations=DEMO.relations,
+        small=0.205,
+        large=0.32,
+        unsized=frozenset((SIGN,)),
         sign_verb=DEMO.sign_verb,
     ),
     "photo": Style(
         colours={
-            "black": (25, 25, 25), "white": (240, 240, 240), "gray": (128, 128, 128), "red": (190, 35, 40),
-            "orange": (235, 130, 35), "yellow": (235, 210, 60), "green": (50, 125, 55), "blue": (45, 85, 180),
-            "purple": (125, 60, 150), "pink": (235, 150, 175), "brown": (110, 70, 40),
+            "black": (25, 25, 25),
+            "white": (240, 240, 240),
+            "gray": (128, 128, 128),
+            "red": (190, 35, 40),
+            "orange": (235, 130, 35),
+            "yellow": (235, 210, 60),
+            "green": (50, 125, 55),
+            "blue": (45, 85, 180),
+            "purple": (125, 60, 150),
+            "pink": (235, 150, 175),
+            "brown": (110, 70, 40),
         },
         relations={
-            "above": "appears above", "below": "appears below", "beside": "stands next to",
+            "above": "appears above",
+            "below": "appears below",
+            "beside": "stands next to",
             "overlap": "stands close to",
         },
-        uncoloured=frozenset(("person",)),  # a colour said of a person means something else than clothes
+        uncoloured=frozenset(
+            ("person",)
+        ),  # a colour said of a person means something else than clothes
         handling={("person", thing): verb for verb, things in HANDLING.items() for thing in things},
     ),
-}  # fmt: skip
+}
 
 
 def style(name: str) -> Style:
@@ -123,7 +166,11 @@ def counted(noun: str, count: int) -> str:
 def verb(words: Style, subject: Region, other: Region, count: int = 1) -> str:
     """What the subject does to the other, in the singular or the plural."""
     where = relation(subject.box, other.box)
-    handled = words.handling.get((subject.phrase, other.phrase)) if where == "overlap" and count == 1 else None
+    handled = (
+        words.handling.get((subject.phrase, other.phrase))
+        if where == "overlap" and count == 1
+        else None
+    )
     phrase = handled or words.relations[where]
     return phrase if count == 1 else _plural_verb(phrase)
 
@@ -133,7 +180,11 @@ def _plural_verb(phrase: str) -> str:
     if first.endswith("ies"):
         first = first.removesuffix("ies") + ("ie" if len(first) == 4 else "y")
     else:
-        first = first.removesuffix("es") if first.endswith(("ches", "shes", "sses")) else first.removesuffix("s")
+        first = (
+            first.removesuffix("es")
+            if first.endswith(("ches", "shes", "sses"))
+            else first.removesuffix("s")
+        )
     return f"{first} {rest}".strip()
 
 

@@ -41,11 +41,20 @@ DEMO = World(
     name="demo",
     shapes=DEMO_SHAPES,
     colours={
-        "red": (214, 38, 40), "green": (44, 156, 62), "blue": (40, 82, 214), "yellow": (240, 212, 44),
-        "purple": (142, 56, 186), "orange": (242, 136, 28),
+        "red": (214, 38, 40),
+        "green": (44, 156, 62),
+        "blue": (40, 82, 214),
+        "yellow": (240, 212, 44),
+        "purple": (142, 56, 186),
+        "orange": (242, 136, 28),
     },
     sizes={"small": (15, 18), "": (22, 27), "large": (34, 42)},
-    relations={"above": "hangs above", "below": "rests below", "beside": "sits beside", "overlap": "touches"},
+    relations={
+        "above": "hangs above",
+        "below": "rests below",
+        "beside": "sits beside",
+        "overlap": "touches",
+    },
     sign_words=("STOP", "OPEN", "EXIT", "TAXI", "HOTEL", "PARK", "SALE", "CAFE", "BUS", "NORTH"),
     sign_rate=0.6,
     sign_verb="reads",
@@ -54,18 +63,30 @@ DEMO = World(
     image_size=192,
     noise=5.0,
     turn=10.0,
-)  # fmt: skip
+)
 
 PRETRAIN = World(
     name="pretrain",
     shapes=PRETRAIN_SHAPES,
     colours={
-        "pink": (246, 138, 178), "teal": (12, 124, 124), "brown": (124, 72, 32), "lime": (160, 232, 48),
-        "navy": (24, 30, 104), "crimson": (164, 8, 62), "cyan": (64, 216, 236), "olive": (116, 116, 16),
-        "violet": (184, 122, 238), "black": (26, 24, 28),
+        "pink": (246, 138, 178),
+        "teal": (12, 124, 124),
+        "brown": (124, 72, 32),
+        "lime": (160, 232, 48),
+        "navy": (24, 30, 104),
+        "crimson": (164, 8, 62),
+        "cyan": (64, 216, 236),
+        "olive": (116, 116, 16),
+        "violet": (184, 122, 238),
+        "black": (26, 24, 28),
     },
     sizes={"tiny": (13, 16), "": (20, 25), "huge": (31, 46)},
-    relations={"above": "hovers over", "below": "lies under", "beside": "stands near", "overlap": "crosses"},
+    relations={
+        "above": "hovers over",
+        "below": "lies under",
+        "beside": "stands near",
+        "overlap": "crosses",
+    },
     sign_words=("LAKE", "FIRE", "GIFT", "ZOO", "MUSIC", "BOOK", "DOCK", "RAIN", "VISIT", "JAZZ"),
     sign_rate=0.3,
     sign_verb="says",
@@ -74,7 +95,7 @@ PRETRAIN = World(
     image_size=192,
     noise=7.0,
     turn=25.0,
-)  # fmt: skip
+)
 
 
 def palette(world: World) -> dict[str, Colour]:

@@ -20,8 +20,22 @@ from stages.filters.text import TextFilterConfig, drop_reason
 from stages.specialists.detect import read_classes
 
 COLOURS = ("red", "white", "small", "wooden", "old", "striped", "green", "bright", "dirty", "huge")
-VERBS = ("stands next to", "sits on", "lies under", "is leaning against", "moves towards", "hangs above")
-PLACES = ("in a quiet street", "near the window", "at the beach", "on a sunny day", "", "in the snow")
+VERBS = (
+    "stands next to",
+    "sits on",
+    "lies under",
+    "is leaning against",
+    "moves towards",
+    "hangs above",
+)
+PLACES = (
+    "in a quiet street",
+    "near the window",
+    "at the beach",
+    "on a sunny day",
+    "",
+    "in the snow",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +60,14 @@ def captions(count: int, seed: int) -> list[str]:
     made: dict[str, None] = {}
     while len(made) < count:
         a, b = rng.choice(nouns, 2, replace=False)
-        words = (rng.choice(COLOURS), a, rng.choice(VERBS), rng.choice(COLOURS), b, rng.choice(PLACES))
+        words = (
+            rng.choice(COLOURS),
+            a,
+            rng.choice(VERBS),
+            rng.choice(COLOURS),
+            b,
+            rng.choice(PLACES),
+        )
         made["A {} {} {} a {} {} {}.".format(*words).replace(" .", ".")] = None
     return list(made)
 
@@ -63,9 +84,13 @@ def text_filters(config: TextBenchConfig) -> dict[str, Any]:
         for text, found in zip(texts, parse(texts), strict=True):
             reasons.append(drop_reason(Text(granularity="brief", text=text, parse=found), limits))
             totals += (
-                len(found.objects), len(found.attributes), len(found.actions), len(found.proper_nouns),
-                found.object_complexity_mean, found.action_complexity_mean,
-            )  # fmt: skip
+                len(found.objects),
+                len(found.attributes),
+                len(found.actions),
+                len(found.proper_nouns),
+                found.object_complexity_mean,
+                found.action_complexity_mean,
+            )
         return reasons
 
     def pipe() -> int:
@@ -87,7 +112,11 @@ def text_filters(config: TextBenchConfig) -> dict[str, Any]:
         "one_call_per_filter_captions_per_second": slow,
         "one_call_per_filter_ratio": slow / baseline,
         "over_one_call_per_filter": rate / slow,
-        "settings": {"texts": config.texts, "repeats": config.repeats, "model": ParseConfig().model},
+        "settings": {
+            "texts": config.texts,
+            "repeats": config.repeats,
+            "model": ParseConfig().model,
+        },
     }
 
 
@@ -98,7 +127,9 @@ def region_rules(config: RegionBenchConfig) -> dict[str, Any]:
 
     def ours() -> None:
         codes = decide(columns, settings)
-        found.update({str(reason): int(n) for reason, n in zip(REASONS, np.bincount(codes), strict=False)})
+        found.update(
+            {str(reason): int(n) for reason, n in zip(REASONS, np.bincount(codes), strict=False)}
+        )
 
     rate = config.regions / medians({"ours": ours}, config.repeats)["ours"]
     return {
@@ -107,7 +138,11 @@ def region_rules(config: RegionBenchConfig) -> dict[str, Any]:
         "regions_per_second": rate,
         "baseline_regions_per_second": 1e6,
         "decided": found,
-        "settings": {"regions": config.regions, "per_image": config.per_image, "repeats": config.repeats},
+        "settings": {
+            "regions": config.regions,
+            "per_image": config.per_image,
+            "repeats": config.repeats,
+        },
     }
 
 

@@ -65,7 +65,9 @@ def load(model: str) -> Language:
     import spacy
 
     if not spacy.util.is_package(model):
-        raise ValueError(f"spaCy model {model!r} is not installed: pip install {model.replace('_', '-')}")
+        raise ValueError(
+            f"spaCy model {model!r} is not installed: pip install {model.replace('_', '-')}"
+        )
     nlp = spacy.load(model, exclude=UNUSED_PIPES)
     # The model stays for the life of the process: the garbage collector need not walk it again and again.
     gc.collect()
@@ -84,7 +86,9 @@ def role(token: Token, pos: str) -> str | None:
         if is_misread_verb(token):
             return "action"
         # A plural seldom modifies: in "two dogs chase a cat" the tagger may take "chase" for a noun.
-        modifies = token.dep_ in MODIFIERS and token.tag_ == "NN" and not is_misread_verb(token.head)
+        modifies = (
+            token.dep_ in MODIFIERS and token.tag_ == "NN" and not is_misread_verb(token.head)
+        )
         return "attribute" if modifies else "object"
     if pos == "VERB":
         if token.dep_ == "amod":
@@ -100,7 +104,12 @@ def role(token: Token, pos: str) -> str | None:
 def is_misread_verb(token: Token) -> bool:
     """Short captions fool the tagger: in "A brown dog runs." it takes "runs" for a plural noun. No plural can
     follow "a" and a singular noun that modifies it, but a verb can."""
-    if token.tag_ != "NNS" or token.i == 0 or token.nbor(-1).tag_ != "NN" or token.nbor(-1).head.i != token.i:
+    if (
+        token.tag_ != "NNS"
+        or token.i == 0
+        or token.nbor(-1).tag_ != "NN"
+        or token.nbor(-1).head.i != token.i
+    ):
         return False
     return any(t.lower_ in ("a", "an") for t in (*token.lefts, *token.nbor(-1).lefts))
 
@@ -119,14 +128,22 @@ def noun_phrases(doc: Doc) -> list[NounPhrase]:
 
 
 def parse_doc(doc: Doc) -> Parse:
-    found: dict[str | None, list[Token]] = {"object": [], "attribute": [], "action": [], "proper": [], None: []}
+    found: dict[str | None, list[Token]] = {
+        "object": [],
+        "attribute": [],
+        "action": [],
+        "proper": [],
+        None: [],
+    }
     tokens = 0
     for token in doc:
         pos = token.pos_
         if pos not in ("PUNCT", "SPACE"):
             tokens += 1
             found[role(token, pos)].append(token)
-    object_degrees, action_degrees = ([degree(t) for t in found[name]] for name in ("object", "action"))
+    object_degrees, action_degrees = (
+        [degree(t) for t in found[name]] for name in ("object", "action")
+    )
     return Parse(
         tokens=tokens,
         objects=[t.text for t in found["object"]],
@@ -168,4 +185,6 @@ class ParseTexts:
     def __call__(self, batch: Batch) -> list[Result]:
         todo = [[t for t in s.annotations.texts if s.fresh(t) and t.parse is None] for s in batch]
         parses = iter(parse((t.text for texts in todo for t in texts), self.config))
-        return [Annotations(texts=[replace(t, parse=next(parses)) for t in texts]) for texts in todo]
+        return [
+            Annotations(texts=[replace(t, parse=next(parses)) for t in texts]) for texts in todo
+        ]

@@ -63,7 +63,9 @@ def soft_nms(boxes: np.ndarray, scores: np.ndarray, groups: np.ndarray, sigma: f
     return scores
 
 
-def overlapping_pairs(boxes: np.ndarray, groups: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+def overlapping_pairs(
+    boxes: np.ndarray, groups: np.ndarray, threshold: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Index pairs (i < j) of one group, groups being contiguous, whose IoU is above the threshold."""
     behind = _behind(groups)
     columns = np.ascontiguousarray(boxes.T)

@@ -26,7 +26,15 @@ DUPLICATE_OF_HUMAN = "duplicate_of_human"
 CLASS_OVERLAP = "class_overlap"
 ANY_OVERLAP = "any_overlap"
 # The rules in their order; `decide` gives the index of the first that speaks.
-REASONS = (None, DEGENERATE_BOX, LOW_SCORE, LOW_AGREEMENT, DUPLICATE_OF_HUMAN, CLASS_OVERLAP, ANY_OVERLAP)
+REASONS = (
+    None,
+    DEGENERATE_BOX,
+    LOW_SCORE,
+    LOW_AGREEMENT,
+    DUPLICATE_OF_HUMAN,
+    CLASS_OVERLAP,
+    ANY_OVERLAP,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +46,9 @@ class RegionFilterConfig:
     human_iou: float = 0.5  # a machine's box of the class of a human one that it overlaps more goes; 1 turns it off
     class_iou: float = 0.6  # suppression among boxes of one class; 1 turns it off
     any_iou: float = 0.9  # suppression among all boxes of the image; 1 turns it off
-    soft_sigma: float = 0.0  # above 0: within a class, Gaussian soft suppression in place of the hard one
+    soft_sigma: float = (
+        0.0  # above 0: within a class, Gaussian soft suppression in place of the hard one
+    )
     min_side: float = 2.0  # pixels
 
 
@@ -65,8 +75,8 @@ def decide(regions: RegionColumns, config: RegionFilterConfig) -> np.ndarray:
         reasons[(reasons == 0) & alone] = REASONS.index(LOW_AGREEMENT)
     by_class = regions.image * (int(regions.label.max(initial=0)) + 1) + regions.label
     if not free.all() and config.human_iou < 1:
-        reasons[(reasons == 0) & _repeats_human(regions, free, by_class, config.human_iou)] = REASONS.index(
-            DUPLICATE_OF_HUMAN
+        reasons[(reasons == 0) & _repeats_human(regions, free, by_class, config.human_iou)] = (
+            REASONS.index(DUPLICATE_OF_HUMAN)
         )
     if config.soft_sigma > 0:
         left = np.flatnonzero(reasons == 0)
@@ -79,7 +89,9 @@ def decide(regions: RegionColumns, config: RegionFilterConfig) -> np.ndarray:
     return reasons
 
 
-def _repeats_human(regions: RegionColumns, free: np.ndarray, by_class: np.ndarray, threshold: float) -> np.ndarray:
+def _repeats_human(
+    regions: RegionColumns, free: np.ndarray, by_class: np.ndarray, threshold: float
+) -> np.ndarray:
     """True for the free boxes that overlap one that is not, of the same image and class."""
     rivals = np.flatnonzero(np.isin(by_class, by_class[~free]))
     rivals = rivals[np.argsort(by_class[rivals], kind="stable")]
@@ -97,7 +109,9 @@ def is_degenerate(boxes: np.ndarray, min_side: float) -> np.ndarray:
     return ~(np.isfinite(boxes).all(1) & (sides >= min_side).all(1))
 
 
-def _suppress(reasons: np.ndarray, regions: RegionColumns, groups: np.ndarray, threshold: float, reason: str) -> None:
+def _suppress(
+    reasons: np.ndarray, regions: RegionColumns, groups: np.ndarray, threshold: float, reason: str
+) -> None:
     if threshold >= 1:
         return
     left = np.flatnonzero(reasons == 0)
@@ -120,7 +134,9 @@ def bounds(region: Region | TextRegion | Triplet) -> Box:
     return min(xs), min(ys), max(xs), max(ys)
 
 
-def columns(items: Sequence[tuple[int, Region | TextRegion]], config: RegionFilterConfig) -> RegionColumns:
+def columns(
+    items: Sequence[tuple[int, Region | TextRegion]], config: RegionFilterConfig
+) -> RegionColumns:
     """Columns of (image, region) pairs. A text region's class is its string."""
     names = [r.phrase if isinstance(r, Region) else f"text: {r.text}" for _, r in items]
     number = {name: i for i, name in enumerate(dict.fromkeys(names))}
@@ -156,13 +172,18 @@ class RegionFilter:
         regions = self._drop([(i, r) for i, a in enumerate(kept) for r in a.regions])
         text_regions = self._drop([(i, r) for i, a in enumerate(kept) for r in a.text_regions])
         return [
-            Annotations(regions=regions.get(i, []), text_regions=text_regions.get(i, [])) for i in range(len(batch))
+            Annotations(regions=regions.get(i, []), text_regions=text_regions.get(i, []))
+            for i in range(len(batch))
         ]
 
-    def _drop(self, items: list[tuple[int, Region]] | list[tuple[int, TextRegion]]) -> dict[int, list]:
+    def _drop(
+        self, items: list[tuple[int, Region]] | list[tuple[int, TextRegion]]
+    ) -> dict[int, list]:
         """The regions to drop, with their reasons, by image."""
         dropped: dict[int, list] = {}
-        for (image, region), code in zip(items, decide(columns(items, self.config), self.config), strict=True):
+        for (image, region), code in zip(
+            items, decide(columns(items, self.config), self.config), strict=True
+        ):
             reason = REASONS[code]
             if isinstance(region, TextRegion) and not region.text.strip() and not region.locked:
                 reason = EMPTY_TEXT

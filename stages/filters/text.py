@@ -25,7 +25,9 @@ class TextLimits:
     max_objects: int = 12
     min_object_complexity: int = 2
     min_action_complexity: int = 1
-    min_agreement: float = 0.0  # share of words that the captioners of an ensemble must have in common
+    min_agreement: float = (
+        0.0  # share of words that the captioners of an ensemble must have in common
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +44,9 @@ def drop_reason(text: Text, limits: TextLimits) -> str | None:
     if not text.text.strip():
         return EMPTY_TEXT
     if text.parse is None:
-        raise ValueError(f"text {text.id!r} has no parse: put the stage `parse` before the text filter")
+        raise ValueError(
+            f"text {text.id!r} has no parse: put the stage `parse` before the text filter"
+        )
     if len(text.parse.objects) > limits.max_objects:
         return TOO_MANY_OBJECTS
     if text.parse.object_complexity < limits.min_object_complexity:
@@ -66,6 +70,9 @@ class TextFilter:
 
     def _drop(self, texts: list[Text]) -> list[Text]:
         reasons = [
-            None if t.dropped or t.locked else drop_reason(t, getattr(self.config, t.granularity)) for t in texts
+            None if t.dropped or t.locked else drop_reason(t, getattr(self.config, t.granularity))
+            for t in texts
         ]
-        return [replace(t, dropped=reason) for t, reason in zip(texts, reasons, strict=True) if reason]
+        return [
+            replace(t, dropped=reason) for t, reason in zip(texts, reasons, strict=True) if reason
+        ]

@@ -47,8 +47,12 @@ class TripletFilterConfig:
 def read_list(name: str) -> frozenset[str]:
     path = Path(__file__).with_name(f"{name}.txt")
     if not path.is_file():
-        raise ValueError(f"no phrase list {name!r}: there are {sorted(p.stem for p in path.parent.glob('*.txt'))}")
-    return frozenset(line.lower() for line in path.read_text().splitlines() if line and line[0] != "#")
+        raise ValueError(
+            f"no phrase list {name!r}: there are {sorted(p.stem for p in path.parent.glob('*.txt'))}"
+        )
+    return frozenset(
+        line.lower() for line in path.read_text().splitlines() if line and line[0] != "#"
+    )
 
 
 @cache
@@ -77,9 +81,14 @@ class TripletFilter:
     def _drop(self, annotations: Annotations) -> list[Triplet]:
         texts = {t.id: t for t in annotations.texts}
         reasons = [
-            None if t.dropped or t.locked else self.drop_reason(t, texts.get(t.text_id)) for t in annotations.triplets
+            None if t.dropped or t.locked else self.drop_reason(t, texts.get(t.text_id))
+            for t in annotations.triplets
         ]
-        return [replace(t, dropped=reason) for t, reason in zip(annotations.triplets, reasons, strict=True) if reason]
+        return [
+            replace(t, dropped=reason)
+            for t, reason in zip(annotations.triplets, reasons, strict=True)
+            if reason
+        ]
 
     def drop_reason(self, triplet: Triplet, text: Text | None) -> str | None:
         if text is None or text.dropped:

@@ -38,7 +38,11 @@ def regions(
         found.append(named(Region(box=box, phrase=place.label, score=score), place.label, brief))
     for place, score in described:
         if all(overlap(_box(place), region.box) < same_place for region in found):
-            found.append(Region(box=_box(place), phrase="", brief=place.label, brief_kind="caption", score=score))
+            found.append(
+                Region(
+                    box=_box(place), phrase="", brief=place.label, brief_kind="caption", score=score
+                )
+            )
     return found
 
 
@@ -56,7 +60,13 @@ def named(region: Region, phrase: str, brief: str) -> Region:
     candidates = [Candidate(text=phrase, kind="phrase")]
     if brief and brief != phrase:
         candidates.append(Candidate(text=brief, kind="caption"))
-    return replace(region, phrase=phrase, brief=brief or phrase, brief_kind=candidates[-1].kind, candidates=candidates)
+    return replace(
+        region,
+        phrase=phrase,
+        brief=brief or phrase,
+        brief_kind=candidates[-1].kind,
+        candidates=candidates,
+    )
 
 
 def label(reading: Reading | None, size: codec.Size, otherwise: str) -> tuple[str, float]:
@@ -78,12 +88,14 @@ def bounds(item: Region | TextRegion) -> Box:
 def words(reading: Reading, size: codec.Size) -> list[TextRegion]:
     return [
         TextRegion(
-            quad=_quad(place), text=place.label, score=math.exp(reading.mean(place.spans)),
+            quad=_quad(place),
+            text=place.label,
+            score=math.exp(reading.mean(place.spans)),
             support=reading.mean(place.spans[:1]),
         )
         for place in codec.places(reading.text, size, 8)
         if place.label
-    ]  # fmt: skip
+    ]
 
 
 def triplets(text: Text, reading: Reading, size: codec.Size) -> list[Triplet]:
@@ -113,7 +125,11 @@ def find_phrases(text: Text, found: Sequence[codec.Found]) -> list[tuple[int, in
     placed: dict[Any, tuple[int, int, codec.Found]] = {}
     offset = 0
     for (label, _), group in groupby(found, key=lambda place: (place.label, place.spans[0])):
-        starts = [m.start() for m in re.finditer(rf"(?<!\w){re.escape(label)}(?!\w)", text.text)] if label else []
+        starts = (
+            [m.start() for m in re.finditer(rf"(?<!\w){re.escape(label)}(?!\w)", text.text)]
+            if label
+            else []
+        )
         if not starts:
             continue
         start = next((start for start in starts if start >= offset), starts[-1])

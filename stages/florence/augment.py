@@ -36,7 +36,11 @@ def mirrored(sample: Sample) -> Sample:
         texts,
         [replace(r, box=flip(r.box), mask=_flipped(r.mask)) for r in old.regions],
         [],
-        [replace(t, box=flip(t.box), mask=_flipped(t.mask)) for t in old.triplets if t.text_id in told],
+        [
+            replace(t, box=flip(t.box), mask=_flipped(t.mask))
+            for t in old.triplets
+            if t.text_id in told
+        ],
     )
     return replace(sample, image=sample.pixels[:, ::-1], annotations=annotations)
 
@@ -45,4 +49,6 @@ def _flipped(mask: Mask | None) -> Mask | None:
     if mask is None:
         return None
     pixels = coco_mask.decode({"size": list(mask.size), "counts": mask.counts})
-    return replace(mask, counts=coco_mask.encode(np.asfortranarray(pixels[:, ::-1]))["counts"].decode("ascii"))
+    return replace(
+        mask, counts=coco_mask.encode(np.asfortranarray(pixels[:, ::-1]))["counts"].decode("ascii")
+    )

@@ -36,7 +36,10 @@ def export(model: str, out: Path) -> dict[str, Any]:
     tower.save_pretrained(out)
     reason = unlike_timm(tower.config)
     if not reason:
-        save_file({name: value.contiguous() for name, value in timm_names(tower.state_dict()).items()}, out / TIMM)
+        save_file(
+            {name: value.contiguous() for name, value in timm_names(tower.state_dict()).items()},
+            out / TIMM,
+        )
     parameters = sum(p.numel() for p in tower.parameters())
     written = f"{out / TIMM}" if not reason else f"none: {reason}"
     return {"transformers": str(out), "timm": written, "parameters": parameters}

@@ -39,12 +39,19 @@ class Search:
     finished: list[tuple[float, Tokens]] = field(default_factory=list)
 
 
-def decode(engine: Engine, encoded: Encoded, questions: Sequence[Question], count: int) -> list[Tokens]:
+def decode(
+    engine: Engine, encoded: Encoded, questions: Sequence[Question], count: int
+) -> list[Tokens]:
     """The best answer to each question."""
     import torch
 
     searches = [
-        Search([Beam(engine.draft(question), 0.0 if b == 0 else _DEAD, i * count + b) for b in range(count)])
+        Search(
+            [
+                Beam(engine.draft(question), 0.0 if b == 0 else _DEAD, i * count + b)
+                for b in range(count)
+            ]
+        )
         for i, question in enumerate(questions)
     ]
     decoder = Decoder(engine.florence, encoded, width=count)
@@ -52,21 +59,31 @@ def decode(engine: Engine, encoded: Encoded, questions: Sequence[Question], coun
     running = searches
     while running:
         logits = decoder.step(ids)
-        for search, candidates in zip(running, _candidates(engine, logits, running, count), strict=True):
+        for search, candidates in zip(
+            running, _candidates(engine, logits, running, count), strict=True
+        ):
             _advance(search, candidates, count)
-        stay = [i for i, search in enumerate(running) if search.beams and len(search.finished) < count]
+        stay = [
+            i for i, search in enumerate(running) if search.beams and len(search.finished) < count
+        ]
         left = len(stay) < len(running)
         running = [running[i] for i in stay]
         beams = [beam for search in running for beam in search.beams]
         rows = torch.tensor([beam.row for beam in beams], dtype=torch.long, device=ids.device)
-        decoder.keep(torch.tensor(stay, dtype=torch.long, device=ids.device) if left else None, rows)
-        ids = torch.tensor([beam.draft.tokens.ids[-1] for beam in beams], dtype=torch.long, device=ids.device)
+        decoder.keep(
+            torch.tensor(stay, dtype=torch.long, device=ids.device) if left else None, rows
+        )
+        ids = torch.tensor(
+            [beam.draft.tokens.ids[-1] for beam in beams], dtype=torch.long, device=ids.device
+        )
         for row, beam in enumerate(beams):
             beam.row = row
     return [max(search.finished, key=lambda f: f[0])[1] for search in searches]
 
 
-def _candidates(engine: Engine, logits: torch.Tensor, running: Sequence[Search], count: int) -> list[list[Beam]]:
+def _candidates(
+    engine: Engine, logits: torch.Tensor, running: Sequence[Search], count: int
+) -> list[list[Beam]]:
     """The likeliest continuations of each question, best first; a beam is as long as the step is old."""
     import torch
 
@@ -74,7 +91,10 @@ def _candidates(engine: Engine, logits: torch.Tensor, running: Sequence[Search],
     allowed = engine.allow(logits.log_softmax(-1), [beam.draft for beam in beams])
     totals = allowed + torch.tensor([beam.score for beam in beams], device=logits.device)[:, None]
     best, places = totals.view(len(running), -1).topk(2 * count)
-    rows = places // logits.shape[-1] + count * torch.arange(len(running), device=places.device)[:, None]
+    rows = (
+        places // logits.shape[-1]
+        + count * torch.arange(len(running), device=places.device)[:, None]
+    )
     chosen = engine.weigh(logits[rows.flatten()], (places % logits.shape[-1]).flatten())
     parts = zip(best.flatten().tolist(), rows.flatten().tolist(), chosen, strict=True)
     grown = [_grown(beams[row], score, token) for score, row, token in parts]
@@ -83,7 +103,9 @@ def _candidates(engine: Engine, logits: torch.Tensor, running: Sequence[Search],
 
 def _grown(beam: Beam, score: float, chosen: Chosen) -> Beam:
     old, state = beam.draft.tokens, beam.draft.state
-    tokens = replace(old, ids=list(old.ids), log_probs=list(old.log_probs), beliefs=list(old.beliefs))
+    tokens = replace(
+        old, ids=list(old.ids), log_probs=list(old.log_probs), beliefs=list(old.beliefs)
+    )
     draft = replace(beam.draft, tokens=tokens, state=None if state is None else replace(state))
     draft.push(chosen)
     return Beam(draft, score, beam.row)

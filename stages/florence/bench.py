@@ -22,10 +22,15 @@ from stages.florence.model import Florence, create, make_tokenizer, pixels, plac
 from stages.florence.tasks import TASKS
 
 LENGTHS = {
-    "<CAPTION>": 16, "<DETAILED_CAPTION>": 48, "<MORE_DETAILED_CAPTION>": 96, "<OD>": 64,
-    "<DENSE_REGION_CAPTION>": 96, "<REGION_PROPOSAL>": 64, "<OCR_WITH_REGION>": 96,
+    "<CAPTION>": 16,
+    "<DETAILED_CAPTION>": 48,
+    "<MORE_DETAILED_CAPTION>": 96,
+    "<OD>": 64,
+    "<DENSE_REGION_CAPTION>": 96,
+    "<REGION_PROPOSAL>": 64,
+    "<OCR_WITH_REGION>": 96,
     "<CAPTION_TO_PHRASE_GROUNDING>": 32,
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +71,11 @@ def inference(config: BenchConfig) -> dict[str, Any]:
         return [tokens.ids for tokens in engine.ask(engine.look(images), questions)]
 
     def theirs() -> list[list[int]]:
-        asked = [(some, prompt, config.lengths[token]) for token, prompt in prompts.items() for some in batches]
+        asked = [
+            (some, prompt, config.lengths[token])
+            for token, prompt in prompts.items()
+            for some in batches
+        ]
         return [ids for each in asked for ids in generate(florence, *each, config.resolution)]
 
     mine, plain, (a, b) = interleaved(config, ours, theirs)
@@ -81,16 +90,23 @@ def inference(config: BenchConfig) -> dict[str, Any]:
     }
 
 
-def shares(engine: Engine, images: Sequence[np.ndarray], questions: Sequence[Question]) -> dict[str, float]:
+def shares(
+    engine: Engine, images: Sequence[np.ndarray], questions: Sequence[Question]
+) -> dict[str, float]:
     """The parts of our time that the vision tower, the encoder and the decoder take."""
     import torch
 
-    prompts = forward.tokenise(engine.florence, [q.prompt for q in questions], engine.max_prompt_tokens)
+    prompts = forward.tokenise(
+        engine.florence, [q.prompt for q in questions], engine.max_prompt_tokens
+    )
     device = engine.florence.device.type
     with torch.inference_mode():
         vision, features = timed(device, lambda: engine.look(images))
         encoder, _ = timed(
-            device, lambda: forward.encode(engine.florence, features, [q.image for q in questions], prompts)
+            device,
+            lambda: forward.encode(
+                engine.florence, features, [q.image for q in questions], prompts
+            ),
         )
         both, _ = timed(device, lambda: engine.ask(features, questions))
     parts = {"vision": vision, "encoder": encoder, "decoder": max(both - encoder, 0.0)}
@@ -113,7 +129,9 @@ def generate(
     model: Any = florence.model
     values = pixels(images, resolution).to(model.device, model.dtype)
     side = resolution // int(np.prod(model.config.vision_config.patch_stride))
-    row = [model.config.image_token_id] * (side * side + 1) + forward.tokenise(florence, [prompt], 256)[0]
+    row = [model.config.image_token_id] * (side * side + 1) + forward.tokenise(
+        florence, [prompt], 256
+    )[0]
     output = model.generate(
         input_ids=torch.tensor([row] * len(images), device=model.device),
         pixel_values=values,
@@ -144,10 +162,14 @@ def training(config: TrainingConfig) -> dict[str, Any]:
     images = random_images(config.images, config.resolution)
     draw = np.random.default_rng(0)
     rows = [
-        (i, forward.tokenise(florence, [TASKS[token].prompt.format(input="A green car.")], 256)[0],
-         [0, *draw.integers(300, 1000, length - 2).tolist(), 2])
-        for i in range(len(images)) for token, length in config.lengths.items()
-    ]  # fmt: skip
+        (
+            i,
+            forward.tokenise(florence, [TASKS[token].prompt.format(input="A green car.")], 256)[0],
+            [0, *draw.integers(300, 1000, length - 2).tolist(), 2],
+        )
+        for i in range(len(images))
+        for token, length in config.lengths.items()
+    ]
 
     def step(repeat: bool) -> float:
         shown = [images[i] for i, *_ in rows] if repeat else images

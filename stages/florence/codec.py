@@ -91,7 +91,10 @@ def whole(ids: Sequence[int], longest: int, group: int, first: int) -> list[int]
     kept, last = list(ids[: longest - 1]), ids[-1]
     least = group if group > 2 else 6  # an outline has three points
     while len(kept) > 1:
-        run = next((i for i, id_ in enumerate(reversed(kept)) if not first <= id_ < first + BINS), len(kept))
+        run = next(
+            (i for i, id_ in enumerate(reversed(kept)) if not first <= id_ < first + BINS),
+            len(kept),
+        )
         if run >= least and run % group == 0:
             break
         kept.pop()

@@ -50,8 +50,12 @@ class Decoder:
         states = self.decoder.layernorm_embedding(self.decoder.embed_tokens(ids) + place)
         self.length += 1
         for layer, past, sight in zip(self.layers, self.past, self.sight, strict=True):
-            states = layer.self_attn_layer_norm(states + self._recall(layer.self_attn, states, past))
-            states = layer.encoder_attn_layer_norm(states + self._look(layer.encoder_attn, states, *sight))
+            states = layer.self_attn_layer_norm(
+                states + self._recall(layer.self_attn, states, past)
+            )
+            states = layer.encoder_attn_layer_norm(
+                states + self._look(layer.encoder_attn, states, *sight)
+            )
             inner = layer.activation_fn(project(layer.fc1, states))
             states = layer.final_layer_norm(states + project(layer.fc2, inner))
         return states
@@ -70,7 +74,9 @@ class Decoder:
     def _sight(self, attention: Any, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Keys and values (questions, heads, positions, size) of what the encoder says."""
         shape = (*states.shape[:2], attention.num_heads, attention.head_dim)
-        keys, values = (p(states).view(shape).transpose(1, 2) for p in (attention.k_proj, attention.v_proj))
+        keys, values = (
+            p(states).view(shape).transpose(1, 2) for p in (attention.k_proj, attention.v_proj)
+        )
         return keys.contiguous(), values.contiguous()
 
     def _recall(self, attention: Any, states: torch.Tensor, past: torch.Tensor) -> torch.Tensor:
@@ -82,10 +88,14 @@ class Decoder:
             held[:, :, self.length - 1] = project(linear, states).reshape(shape)
         keys, values = past[:, :, :, : self.length]
         query = project(attention.q_proj, states).contiguous().view(shape)[:, :, None]
-        found = torch.nn.functional.scaled_dot_product_attention(query, keys, values, scale=attention.scaling)
+        found = torch.nn.functional.scaled_dot_product_attention(
+            query, keys, values, scale=attention.scaling
+        )
         return project(attention.out_proj, found.reshape(states.shape))
 
-    def _look(self, attention: Any, states: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    def _look(
+        self, attention: Any, states: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
+    ) -> torch.Tensor:
         """Attention to image and prompt, all rows of a question at once."""
         import torch
 

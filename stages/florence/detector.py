@@ -82,10 +82,13 @@ class Detector:
         config = self.config
         self.net.train()
         learning = [p for p in self.net.parameters() if p.requires_grad]
-        optimiser = torch.optim.AdamW(learning, lr=config.learning_rate, weight_decay=config.weight_decay)
+        optimiser = torch.optim.AdamW(
+            learning, lr=config.learning_rate, weight_decay=config.weight_decay
+        )
         warm, steps = config.warmup_steps, config.steps
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimiser, lambda s: min((s + 1) / warm, 1.0) * (1 + np.cos(np.pi * min(s / steps, 1.0))) / 2
+            optimiser,
+            lambda s: min((s + 1) / warm, 1.0) * (1 + np.cos(np.pi * min(s / steps, 1.0))) / 2,
         )
         losses = []
         for step in range(steps):
@@ -133,31 +136,55 @@ class Detector:
         aims = torch.from_numpy(np.stack([aim for _, aim in told])).to(logits.device)
         target = torch.nn.functional.one_hot(wanted + 1, len(self.categories) + 1)[..., 1:].float()
         guess = logits.flatten(2).transpose(1, 2)
-        entropy = torch.nn.functional.binary_cross_entropy_with_logits(guess, target, reduction="none")
+        entropy = torch.nn.functional.binary_cross_entropy_with_logits(
+            guess, target, reduction="none"
+        )
         surprise = (guess.sigmoid() - target).abs() ** 2
         balance = 0.25 * target + 0.75 * (1 - target)
         inside = wanted >= 0
         count = inside.sum().clamp(min=1)
-        return (balance * surprise * entropy).sum() / count + (1 - giou(boxes[inside], aims[inside])).sum() / count
+        return (balance * surprise * entropy).sum() / count + (
+            1 - giou(boxes[inside], aims[inside])
+        ).sum() / count
 
     def _entry(self, sample: Sample, scores: np.ndarray, boxes: np.ndarray) -> dict[str, Any]:
-        cells, kinds = np.unravel_index(np.argsort(-scores, axis=None)[: 4 * self.config.keep], scores.shape)
+        cells, kinds = np.unravel_index(
+            np.argsort(-scores, axis=None)[: 4 * self.config.keep], scores.shape
+        )
         told, sure = np.clip(boxes[cells], 0, 1) * np.tile(sample.size, 2), scores[cells, kinds]
         kept = np.flatnonzero(nms(told, sure, kinds, self.config.iou))[: self.config.keep]
         found = [
-            {"label": self.categories[kinds[i]], "points": told[i].tolist(), "score": float(sure[i])} for i in kept
+            {
+                "label": self.categories[kinds[i]],
+                "points": told[i].tolist(),
+                "score": float(sure[i]),
+            }
+            for i in kept
         ]
-        expected = [{"label": r.phrase, "points": list(r.box), "score": 1.0} for r in sample.annotations.kept().regions]
-        return {"key": sample.key, "size": list(sample.size), "task": "<OD>", "expected": expected, "found": found}
+        expected = [
+            {"label": r.phrase, "points": list(r.box), "score": 1.0}
+            for r in sample.annotations.kept().regions
+        ]
+        return {
+            "key": sample.key,
+            "size": list(sample.size),
+            "task": "<OD>",
+            "expected": expected,
+            "found": found,
+        }
 
 
 def centres(rows: int, columns: int) -> np.ndarray:
     """(cells, 2): the x and y of the middle of each cell, in shares of the image's sides."""
     y, x = np.mgrid[0:rows, 0:columns]
-    return np.stack([(x.ravel() + 0.5) / columns, (y.ravel() + 0.5) / rows], axis=1).astype(np.float32)
+    return np.stack([(x.ravel() + 0.5) / columns, (y.ravel() + 0.5) / rows], axis=1).astype(
+        np.float32
+    )
 
 
-def assigned(sample: Sample, categories: Sequence[str], shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def assigned(
+    sample: Sample, categories: Sequence[str], shape: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
     """For each cell the category that it answers for (-1: none) and its box; of several boxes, the smallest.
 
     A box answers in the cells whose middle lies in its middle third, in any case in the one that holds its centre.
@@ -168,7 +195,10 @@ def assigned(sample: Sample, categories: Sequence[str], shape: tuple[int, int]) 
     scale = np.tile(sample.size, 2)
     boxes = np.array([np.asarray(r.box) / scale for r in regions], np.float32).reshape(-1, 4)
     for i in np.argsort(-np.prod(boxes[:, 2:] - boxes[:, :2], axis=1), kind="stable"):
-        middle, half = (boxes[i, :2] + boxes[i, 2:]) / 2, (boxes[i, 2:] - boxes[i, :2]) * _CENTRE / 2
+        middle, half = (
+            (boxes[i, :2] + boxes[i, 2:]) / 2,
+            (boxes[i, 2:] - boxes[i, :2]) * _CENTRE / 2,
+        )
         mine: np.ndarray = np.all(np.abs(points - middle) <= half, axis=1)
         mine[np.abs(points - middle).sum(axis=1).argmin()] = True
         kinds[mine], aims[mine] = categories.index(regions[i].phrase), boxes[i]

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     import torch
 
 PAD, BOS, EOS, START = 1, 0, 2, 2  # the published ids (spec 3.2)
-_CHUNK = 1 << 22  # numbers in the encoder's widest intermediate result on a CPU: larger ones are mapped anew each time
+_CHUNK = (
+    1 << 22
+)  # numbers in the encoder's widest intermediate result on a CPU: larger ones are mapped anew each time
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,11 @@ def tokenise_targets(florence: Florence, pairs: Sequence[Pair], longest: int) ->
     ids = tokenise(florence, [pair.target for pair in pairs], sys.maxsize)
     first = token_id(florence.tokenizer, "<loc_0>")
     return [
-        whole(row, longest, group, first) if group else [*row[: longest - 1], EOS] if len(row) > longest else row
+        whole(row, longest, group, first)
+        if group
+        else [*row[: longest - 1], EOS]
+        if len(row) > longest
+        else row
         for row, group in zip(ids, groups, strict=True)
     ]
 
@@ -74,7 +80,10 @@ def look(florence: Florence, images: Sequence[np.ndarray], resolution: int) -> t
 
 
 def encode(
-    florence: Florence, features: torch.Tensor, images: Sequence[int], prompts: Sequence[Sequence[int]]
+    florence: Florence,
+    features: torch.Tensor,
+    images: Sequence[int],
+    prompts: Sequence[Sequence[int]],
 ) -> Encoded:
     """Row i asks `prompts[i]` (ids) of image number `images[i]`: encoder over [image tokens, prompt]."""
     import torch
@@ -82,14 +91,19 @@ def encode(
     ids = padded(florence, prompts)
     words = florence.model.get_input_embeddings()(ids)
     sight = features[torch.as_tensor(images, device=florence.device)]
-    mask = torch.cat([torch.ones(sight.shape[:2], dtype=torch.long, device=ids.device), (ids != PAD).long()], dim=1)
+    mask = torch.cat(
+        [torch.ones(sight.shape[:2], dtype=torch.long, device=ids.device), (ids != PAD).long()],
+        dim=1,
+    )
     inputs = torch.cat([sight.to(words.dtype), words], dim=1)
     encoder = florence.model.model.language_model.encoder
     few = len(inputs)
     if inputs.is_cpu and not torch.is_grad_enabled():
         few = max(_CHUNK // (inputs.shape[1] * encoder.config.encoder_ffn_dim), 1)
     parts = zip(inputs.split(few), mask.split(few), strict=True)
-    states = [encoder(inputs_embeds=part, attention_mask=real).last_hidden_state for part, real in parts]
+    states = [
+        encoder(inputs_embeds=part, attention_mask=real).last_hidden_state for part, real in parts
+    ]
     return Encoded(torch.cat(states) if len(states) > 1 else states[0], mask)
 
 

@@ -117,4 +117,8 @@ def repeating(ids: Sequence[int], length: int) -> list[int]:
     if length < 1 or len(ids) < length:
         return []
     last = list(ids[len(ids) - length + 1 :])
-    return [ids[i + length - 1] for i in range(len(ids) - length + 1) if list(ids[i : i + length - 1]) == last]
+    return [
+        ids[i + length - 1]
+        for i in range(len(ids) - length + 1)
+        if list(ids[i : i + length - 1]) == last
+    ]

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     import torch
 
 NEAR = 20  # bins, 2% of the image's side
-_LEAVE = 0.25  # of the rows in a batch have to be done before they leave it: leaving copies the caches
+_LEAVE = (
+    0.25  # of the rows in a batch have to be done before they leave it: leaving copies the caches
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,9 @@ class Engine:
     ) -> None:
         self.florence, self.resolution, self.centre = florence, resolution, centre
         self.rows, self.beams, self.max_prompt_tokens = rows, beams, max_prompt_tokens
-        self.kinds = grammar.token_kinds(florence.tokenizer, florence.model.lm_head.out_features).to(florence.device)
+        self.kinds = grammar.token_kinds(
+            florence.tokenizer, florence.model.lm_head.out_features
+        ).to(florence.device)
         self.first_location = token_id(florence.tokenizer, "<loc_0>")
 
     def look(self, images: Sequence[np.ndarray]) -> torch.Tensor:
@@ -127,7 +131,9 @@ class Engine:
 
         answers = [Tokens() for _ in questions]
         with torch.inference_mode():
-            for chosen, encoded in self._encoded(features, [(q.image, q.prompt) for q in questions]):
+            for chosen, encoded in self._encoded(
+                features, [(q.image, q.prompt) for q in questions]
+            ):
                 asked = [questions[i] for i in chosen]
                 if self.beams == 1:
                     found = self._greedy(encoded, asked)
@@ -147,8 +153,12 @@ class Engine:
         found = [Tokens() for _ in rows]
         targets = forward.tokenise(self.florence, [target for *_, target in rows], max_tokens)
         with torch.inference_mode():
-            for chosen, encoded in self._encoded(features, [(image, prompt) for image, prompt, _ in rows], targets):
-                logits, labels = forward.target_logits(self.florence, encoded, [targets[i] for i in chosen])
+            for chosen, encoded in self._encoded(
+                features, [(image, prompt) for image, prompt, _ in rows], targets
+            ):
+                logits, labels = forward.target_logits(
+                    self.florence, encoded, [targets[i] for i in chosen]
+                )
                 weighed = iter(self.weigh(logits, labels))
                 for i in chosen:
                     for token in islice(weighed, len(targets[i]) - 1):
@@ -164,13 +174,18 @@ class Engine:
         targets: Sequence[Sequence[int]] | None = None,
     ) -> Iterator[tuple[list[int], Encoded]]:
         """Encoded batches of rows of like length, with the numbers of their rows."""
-        prompts = forward.tokenise(self.florence, [prompt for _, prompt in rows], self.max_prompt_tokens)
+        prompts = forward.tokenise(
+            self.florence, [prompt for _, prompt in rows], self.max_prompt_tokens
+        )
         lengths = [(len(targets[i]) if targets else 0, len(prompts[i])) for i in range(len(rows))]
         order = sorted(range(len(rows)), key=lengths.__getitem__)
         for start in range(0, len(order), self.rows):
             chosen = order[start : start + self.rows]
             images = [rows[i][0] for i in chosen]
-            yield chosen, forward.encode(self.florence, features, images, [prompts[i] for i in chosen])
+            yield (
+                chosen,
+                forward.encode(self.florence, features, images, [prompts[i] for i in chosen]),
+            )
 
     def _greedy(self, encoded: Encoded, questions: Sequence[Question]) -> list[Tokens]:
         """The answers of a batch of rows, the likeliest token at every step."""
@@ -195,7 +210,9 @@ class Engine:
         return [draft.tokens for draft in drafts]
 
     def draft(self, question: Question) -> Draft:
-        return Draft(question, Tokens(), grammar.State(question.answer) if question.answer else None)
+        return Draft(
+            question, Tokens(), grammar.State(question.answer) if question.answer else None
+        )
 
     def placed(self, logits: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
         """The likeliest tokens, where all locations together are one candidate: that at the mean of the belief around
@@ -244,7 +261,9 @@ class Engine:
         near = (upper - lower)[:, 0].clamp(1e-9, 1.0).log()
         kinds = self.kinds[chosen]
         belief = near.where(kinds == grammar.LOCATION, own)
-        values = torch.stack([chosen.double(), kinds.double(), own.double(), belief.double()], dim=1).tolist()
+        values = torch.stack(
+            [chosen.double(), kinds.double(), own.double(), belief.double()], dim=1
+        ).tolist()
         return [Chosen(int(id_), int(kind), own, belief) for id_, kind, own, belief in values]
 
 

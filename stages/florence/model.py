@@ -31,12 +31,21 @@ ADDED_TOKENS = (
     *(f"<loc_{i}>" for i in range(1000)),
     *(f"<{slash}{name}>" for name in _TAGS for slash in ("", "/")),
     "<sep>",
-    *(f"<{slash}{name}>" for name in ("region_cap", "region_to_desciption", "proposal", "poly") for slash in ("", "/")),
+    *(
+        f"<{slash}{name}>"
+        for name in ("region_cap", "region_to_desciption", "proposal", "poly")
+        for slash in ("", "/")
+    ),
     "<and>",
     "<image>",
 )
 
-_IDS: dict[str, Any] = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 2}
+_IDS: dict[str, Any] = {
+    "bos_token_id": 0,
+    "pad_token_id": 1,
+    "eos_token_id": 2,
+    "decoder_start_token_id": 2,
+}
 _CONTROLS = ("<s>", "<pad>", "</s>", "<unk>")
 
 SIZES: dict[str, dict[str, dict[str, Any]]] = {
@@ -102,7 +111,11 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 
-RESOLUTIONS = {"nano": 64, "base": 768, "large": 768}  # pixels of a side at which each size is meant to look
+RESOLUTIONS = {
+    "nano": 64,
+    "base": 768,
+    "large": 768,
+}  # pixels of a side at which each size is meant to look
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +241,9 @@ def check_format(source: str, revision: str) -> None:
     except OSError:
         config = {}
     if not config:
-        raise ValueError(f"{source}: no Florence-2 checkpoint; give a folder with config.json or a hub name")
+        raise ValueError(
+            f"{source}: no Florence-2 checkpoint; give a folder with config.json or a hub name"
+        )
     if config.get("model_type") != "florence2" or "auto_map" in config:
         raise ValueError(
             f"{source}: not in the native Florence-2 format of transformers (it may need remote code); "
@@ -279,9 +294,13 @@ def _start_coordinates(florence: Florence) -> None:
     shared = model.model.language_model.shared.weight
     positions = model.model.multi_modal_projector.image_position_embed
     with torch.no_grad():
-        shared[first : first + 1000] = _sinusoids((torch.arange(1000) + 0.5) / 1000, shared.shape[1], shared.std())
+        shared[first : first + 1000] = _sinusoids(
+            (torch.arange(1000) + 0.5) / 1000, shared.shape[1], shared.std()
+        )
         for table in (positions.row_embeddings.weight, positions.column_embeddings.weight):
-            scale = torch.tensor(3.5)  # as strong as what the vision tower says, or it is not heard beside it
+            scale = torch.tensor(
+                3.5
+            )  # as strong as what the vision tower says, or it is not heard beside it
             table.copy_(_sinusoids((torch.arange(len(table)) + 0.5) / 8, table.shape[1], scale))
 
 

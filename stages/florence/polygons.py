@@ -16,14 +16,21 @@ _MIN_POINTS = 3
 def polygons(mask: Mask) -> list[list[float]]:
     """The outer outlines of a mask, the largest first."""
     pixels = coco_mask.decode({"size": list(mask.size), "counts": mask.counts})
-    found, _ = cv2.findContours(np.ascontiguousarray(pixels), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    found, _ = cv2.findContours(
+        np.ascontiguousarray(pixels), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+    )
     outlines = sorted(found, key=cv2.contourArea, reverse=True)
-    simple = [cv2.approxPolyDP(o, _TOLERANCE * cv2.arcLength(o, True), True).reshape(-1, 2) for o in outlines]
+    simple = [
+        cv2.approxPolyDP(o, _TOLERANCE * cv2.arcLength(o, True), True).reshape(-1, 2)
+        for o in outlines
+    ]
     return [_clockwise(o).flatten().tolist() for o in simple if len(o) >= _MIN_POINTS]
 
 
 def _clockwise(outline: np.ndarray) -> np.ndarray:
     x, y = outline[:, 0].astype(float), outline[:, 1].astype(float)
-    signed_area = float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))  # positive: clockwise when y points down
+    signed_area = float(
+        np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)
+    )  # positive: clockwise when y points down
     ordered = outline if signed_area > 0 else outline[::-1]
     return np.roll(ordered, -int(np.argmin((ordered**2).sum(axis=1))), axis=0)

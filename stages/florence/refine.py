@@ -34,7 +34,11 @@ if TYPE_CHECKING:
     import torch
 
 DETECTION, DENSE, GROUNDING = "<OD>", "<DENSE_REGION_CAPTION>", "<CAPTION_TO_PHRASE_GROUNDING>"
-WORDS, CATEGORY, DESCRIPTION = "<OCR_WITH_REGION>", "<REGION_TO_CATEGORY>", "<REGION_TO_DESCRIPTION>"
+WORDS, CATEGORY, DESCRIPTION = (
+    "<OCR_WITH_REGION>",
+    "<REGION_TO_CATEGORY>",
+    "<REGION_TO_DESCRIPTION>",
+)
 REGION_WORDS = "<REGION_TO_OCR>"
 ANNOTATING = (*TEXTS, DETECTION, DENSE, GROUNDING, WORDS)
 T = TypeVar("T", bound=Annotation)
@@ -73,10 +77,14 @@ class RefineConfig:
     def __post_init__(self) -> None:
         for token in self.tasks:
             if token not in ANNOTATING:
-                raise ValueError(f"refine.tasks: {token} makes no annotation; known: {', '.join(ANNOTATING)}")
+                raise ValueError(
+                    f"refine.tasks: {token} makes no annotation; known: {', '.join(ANNOTATING)}"
+                )
         for name in self.ground:
             if name not in get_args(Granularity):
-                raise ValueError(f"refine.ground: {name}; known: {', '.join(get_args(Granularity))}")
+                raise ValueError(
+                    f"refine.ground: {name}; known: {', '.join(get_args(Granularity))}"
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +119,9 @@ class Refine:
         )
 
     def __call__(self, batch: Batch) -> list[Result]:
-        mine = [i for i, s in enumerate(batch) if fold_of(s.key, self.config.folds) == self.config.fold]
+        mine = [
+            i for i, s in enumerate(batch) if fold_of(s.key, self.config.folds) == self.config.fold
+        ]
         results: list[Result] = [Annotations() for _ in batch]
         if mine:
             for i, result in zip(mine, self._refined([batch[i] for i in mine]), strict=True):
@@ -121,10 +131,14 @@ class Refine:
     def _refined(self, batch: Batch) -> Iterator[Annotations]:
         shown = [s.annotations.kept() for s in batch]
         features = self.engine.look([s.pixels for s in batch])
-        said = self._answers(features, [ask for i, s in enumerate(batch) for ask in self._questions(i, s, shown[i])])
+        said = self._answers(
+            features, [ask for i, s in enumerate(batch) for ask in self._questions(i, s, shown[i])]
+        )
         new = [self._annotations(sample, said[i]) for i, sample in enumerate(batch)]
         pairs = list(zip(batch, shown, new, strict=True))
-        said = self._answers(features, [ask for i, each in enumerate(pairs) for ask in self._about_regions(i, *each)])
+        said = self._answers(
+            features, [ask for i, each in enumerate(pairs) for ask in self._about_regions(i, *each)]
+        )
         new = [_described(mine, said[i]) for i, mine in enumerate(new)]
         seen = [_together(old, mine) for old, mine in zip(shown, new, strict=True)]
         support = self._support(features, [s.size for s in batch], seen)
@@ -133,7 +147,9 @@ class Refine:
             other = list(alternatives(shown[i], said[i], sample.size))
             yield _joined(judged, new[i], other)
 
-    def _answers(self, features: torch.Tensor, asked: Sequence[Asked]) -> list[list[tuple[Asked, Reading]]]:
+    def _answers(
+        self, features: torch.Tensor, asked: Sequence[Asked]
+    ) -> list[list[tuple[Asked, Reading]]]:
         """By image, what was asked and answered."""
         tokens = self.engine.ask(features, [each.question for each in asked])
         said: list[list[tuple[Asked, Reading]]] = [[] for _ in range(len(features))]
@@ -143,29 +159,44 @@ class Refine:
 
     def _ask(self, token: str, image: int, about: Annotation | None, words: str = "") -> Asked:
         prompt = task(token).prompt.format(input=words)
-        return Asked(token, Question(image, prompt, task(token).answer, self.config.max_tokens), about)
+        return Asked(
+            token, Question(image, prompt, task(token).answer, self.config.max_tokens), about
+        )
 
     def _questions(self, image: int, sample: Sample, old: Annotations) -> list[Asked]:
         """Everything this image is asked."""
         config, known = self.config, {text.granularity for text in old.texts}
         asked = [self._ask(token, image, None) for token in config.tasks if token != GROUNDING]
-        asked += [self._ask(token, image, None) for token, g in TEXTS.items() if g in config.missing and g not in known]
+        asked += [
+            self._ask(token, image, None)
+            for token, g in TEXTS.items()
+            if g in config.missing and g not in known
+        ]
         if GROUNDING in config.tasks:
             texts = [text for text in old.texts if text.granularity in config.ground]
             texts = [text for text in texts if sample.fresh(text) or not config.fresh]
             asked += [self._ask(GROUNDING, image, text, codec.clean(text.text)) for text in texts]
         return asked
 
-    def _about_regions(self, image: int, sample: Sample, old: Annotations, mine: Annotations) -> list[Asked]:
+    def _about_regions(
+        self, image: int, sample: Sample, old: Annotations, mine: Annotations
+    ) -> list[Asked]:
         """What own regions without a category or a description, and shown ones that may change, are asked."""
         judges = [token for token in (CATEGORY, DESCRIPTION) if token in self.config.support]
-        about: list[tuple[str, Region | TextRegion]] = [(CATEGORY, r) for r in mine.regions if not r.phrase]
+        about: list[tuple[str, Region | TextRegion]] = [
+            (CATEGORY, r) for r in mine.regions if not r.phrase
+        ]
         if DESCRIPTION in judges:
             about += [(DESCRIPTION, r) for r in mine.regions if r.brief_kind == "phrase"]
         if self.config.alternatives:
             about += [(token, r) for r in old.regions if not r.locked for token in judges]
-            about += [(REGION_WORDS, w) for w in old.text_regions if REGION_WORDS in self.config.support]
-        return [self._ask(token, image, item, codec.locations(bounds(item), sample.size)) for token, item in about]
+            about += [
+                (REGION_WORDS, w) for w in old.text_regions if REGION_WORDS in self.config.support
+            ]
+        return [
+            self._ask(token, image, item, codec.locations(bounds(item), sample.size))
+            for token, item in about
+        ]
 
     def _annotations(self, sample: Sample, said: Sequence[tuple[Asked, Reading]]) -> Annotations:
         """What the answers say of one sample; regions with a mark in place of their id."""
@@ -175,9 +206,16 @@ class Refine:
             if (reading := readings.get(token)) and reading.text.strip():
                 belief = reading.mean()
                 new.texts.append(
-                    Text(granularity=granularity, text=reading.text.strip(), score=math.exp(belief), support=belief)
+                    Text(
+                        granularity=granularity,
+                        text=reading.text.strip(),
+                        score=math.exp(belief),
+                        support=belief,
+                    )
                 )
-        found = regions(readings.get(DETECTION), readings.get(DENSE), sample.size, self.config.same_place)
+        found = regions(
+            readings.get(DETECTION), readings.get(DENSE), sample.size, self.config.same_place
+        )
         new.regions.extend(replace(region, id=f"{_OWN}{i}") for i, region in enumerate(found))
         if WORDS in readings:
             new.text_regions.extend(words(readings[WORDS], sample.size))
@@ -190,7 +228,9 @@ class Refine:
         """What a task judges: of phrases those of the texts that are grounded, since the others cannot be found."""
         if token != GROUNDING:
             return seen
-        return replace(seen, texts=[text for text in seen.texts if text.granularity in self.config.ground])
+        return replace(
+            seen, texts=[text for text in seen.texts if text.granularity in self.config.ground]
+        )
 
     def _support(
         self, features: torch.Tensor, sizes: Sequence[codec.Size], seen: Sequence[Annotations]
@@ -204,7 +244,9 @@ class Refine:
             for pair in task(token).pairs(self._asked(token, annotations), size)
         ]
         found: list[dict[str, float]] = [{} for _ in seen]
-        tokens = self.engine.support(features, [(i, p.prompt, p.target) for i, p in rows], self.config.max_tokens)
+        tokens = self.engine.support(
+            features, [(i, p.prompt, p.target) for i, p in rows], self.config.max_tokens
+        )
         for (i, pair), answer in zip(rows, tokens, strict=True):
             for identity, value in label_support(pair, read(self.engine.florence, answer)).items():
                 found[i][identity] = min(value, found[i].get(identity, 0.0))
@@ -215,20 +257,34 @@ def alternatives(
     shown: Annotations, said: Sequence[tuple[Asked, Reading]], size: codec.Size
 ) -> Iterator[Region | TextRegion]:
     """What the model calls the shown regions and words where that differs from what they are called."""
-    answers = {(asked.token, asked.about.id): reading for asked, reading in said if asked.about is not None}
+    answers = {
+        (asked.token, asked.about.id): reading for asked, reading in said if asked.about is not None
+    }
     for region in shown.regions:
         phrase, sure = label(answers.get((CATEGORY, region.id)), size, region.phrase)
-        brief, surer = label(answers.get((DESCRIPTION, region.id)), size, region.brief or region.phrase)
+        brief, surer = label(
+            answers.get((DESCRIPTION, region.id)), size, region.brief or region.phrase
+        )
         belief = min(sure, surer)
         if phrase and brief and (phrase, brief) != (region.phrase, region.brief or region.phrase):
-            other = Region(box=region.box, phrase=phrase, parents=[region.id], score=math.exp(belief), support=belief)
+            other = Region(
+                box=region.box,
+                phrase=phrase,
+                parents=[region.id],
+                score=math.exp(belief),
+                support=belief,
+            )
             yield named(other, phrase, brief)
     for word in shown.text_regions:
         reading = answers.get((REGION_WORDS, word.id))
         if reading is not None and reading.text.strip() not in ("", word.text):
             belief = reading.mean()
             yield TextRegion(
-                quad=word.quad, text=reading.text.strip(), parents=[word.id], score=math.exp(belief), support=belief
+                quad=word.quad,
+                text=reading.text.strip(),
+                parents=[word.id],
+                score=math.exp(belief),
+                support=belief,
             )
 
 
@@ -236,14 +292,22 @@ def with_support(seen: Annotations, support: dict[str, float]) -> Annotations:
     """The annotations that got a judgement, with it, and the model's own regions in any case."""
 
     def judged(kind: Sequence[T]) -> list[T]:
-        return [replace(a, support=support.get(a.id)) for a in kind if a.id in support or a.id.startswith(_OWN)]
+        return [
+            replace(a, support=support.get(a.id))
+            for a in kind
+            if a.id in support or a.id.startswith(_OWN)
+        ]
 
-    return Annotations(judged(seen.texts), judged(seen.regions), judged(seen.text_regions), judged(seen.triplets))
+    return Annotations(
+        judged(seen.texts), judged(seen.regions), judged(seen.text_regions), judged(seen.triplets)
+    )
 
 
 def _described(mine: Annotations, said: Sequence[tuple[Asked, Reading]]) -> Annotations:
     """Own regions with the category and the description that they were asked for; one that got no category goes."""
-    answers = {(asked.token, asked.about.id): reading for asked, reading in said if asked.about is not None}
+    answers = {
+        (asked.token, asked.about.id): reading for asked, reading in said if asked.about is not None
+    }
     described = []
     for region in mine.regions:
         phrase, brief = region.phrase, region.brief or ""
@@ -260,7 +324,9 @@ def _together(shown: Annotations, mine: Annotations) -> Annotations:
     return replace(shown, regions=[*shown.regions, *mine.regions])
 
 
-def _joined(judged: Annotations, mine: Annotations, other: Sequence[Region | TextRegion]) -> Annotations:
+def _joined(
+    judged: Annotations, mine: Annotations, other: Sequence[Region | TextRegion]
+) -> Annotations:
     """The shown annotations with their support, then everything new, without ids."""
     own = [replace(r, id="") if r.id.startswith(_OWN) else r for r in judged.regions]
     return Annotations(

@@ -42,7 +42,9 @@ def restore(trainer: Trainer, folder: Path) -> list[dict[str, Any]]:
         trainer.step = int(file.metadata()["step"])
         for name, parameter in trainer.named.items():
             moments = {kind: file.get_tensor(f"{kind}:{name}") for kind in _MOMENTS}
-            step = torch.tensor(float(trainer.step), device=device)  # fused AdamW counts where it computes
+            step = torch.tensor(
+                float(trainer.step), device=device
+            )  # fused AdamW counts where it computes
             trainer.optimiser.state[parameter] = {"step": step, **moments}
         trainer.average = {name: file.get_tensor(f"average:{name}") for name in trainer.average}
     return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]

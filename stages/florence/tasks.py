@@ -21,11 +21,19 @@ from stages.florence import codec
 from stages.florence.codec import Size, area, clean, locations
 
 Family = Literal["image", "region", "alignment"]
-Answer = Literal["text", "boxes", "proposals", "quads", "phrases", "polygons", "region_text", "boxes_or_polygons"]
+Answer = Literal[
+    "text", "boxes", "proposals", "quads", "phrases", "polygons", "region_text", "boxes_or_polygons"
+]
 Parsed = str | list[codec.Found] | list[codec.Outlined]
 GROUPS: dict[Answer, int] = {  # locations that make one place
-    "boxes": 4, "phrases": 4, "region_text": 4, "boxes_or_polygons": 4, "proposals": 4, "quads": 8, "polygons": 2,
-}  # fmt: skip
+    "boxes": 4,
+    "phrases": 4,
+    "region_text": 4,
+    "boxes_or_polygons": 4,
+    "proposals": 4,
+    "quads": 8,
+    "polygons": 2,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +68,9 @@ class Task:
         text = codec.strip_control(answer)
         if self.answer == "text":
             return text.strip()
-        if self.answer == "polygons" or (self.answer == "boxes_or_polygons" and codec.POLYGON in text):
+        if self.answer == "polygons" or (
+            self.answer == "boxes_or_polygons" and codec.POLYGON in text
+        ):
             return codec.outlines(text, size)
         return codec.places(text, size, GROUPS[self.answer])
 
@@ -116,7 +126,9 @@ def _dense(annotations: Annotations, size: Size) -> Built:
     largest: dict[str, float] = {}
     for region in annotations.regions:
         largest[_brief(region)] = max(largest.get(_brief(region), 0.0), area(region.box))
-    ordered = sorted(annotations.regions, key=lambda r: (-largest[_brief(r)], _brief(r), -area(r.box), r.box))
+    ordered = sorted(
+        annotations.regions, key=lambda r: (-largest[_brief(r)], _brief(r), -area(r.box), r.box)
+    )
     return _grouped(ordered, size, _brief)
 
 
@@ -144,7 +156,9 @@ def _grounding(annotations: Annotations, size: Size) -> Built:
 
 def _named(annotations: Annotations, size: Size) -> Built:
     """Open-vocabulary detection: one example per category, the label repeated before every box."""
-    for name, group in groupby(sorted(annotations.regions, key=lambda r: r.phrase), key=lambda r: r.phrase):
+    for name, group in groupby(
+        sorted(annotations.regions, key=lambda r: r.phrase), key=lambda r: r.phrase
+    ):
         target = _Target()
         for region in sorted(group, key=lambda r: (-area(r.box), r.box)):
             target.add(clean(name) + locations(region.box, size), [region])
@@ -157,7 +171,10 @@ def _referred(annotations: Annotations, size: Size) -> Built:
     for region in annotations.regions:
         expression = clean(_brief(region))
         if expression and counts[expression] == 1:
-            yield expression, _Target().add(expression, [region]).add(locations(region.box, size), [region])
+            yield (
+                expression,
+                _Target().add(expression, [region]).add(locations(region.box, size), [region]),
+            )
 
 
 def _asked(annotations: Annotations, size: Size) -> Built:
@@ -216,7 +233,11 @@ def _outlined(owner: Region | Triplet, size: Size) -> _Target:
     """The outlines of a mask; nothing when there is no mask, or too small a one."""
     from stages.florence.polygons import polygons
 
-    parts = [locations(polygon, size) for polygon in polygons(owner.mask)] if owner.mask is not None else []
+    parts = (
+        [locations(polygon, size) for polygon in polygons(owner.mask)]
+        if owner.mask is not None
+        else []
+    )
     return _Target().add(codec.SEPARATOR.join(parts), [owner])
 
 
@@ -225,61 +246,114 @@ TASKS: dict[str, Task] = {
     for task in (
         Task("<CAPTION>", "What does the image describe?", "image", "text", _texts("brief")),
         Task(
-            "<DETAILED_CAPTION>", "Describe in detail what is shown in the image.", "image", "text",
+            "<DETAILED_CAPTION>",
+            "Describe in detail what is shown in the image.",
+            "image",
+            "text",
             _texts("detailed"),
         ),
         Task(
-            "<MORE_DETAILED_CAPTION>", "Describe with a paragraph what is shown in the image.", "image",
-            "text", _texts("more_detailed"),
+            "<MORE_DETAILED_CAPTION>",
+            "Describe with a paragraph what is shown in the image.",
+            "image",
+            "text",
+            _texts("more_detailed"),
         ),
-        Task("<OD>", "Locate the objects with category name in the image.", "region", "boxes", _detection),
         Task(
-            "<DENSE_REGION_CAPTION>", "Locate the objects in the image, with their descriptions.", "region",
-            "boxes", _dense,
+            "<OD>",
+            "Locate the objects with category name in the image.",
+            "region",
+            "boxes",
+            _detection,
         ),
-        Task("<REGION_PROPOSAL>", "Locate the region proposals in the image.", "region", "proposals", _proposals),
+        Task(
+            "<DENSE_REGION_CAPTION>",
+            "Locate the objects in the image, with their descriptions.",
+            "region",
+            "boxes",
+            _dense,
+        ),
+        Task(
+            "<REGION_PROPOSAL>",
+            "Locate the region proposals in the image.",
+            "region",
+            "proposals",
+            _proposals,
+        ),
         Task("<OCR>", "What is the text in the image?", "image", "text", _words),
         Task(
-            "<OCR_WITH_REGION>", "What is the text in the image, with regions?", "region", "quads",
+            "<OCR_WITH_REGION>",
+            "What is the text in the image, with regions?",
+            "region",
+            "quads",
             _words_with_quads,
         ),
         Task(
-            "<CAPTION_TO_PHRASE_GROUNDING>", "Locate the phrases in the caption: {input}", "alignment",
-            "phrases", _grounding,
+            "<CAPTION_TO_PHRASE_GROUNDING>",
+            "Locate the phrases in the caption: {input}",
+            "alignment",
+            "phrases",
+            _grounding,
         ),
         Task(
-            "<REFERRING_EXPRESSION_SEGMENTATION>", "Locate {input} in the image with mask", "alignment",
-            "polygons", _masked_phrases,
+            "<REFERRING_EXPRESSION_SEGMENTATION>",
+            "Locate {input} in the image with mask",
+            "alignment",
+            "polygons",
+            _masked_phrases,
         ),
         Task(
-            "<REGION_TO_SEGMENTATION>", "What is the polygon mask of region {input}", "region", "polygons",
+            "<REGION_TO_SEGMENTATION>",
+            "What is the polygon mask of region {input}",
+            "region",
+            "polygons",
             _masked_regions,
         ),
         Task(
-            "<OPEN_VOCABULARY_DETECTION>", "Locate {input} in the image.", "alignment", "boxes_or_polygons",
+            "<OPEN_VOCABULARY_DETECTION>",
+            "Locate {input} in the image.",
+            "alignment",
+            "boxes_or_polygons",
             _named,
         ),
         Task(
-            "<REGION_TO_CATEGORY>", "What is the region {input}?", "region", "region_text",
+            "<REGION_TO_CATEGORY>",
+            "What is the region {input}?",
+            "region",
+            "region_text",
             _region_text(lambda r: r.phrase),
         ),
         Task(
-            "<REGION_TO_DESCRIPTION>", "What does the region {input} describe?", "region", "region_text",
+            "<REGION_TO_DESCRIPTION>",
+            "What does the region {input} describe?",
+            "region",
+            "region_text",
             _region_text(_brief),
         ),
-        Task("<REGION_TO_OCR>", "What text is in the region {input}?", "region", "text", _region_words),
         Task(
-            "<REFERRING_EXPRESSION_COMPREHENSION>", "Locate {input} in the image.", "region", "region_text",
+            "<REGION_TO_OCR>",
+            "What text is in the region {input}?",
+            "region",
+            "text",
+            _region_words,
+        ),
+        Task(
+            "<REFERRING_EXPRESSION_COMPREHENSION>",
+            "Locate {input} in the image.",
+            "region",
+            "region_text",
             _referred,
         ),
         Task("<VQA>", "{input}", "image", "text", _asked),
     )
-}  # fmt: skip
+}
 
 
 TEXTS: dict[str, Granularity] = {
-    "<CAPTION>": "brief", "<DETAILED_CAPTION>": "detailed", "<MORE_DETAILED_CAPTION>": "more_detailed",
-}  # fmt: skip
+    "<CAPTION>": "brief",
+    "<DETAILED_CAPTION>": "detailed",
+    "<MORE_DETAILED_CAPTION>": "more_detailed",
+}
 
 
 def task(token: str) -> Task:

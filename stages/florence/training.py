@@ -51,10 +51,16 @@ class TrainConfig:
     micro_batch: int = 0
     targets_per_image: int = 4
     tasks: tuple[str, ...] = (
-        "<CAPTION>", "<OD>", "<DENSE_REGION_CAPTION>", "<CAPTION_TO_PHRASE_GROUNDING>",
-        "<REGION_TO_CATEGORY>", "<REGION_TO_DESCRIPTION>",
-    )  # fmt: skip
-    families: dict[Family, float] = field(default_factory=lambda: {"image": 1.0, "region": 2.0, "alignment": 1.0})
+        "<CAPTION>",
+        "<OD>",
+        "<DENSE_REGION_CAPTION>",
+        "<CAPTION_TO_PHRASE_GROUNDING>",
+        "<REGION_TO_CATEGORY>",
+        "<REGION_TO_DESCRIPTION>",
+    )
+    families: dict[Family, float] = field(
+        default_factory=lambda: {"image": 1.0, "region": 2.0, "alignment": 1.0}
+    )
     max_prompt_tokens: int = 96
     max_target_tokens: int = 128
     learning_rate: float = 1e-3
@@ -96,7 +102,9 @@ class TrainConfig:
     def rate(self, step: int) -> float:
         """The learning rate of a step: linear warm-up, then a cosine."""
         warm = min((step + 1) / max(self.warmup_steps, 1), 1.0)
-        progress = min(max(step - self.warmup_steps, 0) / max(self.steps - self.warmup_steps, 1), 1.0)
+        progress = min(
+            max(step - self.warmup_steps, 0) / max(self.steps - self.warmup_steps, 1), 1.0
+        )
         cosine = self.final_rate + (1 - self.final_rate) * (1 + math.cos(math.pi * progress)) / 2
         return self.learning_rate * warm * cosine
 
@@ -165,9 +173,13 @@ class Trainer:
         import torch
 
         torch.set_num_threads(thread_count())
-        torch.use_deterministic_algorithms(True, warn_only=True)  # sums of several threads come in one order
+        torch.use_deterministic_algorithms(
+            True, warn_only=True
+        )  # sums of several threads come in one order
         if config.batch_size < world.size:
-            raise ValueError(f"batch_size={config.batch_size}: {world.size} workers need at least one image each")
+            raise ValueError(
+                f"batch_size={config.batch_size}: {world.size} workers need at least one image each"
+            )
         place(florence, config.device)
         florence.model.train()
         if config.freeze_vision:
@@ -176,14 +188,22 @@ class Trainer:
             recompute(florence)
         self.config, self.florence, self.world, self.step = config, florence, world, 0
         self.named = {n: p for n, p in florence.model.named_parameters() if p.requires_grad}
-        for parameter in self.named.values():  # what no rank has used has a gradient too, so that all ranks agree
+        for parameter in (
+            self.named.values()
+        ):  # what no rank has used has a gradient too, so that all ranks agree
             parameter.grad = torch.zeros_like(parameter)
-        self.average = {n: p.detach().clone() for n, p in self.named.items()} if config.average else {}
+        self.average = (
+            {n: p.detach().clone() for n, p in self.named.items()} if config.average else {}
+        )
         decayed = [p for p in self.named.values() if p.ndim > 1]
         plain = [p for p in self.named.values() if p.ndim <= 1]
         groups: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
         self.optimiser = torch.optim.AdamW(
-            groups, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
+            groups,
+            lr=config.learning_rate,
+            betas=config.betas,
+            weight_decay=config.weight_decay,
+            fused=True,
         )
 
     def learn(self, samples: Sequence[Sample]) -> dict[str, Any]:
@@ -198,7 +218,9 @@ class Trainer:
         sums = torch.zeros(2, dtype=torch.float64, device=self.florence.device)  # loss, tokens
         size = config.micro_batch or len(samples)
         for part in (samples[i : i + size] for i in range(0, len(samples), size)):
-            with torch.autocast(self.florence.device.type, torch.bfloat16, enabled=config.dtype == "bfloat16"):
+            with torch.autocast(
+                self.florence.device.type, torch.bfloat16, enabled=config.dtype == "bfloat16"
+            ):
                 loss, tokens = self._loss(part)
             loss.backward()
             sums += torch.stack([loss.detach(), torch.tensor(tokens, device=loss.device)])
@@ -235,7 +257,11 @@ class Trainer:
 
         config, florence = self.config, self.florence
         features = forward.look(florence, [s.pixels for s in samples], config.resolution(self.step))
-        rows = [(i, pair) for i, sample in enumerate(samples) for pair in targets(sample, config, self.step)]
+        rows = [
+            (i, pair)
+            for i, sample in enumerate(samples)
+            for pair in targets(sample, config, self.step)
+        ]
         if not rows:
             return features.sum() * 0.0, 0
         prompts = forward.tokenise(florence, [p.prompt for _, p in rows], config.max_prompt_tokens)
@@ -244,10 +270,14 @@ class Trainer:
         total, tokens, first = features.new_zeros(()), 0, token_id(florence.tokenizer, "<loc_0>")
         for part in np.array_split(np.array(order), max(len(order) // _ROWS, 1)):
             chosen = [int(r) for r in part]
-            encoded = forward.encode(florence, features, [rows[r][0] for r in chosen], [prompts[r] for r in chosen])
+            encoded = forward.encode(
+                florence, features, [rows[r][0] for r in chosen], [prompts[r] for r in chosen]
+            )
             logits, labels = forward.target_logits(florence, encoded, [answers[r] for r in chosen])
             if config.location_spread or config.location_weight != 1:
-                total = total + token_loss(logits, labels, first, config.location_spread, config.location_weight)
+                total = total + token_loss(
+                    logits, labels, first, config.location_spread, config.location_weight
+                )
             else:
                 total = total + torch.nn.functional.cross_entropy(
                     logits, labels, reduction="sum", label_smoothing=config.label_smoothing
@@ -274,7 +304,9 @@ def recompute(florence: Florence) -> None:
 
     inner: Any = florence.model.model
     language = inner.language_model
-    for layer in chain(*inner.vision_tower.blocks, language.encoder.layers, language.decoder.layers):
+    for layer in chain(
+        *inner.vision_tower.blocks, language.encoder.layers, language.decoder.layers
+    ):
         layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
 
 

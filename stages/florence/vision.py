@@ -28,7 +28,10 @@ def _image(tower: Any, states: torch.Tensor) -> torch.Tensor:
         states = embed(states)
         places = states.permute(0, 2, 3, 1).contiguous()[0]  # (rows, columns, channels)
         for block in blocks:
-            for part, attend in ((block.spatial_block, _attend_in_windows), (block.channel_block, _attend_to_channels)):
+            for part, attend in (
+                (block.spatial_block, _attend_in_windows),
+                (block.channel_block, _attend_to_channels),
+            ):
                 _convolve(part.conv1, places)
                 attend(part, places)
                 _convolve(part.conv2, places)
@@ -38,7 +41,9 @@ def _image(tower: Any, states: torch.Tensor) -> torch.Tensor:
 
 
 def _convolve(convolution: Any, places: torch.Tensor) -> None:
-    places += convolution(places[None].permute(0, 3, 1, 2)).permute(0, 2, 3, 1)[0]  # channels last, without a copy
+    places += convolution(places[None].permute(0, 3, 1, 2)).permute(0, 2, 3, 1)[
+        0
+    ]  # channels last, without a copy
 
 
 def _perceive(block: Any, places: torch.Tensor) -> None:
@@ -55,12 +60,20 @@ def _attend_in_windows(block: Any, places: torch.Tensor) -> None:
     strips = max(_CHUNK // (3 * channels * side * columns), 1)
     for some in places.split(strips * side):
         rows = len(some)
-        normed = torch.nn.functional.pad(block.norm1(some), (0, 0, 0, -columns % side, 0, -rows % side))
+        normed = torch.nn.functional.pad(
+            block.norm1(some), (0, 0, 0, -columns % side, 0, -rows % side)
+        )
         grid = (normed.shape[0] // side, normed.shape[1] // side)
-        windows = normed.view(grid[0], side, grid[1], side, channels).transpose(1, 2).reshape(-1, side**2, channels)
+        windows = (
+            normed.view(grid[0], side, grid[1], side, channels)
+            .transpose(1, 2)
+            .reshape(-1, side**2, channels)
+        )
         projected = attention.qkv(windows).view(-1, side**2, 3, heads, channels // heads)
         query, key, value = projected.permute(2, 0, 3, 1, 4).unbind()
-        found = torch.nn.functional.scaled_dot_product_attention(query, key, value, scale=attention.scale)
+        found = torch.nn.functional.scaled_dot_product_attention(
+            query, key, value, scale=attention.scale
+        )
         found = attention.proj(found.transpose(1, 2).reshape(windows.shape))
         found = found.view(*grid, side, side, channels).transpose(1, 2).reshape(normed.shape)
         some += found[:rows, :columns]

@@ -17,7 +17,12 @@ def alt_texts(texts: Iterable[str]) -> list[Text]:
     """One annotation for each distinct text that is not blank; one that is too long to be a text is cut and dropped."""
     distinct = dict.fromkeys(encodable(text.strip()) for text in texts)
     return [
-        Text(source=SOURCE, granularity="alt", text=text[:MAX_TEXT], dropped=TOO_LONG if len(text) > MAX_TEXT else None)
+        Text(
+            source=SOURCE,
+            granularity="alt",
+            text=text[:MAX_TEXT],
+            dropped=TOO_LONG if len(text) > MAX_TEXT else None,
+        )
         for text in distinct
         if text
     ]

@@ -58,7 +58,9 @@ class CocoSource:
 
     def __init__(self, config: CocoConfig) -> None:
         if not (config.instances or config.captions):
-            raise ValueError("source.instances and source.captions: neither is set; give a COCO JSON file")
+            raise ValueError(
+                "source.instances and source.captions: neither is set; give a COCO JSON file"
+            )
         self._files, self.config = Files(config.path, SUFFIXES), config
         self._images: dict[str, CocoImage] = {}
         self._categories: dict[Any, str] = {}
@@ -76,33 +78,58 @@ class CocoSource:
             is_truth = self.config.annotations == "truth"
             failed = data if isinstance(data, SampleError) else None
             yield Item(
-                name, None if isinstance(data, SampleError) else data, failed=failed, size=image.size,
-                given=Annotations() if is_truth else labels, truth=labels if is_truth else None,
+                name,
+                None if isinstance(data, SampleError) else data,
+                failed=failed,
+                size=image.size,
+                given=Annotations() if is_truth else labels,
+                truth=labels if is_truth else None,
                 upright=self.config.upright,
-            )  # fmt: skip
+            )
 
     def revision(self, names: Sequence[str]) -> str:
         told = [self._images.get(name, CocoImage(None)) for name in names]
         said = [(image.size, image.instances, image.captions) for image in told]
-        used = {entry.get("category_id") for image in told for entry in image.instances if _hashable(entry)}
-        categories = sorted((str(id_), name) for id_, name in self._categories.items() if id_ in used)
-        text = json.dumps([said, categories, self.config.annotations, self.config.upright], sort_keys=True)
+        used = {
+            entry.get("category_id")
+            for image in told
+            for entry in image.instances
+            if _hashable(entry)
+        }
+        categories = sorted(
+            (str(id_), name) for id_, name in self._categories.items() if id_ in used
+        )
+        text = json.dumps(
+            [said, categories, self.config.annotations, self.config.upright], sort_keys=True
+        )
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _read(self, kind: str, url: str) -> None:
         value = _load(kind, url)
         names: dict[Any, str] = {}
         for image in value["images"]:
-            if not isinstance(image, dict) or not isinstance(image.get("file_name"), str) or "id" not in image:
-                raise ValueError(f"source.{kind}={url}: an image without file_name or id: {str(image)[:100]}")
+            if (
+                not isinstance(image, dict)
+                or not isinstance(image.get("file_name"), str)
+                or "id" not in image
+            ):
+                raise ValueError(
+                    f"source.{kind}={url}: an image without file_name or id: {str(image)[:100]}"
+                )
             name = names[str(image["id"])] = printable(image["file_name"])
             width, height = image.get("width"), image.get("height")
             size = (width, height) if isinstance(width, int) and isinstance(height, int) else None
             self._images.setdefault(name, CocoImage(size))
         for category in value.get("categories") or []:
-            known = isinstance(category, dict) and isinstance(category.get("id"), int | str) and "name" in category
+            known = (
+                isinstance(category, dict)
+                and isinstance(category.get("id"), int | str)
+                and "name" in category
+            )
             if not known:
-                raise ValueError(f"source.{kind}={url}: a category without id or name: {str(category)[:100]}")
+                raise ValueError(
+                    f"source.{kind}={url}: a category without id or name: {str(category)[:100]}"
+                )
             self._categories[category["id"]] = str(category["name"])
         strangers = 0
         for entry in value["annotations"]:
@@ -113,7 +140,10 @@ class CocoSource:
                 getattr(self._images[image], kind).append(entry)
         if strangers:
             logging.getLogger("fld").warning(
-                "source.%s=%s: %d annotations of images that it does not list are left out", kind, url, strangers
+                "source.%s=%s: %d annotations of images that it does not list are left out",
+                kind,
+                url,
+                strangers,
             )
 
 
@@ -121,18 +151,30 @@ def labels_of(image: CocoImage, categories: Mapping[Any, str]) -> Annotations:
     """Everything that was said of an image, as annotations."""
     ids = set[str]()
     return Annotations(
-        regions=[_region(entry, _id("regions", entry, ids), image.size, categories) for entry in image.instances],
+        regions=[
+            _region(entry, _id("regions", entry, ids), image.size, categories)
+            for entry in image.instances
+        ],
         texts=[_text(entry, _id("texts", entry, ids)) for entry in image.captions],
     )
 
 
-def _region(entry: Entry, id_: str, size: tuple[int, int] | None, categories: Mapping[Any, str]) -> Region:
+def _region(
+    entry: Entry, id_: str, size: tuple[int, int] | None, categories: Mapping[Any, str]
+) -> Region:
     phrase = categories.get(entry.get("category_id")) if _hashable(entry) else None
     box, problem = box_of(entry.get("bbox"), size)
     mask, bad_mask = mask_of(entry.get("segmentation"), size)
     reason = problem or bad_mask or (UNKNOWN_CATEGORY if phrase is None else None)
     crowd = CROWD if entry.get("iscrowd") == 1 else None
-    return Region(id=id_, source=HUMAN, box=box or NOWHERE, phrase=phrase or "", mask=mask, dropped=reason or crowd)
+    return Region(
+        id=id_,
+        source=HUMAN,
+        box=box or NOWHERE,
+        phrase=phrase or "",
+        mask=mask,
+        dropped=reason or crowd,
+    )
 
 
 def _text(entry: Entry, id_: str) -> Text:
@@ -170,6 +212,9 @@ def _load(kind: str, url: str) -> Any:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"source.{kind}={url}: not JSON ({error})") from None
     expected = {"images": list, "annotations": list, "categories": list | None}
-    if not (isinstance(value, dict) and all(isinstance(value.get(key), type_) for key, type_ in expected.items())):
+    if not (
+        isinstance(value, dict)
+        and all(isinstance(value.get(key), type_) for key, type_ in expected.items())
+    ):
         raise ValueError(f'source.{kind}={url}: expected {{"images": [...], "annotations": [...]}}')
     return value

@@ -20,7 +20,9 @@ T = TypeVar("T")
 Result = TypeVar("Result")
 
 
-def ahead(function: Callable[[T], Result], items: Iterable[T], workers: int = READERS) -> Iterator[Result]:
+def ahead(
+    function: Callable[[T], Result], items: Iterable[T], workers: int = READERS
+) -> Iterator[Result]:
     """`map`, in order, with `workers` calls under way at most, so that memory is theirs alone."""
     pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(workers) as pool:
@@ -75,10 +77,14 @@ class Files:
         found = [path.removeprefix(self._root + "/") for path in self.fs.find(self._root)]
         visible = [printable(name) for name in found if not is_hidden(name)]
         names = sorted(name for name in visible if name.lower().endswith(self._suffixes))
-        self.left_out = Counter(self._kind(name) for name in visible if not name.lower().endswith(self._suffixes))
+        self.left_out = Counter(
+            self._kind(name) for name in visible if not name.lower().endswith(self._suffixes)
+        )
         if not names:
             looked_for = ", ".join(self._suffixes)
-            raise ValueError(f"{self._setting}={self._path}: nothing to read in it; looked for {looked_for}")
+            raise ValueError(
+                f"{self._setting}={self._path}: nothing to read in it; looked for {looked_for}"
+            )
         return names
 
     def read(self, names: Iterable[str]) -> Iterator[bytes | SampleError]:
@@ -89,10 +95,19 @@ class Files:
         try:
             with self.open(name) as file:
                 size = getattr(file, "size", None)
-                data = file.read(MAX_BYTES + 1) if size is None else b"" if size > MAX_BYTES else file.read()
+                data = (
+                    file.read(MAX_BYTES + 1)
+                    if size is None
+                    else b""
+                    if size > MAX_BYTES
+                    else file.read()
+                )
         except SampleError as error:
             return error
-        except (OSError, ValueError) as error:  # gone, a dangling link, no permission, a store out of reach, a NUL
+        except (
+            OSError,
+            ValueError,
+        ) as error:  # gone, a dangling link, no permission, a store out of reach, a NUL
             return SampleError(UNREADABLE, f"{type(error).__name__}: {error}"[:200])
         if max(len(data), size or 0) > MAX_BYTES:
             return SampleError(FILE_TOO_LARGE, f"{size or 'more'} bytes, the most is {MAX_BYTES}")

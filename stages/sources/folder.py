@@ -33,8 +33,10 @@ class FolderSource:
             told = ", ".join(f"{count} {kind}" for kind, count in left_out.most_common(MOST_KINDS))
             logging.getLogger("fld").warning(
                 "source.path=%s: %d files are no images by their names and left out: %s",
-                self.config.path, left_out.total(), told,
-            )  # fmt: skip
+                self.config.path,
+                left_out.total(),
+                told,
+            )
         return names
 
     def read(self, names: Sequence[str]) -> Iterator[Item]:

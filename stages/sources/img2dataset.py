@@ -37,7 +37,9 @@ class Img2DatasetSource:
 
     def __init__(self, config: Img2DatasetConfig) -> None:
         self._files = Files(config.path, SUFFIXES)
-        self._tars = WebDatasetSource(WebDatasetConfig(path=config.path, texts=config.texts, unique_keys=True))
+        self._tars = WebDatasetSource(
+            WebDatasetConfig(path=config.path, texts=config.texts, unique_keys=True)
+        )
 
     def list(self) -> list[str]:
         return self._tars.list()
@@ -60,11 +62,15 @@ class Img2DatasetSource:
             return
         try:
             with opened(self._files, table) as parquet:
-                columns = [c for c in ("key", "status", "error_message") if c in parquet.schema_arrow.names]
+                columns = [
+                    c for c in ("key", "status", "error_message") if c in parquet.schema_arrow.names
+                ]
                 for row in rows_of(parquet, columns):
                     key = f"{row.get('key')}.jpg"
                     if row.get("key") and key not in seen:
-                        yield Item(f"{tar}/{row['key']}", key=_in_folder(tar, key), failed=_problem(row))
+                        yield Item(
+                            f"{tar}/{row['key']}", key=_in_folder(tar, key), failed=_problem(row)
+                        )
         except SampleError as error:
             yield Item(table, failed=error)
 

@@ -88,8 +88,12 @@ class ParquetSource:
         data = image.get("bytes") if isinstance(image, dict) else image
         key = _entry(row, self.config.key)
         if not isinstance(data, bytes):
-            known = "holds no bytes" if self.config.image in row else "is not there; set source.image"
-            return Item(name, key=key, failed=SampleError(NO_IMAGE, f"column {self.config.image} {known}"))
+            known = (
+                "holds no bytes" if self.config.image in row else "is not there; set source.image"
+            )
+            return Item(
+                name, key=key, failed=SampleError(NO_IMAGE, f"column {self.config.image} {known}")
+            )
         if len(data) > MAX_BYTES:
             problem = SampleError(FILE_TOO_LARGE, f"{len(data)} bytes, the most is {MAX_BYTES}")
             return Item(name, key=key, failed=problem)

@@ -20,7 +20,9 @@ Size = tuple[int, int]  # width, height
 
 
 def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MAX_NUMBER
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MAX_NUMBER
+    )
 
 
 def is_possible(size: Size) -> bool:
@@ -80,10 +82,22 @@ def runs_of(counts: str) -> list[int] | None:
 
 
 def _is_polygon(polygon: Any, size: Size) -> bool:
-    if not (isinstance(polygon, list) and len(polygon) >= 6 and len(polygon) % 2 == 0 and all(map(is_number, polygon))):
+    if not (
+        isinstance(polygon, list)
+        and len(polygon) >= 6
+        and len(polygon) % 2 == 0
+        and all(map(is_number, polygon))
+    ):
         return False
-    near = ((limit, value) for limit, part in zip(size, (polygon[::2], polygon[1::2]), strict=True) for value in part)
-    return all(-limit <= value <= 2 * limit for limit, value in near) and _outline(polygon) <= MAX_OUTLINE
+    near = (
+        (limit, value)
+        for limit, part in zip(size, (polygon[::2], polygon[1::2]), strict=True)
+        for value in part
+    )
+    return (
+        all(-limit <= value <= 2 * limit for limit, value in near)
+        and _outline(polygon) <= MAX_OUTLINE
+    )
 
 
 def _outline(polygon: list[float]) -> float:
@@ -106,4 +120,6 @@ def _encoded(segmentation: Any, size: Size) -> Mask:
     if isinstance(encoded, list):
         encoded = rle.merge(encoded)
     counts = encoded["counts"]
-    return Mask(size=(size[1], size[0]), counts=counts.decode() if isinstance(counts, bytes) else counts)
+    return Mask(
+        size=(size[1], size[0]), counts=counts.decode() if isinstance(counts, bytes) else counts
+    )

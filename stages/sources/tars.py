@@ -26,10 +26,18 @@ NOT_A_TAR, TRUNCATED_TAR, TRAILING_DATA = "not_a_tar", "truncated_tar", "trailin
 
 SUFFIXES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 MAX_HEADER = 1 << 20  # bytes of a long name or an extended header
-KINDS = {tarfile.DIRTYPE: "a directory", tarfile.SYMTYPE: "a symbolic link", tarfile.LNKTYPE: "a hard link"}
+KINDS = {
+    tarfile.DIRTYPE: "a directory",
+    tarfile.SYMTYPE: "a symbolic link",
+    tarfile.LNKTYPE: "a hard link",
+}
 EXTENDED = (
-    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
-)  # fmt: skip
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
 # `tarfile` raises the last two on headers made to break it.
 BROKEN = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError, RecursionError)
 
@@ -123,7 +131,9 @@ def split(name: str) -> tuple[str, str]:
     return (f"{folder}{slash}{stem}", extension) if stem and extension else (name, "")
 
 
-def _add(sample: TarSample, tar: tarfile.TarFile, info: tarfile.TarInfo, name: str, wanted: Wanted) -> None:
+def _add(
+    sample: TarSample, tar: tarfile.TarFile, info: tarfile.TarInfo, name: str, wanted: Wanted
+) -> None:
     """Read a member into its sample, or say why not; the first problem of a sample stands."""
     try:
         _check(info, name)

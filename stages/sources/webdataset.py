@@ -69,12 +69,19 @@ class WebDatasetSource:
         images = [field for field in sample.members if self._is_image(field)]
         problem = sample.problem
         if not problem and len(images) != 1:
-            detail = f"the sample has {', '.join(images)}; choose with source.image" if images else ""
+            detail = (
+                f"the sample has {', '.join(images)}; choose with source.image" if images else ""
+            )
             problem = SampleError(SEVERAL_IMAGES if images else NO_IMAGE, detail)
         key = f"{sample.key}.jpg" if self.config.unique_keys and sample.key else None
         if problem:
             return Item(name, key=key, failed=problem)
-        return Item(f"{name}.{images[0]}", sample.members[images[0]], key=key, given=self._texts(sample.members))
+        return Item(
+            f"{name}.{images[0]}",
+            sample.members[images[0]],
+            key=key,
+            given=self._texts(sample.members),
+        )
 
     def _texts(self, members: Mapping[str, bytes]) -> Annotations:
         known = {name: parse_json(members[name]) for name in self._json & members.keys()}
@@ -85,7 +92,10 @@ class WebDatasetSource:
                 found.append(members[text].decode("utf-8", "replace"))
             elif known.get(field):
                 found += strings((known[field] or {}).get(entry))
-        return Annotations(texts=alt_texts(found) + [unreadable_json() for value in known.values() if value is None])
+        return Annotations(
+            texts=alt_texts(found)
+            + [unreadable_json() for value in known.values() if value is None]
+        )
 
 
 def read_tar(files: Files, name: str, wanted: Wanted) -> Iterator[TarSample]:
@@ -96,4 +106,6 @@ def read_tar(files: Files, name: str, wanted: Wanted) -> Iterator[TarSample]:
     except SampleError as error:
         yield TarSample("", problem=error)
     except OSError as error:
-        yield TarSample("", problem=SampleError(UNREADABLE, f"{type(error).__name__}: {error}"[:200]))
+        yield TarSample(
+            "", problem=SampleError(UNREADABLE, f"{type(error).__name__}: {error}"[:200])
+        )

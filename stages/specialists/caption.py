@@ -42,15 +42,19 @@ class Captioner:
         import torch
 
         text = {"text": [self.config.prompt] * len(images)} if self.config.prompt else {}
-        inputs = self.processor(images=[picture(image) for image in images], return_tensors="pt", **text).to(
-            self.device
-        )
+        inputs = self.processor(
+            images=[picture(image) for image in images], return_tensors="pt", **text
+        ).to(self.device)
         inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
         with torch.inference_mode():
             found = self.model.generate(
-                **inputs, max_new_tokens=self.config.max_tokens, do_sample=False, num_beams=1,
-                return_dict_in_generate=True, output_logits=True,
-            )  # fmt: skip
+                **inputs,
+                max_new_tokens=self.config.max_tokens,
+                do_sample=False,
+                num_beams=1,
+                return_dict_in_generate=True,
+                output_logits=True,
+            )
         steps = torch.stack(found.logits, 1).float().log_softmax(-1)
         tokens = found.sequences[:, -steps.shape[1] :]
         chosen = steps.gather(2, tokens[..., None])[..., 0]
@@ -71,7 +75,9 @@ class PretrainedCaption:
     def __call__(self, batch: Batch) -> list[Result]:
         results: list[Result] = [Annotations() for _ in batch]
         todo = [i for i, sample in enumerate(batch) if missing(sample, ("brief",))]
-        for i, (text, score) in zip(todo, self.captioner([batch[i].pixels for i in todo]), strict=True):
+        for i, (text, score) in zip(
+            todo, self.captioner([batch[i].pixels for i in todo]), strict=True
+        ):
             if text:
                 results[i] = Annotations(texts=[Text(granularity="brief", text=text, score=score)])
         return results

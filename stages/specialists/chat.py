@@ -41,7 +41,11 @@ class ChatDescribe:
         self.processor = load(AutoProcessor, config)
 
     def __call__(self, batch: Batch) -> list[Result]:
-        asked = [(i, g) for i, sample in enumerate(batch) for g in missing(sample, self.config.granularities)]
+        asked = [
+            (i, g)
+            for i, sample in enumerate(batch)
+            for g in missing(sample, self.config.granularities)
+        ]
         inputs = [self.inputs(batch[i].pixels, self.config.prompts[g]) for i, g in asked]
         answers = mapped(inputs, self.answer, self.config.rows, shapes)
         texts: list[list[Text]] = [[] for _ in batch]
@@ -52,9 +56,12 @@ class ChatDescribe:
     def inputs(self, image: np.ndarray, prompt: str) -> Mapping[str, Any]:
         content = [{"type": "image", "image": picture(image)}, {"type": "text", "text": prompt}]
         return self.processor.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=True, return_dict=True,
+            [{"role": "user", "content": content}],
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
             return_tensors="pt",
-        )  # fmt: skip
+        )
 
     def answer(self, inputs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str | None, float]]:
         """(text, why it may not be used, score) of each; the inputs have one shape."""
@@ -64,15 +71,21 @@ class ChatDescribe:
         joined["pixel_values"] = joined["pixel_values"].to(self.model.dtype)
         with torch.inference_mode():
             found = self.model.generate(
-                **joined, max_new_tokens=self.config.max_tokens, do_sample=False, num_beams=1,
-                return_dict_in_generate=True, output_logits=True,
-            )  # fmt: skip
+                **joined,
+                max_new_tokens=self.config.max_tokens,
+                do_sample=False,
+                num_beams=1,
+                return_dict_in_generate=True,
+                output_logits=True,
+            )
         steps = torch.stack(found.logits, 1).float().log_softmax(-1)
         tokens = found.sequences[:, joined["input_ids"].shape[1] :]
         chosen = steps.gather(2, tokens[..., None])[..., 0]
         answers = []
         for said, beliefs in zip(tokens.tolist(), chosen, strict=True):
-            length = next((n + 1 for n, token in enumerate(said) if token in self.ends()), len(said))
+            length = next(
+                (n + 1 for n, token in enumerate(said) if token in self.ends()), len(said)
+            )
             reason = "stop" if said[length - 1] in self.ends() else "length"
             text = self.processor.decode(said[:length], skip_special_tokens=True)
             score = float(beliefs[:length].mean().exp())

@@ -27,7 +27,16 @@ REFUSED = "refused"
 CUT_OFF = "cut_off"
 EMPTY_ANSWER = "empty_answer"
 
-REFUSALS = ("i'm sorry", "i am sorry", "i cannot", "i can't", "i can not", "i'm unable", "i am unable", "as an ai")
+REFUSALS = (
+    "i'm sorry",
+    "i am sorry",
+    "i cannot",
+    "i can't",
+    "i can not",
+    "i'm unable",
+    "i am unable",
+    "as an ai",
+)
 PROMPTS: dict[str, str] = {
     "detailed": "Describe the image in two to four plain sentences: its objects, their attributes and what they do.",
     "more_detailed": "Describe the image in one long paragraph: every object, its attributes, its place, what it does "
@@ -46,7 +55,9 @@ class DescribeConfig(EndpointConfig):
 
 def check_prompts(granularities: Sequence[Granularity], prompts: Mapping[str, str]) -> None:
     if lacking := [g for g in granularities if g not in prompts]:
-        raise ValueError(f"prompts has none for {', '.join(lacking)}: add them or leave the granularities out")
+        raise ValueError(
+            f"prompts has none for {', '.join(lacking)}: add them or leave the granularities out"
+        )
 
 
 def facts(sample: Sample, min_score: float) -> str:
@@ -56,7 +67,9 @@ def facts(sample: Sample, min_score: float) -> str:
     for r in kept.regions:
         if sureness(r) >= min_score:
             x, y = (r.box[0] + r.box[2]) / 2 / width, (r.box[1] + r.box[3]) / 2 / height
-            lines.append(f"Object: {r.brief or r.phrase}, centre at {x:.0%} from the left and {y:.0%} from the top")
+            lines.append(
+                f"Object: {r.brief or r.phrase}, centre at {x:.0%} from the left and {y:.0%} from the top"
+            )
     lines += [f'Text: "{t.text}"' for t in kept.text_regions if sureness(t) >= min_score]
     return "\n".join(lines)
 
@@ -117,6 +130,9 @@ class EndpointDescribe:
     def request(self, prompt: str, subject: list[dict[str, Any]]) -> dict[str, Any]:
         content = [{"type": "text", "text": prompt}, *subject]
         return {
-            "model": self.config.model, "messages": [{"role": "user", "content": content}],
-            "max_tokens": self.config.max_tokens, "temperature": 0, "seed": 0,
-        }  # fmt: skip
+            "model": self.config.model,
+            "messages": [{"role": "user", "content": content}],
+            "max_tokens": self.config.max_tokens,
+            "temperature": 0,
+            "seed": 0,
+        }

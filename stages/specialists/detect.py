@@ -27,7 +27,9 @@ STRIDES = (8, 16, 32)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class YoloxConfig:
     weights: str = field(metadata=CONTENT)  # an ONNX file
-    classes: str = field(default="", metadata=CONTENT)  # a file of class names, one a line; empty: COCO's 80
+    classes: str = field(
+        default="", metadata=CONTENT
+    )  # a file of class names, one a line; empty: COCO's 80
     min_score: float = 0.01
     nms_iou: float = 0.65
     max_regions: int = 300
@@ -39,7 +41,9 @@ def letterbox(image: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, flo
     scale = min(height / image.shape[0], width / image.shape[1])
     inner = max(1, int(image.shape[1] * scale)), max(1, int(image.shape[0] * scale))
     canvas = np.full((height, width, 3), GREY, np.uint8)
-    canvas[: inner[1], : inner[0]] = cv2.resize(image, inner, interpolation=cv2.INTER_LINEAR)[..., ::-1]
+    canvas[: inner[1], : inner[0]] = cv2.resize(image, inner, interpolation=cv2.INTER_LINEAR)[
+        ..., ::-1
+    ]
     return np.ascontiguousarray(canvas.transpose(2, 0, 1)[None], dtype=np.float32), scale
 
 
@@ -63,7 +67,9 @@ def decode(output: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.nd
     return np.concatenate([centre - half, centre + half], 1), score, label
 
 
-def select(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, config: YoloxConfig) -> np.ndarray:
+def select(
+    boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, config: YoloxConfig
+) -> np.ndarray:
     """Indices of the boxes that stay, best first."""
     sure = np.flatnonzero(scores >= config.min_score)
     sure = sure[nms(boxes[sure], scores[sure], labels[sure], config.nms_iou)]
@@ -105,5 +111,7 @@ class Yolox:
         boxes = np.clip(boxes[chosen] / scale, 0, limit).astype(float)
         return [
             Region(box=tuple(box), phrase=self.classes[label], score=float(score))
-            for box, label, score in zip(boxes.tolist(), labels[chosen], scores[chosen], strict=True)
+            for box, label, score in zip(
+                boxes.tolist(), labels[chosen], scores[chosen], strict=True
+            )
         ]

@@ -39,7 +39,14 @@ class Detr:
         images = [sample.pixels for sample in batch]
         inputs = [self.processor(images=picture(image), return_tensors="pt") for image in images]
         pairs = list(zip(images, inputs, strict=True))
-        return [*mapped(pairs, self.detect, self.config.rows, lambda pair: tuple(pair[1]["pixel_values"].shape))]
+        return [
+            *mapped(
+                pairs,
+                self.detect,
+                self.config.rows,
+                lambda pair: tuple(pair[1]["pixel_values"].shape),
+            )
+        ]
 
     def detect(self, pairs: Sequence[tuple[np.ndarray, dict]]) -> list[Annotations]:
         import torch

@@ -36,13 +36,19 @@ class EndpointConfig:
     model: str
     max_tokens: int = 400
     image_side: int = 768  # larger images are shrunk
-    key_variable: str = field(default="OPENAI_API_KEY", metadata=NOT_RECIPE)  # environment variable, may be unset
-    cache: str = field(default="", metadata=NOT_RECIPE)  # folder of the answers; empty: none are kept
+    key_variable: str = field(
+        default="OPENAI_API_KEY", metadata=NOT_RECIPE
+    )  # environment variable, may be unset
+    cache: str = field(
+        default="", metadata=NOT_RECIPE
+    )  # folder of the answers; empty: none are kept
     token_budget: int = field(default=0, metadata=NOT_RECIPE)  # of prompts and answers; 0: none
     concurrency: int = field(default=8, metadata=NOT_RECIPE)
     attempts: int = field(default=8, metadata=NOT_RECIPE)
     timeout: float = field(default=120.0, metadata=NOT_RECIPE)  # seconds
-    backoff: float = field(default=1.0, metadata=NOT_RECIPE)  # seconds before the second attempt; then doubled
+    backoff: float = field(
+        default=1.0, metadata=NOT_RECIPE
+    )  # seconds before the second attempt; then doubled
 
 
 class Client:
@@ -97,7 +103,10 @@ class Client:
                     answer: dict[str, Any] = json.load(reply)
                     return answer
             except urllib.error.HTTPError as error:
-                detail, wait = f"{error.code} {error.reason}", asked_wait(error.headers.get("Retry-After"))
+                detail, wait = (
+                    f"{error.code} {error.reason}",
+                    asked_wait(error.headers.get("Retry-After")),
+                )
                 if error.code in (401, 403, 404):
                     advice = f"check endpoint, model and {self.config.key_variable}"
                     raise ValueError(f"{url} answers {detail}: {advice}") from error
@@ -138,7 +147,9 @@ class Budget:
                 self.spent += took
             elif took:
                 with self.ledger.open("ab", buffering=0) as file:
-                    file.write(b"%d\n" % took)  # one short append: lines of several processes do not mix
+                    file.write(
+                        b"%d\n" % took
+                    )  # one short append: lines of several processes do not mix
             self.changed.notify_all()
 
     def _look(self) -> None:
@@ -156,7 +167,12 @@ def most_tokens(request: Mapping[str, Any], config: EndpointConfig) -> int:
     parts = [part for message in request["messages"] for part in message["content"]]
     text = sum(len(part["text"].encode()) for part in parts if part["type"] == "text")
     images = sum(part["type"] == "image_url" for part in parts)
-    return text + images * -(-(config.image_side**2) // 196) + config.max_tokens + OVERHEAD * (1 + images)
+    return (
+        text
+        + images * -(-(config.image_side**2) // 196)
+        + config.max_tokens
+        + OVERHEAD * (1 + images)
+    )
 
 
 def asked_wait(header: str | None) -> float:

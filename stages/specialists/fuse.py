@@ -71,25 +71,41 @@ def fuse(members: Sequence[Placed], sources: int) -> Any:
     agreement = len({m.source for m in members}) / sources
     more: dict[str, Any] = {}
     if isinstance(members[0], Triplet):
-        phrase_scores = [m.phrase_score for m in members if isinstance(m, Triplet) and m.phrase_score is not None]
-        more = {"mask": None, "phrase_score": float(np.mean(phrase_scores)) if phrase_scores else None}
+        phrase_scores = [
+            m.phrase_score for m in members if isinstance(m, Triplet) and m.phrase_score is not None
+        ]
+        more = {
+            "mask": None,
+            "phrase_score": float(np.mean(phrase_scores)) if phrase_scores else None,
+        }
     elif isinstance(members[0], Region):
         more = {"mask": None, "candidates": [], "brief": None, "brief_kind": None}
     return replace(
-        _placed(members), id="", source="", model="", revision="", agreement=agreement,
-        score=float(np.mean([sureness(m) for m in members])) * agreement, parents=[m.id for m in members], **more,
-    )  # fmt: skip
+        _placed(members),
+        id="",
+        source="",
+        model="",
+        revision="",
+        agreement=agreement,
+        score=float(np.mean([sureness(m) for m in members])) * agreement,
+        parents=[m.id for m in members],
+        **more,
+    )
 
 
 def _placed(members: Sequence[Placed]) -> Any:
-    place: dict[str, Any] = {"quad" if isinstance(members[0], TextRegion) else "box": mean_place(members)}
+    place: dict[str, Any] = {
+        "quad" if isinstance(members[0], TextRegion) else "box": mean_place(members)
+    }
     return replace(members[0], **place)
 
 
 def consensus(texts: Sequence[Text], sources: int) -> list[Text]:
     """The texts of each granularity: the one that shares most words with those of other sources, its agreement the
     mean share (a source that said nothing shares none), and the others dropped."""
-    words = {t.id: Counter(t.text.casefold().replace(".", " ").replace(",", " ").split()) for t in texts}
+    words = {
+        t.id: Counter(t.text.casefold().replace(".", " ").replace(",", " ").split()) for t in texts
+    }
 
     def shared(a: Text, b: Text) -> float:
         both, all_ = words[a.id] & words[b.id], words[a.id].total() + words[b.id].total()
@@ -100,11 +116,14 @@ def consensus(texts: Sequence[Text], sources: int) -> list[Text]:
         alike = [t for t in texts if t.granularity == granularity]
         others = {t.id: [shared(t, o) for o in alike if o.source != t.source] for t in alike}
         # The text itself stands for its own source.
-        agreement = {id_: (1 + sum(shares)) / max(sources, 1 + len(shares)) for id_, shares in others.items()}
+        agreement = {
+            id_: (1 + sum(shares)) / max(sources, 1 + len(shares)) for id_, shares in others.items()
+        }
         best = max(alike, key=lambda t: (agreement[t.id], sureness(t), t.id))
         found += [
-            replace(t, agreement=agreement[t.id]) if t is best else replace(t, dropped=FUSED) for t in alike
-        ]  # fmt: skip
+            replace(t, agreement=agreement[t.id]) if t is best else replace(t, dropped=FUSED)
+            for t in alike
+        ]
     return found
 
 
@@ -114,7 +133,9 @@ class Fuse:
 
     def __init__(self, config: FuseConfig) -> None:
         if len(set(config.sources)) < 2:
-            raise ValueError(f"sources={list(config.sources)}: name at least two stages, or leave `fuse` out")
+            raise ValueError(
+                f"sources={list(config.sources)}: name at least two stages, or leave `fuse` out"
+            )
         self.config = config
 
     def __call__(self, batch: Batch) -> list[Result]:
@@ -130,10 +151,18 @@ class Fuse:
         )
 
     def members(self, sample: Sample, items: Sequence[Any]) -> list[Any]:
-        return [a for a in todo(sample, items, self.config.min_score) if a.source in self.config.sources]
+        return [
+            a for a in todo(sample, items, self.config.min_score) if a.source in self.config.sources
+        ]
 
     def placed(self, sample: Sample, items: Sequence[Any]) -> list[Any]:
         """The fused ones, best first, behind their dropped members."""
         members = self.members(sample, items)
-        made = [fuse(cluster, len(self.config.sources)) for cluster in clusters(members, self.config.iou)]
-        return [*(replace(m, dropped=FUSED) for m in members), *sorted(made, key=lambda a: -sureness(a))]
+        made = [
+            fuse(cluster, len(self.config.sources))
+            for cluster in clusters(members, self.config.iou)
+        ]
+        return [
+            *(replace(m, dropped=FUSED) for m in members),
+            *sorted(made, key=lambda a: -sureness(a)),
+        ]

@@ -54,10 +54,14 @@ def tokens_of(phrase: Span, offsets: Sequence[Span]) -> list[int]:
     return [i for i, (a, b) in enumerate(offsets) if a < b and a < phrase[1] and b > phrase[0]]
 
 
-def match(scores: np.ndarray, boxes: np.ndarray, tokens: Sequence[int], config: GroundingDinoConfig) -> np.ndarray:
+def match(
+    scores: np.ndarray, boxes: np.ndarray, tokens: Sequence[int], config: GroundingDinoConfig
+) -> np.ndarray:
     """Indices of a phrase's boxes, best first; `scores` is (boxes, tokens)."""
     phrase = scores[:, tokens].max(1)
-    sure = np.flatnonzero((phrase >= config.min_phrase_score) & (scores.max(1) >= config.min_box_score))
+    sure = np.flatnonzero(
+        (phrase >= config.min_phrase_score) & (scores.max(1) >= config.min_box_score)
+    )
     sure = sure[nms(boxes[sure], phrase[sure], np.zeros(len(sure), int), config.nms_iou)]
     return sure[np.argsort(-phrase[sure], kind="stable")][: config.max_boxes]
 
@@ -77,7 +81,11 @@ class GroundingDino:
     reads_images: ClassVar[bool] = True
 
     def __init__(self, config: GroundingDinoConfig) -> None:
-        from transformers import AutoImageProcessor, AutoModelForZeroShotObjectDetection, AutoTokenizer
+        from transformers import (
+            AutoImageProcessor,
+            AutoModelForZeroShotObjectDetection,
+            AutoTokenizer,
+        )
 
         self.config, self.device = config, device(config)
         self.model = load(AutoModelForZeroShotObjectDetection, config)
@@ -87,13 +95,16 @@ class GroundingDino:
     def __call__(self, batch: Batch) -> list[Result]:
         rows = [row for i, sample in enumerate(batch) for row in self.rows(i, sample)]
         inputs = {
-            i: self.images(images=picture(batch[i].pixels), return_tensors="pt") for i in {r.sample for r in rows}
+            i: self.images(images=picture(batch[i].pixels), return_tensors="pt")
+            for i in {r.sample for r in rows}
         }
         shapes = {i: tuple(x["pixel_values"].shape) for i, x in inputs.items()}
         found = mapped(
-            rows, lambda piece: self.ground(piece, [inputs[r.sample] for r in piece], batch), self.config.rows,
+            rows,
+            lambda piece: self.ground(piece, [inputs[r.sample] for r in piece], batch),
+            self.config.rows,
             lambda row: (shapes[row.sample], self.count(row.piece)),
-        )  # fmt: skip
+        )
         triplets: list[list[Triplet]] = [[] for _ in batch]
         for row, each in zip(rows, found, strict=True):
             triplets[row.sample] += each
@@ -111,23 +122,36 @@ class GroundingDino:
     def count(self, part: str) -> int:
         return len(self.words(_ended(part))["input_ids"])
 
-    def ground(self, rows: Sequence[_Row], inputs: Sequence[Any], batch: Batch) -> list[list[Triplet]]:
+    def ground(
+        self, rows: Sequence[_Row], inputs: Sequence[Any], batch: Batch
+    ) -> list[list[Triplet]]:
         import torch
 
-        words = self.words([_ended(r.piece) for r in rows], return_offsets_mapping=True, return_tensors="pt")
+        words = self.words(
+            [_ended(r.piece) for r in rows], return_offsets_mapping=True, return_tensors="pt"
+        )
         offsets = words.pop("offset_mapping").tolist()
-        pixels = {k: torch.cat([x[k] for x in inputs]).to(self.device) for k in ("pixel_values", "pixel_mask")}
+        pixels = {
+            k: torch.cat([x[k] for x in inputs]).to(self.device)
+            for k in ("pixel_values", "pixel_mask")
+        }
         pixels["pixel_values"] = pixels["pixel_values"].to(self.model.dtype)
         with torch.inference_mode():
             outputs = self.model(**pixels, **words.to(self.device))
         scores = outputs.logits.float().sigmoid().cpu().numpy()
         boxes = outputs.pred_boxes.float().cpu().numpy()
         return [
-            list(self.triplets(row, scores[i], to_pixels(boxes[i], batch[row.sample].pixels), offsets[i]))
+            list(
+                self.triplets(
+                    row, scores[i], to_pixels(boxes[i], batch[row.sample].pixels), offsets[i]
+                )
+            )
             for i, row in enumerate(rows)
         ]
 
-    def triplets(self, row: _Row, scores: np.ndarray, boxes: np.ndarray, offsets: list) -> Iterator[Triplet]:
+    def triplets(
+        self, row: _Row, scores: np.ndarray, boxes: np.ndarray, offsets: list
+    ) -> Iterator[Triplet]:
         assert row.text.parse is not None
         best = scores.max(1)
         for phrase in row.text.parse.noun_phrases:
@@ -136,7 +160,13 @@ class GroundingDino:
                 continue
             for i in match(scores, boxes, tokens, self.config):
                 x1, y1, x2, y2 = boxes[i].astype(float).tolist()
-                yield _triplet(row.text, phrase, (x1, y1, x2, y2), float(best[i]), float(scores[i, tokens].max()))
+                yield _triplet(
+                    row.text,
+                    phrase,
+                    (x1, y1, x2, y2),
+                    float(best[i]),
+                    float(scores[i, tokens].max()),
+                )
 
 
 def to_pixels(boxes: np.ndarray, image: np.ndarray) -> np.ndarray:
@@ -147,11 +177,19 @@ def to_pixels(boxes: np.ndarray, image: np.ndarray) -> np.ndarray:
     return np.clip(corners * [*seen, *seen], 0, [*size, *size])
 
 
-def _triplet(text: Text, phrase: NounPhrase, box: Box, score: float, phrase_score: float) -> Triplet:
+def _triplet(
+    text: Text, phrase: NounPhrase, box: Box, score: float, phrase_score: float
+) -> Triplet:
     return Triplet(
-        text_id=text.id, phrase=phrase.text, start=phrase.start, end=phrase.end, box=box, score=score,
-        phrase_score=phrase_score, parents=[text.id],
-    )  # fmt: skip
+        text_id=text.id,
+        phrase=phrase.text,
+        start=phrase.start,
+        end=phrase.end,
+        box=box,
+        score=score,
+        phrase_score=phrase_score,
+        parents=[text.id],
+    )
 
 
 def _ended(part: str) -> str:

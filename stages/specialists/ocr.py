@@ -23,8 +23,12 @@ SMALLEST = 64  # pixels
 class RapidOcrConfig:
     min_score: float = 0.1  # raw signal: the region filter decides
     box_threshold: float = 0.5
-    unclip: float = 1.6  # how far the detector's shrunk text cores are grown into quads; lower is tighter
-    side: int = 960  # text is sought with the longer side at this many pixels (at most twice the image's)
+    unclip: float = (
+        1.6  # how far the detector's shrunk text cores are grown into quads; lower is tighter
+    )
+    side: int = (
+        960  # text is sought with the longer side at this many pixels (at most twice the image's)
+    )
 
 
 def clockwise(corners: np.ndarray) -> Quad:
@@ -75,10 +79,17 @@ class RapidOcr:
     def read(self, image: np.ndarray) -> list[TextRegion]:
         pixels, scale = enlarge(image, self.side)
         found = self.engine(np.ascontiguousarray(pixels[..., ::-1]))
-        if not isinstance(found, self.output) or found.boxes is None or not found.txts or not found.scores:
+        if (
+            not isinstance(found, self.output)
+            or found.boxes is None
+            or not found.txts
+            or not found.scores
+        ):
             return []
         limit = [image.shape[1], image.shape[0]]
         return [
-            TextRegion(quad=clockwise(np.clip(corners / scale, 0, limit)), text=text, score=float(score))
+            TextRegion(
+                quad=clockwise(np.clip(corners / scale, 0, limit)), text=text, score=float(score)
+            )
             for corners, text, score in zip(found.boxes, found.txts, found.scores, strict=True)
         ]

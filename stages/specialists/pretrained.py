@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 LEAST_SIDE = 8  # pixels: processors mistake a side of 1 or 3 for the channels
-GREATEST_ASPECT = 16  # a processor that fixes the shorter side would make gigabytes of a wider image
+GREATEST_ASPECT = (
+    16  # a processor that fixes the shorter side would make gigabytes of a wider image
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +48,16 @@ def load(auto: Any, config: PretrainedConfig) -> Any:
             "set `revision` to its 40 hexadecimal digits (a branch moves, and the labels with it)"
         )
     is_model = hasattr(auto, "from_config")
-    weights = {"use_safetensors": True, "dtype": getattr(_torch(), config.dtype)} if is_model else {}
+    weights = (
+        {"use_safetensors": True, "dtype": getattr(_torch(), config.dtype)} if is_model else {}
+    )
     try:
         loaded = auto.from_pretrained(config.model, revision=config.revision or None, **weights)
     except OSError as error:
         reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"model {config.model!r} at revision {config.revision!r}: {reason}") from error
+        raise ValueError(
+            f"model {config.model!r} at revision {config.revision!r}: {reason}"
+        ) from error
     return loaded.to(device(config)).eval() if is_model else loaded
 
 
@@ -68,7 +74,10 @@ def _torch() -> Any:
 
 
 def mapped(
-    items: Sequence[T], run: Callable[[list[T]], Sequence[R]], size: int, key: Callable[[T], Hashable] | None = None
+    items: Sequence[T],
+    run: Callable[[list[T]], Sequence[R]],
+    size: int,
+    key: Callable[[T], Hashable] | None = None,
 ) -> list[R]:
     """What `run` says of each item, in order. It is given at most `size` items whose keys are equal: inputs of one
     shape need no padding, so that a result does not depend on its neighbours."""
@@ -101,7 +110,9 @@ def padded(image: np.ndarray) -> np.ndarray:
     height, width = image.shape[:2]
     least = max(LEAST_SIDE, -(-max(height, width) // GREATEST_ASPECT))
     missing = max(0, least - height), max(0, least - width)
-    return np.pad(image, ((0, missing[0]), (0, missing[1]), (0, 0)), "edge") if any(missing) else image
+    return (
+        np.pad(image, ((0, missing[0]), (0, missing[1]), (0, 0)), "edge") if any(missing) else image
+    )
 
 
 def picture(image: np.ndarray) -> Any:
@@ -116,5 +127,8 @@ def crop(image: np.ndarray, box: Box, context: float) -> np.ndarray:
     dx, dy = context * (box[2] - box[0]), context * (box[3] - box[1])
     height, width = image.shape[:2]
     x1, y1 = min(max(0, int(box[0] - dx)), width - 1), min(max(0, int(box[1] - dy)), height - 1)
-    x2, y2 = max(x1 + 1, min(width, int(np.ceil(box[2] + dx)))), max(y1 + 1, min(height, int(np.ceil(box[3] + dy))))
+    x2, y2 = (
+        max(x1 + 1, min(width, int(np.ceil(box[2] + dx)))),
+        max(y1 + 1, min(height, int(np.ceil(box[3] + dy)))),
+    )
     return image[y1:y2, x1:x2]

@@ -58,7 +58,9 @@ def crop_captions(image: np.ndarray, regions: Sequence[Region], words: Style) ->
         if overlap[i, other] <= 0:
             captions.append(with_article(names[i]))
             continue
-        captions.append(f"{with_article(names[i])} {verb(words, region, regions[other])} {with_article(names[other])}")
+        captions.append(
+            f"{with_article(names[i])} {verb(words, region, regions[other])} {with_article(names[other])}"
+        )
     return captions
 
 
@@ -97,7 +99,12 @@ class RegionText:
         return [
             Annotations(
                 regions=[
-                    replace(r, candidates=candidates(r.phrase, c, [p.text for p in next(parses).noun_phrases]))
+                    replace(
+                        r,
+                        candidates=candidates(
+                            r.phrase, c, [p.text for p in next(parses).noun_phrases]
+                        ),
+                    )
                     for r, c in zip(regions, texts, strict=True)
                 ]
             )
@@ -108,7 +115,9 @@ class RegionText:
         pairs = list(zip(batch, todo, strict=True))
         if self.captioner is None:
             return [crop_captions(sample.pixels, regions, self.words) for sample, regions in pairs]
-        crops = [crop(s.pixels, r.box, self.config.context) for s, regions in pairs for r in regions]
+        crops = [
+            crop(s.pixels, r.box, self.config.context) for s, regions in pairs for r in regions
+        ]
         answers = iter(self.captioner(crops))
         return [[next(answers)[0].rstrip(".") for _ in regions] for regions in todo]
 

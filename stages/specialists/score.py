@@ -53,7 +53,10 @@ class ImageTextScore:
         todo = [(i, r) for i, sample in enumerate(batch) for r in self.todo(sample)]
         crops = [crop(batch[i].pixels, r.box, self.config.context) for i, r in todo]
         texts = list(dict.fromkeys(c.text for _, r in todo for c in r.candidates))
-        seen, read = self.embed_images(crops), dict(zip(texts, self.embed_texts(texts), strict=True))
+        seen, read = (
+            self.embed_images(crops),
+            dict(zip(texts, self.embed_texts(texts), strict=True)),
+        )
         chosen: list[list[Region]] = [[] for _ in batch]
         for (i, region), pixels in zip(todo, seen, strict=True):
             scores = [float(pixels @ read[c.text]) for c in region.candidates]
@@ -67,7 +70,9 @@ class ImageTextScore:
     def embed_images(self, crops: Sequence[np.ndarray]) -> list[np.ndarray]:
         def embed(piece: Sequence[np.ndarray]) -> list[np.ndarray]:
             inputs = self.images(images=[picture(c) for c in piece], return_tensors="pt")
-            return self._unit(self.model.get_image_features, dict(inputs.to(self.device, self.model.dtype)))
+            return self._unit(
+                self.model.get_image_features, dict(inputs.to(self.device, self.model.dtype))
+            )
 
         return mapped(crops, embed, self.config.rows)
 
@@ -75,12 +80,18 @@ class ImageTextScore:
         def embed(piece: list[str]) -> list[np.ndarray]:
             # The full length, as in training; and so a text's embedding does not depend on its neighbours.
             inputs = self.words(
-                piece, padding="max_length", truncation=True, max_length=self.length, return_tensors="pt"
+                piece,
+                padding="max_length",
+                truncation=True,
+                max_length=self.length,
+                return_tensors="pt",
             )
             inputs.pop("token_type_ids", None)
             return self._unit(self.model.get_text_features, dict(inputs.to(self.device)))
 
-        return mapped([self.config.template.format(text) for text in texts], embed, self.config.rows)
+        return mapped(
+            [self.config.template.format(text) for text in texts], embed, self.config.rows
+        )
 
     def _unit(self, embed: Callable[..., Any], inputs: dict[str, torch.Tensor]) -> list[np.ndarray]:
         """Embeddings of length 1."""

@@ -59,16 +59,25 @@ class Sam:
 
         inputs = self.processor(images=picture(image), return_tensors="pt")
         pixels = inputs["pixel_values"].to(self.device, self.model.dtype)
-        sizes = [inputs[name] for name in ("original_sizes", "reshaped_input_sizes") if name in inputs]
-        seen = sizes[1][0] if len(sizes) == 2 else torch.tensor(pixels.shape[-2:])  # SAM 2 takes a square
+        sizes = [
+            inputs[name] for name in ("original_sizes", "reshaped_input_sizes") if name in inputs
+        ]
+        seen = (
+            sizes[1][0] if len(sizes) == 2 else torch.tensor(pixels.shape[-2:])
+        )  # SAM 2 takes a square
         scale = (seen / sizes[0][0]).flip(0).repeat(2)  # (height, width) to (x, y, x, y)
         height, width = image.shape[:2]
 
         def answer(piece: list[Box]) -> list[np.ndarray]:
             prompts = (torch.tensor(piece)[None] * scale).to(self.device, self.model.dtype)
             logits = self.model(input_boxes=prompts, multimask_output=False, **embedding).pred_masks
-            (found,) = self.processor.image_processor.post_process_masks(logits.float().cpu(), *sizes)
-            return [self.inside(m[0, :height, :width].numpy(), b) for m, b in zip(found, piece, strict=True)]
+            (found,) = self.processor.image_processor.post_process_masks(
+                logits.float().cpu(), *sizes
+            )
+            return [
+                self.inside(m[0, :height, :width].numpy(), b)
+                for m, b in zip(found, piece, strict=True)
+            ]
 
         with torch.inference_mode():
             embedding = _embedding(self.model, pixels)

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from pipeline.levels import Levels, MergeConfig, PhraseRules, Rules
-from pipeline.merge import merge
+from pipeline.refinement.merge import merge
+from pipeline.refinement.rules import Levels, MergeConfig, PhraseRules, Rules
 from pipeline.schema import Annotations, Mask, Region, Text
 
 RULES = Rules(relabel_margin=0.5, reshape=0.5, reshape_iou=0.95, min_refound=0.3)
@@ -12,16 +12,20 @@ PHRASES = PhraseRules(relabel_margin=0.5, reshape=0.5, reshape_iou=0.95, min_ref
 TEXTS = replace(MergeConfig().texts, relabel_margin=0.25)
 MEASURED = Levels(refound=1.0, add=-0.3, rename=-1.0, drop=-2.5)
 CONFIG = MergeConfig(
-    texts=TEXTS, regions=RULES, triplets=PHRASES,
+    texts=TEXTS,
+    regions=RULES,
+    triplets=PHRASES,
     levels=dict.fromkeys(("texts", "regions", "text_regions", "triplets"), MEASURED),
-)  # fmt: skip
+)
 HERE, BESIDE, THERE = (0.0, 0.0, 10.0, 10.0), (2.0, 0.0, 12.0, 10.0), (50.0, 50.0, 60.0, 60.0)
 OLD, NEW, OTHER = "0.detect.regions.0", "1.refine.regions.0", "1.refine.regions.1"
 MASK = Mask(size=(100, 100), counts="abc")
 
 
 def old(**fields: Any) -> Region:
-    return Region(**{"id": OLD, "source": "detect", "box": HERE, "phrase": "cup", "score": 0.6, **fields})
+    return Region(
+        **{"id": OLD, "source": "detect", "box": HERE, "phrase": "cup", "score": 0.6, **fields}
+    )
 
 
 def new(**fields: Any) -> Region:
@@ -31,7 +35,9 @@ def new(**fields: Any) -> Region:
 
 def other(**fields: Any) -> Region:
     """What the model would call the old one."""
-    return new(**{"id": OTHER, "phrase": "mug", "parents": [OLD], "score": 0.8, "support": -0.2, **fields})
+    return new(
+        **{"id": OTHER, "phrase": "mug", "parents": [OLD], "score": 0.8, "support": -0.2, **fields}
+    )
 
 
 def merged(*regions: Region, config: MergeConfig = CONFIG) -> dict[str, Region]:
@@ -40,8 +46,18 @@ def merged(*regions: Region, config: MergeConfig = CONFIG) -> dict[str, Region]:
 
 
 def text(words: str, **fields: Any) -> Text:
-    return Text(**{"id": "0.caption.texts.0", "granularity": "brief", "text": words, "support": -0.5, **fields})
+    return Text(
+        **{
+            "id": "0.caption.texts.0",
+            "granularity": "brief",
+            "text": words,
+            "support": -0.5,
+            **fields,
+        }
+    )
 
 
 def written(words: str, **fields: Any) -> Text:
-    return text(words, **{"id": "1.refine.texts.0", "round": 1, "score": 0.95, "support": -0.05, **fields})
+    return text(
+        words, **{"id": "1.refine.texts.0", "round": 1, "score": 0.95, "support": -0.05, **fields}
+    )

@@ -27,7 +27,9 @@ class Quality:
 
 
 def names(rng: np.random.Generator) -> tuple[str, str]:
-    shape, colour, size = (str(rng.choice(list(words))) for words in (DEMO.shapes, DEMO.colours, DEMO.sizes))
+    shape, colour, size = (
+        str(rng.choice(list(words))) for words in (DEMO.shapes, DEMO.colours, DEMO.sizes)
+    )
     return shape, " ".join(word for word in (size, colour, shape) if word)
 
 
@@ -42,7 +44,9 @@ class Simulated:
         beliefs = [self._belief((r.phrase, r.brief or r.phrase)) for r in truth.regions]
         found = [self._found(r, b) for r, b in zip(truth.regions, beliefs, strict=True)]
         kept = [r for r in found if self.rng.random() < self.quality.recall]
-        kept += [self._invented() for _ in truth.regions if self.rng.random() < self.quality.invented]
+        kept += [
+            self._invented() for _ in truth.regions if self.rng.random() < self.quality.invented
+        ]
         judged, others = [], []
         for region in old.kept().regions:
             top = self._at(region, truth, beliefs)
@@ -76,11 +80,17 @@ class Simulated:
 
     def _invented(self) -> Region:
         x, y = self.rng.uniform(0, 130, 2).tolist()
-        return self._region((x, y, x + 50, y + 50), (names(self.rng), -0.4 - float(self.rng.gamma(2.0, 0.25))))
+        return self._region(
+            (x, y, x + 50, y + 50), (names(self.rng), -0.4 - float(self.rng.gamma(2.0, 0.25)))
+        )
 
-    def _region(self, box: tuple[float, float, float, float], belief: tuple[tuple[str, str], float]) -> Region:
+    def _region(
+        self, box: tuple[float, float, float, float], belief: tuple[tuple[str, str], float]
+    ) -> Region:
         (phrase, brief), support = belief
-        return Region(box=box, phrase=phrase, brief=brief, score=math.exp(support - 0.1), support=support)
+        return Region(
+            box=box, phrase=phrase, brief=brief, score=math.exp(support - 0.1), support=support
+        )
 
 
 def noisy_scenes(count: int) -> list[tuple[Annotations, Annotations]]:
@@ -94,6 +104,10 @@ def noisy_scenes(count: int) -> list[tuple[Annotations, Annotations]]:
             for i, r in enumerate(labels.regions)
             if (r.score or 0) >= 0.3
         ]
-        texts = [replace(t, id=f"0.noisy.texts.{i}", source="noisy") for i, t in enumerate(labels.texts)]
-        made.append((Annotations(texts=texts, regions=regions), render(DEMO, config.scenes, index).truth))
+        texts = [
+            replace(t, id=f"0.noisy.texts.{i}", source="noisy") for i, t in enumerate(labels.texts)
+        ]
+        made.append(
+            (Annotations(texts=texts, regions=regions), render(DEMO, config.scenes, index).truth)
+        )
     return made

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter, ImageOps
 
-from pipeline.validation import build
+from pipeline.config.validation import build
 from stages.dedup import DedupConfig, Duplicate, Hashed, Hashes, Pairs, alike, close, duplicates
 from tests.stages.specialists.tiny import clip
 
@@ -20,7 +20,10 @@ def photo(seed: int) -> Image.Image:
     total = np.zeros((240, 320, 3))
     for scale in (4, 8, 16, 32):
         small = rng.integers(0, 256, (scale * 3 // 4, scale, 3), dtype=np.uint8)
-        total += np.asarray(Image.fromarray(small).resize((320, 240), Image.Resampling.BICUBIC), float) / scale
+        total += (
+            np.asarray(Image.fromarray(small).resize((320, 240), Image.Resampling.BICUBIC), float)
+            / scale
+        )
     total = 255 * (total - total.min()) / np.ptp(total)
     return Image.fromarray(total.astype(np.uint8))
 
@@ -77,7 +80,9 @@ def test_images_without_structure_are_compared_by_their_bytes_only() -> None:
     scan[300:302, 100:110] = 0
     even = {"black": data(Image.new("L", (64, 64))), "white": data(Image.new("L", (64, 64), 255))}
     even |= {"grey": data(Image.fromarray(noise + 100)), "scan": data(Image.fromarray(scan))}
-    assert found(DedupConfig(mirrored=True), **even, again=even["white"]) == {"white": ("again", "exact")}
+    assert found(DedupConfig(mirrored=True), **even, again=even["white"]) == {
+        "white": ("again", "exact")
+    }
 
 
 def test_the_pixels_of_a_batch_are_kept_for_a_model_only() -> None:
@@ -91,23 +96,42 @@ def test_the_pixels_of_a_batch_are_kept_for_a_model_only() -> None:
 
 
 @pytest.mark.parametrize("setting", [{"distance": 33}, {"distance": -1}, {"similarity": 1.5}])
-def test_a_threshold_that_would_drop_everything_or_nothing_is_refused(setting: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=f"{next(iter(setting))}=.* should be (less|greater) than or equal to"):
+def test_a_threshold_that_would_drop_everything_or_nothing_is_refused(
+    setting: dict[str, float],
+) -> None:
+    with pytest.raises(
+        ValueError, match=f"{next(iter(setting))}=.* should be (less|greater) than or equal to"
+    ):
         build(DedupConfig, setting, "")
 
 
 def listed(blocks: Iterator[Pairs]) -> list[tuple[int, int, float]]:
-    return [pair for block in blocks for pair in zip(*(column.tolist() for column in block), strict=True)]
+    return [
+        pair
+        for block in blocks
+        for pair in zip(*(column.tolist() for column in block), strict=True)
+    ]
 
 
 def row(key: str, bits: int, pixels: int = 100, mirrored: int = (1 << 64) - 1) -> Hashed:
     return Hashed(
-        key=key, shard="s", pixels=pixels, bytes=1, sha256=key, hash=f"{bits:016x}", mirrored=f"{mirrored:016x}"
-    )  # fmt: skip
+        key=key,
+        shard="s",
+        pixels=pixels,
+        bytes=1,
+        sha256=key,
+        hash=f"{bits:016x}",
+        mirrored=f"{mirrored:016x}",
+    )
 
 
 def test_a_chain_of_small_steps_keeps_every_picture_that_has_no_near_copy_left() -> None:
-    chain = [row("a", 0, 400), row("b", 0b111, 300), row("c", 0b111111, 200), row("d", 0b111111111, 100)]
+    chain = [
+        row("a", 0, 400),
+        row("b", 0b111, 300),
+        row("c", 0b111111, 200),
+        row("d", 0b111111111, 100),
+    ]
     assert duplicates(chain, DedupConfig(distance=3)) == [
         Duplicate(key="b", shard="s", kept="a", kind="near", distance=3.0),
         Duplicate(key="d", shard="s", kept="c", kind="near", distance=3.0),
@@ -123,9 +147,14 @@ def test_groups_do_not_depend_on_the_order_of_the_images() -> None:
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_duplicates_are_those_of_a_comparison_of_each_with_all_that_are_kept(mirrored: bool) -> None:
+def test_duplicates_are_those_of_a_comparison_of_each_with_all_that_are_kept(
+    mirrored: bool,
+) -> None:
     rng = np.random.default_rng(3)
-    rows = [row(f"k{i:04}", int(a), 2000 - i, int(b)) for i, (a, b) in enumerate(rng.integers(0, 1 << 14, (1500, 2)))]
+    rows = [
+        row(f"k{i:04}", int(a), 2000 - i, int(b))
+        for i, (a, b) in enumerate(rng.integers(0, 1 << 14, (1500, 2)))
+    ]
     kept: list[Hashed] = []
     expected = {}
     for each in rows:
@@ -148,9 +177,14 @@ def bits(one: str, other: str) -> int:
 
 
 def test_a_mirrored_image_is_found_whichever_of_the_two_hashes_was_rounded() -> None:
-    larger, smaller = row("larger", 0xF0, 200, mirrored=0x0F0E), row("smaller", 0x0F0F, 100, mirrored=0xFFFFFFF)
+    larger, smaller = (
+        row("larger", 0xF0, 200, mirrored=0x0F0E),
+        row("smaller", 0x0F0F, 100, mirrored=0xFFFFFFF),
+    )
     found = duplicates([larger, smaller], DedupConfig(distance=2, mirrored=True))
-    assert [(d.key, d.kept, d.kind, d.distance) for d in found] == [("smaller", "larger", "mirrored", 1.0)]
+    assert [(d.key, d.kept, d.kind, d.distance) for d in found] == [
+        ("smaller", "larger", "mirrored", 1.0)
+    ]
 
 
 def test_memory_and_time_grow_with_the_images_also_when_all_are_alike() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.records import decode_image
+from pipeline.storage.images import decode_image
 from stages.base import SampleError
 from stages.ingest import accept, make_key
 
@@ -21,20 +21,32 @@ PHOTO = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 60, 3), n
 def test_bytes_of_an_upright_image_are_stored_as_they_came() -> None:
     data = encoded(PHOTO, "JPEG")
     stored = accept(data)
-    assert (stored.data, stored.extension, stored.width, stored.height, stored.orientation) == (data, "jpg", 60, 40, 1)
+    assert (stored.data, stored.extension, stored.width, stored.height, stored.orientation) == (
+        data,
+        "jpg",
+        60,
+        40,
+        1,
+    )
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))
-def test_an_image_with_an_exif_orientation_is_stored_upright_pixel_for_pixel(orientation: int) -> None:
+def test_an_image_with_an_exif_orientation_is_stored_upright_pixel_for_pixel(
+    orientation: int,
+) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored = accept(encoded(PHOTO, "PNG", exif=exif))
     pixels = np.asarray(PHOTO)
     expected = {  # the EXIF standard: where row 0 and column 0 of the file lie in the upright picture
-        2: pixels[:, ::-1], 3: pixels[::-1, ::-1], 4: pixels[::-1], 5: pixels.transpose(1, 0, 2),
+        2: pixels[:, ::-1],
+        3: pixels[::-1, ::-1],
+        4: pixels[::-1],
+        5: pixels.transpose(1, 0, 2),
         6: pixels.transpose(1, 0, 2)[:, ::-1],
-        7: pixels.transpose(1, 0, 2)[::-1, ::-1], 8: pixels.transpose(1, 0, 2)[::-1],
-    }[orientation]  # fmt: skip
+        7: pixels.transpose(1, 0, 2)[::-1, ::-1],
+        8: pixels.transpose(1, 0, 2)[::-1],
+    }[orientation]
     upright = np.asarray(Image.open(io.BytesIO(stored.data)))
     np.testing.assert_array_equal(upright, expected)
     assert (stored.height, stored.width) == expected.shape[:2]
@@ -70,13 +82,25 @@ def test_what_cannot_be_used_is_refused_with_a_reason(data: bytes, reason: str) 
     assert caught.value.reason == reason
 
 
-@pytest.mark.parametrize(("name", "key"), [("000000000073.jpg", "000000000073"), ("scene_1.jpg", "scene_1")])
+@pytest.mark.parametrize(
+    ("name", "key"), [("000000000073.jpg", "000000000073"), ("scene_1.jpg", "scene_1")]
+)
 def test_a_plain_jpg_name_is_its_own_key(name: str, key: str) -> None:
     assert make_key(name) == key
 
 
 def test_keys_are_ascii_without_dots_and_differ_where_names_do() -> None:
-    names = ["a.jpg", "a.png", "a.jpeg", "b/a.jpg", "b_a.jpg", "\u00e4.jpg", "a.b.jpg", "a b.jpg", "\u65e5\u672c.jpg"]
+    names = [
+        "a.jpg",
+        "a.png",
+        "a.jpeg",
+        "b/a.jpg",
+        "b_a.jpg",
+        "\u00e4.jpg",
+        "a.b.jpg",
+        "a b.jpg",
+        "\u65e5\u672c.jpg",
+    ]
     names += [".jpg", "x" * 300 + ".jpg"]
     keys = [make_key(name) for name in names]
     assert len(set(keys)) == len(names)
@@ -101,7 +125,9 @@ def test_sixteen_bits_become_their_high_byte() -> None:
     values = (np.arange(1600, dtype=np.uint16) * 40).reshape(40, 40)
     for kind in ("PNG", "TIFF"):
         pixels = shown(Image.fromarray(values), kind)
-        np.testing.assert_array_equal(pixels, np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=2))
+        np.testing.assert_array_equal(
+            pixels, np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=2)
+        )
 
 
 @pytest.mark.parametrize("mode", ["P", "RGBA", "LA"])
@@ -111,9 +137,14 @@ def test_what_is_transparent_shows_white(mode: str) -> None:
         image, options = Image.new("P", (40, 40), 0), {"transparency": 0}
         image.putpalette([0, 0, 0, 255, 0, 0])
         image.paste(1, (20, 0, 40, 40))
-        expected = np.where(np.arange(40)[None, :, None] < 20, 255, (255, 0, 0)) * np.ones((40, 1, 1), int)
+        expected = np.where(np.arange(40)[None, :, None] < 20, 255, (255, 0, 0)) * np.ones(
+            (40, 1, 1), int
+        )
     else:
-        image, options = Image.merge("LA", (Image.new("L", (40, 40)), Image.fromarray(alpha))).convert(mode), {}
+        image, options = (
+            Image.merge("LA", (Image.new("L", (40, 40)), Image.fromarray(alpha))).convert(mode),
+            {},
+        )
         expected = 255 - np.repeat(alpha[..., None], 3, axis=2).astype(int)
     assert np.abs(shown(image, "PNG", **options).astype(int) - expected).max() <= 1
 

@@ -53,7 +53,8 @@ def test_places_turn_as_pillow_turns_the_pixels(orientation: int) -> None:
         assert region.box == box
         assert region.mask is not None and region.mask.size == expected.shape
         np.testing.assert_array_equal(
-            rle.decode({"size": list(region.mask.size), "counts": region.mask.counts.encode()}), expected
+            rle.decode({"size": list(region.mask.size), "counts": region.mask.counts.encode()}),
+            expected,
         )
     x1, y1, x2, y2 = box
     assert found.text_regions[0].quad == (x1, y1, x2, y1, x2, y2, x1, y2)
@@ -74,17 +75,26 @@ def test_labels_are_turned_with_their_picture_unless_they_were_drawn_upright() -
     assert receive(Item("a", photo(6), given=labels())).given == sideways
     assert receive(Item("a", photo(6), given=labels(), size=SIZE[::-1])).given == labels()
     assert receive(Item("a", photo(3), given=labels(), upright=True)).given == labels()
-    assert receive(Item("a", photo(3), truth=labels(), size=SIZE)).truth == turned(labels(), 3, SIZE)
+    assert receive(Item("a", photo(3), truth=labels(), size=SIZE)).truth == turned(
+        labels(), 3, SIZE
+    )
 
 
 def test_labels_of_a_picture_of_another_size_are_dropped_with_a_reason_and_texts_stay() -> None:
     found = receive(Item("a", photo(1), given=labels(), size=(600, 400))).given
-    assert [a.dropped for a in found.all()] == [None, "size_mismatch", "size_mismatch", "size_mismatch"]
+    assert [a.dropped for a in found.all()] == [
+        None,
+        "size_mismatch",
+        "size_mismatch",
+        "size_mismatch",
+    ]
     assert fitted(labels(), SIZE, SIZE) == labels()
 
 
 def test_a_mask_of_another_size_is_not_drawn_to_be_turned() -> None:
     large = Mask(size=(9000, 9000), counts="P`_fQ1")
     region = Region(box=BOX, phrase="p", mask=large)
-    found = receive(Item("a", photo(6), given=Annotations(regions=[region]), size=(9000, 9000))).given.regions[0]
+    found = receive(
+        Item("a", photo(6), given=Annotations(regions=[region]), size=(9000, 9000))
+    ).given.regions[0]
     assert (found.dropped, found.mask) == ("size_mismatch", large)

@@ -12,9 +12,15 @@ from pathlib import Path
 import pytest
 
 SMALL = [
-    "source.count=12", "source.shard_size=4", "train.stages=[[64,6]]", "train.batch_size=8", "train.checkpoint_every=2",
-    "refine.rounds=1", "refine.annotate.max_tokens=24", "cluster.groups.train={cpus: 1, actors: [1, 1]}",
-]  # fmt: skip
+    "source.count=12",
+    "source.shard_size=4",
+    "train.stages=[[64,6]]",
+    "train.batch_size=8",
+    "train.checkpoint_every=2",
+    "refine.rounds=1",
+    "refine.annotate.max_tokens=24",
+    "cluster.groups.train={cpus: 1, actors: [1, 1]}",
+]
 TIMEOUT = 600
 
 
@@ -25,7 +31,11 @@ def command(*arguments: str) -> list[str]:
 def fld(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own."""
     return subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=TIMEOUT, env={**os.environ, **(env or {})}
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        env={**os.environ, **(env or {})},
     )
 
 
@@ -34,7 +44,9 @@ def published(work: Path) -> dict[str, str]:
     return {
         str(path.relative_to(work)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(work.rglob("*"))
-        if path.is_file() and path.relative_to(work).parts[0] != "journal" and path.name != "config.yaml"
+        if path.is_file()
+        and path.relative_to(work).parts[0] != "journal"
+        and path.name != "config.yaml"
     }
 
 

@@ -5,10 +5,16 @@ from typing import Any
 
 import pytest
 
-from pipeline.refinement_bench import shipped, spread
+from pipeline.benches.refinement import shipped, spread
 from tests.system.conftest import SMALL, fld
 
-CONTROLS = {"start_not_trained", "random_model", "trained_on_shuffled_labels", "from_scratch", "two_folds"}
+CONTROLS = {
+    "start_not_trained",
+    "random_model",
+    "trained_on_shuffled_labels",
+    "from_scratch",
+    "two_folds",
+}
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +47,17 @@ def test_a_random_model_ships_the_filtered_labels(full: dict[str, Any]) -> None:
 
 
 def test_a_rejected_round_ships_what_stood_before_it() -> None:
-    rounds = [{"status": s, "f1": f} for s, f in (("accepted", 0.5), ("rejected", 0.1), ("accepted", 0.7))]
+    rounds = [
+        {"status": s, "f1": f} for s, f in (("accepted", 0.5), ("rejected", 0.1), ("accepted", 0.7))
+    ]
     assert shipped(rounds, "f1") == [0.5, 0.5, 0.7]
 
 
 def test_the_spread_over_seeds_is_the_sample_deviation() -> None:
-    runs = [[{"status": "accepted", "f1": f, "f1_75": f / 2, "caption_accuracy": 1.0}] for f in (0.4, 0.6)]
+    runs = [
+        [{"status": "accepted", "f1": f, "f1_75": f / 2, "caption_accuracy": 1.0}]
+        for f in (0.4, 0.6)
+    ]
     found = spread(runs)
     assert found["f1"][0]["mean"] == pytest.approx(0.5)
     assert found["f1"][0]["deviation"] == pytest.approx(0.1414, abs=1e-4)

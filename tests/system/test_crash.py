@@ -40,13 +40,21 @@ def test_a_segfault_on_one_sample_gives_it_a_row_with_a_reason(tmp_path: Path) -
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fragile\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[fld.stages]\nfragile = fragile:Fragile\n")
     done = fld(
-        "run", f"work={work}", *SMALL, "refine.rounds=0", "source.count=8", "specialists.fragile.use=fragile",
-        "specialists.fragile.group=fragile", "specialists.fragile.deadly=scene_000002",
+        "run",
+        f"work={work}",
+        *SMALL,
+        "refine.rounds=0",
+        "source.count=8",
+        "specialists.fragile.use=fragile",
+        "specialists.fragile.group=fragile",
+        "specialists.fragile.deadly=scene_000002",
         env={"PYTHONPATH": f"{site}:{Path(__file__).parents[2]}"},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr[-3000:]
 
-    stages = {s["stage"]: s for s in json.loads(fld("status", str(work), "--json").stdout)["stages"]}
+    stages = {
+        s["stage"]: s for s in json.loads(fld("status", str(work), "--json").stdout)["stages"]
+    }
     assert stages["0.fragile"]["samples"] == {"in": 8, "kept": 7, "failed": {"crashed": 1}}
     assert stages["0.detect"]["samples"] == {"in": 8, "kept": 8, "failed": {}}
     assert stages["0.round"]["samples"] == {"in": 8, "kept": 8, "failed": {}}

@@ -10,22 +10,34 @@ from tests.system.conftest import fld
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["filters.region.min_scoer=0.5"], "filters.region.min_scoer: no such setting; did you mean min_score?"),
+        (
+            ["filters.region.min_scoer=0.5"],
+            "filters.region.min_scoer: no such setting; did you mean min_score?",
+        ),
         (
             ["source=folder", "source.path={tmp}/nowhere"],
             "source.path={tmp}/nowhere: no such folder or file",
         ),
-        (["source=folder", "source.path={tmp}/empty"], "source.path={tmp}/empty: nothing to read in it"),
+        (
+            ["source=folder", "source.path={tmp}/empty"],
+            "source.path={tmp}/empty: nothing to read in it",
+        ),
         (["source=folder"], "source.path: not set; give it a value (source.path=...)"),
         (
-            ["experiment=photos", "source.path={tmp}/photos", "specialists.detect.weights={tmp}/none.onnx"],
+            [
+                "experiment=photos",
+                "source.path={tmp}/photos",
+                "specialists.detect.weights={tmp}/none.onnx",
+            ],
             "specialists.detect.weights={tmp}/none.onnx: no such file or folder",
         ),
         (["refine.start={tmp}/no-model"], "refine.start={tmp}/no-model: no such file or folder"),
         (["work={tmp}/file/below"], "work={tmp}/file/below: {tmp}/file is a file; give a folder"),
     ],
 )
-def test_a_mistake_costs_one_line_and_writes_nothing(tmp_path: Path, overrides: list[str], message: str) -> None:
+def test_a_mistake_costs_one_line_and_writes_nothing(
+    tmp_path: Path, overrides: list[str], message: str
+) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(b"")

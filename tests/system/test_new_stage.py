@@ -15,7 +15,10 @@ BLOCK = re.compile(r"(?P<before>[^\n]*):\n\n```\w+\n(?P<code>.*?)```", re.DOTALL
 def edits() -> list[tuple[str, str]]:
     """(file, code) of the section's four blocks."""
     section = (ROOT / "README.md").read_text().split("## Add a stage")[1].split("\n## ")[0]
-    return [(re.findall(r"`([^`]+\.\w+)`", match["before"])[-1], match["code"]) for match in BLOCK.finditer(section)]
+    return [
+        (re.findall(r"`([^`]+\.\w+)`", match["before"])[-1], match["code"])
+        for match in BLOCK.finditer(section)
+    ]
 
 
 def test_four_edits_add_a_stage_that_tests_and_runs(tmp_path: Path) -> None:
@@ -31,13 +34,30 @@ def test_four_edits_add_a_stage_that_tests_and_runs(tmp_path: Path) -> None:
 
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     tested = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", test], cwd=tmp_path, env=environment, capture_output=True, text=True
+        [sys.executable, "-m", "pytest", "-q", test],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert tested.returncode == 0 and "1 passed" in tested.stdout, tested.stdout
 
     work = tmp_path / "work"
-    run = [sys.executable, "-m", "pipeline.cli", "run", f"work={work}", "source.count=4", "refine.rounds=0"]
+    run = [
+        sys.executable,
+        "-m",
+        "pipeline.cli",
+        "run",
+        f"work={work}",
+        "source.count=4",
+        "refine.rounds=0",
+    ]
     done = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     (manifest,) = work.glob("signals/qr-*/manifests/*")
-    assert json.loads(manifest.read_text())["samples"] == {"in": 4, "kept": 4, "dropped": {}, "failed": {}}
+    assert json.loads(manifest.read_text())["samples"] == {
+        "in": 4,
+        "kept": 4,
+        "dropped": {},
+        "failed": {},
+    }

@@ -16,13 +16,21 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import cli, lease, saved
-from pipeline.maintain.retry import withdraw
-from pipeline.store import Store
+from pipeline import cli
+from pipeline.config import saved
+from pipeline.maintenance.retry import withdraw
+from pipeline.storage import lease
+from pipeline.storage.store import Store
 from stages.embedded.source import ScenesConfig, ScenesSource
 from tests.system.conftest import published
 
-HICCUP = ["scene_000001.jpg", "scene_000004.jpg", "scene_000005.jpg", "scene_000008.jpg", "scene_000010.jpg"]
+HICCUP = [
+    "scene_000001.jpg",
+    "scene_000004.jpg",
+    "scene_000005.jpg",
+    "scene_000008.jpg",
+    "scene_000010.jpg",
+]
 
 
 def fld(*words: str) -> CompletedProcess[str]:
@@ -50,9 +58,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = ScenesSource(ScenesConfig(count=12))
     contents = {item.name: item.data for item in source.read(source.list())}
     for name, data in contents.items():
-        (photos / name).write_bytes(data) if name not in HICCUP else (photos / name).symlink_to(top / "nowhere")
+        (photos / name).write_bytes(data) if name not in HICCUP else (photos / name).symlink_to(
+            top / "nowhere"
+        )
     (photos / "text.jpg").write_bytes(b"no image")
-    arguments = ["source=folder", f"source.path={relpath(photos)}", "source.shard_size=6", "refine.rounds=0"]
+    arguments = [
+        "source=folder",
+        f"source.path={relpath(photos)}",
+        "source.shard_size=6",
+        "refine.rounds=0",
+    ]
     done = fld("run", f"work={top / 'before'}", *arguments)
     assert done.returncode == 0, done.stderr[-3000:]
     for name in HICCUP:
@@ -87,7 +102,8 @@ def test_each_failure_is_listed_with_its_reason(folder: Path) -> None:
     assert listed == {**dict.fromkeys(HICCUP, "unreadable"), "text.jpg": "not_an_image"}
     assert state["failures_total"] == 6
     assert all(
-        s["samples"]["in"] == s["samples"]["kept"] + sum(s["samples"]["failed"].values()) for s in state["stages"]
+        s["samples"]["in"] == s["samples"]["kept"] + sum(s["samples"]["failed"].values())
+        for s in state["stages"]
     )
 
 
@@ -105,10 +121,14 @@ def test_after_a_hiccup_exactly_the_samples_that_failed_are_done(folder: Path) -
     assert stages["0.segment"] == {"in": 12, "kept": 12, "failed": {}}
 
 
-def test_a_retry_that_was_killed_is_gone_on_with_by_the_next_one(folder: Path, tmp_path: Path) -> None:
+def test_a_retry_that_was_killed_is_gone_on_with_by_the_next_one(
+    folder: Path, tmp_path: Path
+) -> None:
     work = Path(shutil.copytree(folder / "before", tmp_path / "work"))
     store = Store(str(work))
-    assert withdraw(store, saved.load(store), None, None) == {"ingest": {"unreadable": 5}}  # and then kill -9
+    assert withdraw(store, saved.load(store), None, None) == {
+        "ingest": {"unreadable": 5}
+    }  # and then kill -9
     assert json.loads(fld("retry", str(work), "--json").stdout) == {"retried": {}}
     assert published(work) == published(folder / "work")
 
@@ -123,14 +143,20 @@ def test_a_retry_of_what_still_fails_changes_nothing(work: Path) -> None:
 def test_explain_tells_of_the_first_try_and_of_images_that_never_came_in(folder: Path) -> None:
     story = json.loads(fld("explain", str(folder / "work"), "scene_000004", "--json").stdout)
     assert (story["shard"], story["name"]) == ("shard-000003", "scene_000004.jpg")
-    assert [(each["shard"], each["failed"]) for each in story["tries"]] == [("shard-000000", "unreadable")]
+    assert [(each["shard"], each["failed"]) for each in story["tries"]] == [
+        ("shard-000000", "unreadable")
+    ]
     assert [stage["stage"] for stage in story["stages"]][:2] == ["0.detect", "0.ocr"]
     assert story["rounds"][0]["status"] == "accepted" and story["rounds"][0]["annotations"]["texts"]
     missing = fld("explain", str(folder / "work"), "text.jpg").stdout
     assert "FAILED not_an_image" in missing and "shard: shard-000002" in missing
 
 
-FLIPPED = ["images/shard-000001.tar", "signals/detect-*/shard-000000.parquet", "rounds/00-*/shards/shard-000001.tar"]
+FLIPPED = [
+    "images/shard-000001.tar",
+    "signals/detect-*/shard-000000.parquet",
+    "rounds/00-*/shards/shard-000001.tar",
+]
 
 
 def test_a_flipped_byte_is_found_named_and_mended_by_the_next_run(work: Path) -> None:
@@ -155,14 +181,19 @@ def test_a_flipped_byte_is_found_named_and_mended_by_the_next_run(work: Path) ->
     assert fld("verify", str(work), "--deep").returncode == 0
 
 
-def test_what_the_present_chain_does_not_use_is_removed_and_nothing_else(work: Path, folder: Path) -> None:
+def test_what_the_present_chain_does_not_use_is_removed_and_nothing_else(
+    work: Path, folder: Path
+) -> None:
     (unused,) = work.glob("signals/detect-*")
     shutil.copytree(unused, work / "signals/detect-00000000")
     (work / "models/01-00000000").mkdir(parents=True)
     (work / "models/01-00000000/model.safetensors").write_bytes(bytes(1000))
     wanted = published(folder / "work")
     dry = json.loads(fld("gc", str(work), "--dry-run", "--json").stdout)
-    assert {each["folder"] for each in dry["unused"]} >= {"signals/detect-00000000", "models/01-00000000"}
+    assert {each["folder"] for each in dry["unused"]} >= {
+        "signals/detect-00000000",
+        "models/01-00000000",
+    }
     assert published(work).keys() > wanted.keys()
     assert fld("gc", str(work)).returncode == 0
     assert published(work) == wanted

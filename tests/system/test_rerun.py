@@ -29,7 +29,11 @@ def test_a_run_that_is_killed_three_times_gives_the_same_bytes_with_another_numb
     ]
     for ready in moments:
         process = subprocess.Popen(
-            command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, text=True
+            command(*arguments),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            text=True,
         )
         assert kill_when(process, ready)
     done = fld(*arguments)
@@ -37,7 +41,9 @@ def test_a_run_that_is_killed_three_times_gives_the_same_bytes_with_another_numb
     assert published(work) == published(small_run)
 
 
-def test_another_threshold_runs_filters_only_and_loads_no_model(small_run: Path, tmp_path: Path) -> None:
+def test_another_threshold_runs_filters_only_and_loads_no_model(
+    small_run: Path, tmp_path: Path
+) -> None:
     work = tmp_path / "work"
     shutil.copytree(small_run, work)
     before = published(work)
@@ -48,14 +54,20 @@ def test_another_threshold_runs_filters_only_and_loads_no_model(small_run: Path,
     assert done.returncode == 0, done.stderr[-3000:]
     assert "specialists" not in done.stderr
     after = published(work)
-    made = {name.split("/")[1].split("-")[0] for name in set(after) - set(before) if name.startswith("signals/")}
-    assert made == {"region", "triplet"}
-    assert {n: s for n, s in after.items() if n in before and n not in ("head.json", "report.html")} == {
-        n: s for n, s in before.items() if n not in ("head.json", "report.html")
+    made = {
+        name.split("/")[1].split("-")[0]
+        for name in set(after) - set(before)
+        if name.startswith("signals/")
     }
+    assert made == {"region", "triplet"}
+    assert {
+        n: s for n, s in after.items() if n in before and n not in ("head.json", "report.html")
+    } == {n: s for n, s in before.items() if n not in ("head.json", "report.html")}
 
 
-def test_a_pilot_is_reused_and_images_that_come_later_get_shards_of_their_own(tmp_path: Path) -> None:
+def test_a_pilot_is_reused_and_images_that_come_later_get_shards_of_their_own(
+    tmp_path: Path,
+) -> None:
     from stages.embedded.source import ScenesConfig, ScenesSource
 
     photos, work = tmp_path / "photos", tmp_path / "work"
@@ -71,9 +83,13 @@ def test_a_pilot_is_reused_and_images_that_come_later_get_shards_of_their_own(tm
 
     assert fld("run", f"work={work}", *folder).returncode == 0
     full = {n: s for n, s in published(work).items() if "shard-" in n}
-    assert {n: full[n] for n in pilot if "shard-" in n} == {n: s for n, s in pilot.items() if "shard-" in n}
+    assert {n: full[n] for n in pilot if "shard-" in n} == {
+        n: s for n, s in pilot.items() if "shard-" in n
+    }
 
-    for item in ScenesSource(ScenesConfig(seed=9, count=3)).read(["scene_000000.jpg", "scene_000001.jpg"]):
+    for item in ScenesSource(ScenesConfig(seed=9, count=3)).read(
+        ["scene_000000.jpg", "scene_000001.jpg"]
+    ):
         (photos / f"added_{item.name}").write_bytes(item.data)
     assert plan(work, *folder) == {stage: 1 for stage in plan(work, *folder)}
     assert fld("run", f"work={work}", *folder).returncode == 0
@@ -83,11 +99,15 @@ def test_a_pilot_is_reused_and_images_that_come_later_get_shards_of_their_own(tm
 
 
 def test_two_runs_on_one_work_folder_are_kept_apart(small_run: Path, tmp_path: Path) -> None:
-    from pipeline import lease
-    from pipeline.store import Store
+    from pipeline.storage import lease
+    from pipeline.storage.store import Store
 
     work = tmp_path / "work"
     with lease.held(Store(str(work))):
         done = fld("run", f"work={work}", *SMALL)
     assert done.returncode == 2
-    assert done.stderr.strip().splitlines()[-1].startswith(f"fld: error: work={work}: in use by process {os.getpid()}")
+    assert (
+        done.stderr.strip()
+        .splitlines()[-1]
+        .startswith(f"fld: error: work={work}: in use by process {os.getpid()}")
+    )

@@ -24,12 +24,16 @@ def shards(work: Path, number: int) -> list[Path]:
 
 def manifest_samples(work: Path, number: int) -> int:
     (folder,) = work.glob(f"rounds/{number:02d}-*")
-    return sum(json.loads(path.read_text())["samples"]["in"] for path in (folder / "manifests").iterdir())
+    return sum(
+        json.loads(path.read_text())["samples"]["in"] for path in (folder / "manifests").iterdir()
+    )
 
 
 def stored_images(work: Path) -> dict[str, str]:
     return {
-        row["key"]: row["sha256"] for path in work.glob("images/*.parquet") for row in pq.read_table(path).to_pylist()
+        row["key"]: row["sha256"]
+        for path in work.glob("images/*.parquet")
+        for row in pq.read_table(path).to_pylist()
     }
 
 
@@ -39,14 +43,18 @@ def test_the_table_of_rounds_the_head_and_the_report_are_there(small_run: Path) 
     assert "regions with attributes" in done.stdout and "report.html" in done.stdout
     head = json.loads((small_run / "head.json").read_text())
     assert len(head["attempts"]) == ROUNDS
-    assert head["round"] in {attempt["round"] for attempt in head["attempts"] if attempt["status"] == "accepted"}
+    assert head["round"] in {
+        attempt["round"] for attempt in head["attempts"] if attempt["status"] == "accepted"
+    }
 
 
 @pytest.mark.parametrize("number", range(ROUNDS))
 def test_every_round_is_read_by_webdataset(small_run: Path, number: int) -> None:
     stored = stored_images(small_run)
     for kind in ("jpg", "pil"):
-        data = webdataset.WebDataset([str(p) for p in shards(small_run, number)], shardshuffle=False)
+        data = webdataset.WebDataset(
+            [str(p) for p in shards(small_run, number)], shardshuffle=False
+        )
         samples = list(data.decode("pil") if kind == "pil" else data)
         assert len(samples) == len(stored) == manifest_samples(small_run, number)
         for sample in samples:
@@ -61,9 +69,13 @@ def test_every_round_is_read_by_plain_tar(small_run: Path, number: int) -> None:
     stored = stored_images(small_run)
     seen = {}
     for path in shards(small_run, number):
-        listing = subprocess.run(["tar", "-tf", str(path)], capture_output=True, text=True, check=True).stdout.split()
+        listing = subprocess.run(
+            ["tar", "-tf", str(path)], capture_output=True, text=True, check=True
+        ).stdout.split()
         for name in (n for n in listing if n.endswith(".json")):
-            text = subprocess.run(["tar", "-xOf", str(path), name], capture_output=True, check=True).stdout
+            text = subprocess.run(
+                ["tar", "-xOf", str(path), name], capture_output=True, check=True
+            ).stdout
             record = json.loads(text)
             seen[record["key"]] = record["sha256"]
     assert seen == stored
@@ -74,10 +86,14 @@ def test_a_round_is_read_by_ray_data(small_run: Path) -> None:
 
     ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
     try:
-        rows = ray.data.read_webdataset([str(p) for p in shards(small_run, 0)], decoder=None).take_all()
+        rows = ray.data.read_webdataset(
+            [str(p) for p in shards(small_run, 0)], decoder=None
+        ).take_all()
     finally:
         ray.shutdown()
-    assert {row["__key__"]: hashlib.sha256(row["jpg"]).hexdigest() for row in rows} == stored_images(small_run)
+    assert {
+        row["__key__"]: hashlib.sha256(row["jpg"]).hexdigest() for row in rows
+    } == stored_images(small_run)
 
 
 def test_the_index_leads_to_the_bytes_of_each_sample(small_run: Path) -> None:
@@ -140,7 +156,16 @@ def test_status_counts_what_is_done_by_stage(small_run: Path) -> None:
 
 def test_explain_tells_the_story_of_a_sample(small_run: Path) -> None:
     text = fld("explain", str(small_run), "scene_000005").stdout
-    for part in ("sha256", "0.detect", "0.ocr", "0.region", "1.refine", "1.merge", "round 00-", "round 01-"):
+    for part in (
+        "sha256",
+        "0.detect",
+        "0.ocr",
+        "0.region",
+        "1.refine",
+        "1.merge",
+        "round 00-",
+        "round 01-",
+    ):
         assert part in text
     missing = fld("explain", str(small_run), "nobody")
     assert missing.returncode == 2 and "nobody: no such sample" in missing.stderr

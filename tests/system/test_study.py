@@ -7,15 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import compose
+from pipeline.config.compose import compose
 from pipeline.studies.config import parse
 from pipeline.studies.run import run
 from tests.system.conftest import fld
 
 TINY = [
-    "data.scenes=8", "test.scenes=4", "max_tokens=24", "train.batch_size=4", "resolution=32", "train.warmup_steps=1",
+    "data.scenes=8",
+    "test.scenes=4",
+    "max_tokens=24",
+    "train.batch_size=4",
+    "resolution=32",
+    "train.warmup_steps=1",
     "cluster.groups.train.actors=[1,1]",
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +33,18 @@ def test_a_study_tests_every_phase_and_a_second_run_does_nothing(work: Path) -> 
     settings = ["study=clean", f"work={work}", *TINY, "~rows", f"+{rows}"]
     made = run(parse(compose(settings, "studies")))
     assert [(r["row"], r["phase"], r["steps"]) for r in made["rows"]] == [
-        ("start", "as it is", 0), ("few", "a", 2), ("few", "b", 3),
-    ]  # fmt: skip
+        ("start", "as it is", 0),
+        ("few", "a", 2),
+        ("few", "b", 3),
+    ]
     assert made["rows"][1]["samples"] == 4 and made["rows"][1]["seconds"] > 0
     names = ("caption CIDEr", "detection F1@0.5", "grounding R@1", "region category accuracy")
     assert all(0 <= row["scores"][name] <= 10 for row in made["rows"] for name in names)
     assert made["rows"][1]["model"] != made["rows"][2]["model"]
     before = {
-        file: file.stat().st_mtime_ns for file in work.rglob("*") if file.is_file() and "journal" not in str(file)
+        file: file.stat().st_mtime_ns
+        for file in work.rglob("*")
+        if file.is_file() and "journal" not in str(file)
     }
     again = fld("study", "clean", f"work={work}", *TINY, "~rows", f"+{rows}", "--json")
     assert again.returncode == 0, again.stderr
@@ -56,12 +65,21 @@ def test_the_backbones_study_trains_a_detector_a_row(work: Path) -> None:
     ]
     made = run(parse(compose(settings, "studies")))
     assert [r["row"] for r in made["rows"]] == ["fresh", "trained"]
-    assert all(set(r["scores"]) == {"detection AP", "detection AP50", "detection F1@0.5"} for r in made["rows"])
+    assert all(
+        set(r["scores"]) == {"detection AP", "detection AP50", "detection F1@0.5"}
+        for r in made["rows"]
+    )
 
 
 def test_the_tower_is_exported_and_a_wrong_name_is_one_line(tmp_path: Path) -> None:
     done = fld("export-backbone", "nano", str(tmp_path / "tower"), "--json")
-    assert done.returncode == 0 and json.loads(done.stdout)["transformers"] == str(tmp_path / "tower")
+    assert done.returncode == 0 and json.loads(done.stdout)["transformers"] == str(
+        tmp_path / "tower"
+    )
     assert (tmp_path / "tower/model.safetensors").exists()
     wrong = fld("export-backbone", "/nowhere", str(tmp_path / "none"))
-    assert wrong.returncode == 2 and wrong.stderr.count("\n") == 1 and "/nowhere: no such file" in wrong.stderr
+    assert (
+        wrong.returncode == 2
+        and wrong.stderr.count("\n") == 1
+        and "/nowhere: no such file" in wrong.stderr
+    )

@@ -13,18 +13,23 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import compose
-from pipeline.fit import fit, parse
-from pipeline.store import Store
+from pipeline.config.compose import compose
+from pipeline.storage.store import Store
 from pipeline.studies.data import DataConfig, obtain
-from pipeline.training_set import TrainingSet
+from pipeline.training.data import TrainingSet
+from pipeline.training.standalone import fit, parse
 from tests.system.conftest import command, fld, kill_when
 
 STEPS = 20
 SETTINGS = [
-    f"train.stages=[[32,{STEPS - 8}],[64,8]]", "train.batch_size=4", "train.targets_per_image=2",
-    "train.warmup_steps=4", "train.mirror=true", "train.average=0.8", "train.checkpoint_every=3",
-]  # fmt: skip
+    f"train.stages=[[32,{STEPS - 8}],[64,8]]",
+    "train.batch_size=4",
+    "train.targets_per_image=2",
+    "train.warmup_steps=4",
+    "train.mirror=true",
+    "train.average=0.8",
+    "train.checkpoint_every=3",
+]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +61,11 @@ def published(out: Path) -> dict[str, bytes]:
 
 
 def test_two_workers_follow_the_curve_of_one(whole: Path, shards: str, tmp_path: Path) -> None:
-    fit(shards, str(tmp_path), parse(compose([*SETTINGS, "cluster.groups.train.actors=[1,2]"], "training")))
+    fit(
+        shards,
+        str(tmp_path),
+        parse(compose([*SETTINGS, "cluster.groups.train.actors=[1,2]"], "training")),
+    )
     one, two = history(whole), history(tmp_path)
     assert len(one) == len(two) == STEPS and one != two
     for a, b in zip(one, two, strict=True):
@@ -70,16 +79,22 @@ def test_killed_at_a_random_step_and_once_more_in_its_worker_it_ends_with_the_sa
     step = random.SystemRandom().randrange(3, STEPS - 6)
 
     def at(wanted: int) -> bool:
-        marks = [int(f.stem.removeprefix("step-")) for f in tmp_path.glob("journal/train/model/*.done")]
+        marks = [
+            int(f.stem.removeprefix("step-")) for f in tmp_path.glob("journal/train/model/*.done")
+        ]
         return max(marks, default=0) >= wanted
 
-    first = subprocess.Popen(command(*arguments), stderr=subprocess.DEVNULL, start_new_session=True, text=True)
+    first = subprocess.Popen(
+        command(*arguments), stderr=subprocess.DEVNULL, start_new_session=True, text=True
+    )
     assert kill_when(first, lambda: at(step))
     assert not (tmp_path / "model").exists()
     reached = max(f.stem for f in tmp_path.glob("journal/train/model/*.done"))
     mark = f"FLD_TEST={tmp_path}"  # Ray's processes inherit the driver's environment
     second = subprocess.Popen(
-        command(*arguments), stderr=subprocess.DEVNULL, env={**os.environ, **dict([mark.split("=", 1)])}
+        command(*arguments),
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, **dict([mark.split("=", 1)])},
     )
     while not (killed := kill_worker(mark)) and second.poll() is None:
         time.sleep(0.2)
@@ -91,7 +106,10 @@ def kill_worker(mark: str) -> bool:
     """kill -9 the training worker among the processes with this in their environment, once there is one."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            name, environment = (process / "cmdline").read_bytes(), (process / "environ").read_bytes()
+            name, environment = (
+                (process / "cmdline").read_bytes(),
+                (process / "environ").read_bytes(),
+            )
         except OSError:
             continue
         if name.startswith(b"ray::RayTrainWorker") and mark.encode() in environment:
@@ -100,9 +118,13 @@ def kill_worker(mark: str) -> bool:
     return False
 
 
-def test_what_is_done_is_not_done_again_and_other_settings_are_refused(whole: Path, shards: str) -> None:
+def test_what_is_done_is_not_done_again_and_other_settings_are_refused(
+    whole: Path, shards: str
+) -> None:
     before = published(whole)
-    done = fld("train", shards, str(whole), *SETTINGS, "--json", "cluster.groups.train.actors=[1,2]")
+    done = fld(
+        "train", shards, str(whole), *SETTINGS, "--json", "cluster.groups.train.actors=[1,2]"
+    )
     assert done.returncode == 0 and json.loads(done.stdout)["loss"] == history(whole)[-1]["loss"]
     assert published(whole) == before
     other = fld("train", shards, str(whole), *SETTINGS, "train.learning_rate=0.5")
@@ -113,10 +135,14 @@ def test_curves_are_written_for_tensorboard(whole: Path) -> None:
     reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     events = reader.EventAccumulator(str(whole / "board"))
     events.Reload()
-    assert [e.value for e in events.Scalars("train/loss")] == pytest.approx([m["loss"] for m in history(whole)])
+    assert [e.value for e in events.Scalars("train/loss")] == pytest.approx(
+        [m["loss"] for m in history(whole)]
+    )
 
 
-def test_the_model_gives_the_same_tokens_through_plain_generate(whole: Path, data: TrainingSet) -> None:
+def test_the_model_gives_the_same_tokens_through_plain_generate(
+    whole: Path, data: TrainingSet
+) -> None:
     import torch
     from transformers import AutoTokenizer, Florence2ForConditionalGeneration
 
@@ -127,16 +153,24 @@ def test_the_model_gives_the_same_tokens_through_plain_generate(whole: Path, dat
     images = [s.pixels for s in next(data.batches(0, 3, 0, 0, 1))]
     mine = Engine(load(str(whole / "model")), 64)
     tokenizer: Any = AutoTokenizer.from_pretrained(whole / "model")
-    model: Any = Florence2ForConditionalGeneration.from_pretrained(whole / "model", dtype=torch.float32)
+    model: Any = Florence2ForConditionalGeneration.from_pretrained(
+        whole / "model", dtype=torch.float32
+    )
     values = pixels(images, 64)
     for token in ("<CAPTION>", "<OD>"):
-        answers = mine.ask(mine.look(images), [Question(i, TASKS[token].prompt, max_tokens=24) for i in range(3)])
+        answers = mine.ask(
+            mine.look(images), [Question(i, TASKS[token].prompt, max_tokens=24) for i in range(3)]
+        )
         tokens = model.get_image_features(values[:1]).pooler_output.shape[1]
         row = [model.config.image_token_id] * tokens + tokenizer(TASKS[token].prompt).input_ids
         plain = model.generate(
-            input_ids=torch.tensor([row] * 3), pixel_values=values, num_beams=1, do_sample=False, max_new_tokens=25,
+            input_ids=torch.tensor([row] * 3),
+            pixel_values=values,
+            num_beams=1,
+            do_sample=False,
+            max_new_tokens=25,
             forced_eos_token_id=None,
-        )  # fmt: skip
+        )
         for ids, answer in zip(plain.tolist(), answers, strict=True):
             assert ids[2 : 2 + len(answer.ids)] == answer.ids
 
@@ -146,7 +180,10 @@ def test_mistakes_are_one_line(shards: str, tmp_path: Path) -> None:
         ([str(tmp_path), str(tmp_path / "o")], "no shards there"),
         ([shards, str(tmp_path / "o"), "start=/nowhere"], "start=/nowhere: no such file or folder"),
         ([shards, str(tmp_path / "o"), "train.tasks=['<OCD>']"], "train.<OCD>: no such task"),
-        ([shards, str(tmp_path / "o"), "cluster.groups.train={actors: [99, 99]}"], "99 workers want 99 CPU"),
+        (
+            [shards, str(tmp_path / "o"), "cluster.groups.train={actors: [99, 99]}"],
+            "99 workers want 99 CPU",
+        ),
     ):
         done = fld("train", *arguments)
         assert done.returncode == 2 and "Traceback" not in done.stderr

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.pipeline.test_given import ONLY
+from tests.pipeline.execution.test_given import ONLY
 from tests.system.conftest import fld
 from tests.system.zoo import Rows, write_folder_zoo, write_tar_zoo
 
@@ -20,10 +20,12 @@ PEAK_MB = 700
 
 INGEST = """
 import resource, sys
-from pipeline import config
-from pipeline.ingest import Ingest, assign, list_source
-from pipeline.store import Store
-run = config.parse(config.compose([f"source={sys.argv[1]}", f"source.path={sys.argv[2]}"]))
+from pipeline.config.compose import compose
+from pipeline.config.parse import parse
+from pipeline.ingest.assignment import assign, list_source
+from pipeline.ingest.shard import Ingest
+from pipeline.storage.store import Store
+run = parse(compose([f"source={sys.argv[1]}", f"source.path={sys.argv[2]}"]))
 listing = assign(Store(sys.argv[3]), run.source, list_source(run.source))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 ingest = Ingest(sys.argv[3], run.source, listing)
@@ -46,7 +48,9 @@ def by_name(found: Rows) -> Rows:
     return sorted(found, key=lambda row: (row[0], row[1] or ""))
 
 
-@pytest.mark.parametrize(("source", "write"), [("folder", write_folder_zoo), ("webdataset", write_tar_zoo)])
+@pytest.mark.parametrize(
+    ("source", "write"), [("folder", write_folder_zoo), ("webdataset", write_tar_zoo)]
+)
 def test_each_bad_one_is_told_with_its_reason_and_the_good_ones_are_labelled(
     tmp_path: Path, source: str, write: Callable[[Path], Rows]
 ) -> None:
@@ -75,7 +79,9 @@ def test_at_least_forty_are_bad_and_ten_are_good(tmp_path: Path) -> None:
     assert sum(name.startswith("good_") for name, _ in expected) == 10
 
 
-@pytest.mark.parametrize(("source", "write"), [("folder", write_folder_zoo), ("webdataset", write_tar_zoo)])
+@pytest.mark.parametrize(
+    ("source", "write"), [("folder", write_folder_zoo), ("webdataset", write_tar_zoo)]
+)
 def test_memory_stays_bounded(tmp_path: Path, source: str, write: Callable[[Path], Rows]) -> None:
     """A file is held whole, twice where it is unpacked or turned; the bombs of the zoo would take gigabytes."""
     write(tmp_path / "zoo")

@@ -11,7 +11,11 @@ from pipeline.schema import Annotations, Record, Region, Text, Triplet
 def records(count: int = 50) -> list[Record]:
     return [
         Record(
-            key=f"k{i:03}", name="", width=64, height=64, sha256="",
+            key=f"k{i:03}",
+            name="",
+            width=64,
+            height=64,
+            sha256="",
             annotations=Annotations(
                 texts=[Text(id="t", source="caption", granularity="brief", text="a dog")],
                 regions=[
@@ -20,12 +24,20 @@ def records(count: int = 50) -> list[Record]:
                     Region(id="c", source="detect", box=(0, 0, 9, 9), phrase="dog", dropped="nms"),
                 ],
                 triplets=[
-                    Triplet(id="p", source="ground", text_id="t", phrase="dog", start=2, end=5, box=(0, 0, 9, 9))
+                    Triplet(
+                        id="p",
+                        source="ground",
+                        text_id="t",
+                        phrase="dog",
+                        start=2,
+                        end=5,
+                        box=(0, 0, 9, 9),
+                    )
                 ],
             ),
         )
         for i in range(count)
-    ]  # fmt: skip
+    ]
 
 
 def test_a_sample_holds_n_kept_annotations_of_each_type() -> None:
@@ -40,7 +52,11 @@ def test_a_sample_per_source_holds_n_of_each() -> None:
 
 
 def test_a_small_round_is_audited_whole() -> None:
-    assert Counter(item.type for item in sample(records(3), 10)) == {"texts": 3, "regions": 6, "triplets": 3}
+    assert Counter(item.type for item in sample(records(3), 10)) == {
+        "texts": 3,
+        "regions": 6,
+        "triplets": 3,
+    }
 
 
 def test_the_sample_depends_on_the_seed_and_not_on_the_order() -> None:
@@ -49,7 +65,12 @@ def test_the_sample_depends_on_the_seed_and_not_on_the_order() -> None:
 
 
 def test_every_annotation_is_as_likely_to_be_drawn() -> None:
-    drawn = Counter(item.key for seed in range(400) for item in sample(records(20), 5, seed=seed) if item.id == "t")
+    drawn = Counter(
+        item.key
+        for seed in range(400)
+        for item in sample(records(20), 5, seed=seed)
+        if item.id == "t"
+    )
     assert sum(drawn.values()) == 2000 and min(drawn.values()) > 65 and max(drawn.values()) < 135
 
 
@@ -61,18 +82,25 @@ def test_a_triplet_is_shown_with_its_text() -> None:
 @pytest.mark.parametrize(
     ("right", "judged", "low", "high"),
     [
-        (0, 5, 0.0, 0.434482465), (5, 5, 0.565517535, 1.0), (47, 50, 0.837829083, 0.97938503),
+        (0, 5, 0.0, 0.434482465),
+        (5, 5, 0.565517535, 1.0),
+        (47, 50, 0.837829083, 0.97938503),
         (1, 200, 0.000883169, 0.027773704),
     ],
-)  # fmt: skip
+)
 def test_intervals_equal_scipys(right: int, judged: int, low: float, high: float) -> None:
     assert wilson(right, judged) == pytest.approx((low, high), abs=1e-8)
 
 
 def test_precision_per_type_and_source_leaves_out_what_was_not_judged() -> None:
     verdicts = [("detect", "yes"), ("detect", "no"), ("refine", "yes"), ("refine", None)]
-    items = [{"type": "regions", "source": source, "verdict": verdict} for source, verdict in verdicts]
-    rows = {row["source"]: (row["judged"], row["right"]) for row in score({"round": "00", "items": items})}
+    items = [
+        {"type": "regions", "source": source, "verdict": verdict} for source, verdict in verdicts
+    ]
+    rows = {
+        row["source"]: (row["judged"], row["right"])
+        for row in score({"round": "00", "items": items})
+    }
     assert rows == {"all": (3, 2), "detect": (2, 1), "refine": (1, 1)}
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline import config
 from pipeline.cli import main
+from pipeline.config.compose import compose, load
+from pipeline.config.parse import parse
 from pipeline.quality.calibration import (
     SHUT,
     CalibrateConfig,
@@ -20,10 +21,11 @@ from pipeline.quality.calibration import (
     of_source,
     thresholds,
     undecided,
-)  # fmt: skip
-from pipeline.records import publish_table
+)
 from pipeline.schema import Annotations, Box, Record, Region, Text, TextRegion, Triplet
-from pipeline.store import Manifest, Store
+from pipeline.storage.manifest import Manifest
+from pipeline.storage.parquet import publish_table
+from pipeline.storage.store import Store
 
 A: Box = (0.0, 0.0, 10.0, 10.0)
 FAR: Box = (50.0, 50.0, 60.0, 60.0)
@@ -77,7 +79,7 @@ def test_a_box_that_gave_way_to_a_human_one_is_judged_too() -> None:
     same = region(id="0.detect.regions.0", dropped="duplicate_of_human")
     labels = Annotations(regions=[human, same])
     record = Record(key="a", name="a.jpg", width=99, height=99, sha256="", annotations=labels)
-    ((_, free),) = undecided([record], config.parse(config.compose([])).filters)
+    ((_, free),) = undecided([record], parse(compose([])).filters)
     assert [r.id for r in free.regions] == [same.id]
 
 
@@ -91,7 +93,9 @@ def test_thresholds_come_per_specialist_and_per_class_with_enough_labels() -> No
     dogs = [region((i * 20.0, 0.0, i * 20.0 + 10, 10.0), score=0.2 + i / 100) for i in range(40)]
     cats = [region(FAR, "cat", score) for score in (0.25, 0.9)]
     known = Known(Annotations(regions=[region(d.box, score=None) for d in dogs]), ("regions",))
-    found: Curves = calibrate([(Annotations(regions=dogs + cats), known)], CalibrateConfig(min_labels=30))
+    found: Curves = calibrate(
+        [(Annotations(regions=dogs + cats), known)], CalibrateConfig(min_labels=30)
+    )
     assert [key for _, key in found] == ["detect", "detect/dog"]
     assert found["regions", "detect/dog"].recall[-1] == 1
     assert thresholds(found, 1.0)["region_filter"] == {"detect": SHUT, "detect/dog": 0.2}
@@ -100,12 +104,18 @@ def test_thresholds_come_per_specialist_and_per_class_with_enough_labels() -> No
 
 def test_words_and_phrases_have_thresholds_too() -> None:
     quad = (0.0, 0.0, 9.0, 0.0, 9.0, 5.0, 0.0, 5.0)
-    texts = [Text(id="t", granularity="brief", text="a dog"), Text(id="d", granularity="detailed", text="A dog.")]
+    texts = [
+        Text(id="t", granularity="brief", text="a dog"),
+        Text(id="d", granularity="detailed", text="A dog."),
+    ]
 
     def said(score: float | None, word: str) -> Annotations:
         read = [TextRegion(source="ocr", quad=quad, text=word, score=score)]
         pairs = [
-            Triplet(source="ground", text_id=t.id, phrase=t.text[:5], start=0, end=5, box=A, score=score) for t in texts
+            Triplet(
+                source="ground", text_id=t.id, phrase=t.text[:5], start=0, end=5, box=A, score=score
+            )
+            for t in texts
         ]
         return Annotations(texts, [], read, pairs)
 
@@ -113,26 +123,31 @@ def test_words_and_phrases_have_thresholds_too() -> None:
     told = Annotations(truth.texts[:1], [], truth.text_regions, truth.triplets[:1])
     kinds = ("text_regions", "triplets")
     found = calibrate(
-        [(said(0.7, "stop"), Known(told, kinds)), (said(0.4, "top"), Known(told, kinds))], CalibrateConfig()
+        [(said(0.7, "stop"), Known(told, kinds)), (said(0.4, "top"), Known(told, kinds))],
+        CalibrateConfig(),
     )
     assert {key: (c.threshold.tolist(), c.precision.tolist()) for key, c in found.items()} == {
         ("text_regions", "ocr"): ([0.7, 0.4], [1, 0.5]),
         ("triplets", "ground"): ([0.7, 0.4], [1, 1]),  # the detailed text has no truth
     }
-    assert thresholds(found, 0.9) == {"region_filter": {"ocr": 0.7}, "triplet_filter": {"ground": 0.4}}
+    assert thresholds(found, 0.9) == {
+        "region_filter": {"ocr": 0.7},
+        "triplet_filter": {"ground": 0.4},
+    }
 
 
 @pytest.fixture
 def work(tmp_path: Path) -> Path:
     """A finished round: a low and a sure dog at A, a double of the sure one, a wrong cat; what the filter said."""
     store = Store(str(tmp_path / "work"))
-    store.publish("config.yaml", yaml.safe_dump(config.compose([f"work={tmp_path / 'work'}"])).encode())
+    store.publish("config.yaml", yaml.safe_dump(compose([f"work={tmp_path / 'work'}"])).encode())
     labels = [
-        region(id="a", score=0.9), region(id="b", score=0.85, box=(0.0, 0.0, 10.0, 9.5), dropped="class_overlap"),
+        region(id="a", score=0.9),
+        region(id="b", score=0.85, box=(0.0, 0.0, 10.0, 9.5), dropped="class_overlap"),
         region(id="c", score=0.1, box=FAR, dropped="low_score"),
         region(id="d", score=0.5, phrase="cat", box=(20.0, 20.0, 30.0, 30.0)),
         region(id="e", score=0.95, phrase="cat", dropped="fused"),
-    ]  # fmt: skip
+    ]
     records = [
         Record(
             key=key,
@@ -146,7 +161,9 @@ def work(tmp_path: Path) -> Path:
     ]
     publish_table(store, f"{ROUND}/records/shard-000000.parquet", Record, records)
     count = {"in": 2, "kept": 2, "dropped": {}, "failed": {}}
-    store.publish_manifest(ROUND, Manifest(shard="shard-000000", inputs="0" * 12, files={}, samples=count))
+    store.publish_manifest(
+        ROUND, Manifest(shard="shard-000000", inputs="0" * 12, files={}, samples=count)
+    )
     return tmp_path / "work"
 
 
@@ -154,34 +171,76 @@ def test_the_command_writes_filters_that_a_config_takes_and_the_curve(
     work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     truth = {
-        "images": [{"id": 7, "file_name": "x.png"}], "categories": [{"id": 3, "name": "dog"}],
-        "annotations": [{"id": n, "image_id": 7, "category_id": 3, "bbox": [n, n, 10, 10]} for n in (0, 50)],
-    }  # fmt: skip
+        "images": [{"id": 7, "file_name": "x.png"}],
+        "categories": [{"id": 3, "name": "dog"}],
+        "annotations": [
+            {"id": n, "image_id": 7, "category_id": 3, "bbox": [n, n, 10, 10]} for n in (0, 50)
+        ],
+    }
     (tmp_path / "truth.json").write_text(json.dumps(truth))
-    arguments = ["calibrate", str(work / ROUND), "--out", str(tmp_path / "out"), "--json", "--min-labels", "2"]
+    arguments = [
+        "calibrate",
+        str(work / ROUND),
+        "--out",
+        str(tmp_path / "out"),
+        "--json",
+        "--min-labels",
+        "2",
+    ]
     assert main([*arguments, "--ground-truth", str(tmp_path / "truth.json")]) == 0
     printed = json.loads(capsys.readouterr().out)
     # Scores 0.9 right, 0.5 a wrong cat, 0.1 right: the double and the fused one do not count.
     whole, dogs = printed["thresholds"]
-    assert (whole["class"], whole["labels"], whole["threshold"], whole["recall"]) == (None, 3, 0.9, 0.5)
-    assert (dogs["class"], dogs["labels"], dogs["threshold"], dogs["precision"]) == ("dog", 2, 0.1, 1)
+    assert (whole["class"], whole["labels"], whole["threshold"], whole["recall"]) == (
+        None,
+        3,
+        0.9,
+        0.5,
+    )
+    assert (dogs["class"], dogs["labels"], dogs["threshold"], dogs["precision"]) == (
+        "dog",
+        2,
+        0.1,
+        1,
+    )
     written = yaml.safe_load((tmp_path / "out/filters.yaml").read_text())
     assert written["region"]["min_scores"] == {"ocr": 0.7, "detect": 0.9, "detect/dog": 0.1}
-    run = config.parse(config.load(tmp_path / "out/config.yaml", []))
+    run = parse(load(tmp_path / "out/config.yaml", []))
     assert run.filters["region"].options.min_scores["detect/dog"] == 0.1
-    assert json.loads((tmp_path / "out/curves.json").read_text())["curves"][0]["threshold"] == [0.9, 0.5, 0.1]
+    assert json.loads((tmp_path / "out/curves.json").read_text())["curves"][0]["threshold"] == [
+        0.9,
+        0.5,
+        0.1,
+    ]
     assert (tmp_path / "out/curves.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_without_a_file_the_labels_of_people_are_the_truth(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["calibrate", str(work / ROUND), "--out", str(work / "out"), "--json", "--precision", "0.4"]) == 0
+def test_without_a_file_the_labels_of_people_are_the_truth(
+    work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        main(
+            [
+                "calibrate",
+                str(work / ROUND),
+                "--out",
+                str(work / "out"),
+                "--json",
+                "--precision",
+                "0.4",
+            ]
+        )
+        == 0
+    )
     printed = json.loads(capsys.readouterr().out)
     assert printed["samples"] == 1
-    assert [(row["source"], row["threshold"], row["precision"]) for row in printed["thresholds"]] == [
-        ("detect", 0.5, 0.5)
-    ]
+    assert [
+        (row["source"], row["threshold"], row["precision"]) for row in printed["thresholds"]
+    ] == [("detect", 0.5, 0.5)]
 
 
-def test_a_precision_that_is_no_share_is_refused(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_precision_that_is_no_share_is_refused(
+    work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["calibrate", str(work / ROUND), "--precision", "90"]) == 2
     assert "--precision 90.0" in capsys.readouterr().err

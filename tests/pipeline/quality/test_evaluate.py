@@ -23,7 +23,11 @@ def captions(*rows: tuple[int, str]) -> list[dict[str, Any]]:
 
 def truth(*annotations: dict[str, Any], **more: Any) -> dict[str, Any]:
     images = [{"id": image} for image in dict.fromkeys(a["image_id"] for a in annotations)]
-    return {"images": images, "annotations": [{"id": i, **a} for i, a in enumerate(annotations)], **more}
+    return {
+        "images": images,
+        "annotations": [{"id": i, **a} for i, a in enumerate(annotations)],
+        **more,
+    }
 
 
 def test_caption_scores_of_perfect_captions_are_their_maxima() -> None:
@@ -62,12 +66,17 @@ def test_tokenize_splits_as_the_penn_treebank_does() -> None:
 
 def boxes() -> dict[str, Any]:
     rows = [(1, 1, [10, 10, 40, 40]), (1, 2, [60, 60, 30, 20]), (2, 1, [5, 5, 80, 50])]
-    entries = [{"image_id": image, "category_id": category, "bbox": box} for image, category, box in rows]
+    entries = [
+        {"image_id": image, "category_id": category, "bbox": box} for image, category, box in rows
+    ]
     return truth(*entries, categories=[{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}])
 
 
 def scored(entries: list[dict[str, Any]], *scores: float) -> list[dict[str, Any]]:
-    return [{k: v for k, v in e.items() if k != "id"} | {"score": s} for e, s in zip(entries, scores, strict=True)]
+    return [
+        {k: v for k, v in e.items() if k != "id"} | {"score": s}
+        for e, s in zip(entries, scores, strict=True)
+    ]
 
 
 def test_detection_of_everything_has_an_average_precision_of_one() -> None:
@@ -97,9 +106,14 @@ def test_segmentation_scores_masks_not_boxes() -> None:
 def test_polygons_of_images_of_unknown_size_are_scored_whether_or_not_something_was_found() -> None:
     square = [[0, 0, 10, 0, 10, 20, 0, 20]]
     entries = [{"image_id": i, "category_id": 1, "segmentation": square} for i in (1, 2)]
-    given = {"images": [{"id": 1}, {"id": 2}], "annotations": [{"id": e["image_id"], **e} for e in entries]}
+    given = {
+        "images": [{"id": 1}, {"id": 2}],
+        "annotations": [{"id": e["image_id"], **e} for e in entries],
+    }
     one = {**entries[0], "score": 1.0}
-    assert evaluate("segmentation", given, [one, {**entries[1], "score": 0.5}])["AP"] == pytest.approx(1)
+    assert evaluate("segmentation", given, [one, {**entries[1], "score": 0.5}])[
+        "AP"
+    ] == pytest.approx(1)
     assert evaluate("segmentation", given, [one])["AR100"] == pytest.approx(0.5)
 
 
@@ -109,7 +123,8 @@ def _text(mask: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.skipif(not PHOTOS.exists(), reason="the 40 photos are not here")
 @pytest.mark.parametrize(
-    ("kind", "field", "iou"), [("detection", "bbox", "bbox"), ("segmentation", "segmentation", "segm")]
+    ("kind", "field", "iou"),
+    [("detection", "bbox", "bbox"), ("segmentation", "segmentation", "segm")],
 )
 def test_average_precision_of_jittered_objects_equals_pycocotools(
     kind: str, field: str, iou: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -124,7 +139,9 @@ def test_average_precision_of_jittered_objects_equals_pycocotools(
         box = (np.array(entry["bbox"]) + rng.normal(0, 6, 4)).clip(1).tolist()
         shape = {"bbox": box} if field == "bbox" else {"segmentation": _text(coco.annToRLE(entry))}
         category = entry["category_id"] if rng.random() < 0.8 else 1
-        found.append({"image_id": entry["image_id"], "category_id": category, "score": rng.random(), **shape})
+        found.append(
+            {"image_id": entry["image_id"], "category_id": category, "score": rng.random(), **shape}
+        )
     reference = COCOeval(coco, coco.loadRes(copy.deepcopy(found)), iou)
     reference.evaluate()
     reference.accumulate()
@@ -147,10 +164,16 @@ def test_caption_scores_of_the_photos_equal_pycocoevalcap_on_tokenized_text() ->
     for entry in json.loads((PHOTOS / "captions.json").read_text())["annotations"]:
         rows.setdefault(entry["image_id"], []).append(tokenize(entry["caption"]))
     references = {image: texts[1:] for image, texts in rows.items()}
-    given = truth(*captions(*((image, text) for image, texts in references.items() for text in texts)))
+    given = truth(
+        *captions(*((image, text) for image, texts in references.items() for text in texts))
+    )
     found = captions(*((image, texts[0]) for image, texts in rows.items()))
-    expected, _ = Cider().compute_score(references, {image: texts[:1] for image, texts in rows.items()})
-    assert evaluate("caption", given, found, tokenized=True)["CIDEr"] == pytest.approx(expected, abs=1e-6)
+    expected, _ = Cider().compute_score(
+        references, {image: texts[:1] for image, texts in rows.items()}
+    )
+    assert evaluate("caption", given, found, tokenized=True)["CIDEr"] == pytest.approx(
+        expected, abs=1e-6
+    )
     assert 0.3 < expected < 2
 
 
@@ -159,7 +182,11 @@ def phrase(words: str, box: list[float], image: int = 1, **more: Any) -> dict[st
 
 
 def test_recall_at_k_looks_at_the_k_surest_boxes_of_the_phrase() -> None:
-    given = truth(phrase("a dog", [0, 0, 10, 10]), phrase("a cat", [50, 0, 10, 10]), phrase("a cow", [0, 50, 9, 9]))
+    given = truth(
+        phrase("a dog", [0, 0, 10, 10]),
+        phrase("a cat", [50, 0, 10, 10]),
+        phrase("a cow", [0, 50, 9, 9]),
+    )
     found = [
         phrase("a dog", [0, 0, 10, 9], score=0.9),
         *(phrase("a cat", [i, 0, 10, 10], score=0.9 - i / 100) for i in range(3)),
@@ -203,7 +230,9 @@ def word(text: str, x: float) -> dict[str, Any]:
 
 def test_words_count_when_found_and_read_right() -> None:
     given = truth(word("Stop", 0), word("exit", 20), word("###", 40))
-    scores = evaluate("ocr", given, [word("STOP!", 1), word("exlt", 20), word("junk", 40), word("air", 60)])
+    scores = evaluate(
+        "ocr", given, [word("STOP!", 1), word("exlt", 20), word("junk", 40), word("air", 60)]
+    )
     assert (scores["precision"], scores["recall"]) == (pytest.approx(1 / 3), 0.5)
     assert (scores["detection_precision"], scores["detection_recall"]) == (pytest.approx(2 / 3), 1)
     assert scores["words"] == 2
@@ -234,7 +263,9 @@ def test_answers_are_compared_without_articles_punctuation_and_number_words() ->
 def record(key: str, *labels: Any) -> Record:
     kinds: tuple[type, ...] = (Text, Region, TextRegion, Triplet)
     annotations = Annotations(*([a for a in labels if isinstance(a, kind)] for kind in kinds))
-    return Record(key=key, name=f"sub/{key}.jpg", width=100, height=80, sha256="", annotations=annotations)
+    return Record(
+        key=key, name=f"sub/{key}.jpg", width=100, height=80, sha256="", annotations=annotations
+    )
 
 
 def labelled() -> list[Record]:
@@ -249,7 +280,15 @@ def labelled() -> list[Record]:
             Region(box=(10, 10, 50, 50), phrase="dog", score=0.9, mask=mask),
             Region(box=(60, 60, 70, 70), phrase="ghost", score=0.9, dropped="nms"),
             TextRegion(quad=(0, 0, 10, 0, 10, 5, 0, 5), text="exit"),
-            Triplet(text_id="t", phrase="a dog", start=0, end=5, box=(10, 10, 50, 50), score=0.5, mask=mask),
+            Triplet(
+                text_id="t",
+                phrase="a dog",
+                start=0,
+                end=5,
+                box=(10, 10, 50, 50),
+                score=0.5,
+                mask=mask,
+            ),
         )
         for key in ("a", "b")
     ]
@@ -258,16 +297,24 @@ def labelled() -> list[Record]:
 @pytest.mark.parametrize(
     ("kind", "metric", "best"),
     [
-        ("caption", "BLEU_1", 1), ("detection", "AP", 1), ("segmentation", "AP", 1), ("grounding", "R@1", 1),
-        ("referring", "Acc@0.5", 1), ("referring-segmentation", "mIoU", 1), ("ocr", "F1", 1),
+        ("caption", "BLEU_1", 1),
+        ("detection", "AP", 1),
+        ("segmentation", "AP", 1),
+        ("grounding", "R@1", 1),
+        ("referring", "Acc@0.5", 1),
+        ("referring-segmentation", "mIoU", 1),
+        ("ocr", "F1", 1),
     ],
-)  # fmt: skip
+)
 def test_a_round_equals_itself_in_every_kind(kind: str, metric: str, best: float) -> None:
     assert evaluate(kind, labelled(), labelled())[metric] == pytest.approx(best)
 
 
 def test_a_round_is_matched_to_coco_images_by_file_name() -> None:
-    given = truth({"image_id": 7, "category_id": 3, "bbox": [10, 10, 40, 40]}, categories=[{"id": 3, "name": "dog"}])
+    given = truth(
+        {"image_id": 7, "category_id": 3, "bbox": [10, 10, 40, 40]},
+        categories=[{"id": 3, "name": "dog"}],
+    )
     given["images"] = [{"id": 7, "file_name": "b.jpg"}]
     assert evaluate("detection", given, labelled())["AP"] == pytest.approx(1)
     given["images"] = [{"id": 7, "file_name": "z.jpg"}]
@@ -282,14 +329,31 @@ def test_a_round_is_matched_to_coco_images_by_file_name() -> None:
         ("caption", "no.json", [], "ground truth no.json: no such file"),
         ("caption", [], [], "expected {"),
         ("caption", truth(*captions((1, "a"))), {}, "expected a list"),
-        ("caption", truth(*captions((1, "a"))), [{"image_id": 1}], r"predictions\[0\]: no 'caption'"),
-        ("caption", truth(*captions((1, "a"))), captions((2, "a")), "image_id 2 is not in the ground truth"),
+        (
+            "caption",
+            truth(*captions((1, "a"))),
+            [{"image_id": 1}],
+            r"predictions\[0\]: no 'caption'",
+        ),
+        (
+            "caption",
+            truth(*captions((1, "a"))),
+            captions((2, "a")),
+            "image_id 2 is not in the ground truth",
+        ),
         ("caption", truth(*captions((1, "a"))), captions((1, "a"), (1, "b")), "several captions"),
         ("detection", truth({"image_id": 1, "bbox": [0, 0, 1, 1]}), [], "no 'category_id'"),
         ("ocr", truth({"image_id": 1, "text": "a"}), [], "no `quad`"),
-        ("vqa", {"annotations": [{"question_id": 1, "answers": ["a"]}]}, labelled(), "a round holds nothing"),
+        (
+            "vqa",
+            {"annotations": [{"question_id": 1, "answers": ["a"]}]},
+            labelled(),
+            "a round holds nothing",
+        ),
     ],
 )
-def test_what_cannot_be_scored_is_refused_in_a_line(kind: str, given: Any, found: Any, message: str) -> None:
+def test_what_cannot_be_scored_is_refused_in_a_line(
+    kind: str, given: Any, found: Any, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         evaluate(kind, given, found)

@@ -16,22 +16,35 @@ MILLION = 1_000_000
 
 def parse(tokens: int, objects: int, degree: float) -> Parse:
     return Parse(
-        tokens=tokens, objects=["x"] * objects, attributes=["red"], actions=[], proper_nouns=[],
-        object_complexity=4, action_complexity=0, object_complexity_mean=degree, action_complexity_mean=0.0,
+        tokens=tokens,
+        objects=["x"] * objects,
+        attributes=["red"],
+        actions=[],
+        proper_nouns=[],
+        object_complexity=4,
+        action_complexity=0,
+        object_complexity_mean=degree,
+        action_complexity_mean=0.0,
         noun_phrases=[],
-    )  # fmt: skip
+    )
 
 
-def text(id_: str, granularity: str = "brief", said: str = "a red dog", found: Parse | None = None) -> Text:
+def text(
+    id_: str, granularity: str = "brief", said: str = "a red dog", found: Parse | None = None
+) -> Text:
     return Text(id=id_, source="caption", granularity=granularity, text=said, parse=found)  # type: ignore[arg-type]
 
 
 def region(box: Box = (0, 0, 50, 50), **more: object) -> Region:
-    return Region(**{"source": "detect", "box": box, "phrase": "dog", "brief": "small red dog", **more})
+    return Region(
+        **{"source": "detect", "box": box, "phrase": "dog", "brief": "small red dog", **more}
+    )
 
 
 def triplet(text_id: str, phrase: str = "a red dog") -> Triplet:
-    return Triplet(source="ground", text_id=text_id, phrase=phrase, start=0, end=9, box=(0, 0, 50, 50))
+    return Triplet(
+        source="ground", text_id=text_id, phrase=phrase, start=0, end=9, box=(0, 0, 50, 50)
+    )
 
 
 def samples() -> list[Annotations]:
@@ -57,9 +70,11 @@ def statistics() -> Statistics:
 
 def test_totals_of_the_published_table_are_those_of_the_paper() -> None:
     assert annotation_totals(PAPER_2) == {
-        "text": 487 * MILLION, "region_text": 1362 * MILLION, "text_phrase_region": 3574 * MILLION,
+        "text": 487 * MILLION,
+        "region_text": 1362 * MILLION,
+        "text_phrase_region": 3574 * MILLION,
         "total": 5423 * MILLION,
-    }  # fmt: skip
+    }
 
 
 def test_the_published_averages_follow_from_the_published_counts() -> None:
@@ -68,7 +83,9 @@ def test_the_published_averages_follow_from_the_published_counts() -> None:
         owners = images if row["type"] == "region_text" else row["image_annotations"]
         owners = images if row["image_annotations"] == 126 * MILLION else owners
         assert row["regions"] / owners == pytest.approx(row["average_regions"], rel=0.006)
-    assert PAPER_3["detailed"]["tokens"] / PAPER_3["brief"]["tokens"] == pytest.approx(3.98, abs=0.01)
+    assert PAPER_3["detailed"]["tokens"] / PAPER_3["brief"]["tokens"] == pytest.approx(
+        3.98, abs=0.01
+    )
 
 
 def test_table_2_counts_texts_regions_and_pairs_once_each() -> None:
@@ -77,28 +94,49 @@ def test_table_2_counts_texts_regions_and_pairs_once_each() -> None:
     assert rows["text", "brief"].items() >= brief.items()
     assert rows["text", "detailed"]["tokens"] == 2.0
     phrase, chosen = rows["region_text", "phrase"], rows["region_text", "brief"]
-    assert (phrase["image_annotations"], phrase["regions"], phrase["average_regions"]) == (2, 2, 1.0)
-    assert (phrase["regional_tokens"], chosen["regions"], chosen["regional_tokens"]) == (1.0, 1, 3.0)
+    assert (phrase["image_annotations"], phrase["regions"], phrase["average_regions"]) == (
+        2,
+        2,
+        1.0,
+    )
+    assert (phrase["regional_tokens"], chosen["regions"], chosen["regional_tokens"]) == (
+        1.0,
+        1,
+        3.0,
+    )
     pairs = rows["text_phrase_region", "brief"]
     assert (pairs["regions"], pairs["average_regions"], pairs["regional_tokens"]) == (2, 1.0, 3.0)
     assert statistics().to_dict()["annotations"] == {
-        "text": 3, "region_text": 3, "text_phrase_region": 3, "total": 9,
-    }  # fmt: skip
+        "text": 3,
+        "region_text": 3,
+        "text_phrase_region": 3,
+        "total": 9,
+    }
 
 
 def test_table_3_means_over_parsed_texts() -> None:
     table = statistics().to_dict()["table3"]
     assert set(table) == {"brief"}
     assert table["brief"] == {
-        "image_annotations": 2, "tokens": 4.0, "objects": 1.5, "attributes": 1.0, "actions": 0.0,
-        "proper_nouns": 0.0, "object_complexity": 2.5, "action_complexity": 0.0,
-    }  # fmt: skip
+        "image_annotations": 2,
+        "tokens": 4.0,
+        "objects": 1.5,
+        "attributes": 1.0,
+        "actions": 0.0,
+        "proper_nouns": 0.0,
+        "object_complexity": 2.5,
+        "action_complexity": 0.0,
+    }
 
 
 def test_sources_and_reasons_add_up_to_all_annotations() -> None:
     found = statistics().to_dict()
-    assert found["sources"]["regions"] == {"detect": 2} and found["dropped"]["regions"] == {"nms": 2}
-    counted = sum(n for part in ("sources", "dropped") for kind in found[part].values() for n in kind.values())
+    assert found["sources"]["regions"] == {"detect": 2} and found["dropped"]["regions"] == {
+        "nms": 2
+    }
+    counted = sum(
+        n for part in ("sources", "dropped") for kind in found[part].values() for n in kind.values()
+    )
     assert counted == sum(map(len, samples()))
 
 

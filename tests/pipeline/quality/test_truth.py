@@ -19,7 +19,9 @@ FAR: Box = (60, 60, 90, 90)
 QUAD: Quad = (10, 10, 50, 10, 50, 20, 10, 20)
 
 
-def region(box: Box = BOX, phrase: str = "circle", brief: str | None = "red circle", **more: object) -> Region:
+def region(
+    box: Box = BOX, phrase: str = "circle", brief: str | None = "red circle", **more: object
+) -> Region:
     return Region(box=box, phrase=phrase, brief=brief, **more)  # type: ignore[arg-type]
 
 
@@ -40,7 +42,11 @@ def test_what_lies_in_a_crowd_of_its_category_is_neither_right_nor_wrong() -> No
     inside, single = region((200, 0, 240, 80)), region(BOX)
     truth = of_regions(region(BOX), crowd)
     assert counts(of_regions(single, inside), truth)["regions"] == (1, 1, 1)
-    assert counts(of_regions(single, region((200, 0, 240, 80), "square")), truth)["regions"] == (1, 2, 1)
+    assert counts(of_regions(single, region((200, 0, 240, 80), "square")), truth)["regions"] == (
+        1,
+        2,
+        1,
+    )
     assert counts(of_regions(single, region((200, 300, 240, 380))), truth)["regions"] == (1, 2, 1)
 
 
@@ -70,7 +76,11 @@ def test_an_article_before_the_brief_text_makes_no_difference() -> None:
 def test_attributes_are_not_asked_for_where_the_truth_has_none() -> None:
     truth = of_regions(region(brief=None))
     assert counts(of_regions(region()), truth)["region_attributes"] == (1, 1, 1)
-    assert counts(of_regions(region(brief=None)), of_regions(region()))["region_attributes"] == (0, 1, 1)
+    assert counts(of_regions(region(brief=None)), of_regions(region()))["region_attributes"] == (
+        0,
+        1,
+        1,
+    )
 
 
 def test_two_labels_of_one_object_match_once() -> None:
@@ -85,19 +95,38 @@ def test_dropped_labels_do_not_count() -> None:
 
 def test_a_text_is_right_whatever_its_case_and_punctuation_but_not_its_article() -> None:
     truth = Annotations(texts=[brief("A red circle, above a square.")])
-    assert counts(Annotations(texts=[brief("a red circle above a square")]), truth)["texts"] == (1, 1, 1)
-    assert counts(Annotations(texts=[brief("the red circle above a square")]), truth)["texts"] == (0, 1, 1)
+    assert counts(Annotations(texts=[brief("a red circle above a square")]), truth)["texts"] == (
+        1,
+        1,
+        1,
+    )
+    assert counts(Annotations(texts=[brief("the red circle above a square")]), truth)["texts"] == (
+        0,
+        1,
+        1,
+    )
 
 
 def test_text_tokens_count_shared_words_with_repetition() -> None:
-    labels, truth = Annotations(texts=[brief("a dog a cat")]), Annotations(texts=[brief("a dog and a cow")])
+    labels, truth = (
+        Annotations(texts=[brief("a dog a cat")]),
+        Annotations(texts=[brief("a dog and a cow")]),
+    )
     assert counts(labels, truth)["text_tokens"] == (3, 4, 5)
 
 
 def test_a_missing_text_misses_its_words_and_a_spurious_one_adds_them() -> None:
     some, none = Annotations(texts=[brief("a dog")]), Annotations()
-    assert counts(none, some)["text_tokens"] == (0, 0, 2) and counts(none, some)["texts"] == (0, 0, 1)
-    assert counts(some, none)["text_tokens"] == (0, 2, 0) and counts(some, none)["texts"] == (0, 1, 0)
+    assert counts(none, some)["text_tokens"] == (0, 0, 2) and counts(none, some)["texts"] == (
+        0,
+        0,
+        1,
+    )
+    assert counts(some, none)["text_tokens"] == (0, 2, 0) and counts(some, none)["texts"] == (
+        0,
+        1,
+        0,
+    )
 
 
 def test_further_captions_of_the_truth_are_alternatives() -> None:
@@ -108,7 +137,9 @@ def test_further_captions_of_the_truth_are_alternatives() -> None:
 
 def test_text_regions_match_by_letters_and_digits() -> None:
     truth = Annotations(text_regions=[TextRegion(quad=QUAD, text="EXIT 9")])
-    right, wrong = (Annotations(text_regions=[TextRegion(quad=QUAD, text=t)]) for t in ("exit-9", "exit 8"))
+    right, wrong = (
+        Annotations(text_regions=[TextRegion(quad=QUAD, text=t)]) for t in ("exit-9", "exit 8")
+    )
     assert counts(right, truth)["text_regions"] == (1, 1, 1)
     assert counts(wrong, truth)["text_regions"] == (0, 1, 1)
 
@@ -145,7 +176,9 @@ def _samples(rights: list[bool]) -> np.ndarray:
 def test_the_bootstrap_interval_of_a_difference_has_the_width_of_theory() -> None:
     rng = np.random.default_rng(1)
     old, new = rng.random(400) < 0.5, rng.random(400) < 0.7
-    found = compare(_samples(new.tolist()), _samples(old.tolist()), seed=7, resamples=4000)["regions"]
+    found = compare(_samples(new.tolist()), _samples(old.tolist()), seed=7, resamples=4000)[
+        "regions"
+    ]
     differences = new.astype(float) - old
     error = 1.96 * differences.std() / 20
     assert found.value == pytest.approx(differences.mean())

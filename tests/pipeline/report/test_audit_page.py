@@ -18,7 +18,9 @@ from pipeline.schema import Annotations, Record, Region, Text, TextRegion
 def test_the_page_shows_each_item_and_lists_it_for_scoring() -> None:
     annotations = Annotations(
         texts=[Text(id="t", source="caption", granularity="brief", text="a </script> dog")],
-        regions=[Region(id="r", source="detect", box=(4, 4, 30, 30), phrase="dog", brief="red dog")],
+        regions=[
+            Region(id="r", source="detect", box=(4, 4, 30, 30), phrase="dog", brief="red dog")
+        ],
         text_regions=[TextRegion(id="o", source="ocr", quad=(0, 0, 9, 0, 9, 5, 0, 5), text="GO")],
     )
     record = Record(key="k", name="", width=40, height=40, sha256="", annotations=annotations)
@@ -31,8 +33,10 @@ def test_the_page_shows_each_item_and_lists_it_for_scoring() -> None:
     assert listed is not None
     items = json.loads(listed[1])
     assert [(item["type"], item["id"], item["source"]) for item in items] == [
-        ("texts", "t", "caption"), ("regions", "r", "detect"), ("text_regions", "o", "ocr"),
-    ]  # fmt: skip
+        ("texts", "t", "caption"),
+        ("regions", "r", "detect"),
+        ("text_regions", "o", "ocr"),
+    ]
     judged = {"round": "00-aa", "items": [{**item, "verdict": "yes"} for item in items]}
     assert [row["precision"] for row in score(judged) if row["source"] == "all"] == [1.0, 1.0, 1.0]
 
@@ -49,9 +53,15 @@ CLICKS = """
 
 
 @pytest.mark.skipif(which("chromium") is None, reason="needs chromium, which is no Python package")
-def test_in_a_browser_the_page_judges_by_clicks_and_keys_and_saves_a_file_that_is_scored(tmp_path: Path) -> None:
-    regions = [Region(id=str(i), source="detect", box=(4, 4, 30, 30), phrase="dog") for i in range(4)]
-    record = Record(key="k", name="", width=40, height=40, sha256="", annotations=Annotations(regions=regions))
+def test_in_a_browser_the_page_judges_by_clicks_and_keys_and_saves_a_file_that_is_scored(
+    tmp_path: Path,
+) -> None:
+    regions = [
+        Region(id=str(i), source="detect", box=(4, 4, 30, 30), phrase="dog") for i in range(4)
+    ]
+    record = Record(
+        key="k", name="", width=40, height=40, sha256="", annotations=Annotations(regions=regions)
+    )
     file = io.BytesIO()
     Image.new("RGB", (40, 40)).save(file, "PNG")
     page = audit_page("00-aa", sample([record], 4), {"k": file.getvalue()})
@@ -61,11 +71,22 @@ def test_in_a_browser_the_page_judges_by_clicks_and_keys_and_saves_a_file_that_i
     (tmp_path / "profile/Default/Preferences").write_text(json.dumps(settings))
     subprocess.run(
         [
-            "chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}",
-            "--virtual-time-budget=5000", "--dump-dom", f"file://{tmp_path / 'page.html'}",
+            "chromium",
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--virtual-time-budget=5000",
+            "--dump-dom",
+            f"file://{tmp_path / 'page.html'}",
         ],
-        check=True, capture_output=True, timeout=60,
-    )  # fmt: skip
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
     saved = json.loads((tmp_path / "audit-00-aa.json").read_text())
     assert [item["verdict"] for item in saved["items"]] == ["yes", "yes", "no", None]
-    assert [(row["source"], row["judged"], row["right"]) for row in score(saved)] == [("all", 3, 2), ("detect", 3, 2)]
+    assert [(row["source"], row["judged"], row["right"]) for row in score(saved)] == [
+        ("all", 3, 2),
+        ("detect", 3, 2),
+    ]

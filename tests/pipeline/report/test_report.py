@@ -12,19 +12,32 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from pipeline.quality.truth import Interval, count_sample, summary
-from pipeline.report.changes import changes, tally
+from pipeline.refinement.changes import changes, tally
 from pipeline.report.draw import draw
 from pipeline.report.explain import explain
+from pipeline.report.history import Chapter, Story, Told
 from pipeline.report.html import write_report
 from pipeline.report.overlay import Colours, coloured_text, outlines, overlay
 from pipeline.report.panels import data_uri
 from pipeline.report.terminal import rounds_table
 from pipeline.report.views import PictureView, ReportData, RoundView
-from pipeline.schema import Annotations, Box, Failure, ImageRow, Mask, Region, Row, Text, TextRegion, Triplet
-from pipeline.story import Chapter, Story, Told
+from pipeline.schema import (
+    Annotations,
+    Box,
+    Failure,
+    ImageRow,
+    Mask,
+    Region,
+    Row,
+    Text,
+    TextRegion,
+    Triplet,
+)
 
 BOX: Box = (8, 8, 40, 40)
-TEXT = Text(id="0.caption.0", source="caption", granularity="brief", text="A red circle & a <sign>.")
+TEXT = Text(
+    id="0.caption.0", source="caption", granularity="brief", text="A red circle & a <sign>."
+)
 
 
 def rle(bitmap: np.ndarray) -> Mask:
@@ -40,12 +53,23 @@ def ring() -> np.ndarray:
 
 
 def region(id_: str = "0.detect.0", **more: object) -> Region:
-    return Region(**{"id": id_, "source": "detect", "box": BOX, "phrase": "circle", "brief": "red circle", **more})
+    return Region(
+        **{
+            "id": id_,
+            "source": "detect",
+            "box": BOX,
+            "phrase": "circle",
+            "brief": "red circle",
+            **more,
+        }
+    )
 
 
 def sample() -> Annotations:
     word = TextRegion(id="0.ocr.0", source="ocr", quad=(44, 44, 60, 44, 60, 52, 44, 52), text="GO")
-    grounded = Triplet(id="0.ground.0", text_id=TEXT.id, phrase="A red circle", start=0, end=12, box=BOX)
+    grounded = Triplet(
+        id="0.ground.0", text_id=TEXT.id, phrase="A red circle", start=0, end=12, box=BOX
+    )
     low = region("0.detect.1", phrase="ghost", dropped="low_score", score=0.1)
     return Annotations([TEXT], [region(mask=rle(ring()), score=0.75), low], [word], [grounded])
 
@@ -57,7 +81,9 @@ def jpeg(size: tuple[int, int] = (64, 64), form: str = "JPEG") -> bytes:
 
 
 def view(name: str = "00-aa", status: str = "accepted", **more: object) -> RoundView:
-    return RoundView(**{"name": name, "status": status, "kept": {"texts": 1, "regions": 1234}, **more})
+    return RoundView(
+        **{"name": name, "status": status, "kept": {"texts": 1, "regions": 1234}, **more}
+    )
 
 
 def test_the_page_is_one_file_that_needs_nothing_else() -> None:
@@ -103,8 +129,10 @@ def test_the_page_tells_what_a_merge_measured_by() -> None:
     blind = {"refound": 0.0, "add": None, "rename": None, "drop": None}
     kept = {"refound": 0.5, "add": -0.2, "rename": -0.1, "drop": None}  # texts are never dropped
     measured = {
-        "regions": {"refound": 0.314, "add": -1.349, "rename": -0.58, "drop": -1.6}, "texts": kept, "triplets": blind,
-    }  # fmt: skip
+        "regions": {"refound": 0.314, "add": -1.349, "rename": -0.58, "drop": -1.6},
+        "texts": kept,
+        "triplets": blind,
+    }
     rounds = [view(), view("01-bb", reason="ok", levels=measured)]
     page = write_report(ReportData(experiment="x", images=1, rounds=rounds))
     told = "31% of regions (nats a token: add -1.35, rename -0.58, drop -1.60), "
@@ -117,7 +145,9 @@ def test_pictures_that_changed_most_come_first() -> None:
         PictureView(key=key, image=jpeg(), size=(64, 64), rounds={"00-aa": same, "01-bb": last})
         for key, last in (("quiet", same), ("busy", other))
     ]
-    data = ReportData(experiment="x", images=2, rounds=[view(), view("01-bb")], pictures=pictures, head="01-bb")
+    data = ReportData(
+        experiment="x", images=2, rounds=[view(), view("01-bb")], pictures=pictures, head="01-bb"
+    )
     page = write_report(data)
     assert 0 < page.index("busy") < page.index("quiet</")
 
@@ -143,14 +173,20 @@ def test_the_image_is_embedded_once_and_used_in_each_panel() -> None:
 
 
 def test_a_report_of_nothing_is_a_page() -> None:
-    assert "No round has been accepted" in write_report(ReportData(experiment="demo", images=0, rounds=[]))
+    assert "No round has been accepted" in write_report(
+        ReportData(experiment="demo", images=0, rounds=[])
+    )
 
 
 def _data() -> ReportData:
     truth = Annotations(regions=[region(), region("t1", box=(44, 8, 60, 24))])
     found = summary(count_sample(Annotations(regions=[region()]), truth))
     rounds = [
-        view(metrics=found, dropped={"regions": {"low_score": 3}}, failed={"ocr": {"out_of_memory": 1}}),
+        view(
+            metrics=found,
+            dropped={"regions": {"low_score": 3}},
+            failed={"ocr": {"out_of_memory": 1}},
+        ),
         view(
             "01-bb",
             "rejected",
@@ -159,9 +195,19 @@ def _data() -> ReportData:
         ),
     ]
     later = Annotations([TEXT], [region(brief="blue circle"), *sample().regions[1:]])
-    picture = PictureView(key="a", image=jpeg(), size=(64, 64), rounds={"00-aa": sample(), "01-bb": later}, truth=truth)
-    quiet = PictureView(key="b", image=jpeg((30, 20)), size=(30, 20), rounds={"00-aa": Annotations()})
-    return ReportData(experiment="demo", images=2, rounds=rounds, pictures=[picture, quiet], head="00-aa")
+    picture = PictureView(
+        key="a",
+        image=jpeg(),
+        size=(64, 64),
+        rounds={"00-aa": sample(), "01-bb": later},
+        truth=truth,
+    )
+    quiet = PictureView(
+        key="b", image=jpeg((30, 20)), size=(30, 20), rounds={"00-aa": Annotations()}
+    )
+    return ReportData(
+        experiment="demo", images=2, rounds=rounds, pictures=[picture, quiet], head="00-aa"
+    )
 
 
 def _unclosed(page: str) -> list[str]:
@@ -200,8 +246,9 @@ def test_an_object_has_one_colour_as_region_and_as_phrase() -> None:
     colours = Colours()
     shapes = overlay(sample(), colours)
     assert coloured_text(TEXT, sample().triplets, colours) == [
-        ("A red circle", shapes.boxes[0].colour), (" & a <sign>.", None),
-    ]  # fmt: skip
+        ("A red circle", shapes.boxes[0].colour),
+        (" & a <sign>.", None),
+    ]
     assert [shape.label for shape in shapes.boxes] == ["red circle"]
     assert [shape.label for shape in shapes.dropped] == ["ghost: low_score"]
 
@@ -235,7 +282,9 @@ def test_a_drawn_picture_has_its_texts_below_it() -> None:
 
 
 def test_changes_are_additions_revisions_and_losses_of_kept_annotations() -> None:
-    before = Annotations(regions=[region("a"), region("b"), region("c"), region("d"), region("x", dropped="nms")])
+    before = Annotations(
+        regions=[region("a"), region("b"), region("c"), region("d"), region("x", dropped="nms")]
+    )
     after = Annotations(
         regions=[
             region("a"),
@@ -245,26 +294,38 @@ def test_changes_are_additions_revisions_and_losses_of_kept_annotations() -> Non
             region("f"),
         ]
     )
-    found = {(c.what, c.before.id if c.before else "", c.annotation.id, c.reason) for c in changes(before, after)}
+    found = {
+        (c.what, c.before.id if c.before else "", c.annotation.id, c.reason)
+        for c in changes(before, after)
+    }
     assert found == {
-        ("changed", "c", "c", ""), ("changed", "d", "e", ""), ("added", "", "f", ""),
+        ("changed", "c", "c", ""),
+        ("changed", "d", "e", ""),
+        ("added", "", "f", ""),
         ("dropped", "", "b", "not_supported"),
-    }  # fmt: skip
+    }
 
 
 def test_a_change_is_traced_over_several_rounds_to_an_ancestor_of_its_own_type() -> None:
-    first = Annotations(texts=[Text(id="t", granularity="brief", text="A cup.")], regions=[region("a")])
+    first = Annotations(
+        texts=[Text(id="t", granularity="brief", text="A cup.")], regions=[region("a")]
+    )
     middle = region("1.r", parents=["a"], dropped="reshaped")
     last = region("2.r", parents=["1.r"], box=(9, 9, 41, 41))
-    phrase = Triplet(id="2.p", text_id="t", phrase="A cup", start=0, end=5, box=BOX, parents=["t", "a"])
+    phrase = Triplet(
+        id="2.p", text_id="t", phrase="A cup", start=0, end=5, box=BOX, parents=["t", "a"]
+    )
     after = Annotations(first.texts, [region("a", dropped="reshaped"), middle, last], [], [phrase])
     assert {(c.rule, c.before.id if c.before else "") for c in changes(first, after)} == {
-        ("reshaped", "a"), ("added", ""),
-    }  # fmt: skip
+        ("reshaped", "a"),
+        ("added", ""),
+    }
 
 
 def test_the_tally_counts_every_fate_by_its_rule() -> None:
-    before = Annotations(regions=[region("a"), region("b"), region("c"), region("d"), region("g", confidence=0.5)])
+    before = Annotations(
+        regions=[region("a"), region("b"), region("c"), region("d"), region("g", confidence=0.5)]
+    )
     after = Annotations(
         regions=[
             region("a"),
@@ -279,12 +340,20 @@ def test_the_tally_counts_every_fate_by_its_rule() -> None:
         ]
     )
     assert tally(before, after)["regions"] == {
-        "kept": 1, "not_supported": 1, "relabelled": 1, "reshaped": 1, "added": 1, "confirmed": 1,
-    }  # fmt: skip
+        "kept": 1,
+        "not_supported": 1,
+        "relabelled": 1,
+        "reshaped": 1,
+        "added": 1,
+        "confirmed": 1,
+    }
 
 
 def test_changes_between_equal_rounds_are_none_whatever_their_confidence() -> None:
-    assert changes(Annotations(regions=[region()]), Annotations(regions=[region(confidence=0.9)])) == []
+    assert (
+        changes(Annotations(regions=[region()]), Annotations(regions=[region(confidence=0.9)]))
+        == []
+    )
 
 
 def test_explain_tells_each_stage_and_round() -> None:
@@ -294,21 +363,31 @@ def test_explain_tells_each_stage_and_round() -> None:
     seen = Row(key="a", annotations=Annotations(regions=[region(id_="0.detect.0", score=0.75)]))
     failure = Failure(stage="ocr", reason="x")
     story = Story(
-        image=ImageRow(key="a", name="a.jpg", width=64, member="a.jpg", offset=512, size=99), shard="shard-1",
-        tries=[("shard-0", ImageRow(key="a", name="a.jpg", failed="unreadable"))], truth=None,
-        given=Annotations([Text(id="human.texts.0", source="human", granularity="brief", text="A sign.")]),
+        image=ImageRow(key="a", name="a.jpg", width=64, member="a.jpg", offset=512, size=99),
+        shard="shard-1",
+        tries=[("shard-0", ImageRow(key="a", name="a.jpg", failed="unreadable"))],
+        truth=None,
+        given=Annotations(
+            [Text(id="human.texts.0", source="human", granularity="brief", text="A sign.")]
+        ),
         stages=[
             Told(stage="detect", folder="signals/detect-1", row=seen),
-            Told(stage="ocr", folder="signals/ocr-1", row=Row(key="a", failed="out_of_memory", detail="2 GB")),
+            Told(
+                stage="ocr",
+                folder="signals/ocr-1",
+                row=Row(key="a", failed="out_of_memory", detail="2 GB"),
+            ),
             Told(stage="score", folder="f", row=replace(seen, annotations=rescored)),
             Told(stage="filter", folder="f", row=Row(key="a", annotations=filtered)),
             Told(stage="segment", folder="f", row=Row(key="a")),
         ],
         rounds=[
             Chapter(round="00-aa", status="accepted", failures=[failure], annotations=filtered),
-            Chapter(round="01-bb", status=None, failures=[], annotations=Annotations(regions=later)),
+            Chapter(
+                round="01-bb", status=None, failures=[], annotations=Annotations(regions=later)
+            ),
         ],
-    )  # fmt: skip
+    )
     assert explain(story).split("\n\n") == [
         "try in shard-0\n  FAILED unreadable",
         "a\n  shard: shard-1\n  name: a.jpg\n  width: 64\n  lies in: a.jpg of images/shard-1.tar, 99 bytes from 512",
@@ -318,7 +397,7 @@ def test_explain_tells_each_stage_and_round() -> None:
         "score  f\n  region 0.detect.0  brief red circle -> blue circle",
         'filter  f\n  region 0.detect.0  circle "red circle" at 8 8 40 40  DROPPED low_score',
         "segment  f\n  nothing",
-        'round 00-aa  accepted\n  FAILED ocr: x\n'
+        "round 00-aa  accepted\n  FAILED ocr: x\n"
         '  region 0.detect.0  circle "red circle" at 8 8 40 40  (detect)  DROPPED low_score',
         "round 01-bb\n"
         '  added region 1.refine.0  circle "red circle" at 8 8 40 40  confidence 0.800  (detect)  from p\n'
@@ -344,5 +423,7 @@ def test_the_table_of_rounds_lines_up_counts_quality_and_losses() -> None:
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_curves_need_two_rounds(count: int) -> None:
-    page = write_report(ReportData(experiment="demo", images=1, rounds=[view(), view("01-bb")][:count]))
+    page = write_report(
+        ReportData(experiment="demo", images=1, rounds=[view(), view("01-bb")][:count])
+    )
     assert ("<h2>Curves</h2>" in page) == (count == 2)

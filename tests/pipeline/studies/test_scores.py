@@ -10,11 +10,19 @@ from pipeline.studies.scores import score
 from pipeline.studies.table import markdown
 
 
-def entry(task: str, expected: Any, found: Any, target: str = "", answer: str = "", key: str = "a") -> dict[str, Any]:
+def entry(
+    task: str, expected: Any, found: Any, target: str = "", answer: str = "", key: str = "a"
+) -> dict[str, Any]:
     return {
-        "key": key, "size": [100, 100], "task": task, "prompt": f"{task} {target}", "target": target,
-        "answer": answer, "expected": expected, "found": found,
-    }  # fmt: skip
+        "key": key,
+        "size": [100, 100],
+        "task": task,
+        "prompt": f"{task} {target}",
+        "target": target,
+        "answer": answer,
+        "expected": expected,
+        "found": found,
+    }
 
 
 def place(label: str, *points: float, score: float = 0.9) -> dict[str, Any]:
@@ -24,8 +32,10 @@ def place(label: str, *points: float, score: float = 0.9) -> dict[str, Any]:
 def test_a_box_counts_once_and_only_with_its_label() -> None:
     truth = [place("dog", 0, 0, 40, 40), place("cat", 50, 50, 90, 90)]
     found = [
-        place("dog", 0, 0, 40, 39), place("dog", 0, 0, 40, 40, score=0.5), place("dog", 50, 50, 90, 90, score=0.4),
-    ]  # fmt: skip
+        place("dog", 0, 0, 40, 39),
+        place("dog", 0, 0, 40, 40, score=0.5),
+        place("dog", 50, 50, 90, 90, score=0.4),
+    ]
     scores = score([entry("<OD>", truth, found)])
     assert scores["detection F1@0.5"] == pytest.approx(2 * 1 / (3 + 2))
     assert scores["detection AP50"] == pytest.approx(0.5)  # the dog is found first, the cat never
@@ -67,7 +77,10 @@ def test_outlines_are_compared_as_masks_and_a_missing_one_is_zero() -> None:
 
 def test_a_region_is_named_without_the_locations_behind_the_name() -> None:
     told = [place("dog", 0, 0, 40, 40)]
-    asked = [entry("<REGION_TO_CATEGORY>", told, told, "a"), entry("<REGION_TO_CATEGORY>", told, [], "b", "cat")]
+    asked = [
+        entry("<REGION_TO_CATEGORY>", told, told, "a"),
+        entry("<REGION_TO_CATEGORY>", told, [], "b", "cat"),
+    ]
     assert score(asked) == {"region category accuracy": 0.5}
 
 
@@ -79,8 +92,21 @@ def test_words_are_matched_by_their_letters() -> None:
 
 def test_a_table_has_a_line_a_phase_and_a_column_a_metric() -> None:
     rows = [
-        {"row": "image", "phase": "pre-train", "steps": 500, "samples": 2000, "seconds": 90.0, "scores": {"x": 0.5}},
-        {"row": "image", "phase": "fine-tune", "steps": 200, "samples": 2000, "scores": {"x": 0.25, "y": 1.0}},
+        {
+            "row": "image",
+            "phase": "pre-train",
+            "steps": 500,
+            "samples": 2000,
+            "seconds": 90.0,
+            "scores": {"x": 0.5},
+        },
+        {
+            "row": "image",
+            "phase": "fine-tune",
+            "steps": 200,
+            "samples": 2000,
+            "scores": {"x": 0.25, "y": 1.0},
+        },
         {"row": "start", "phase": "as it is", "steps": 0, "scores": {"y": 0.125}},
     ]
     lines = markdown({"title": "Families", "test_samples": 20, "rows": rows}).splitlines()

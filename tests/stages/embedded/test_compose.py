@@ -19,7 +19,9 @@ SIGN = region("r3", "white sign", (100.0, 150.0, 180.0, 180.0))
 
 
 def caption(*regions: Region, style: str = "demo", texts: tuple[Text, ...] = ()) -> list[Text]:
-    sample = Sample(key="k", size=(192, 192), annotations=Annotations(texts=list(texts), regions=list(regions)))
+    sample = Sample(
+        key="k", size=(192, 192), annotations=Annotations(texts=list(texts), regions=list(regions))
+    )
     (result,) = ComposeCaption(CaptionConfig(style=style))([sample])
     return result.texts
 
@@ -41,9 +43,14 @@ def test_a_sign_is_the_subject_only_where_nothing_else_is() -> None:
 
 
 def test_people_come_first_and_are_counted() -> None:
-    people = [Region(id=f"p{i}", box=(40.0 * i, 0.0, 40.0 * i + 20, 40.0), phrase="person") for i in range(3)]
+    people = [
+        Region(id=f"p{i}", box=(40.0 * i, 0.0, 40.0 * i + 20, 40.0), phrase="person")
+        for i in range(3)
+    ]
     table = Region(id="t", box=(0.0, 100.0, 192.0, 190.0), phrase="dining table")
-    assert [t.text for t in caption(table, *people, style="photo")] == ["Three people appear above a dining table."]
+    assert [t.text for t in caption(table, *people, style="photo")] == [
+        "Three people appear above a dining table."
+    ]
     assert [t.text for t in caption(*people[:2], style="photo")] == ["Two people stand together."]
 
 
@@ -62,15 +69,23 @@ def test_a_standing_machine_text_is_not_doubled_but_human_and_dropped_ones_do_no
     assert len(caption(BLOCK, texts=(theirs, gone))) == 1
 
 
-def describe(*regions: Region, read: tuple[TextRegion, ...] = (), both: bool = False) -> dict[str, str]:
+def describe(
+    *regions: Region, read: tuple[TextRegion, ...] = (), both: bool = False
+) -> dict[str, str]:
     granularities = ("detailed", "more_detailed") if both else ("detailed",)
-    sample = Sample(key="k", size=(192, 192), annotations=Annotations(regions=list(regions), text_regions=list(read)))
+    sample = Sample(
+        key="k",
+        size=(192, 192),
+        annotations=Annotations(regions=list(regions), text_regions=list(read)),
+    )
     (result,) = TemplateDescribe(DescribeConfig(granularities=granularities))([sample])
     return {t.granularity: t.text for t in result.texts}
 
 
 def text_region(text: str, score: float = 0.9, y: float = 155) -> TextRegion:
-    return TextRegion(id=text, quad=(110.0, y, 170.0, y, 170.0, y + 20, 110.0, y + 20), text=text, score=score)
+    return TextRegion(
+        id=text, quad=(110.0, y, 170.0, y, 170.0, y + 20, 110.0, y + 20), text=text, score=score
+    )
 
 
 def test_the_detailed_text_goes_on_with_the_other_things_and_what_is_read() -> None:
@@ -83,7 +98,9 @@ def test_the_detailed_text_goes_on_with_the_other_things_and_what_is_read() -> N
 
 
 def test_the_more_detailed_text_adds_places() -> None:
-    assert describe(STAR, both=True)["more_detailed"] == ("A red star sits alone. The red star sits in the lower left.")
+    assert describe(STAR, both=True)["more_detailed"] == (
+        "A red star sits alone. The red star sits in the lower left."
+    )
     assert place((90.0, 90.0, 100.0, 100.0), (192, 192)) == "in the middle"
 
 

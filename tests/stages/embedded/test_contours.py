@@ -18,8 +18,12 @@ def canvas() -> np.ndarray:
     return np.broadcast_to(ramp, (192, 192, 3)).astype(np.uint8).copy()
 
 
-def draw(image: np.ndarray, category: str, colour: str, centre: tuple[int, int], radius: int = 30) -> None:
-    outlines = [np.round(np.asarray(o) * radius + centre).astype(np.int32) for o in DEMO.shapes[category]]
+def draw(
+    image: np.ndarray, category: str, colour: str, centre: tuple[int, int], radius: int = 30
+) -> None:
+    outlines = [
+        np.round(np.asarray(o) * radius + centre).astype(np.int32) for o in DEMO.shapes[category]
+    ]
     cv2.fillPoly(image, outlines, DEMO.colours[colour])
 
 
@@ -40,7 +44,9 @@ def test_every_shape_of_the_world_is_named_and_boxed(stage: Contours, category: 
     assert 0.4 < region.score <= 1
 
 
-def test_touching_shapes_of_two_colours_are_told_apart_and_of_one_colour_are_not(stage: Contours) -> None:
+def test_touching_shapes_of_two_colours_are_told_apart_and_of_one_colour_are_not(
+    stage: Contours,
+) -> None:
     two, one = canvas(), canvas()
     draw(two, "block", "red", (60, 80))
     draw(two, "block", "blue", (110, 80))
@@ -76,7 +82,9 @@ def test_scenes_are_labelled_well_but_not_perfectly(stage: Contours) -> None:
         sample = Sample(key="k", size=(192, 192), image=scene.image)
         (result,) = stage([sample])
         regions, truth = result.regions, scene.truth.regions
-        overlap = iou_matrix(np.array([r.box for r in regions]), np.array([t.box for t in truth])) >= 0.5
+        overlap = (
+            iou_matrix(np.array([r.box for r in regions]), np.array([t.box for t in truth])) >= 0.5
+        )
         same = np.array([[r.phrase == t.phrase for t in truth] for r in regions])
         matched += int((overlap & same).any(0).sum())
         found, there = found + len(regions), there + len(truth)

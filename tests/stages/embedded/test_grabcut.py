@@ -34,7 +34,9 @@ BOX: Box = (40.0, 30.0, 101.0, 91.0)
 
 def sample(image: np.ndarray, *regions: Region, **more: object) -> Sample:
     size = (image.shape[1], image.shape[0])
-    return Sample(key="k", size=size, image=image, annotations=Annotations(regions=list(regions), **more))
+    return Sample(
+        key="k", size=size, image=image, annotations=Annotations(regions=list(regions), **more)
+    )
 
 
 def region(id: str = "r", box: Box = BOX, **more: object) -> Region:
@@ -69,7 +71,9 @@ def test_masks_on_scenes_agree_with_the_truth() -> None:
     assert np.mean(overlaps) > 0.9
 
 
-@pytest.mark.parametrize("box", [(0, 0, 160, 120), (-5, -5, 400, 400), (10, 10, 11, 40), (159, 119, 160, 120)])
+@pytest.mark.parametrize(
+    "box", [(0, 0, 160, 120), (-5, -5, 400, 400), (10, 10, 11, 40), (159, 119, 160, 120)]
+)
 def test_whole_image_tiny_and_outlying_boxes_give_a_mask_inside_or_none(box: Box) -> None:
     image, _ = disc()
     mask = grabcut(image, box, GrabCutConfig())
@@ -104,7 +108,9 @@ def test_the_same_image_is_cut_the_same_wherever_it_stands() -> None:
     assert STAGE([b, a, b]) == [STAGE([b])[0], STAGE([a])[0], STAGE([b])[0]]
 
 
-@pytest.mark.parametrize("more", [{"source": HUMAN}, {"score": 0.1}, {"dropped": "x"}, {"round": 1}])
+@pytest.mark.parametrize(
+    "more", [{"source": HUMAN}, {"score": 0.1}, {"dropped": "x"}, {"round": 1}]
+)
 def test_human_faint_dropped_and_old_regions_are_left_alone(more: dict[str, object]) -> None:
     assert len(STAGE([sample(disc()[0], region(**more))])[0]) == 0
 

@@ -42,17 +42,23 @@ def test_without_mistakes_it_says_the_truth(known: list[Annotations]) -> None:
     assert [[t.text for t in a.texts] for a in labels] == [[t.text for t in a.texts] for a in known]
 
 
-def test_the_default_mistakes_leave_an_f1_of_about_0_6_and_another_seed_makes_others(known: list[Annotations]) -> None:
+def test_the_default_mistakes_leave_an_f1_of_about_0_6_and_another_seed_makes_others(
+    known: list[Annotations],
+) -> None:
     labels = said()
     for each in labels:
-        each.regions[:] = [r for r in each.regions if (r.score or 0.0) >= 0.3]  # as the demo's filter does
+        each.regions[:] = [
+            r for r in each.regions if (r.score or 0.0) >= 0.3
+        ]  # as the demo's filter does
     assert 0.56 < f1(labels, known, "region_attributes") < 0.64
     assert f1(labels, known, "region_attributes_75") < 0.25
     labels = said(5)
     assert labels == said(5) and labels[-1] == said(9)[4] and said(5, seed=1) != labels
 
 
-@pytest.mark.parametrize(("rate", "least", "most"), [("missed", 0.16, 0.24), ("merged", 0.10, 0.22)])
+@pytest.mark.parametrize(
+    ("rate", "least", "most"), [("missed", 0.16, 0.24), ("merged", 0.10, 0.22)]
+)
 def test_missed_and_merged_regions_are_fewer_by_their_rate(
     rate: str, least: float, most: float, known: list[Annotations]
 ) -> None:
@@ -98,7 +104,9 @@ def test_jittered_boxes_stay_inside_the_image_and_have_an_area() -> None:
             assert 0 <= x1 < x2 <= 192 and 0 <= y1 < y2 <= 192
 
 
-def test_wrong_and_alt_texts_and_words_unread_or_misread_come_at_their_rates(known: list[Annotations]) -> None:
+def test_wrong_and_alt_texts_and_words_unread_or_misread_come_at_their_rates(
+    known: list[Annotations],
+) -> None:
     rates = {"wrong_text": 0.2, "alt_text": 0.1, "unread": 0.1, "misread": 0.2}
     labels = said(**{**NONE, **rates})
     assert 0.64 < f1(labels, known, "texts") < 0.76

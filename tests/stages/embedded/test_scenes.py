@@ -26,7 +26,9 @@ WORLDS = [DEMO, PRETRAIN]
 
 def decoded(region: Region) -> np.ndarray:
     assert region.mask is not None
-    return coco_mask.decode({"size": list(region.mask.size), "counts": region.mask.counts}).astype(bool)
+    return coco_mask.decode({"size": list(region.mask.size), "counts": region.mask.counts}).astype(
+        bool
+    )
 
 
 @pytest.fixture(scope="module", params=WORLDS, ids=lambda w: w.name)
@@ -127,5 +129,14 @@ def test_tell_writes_an_before_a_vowel_and_relates_the_rest_to_the_largest() -> 
     ]
     brief, detailed, mentions = tell(DEMO, things, ["EXIT"])
     assert brief == "A large red ring sits beside an orange star."
-    assert detailed == f"{brief} A small blue cross rests below the large red ring. A white sign reads EXIT."
-    assert [m.thing for m in mentions[0]] == [0, 1] and [m.thing for m in mentions[1]] == [0, 1, 2, 0, 3]
+    assert (
+        detailed
+        == f"{brief} A small blue cross rests below the large red ring. A white sign reads EXIT."
+    )
+    assert [m.thing for m in mentions[0]] == [0, 1] and [m.thing for m in mentions[1]] == [
+        0,
+        1,
+        2,
+        0,
+        3,
+    ]

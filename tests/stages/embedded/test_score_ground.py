@@ -21,8 +21,12 @@ def candidates(*texts: tuple[str, str]) -> list[Candidate]:
 def choose(*texts: tuple[str, str], **more: object) -> list[Region]:
     image = np.full((192, 192, 3), 128, np.uint8)
     image[20:70, 20:70] = STYLES["demo"].colours["red"]
-    region = Region(**{"id": "r", "box": BOX, "phrase": "block", "candidates": candidates(*texts), **more})
-    sample = Sample(key="k", size=(192, 192), annotations=Annotations(regions=[region]), image=image)
+    region = Region(
+        **{"id": "r", "box": BOX, "phrase": "block", "candidates": candidates(*texts), **more}
+    )
+    sample = Sample(
+        key="k", size=(192, 192), annotations=Annotations(regions=[region]), image=image
+    )
     (result,) = AppearanceScore(ScoreConfig())([sample])
     return result.regions
 
@@ -36,7 +40,12 @@ def test_the_share_of_a_colour_is_its_part_of_the_box() -> None:
 
 
 def test_the_candidate_that_fits_the_pixels_wins_and_all_scores_are_kept() -> None:
-    texts = (("block", "phrase"), ("blue block", "chunk"), ("red block", "chunk"), ("red thing", "chunk"))
+    texts = (
+        ("block", "phrase"),
+        ("blue block", "chunk"),
+        ("red block", "chunk"),
+        ("red thing", "chunk"),
+    )
     (region,) = choose(*texts)
     assert (region.brief, region.brief_kind) == ("red block", "chunk")
     assert [round(c.score, 2) for c in region.candidates] == [0.5, 0.35, 0.95, 0.75]
@@ -57,13 +66,25 @@ def test_human_decided_faint_and_old_regions_are_left_alone(more: dict[str, obje
     assert choose(("block", "phrase"), **more) == []
 
 
-def ground(text: str, phrases: list[str], *regions: Region) -> list[tuple[str, list[str], float | None]]:
+def ground(
+    text: str, phrases: list[str], *regions: Region
+) -> list[tuple[str, list[str], float | None]]:
     spans = [NounPhrase(text=p, start=text.index(p), end=text.index(p) + len(p)) for p in phrases]
     parse = Parse(
-        tokens=0, objects=[], attributes=[], actions=[], proper_nouns=[], object_complexity=0,
-        action_complexity=0, object_complexity_mean=0.0, action_complexity_mean=0.0, noun_phrases=spans,
-    )  # fmt: skip
-    annotations = Annotations([Text(id="t", granularity="brief", text=text, parse=parse)], list(regions))
+        tokens=0,
+        objects=[],
+        attributes=[],
+        actions=[],
+        proper_nouns=[],
+        object_complexity=0,
+        action_complexity=0,
+        object_complexity_mean=0.0,
+        action_complexity_mean=0.0,
+        noun_phrases=spans,
+    )
+    annotations = Annotations(
+        [Text(id="t", granularity="brief", text=text, parse=parse)], list(regions)
+    )
     (result,) = MatchGround(GroundConfig())([Sample(key="k", size=(9, 9), annotations=annotations)])
     assert all(text[t.start : t.end] == t.phrase for t in result.triplets)
     return [(t.phrase, t.parents[1:], t.phrase_score) for t in result.triplets]
@@ -74,7 +95,9 @@ def region(id: str, brief: str, score: float = 0.8, phrase: str = "") -> Region:
 
 
 def test_a_phrase_takes_the_region_whose_words_fit_best() -> None:
-    found = ground("A red star.", ["A red star"], region("a", "blue star", 0.9), region("b", "red star", 0.5))
+    found = ground(
+        "A red star.", ["A red star"], region("a", "blue star", 0.9), region("b", "red star", 0.5)
+    )
     assert found == [("A red star", ["b"], 1.0)]
 
 

@@ -15,16 +15,27 @@ def region(phrase: str, x: float = 0, side: float = 10, **more: object) -> Regio
 @pytest.mark.parametrize(
     ("noun", "many"),
     [
-        ("dog", "dogs"), ("red bus", "red buses"), ("bench", "benches"), ("person", "people"),
-        ("box", "boxes"), ("knife", "knives"), ("sheep", "sheep"), ("baby", "babies"), ("toy", "toys"),
+        ("dog", "dogs"),
+        ("red bus", "red buses"),
+        ("bench", "benches"),
+        ("person", "people"),
+        ("box", "boxes"),
+        ("knife", "knives"),
+        ("sheep", "sheep"),
+        ("baby", "babies"),
+        ("toy", "toys"),
     ],
-)  # fmt: skip
+)
 def test_plurals(noun: str, many: str) -> None:
     assert plural(noun) == many
 
 
 def test_counts() -> None:
-    assert [counted("orange", 1), counted("dog", 1), counted("skis", 1)] == ["an orange", "a dog", "skis"]
+    assert [counted("orange", 1), counted("dog", 1), counted("skis", 1)] == [
+        "an orange",
+        "a dog",
+        "skis",
+    ]
     assert [counted("person", 3), counted("person", 12)] == ["three people", "many people"]
 
 
@@ -51,7 +62,10 @@ def test_sizes_are_shares_of_the_image() -> None:
 
 
 def test_a_region_is_called_by_its_best_chunk_when_its_brief_text_is_a_sentence() -> None:
-    chunks = [Candidate(text=text, kind="chunk", score=score) for text, score in (("old cat", 0.2), ("red cat", 0.6))]
+    chunks = [
+        Candidate(text=text, kind="chunk", score=score)
+        for text, score in (("old cat", 0.2), ("red cat", 0.6))
+    ]
     brief = {"brief": "red cat sits on a mat", "brief_kind": "caption"}
     assert name_of(region("cat", candidates=chunks, **brief)) == "red cat"
     assert name_of(region("cat", **brief)) == "cat"

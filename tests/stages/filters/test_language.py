@@ -72,18 +72,25 @@ def test_proper_nouns_are_counted_apart() -> None:
 
 
 def test_pronouns_are_noun_phrases_before_any_blacklist() -> None:
-    assert [p.text for p in parse(["She smiles at the camera."])[0].noun_phrases] == ["She", "the camera"]
+    assert [p.text for p in parse(["She smiles at the camera."])[0].noun_phrases] == [
+        "She",
+        "the camera",
+    ]
 
 
 def test_phrases_judged_by_hand_pass_the_lists_and_their_share_is_the_noted_one() -> None:
     lines = Path(__file__).with_name("judged_phrases.txt").read_text().splitlines()
-    judged = [[part.strip() for part in line.split("|")] for line in lines if not line.startswith("#")]
+    judged = [
+        [part.strip() for part in line.split("|")] for line in lines if not line.startswith("#")
+    ]
     assert len(judged) == 50
     assert not any(is_blacklisted(phrase, blacklist()) for _, phrase, *_ in judged)
     assert sum(verdict == "yes" for verdict, *_ in judged) / 50 == 0.92
 
 
-def test_equal_texts_are_parsed_once_and_answers_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_texts_are_parsed_once_and_answers_keep_their_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     seen: list[str] = []
     original = language.parse_doc
     monkeypatch.setattr(language, "parse_doc", lambda doc: seen.append(doc.text) or original(doc))

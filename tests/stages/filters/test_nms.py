@@ -23,7 +23,9 @@ def plain_iou(a: np.ndarray, b: np.ndarray) -> float:
     return shared / total if total else 0.0
 
 
-def plain_nms(boxes: np.ndarray, scores: np.ndarray, groups: np.ndarray, threshold: float) -> np.ndarray:
+def plain_nms(
+    boxes: np.ndarray, scores: np.ndarray, groups: np.ndarray, threshold: float
+) -> np.ndarray:
     kept: list[int] = []
     for i in sorted(range(len(boxes)), key=lambda i: (-scores[i], i)):
         rivals = [j for j in kept if groups[j] == groups[i]]
@@ -32,7 +34,9 @@ def plain_nms(boxes: np.ndarray, scores: np.ndarray, groups: np.ndarray, thresho
     return np.isin(np.arange(len(boxes)), kept)
 
 
-def plain_soft(boxes: np.ndarray, scores: np.ndarray, groups: np.ndarray, sigma: float) -> np.ndarray:
+def plain_soft(
+    boxes: np.ndarray, scores: np.ndarray, groups: np.ndarray, sigma: float
+) -> np.ndarray:
     result = scores.copy()
     for group in set(groups.tolist()):
         left = [i for i in range(len(boxes)) if groups[i] == group]
@@ -54,7 +58,9 @@ def test_iou_of_empty_boxes_is_zero() -> None:
 
 @pytest.mark.parametrize("threshold", [0.05, 0.3, 0.7])
 @pytest.mark.parametrize("chunk", [64, 32_768])
-def test_nms_equals_the_plain_reference(threshold: float, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nms_equals_the_plain_reference(
+    threshold: float, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "CHUNK", chunk)
     boxes, scores = boxes_of(1500)
     groups = np.random.default_rng(1).integers(0, 60, 1500)

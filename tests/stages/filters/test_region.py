@@ -21,7 +21,9 @@ NEAR_A: Box = (11.0, 10.0, 51.0, 50.0)
 QUAD = (0.0, 0.0, 9.0, 0.0, 9.0, 5.0, 0.0, 5.0)
 
 
-def region(id: str, box: Box = A, phrase: str = "dog", score: float | None = 0.9, **more: object) -> Region:
+def region(
+    id: str, box: Box = A, phrase: str = "dog", score: float | None = 0.9, **more: object
+) -> Region:
     return Region(id=id, box=box, phrase=phrase, score=score, **{"source": "detect", **more})
 
 
@@ -36,7 +38,9 @@ def test_a_good_region_is_not_revised() -> None:
 
 
 def test_a_low_score_falls_and_the_threshold_itself_stays() -> None:
-    assert dropped([region("a", score=0.29), region("b", (60, 60, 90, 90), score=0.3)]) == {"a": "low_score"}
+    assert dropped([region("a", score=0.29), region("b", (60, 60, 90, 90), score=0.3)]) == {
+        "a": "low_score"
+    }
 
 
 def test_a_score_that_is_not_a_number_falls() -> None:
@@ -49,7 +53,9 @@ def test_confidence_outranks_the_raw_score() -> None:
 
 
 def test_labels_without_a_score_pass_the_threshold_and_win_the_suppression() -> None:
-    assert dropped([region("a", score=0.99), region("b", NEAR_A, score=None)]) == {"a": "class_overlap"}
+    assert dropped([region("a", score=0.99), region("b", NEAR_A, score=None)]) == {
+        "a": "class_overlap"
+    }
 
 
 def test_thresholds_go_by_source_and_class_the_most_special_first() -> None:
@@ -96,12 +102,17 @@ def test_text_regions_follow_their_own_threshold_and_need_a_text() -> None:
     blank = TextRegion(id="o1", source="ocr", quad=QUAD, text=" ", score=0.9)
     sample = Sample(key="k", size=(100, 100), annotations=Annotations(text_regions=[low, blank]))
     (result,) = RegionFilter(RegionFilterConfig(min_scores={"ocr": 0.6}))([sample])
-    assert [(t.id, t.dropped) for t in result.text_regions] == [("o0", "low_score"), ("o1", "empty_text")]
+    assert [(t.id, t.dropped) for t in result.text_regions] == [
+        ("o0", "low_score"),
+        ("o1", "empty_text"),
+    ]
 
 
 def test_each_sample_of_a_batch_is_judged_by_itself() -> None:
     sample = Sample(key="k", size=(100, 100), annotations=Annotations(regions=[region("a")]))
-    low = Sample(key="l", size=(100, 100), annotations=Annotations(regions=[region("a", score=0.1)]))
+    low = Sample(
+        key="l", size=(100, 100), annotations=Annotations(regions=[region("a", score=0.1)])
+    )
     results = RegionFilter(RegionFilterConfig())([sample, low, sample])
     assert [len(r.regions) for r in results] == [0, 1, 0]
 
@@ -126,9 +137,11 @@ def plain_decide(columns: RegionColumns, config: RegionFilterConfig) -> list[str
         elif columns.agreement is not None and columns.agreement[i] < config.min_agreement:
             reasons[i] = "low_agreement"
         elif score != np.inf and any(
-            columns.image[j] == columns.image[i] and columns.label[j] == columns.label[i]
-            and plain_iou(box, columns.box[j]) > config.human_iou for j in np.flatnonzero(columns.score == np.inf)
-        ):  # fmt: skip
+            columns.image[j] == columns.image[i]
+            and columns.label[j] == columns.label[i]
+            and plain_iou(box, columns.box[j]) > config.human_iou
+            for j in np.flatnonzero(columns.score == np.inf)
+        ):
             reasons[i] = "duplicate_of_human"
     order = sorted(range(len(reasons)), key=lambda i: (-columns.score[i], i))
     for reason, threshold in (("class_overlap", config.class_iou), ("any_overlap", config.any_iou)):
@@ -145,7 +158,10 @@ def plain_decide(columns: RegionColumns, config: RegionFilterConfig) -> list[str
                 reasons[i] = reason
             else:
                 kept[int(columns.image[i])].append(i)
-    return [None if score == np.inf else reason for score, reason in zip(columns.score, reasons, strict=True)]
+    return [
+        None if score == np.inf else reason
+        for score, reason in zip(columns.score, reasons, strict=True)
+    ]
 
 
 def test_the_rules_over_columns_equal_a_plain_reference_on_ten_thousand_regions() -> None:

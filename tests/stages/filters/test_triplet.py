@@ -6,16 +6,29 @@ import pytest
 
 from pipeline.schema import HUMAN, Annotations, Text, Triplet
 from stages.base import Sample
-from stages.filters.triplet import TripletFilter, TripletFilterConfig, blacklist, is_blacklisted, read_list
+from stages.filters.triplet import (
+    TripletFilter,
+    TripletFilterConfig,
+    blacklist,
+    is_blacklisted,
+    read_list,
+)
 
 TEXT = "A dog sees it near the image."
 
 
 def triplet(phrase: str = "A dog", start: int = 0, **more: object) -> Triplet:
     settings = {
-        "id": "p", "source": "ground", "text_id": "t", "phrase": phrase, "start": start,
-        "end": start + len(phrase), "box": (0.0, 0.0, 9.0, 9.0), "score": 0.8, "phrase_score": 0.8,
-    }  # fmt: skip
+        "id": "p",
+        "source": "ground",
+        "text_id": "t",
+        "phrase": phrase,
+        "start": start,
+        "end": start + len(phrase),
+        "box": (0.0, 0.0, 9.0, 9.0),
+        "score": 0.8,
+        "phrase_score": 0.8,
+    }
     return Triplet(**{**settings, **more})
 
 
@@ -78,7 +91,9 @@ def test_the_released_list_is_whole() -> None:
     assert {"it", "each other", "the image", "a set", "ourselves"} <= released
 
 
-@pytest.mark.parametrize("phrase", ["It", "The Image", "  the   image ", "the top", "a view", "each other"])
+@pytest.mark.parametrize(
+    "phrase", ["It", "The Image", "  the   image ", "the top", "a view", "each other"]
+)
 def test_case_article_and_spaces_do_not_hide_a_listed_phrase(phrase: str) -> None:
     assert is_blacklisted(phrase, blacklist())
 

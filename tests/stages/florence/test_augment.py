@@ -33,21 +33,33 @@ def test_a_mask_is_mirrored_with_its_box() -> None:
     assert len(pairs) > len(other.annotations.regions)
     for before, after in pairs:
         assert before.mask and after.mask
-        a, b = (coco_mask.decode({"size": m.size, "counts": m.counts}) for m in (before.mask, after.mask))
+        a, b = (
+            coco_mask.decode({"size": m.size, "counts": m.counts})
+            for m in (before.mask, after.mask)
+        )
         assert np.array_equal(a[:, ::-1], b)
 
 
 def test_a_letter_that_was_read_or_a_part_of_a_word_takes_no_label() -> None:
-    read = [TextRegion(id=f"o{word}", quad=(0, 0, 9, 0, 9, 9, 0, 9), text=word) for word in ("A", "LAR")]
+    read = [
+        TextRegion(id=f"o{word}", quad=(0, 0, 9, 0, 9, 9, 0, 9), text=word) for word in ("A", "LAR")
+    ]
     text = Text(id="a", granularity="brief", text="A large dog.")
-    given = replace(SAMPLE, annotations=replace(SAMPLE.annotations, texts=[text], text_regions=read))
+    given = replace(
+        SAMPLE, annotations=replace(SAMPLE.annotations, texts=[text], text_regions=read)
+    )
     other = mirrored(given).annotations
-    assert [t.id for t in other.texts] == ["a"] and len(other.regions) == len(SAMPLE.annotations.regions)
+    assert [t.id for t in other.texts] == ["a"] and len(other.regions) == len(
+        SAMPLE.annotations.regions
+    )
 
 
 def test_a_sample_with_a_region_that_names_a_side_stays_as_it_is() -> None:
     first, *rest = SAMPLE.annotations.regions
-    given = replace(SAMPLE, annotations=replace(SAMPLE.annotations, regions=[replace(first, brief="left shoe"), *rest]))
+    given = replace(
+        SAMPLE,
+        annotations=replace(SAMPLE.annotations, regions=[replace(first, brief="left shoe"), *rest]),
+    )
     assert mirrored(given) is given
 
 
@@ -57,7 +69,10 @@ def test_labels_that_name_a_side_or_quote_a_sign_are_left_out() -> None:
         Text(id="b", granularity="brief", text="A sign reads Exit."),
         Text(id="c", granularity="brief", text="A bright dog near a cat."),
     ]
-    triplets = [Triplet(id=f"p{t.id}", text_id=t.id, phrase="A", start=0, end=1, box=(0, 0, 9, 9)) for t in texts]
+    triplets = [
+        Triplet(id=f"p{t.id}", text_id=t.id, phrase="A", start=0, end=1, box=(0, 0, 9, 9))
+        for t in texts
+    ]
     sign = TextRegion(id="o", quad=(0, 0, 9, 0, 9, 9, 0, 9), text="EXIT")
     annotations = replace(SAMPLE.annotations, texts=texts, triplets=triplets, text_regions=[sign])
     other = mirrored(replace(SAMPLE, annotations=annotations)).annotations

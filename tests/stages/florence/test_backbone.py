@@ -31,7 +31,10 @@ def test_the_published_tower_has_the_names_and_shapes_of_timm() -> None:
     listed = (Path(__file__).parent / "davit_base_fl.txt").read_text().splitlines()
     with torch.device("meta"):
         tower = Florence2VisionBackbone(Florence2VisionConfig(**_vision("base")))
-    mine = {name: "x".join(map(str, value.shape)) for name, value in timm_names(tower.state_dict()).items()}
+    mine = {
+        name: "x".join(map(str, value.shape))
+        for name, value in timm_names(tower.state_dict()).items()
+    }
     assert mine == dict(line.split() for line in listed)
     assert not unlike_timm(tower.config)
 
@@ -42,7 +45,10 @@ def test_weights_for_timm_are_written_only_where_it_computes_the_same(
     from safetensors.torch import load_file
 
     made = export("nano", tmp_path / "nano")
-    assert made["timm"].startswith("none: patch_stride is [4, 2, 1]") and not (tmp_path / "nano" / TIMM).exists()
+    assert (
+        made["timm"].startswith("none: patch_stride is [4, 2, 1]")
+        and not (tmp_path / "nano" / TIMM).exists()
+    )
     vision = {**SIZES["nano"]["vision"], "patch_stride": [4, 2, 2]}
     monkeypatch.setitem(SIZES, "nano", {**SIZES["nano"], "vision": vision})
     save(create("nano", make_tokenizer(["a dog"], 300), seed=0), tmp_path / "like")
@@ -51,7 +57,9 @@ def test_weights_for_timm_are_written_only_where_it_computes_the_same(
     stem = json.loads((tmp_path / "out" / "config.json").read_text())["embed_dim"][0]
     assert written["stem.conv.weight"].shape == (stem, 3, 7, 7)
     assert "stages.2.blocks.1.channel_block.attn.qkv.weight" in written
-    assert "stages.1.downsample.norm.bias" in written and not any("convs" in name for name in written)
+    assert "stages.1.downsample.norm.bias" in written and not any(
+        "convs" in name for name in written
+    )
 
 
 def _vision(size: str) -> dict[str, Any]:

@@ -9,9 +9,14 @@ import pytest
 from stages.florence.bench import BenchConfig, TrainingConfig, inference, training
 
 SMALL = BenchConfig(
-    size="nano", vocabulary=1408, resolution=64, images=2, repeats=1, threads=1,
+    size="nano",
+    vocabulary=1408,
+    resolution=64,
+    images=2,
+    repeats=1,
+    threads=1,
     lengths={"<CAPTION>": 5, "<OD>": 12, "<REGION_PROPOSAL>": 9},
-)  # fmt: skip
+)
 
 
 def test_both_sides_of_the_inference_benchmark_give_the_same_tokens() -> None:

@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from stages.florence.codec import Found, Outlined, dequantise, outlines, places, quantise, strip_control, whole
+from stages.florence.codec import (
+    Found,
+    Outlined,
+    dequantise,
+    outlines,
+    places,
+    quantise,
+    strip_control,
+    whole,
+)
 from stages.florence.forward import tokenise_targets
 from stages.florence.model import load, make_tokenizer
 from stages.florence.tasks import TASKS, Pair
@@ -58,7 +67,9 @@ OD = (
     "</s><s>car<loc_53><loc_333><loc_933><loc_774>door handle<loc_425><loc_503><loc_474><loc_515>"
     "wheel<loc_709><loc_576><loc_865><loc_772><loc_150><loc_584><loc_309><loc_773></s>"
 )
-OCR = "</s><s><s><s>CUDA<loc_414><loc_100><loc_932><loc_100><loc_932><loc_229><loc_414><loc_229></s>"
+OCR = (
+    "</s><s><s><s>CUDA<loc_414><loc_100><loc_932><loc_100><loc_932><loc_229><loc_414><loc_229></s>"
+)
 
 
 def test_a_real_detection_answer_is_read_box_by_box() -> None:
@@ -108,10 +119,22 @@ def test_a_target_that_is_too_long_ends_with_a_whole_place() -> None:
     start, end, word, comma = 0, 2, 7, 8
 
     def places_of(*counts: int) -> list[int]:  # locations are ids from 100
-        return [start, *(id_ for count in counts for id_ in (word, comma, *range(100, 100 + count))), end]
+        return [
+            start,
+            *(id_ for count in counts for id_ in (word, comma, *range(100, 100 + count))),
+            end,
+        ]
 
     ids = places_of(4, 8)
-    assert [len(whole(ids, longest, 4, 100)) for longest in (18, 17, 16, 14, 13, 9, 8)] == [18, 14, 14, 14, 8, 8, 8]
+    assert [len(whole(ids, longest, 4, 100)) for longest in (18, 17, 16, 14, 13, 9, 8)] == [
+        18,
+        14,
+        14,
+        14,
+        8,
+        8,
+        8,
+    ]
     assert whole(ids, 13, 4, 100) == places_of(4)
     assert whole(places_of(8), 10, 8, 100) == [start, end]
     assert whole(ids, 17, 2, 100) == [*ids[:16][:15], end]
@@ -134,11 +157,14 @@ def truncated(mine: Sequence[float], theirs: Sequence[int]) -> bool:
 
 
 KINDS = {  # parse type of the released post-processor: a task of ours that is parsed so
-    "description_with_bboxes": "<OD>", "bboxes": "<REGION_PROPOSAL>",
-    "phrase_grounding": "<CAPTION_TO_PHRASE_GROUNDING>", "ocr": "<OCR_WITH_REGION>",
-    "polygons": "<REGION_TO_SEGMENTATION>", "pure_text": "<CAPTION>",
+    "description_with_bboxes": "<OD>",
+    "bboxes": "<REGION_PROPOSAL>",
+    "phrase_grounding": "<CAPTION_TO_PHRASE_GROUNDING>",
+    "ocr": "<OCR_WITH_REGION>",
+    "polygons": "<REGION_TO_SEGMENTATION>",
+    "pure_text": "<CAPTION>",
     "description_with_bboxes_or_polygons": "<OPEN_VOCABULARY_DETECTION>",
-}  # fmt: skip
+}
 
 
 def random_run(draw: random.Random, count: int) -> str:
@@ -151,7 +177,10 @@ def random_outlines(draw: random.Random) -> str:
 
 def random_answer(draw: random.Random, kind: str) -> str:
     """A well-formed answer of this parse type."""
-    labels = [" ".join(draw.choices(["red", "car", "a", "wheel", "two-tone", "9/22"], k=3)) for _ in range(4)]
+    labels = [
+        " ".join(draw.choices(["red", "car", "a", "wheel", "two-tone", "9/22"], k=3))
+        for _ in range(4)
+    ]
     labels = labels[: draw.randint(1, 4)]
     if kind == "pure_text":
         return " and ".join(labels)
@@ -159,7 +188,10 @@ def random_answer(draw: random.Random, kind: str) -> str:
         return random_run(draw, 4 * draw.randint(1, 6))
     if kind == "ocr":
         return "".join(label + random_run(draw, 8) for label in labels)
-    instances = ["".join(f"<poly>{random_outlines(draw)}</poly>" for _ in range(draw.randint(1, 2))) for _ in labels]
+    instances = [
+        "".join(f"<poly>{random_outlines(draw)}</poly>" for _ in range(draw.randint(1, 2)))
+        for _ in labels
+    ]
     if kind == "polygons":
         return draw.choice([random_outlines(draw), instances[0]])
     if kind == "description_with_bboxes_or_polygons" and draw.random() < 0.5:
@@ -204,12 +236,22 @@ BOX = "<loc_1><loc_2><loc_3><loc_4>"
 @pytest.mark.parametrize(
     ("kind", "answer", "theirs", "mine"),
     [
-        ("description_with_bboxes", f"{BOX}<loc_5>", ["loc_1>"], [""]),  # and their box begins at loc_2
+        (
+            "description_with_bboxes",
+            f"{BOX}<loc_5>",
+            ["loc_1>"],
+            [""],
+        ),  # and their box begins at loc_2
         ("description_with_bboxes", f"two\nlines{BOX}", [], ["two\nlines"]),
         ("description_with_bboxes", f"caf\u00e9{BOX}", ["caf"], ["caf\u00e9"]),
         ("description_with_bboxes", "car<loc_1><loc_2><loc_3>", [], []),
         ("description_with_bboxes", f"car{BOX}<loc_5>", ["car"], ["car"]),
-        ("phrase_grounding", f"the image{BOX}The Image{BOX}", ["The Image"], ["the image", "The Image"]),
+        (
+            "phrase_grounding",
+            f"the image{BOX}The Image{BOX}",
+            ["The Image"],
+            ["the image", "The Image"],
+        ),
         ("ocr", f"a{BOX}{BOX}{BOX}{BOX}", ["a"], ["a", "a"]),
         ("polygons", "<loc_1><loc_2><loc_3><loc_4><sep><loc_5><loc_6><loc_7>", ["", ""], ["", ""]),
     ],
@@ -217,30 +259,65 @@ BOX = "<loc_1><loc_2><loc_3><loc_4>"
 def test_where_the_released_parser_loses_something_ours_keeps_it(
     released: Any, kind: str, answer: str, theirs: list[str], mine: list[str]
 ) -> None:
-    assert [label for label, _ in flat(released(text=answer, image_size=CAR, parse_tasks=kind)[kind])] == theirs
+    assert [
+        label for label, _ in flat(released(text=answer, image_size=CAR, parse_tasks=kind)[kind])
+    ] == theirs
     assert [label for label, _ in flat(TASKS[KINDS[kind]].parse(answer, CAR))] == mine
 
 
 @pytest.mark.parametrize(
     ("token", "answer", "expected"),
     [
-        ("<CAPTION>", "</s><s>A green car parked in front of a yellow building.</s>",
-         [("A green car parked in front of a yellow building.", [])]),
-        ("<OD>", "</s><s><s><s>car<loc_53><loc_333><loc_933><loc_774>door<loc_712><loc_203><loc_906><loc_545></s>",
-         [("car", [34, 160, 597, 371]), ("door", [456, 97, 580, 261])]),
-        ("<REGION_PROPOSAL>", "</s><s><s><s><loc_52><loc_333><loc_932><loc_774></s>", [("", [33, 160, 596, 371])]),
-        ("<CAPTION_TO_PHRASE_GROUNDING>", "</s><s><s><s>A green car<loc_54><loc_330><loc_911><loc_780>a yellow building"
-         "<loc_0><loc_8><loc_998><loc_635></s>",
-         [("A green car", [34, 158, 583, 374]), ("a yellow building", [0, 4, 639, 305])]),
-        ("<OPEN_VOCABULARY_DETECTION>", "</s><s>wheels<loc_144><loc_570><loc_870><loc_778>wheels<loc_711><loc_573>"
-         "<loc_866><loc_774></s>", [("wheels", [92, 273, 557, 373]), ("wheels", [455, 275, 554, 371])]),
-        ("<OPEN_VOCABULARY_DETECTION>", "arms<poly><loc_550><loc_421></poly>", [("arms", [352, 202])]),
-        ("<REGION_TO_CATEGORY>", "</s><s>car<loc_52><loc_332><loc_932><loc_774></s>", [("car", [33, 159, 596, 371])]),
-        ("<REFERRING_EXPRESSION_SEGMENTATION>", "</s><s><loc_279><loc_379><loc_282><loc_379><loc_290><loc_372></s>",
-         [("", [178, 182, 180, 182, 185, 178])]),
+        (
+            "<CAPTION>",
+            "</s><s>A green car parked in front of a yellow building.</s>",
+            [("A green car parked in front of a yellow building.", [])],
+        ),
+        (
+            "<OD>",
+            "</s><s><s><s>car<loc_53><loc_333><loc_933><loc_774>door<loc_712><loc_203><loc_906><loc_545></s>",
+            [("car", [34, 160, 597, 371]), ("door", [456, 97, 580, 261])],
+        ),
+        (
+            "<REGION_PROPOSAL>",
+            "</s><s><s><s><loc_52><loc_333><loc_932><loc_774></s>",
+            [("", [33, 160, 596, 371])],
+        ),
+        (
+            "<CAPTION_TO_PHRASE_GROUNDING>",
+            "</s><s><s><s>A green car<loc_54><loc_330><loc_911><loc_780>a yellow building"
+            "<loc_0><loc_8><loc_998><loc_635></s>",
+            [("A green car", [34, 158, 583, 374]), ("a yellow building", [0, 4, 639, 305])],
+        ),
+        (
+            "<OPEN_VOCABULARY_DETECTION>",
+            "</s><s>wheels<loc_144><loc_570><loc_870><loc_778>wheels<loc_711><loc_573>"
+            "<loc_866><loc_774></s>",
+            [("wheels", [92, 273, 557, 373]), ("wheels", [455, 275, 554, 371])],
+        ),
+        (
+            "<OPEN_VOCABULARY_DETECTION>",
+            "arms<poly><loc_550><loc_421></poly>",
+            [("arms", [352, 202])],
+        ),
+        (
+            "<REGION_TO_CATEGORY>",
+            "</s><s>car<loc_52><loc_332><loc_932><loc_774></s>",
+            [("car", [33, 159, 596, 371])],
+        ),
+        (
+            "<REFERRING_EXPRESSION_SEGMENTATION>",
+            "</s><s><loc_279><loc_379><loc_282><loc_379><loc_290><loc_372></s>",
+            [("", [178, 182, 180, 182, 185, 178])],
+        ),
     ],
-)  # fmt: skip
-def test_real_answers_say_what_they_did(token: str, answer: str, expected: list[tuple[str, list[int]]]) -> None:
+)
+def test_real_answers_say_what_they_did(
+    token: str, answer: str, expected: list[tuple[str, list[int]]]
+) -> None:
     found = flat(TASKS[token].parse(answer, CAR))
     assert [label for label, _ in found] == [label for label, _ in expected]
-    assert all(truncated(points, numbers) for (_, points), (_, numbers) in zip(found, expected, strict=True))
+    assert all(
+        truncated(points, numbers)
+        for (_, points), (_, numbers) in zip(found, expected, strict=True)
+    )

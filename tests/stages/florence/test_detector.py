@@ -20,7 +20,10 @@ CONFIG = DetectorConfig(steps=12, batch_size=4, warmup_steps=2, device="cpu", mi
 
 def scenes(count: int) -> list[Sample]:
     made = [render(DEMO, 0, i) for i in range(count)]
-    return [Sample(key=f"s{i}", size=(192, 192), annotations=s.truth, image=s.image) for i, s in enumerate(made)]
+    return [
+        Sample(key=f"s{i}", size=(192, 192), annotations=s.truth, image=s.image)
+        for i, s in enumerate(made)
+    ]
 
 
 def names(samples: list[Sample]) -> list[str]:
@@ -32,7 +35,11 @@ def region(box: tuple[float, float, float, float], phrase: str) -> Region:
 
 
 def test_a_cell_answers_for_the_smallest_box_in_whose_middle_it_lies() -> None:
-    regions = [region((0, 0, 80, 80), "large"), region((30, 30, 50, 50), "small"), region((1, 1, 3, 3), "tiny")]
+    regions = [
+        region((0, 0, 80, 80), "large"),
+        region((30, 30, 50, 50), "small"),
+        region((1, 1, 3, 3), "tiny"),
+    ]
     sample = Sample(key="a", size=(80, 80), annotations=Annotations(regions=regions))
     kinds, boxes = assigned(sample, ["large", "small", "tiny"], (8, 8))
     grid = kinds.reshape(8, 8)
@@ -58,17 +65,28 @@ def test_it_learns_and_answers_in_pixels_of_the_image() -> None:
     assert [e["key"] for e in entries] == ["s0", "s1", "s2", "s3"]
     points = np.array([f["points"] for e in entries for f in e["found"]])
     assert len(points) and points.min() >= 0 and points.max() <= 192
-    assert [e["label"] for e in entries[0]["expected"]] == [r.phrase for r in samples[0].annotations.regions]
+    assert [e["label"] for e in entries[0]["expected"]] == [
+        r.phrase for r in samples[0].annotations.regions
+    ]
 
 
 def test_frozen_stages_stay_and_fresh_weights_are_not_the_checkpoints() -> None:
     samples = scenes(2)
     config = replace(CONFIG, steps=2, freeze=(1, 2))
-    detector, untouched = Detector(config, "nano", names(samples)), Detector(config, "nano", names(samples))
+    detector, untouched = (
+        Detector(config, "nano", names(samples)),
+        Detector(config, "nano", names(samples)),
+    )
     detector.learn(repeat(samples))
     before: Any = untouched.tower.state_dict()
-    same = {name for name, value in detector.tower.state_dict().items() if torch.equal(value, before[name])}
+    same = {
+        name
+        for name, value in detector.tower.state_dict().items()
+        if torch.equal(value, before[name])
+    }
     assert all(name.split(".")[1] in "01" for name in same) and same
     assert {n for n in before if n.split(".")[1] in "01"} == same
-    fresh: Any = Detector(replace(config, pretrained=False), "nano", names(samples)).tower.state_dict()
+    fresh: Any = Detector(
+        replace(config, pretrained=False), "nano", names(samples)
+    ).tower.state_dict()
     assert not torch.equal(fresh["convs.0.conv.weight"], before["convs.0.conv.weight"])

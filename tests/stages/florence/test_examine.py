@@ -19,11 +19,19 @@ SAMPLE = Sample(key="a", size=(192, 192), annotations=SCENE.truth, image=SCENE.i
 
 def test_every_example_that_the_truth_gives_is_asked_once() -> None:
     config = ExamineConfig(
-        model="nano", tasks=("<CAPTION>", "<OD>", "<REGION_TO_CATEGORY>"), resolution=64, max_tokens=8, device="cpu"
+        model="nano",
+        tasks=("<CAPTION>", "<OD>", "<REGION_TO_CATEGORY>"),
+        resolution=64,
+        max_tokens=8,
+        device="cpu",
     )
     (entries,) = Examine(config)([SAMPLE])
     regions = SCENE.truth.regions
-    assert [e["task"] for e in entries] == ["<CAPTION>", "<OD>", *["<REGION_TO_CATEGORY>"] * len(regions)]
+    assert [e["task"] for e in entries] == [
+        "<CAPTION>",
+        "<OD>",
+        *["<REGION_TO_CATEGORY>"] * len(regions),
+    ]
     assert entries[0]["target"] == SCENE.truth.texts[0].text and entries[0]["answer"]
     assert len({e["prompt"] for e in entries}) == len(entries)
     assert sorted(p["label"] for p in entries[1]["expected"]) == sorted(r.phrase for r in regions)
@@ -33,7 +41,9 @@ def test_every_example_that_the_truth_gives_is_asked_once() -> None:
 def test_answers_come_from_as_many_beams_as_are_asked_for() -> None:
     nano, prompt = load("nano"), TASKS["<CAPTION>"].prompt
     for beams in (1, 3):
-        config = ExamineConfig(model="nano", tasks=("<CAPTION>",), resolution=64, beams=beams, device="cpu")
+        config = ExamineConfig(
+            model="nano", tasks=("<CAPTION>",), resolution=64, beams=beams, device="cpu"
+        )
         (entries,) = Examine(config)([SAMPLE])
         engine = Engine(nano, 64, beams=beams)
         (tokens,) = engine.ask(engine.look([SAMPLE.pixels]), [Question(0, prompt, "text", 256)])
@@ -49,7 +59,9 @@ def test_only_the_texts_that_are_asked_about_have_phrases() -> None:
 @pytest.mark.parametrize("token", TASKS)
 def test_what_a_target_says_is_read_back(token: str) -> None:
     pairs = TASKS[token].pairs(SCENE.truth, SAMPLE.size)
-    places: list[dict[str, Any]] = [p for pair in pairs for p in said(TASKS[token].answer, pair.target, SAMPLE.size)]
+    places: list[dict[str, Any]] = [
+        p for pair in pairs for p in said(TASKS[token].answer, pair.target, SAMPLE.size)
+    ]
     assert bool(places) == (bool(pairs) and TASKS[token].answer != "text")
     for place in places:
         corners = place.get("points") or place["polygons"][0]

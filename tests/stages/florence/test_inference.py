@@ -17,7 +17,9 @@ from stages.florence.tasks import TASKS, Answer
 
 RESOLUTION = 64
 IMAGES = [render(PRETRAIN, 5, i).image for i in range(4)]
-PROMPTS = [TASKS[t].prompt for t in ("<CAPTION>", "<OD>", "<DENSE_REGION_CAPTION>", "<REGION_PROPOSAL>")]
+PROMPTS = [
+    TASKS[t].prompt for t in ("<CAPTION>", "<OD>", "<DENSE_REGION_CAPTION>", "<REGION_PROPOSAL>")
+]
 
 
 @pytest.fixture(scope="module")
@@ -32,11 +34,18 @@ def engine(florence: Florence) -> Engine:
 
 
 def generated(
-    florence: Florence, image: np.ndarray, prompt: str, tokens: int, beams: int = 1, no_repeat: int = 0
+    florence: Florence,
+    image: np.ndarray,
+    prompt: str,
+    tokens: int,
+    beams: int = 1,
+    no_repeat: int = 0,
 ) -> list[int]:
     """What `generate` gives for one row alone, after the start token and `<s>`; no forced end."""
     features = florence.model.get_image_features(pixels([image], RESOLUTION)).pooler_output
-    ids = [florence.model.config.image_token_id] * features.shape[1] + florence.tokenizer(prompt).input_ids
+    ids = [florence.model.config.image_token_id] * features.shape[1] + florence.tokenizer(
+        prompt
+    ).input_ids
     output = florence.model.generate(
         input_ids=torch.tensor([ids]),
         pixel_values=pixels([image], RESOLUTION),
@@ -59,24 +68,32 @@ def test_greedy_answers_equal_generate_token_for_token(florence: Florence, engin
 
 def test_three_beams_equal_those_of_generate(florence: Florence) -> None:
     engine = Engine(florence, RESOLUTION, rows=5, beams=3)
-    questions = [Question(i, prompt, None, 24) for prompt in PROMPTS[:3] for i in range(len(IMAGES))]
+    questions = [
+        Question(i, prompt, None, 24) for prompt in PROMPTS[:3] for i in range(len(IMAGES))
+    ]
     answers = engine.ask(engine.look(IMAGES), questions)
     for question, answer in zip(questions, answers, strict=True):
         expected = generated(florence, IMAGES[question.image], question.prompt, 24, beams=3)
         assert answer.ids == expected[: expected.index(EOS) + 1 if EOS in expected else None]
 
 
-def test_log_probabilities_of_an_answer_equal_those_of_forcing_it(florence: Florence, engine: Engine) -> None:
+def test_log_probabilities_of_an_answer_equal_those_of_forcing_it(
+    florence: Florence, engine: Engine
+) -> None:
     features = engine.look(IMAGES)
     (answer,) = engine.ask(features, [Question(2, PROMPTS[0])])
     text = read(florence, answer).text
     (forced,) = engine.support(features, [(2, PROMPTS[0], text)])
-    if forced.ids == answer.ids:  # the tokenizer may split the text in another way than the model wrote it
+    if (
+        forced.ids == answer.ids
+    ):  # the tokenizer may split the text in another way than the model wrote it
         assert forced.log_probs == pytest.approx(answer.log_probs, abs=1e-4)
         assert forced.beliefs == pytest.approx(answer.beliefs, abs=1e-4)
 
 
-def test_forced_log_probabilities_equal_the_forward_pass_of_transformers(florence: Florence, engine: Engine) -> None:
+def test_forced_log_probabilities_equal_the_forward_pass_of_transformers(
+    florence: Florence, engine: Engine
+) -> None:
     target = "red<loc_10><loc_20><loc_300><loc_999>"
     (mine,) = engine.support(engine.look(IMAGES[:1]), [(0, PROMPTS[1], target)])
     features = florence.model.get_image_features(pixels(IMAGES[:1], RESOLUTION)).pooler_output
@@ -84,7 +101,9 @@ def test_forced_log_probabilities_equal_the_forward_pass_of_transformers(florenc
     labels = torch.tensor([florence.tokenizer(target).input_ids])
     with torch.no_grad():
         logits = florence.model(
-            input_ids=torch.tensor([[florence.model.config.image_token_id] * features.shape[1] + prompt]),
+            input_ids=torch.tensor(
+                [[florence.model.config.image_token_id] * features.shape[1] + prompt]
+            ),
             pixel_values=pixels(IMAGES[:1], RESOLUTION),
             labels=labels,
         ).logits
@@ -116,7 +135,9 @@ def test_ruled_answers_have_whole_boxes_and_labels(florence: Florence, engine: E
     kinds = engine.kinds
     groups: dict[Answer, int] = {"boxes": 4, "quads": 8, "proposals": 4}
     for answer, group in groups.items():
-        found = engine.ask(features, [Question(i, p, answer, 60) for i in range(4) for p in PROMPTS])
+        found = engine.ask(
+            features, [Question(i, p, answer, 60) for i in range(4) for p in PROMPTS]
+        )
         for tokens in (t.ids for t in found):
             runs, last = [0], grammar.END
             for kind in kinds[torch.tensor(tokens)].tolist():
@@ -132,7 +153,9 @@ def test_ruled_answers_have_whole_boxes_and_labels(florence: Florence, engine: E
 
 
 def test_a_region_answer_is_one_label_and_one_box(florence: Florence, engine: Engine) -> None:
-    prompt = TASKS["<REGION_TO_CATEGORY>"].prompt.format(input="<loc_100><loc_100><loc_500><loc_500>")
+    prompt = TASKS["<REGION_TO_CATEGORY>"].prompt.format(
+        input="<loc_100><loc_100><loc_500><loc_500>"
+    )
     (answer,) = engine.ask(engine.look(IMAGES[:1]), [Question(0, prompt, "region_text", 64)])
     kinds = engine.kinds[torch.tensor(answer.ids)].tolist()
     if kinds[-1] == grammar.END:
@@ -160,15 +183,21 @@ def test_the_vision_tower_in_place_gives_the_numbers_of_the_model(florence: Flor
 
 
 def test_no_n_gram_comes_twice_where_that_is_asked_for_as_in_generate(florence: Florence) -> None:
-    questions = [Question(i, prompt, None, 48, no_repeat=2) for prompt in PROMPTS[1:] for i in range(2)]
+    questions = [
+        Question(i, prompt, None, 48, no_repeat=2) for prompt in PROMPTS[1:] for i in range(2)
+    ]
     one, three = (Engine(florence, RESOLUTION, beams=beams) for beams in (1, 3))
     features = one.look(IMAGES)
     answers = one.ask(features, questions)
     free = one.ask(features, [replace(question, no_repeat=0) for question in questions])
     assert any(a.ids != b.ids for a, b in zip(answers, free, strict=True))
-    for question, greedy, best in zip(questions, answers, three.ask(features, questions), strict=True):
+    for question, greedy, best in zip(
+        questions, answers, three.ask(features, questions), strict=True
+    ):
         for answer, count in ((greedy.ids, 1), (best.ids, 3)):
-            expected = generated(florence, IMAGES[question.image], question.prompt, 48, count, no_repeat=2)
+            expected = generated(
+                florence, IMAGES[question.image], question.prompt, 48, count, no_repeat=2
+            )
             assert answer == expected[: expected.index(EOS) + 1 if EOS in expected else None]
 
 

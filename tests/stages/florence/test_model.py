@@ -24,16 +24,27 @@ def stand_in() -> PreTrainedTokenizerFast:
 
     vocabulary = {token: i for i, token in enumerate(["<s>", "<pad>", "</s>", "<unk>"])}
     vocabulary |= {f"w{i}": i for i in range(len(vocabulary), BART_TOKENS)}
-    fast = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>")))
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    )
     fast.add_special_tokens({"additional_special_tokens": list(ADDED_TOKENS)})
     return fast
 
 
 def test_added_tokens_have_the_published_ids(stand_in: PreTrainedTokenizerFast) -> None:
     published = {
-        "<od>": 50265, "</ocr>": 50268, "<loc_0>": 50269, "<loc_999>": 51268, "<cap>": 51269, "</seg>": 51278,
-        "<sep>": 51279, "<region_to_desciption>": 51282, "<poly>": 51286, "<and>": 51288, "<image>": 51289,
-    }  # fmt: skip
+        "<od>": 50265,
+        "</ocr>": 50268,
+        "<loc_0>": 50269,
+        "<loc_999>": 51268,
+        "<cap>": 51269,
+        "</seg>": 51278,
+        "<sep>": 51279,
+        "<region_to_desciption>": 51282,
+        "<poly>": 51286,
+        "<and>": 51288,
+        "<image>": 51289,
+    }
     assert {token: token_id(stand_in, token) for token in published} == published
 
 
@@ -43,7 +54,10 @@ def test_sizes_have_the_published_parameter_counts(
 ) -> None:
     with torch.device("meta"):
         model = create(size, stand_in, seed=0).model
-    millions = [round(sum(p.numel() for p in m.parameters()) / 1e6) for m in (model.model.vision_tower, model)]
+    millions = [
+        round(sum(p.numel() for p in m.parameters()) / 1e6)
+        for m in (model.model.vision_tower, model)
+    ]
     assert millions == pytest.approx([vision, total], rel=0.02)
 
 
@@ -51,9 +65,14 @@ def test_nano_is_small_and_its_tokenizer_has_the_published_order() -> None:
     nano = load("nano")
     assert sum(p.numel() for p in nano.model.parameters()) < 2e6
     first = token_id(nano.tokenizer, "<od>")
-    assert [token_id(nano.tokenizer, token) for token in ADDED_TOKENS] == list(range(first, first + 1025))
+    assert [token_id(nano.tokenizer, token) for token in ADDED_TOKENS] == list(
+        range(first, first + 1025)
+    )
     for task in TASKS.values():
-        assert nano.tokenizer(task.prompt).input_ids[0] == 0 and nano.tokenizer(task.prompt).input_ids[-1] == 2
+        assert (
+            nano.tokenizer(task.prompt).input_ids[0] == 0
+            and nano.tokenizer(task.prompt).input_ids[-1] == 2
+        )
 
 
 def test_any_text_survives_the_nano_tokenizer() -> None:
@@ -71,7 +90,9 @@ def test_same_seed_same_weights() -> None:
 def test_pixels_are_resized_without_their_ratio_and_normalised() -> None:
     values = pixels([np.full((50, 90, 3), 255, np.uint8)], 32)
     assert values.shape == (1, 3, 32, 32)
-    assert values[0, :, 5, 5].tolist() == pytest.approx([(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225])
+    assert values[0, :, 5, 5].tolist() == pytest.approx(
+        [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225]
+    )
 
 
 def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
@@ -80,13 +101,18 @@ def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_older_remote_code_format_is_refused(tmp_path: Path) -> None:
-    config = {"model_type": "florence2", "auto_map": {"AutoConfig": "configuration_florence2.Florence2Config"}}
+    config = {
+        "model_type": "florence2",
+        "auto_map": {"AutoConfig": "configuration_florence2.Florence2Config"},
+    }
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match="native Florence-2 format"):
         load(str(tmp_path))
 
 
-@pytest.mark.skipif("FLORENCE2_CHECKPOINT" not in os.environ, reason="needs a published native checkpoint folder")
+@pytest.mark.skipif(
+    "FLORENCE2_CHECKPOINT" not in os.environ, reason="needs a published native checkpoint folder"
+)
 def test_published_prompts_have_the_published_ids() -> None:
     tokenizer = load(os.environ["FLORENCE2_CHECKPOINT"]).tokenizer
     golden = {

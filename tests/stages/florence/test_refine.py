@@ -23,7 +23,8 @@ def refine() -> Refine:
 def samples(count: int = 3) -> list[Sample]:
     scenes = [render(PRETRAIN, 11, i) for i in range(count)]
     return [
-        Sample(key=f"s{i}", size=(192, 192), round=1, annotations=s.truth, image=s.image) for i, s in enumerate(scenes)
+        Sample(key=f"s{i}", size=(192, 192), round=1, annotations=s.truth, image=s.image)
+        for i, s in enumerate(scenes)
     ]
 
 
@@ -59,11 +60,18 @@ def test_a_true_category_has_more_support_than_a_false_one(refine: Refine) -> No
     lies = []
     for sample in batch:
         wrong = [
-            replace(r, phrase=names[(names.index(r.phrase) + 5) % len(names)] if r.phrase in names else "kite")
+            replace(
+                r,
+                phrase=names[(names.index(r.phrase) + 5) % len(names)]
+                if r.phrase in names
+                else "kite",
+            )
             for r in sample.annotations.regions
         ]
         lies.append(replace(sample, annotations=replace(sample.annotations, regions=wrong)))
-    judge = Refine(replace(refine.config, tasks=(), support=("<REGION_TO_CATEGORY>",), alternatives=False))
+    judge = Refine(
+        replace(refine.config, tasks=(), support=("<REGION_TO_CATEGORY>",), alternatives=False)
+    )
     better = [
         (t.support or 0.0) > (f.support or 0.0)
         for true, false in zip(judge(batch), judge(lies), strict=True)
@@ -98,16 +106,31 @@ def test_a_detected_box_takes_the_description_that_lies_on_it() -> None:
         f"car{boxes}dog<loc_0><loc_0><loc_50><loc_50>",
         {"car": -0.5, boxes: -1.5, "dog": -1.0, "<loc_0><loc_0><loc_50><loc_50>": -3.0},
     )
-    elsewhere, beside = "<loc_700><loc_700><loc_800><loc_800>", "<loc_701><loc_700><loc_800><loc_800>"
+    elsewhere, beside = (
+        "<loc_700><loc_700><loc_800><loc_800>",
+        "<loc_701><loc_700><loc_800><loc_800>",
+    )
     described = reading(
         f"red car<loc_110><loc_100><loc_500><loc_490>old hat{elsewhere}{beside}",
-        {"red car": -0.1, "<loc_110><loc_100><loc_500><loc_490>": -0.1, "old hat": -1.0, elsewhere: -2.0, beside: -9.0},
+        {
+            "red car": -0.1,
+            "<loc_110><loc_100><loc_500><loc_490>": -0.1,
+            "old hat": -1.0,
+            elsewhere: -2.0,
+            beside: -9.0,
+        },
     )
     car, dog, hat = regions(found, described, (1000, 1000), 0.5)
     assert (car.phrase, car.brief, car.brief_kind) == ("car", "red car", "caption")
     assert (dog.brief, dog.brief_kind) == ("dog", "phrase")
-    assert car.score == pytest.approx(2.718281828**-1.0) and dog.score == pytest.approx(2.718281828**-2.0)
-    assert (hat.phrase, hat.brief, hat.box[0]) == ("", "old hat", pytest.approx(700.5))  # once, without a category yet
+    assert car.score == pytest.approx(2.718281828**-1.0) and dog.score == pytest.approx(
+        2.718281828**-2.0
+    )
+    assert (hat.phrase, hat.brief, hat.box[0]) == (
+        "",
+        "old hat",
+        pytest.approx(700.5),
+    )  # once, without a category yet
     assert hat.score == pytest.approx(2.718281828**-1.5)
     assert [r.brief for r in regions(None, described, (1000, 1000), 0.5)] == ["red car", "old hat"]
 
@@ -120,7 +143,9 @@ def test_a_place_without_area_is_nothing() -> None:
     assert triplets(text, said, (1000, 1000)) == []
 
 
-def test_a_place_that_only_the_dense_captions_tell_of_is_asked_for_its_category(refine: Refine) -> None:
+def test_a_place_that_only_the_dense_captions_tell_of_is_asked_for_its_category(
+    refine: Refine,
+) -> None:
     (sample,) = samples(1)
     told = Refine(replace(refine.config, tasks=("<DENSE_REGION_CAPTION>",), alternatives=False))
     (result,) = told([replace(sample, annotations=Annotations())])
@@ -128,7 +153,10 @@ def test_a_place_that_only_the_dense_captions_tell_of_is_asked_for_its_category(
     for region in result.regions:
         assert region.phrase and region.brief and region.support is not None
         asked = told._ask("<REGION_TO_CATEGORY>", 0, region, locations(region.box, sample.size))
-        answer = read(told.engine.florence, told.engine.ask(told.engine.look([sample.pixels]), [asked.question])[0])
+        answer = read(
+            told.engine.florence,
+            told.engine.ask(told.engine.look([sample.pixels]), [asked.question])[0],
+        )
         assert answer.text.startswith(region.phrase)
 
 
@@ -151,7 +179,11 @@ def test_a_region_is_as_good_as_the_worse_of_category_and_description(refine: Re
 def test_a_wrong_name_comes_back_with_what_the_model_would_say_as_its_child(refine: Refine) -> None:
     (sample,) = samples(1)
     first = replace(sample.annotations.regions[0], phrase="zebra", brief="red zebra")
-    judge = Refine(replace(refine.config, tasks=(), support=("<REGION_TO_CATEGORY>", "<REGION_TO_DESCRIPTION>")))
+    judge = Refine(
+        replace(
+            refine.config, tasks=(), support=("<REGION_TO_CATEGORY>", "<REGION_TO_DESCRIPTION>")
+        )
+    )
     (result,) = judge([replace(sample, annotations=Annotations(regions=[first]))])
     assert isinstance(result, Annotations)
     old, other = result.regions
@@ -162,7 +194,10 @@ def test_a_wrong_name_comes_back_with_what_the_model_would_say_as_its_child(refi
 
 def test_a_model_looks_only_at_the_samples_of_its_fold(refine: Refine) -> None:
     batch = samples(6)
-    halves = [Refine(replace(refine.config, tasks=("<CAPTION>",), support=(), fold=i, folds=2))(batch) for i in (0, 1)]
+    halves = [
+        Refine(replace(refine.config, tasks=("<CAPTION>",), support=(), fold=i, folds=2))(batch)
+        for i in (0, 1)
+    ]
     for sample, first, second in zip(batch, *halves, strict=True):
         seen = [bool(len(result)) for result in (first, second) if isinstance(result, Annotations)]
         assert seen == [fold_of(sample.key, 2) == fold for fold in (0, 1)]
@@ -171,20 +206,26 @@ def test_a_model_looks_only_at_the_samples_of_its_fold(refine: Refine) -> None:
 
 def test_texts_are_written_only_where_they_are_missing(refine: Refine) -> None:
     (sample,) = samples(1)
-    writer = Refine(replace(refine.config, tasks=(), support=(), missing=("detailed",), alternatives=False))
+    writer = Refine(
+        replace(refine.config, tasks=(), support=(), missing=("detailed",), alternatives=False)
+    )
     bare = replace(sample.annotations, texts=sample.annotations.texts[:1], triplets=[])
     told, untold = writer([sample, replace(sample, annotations=bare)])
     assert isinstance(told, Annotations) and isinstance(untold, Annotations)
     assert told.texts == [] and [t.granularity for t in untold.texts] == ["detailed"]
 
 
-def test_locations_count_together_and_lie_at_the_mean_of_the_belief_around_the_likeliest(refine: Refine) -> None:
+def test_locations_count_together_and_lie_at_the_mean_of_the_belief_around_the_likeliest(
+    refine: Refine,
+) -> None:
     import torch
 
     engine = refine.engine
     bins = torch.arange(1000.0)
     jitter = 1.5 * torch.rand(1000, generator=torch.Generator().manual_seed(5))
-    two = torch.exp(-(((bins - 300) / 25) ** 2) / 2) + 0.2 * torch.exp(-(((bins - 700) / 25) ** 2) / 2)
+    two = torch.exp(-(((bins - 300) / 25) ** 2) / 2) + 0.2 * torch.exp(
+        -(((bins - 700) / 25) ** 2) / 2
+    )
     logits = torch.full((2, engine.kinds.shape[0]), -20.0)
     logits[:, engine.first_location : engine.first_location + 1000] = (two + 1e-6).log() + jitter
     likeliest = int(logits[0].argmax()) - engine.first_location
@@ -192,7 +233,10 @@ def test_locations_count_together_and_lie_at_the_mean_of_the_belief_around_the_l
         logits[:, likeliest + engine.first_location] + 0.5,
         logits[:, engine.first_location :].logsumexp(-1) + 0.5,
     )
-    logits[0, 50], logits[1, 50] = some[0], sure[1]  # likelier than any bin, likelier than all together
+    logits[0, 50], logits[1, 50] = (
+        some[0],
+        sure[1],
+    )  # likelier than any bin, likelier than all together
     assert int(logits[0].argmax()) == 50
     place, word = engine.placed(logits, logits).tolist()
     assert abs(place - engine.first_location - 300) <= 2 < 7 < abs(likeliest - 300)

@@ -35,7 +35,10 @@ def box_of(draw: random.Random, size: Size) -> Box:
 
 def near(points: Sequence[float], found: Sequence[float], size: Size) -> bool:
     """Within half a bin; the right and bottom edges of the image belong to the last bin."""
-    return all(abs(a - b) <= size[i % 2] / 2000 + 1e-6 for i, (a, b) in enumerate(zip(points, found, strict=True)))
+    return all(
+        abs(a - b) <= size[i % 2] / 2000 + 1e-6
+        for i, (a, b) in enumerate(zip(points, found, strict=True))
+    )
 
 
 def only(pairs: Sequence[Pair]) -> Pair:
@@ -45,7 +48,9 @@ def only(pairs: Sequence[Pair]) -> Pair:
 
 def regions(*given: tuple[str, Box]) -> Annotations:
     return Annotations(
-        regions=[Region(id=f"r{i}", phrase=p, box=b, brief=f"big {p}") for i, (p, b) in enumerate(given)]
+        regions=[
+            Region(id=f"r{i}", phrase=p, box=b, brief=f"big {p}") for i, (p, b) in enumerate(given)
+        ]
     )
 
 
@@ -65,7 +70,10 @@ def test_detection_groups_labels_alphabetically_and_boxes_by_area() -> None:
 
 def test_dense_captions_go_by_the_area_of_each_groups_largest_region() -> None:
     seen = regions(("wheel", (0, 0, 300, 300)), ("car", (0, 0, 400, 400)), ("wheel", (0, 0, 9, 9)))
-    labels = [f.label for f in places(only(task("<DENSE_REGION_CAPTION>").pairs(seen, SIZE)).target, SIZE, 4)]
+    labels = [
+        f.label
+        for f in places(only(task("<DENSE_REGION_CAPTION>").pairs(seen, SIZE)).target, SIZE, 4)
+    ]
     assert labels == ["big car", "big wheel", "big wheel"]
 
 
@@ -76,10 +84,19 @@ def test_grounding_follows_the_caption_and_leaves_ungrounded_words_out() -> None
         Triplet(id="a", text_id="t", phrase="A green car", start=0, end=11, box=(0, 0, 10, 10)),
         Triplet(id="c", text_id="other", phrase="A green car", start=0, end=11, box=(0, 0, 10, 10)),
     ]
-    pair = only(task("<CAPTION_TO_PHRASE_GROUNDING>").pairs(Annotations(texts=[text], triplets=triplets), SIZE))
+    pair = only(
+        task("<CAPTION_TO_PHRASE_GROUNDING>").pairs(
+            Annotations(texts=[text], triplets=triplets), SIZE
+        )
+    )
     assert pair.prompt == "Locate the phrases in the caption: A green car in front of a building."
-    assert pair.target == ("A green car<loc_0><loc_0><loc_10><loc_20>a building<loc_0><loc_0><loc_9><loc_18>")
-    assert [pair.target[s:e] for s, e in pair.labels["b"]] == ["a building", "<loc_0><loc_0><loc_9><loc_18>"]
+    assert pair.target == (
+        "A green car<loc_0><loc_0><loc_10><loc_20>a building<loc_0><loc_0><loc_9><loc_18>"
+    )
+    assert [pair.target[s:e] for s, e in pair.labels["b"]] == [
+        "a building",
+        "<loc_0><loc_0><loc_9><loc_18>",
+    ]
 
 
 def test_region_tasks_echo_the_box_but_only_the_label_is_judged() -> None:
@@ -107,10 +124,15 @@ def test_prompts_and_tokens_equal_the_released_ones() -> None:
     tokenizer = make_tokenizer(["a"], 300)
     tokenizer.image_token, tokenizer.image_token_id = "<image>", 0
     released = Florence2Processor.__new__(Florence2Processor)
-    with suppress(TypeError):  # the tables are filled before the base class checks the types of its parts
+    with suppress(
+        TypeError
+    ):  # the tables are filled before the base class checks the types of its parts
         Florence2Processor.__init__(released, Images(), tokenizer)
     prompts = {**released.task_prompts_without_inputs, **released.task_prompts_with_input}
-    unnamed = {"<REFERRING_EXPRESSION_COMPREHENSION>", "<VQA>"}  # tasks of the paper without a released token
+    unnamed = {
+        "<REFERRING_EXPRESSION_COMPREHENSION>",
+        "<VQA>",
+    }  # tasks of the paper without a released token
     assert {token: t.prompt for token, t in TASKS.items() if token not in unnamed} == prompts
 
 
@@ -127,7 +149,9 @@ def random_mask(draw: random.Random, size: Size) -> Mask:
             cv2.fillPoly(bitmap, [points], 1)
         else:
             cv2.rectangle(bitmap, points[0].tolist(), points[1].tolist(), 1, -1)
-    return Mask(size=bitmap.shape, counts=coco_mask.encode(np.asfortranarray(bitmap))["counts"].decode())
+    return Mask(
+        size=bitmap.shape, counts=coco_mask.encode(np.asfortranarray(bitmap))["counts"].decode()
+    )
 
 
 def random_annotations(draw: random.Random, size: Size, masks: bool) -> Annotations:
@@ -136,21 +160,30 @@ def random_annotations(draw: random.Random, size: Size, masks: bool) -> Annotati
 
     regions = [
         Region(
-            id=f"r{i}", box=box_of(draw, size), phrase=random_label(draw), mask=mask(),
+            id=f"r{i}",
+            box=box_of(draw, size),
+            phrase=random_label(draw),
+            mask=mask(),
             brief=draw.choice([random_label(draw), None]),
         )
         for i in range(draw.randint(1, 5))
-    ]  # fmt: skip
+    ]
     kinds: list[Granularity] = ["brief", "detailed", "more_detailed"]
-    texts = [Text(id=kind, granularity=kind, text=" and ".join(draw.sample(WORDS, 4))) for kind in kinds]
+    texts = [
+        Text(id=kind, granularity=kind, text=" and ".join(draw.sample(WORDS, 4))) for kind in kinds
+    ]
     triplets = []
     for i in range(draw.randint(0, 4)):
         phrase = draw.choice([word for word in WORDS if word in texts[0].text])
         start = texts[0].text.index(phrase)
         place = {"start": start, "end": start + len(phrase), "box": box_of(draw, size)}
         triplets.append(Triplet(id=f"t{i}", text_id="brief", phrase=phrase, mask=mask(), **place))
-    quads = [tuple(draw.uniform(0, size[i % 2]) for i in range(8)) for _ in range(draw.randint(0, 3))]
-    words = [TextRegion(id=f"o{i}", quad=quad, text=random_label(draw)) for i, quad in enumerate(quads)]
+    quads = [
+        tuple(draw.uniform(0, size[i % 2]) for i in range(8)) for _ in range(draw.randint(0, 3))
+    ]
+    words = [
+        TextRegion(id=f"o{i}", quad=quad, text=random_label(draw)) for i, quad in enumerate(quads)
+    ]
     return Annotations(texts, regions, words, triplets)
 
 
@@ -176,15 +209,22 @@ def expected(token: str, seen: Annotations, size: Size) -> list[Any]:
         "<OCR_WITH_REGION>": [(word.text, word.quad) for word in seen.text_regions],
         "<CAPTION_TO_PHRASE_GROUNDING>": [(t.phrase, t.box) for t in seen.triplets],
         "<REFERRING_EXPRESSION_SEGMENTATION>": [polygons(t.mask) for t in single if t.mask],
-        "<REGION_TO_SEGMENTATION>": [polygons(region.mask) for region in seen.regions if region.mask],
+        "<REGION_TO_SEGMENTATION>": [
+            polygons(region.mask) for region in seen.regions if region.mask
+        ],
         "<OPEN_VOCABULARY_DETECTION>": [(region.phrase, region.box) for region in seen.regions],
         "<REGION_TO_CATEGORY>": [(region.phrase, region.box) for region in seen.regions],
         "<REGION_TO_DESCRIPTION>": briefs,
         "<REGION_TO_OCR>": words,
-        "<REFERRING_EXPRESSION_COMPREHENSION>": [b for b in briefs if sum(b[0] == c[0] for c in briefs) == 1],
+        "<REFERRING_EXPRESSION_COMPREHENSION>": [
+            b for b in briefs if sum(b[0] == c[0] for c in briefs) == 1
+        ],
         "<VQA>": [],
     }
-    texts = {f"<{text.granularity.upper()}_CAPTION>".replace("BRIEF_", ""): [text.text] for text in seen.texts}
+    texts = {
+        f"<{text.granularity.upper()}_CAPTION>".replace("BRIEF_", ""): [text.text]
+        for text in seen.texts
+    }
     return [each for each in {**found, **texts}[token] if each]
 
 
@@ -201,8 +241,13 @@ def same(want: Any, got: Any, size: Size) -> bool:
 @pytest.mark.parametrize("token", TASKS)
 def test_targets_are_read_back_within_half_a_bin(token: str) -> None:
     for size, seen in drawn(TASKS[token].answer == "polygons"):
-        parsed = [TASKS[token].parse(f"</s><s>{p.target}</s>", size) for p in TASKS[token].pairs(seen, size)]
-        got = [each for answer in parsed for each in ([answer] if isinstance(answer, str) else answer)]
+        parsed = [
+            TASKS[token].parse(f"</s><s>{p.target}</s>", size)
+            for p in TASKS[token].pairs(seen, size)
+        ]
+        got = [
+            each for answer in parsed for each in ([answer] if isinstance(answer, str) else answer)
+        ]
         want = expected(token, seen, size)
         assert len(got) == len(want)
         for each in want:
@@ -231,7 +276,10 @@ def test_labels_with_angle_brackets_cannot_forge_locations() -> None:
 def test_phrases_are_placed_from_left_to_right_and_unknown_ones_go() -> None:
     text = Text(id="t", granularity="brief", text="a dog and a dog near a cat")
     labels = ["a dog", "a dog", "a cow", "a cat", "a dog"]
-    found = [Found(label, (float(i), 0.0, 9.0, 9.0), ((9 * i, 9 * i + 5),)) for i, label in enumerate(labels)]
+    found = [
+        Found(label, (float(i), 0.0, 9.0, 9.0), ((9 * i, 9 * i + 5),))
+        for i, label in enumerate(labels)
+    ]
     placed = find_phrases(text, [found[0], *found])  # the first is said twice with its box
     assert [(s, e) for s, e, _ in placed] == [(0, 5), (10, 15), (21, 26), (10, 15)]
 

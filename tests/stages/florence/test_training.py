@@ -33,13 +33,21 @@ CONFIG = TrainConfig(
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("start")
-    save(create("nano", make_tokenizer([s.annotations.texts[1].text for s in samples()], 320), seed=0), folder)
+    save(
+        create(
+            "nano", make_tokenizer([s.annotations.texts[1].text for s in samples()], 320), seed=0
+        ),
+        folder,
+    )
     return str(folder)
 
 
 def samples(count: int = 8) -> list[Sample]:
     scenes = [render(DEMO, 0, i) for i in range(count)]
-    return [Sample(key=f"scene-{i}", size=(192, 192), annotations=s.truth, image=s.image) for i, s in enumerate(scenes)]
+    return [
+        Sample(key=f"scene-{i}", size=(192, 192), annotations=s.truth, image=s.image)
+        for i, s in enumerate(scenes)
+    ]
 
 
 def batches(step: int, rank: int = 0, size: int = 1) -> Iterator[Sequence[Sample]]:
@@ -75,12 +83,16 @@ def test_a_killed_and_resumed_run_ends_with_the_same_bytes(start: str, tmp_path:
     assert (whole / "metrics.jsonl").read_bytes() == (cut / "metrics.jsonl").read_bytes()
 
 
-def test_the_loss_falls_and_the_model_loads_by_plain_from_pretrained(start: str, tmp_path: Path) -> None:
+def test_the_loss_falls_and_the_model_loads_by_plain_from_pretrained(
+    start: str, tmp_path: Path
+) -> None:
     from transformers import Florence2ForConditionalGeneration
 
     config = replace(CONFIG, stages=((32, 30),), learning_rate=2e-3)
     train(config, start, batches, tmp_path)
-    losses = [json.loads(line)["loss"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    losses = [
+        json.loads(line)["loss"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()
+    ]
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
     stranger = Florence2ForConditionalGeneration.from_pretrained(tmp_path)
     mine = load(str(tmp_path)).model.state_dict()
@@ -88,7 +100,9 @@ def test_the_loss_falls_and_the_model_loads_by_plain_from_pretrained(start: str,
 
 
 def _rank(rank: int, size: int, start: str, out: str, port: int) -> None:
-    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size
+    )
     train(CONFIG, start, lambda step: batches(step, rank, size), Path(out), world=World(rank, size))
     torch.distributed.destroy_process_group()
 
@@ -135,7 +149,10 @@ def test_saving_memory_does_not_change_what_is_learnt(
     plain: list[dict[str, Any]], start: str, tmp_path: Path, settings: dict[str, Any]
 ) -> None:
     for mine, theirs in zip(learnt(start, tmp_path, **settings)[1], plain, strict=True):
-        assert mine["loss"] == pytest.approx(theirs["loss"], abs=1e-4) and mine["tokens"] == theirs["tokens"]
+        assert (
+            mine["loss"] == pytest.approx(theirs["loss"], abs=1e-4)
+            and mine["tokens"] == theirs["tokens"]
+        )
         assert mine["gradient_norm"] == pytest.approx(theirs["gradient_norm"], rel=1e-3)
 
 
@@ -145,7 +162,9 @@ def test_brain_floats_lose_little(plain: list[dict[str, Any]], start: str, tmp_p
     assert losses != expected and losses == pytest.approx(expected, rel=0.02)
 
 
-def test_a_frozen_vision_tower_stays_as_it_was_and_the_rest_learns(start: str, tmp_path: Path) -> None:
+def test_a_frozen_vision_tower_stays_as_it_was_and_the_rest_learns(
+    start: str, tmp_path: Path
+) -> None:
     before = load(start).model.state_dict()
     after, _ = learnt(start, tmp_path, freeze_vision=True)
     changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
@@ -157,7 +176,11 @@ def test_a_frozen_vision_tower_stays_as_it_was_and_the_rest_learns(start: str, t
 def test_the_running_average_is_what_is_saved(start: str, tmp_path: Path) -> None:
     config = replace(CONFIG, stages=((32, 3),), average=0.75)
     seen = [load(start).model.state_dict()["model.language_model.shared.weight"].clone()]
-    for steps in (1, 2, 3):  # the schedule of the rate is that of three steps: only the data is cut short
+    for steps in (
+        1,
+        2,
+        3,
+    ):  # the schedule of the rate is that of three steps: only the data is cut short
         part = tmp_path / str(steps)
         trainer = Trainer(config, load(start))
         feed = batches(0)
@@ -169,7 +192,9 @@ def test_the_running_average_is_what_is_saved(start: str, tmp_path: Path) -> Non
         expected = 0.75 * expected + 0.25 * weights
     train(config, start, batches, part)
     saved = load(str(part)).model.state_dict()["model.language_model.shared.weight"]
-    assert torch.allclose(saved, expected, atol=1e-6) and not torch.allclose(saved, seen[-1], atol=1e-4)
+    assert torch.allclose(saved, expected, atol=1e-6) and not torch.allclose(
+        saved, seen[-1], atol=1e-4
+    )
 
 
 def test_a_wrong_setting_is_told_before_training() -> None:
@@ -185,7 +210,9 @@ def test_dropped_labels_teach_nothing() -> None:
     dropped: Any = [replace(r, dropped="low_score") for r in annotations.regions]
     config = replace(CONFIG, tasks=("<OD>", "<REGION_TO_CATEGORY>"))
     assert targets(sample, config, 0)
-    assert not targets(replace(sample, annotations=replace(annotations, regions=dropped)), config, 0)
+    assert not targets(
+        replace(sample, annotations=replace(annotations, regions=dropped)), config, 0
+    )
 
 
 def test_the_rate_warms_up_and_ends_low_and_resolution_grows() -> None:

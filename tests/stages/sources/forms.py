@@ -1,6 +1,6 @@
 """The same pictures in every form that a source reads, written as the usual tools write them.
 
-    python -m tests.stages.sources.forms FOLDER_OF_JPEGS OUT [PER_SHARD]
+python -m tests.stages.sources.forms FOLDER_OF_JPEGS OUT [PER_SHARD]
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from PIL import Image
 Pictures = Mapping[str, bytes]  # file name -> content
 
 
-def picture(seed: int, size: tuple[int, int] = (48, 40), kind: str = "JPEG", **options: Any) -> bytes:
+def picture(
+    seed: int, size: tuple[int, int] = (48, 40), kind: str = "JPEG", **options: Any
+) -> bytes:
     pixels = np.random.default_rng(seed).integers(0, 255, (size[1] // 8, size[0] // 8, 3), np.uint8)
     return encoded(Image.fromarray(pixels).resize(size), kind, **options)
 
@@ -43,7 +45,9 @@ def write_folder(folder: Path, images: Pictures) -> Path:
     return folder
 
 
-def write_webdataset(folder: Path, images: Pictures, per_tar: int, texts: Mapping[str, str] | None = None) -> Path:
+def write_webdataset(
+    folder: Path, images: Pictures, per_tar: int, texts: Mapping[str, str] | None = None
+) -> Path:
     folder.mkdir(parents=True)
     with webdataset.ShardWriter(str(folder / "%05d.tar"), maxcount=per_tar, verbose=0) as writer:
         for name, data in images.items():
@@ -59,9 +63,14 @@ def write_img2dataset(
     write_webdataset(folder, images, per_tar)
     names = list(images)
     for number, start in enumerate(range(0, len(names), per_tar)):
-        rows = [_row(name.removesuffix(".jpg"), "success", None) for name in names[start : start + per_tar]]
+        rows = [
+            _row(name.removesuffix(".jpg"), "success", None)
+            for name in names[start : start + per_tar]
+        ]
         if number == 0:
-            rows += [_row(key, "failed_to_download", message) for key, message in (failed or {}).items()]
+            rows += [
+                _row(key, "failed_to_download", message) for key, message in (failed or {}).items()
+            ]
         pq.write_table(pa.Table.from_pylist(rows), folder / f"{number:05d}.parquet")
     return folder
 
@@ -92,7 +101,9 @@ def broken_string(content: bytes) -> pa.Array:
     return pa.Array.from_buffers(pa.string(), 1, [None, offsets, pa.py_buffer(content)])
 
 
-def write_coco(file: Path, images: Sequence[Mapping[str, Any]], annotations: Sequence[Any], **more: Any) -> Path:
+def write_coco(
+    file: Path, images: Sequence[Mapping[str, Any]], annotations: Sequence[Any], **more: Any
+) -> Path:
     file.write_text(json.dumps({"images": list(images), "annotations": list(annotations), **more}))
     return file
 

@@ -10,11 +10,19 @@ from stages.sources.coco import CocoConfig, CocoSource
 from tests.stages.sources.forms import pictures, write_coco, write_folder
 
 NAMES = list(pictures(2))
-IMAGES = [{"id": 10 + i, "file_name": name, "width": 48, "height": 40} for i, name in enumerate(NAMES)]
+IMAGES = [
+    {"id": 10 + i, "file_name": name, "width": 48, "height": 40} for i, name in enumerate(NAMES)
+]
 DOG: dict[str, Any] = {
-    "id": 7, "image_id": 10, "category_id": 18, "bbox": [4.25, 5.5, 20.1, 10.0], "iscrowd": 0,
-    "segmentation": [[4, 5, 24, 5, 24, 15, 4, 15]], "keypoints": [0] * 51, "num_keypoints": 0,
-}  # fmt: skip
+    "id": 7,
+    "image_id": 10,
+    "category_id": 18,
+    "bbox": [4.25, 5.5, 20.1, 10.0],
+    "iscrowd": 0,
+    "segmentation": [[4, 5, 24, 5, 24, 15, 4, 15]],
+    "keypoints": [0] * 51,
+    "num_keypoints": 0,
+}
 CATEGORIES = [{"id": 18, "name": "dog"}, {"id": 1, "name": "person"}]
 
 
@@ -23,9 +31,15 @@ def folder(tmp_path: Path) -> Path:
     return write_folder(tmp_path / "images", pictures(2))
 
 
-def source(folder: Path, instances: list[Any], captions: list[Any] | None = None, **settings: Any) -> CocoSource:
+def source(
+    folder: Path, instances: list[Any], captions: list[Any] | None = None, **settings: Any
+) -> CocoSource:
     parent = folder.parent
-    files = {"instances": str(write_coco(parent / "instances.json", IMAGES, instances, categories=CATEGORIES))}
+    files = {
+        "instances": str(
+            write_coco(parent / "instances.json", IMAGES, instances, categories=CATEGORIES)
+        )
+    }
     if captions is not None:
         files["captions"] = str(write_coco(parent / "captions.json", IMAGES, captions))
     return CocoSource(CocoConfig(path=str(folder), **files, **settings))
@@ -38,9 +52,22 @@ def given(source: CocoSource) -> Annotations:
 def test_boxes_masks_and_captions_come_in_as_human_labels_with_cocos_ids(folder: Path) -> None:
     labels = given(source(folder, [DOG], [{"id": 3, "image_id": 10, "caption": "A dog.\n"}]))
     (dog,), (text,) = labels.regions, labels.texts
-    assert (dog.id, dog.source, dog.phrase, dog.dropped, dog.locked) == ("human.regions.7", "human", "dog", None, True)
-    assert dog.box == (4.25, 5.5, 24.35, 15.5) and dog.mask is not None and dog.mask.size == (40, 48)
-    assert (text.id, text.granularity, text.text, text.locked) == ("human.texts.3", "brief", "A dog.\n", True)
+    assert (dog.id, dog.source, dog.phrase, dog.dropped, dog.locked) == (
+        "human.regions.7",
+        "human",
+        "dog",
+        None,
+        True,
+    )
+    assert (
+        dog.box == (4.25, 5.5, 24.35, 15.5) and dog.mask is not None and dog.mask.size == (40, 48)
+    )
+    assert (text.id, text.granularity, text.text, text.locked) == (
+        "human.texts.3",
+        "brief",
+        "A dog.\n",
+        True,
+    )
 
 
 def test_as_truth_they_do_not_enter_the_run(folder: Path) -> None:
@@ -49,7 +76,12 @@ def test_as_truth_they_do_not_enter_the_run(folder: Path) -> None:
 
 
 def test_a_crowd_and_what_makes_no_sense_come_in_with_their_reason(folder: Path) -> None:
-    crowd = {**DOG, "id": 8, "iscrowd": 1, "segmentation": {"size": [40, 48], "counts": [100, 50, 1770]}}
+    crowd = {
+        **DOG,
+        "id": 8,
+        "iscrowd": 1,
+        "segmentation": {"size": [40, 48], "counts": [100, 50, 1770]},
+    }
     odd = [
         {**DOG, "id": 20, "bbox": [1, 2, 3]},
         {**DOG, "id": 21, "bbox": [100, 100, 5, 5]},
@@ -60,9 +92,15 @@ def test_a_crowd_and_what_makes_no_sense_come_in_with_their_reason(folder: Path)
     ]
     labels = given(source(folder, [DOG, crowd, *odd], [{"id": 1, "image_id": 10, "caption": None}]))
     assert [(r.id.removeprefix("human.regions."), r.dropped) for r in labels.regions] == [
-        ("7", None), ("8", "crowd"), ("20", "malformed_box"), ("21", "outside_image"), ("22", "malformed_segmentation"),
-        ("23", "unknown_category"), ("24", "unknown_category"), ("x7", "malformed_box"),
-    ]  # fmt: skip
+        ("7", None),
+        ("8", "crowd"),
+        ("20", "malformed_box"),
+        ("21", "outside_image"),
+        ("22", "malformed_segmentation"),
+        ("23", "unknown_category"),
+        ("24", "unknown_category"),
+        ("x7", "malformed_box"),
+    ]
     assert labels.texts[0].dropped == "malformed_caption"
 
 
@@ -99,7 +137,9 @@ def test_the_revision_changes_with_the_labels_of_the_names_and_no_others(folder:
         (json.dumps({"images": [{}], "annotations": []}), "an image without file_name or id"),
     ],
 )
-def test_a_file_that_is_no_coco_is_the_users_mistake(folder: Path, content: str, message: str) -> None:
+def test_a_file_that_is_no_coco_is_the_users_mistake(
+    folder: Path, content: str, message: str
+) -> None:
     file = folder.parent / "bad.json"
     file.write_text(content)
     with pytest.raises(ValueError, match=f"source.captions=.*bad.json: .*{message}"):
@@ -112,8 +152,10 @@ def test_numbers_beyond_all_bounds_cost_their_entry_alone(folder: Path) -> None:
     huge = [{**DOG, "id": 10**400}, {**DOG, "id": 8, "bbox": [10**400, 1, 5, 5]}, {**DOG, "id": 9}]
     found = given(source(folder, huge)).regions
     assert [(r.id, r.dropped) for r in found] == [
-        ("human.regions.x0", None), ("human.regions.8", "malformed_box"), ("human.regions.9", None),
-    ]  # fmt: skip
+        ("human.regions.x0", None),
+        ("human.regions.8", "malformed_box"),
+        ("human.regions.9", None),
+    ]
 
 
 def test_an_image_outside_the_folder_is_a_row_with_its_reason(folder: Path) -> None:
@@ -132,5 +174,7 @@ def test_labels_are_told_of_an_image_that_cannot_be_read_any_more(folder: Path) 
 @pytest.mark.parametrize("categories", [[{"id": 1}], ["cat"], [{"id": [1], "name": "cat"}], "cat"])
 def test_categories_that_make_no_sense_are_the_users_mistake(folder: Path, categories: Any) -> None:
     file = write_coco(folder.parent / "bad.json", IMAGES, [], categories=categories)
-    with pytest.raises(ValueError, match=r"source.instances=.*bad.json: (a category without id or name|expected)"):
+    with pytest.raises(
+        ValueError, match=r"source.instances=.*bad.json: (a category without id or name|expected)"
+    ):
         CocoSource(CocoConfig(path=str(folder), instances=str(file)))

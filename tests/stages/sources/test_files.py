@@ -12,7 +12,14 @@ from stages.sources.folder import FolderConfig, FolderSource
 
 
 def test_a_folder_lists_images_at_any_depth_and_no_hidden_files(tmp_path: Path) -> None:
-    for name in ("b.JPG", "a/c/d.png", "a/.hidden.jpg", ".git/x.jpg", "notes.txt", "a, b\u00e9.jpg"):
+    for name in (
+        "b.JPG",
+        "a/c/d.png",
+        "a/.hidden.jpg",
+        ".git/x.jpg",
+        "notes.txt",
+        "a, b\u00e9.jpg",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(name.encode())
     source = FolderSource(FolderConfig(path=str(tmp_path)))
@@ -53,11 +60,14 @@ def test_what_is_no_file_is_refused_and_never_waited_for(tmp_path: Path) -> None
     found = Files(str(tmp_path), (".jpg",))
     reasons = {name: found.fetch(name) for name in found.list()}
     assert {n: r.reason for n, r in reasons.items() if isinstance(r, SampleError)} == {
-        "link.jpg": "unreadable", "pipe.jpg": "not_a_file",
-    }  # fmt: skip
+        "link.jpg": "unreadable",
+        "pipe.jpg": "not_a_file",
+    }
 
 
-def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_too_large_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(files, "MAX_BYTES", 10)
     (tmp_path / "a.jpg").write_bytes(b"x" * 11)
     (tmp_path / "b.jpg").write_bytes(b"x" * 10)
@@ -97,8 +107,18 @@ def test_a_name_that_no_file_can_have_is_unreadable(tmp_path: Path) -> None:
         assert isinstance(found, SampleError) and found.reason == "unreadable"
 
 
-def test_what_is_left_out_of_a_folder_is_counted_by_kind(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    for name in ("in/a.jpg", "in/b.jfif", "in/c.HEIC", "in/d.heic", "in/README", "in/.DS_Store", "other/e.jpg"):
+def test_what_is_left_out_of_a_folder_is_counted_by_kind(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in (
+        "in/a.jpg",
+        "in/b.jfif",
+        "in/c.HEIC",
+        "in/d.heic",
+        "in/README",
+        "in/.DS_Store",
+        "other/e.jpg",
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "in" / "link").symlink_to(tmp_path / "other")

@@ -19,7 +19,11 @@ def test_a_row_group_of_the_datasets_layout_is_read_by_itself(tmp_path: Path) ->
     texts = {"000000000002.jpg": ["A dog.", "A dog.", "One more."]}
     write_parquet(tmp_path / "train-0.parquet", images, 2, texts)
     found = source(tmp_path)
-    assert found.whole and found.list() == ["train-0.parquet#0", "train-0.parquet#1", "train-0.parquet#2"]
+    assert found.whole and found.list() == [
+        "train-0.parquet#0",
+        "train-0.parquet#1",
+        "train-0.parquet#2",
+    ]
     first, second = found.read(["train-0.parquet#1"])
     assert [first.name, second.name] == ["train-0.parquet/2", "train-0.parquet/3"]
     assert first.data == images["000000000002.jpg"] and first.key is None
@@ -29,7 +33,9 @@ def test_a_row_group_of_the_datasets_layout_is_read_by_itself(tmp_path: Path) ->
 
 def test_keys_come_from_a_column_or_an_entry_of_one(tmp_path: Path) -> None:
     write_parquet(tmp_path / "a.parquet", pictures(1), 1)
-    assert [item.key for item in source(tmp_path, key="image.path").read(["a.parquet#0"])] == ["000000000000.jpg"]
+    assert [item.key for item in source(tmp_path, key="image.path").read(["a.parquet#0"])] == [
+        "000000000000.jpg"
+    ]
     pq.write_table(pa.table({"jpg": [b"1"], "id": [17]}), tmp_path / "b.parquet")
     (item,) = source(tmp_path, key="id", image="jpg").read(["b.parquet#0"])
     assert (item.key, item.data) == ("17.jpg", b"1")
@@ -39,7 +45,11 @@ def test_rows_without_bytes_have_a_reason(tmp_path: Path) -> None:
     image = [{"bytes": None, "path": "a.jpg"}, None, {"bytes": b"i", "path": None}]
     pq.write_table(pa.table({"image": image}), tmp_path / "a.parquet")
     found = list(source(tmp_path).read(["a.parquet#0"]))
-    assert [item.failed.reason if item.failed else None for item in found] == ["no_image", "no_image", None]
+    assert [item.failed.reason if item.failed else None for item in found] == [
+        "no_image",
+        "no_image",
+        None,
+    ]
     pq.write_table(pa.table({"URL": ["http://x"] * 40, "TEXT": ["a"] * 40}), tmp_path / "b.parquet")
     urls = list(source(tmp_path, texts=["TEXT"]).read(["b.parquet#0"]))
     assert len(urls) == 40 and {item.failed.detail for item in urls if item.failed} == {
@@ -57,8 +67,11 @@ def test_a_broken_file_is_a_row_beside_the_others(tmp_path: Path) -> None:
     assert names == ["a.parquet#?", "b.parquet#0", "c.parquet#?"]
     told = [(item.name, item.failed.reason if item.failed else None) for item in found.read(names)]
     assert told == [
-        ("a.parquet#?", "not_parquet"), ("b.parquet/0", None), ("b.parquet/1", None), ("c.parquet#?", "not_parquet"),
-    ]  # fmt: skip
+        ("a.parquet#?", "not_parquet"),
+        ("b.parquet/0", None),
+        ("b.parquet/1", None),
+        ("c.parquet#?", "not_parquet"),
+    ]
 
 
 def test_a_page_that_is_destroyed_costs_its_row_group(tmp_path: Path) -> None:
@@ -81,9 +94,14 @@ def test_a_text_that_is_no_utf8_costs_its_letters_and_not_its_row_group(tmp_path
 def test_texts_come_from_every_kind_of_string_column(tmp_path: Path) -> None:
     texts = pa.array(["one", None]).dictionary_encode()
     lists = pa.array([["two", "three"], None], pa.large_list(pa.large_string()))
-    pq.write_table(pa.table({"image": [b"1", b"2"], "caption": texts, "alt": lists}), tmp_path / "a.parquet")
+    pq.write_table(
+        pa.table({"image": [b"1", b"2"], "caption": texts, "alt": lists}), tmp_path / "a.parquet"
+    )
     found = source(tmp_path).read(["a.parquet#0"])
-    assert [[text.text for text in item.given.texts] for item in found] == [["one", "two", "three"], []]
+    assert [[text.text for text in item.given.texts] for item in found] == [
+        ["one", "two", "three"],
+        [],
+    ]
 
 
 def test_one_row_is_in_memory_at_once(tmp_path: Path) -> None:
@@ -102,6 +120,8 @@ def test_a_row_group_that_unpacks_to_far_more_than_images_would_is_refused(
 ) -> None:
     monkeypatch.setattr(parquet, "MAX_BYTES", 1 << 20)
     table = pa.table({"image": [bytes(600_000), bytes(600_000), b"x"]})
-    pq.write_table(table, tmp_path / "a.parquet", row_group_size=2, compression="zstd", use_dictionary=False)
+    pq.write_table(
+        table, tmp_path / "a.parquet", row_group_size=2, compression="zstd", use_dictionary=False
+    )
     first, second = source(tmp_path).read(["a.parquet#0", "a.parquet#1"])
     assert first.failed and first.failed.reason == "file_too_large" and second.data == b"x"

@@ -98,7 +98,9 @@ def test_a_polygon_that_runs_to_and_fro_is_not_drawn() -> None:
     assert mask_of([zigzag[:10]], (1000, 60_000))[1] is None
 
 
-@pytest.mark.parametrize("size", [(20_000_000, 20_000_000), (70_000, 10), (30_000, 30_000), (0, 5), (10**400, 1)])
+@pytest.mark.parametrize(
+    "size", [(20_000_000, 20_000_000), (70_000, 10), (30_000, 30_000), (0, 5), (10**400, 1)]
+)
 def test_no_mask_is_made_of_a_size_that_no_image_can_have(size: tuple[int, int]) -> None:
     width, height = size
     assert mask_of([[0, 0, 9, 0, 9, 9]], size) == (None, "malformed_segmentation")

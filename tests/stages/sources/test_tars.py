@@ -41,7 +41,10 @@ def told(data: bytes) -> list[tuple[str, list[str], str | None]]:
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
 def test_adjacent_members_of_a_key_are_a_sample_packed_or_not(mode: str) -> None:
     data = tar(("a.jpg", b"1"), ("a.seg.png", b"2"), ("./d/b.jpg", b"3"), mode=mode)
-    assert [(s.key, s.members) for s in read(data)] == [("a", {"jpg": b"1", "seg.png": b"2"}), ("d/b", {"jpg": b"3"})]
+    assert [(s.key, s.members) for s in read(data)] == [
+        ("a", {"jpg": b"1", "seg.png": b"2"}),
+        ("d/b", {"jpg": b"3"}),
+    ]
 
 
 def test_the_key_ends_at_the_first_dot_of_the_last_part() -> None:
@@ -57,7 +60,10 @@ def test_only_wanted_members_are_read() -> None:
 
 
 def test_a_member_that_comes_twice_begins_another_sample() -> None:
-    assert told(tar(("a.jpg", b"1"), ("a.jpg", b"2"))) == [("a", ["jpg"], None), ("a", ["jpg"], None)]
+    assert told(tar(("a.jpg", b"1"), ("a.jpg", b"2"))) == [
+        ("a", ["jpg"], None),
+        ("a", ["jpg"], None),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +83,9 @@ def test_a_member_that_comes_twice_begins_another_sample() -> None:
         (("x.txt.gz", gzip.compress(b"x" * 999)[:15]), "corrupt_gzip"),
     ],
 )
-def test_what_cannot_be_used_is_one_sample_with_a_reason_and_the_rest_is_unharmed(member: Member, reason: str) -> None:
+def test_what_cannot_be_used_is_one_sample_with_a_reason_and_the_rest_is_unharmed(
+    member: Member, reason: str
+) -> None:
     before, bad, after = told(tar(("good.jpg", b"1"), member, ("z.jpg", b"2")))
     assert before == ("good", ["jpg"], None) and after == ("z", ["jpg"], None)
     assert bad[2] == reason
@@ -98,7 +106,9 @@ def test_a_header_destroyed_in_the_middle_is_no_end_of_the_archive() -> None:
     assert told(bytes(data)) == [("a", ["jpg"], None), ("", [], "truncated_tar")]
 
 
-@pytest.mark.parametrize("data", [b"", b"not a tar" * 100, gzip.compress(b"not a tar" * 100), b"\x1f\x8b broken"])
+@pytest.mark.parametrize(
+    "data", [b"", b"not a tar" * 100, gzip.compress(b"not a tar" * 100), b"\x1f\x8b broken"]
+)
 def test_what_is_no_tar_is_one_problem(data: bytes) -> None:
     assert told(data) == [("", [], "not_a_tar")]
 
@@ -107,10 +117,15 @@ def test_an_archive_without_members_has_no_samples() -> None:
     assert told(tar()) == []
 
 
-def test_a_gzip_that_grows_beyond_the_limit_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gzip_that_grows_beyond_the_limit_is_not_unpacked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(tars, "MAX_BYTES", 10_000)
     bomb = gzip.compress(b"\0" * 1_000_000)
-    assert told(tar(("a.jpg.gz", bomb), ("b.jpg", b"1"))) == [("a", [], "file_too_large"), ("b", ["jpg"], None)]
+    assert told(tar(("a.jpg.gz", bomb), ("b.jpg", b"1"))) == [
+        ("a", [], "file_too_large"),
+        ("b", ["jpg"], None),
+    ]
 
 
 def test_a_sample_of_many_members_is_bounded_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +139,10 @@ def test_a_sample_of_many_members_is_bounded_as_a_whole(monkeypatch: pytest.Monk
 def test_headers_made_to_exhaust_memory_or_stack_are_refused() -> None:
     huge = special("x", tarfile.XHDTYPE)
     huge.size = 1 << 40
-    assert told(tar(("a.jpg", b"1"))[:1024] + huge.tobuf()) == [("a", ["jpg"], None), ("", [], "truncated_tar")]
+    assert told(tar(("a.jpg", b"1"))[:1024] + huge.tobuf()) == [
+        ("a", ["jpg"], None),
+        ("", [], "truncated_tar"),
+    ]
     nested = special("x", tarfile.GNUTYPE_LONGNAME)
     nested.size = 512
     chain = (nested.tobuf(tarfile.GNU_FORMAT) + b"n" * 512) * 5000
@@ -139,7 +157,10 @@ def test_names_that_are_no_utf8_are_spelled_out() -> None:
 def test_tars_written_one_behind_the_other_are_read_to_the_end() -> None:
     both = tar(("a.jpg", b"1")) + tar(("b.jpg", b"2"))
     assert told(both) == [("a", ["jpg"], None), ("b", ["jpg"], None)]
-    assert told(tar(("a.jpg", b"1")) + b"rubbish" * 200) == [("a", ["jpg"], None), ("", [], "trailing_data")]
+    assert told(tar(("a.jpg", b"1")) + b"rubbish" * 200) == [
+        ("a", ["jpg"], None),
+        ("", [], "trailing_data"),
+    ]
 
 
 def test_a_directory_beside_a_file_of_its_name_is_a_sample_of_its_own() -> None:
@@ -160,8 +181,11 @@ def test_maps_of_sparse_files_are_passed_over_and_the_rest_is_unharmed() -> None
     body = b"1000000\n" + b"300\n" * 2_000_000
     sparse.size = len(body)
     sparse.pax_headers = {
-        "GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "x.jpg", "GNU.sparse.realsize": "9",
-    }  # fmt: skip
+        "GNU.sparse.major": "1",
+        "GNU.sparse.minor": "0",
+        "GNU.sparse.name": "x.jpg",
+        "GNU.sparse.realsize": "9",
+    }
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as file:
         file.addfile(sparse, io.BytesIO(body))
@@ -174,7 +198,10 @@ def test_maps_of_sparse_files_are_passed_over_and_the_rest_is_unharmed() -> None
 
 def test_the_old_kind_of_sparse_file_is_passed_over_too() -> None:
     header = bytearray(special("x.jpg", tarfile.GNUTYPE_SPARSE).tobuf(tarfile.GNU_FORMAT))
-    header[124:136], header[482] = b"00000001000\0", 1  # 512 bytes of data, and more of the map comes
+    header[124:136], header[482] = (
+        b"00000001000\0",
+        1,
+    )  # 512 bytes of data, and more of the map comes
     header[148:156] = b" " * 8
     header[148:156] = b"%06o\0 " % sum(header)
     more = bytearray(512)

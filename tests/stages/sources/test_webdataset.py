@@ -25,11 +25,15 @@ def reasons(found: list[Item]) -> list[tuple[str, str | None]]:
 def test_what_shard_writer_wrote_is_read_a_tar_at_a_time(tmp_path: Path) -> None:
     images = pictures(3)
     texts = {"000000000001.jpg": "A dog."}
-    source = WebDatasetSource(WebDatasetConfig(path=str(write_webdataset(tmp_path / "w", images, 2, texts))))
+    source = WebDatasetSource(
+        WebDatasetConfig(path=str(write_webdataset(tmp_path / "w", images, 2, texts)))
+    )
     assert source.whole and source.list() == ["00000.tar", "00001.tar"]
     first, second = source.read(["00000.tar"])
     assert (first.name, first.data) == ("00000.tar/000000000000.jpg", images["000000000000.jpg"])
-    assert [(t.text, t.source, t.granularity) for t in second.given.texts] == [("A dog.", "alt", "alt")]
+    assert [(t.text, t.source, t.granularity) for t in second.given.texts] == [
+        ("A dog.", "alt", "alt")
+    ]
     assert len(list(source.read(source.list()))) == 3
 
 
@@ -41,7 +45,13 @@ def test_keys_are_the_tars_too_unless_the_samples_own_are_unique(tmp_path: Path)
 
 def test_texts_come_from_fields_and_entries_of_json_each_once(tmp_path: Path) -> None:
     told = json.dumps({"caption": ["one", "two"], "alt": "A dog."}).encode()
-    data = tar(("1.jpg", b"i"), ("1.txt", b" A dog.\n"), ("1.json", told), ("2.jpg", b"i"), ("2.json", b"{broken"))
+    data = tar(
+        ("1.jpg", b"i"),
+        ("1.txt", b" A dog.\n"),
+        ("1.json", told),
+        ("2.jpg", b"i"),
+        ("2.json", b"{broken"),
+    )
     first, second = items(data, tmp_path)
     assert [t.text for t in first.given.texts] == ["A dog.", "one", "two"]
     assert [(t.text, t.dropped) for t in second.given.texts] == [("", "malformed_json")]
@@ -49,7 +59,9 @@ def test_texts_come_from_fields_and_entries_of_json_each_once(tmp_path: Path) ->
 
 def test_a_text_that_is_none_is_cut_and_dropped_and_bad_bytes_are_replaced(tmp_path: Path) -> None:
     texts = (b"x" * 20_000, b"caf\xe9", b" ")
-    data = tar(*(m for i, text in enumerate(texts) for m in ((f"{i}.jpg", b"i"), (f"{i}.txt", text))))
+    data = tar(
+        *(m for i, text in enumerate(texts) for m in ((f"{i}.jpg", b"i"), (f"{i}.txt", text)))
+    )
     long, bad, blank = (item.given.texts for item in items(data, tmp_path))
     assert (len(long[0].text), long[0].dropped) == (10_000, "too_long")
     assert (bad[0].text, bad[0].dropped) == ("caf\ufffd", None)
@@ -60,9 +72,15 @@ def test_a_sample_without_an_image_or_with_two_has_a_reason(tmp_path: Path) -> N
     data = tar(("1.txt", b"t"), ("2.jpg", b"i"), ("2.png", b"i"), ("3.JPEG", b"i"), ("4.mp", b"m"))
     found = items(data, tmp_path)
     assert reasons(found) == [
-        ("x.tar/1", "no_image"), ("x.tar/2", "several_images"), ("x.tar/3.JPEG", None), ("x.tar/4", "no_image"),
-    ]  # fmt: skip
-    assert found[1].failed and found[1].failed.detail == "the sample has jpg, png; choose with source.image"
+        ("x.tar/1", "no_image"),
+        ("x.tar/2", "several_images"),
+        ("x.tar/3.JPEG", None),
+        ("x.tar/4", "no_image"),
+    ]
+    assert (
+        found[1].failed
+        and found[1].failed.detail == "the sample has jpg, png; choose with source.image"
+    )
     chosen = items(data, tmp_path, image="png")
     assert reasons(chosen)[1] == ("x.tar/2.png", None)
 
@@ -77,8 +95,10 @@ def test_a_broken_or_missing_tar_is_a_row_beside_the_others(tmp_path: Path) -> N
     (tmp_path / "b.tgz").write_bytes(tar(("1.jpg", b"i"), mode="w:gz"))
     source = WebDatasetSource(WebDatasetConfig(path=str(tmp_path)))
     assert reasons(list(source.read([*source.list(), "gone.tar"]))) == [
-        ("a.tar", "not_a_tar"), ("b.tgz/1.jpg", None), ("gone.tar", "unreadable"),
-    ]  # fmt: skip
+        ("a.tar", "not_a_tar"),
+        ("b.tgz/1.jpg", None),
+        ("gone.tar", "unreadable"),
+    ]
 
 
 @pytest.fixture

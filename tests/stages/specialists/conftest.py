@@ -18,16 +18,32 @@ from tests.stages.specialists.tiny_finders import (
     sam,
     sam2,
     sam_hq,
-)  # fmt: skip
+)
 from tests.stages.specialists.tiny_speakers import blip, blip2, florence2, llava, qwen3_vl, smolvlm
 
 BUILDERS: dict[str, Callable[[], list[Any]]] = {
     f.__name__: f
     for f in (
-        clip, siglip, siglip2, rt_detr, d_fine, deformable_detr, dab_detr, grounding_dino, mm_grounding_dino, sam,
-        sam_hq, sam2, blip, blip2, florence2, llava, qwen3_vl, smolvlm,
+        clip,
+        siglip,
+        siglip2,
+        rt_detr,
+        d_fine,
+        deformable_detr,
+        dab_detr,
+        grounding_dino,
+        mm_grounding_dino,
+        sam,
+        sam_hq,
+        sam2,
+        blip,
+        blip2,
+        florence2,
+        llava,
+        qwen3_vl,
+        smolvlm,
     )
-}  # fmt: skip
+}
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 WORDS = 8
 torch.manual_seed(0)
-MODEL = GPT2LMHeadModel(GPT2Config(vocab_size=256, n_embd=16, n_layer=1, n_head=2, n_positions=512)).eval()
+MODEL = GPT2LMHeadModel(
+    GPT2Config(vocab_size=256, n_embd=16, n_layer=1, n_head=2, n_positions=512)
+).eval()
 LOCK = Lock()
 failures = int(sys.argv[1])
 
@@ -60,7 +62,9 @@ def answer(request: dict) -> dict:
     torch.manual_seed(zlib.crc32(whole))
     wanted = min(WORDS, request["max_tokens"])
     with torch.inference_mode():
-        ids = MODEL.generate(torch.tensor([list(prompt)]), max_new_tokens=wanted, do_sample=True, pad_token_id=0)
+        ids = MODEL.generate(
+            torch.tensor([list(prompt)]), max_new_tokens=wanted, do_sample=True, pad_token_id=0
+        )
     said = ids[0, len(prompt) :].tolist()
     return {
         "choices": [

@@ -29,7 +29,9 @@ def recipe(group: str, name: str, **overrides: Any) -> dict[str, Any]:
     stages = {}
     for node, entry in entries.items():
         cls, config = load(entry["use"])
-        assert all(upstream in stages for upstream in entry["after"]), f"{node} runs before {entry['after']}"
+        assert all(upstream in stages for upstream in entry["after"]), (
+            f"{node} runs before {entry['after']}"
+        )
         settings = {k: v for k, v in entry.items() if k not in ENTRY} | overrides.get(node, {})
         stages[node] = cls(config(**settings))
     return stages
@@ -53,7 +55,10 @@ def chain(samples: Sequence[Sample], stages: dict[str, Any]) -> list[Sample]:
         seen = [s if stage.reads_images else replace(s, image=None) for s in samples]
         results = stage(seen)
         assert not any(isinstance(r, Failed) for r in results)
-        samples = [replace(s, annotations=added(s.annotations, r, node)) for s, r in zip(samples, results, strict=True)]
+        samples = [
+            replace(s, annotations=added(s.annotations, r, node))
+            for s, r in zip(samples, results, strict=True)
+        ]
     return list(samples)
 
 
@@ -65,11 +70,15 @@ def demo() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def labelled(demo: dict[str, Any]) -> list[Sample]:
     scenes = [render(DEMO, 3, i) for i in range(24)]
-    return chain([Sample(key=str(i), size=(192, 192), image=s.image) for i, s in enumerate(scenes)], demo)
+    return chain(
+        [Sample(key=str(i), size=(192, 192), image=s.image) for i, s in enumerate(scenes)], demo
+    )
 
 
 def test_scenes_get_every_type_of_annotation(labelled: list[Sample]) -> None:
-    counts = Counter(kind for s in labelled for kind in KINDS for _ in getattr(s.annotations.kept(), kind))
+    counts = Counter(
+        kind for s in labelled for kind in KINDS for _ in getattr(s.annotations.kept(), kind)
+    )
     assert counts["texts"] == 2 * len(labelled)
     assert counts["regions"] > 2 * len(labelled)
     assert counts["triplets"] > 2 * len(labelled)
@@ -101,7 +110,9 @@ def test_most_things_are_right(labelled: list[Sample]) -> None:
     assert sum(r >= s for r, s in zip(read, signs, strict=True)) >= 0.9 * len(labelled)
 
 
-def test_a_sample_is_labelled_alike_alone_and_in_a_batch(demo: dict[str, Any], labelled: list[Sample]) -> None:
+def test_a_sample_is_labelled_alike_alone_and_in_a_batch(
+    demo: dict[str, Any], labelled: list[Sample]
+) -> None:
     bare = replace(labelled[5], annotations=Annotations())
     assert chain([bare], demo)[0].annotations == labelled[5].annotations
 
@@ -114,7 +125,9 @@ def test_a_second_pass_adds_nothing(demo: dict[str, Any], labelled: list[Sample]
 
 
 @pytest.mark.parametrize(
-    "file", sorted((*CONFIGS.glob("specialists/*.yaml"), *CONFIGS.glob("filters/*.yaml"))), ids=lambda f: f.stem
+    "file",
+    sorted((*CONFIGS.glob("specialists/*.yaml"), *CONFIGS.glob("filters/*.yaml"))),
+    ids=lambda f: f.stem,
 )
 def test_the_settings_of_every_shipped_recipe_are_known_to_their_stages(file: Path) -> None:
     for node, entry in yaml.safe_load(file.read_text()).items():
@@ -136,7 +149,10 @@ def test_an_empty_image_passes_through_every_stage(demo: dict[str, Any]) -> None
 def test_photos_get_regions_texts_triplets_and_masks() -> None:
     files = sorted(Path(os.environ["FLD_PHOTOS"]).glob("*.jpg"))[:8]
     images = [np.asarray(Image.open(f).convert("RGB")) for f in files]
-    samples = [Sample(key=f.stem, size=(i.shape[1], i.shape[0]), image=i) for f, i in zip(files, images, strict=True)]
+    samples = [
+        Sample(key=f.stem, size=(i.shape[1], i.shape[0]), image=i)
+        for f, i in zip(files, images, strict=True)
+    ]
     weights = {"detect": {"weights": os.environ["FLD_YOLOX"]}}
     stages = recipe("specialists", "photos", **weights) | recipe("filters", "photos")
     done = [s.annotations.kept() for s in chain(samples, stages)]

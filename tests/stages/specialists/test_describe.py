@@ -41,7 +41,9 @@ class Server:
     def __init__(self, failures: int = 0, wait: float = 0.0, port: int = 0) -> None:
         script = Path(__file__).with_name("endpoint.py")
         self.process = subprocess.Popen(
-            [sys.executable, str(script), str(failures), str(wait), str(port)], stdout=subprocess.PIPE, text=True
+            [sys.executable, str(script), str(failures), str(wait), str(port)],
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self.process.stdout
         self.port = int(self.process.stdout.readline())
@@ -72,16 +74,23 @@ def server() -> Iterator[Server]:
 
 def samples(count: int = 4) -> list[Sample]:
     rng = np.random.default_rng(0)
-    return [Sample(key=str(i), size=(40, 30), image=rng.integers(0, 256, (30, 40, 3), np.uint8)) for i in range(count)]
+    return [
+        Sample(key=str(i), size=(40, 30), image=rng.integers(0, 256, (30, 40, 3), np.uint8))
+        for i in range(count)
+    ]
 
 
 def stage(url: str, **settings: object) -> EndpointDescribe:
-    return EndpointDescribe(DescribeConfig(endpoint=url, model="tiny", **{"backoff": 0.05, **settings}))
+    return EndpointDescribe(
+        DescribeConfig(endpoint=url, model="tiny", **{"backoff": 0.05, **settings})
+    )
 
 
 def test_every_sample_gets_its_texts_in_order(server: Server) -> None:
     results = stage(server.url)(samples())
-    assert [[t.granularity for t in r.texts] for r in results] == [["detailed", "more_detailed"]] * 4
+    assert [[t.granularity for t in r.texts] for r in results] == [
+        ["detailed", "more_detailed"]
+    ] * 4
     assert len({t.text for r in results for t in r.texts}) > 1
     assert all(t.text.startswith("word") and t.dropped is None for r in results for t in r.texts)
 
@@ -97,7 +106,9 @@ def test_nothing_is_asked_twice_after_a_restart(server: Server, tmp_path: Path) 
 
 def test_a_killed_run_loses_no_answer_and_asks_only_for_the_rest(tmp_path: Path) -> None:
     slow = Server(wait=0.2)
-    run = subprocess.Popen([sys.executable, "-c", RUN, slow.url, str(tmp_path)], cwd=Path(__file__).parents[3])
+    run = subprocess.Popen(
+        [sys.executable, "-c", RUN, slow.url, str(tmp_path)], cwd=Path(__file__).parents[3]
+    )
     while len(list(tmp_path.glob("*.json"))) < 3:
         assert run.poll() is None
     run.kill()
@@ -121,8 +132,13 @@ def test_passing_faults_are_tried_again_and_lasting_ones_fail_the_sample() -> No
 
 def test_a_killed_server_loses_no_sample_and_is_asked_nothing_twice(tmp_path: Path) -> None:
     first = Server(wait=0.15)
-    patient = {"backoff": 0.3, "attempts": 11}  # a server takes minutes to come up on a machine with much to do
-    asking = stage(first.url, cache=str(tmp_path), granularities=("detailed",), concurrency=2, **patient)
+    patient = {
+        "backoff": 0.3,
+        "attempts": 11,
+    }  # a server takes minutes to come up on a machine with much to do
+    asking = stage(
+        first.url, cache=str(tmp_path), granularities=("detailed",), concurrency=2, **patient
+    )
     results: list[Any] = []
     run = threading.Thread(target=lambda: results.extend(asking(samples(8))))
     run.start()
@@ -136,10 +152,14 @@ def test_a_killed_server_loses_no_sample_and_is_asked_nothing_twice(tmp_path: Pa
     second.stop()
     assert [[t.dropped for t in r.texts] for r in results] == [[None]] * 8
     assert len(first.answers) >= 3 and len(first.answers) + len(second.answers) == 8
-    assert sum(map(int, (tmp_path / "spent.txt").read_text().split())) == sum(first.answers + second.answers)
+    assert sum(map(int, (tmp_path / "spent.txt").read_text().split())) == sum(
+        first.answers + second.answers
+    )
 
 
-def test_the_budget_is_never_exceeded_by_any_number_of_askers_or_restarts(server: Server, tmp_path: Path) -> None:
+def test_the_budget_is_never_exceeded_by_any_number_of_askers_or_restarts(
+    server: Server, tmp_path: Path
+) -> None:
     # Each answer takes 308 tokens, and may take up to 3.6 thousand: an image of 768 pixels and the longest text.
     settings = {"cache": str(tmp_path), "granularities": ("detailed",), "token_budget": 4500}
     before = len(server.answers)
@@ -154,7 +174,9 @@ def test_the_budget_is_never_exceeded_by_any_number_of_askers_or_restarts(server
 
 
 def test_processes_that_share_a_cache_share_the_budget(tmp_path: Path) -> None:
-    config = DescribeConfig(endpoint="http://127.0.0.1:9/v1", model="m", cache=str(tmp_path), token_budget=100)
+    config = DescribeConfig(
+        endpoint="http://127.0.0.1:9/v1", model="m", cache=str(tmp_path), token_budget=100
+    )
     one, other = Budget(config), Budget(config)
     assert one.reserve(60)
     one.settle(60, 50)
@@ -190,10 +212,17 @@ def test_a_language_model_aggregates_the_brief_text_and_the_regions(server: Serv
     )
     asking = stage(server.url, reads="labels")
     (result,) = asking([replace(samples(1)[0], annotations=known)])
-    assert [(t.granularity, t.dropped) for t in result.texts] == [("detailed", None), ("more_detailed", None)]
-    told = asking.request(asking.config.prompts["detailed"], asking.subject(replace(samples(1)[0], annotations=known)))
+    assert [(t.granularity, t.dropped) for t in result.texts] == [
+        ("detailed", None),
+        ("more_detailed", None),
+    ]
+    told = asking.request(
+        asking.config.prompts["detailed"], asking.subject(replace(samples(1)[0], annotations=known))
+    )
     parts = told["messages"][0]["content"]
-    assert [part["type"] for part in parts] == ["text", "text"] and "A dog runs." in parts[1]["text"]
+    assert [part["type"] for part in parts] == ["text", "text"] and "A dog runs." in parts[1][
+        "text"
+    ]
 
 
 def test_an_answer_that_was_cut_off_is_stored_and_dropped(server: Server) -> None:
@@ -243,12 +272,16 @@ def test_without_anything_known_a_language_model_is_not_asked(server: Server) ->
 
 def test_standing_texts_are_not_asked_for_again(server: Server) -> None:
     known = Text(id="t", granularity="detailed", text="A dog. It runs.")
-    sample = Sample(key="k", size=(40, 30), image=samples(1)[0].image, annotations=Annotations(texts=[known]))
+    sample = Sample(
+        key="k", size=(40, 30), image=samples(1)[0].image, annotations=Annotations(texts=[known])
+    )
     (result,) = stage(server.url)([sample])
     assert [t.granularity for t in result.texts] == ["more_detailed"]
 
 
-def test_the_key_comes_from_the_environment(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_comes_from_the_environment(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FLD_TEST_KEY", "k123")
     stage(server.url, key_variable="FLD_TEST_KEY", granularities=("detailed",))(samples(1))
     assert server.requests[-1] == "request Bearer k123"

@@ -20,7 +20,9 @@ def region(id: str, source: str, box: Box = A, score: float = 0.8, phrase: str =
     return Region(id=id, source=source, box=box, score=score, phrase=phrase)
 
 
-def fused(*regions: Region, sources: tuple[str, ...] = ("one", "two")) -> tuple[list[Region], dict[str, str]]:
+def fused(
+    *regions: Region, sources: tuple[str, ...] = ("one", "two")
+) -> tuple[list[Region], dict[str, str]]:
     sample = Sample(key="k", size=(99, 99), annotations=Annotations(regions=list(regions)))
     (result,) = Fuse(FuseConfig(sources=sources))([sample])
     made = [r for r in result.regions if not r.id]
@@ -45,7 +47,9 @@ def test_two_boxes_of_one_source_are_no_agreement() -> None:
 
 
 def test_other_categories_and_places_stay_apart_best_first() -> None:
-    made, _ = fused(region("a", "one"), region("c", "two", phrase="cat"), region("f", "two", FAR, 0.9))
+    made, _ = fused(
+        region("a", "one"), region("c", "two", phrase="cat"), region("f", "two", FAR, 0.9)
+    )
     assert [(r.phrase, r.parents) for r in made] == [("dog", ["f"]), ("dog", ["a"]), ("cat", ["c"])]
 
 
@@ -55,7 +59,12 @@ def test_other_sources_and_unsure_regions_are_left_alone() -> None:
 
 
 def test_the_result_does_not_depend_on_the_order_of_the_regions() -> None:
-    regions = [region("a", "one"), region("b", "two", B, 0.5), region("c", "two", FAR), region("d", "one", B)]
+    regions = [
+        region("a", "one"),
+        region("b", "two", B, 0.5),
+        region("c", "two", FAR),
+        region("d", "one", B),
+    ]
     assert fused(*regions)[0] == fused(*reversed(regions))[0]
 
 
@@ -75,33 +84,55 @@ def test_agreement_is_stored_and_a_filter_asks_for_it() -> None:
 
 def test_readers_agree_on_a_string_whatever_its_case_and_spaces() -> None:
     quads = [(0.0, 0.0, 20.0, 0.0, 20.0, 8.0, 0.0, 8.0), (0.0, 0.0, 22.0, 0.0, 22.0, 8.0, 0.0, 8.0)]
-    said = zip(("Stop it", "STOPIT", "other"), ("one", "two", "two"), (*quads, quads[0]), strict=True)
+    said = zip(
+        ("Stop it", "STOPIT", "other"), ("one", "two", "two"), (*quads, quads[0]), strict=True
+    )
     read = [TextRegion(id=s, source=s, quad=q, text=t, score=0.8) for t, s, q in said]
-    (result,) = Fuse(FuseConfig(sources=("one", "two")))([
-        Sample(key="k", size=(99, 99), annotations=Annotations(text_regions=read))
-    ])  # fmt: skip
+    (result,) = Fuse(FuseConfig(sources=("one", "two")))(
+        [Sample(key="k", size=(99, 99), annotations=Annotations(text_regions=read))]
+    )
     made = [t for t in result.text_regions if not t.id]
-    assert [(t.text, t.agreement, t.quad[2]) for t in made] == [("Stop it", 1.0, pytest.approx(21)), ("other", 0.5, 20)]
+    assert [(t.text, t.agreement, t.quad[2]) for t in made] == [
+        ("Stop it", 1.0, pytest.approx(21)),
+        ("other", 0.5, 20),
+    ]
 
 
 def test_grounders_agree_on_a_phrase_of_a_text_not_on_its_twin() -> None:
     spans = [("one", 0, 0.6), ("two", 0, 0.4), ("two", 9, 0.4)]
     found = [
-        Triplet(id=str(i), source=s, text_id="t", phrase="a dog", start=n, end=n + 5, box=A, score=0.8, phrase_score=p)
+        Triplet(
+            id=str(i),
+            source=s,
+            text_id="t",
+            phrase="a dog",
+            start=n,
+            end=n + 5,
+            box=A,
+            score=0.8,
+            phrase_score=p,
+        )
         for i, (s, n, p) in enumerate(spans)
     ]
-    (result,) = Fuse(FuseConfig(sources=("one", "two")))([
-        Sample(key="k", size=(99, 99), annotations=Annotations(triplets=found))
-    ])  # fmt: skip
+    (result,) = Fuse(FuseConfig(sources=("one", "two")))(
+        [Sample(key="k", size=(99, 99), annotations=Annotations(triplets=found))]
+    )
     made = [t for t in result.triplets if not t.id]
-    assert [(t.start, t.agreement, t.phrase_score) for t in made] == [(0, 1.0, pytest.approx(0.5)), (9, 0.5, 0.4)]
+    assert [(t.start, t.agreement, t.phrase_score) for t in made] == [
+        (0, 1.0, pytest.approx(0.5)),
+        (9, 0.5, 0.4),
+    ]
 
 
 def test_of_several_captions_the_one_nearest_to_the_others_stays() -> None:
     said = {"one": "A dog runs.", "two": "A dog runs on grass.", "three": "A cat sleeps."}
     texts = [Text(id=s, source=s, granularity="brief", text=t) for s, t in said.items()]
-    (result,) = Fuse(FuseConfig(sources=tuple(said)))([
-        Sample(key="k", size=(99, 99), annotations=Annotations(texts=texts))
-    ])  # fmt: skip
-    assert {t.id: t.dropped for t in result.texts} == {"one": None, "two": "fused", "three": "fused"}
+    (result,) = Fuse(FuseConfig(sources=tuple(said)))(
+        [Sample(key="k", size=(99, 99), annotations=Annotations(texts=texts))]
+    )
+    assert {t.id: t.dropped for t in result.texts} == {
+        "one": None,
+        "two": "fused",
+        "three": "fused",
+    }
     assert result.texts[0].agreement == pytest.approx((1 + 6 / 8 + 2 / 6) / 3)

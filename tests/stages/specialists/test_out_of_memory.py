@@ -11,10 +11,17 @@ from pathlib import Path
 import pytest
 
 MODELS = {
-    "clip": "score:ImageTextScore", "rt_detr": "detr:Detr", "d_fine": "detr:Detr", "deformable_detr": "detr:Detr",
-    "dab_detr": "detr:Detr", "grounding_dino": "ground:GroundingDino", "sam": "segment:Sam",
-    "blip2": "caption:PretrainedCaption", "florence2": "caption:PretrainedCaption", "llava": "chat:ChatDescribe",
-}  # fmt: skip
+    "clip": "score:ImageTextScore",
+    "rt_detr": "detr:Detr",
+    "d_fine": "detr:Detr",
+    "deformable_detr": "detr:Detr",
+    "dab_detr": "detr:Detr",
+    "grounding_dino": "ground:GroundingDino",
+    "sam": "segment:Sam",
+    "blip2": "caption:PretrainedCaption",
+    "florence2": "caption:PretrainedCaption",
+    "llava": "chat:ChatDescribe",
+}
 
 # In a process of its own, whose address space is bounded once the models are loaded.
 RUN = """
@@ -75,7 +82,10 @@ def test_without_memory_every_sample_is_a_row_with_the_reason_and_later_ones_are
 ) -> None:
     arguments = [f"{name}={target}={checkpoint(name)}" for name, target in MODELS.items()]
     run = subprocess.run(
-        [sys.executable, "-c", RUN, *arguments], cwd=Path(__file__).parents[3], capture_output=True, text=True
+        [sys.executable, "-c", RUN, *arguments],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
     )
     said = dict(line.split(" ", 1) for line in run.stdout.splitlines())
     assert set(said) == set(MODELS), run.stderr[-2000:]

@@ -14,7 +14,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from pipeline.schema import HUMAN, Annotations, Candidate, Region, Text, Triplet
-from pipeline.tables import to_dict
+from pipeline.storage.arrow import to_dict
 from stages.base import Sample
 from stages.filters.language import parse
 from stages.specialists.caption import CaptionerConfig, PretrainedCaption
@@ -27,19 +27,32 @@ from stages.specialists.score import ImageTextScore, ImageTextScoreConfig, choos
 from stages.specialists.segment import Sam, SamConfig
 
 Checkpoint = Callable[[str], str]
-needs_torchvision = pytest.mark.skipif(find_spec("torchvision") is None, reason="an extra: torchvision")
-SIZES = [(60, 50), (64, 64), (60, 50), (40, 90), (1, 4000), (64, 64), (1, 1), (60, 50)]  # (width, height)
+needs_torchvision = pytest.mark.skipif(
+    find_spec("torchvision") is None, reason="an extra: torchvision"
+)
+SIZES = [
+    (60, 50),
+    (64, 64),
+    (60, 50),
+    (40, 90),
+    (1, 4000),
+    (64, 64),
+    (1, 1),
+    (60, 50),
+]  # (width, height)
 
 
 def samples(annotations: Annotations | None = None) -> list[Sample]:
     rng = np.random.default_rng(0)
     return [
         Sample(
-            key=str(i), size=size, image=rng.integers(0, 256, (size[1], size[0], 3), np.uint8),
+            key=str(i),
+            size=size,
+            image=rng.integers(0, 256, (size[1], size[0], 3), np.uint8),
             annotations=annotations or Annotations(),
         )
         for i, size in enumerate(SIZES)
-    ]  # fmt: skip
+    ]
 
 
 def assert_batch_independent(stage: Any, batch: list[Sample]) -> list[Annotations]:
@@ -72,12 +85,20 @@ def same(a: Any, b: Any) -> None:
 
 def region(id: str = "r", **more: Any) -> Region:
     words = [Candidate(text="star", kind="phrase"), Candidate(text="red star", kind="chunk")]
-    settings = {"id": id, "box": (2.0, 2.0, 40.0, 30.0), "phrase": "star", "score": 0.9, "candidates": words}
+    settings = {
+        "id": id,
+        "box": (2.0, 2.0, 40.0, 30.0),
+        "phrase": "star",
+        "score": 0.9,
+        "candidates": words,
+    }
     return Region(**{**settings, **more})
 
 
 @pytest.mark.parametrize("name", ["clip", "siglip", "siglip2"])
-def test_similarity_scores_every_candidate_and_takes_the_best(name: str, checkpoint: Checkpoint) -> None:
+def test_similarity_scores_every_candidate_and_takes_the_best(
+    name: str, checkpoint: Checkpoint
+) -> None:
     stage = ImageTextScore(ImageTextScoreConfig(model=checkpoint(name), rows=3))
     regions = [region("a"), region("b", box=(0.0, 0.0, 9.0, 9.0)), region("h", source=HUMAN)]
     for result in assert_batch_independent(stage, samples(Annotations(regions=regions))):
@@ -111,7 +132,9 @@ def test_the_first_of_equal_candidates_is_chosen() -> None:
 
 
 @pytest.mark.parametrize("name", ["rt_detr", "d_fine", "deformable_detr", "dab_detr"])
-def test_detectors_give_named_boxes_inside_the_image_best_first(name: str, checkpoint: Checkpoint) -> None:
+def test_detectors_give_named_boxes_inside_the_image_best_first(
+    name: str, checkpoint: Checkpoint
+) -> None:
     stage = Detr(DetrConfig(model=checkpoint(name), rows=3, max_regions=7))
     batch = samples()
     for sample, result in zip(batch, assert_batch_independent(stage, batch), strict=True):
@@ -125,15 +148,26 @@ def test_detectors_give_named_boxes_inside_the_image_best_first(name: str, check
             assert 0 <= r.box[1] <= r.box[3] <= sample.size[1]
 
 
-TEXTS = ["A Red  circle sits beside a blue star.", "a dog", "A dog runs. A cat sits. " * 5 + "A person sits"]
+TEXTS = [
+    "A Red  circle sits beside a blue star.",
+    "a dog",
+    "A dog runs. A cat sits. " * 5 + "A person sits",
+]
 
 
 @pytest.mark.parametrize("name", ["grounding_dino", "mm_grounding_dino"])
 def test_grounding_keeps_the_characters_of_the_text(name: str, checkpoint: Checkpoint) -> None:
-    config = GroundingDinoConfig(model=checkpoint(name), min_box_score=0, min_phrase_score=0, max_boxes=2, rows=3)
-    texts = [Text(id=str(i), granularity="brief", text=text, parse=parse([text])[0]) for i, text in enumerate(TEXTS)]
+    config = GroundingDinoConfig(
+        model=checkpoint(name), min_box_score=0, min_phrase_score=0, max_boxes=2, rows=3
+    )
+    texts = [
+        Text(id=str(i), granularity="brief", text=text, parse=parse([text])[0])
+        for i, text in enumerate(TEXTS)
+    ]
     batch = samples(Annotations(texts=texts))
-    for sample, result in zip(batch, assert_batch_independent(GroundingDino(config), batch), strict=True):
+    for sample, result in zip(
+        batch, assert_batch_independent(GroundingDino(config), batch), strict=True
+    ):
         for t in result.triplets:
             assert TEXTS[int(t.text_id)][t.start : t.end] == t.phrase
             assert 0 <= t.box[0] <= t.box[2] <= sample.size[0]
@@ -144,7 +178,9 @@ def test_grounding_keeps_the_characters_of_the_text(name: str, checkpoint: Check
 
 
 def test_grounding_leaves_grounded_and_unparsed_texts_alone(checkpoint: Checkpoint) -> None:
-    stage = GroundingDino(GroundingDinoConfig(model=checkpoint("grounding_dino"), min_phrase_score=0))
+    stage = GroundingDino(
+        GroundingDinoConfig(model=checkpoint("grounding_dino"), min_phrase_score=0)
+    )
     bare = Text(id="bare", granularity="brief", text="a dog")
     done = Text(id="done", granularity="brief", text="a dog", parse=parse(["a dog"])[0])
     old = Triplet(id="p", text_id="done", phrase="a dog", start=0, end=5, box=(0.0, 0.0, 9.0, 9.0))
@@ -174,13 +210,17 @@ def test_tokens_of_a_phrase_are_those_that_share_its_characters() -> None:
 
 def test_boxes_of_a_phrase_pass_two_floors_and_suppression() -> None:
     scores = np.array([[0.1, 0.9], [0.8, 0.1], [0.7, 0.1], [0.3, 0.2], [0.05, 0.9]])
-    boxes = np.array([[0, 0, 5, 5], [0, 0, 9, 9], [0, 0, 9, 9.5], [20, 20, 30, 30], [40, 40, 50, 50]], float)
+    boxes = np.array(
+        [[0, 0, 5, 5], [0, 0, 9, 9], [0, 0, 9, 9.5], [20, 20, 30, 30], [40, 40, 50, 50]], float
+    )
     config = GroundingDinoConfig(min_box_score=0.3, min_phrase_score=0.1, nms_iou=0.7)
     assert match(scores, boxes, [0], config).tolist() == [1, 3, 0]
 
 
 @pytest.mark.parametrize("name", ["sam", "sam_hq", pytest.param("sam2", marks=needs_torchvision)])
-def test_masks_have_the_images_size_and_stay_at_their_box(name: str, checkpoint: Checkpoint) -> None:
+def test_masks_have_the_images_size_and_stay_at_their_box(
+    name: str, checkpoint: Checkpoint
+) -> None:
     stage = Sam(SamConfig(model=checkpoint(name), rows=2, slack=0.0))
     boxes = [(2.0, 2.0, 30.0, 25.0), (5.0, 9.0, 33.0, 40.0), (0.0, 0.0, 60.0, 50.0)]
     regions = [region(str(i), box=box) for i, box in enumerate(boxes)]
@@ -200,18 +240,27 @@ def test_masks_have_the_images_size_and_stay_at_their_box(name: str, checkpoint:
     assert found > 4
 
 
-@pytest.mark.parametrize(("name", "prompt"), [("blip", ""), ("blip2", ""), ("florence2", "<CAPTION>")])
-def test_captions_are_one_brief_text_with_a_probability(name: str, prompt: str, checkpoint: Checkpoint) -> None:
-    stage = PretrainedCaption(CaptionerConfig(model=checkpoint(name), prompt=prompt, max_tokens=6, rows=3))
+@pytest.mark.parametrize(
+    ("name", "prompt"), [("blip", ""), ("blip2", ""), ("florence2", "<CAPTION>")]
+)
+def test_captions_are_one_brief_text_with_a_probability(
+    name: str, prompt: str, checkpoint: Checkpoint
+) -> None:
+    stage = PretrainedCaption(
+        CaptionerConfig(model=checkpoint(name), prompt=prompt, max_tokens=6, rows=3)
+    )
     texts = [t for r in assert_batch_independent(stage, samples()) for t in r.texts]
     assert texts
     assert all(t.granularity == "brief" and t.text and 0 < t.score <= 1 for t in texts)
 
 
 @pytest.mark.parametrize(
-    "name", ["llava", *(pytest.param(name, marks=needs_torchvision) for name in ("qwen3_vl", "smolvlm"))]
+    "name",
+    ["llava", *(pytest.param(name, marks=needs_torchvision) for name in ("qwen3_vl", "smolvlm"))],
 )
-def test_a_chat_model_answers_once_per_granularity_and_is_cut_off_honestly(name: str, checkpoint: Checkpoint) -> None:
+def test_a_chat_model_answers_once_per_granularity_and_is_cut_off_honestly(
+    name: str, checkpoint: Checkpoint
+) -> None:
     known = Annotations(texts=[Text(id="t", granularity="detailed", text="A dog. It runs.")])
     batch = [*samples()[:6], *samples(known)[6:]]
     stage = ChatDescribe(ChatDescribeConfig(model=checkpoint(name), max_tokens=5, rows=3))
@@ -235,7 +284,9 @@ def test_crops_are_captioned_for_region_texts(checkpoint: Checkpoint) -> None:
 def test_a_missing_model_is_named_with_the_reason() -> None:
     with pytest.raises(ValueError, match="no model given: set `model`"):
         Detr(DetrConfig())
-    with pytest.raises(ValueError, match=r"model 'no/where' at revision 'main': no such folder.*set `revision`"):
+    with pytest.raises(
+        ValueError, match=r"model 'no/where' at revision 'main': no such folder.*set `revision`"
+    ):
         Detr(DetrConfig(model="no/where", revision="main"))
     with pytest.raises(ValueError, match=rf"model 'no/where' at revision '{'a' * 40}'"):
         Detr(DetrConfig(model="no/where", revision="a" * 40))
@@ -258,7 +309,9 @@ def test_a_piece_that_runs_out_of_memory_is_halved_down_to_single_items() -> Non
     def run(piece: list[int]) -> list[int]:
         sizes.append(len(piece))
         if len(piece) > 1:
-            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+            raise RuntimeError(
+                "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
+            )
         return piece
 
     assert halving([1, 2, 3], run) == [1, 2, 3]

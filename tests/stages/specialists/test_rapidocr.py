@@ -42,7 +42,9 @@ def test_a_blank_image_holds_no_text(stage: RapidOcr) -> None:
 
 
 def test_tiny_and_narrow_images_are_read_without_failing(stage: RapidOcr) -> None:
-    narrow = [sample(np.full(shape, 200, np.uint8)) for shape in ((1, 1, 3), (2, 300, 3), (3000, 9, 3))]
+    narrow = [
+        sample(np.full(shape, 200, np.uint8)) for shape in ((1, 1, 3), (2, 300, 3), (3000, 9, 3))
+    ]
     assert [len(r) for r in stage(narrow)] == [0, 0, 0]
 
 
@@ -60,7 +62,9 @@ def test_the_same_image_reads_the_same_in_any_batch(stage: RapidOcr) -> None:
 
 @pytest.mark.parametrize("turn", range(4))
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_corners_go_clockwise_from_the_top_left_whatever_their_order(turn: int, mirrored: bool) -> None:
+def test_corners_go_clockwise_from_the_top_left_whatever_their_order(
+    turn: int, mirrored: bool
+) -> None:
     corners = np.array([[2.0, 1], [8, 2], [7, 5], [1, 4]])
     given = np.roll(corners[::-1] if mirrored else corners, turn, axis=0)
     assert clockwise(given) == tuple(corners.ravel())

@@ -22,7 +22,11 @@ def image() -> np.ndarray:
 
 def run(*regions: Region, round: int = 0, style: str = "demo") -> dict[str, list[tuple[str, str]]]:
     sample = Sample(
-        key="k", size=(200, 200), round=round, annotations=Annotations(regions=list(regions)), image=image()
+        key="k",
+        size=(200, 200),
+        round=round,
+        annotations=Annotations(regions=list(regions)),
+        image=image(),
     )
     (result,) = RegionText(RegionTextConfig(style=style))([sample])
     return {r.id: [(c.text, c.kind) for c in r.candidates] for r in result.regions}
@@ -53,12 +57,17 @@ def test_a_person_gets_no_colour() -> None:
 
 def test_only_fresh_machine_regions_above_the_floor_that_lack_candidates_are_done() -> None:
     done = region("done", brief="red circle")
-    assert run(region("low", score=0.01), region("h", source=HUMAN), region("d", dropped="x"), done) == {}
+    assert (
+        run(region("low", score=0.01), region("h", source=HUMAN), region("d", dropped="x"), done)
+        == {}
+    )
     assert list(run(region("old"), region("new", round=1), round=1)) == ["new"]
 
 
 def test_candidates_lose_articles_doubles_and_chunks_without_meaning() -> None:
-    found = candidates("dog", "a small dog in front of it", ["A small dog", "front", "it", "the dog"])
+    found = candidates(
+        "dog", "a small dog in front of it", ["A small dog", "front", "it", "the dog"]
+    )
     assert [(c.text, c.kind) for c in found] == [
         ("dog", "phrase"),
         ("small dog", "chunk"),

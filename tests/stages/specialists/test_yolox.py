@@ -9,13 +9,23 @@ import numpy as np
 import pytest
 
 from stages.base import Sample
-from stages.specialists.detect import Yolox, YoloxConfig, decode, grid, letterbox, read_classes, select
+from stages.specialists.detect import (
+    Yolox,
+    YoloxConfig,
+    decode,
+    grid,
+    letterbox,
+    read_classes,
+    select,
+)
 
 SIDE = 64
 ROWS = 8 * 8 + 4 * 4 + 2 * 2
 
 
-def row(output: np.ndarray, index: int, xywh: tuple[float, ...], objectness: float, **classes: float) -> None:
+def row(
+    output: np.ndarray, index: int, xywh: tuple[float, ...], objectness: float, **classes: float
+) -> None:
     output[index, :5] = [*xywh, objectness]
     for name, score in classes.items():
         output[index, 5 + int(name[1:])] = score
@@ -45,7 +55,9 @@ def constant_onnx(path: Path, output: np.ndarray) -> str:
     tensor += field(9, output.astype("<f4").tobytes())
     node = field(1, b"answer") + field(2, b"output") + field(4, b"Identity")
     graph = field(1, node) + field(2, b"g") + field(5, tensor)
-    graph += field(11, value_info(b"images", (1, 3, SIDE, SIDE))) + field(12, value_info(b"output", output.shape))
+    graph += field(11, value_info(b"images", (1, 3, SIDE, SIDE))) + field(
+        12, value_info(b"output", output.shape)
+    )
     path.write_bytes(field(1, 8) + field(7, graph) + field(8, field(1, b"") + field(2, 13)))
     return str(path)
 
@@ -81,16 +93,23 @@ def test_decode_turns_cell_offsets_into_boxes_and_multiplies_scores() -> None:
 
 
 def test_select_suppresses_within_a_class_only_best_first_and_caps() -> None:
-    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 9], [30, 30, 40, 40], [50, 50, 60, 60]], float)
+    boxes = np.array(
+        [[0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 9], [30, 30, 40, 40], [50, 50, 60, 60]], float
+    )
     scores, labels = np.array([0.5, 0.6, 0.4, 0.9, 0.005]), np.array([1, 1, 2, 1, 1])
     config = YoloxConfig(weights="x.onnx", min_score=0.01, nms_iou=0.65)
     assert select(boxes, scores, labels, config).tolist() == [3, 1, 2]
-    assert select(boxes, scores, labels, YoloxConfig(weights="x.onnx", max_regions=2)).tolist() == [3, 1]
+    assert select(boxes, scores, labels, YoloxConfig(weights="x.onnx", max_regions=2)).tolist() == [
+        3,
+        1,
+    ]
 
 
 def test_a_session_gives_clipped_boxes_in_image_pixels_with_category_names(tmp_path: Path) -> None:
     output = np.zeros((1, ROWS, 85), np.float32)
-    row(output[0], ROWS - 4, (0.5, 0.5, np.log(4), np.log(0.5)), 0.9, c16=1.0)  # centre (16, 16), 128 x 16
+    row(
+        output[0], ROWS - 4, (0.5, 0.5, np.log(4), np.log(0.5)), 0.9, c16=1.0
+    )  # centre (16, 16), 128 x 16
     stage = Yolox(YoloxConfig(weights=constant_onnx(tmp_path / "m.onnx", output)))
     image = np.zeros((128, 128, 3), np.uint8)
     (result,) = stage([Sample(key="k", size=(128, 128), image=image)])
@@ -108,12 +127,22 @@ def test_nothing_above_the_floor_gives_no_regions(tmp_path: Path) -> None:
 def test_the_packaged_classes_are_cocos() -> None:
     names = read_classes("")
     assert len(names) == 80
-    assert (names[0], names[3], names[57], names[79]) == ("person", "motorcycle", "couch", "toothbrush")
+    assert (names[0], names[3], names[57], names[79]) == (
+        "person",
+        "motorcycle",
+        "couch",
+        "toothbrush",
+    )
 
 
-@pytest.mark.skipif("FLD_YOLOX" not in os.environ, reason="set FLD_YOLOX to a YOLOX .onnx of 416 pixels")
+@pytest.mark.skipif(
+    "FLD_YOLOX" not in os.environ, reason="set FLD_YOLOX to a YOLOX .onnx of 416 pixels"
+)
 def test_released_weights_are_read_alike_in_any_batch() -> None:
     stage = Yolox(YoloxConfig(weights=os.environ["FLD_YOLOX"]))
     rng = np.random.default_rng(0)
-    batch = [Sample(key=str(i), size=(90, 60), image=rng.integers(0, 256, (60, 90, 3), np.uint8)) for i in range(3)]
+    batch = [
+        Sample(key=str(i), size=(90, 60), image=rng.integers(0, 256, (60, 90, 3), np.uint8))
+        for i in range(3)
+    ]
     assert stage(batch) == [stage([sample])[0] for sample in batch]

@@ -11,15 +11,24 @@ def _backbone() -> Any:
     from transformers import ResNetConfig
 
     return ResNetConfig(
-        embedding_size=8, hidden_sizes=[8, 8, 16, 16], depths=[1, 1, 1, 1], layer_type="basic",
+        embedding_size=8,
+        hidden_sizes=[8, 8, 16, 16],
+        depths=[1, 1, 1, 1],
+        layer_type="basic",
         out_features=["stage2", "stage3", "stage4"],
-    )  # fmt: skip
+    )
 
 
 DETR = {
-    "d_model": 32, "num_queries": 12, "encoder_layers": 1, "encoder_ffn_dim": 16, "encoder_attention_heads": 2,
-    "decoder_layers": 2, "decoder_ffn_dim": 16, "decoder_attention_heads": 2,
-}  # fmt: skip
+    "d_model": 32,
+    "num_queries": 12,
+    "encoder_layers": 1,
+    "encoder_ffn_dim": 16,
+    "encoder_attention_heads": 2,
+    "decoder_layers": 2,
+    "decoder_ffn_dim": 16,
+    "decoder_attention_heads": 2,
+}
 NAMES = {"id2label": {0: "dog", 1: "cat", 2: "bus"}, "label2id": {"dog": 0, "cat": 1, "bus": 2}}
 
 
@@ -33,9 +42,16 @@ def _rt_detr(config: type, model: type, **more: Any) -> list[Any]:
         }
     )
     settings = {
-        **DETR, **NAMES, **more, "encoder_hidden_dim": 32, "encoder_in_channels": [8, 16, 16], "num_denoising": 0,
-        "feat_strides": [8, 16, 32], "decoder_in_channels": [32, 32, 32], "backbone_config": backbone,
-    }  # fmt: skip
+        **DETR,
+        **NAMES,
+        **more,
+        "encoder_hidden_dim": 32,
+        "encoder_in_channels": [8, 16, 16],
+        "num_denoising": 0,
+        "feat_strides": [8, 16, 32],
+        "decoder_in_channels": [32, 32, 32],
+        "backbone_config": backbone,
+    }
     return [model(config(**settings)), RTDetrImageProcessorPil(size={"height": 64, "width": 64})]
 
 
@@ -58,13 +74,19 @@ def deformable_detr() -> list[Any]:
         DeformableDetrImageProcessorPil,
     )
 
-    config = DeformableDetrConfig(**DETR, **NAMES, backbone_config=_backbone(), num_feature_levels=4)
+    config = DeformableDetrConfig(
+        **DETR, **NAMES, backbone_config=_backbone(), num_feature_levels=4
+    )
     size = {"shortest_edge": 160, "longest_edge": 240}
     return [DeformableDetrForObjectDetection(config), DeformableDetrImageProcessorPil(size=size)]
 
 
 def dab_detr() -> list[Any]:
-    from transformers import ConditionalDetrImageProcessorPil, DabDetrConfig, DabDetrForObjectDetection
+    from transformers import (
+        ConditionalDetrImageProcessorPil,
+        DabDetrConfig,
+        DabDetrForObjectDetection,
+    )
 
     settings = {**DETR, "hidden_size": 32, "backbone_config": _backbone()}
     settings.pop("d_model")
@@ -77,9 +99,13 @@ def _grounding_dino(config: type, model: type) -> list[Any]:
     from transformers import BertConfig, GroundingDinoImageProcessorPil, SwinConfig
 
     swin = SwinConfig(
-        image_size=64, embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2], window_size=4,
+        image_size=64,
+        embed_dim=8,
+        depths=[1, 1, 1, 1],
+        num_heads=[1, 1, 2, 2],
+        window_size=4,
         out_features=["stage2", "stage3", "stage4"],
-    )  # fmt: skip
+    )
     bert = BertConfig(**ATTENTION, vocab_size=VOCABULARY, max_position_embeddings=64)
     whole = config(**DETR, backbone_config=swin, text_config=bert, max_text_len=24)
     size = {"shortest_edge": 160, "longest_edge": 240}
@@ -104,19 +130,32 @@ def _sam(config: type, model: type, processor: type, **decoder: int) -> list[Any
     places = {"image_size": 64, "patch_size": 16}
     whole = config(
         vision_config={
-            "hidden_size": 16, "output_channels": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "mlp_dim": 32,
-            "global_attn_indexes": [0, 1], "num_pos_feats": 8, "window_size": 0, **places,
+            "hidden_size": 16,
+            "output_channels": 16,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "mlp_dim": 32,
+            "global_attn_indexes": [0, 1],
+            "num_pos_feats": 8,
+            "window_size": 0,
+            **places,
         },
         prompt_encoder_config={"hidden_size": 16, "image_embedding_size": 4, **places},
         mask_decoder_config={
-            "hidden_size": 16, "mlp_dim": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
-            "iou_head_hidden_dim": 16, **decoder,
+            "hidden_size": 16,
+            "mlp_dim": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "iou_head_hidden_dim": 16,
+            **decoder,
         },
-    )  # fmt: skip
+    )
     images = SamImageProcessorPil(
-        size={"longest_edge": 64}, pad_size={"height": 64, "width": 64}, mask_size={"longest_edge": 16},
+        size={"longest_edge": 64},
+        pad_size={"height": 64, "width": 64},
+        mask_size={"longest_edge": 16},
         mask_pad_size={"height": 16, "width": 16},
-    )  # fmt: skip
+    )
     return [model(whole), processor(images)]
 
 
@@ -143,19 +182,34 @@ def sam2() -> list[Any]:
     )
 
     backbone = Sam2HieraDetConfig(
-        hidden_size=8, num_attention_heads=1, image_size=[64, 64], blocks_per_stage=[1, 2, 1, 1],
-        embed_dim_per_stage=[8, 16, 24, 32], num_attention_heads_per_stage=[1, 1, 1, 1],
-        window_size_per_stage=[8, 4, 4, 2], global_attention_blocks=[2],
+        hidden_size=8,
+        num_attention_heads=1,
+        image_size=[64, 64],
+        blocks_per_stage=[1, 2, 1, 1],
+        embed_dim_per_stage=[8, 16, 24, 32],
+        num_attention_heads_per_stage=[1, 1, 1, 1],
+        window_size_per_stage=[8, 4, 4, 2],
+        global_attention_blocks=[2],
         window_positional_embedding_background_size=[4, 4],
-    )  # fmt: skip
+    )
     vision = Sam2VisionConfig(
-        backbone_config=backbone, backbone_channel_list=[32, 24, 16, 8], fpn_hidden_size=16,
+        backbone_config=backbone,
+        backbone_channel_list=[32, 24, 16, 8],
+        fpn_hidden_size=16,
         backbone_feature_sizes=[[16, 16], [8, 8], [4, 4]],
-    )  # fmt: skip
+    )
     config = Sam2Config(
         vision_config=vision,
         prompt_encoder_config={"hidden_size": 16, "image_size": 64, "patch_size": 16},
-        mask_decoder_config={"hidden_size": 16, "mlp_dim": 32, "num_attention_heads": 2, "iou_head_hidden_dim": 16},
+        mask_decoder_config={
+            "hidden_size": 16,
+            "mlp_dim": 32,
+            "num_attention_heads": 2,
+            "iou_head_hidden_dim": 16,
+        },
     )
     side = {"height": 64, "width": 64}
-    return [Sam2Model(config), Sam2Processor(Sam2ImageProcessor(size=side, mask_size={"height": 16, "width": 16}))]
+    return [
+        Sam2Model(config),
+        Sam2Processor(Sam2ImageProcessor(size=side, mask_size={"height": 16, "width": 16})),
+    ]

@@ -1,0 +1,73 @@
+"""What is there to see of a work folder while a run goes on or after it."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import Any
+
+from pipeline.execution import attempts
+from pipeline.ingest.listing import count_shards
+from pipeline.refinement import loop
+from pipeline.report import failures
+from pipeline.storage import lease
+from pipeline.storage.store import Store
+
+
+def status(store: Store, limit: int) -> dict[str, Any]:
+    """How far a run is: state of its driver, shards done by stage, failures by reason and one by one (no more than
+    `limit`), rate and ETA, workers that died, rounds.
+
+    Reads the names of manifests, and the content of those with failures only.
+    """
+    shards = count_shards(store)
+    graph = store.read_json(loop.GRAPH) if store.exists(loop.GRAPH) else []
+    state = (lease.holder(store) or {"state": "never run"})["state"]
+    stages = [
+        failures.count(store, node["name"], node["folder"], shards)
+        for node in [failures.INGEST, *graph]
+    ]
+    made = [node["folder"] for node in graph if node["kind"] == "round"]
+    return {
+        "work": store.url,
+        "state": state,
+        "shards": shards,
+        "stages": stages,
+        "now": _rate(store),
+        "workers": attempts.workers(store, state == "running"),
+        "rounds": [_said(store, folder) for folder in made if store.exists(f"{folder}/round.json")],
+        "head": store.read_json("head.json")["round"] if store.exists("head.json") else None,
+        "failures_total": sum(sum(stage["samples"]["failed"].values()) for stage in stages),
+        "failures": list(itertools.islice(failures.each(store, graph), limit)),
+    }
+
+
+def _rate(store: Store) -> dict[str, Any] | None:
+    if not store.exists("journal/progress.json"):
+        return None
+    state = store.read_json("journal/progress.json")
+    seconds = max(state["now"] - state["started"], 1e-3)
+    rate = state["done"] / seconds
+    left = (state["total"] - state["done"]) / rate if rate else None
+    return {
+        "what": state["title"],
+        "done": state["done"],
+        "total": state["total"],
+        "per_second": rate,
+        "eta_seconds": left,
+        "silent_seconds": time.time() - state["now"],
+    }
+
+
+def _said(store: Store, folder: str) -> dict[str, Any]:
+    said = store.read_json(f"{folder}/round.json")
+    metrics = (
+        store.read_json(f"{folder}/metrics.json") if store.exists(f"{folder}/metrics.json") else {}
+    )
+    return {
+        "round": folder.removeprefix("rounds/"),
+        "status": said["status"],
+        "reason": said["reason"],
+        "kept": metrics.get("kept", {}),
+        "dropped": metrics.get("dropped", {}),
+    }

@@ -1,0 +1,43 @@
+"""Opening a round by the name that a user gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.schema import Record
+    from pipeline.storage.store import Store
+
+AUDIT = "audit.json"  # of a round's folder: what `score` made of the judged file
+
+
+def open_round(url: str) -> tuple[Store, str]:
+    """The work folder and the name in it of the round that `url` names."""
+    from pipeline.storage.store import Store
+
+    work, _, name = url.rstrip("/").rpartition("/rounds/")
+    if work:
+        store, folder = Store(work), f"rounds/{name}"
+    else:
+        store = Store(url)
+        if not store.exists("head.json"):
+            raise ValueError(
+                f"{url}: no round there; give WORK/rounds/NN-.. or a WORK with a finished run"
+            )
+        folder = f"rounds/{store.read_json('head.json')['round']}"
+    if not store.done(folder):
+        raise ValueError(f"{url}: no finished round there")
+    return store, folder
+
+
+def records_of(store: Store, folder: str) -> Iterator[Record]:
+    for shard in sorted(store.done(folder)):
+        yield from _records(store, folder, shard)
+
+
+def _records(store: Store, folder: str, shard: str) -> list[Record]:
+    from pipeline.schema import Record
+    from pipeline.storage.parquet import read_table
+
+    return read_table(store, f"{folder}/records/{shard}.parquet", Record)

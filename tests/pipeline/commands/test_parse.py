@@ -1,0 +1,48 @@
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.cli import main
+
+TEXTS = ["A small dog runs on the green grass.", "IMG 0042", ""]
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> str:
+    pq.write_table(pa.table({"TEXT": [*TEXTS[:2], None]}), tmp_path / "alt.parquet")
+    return str(tmp_path / "alt.parquet")
+
+
+def test_the_filter_says_of_each_text_why_it_goes_and_counts(
+    table: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["parse", table, "--column", "TEXT", "--filter", "alt"]) == 0
+    out, err = capsys.readouterr()
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [(line["text"], line["dropped"]) for line in lines] == [
+        (TEXTS[0], None),
+        (TEXTS[1], "low_object_complexity"),
+        ("", "empty_text"),
+    ]
+    assert (
+        "objects" in lines[0] and err == "3 texts: kept 1, low_object_complexity 1, empty_text 1\n"
+    )
+
+
+def test_limits_are_settings(table: str, capsys: pytest.CaptureFixture[str]) -> None:
+    loose = ["alt.min_object_complexity=0", "alt.min_action_complexity=0"]
+    assert main(["parse", table, "--column", "TEXT", "--filter", "alt", *loose]) == 0
+    assert [json.loads(line)["dropped"] for line in capsys.readouterr().out.splitlines()] == [
+        None,
+        None,
+        "empty_text",
+    ]
+
+
+def test_a_mistake_is_told(table: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["parse", table]) == 2 and "--column caption" in capsys.readouterr().err
+    assert main(["parse", table, "--column", "TEXT", "--filter", "long"]) == 2
+    assert "no such granularity" in capsys.readouterr().err

@@ -1,0 +1,90 @@
+"""The engine on a real local Ray: windows, waves, errors of shards."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.config.run import ClusterConfig, GroupConfig
+from pipeline.errors import ShardsFailed
+from pipeline.execution import engine
+from pipeline.execution.engine import Engine, ShardFunction, Step
+from pipeline.plan.shard_state import Done
+from pipeline.storage.store import Store
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray_here() -> Iterator[None]:
+    import ray
+
+    ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def step(name: str, *after: str) -> Step:
+    """Marks a shard as done by `name`, with what it found done before as its output; fails on shards named bad."""
+
+    def make() -> ShardFunction:
+        def run(shard: str, done: Done) -> Done:
+            if shard.startswith("bad"):
+                raise OSError("disk on fire")
+            assert set(after) <= set(done)
+            return {**done, name: ("in", "+".join(sorted(done)))}
+
+        return run
+
+    return Step(name, make, (name,))
+
+
+def test_every_shard_passes_every_step_in_order_whatever_the_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "WINDOW", 2)
+    config = ClusterConfig(groups={name: GroupConfig(cpus=0.5) for name in "ab"})
+    shards: dict[str, Done] = {f"s{i}": {} for i in range(5)}
+    done = Engine(config, Store(str(tmp_path))).run("test", [step("a"), step("b", "a")], shards)
+    assert done == {shard: {"a": ("in", ""), "b": ("in", "a")} for shard in shards}
+
+
+def test_groups_that_do_not_fit_together_run_in_waves(tmp_path: Path) -> None:
+    config = ClusterConfig(groups={name: GroupConfig(cpus=2, actors=(1, 1)) for name in "ab"})
+    steps = [step("a"), step("b", "a")]
+    runner = Engine(config, Store(str(tmp_path)))
+    assert [[s.name for s in wave] for wave in runner._waves(steps)] == [["a"], ["b"]]
+    assert set(runner.run("test", steps, {"s": {}})["s"]) == {"a", "b"}
+
+
+def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
+    known: Done = {"a": ("in", "from before")}
+    done = Engine(ClusterConfig(), Store(str(tmp_path))).run("test", [step("a")], {"s": known})
+    assert done == {"s": known}
+
+
+def test_a_shard_that_cannot_be_done_is_named_and_the_others_are_done(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    seen.mkdir()
+
+    def make() -> ShardFunction:
+        inner = step("a").make()
+
+        def run(shard: str, done: Done) -> Done:
+            result = inner(shard, done)
+            (seen / shard).touch()
+            return result
+
+        return run
+
+    with pytest.raises(ShardsFailed, match="1 of 3 shards failed, bad: OSError: disk on fire"):
+        Engine(ClusterConfig(), Store(str(tmp_path))).run(
+            "test", [Step("a", make, ("a",))], {"s0": {}, "bad": {}, "s1": {}}
+        )
+    assert {path.name for path in seen.iterdir()} == {"s0", "s1"}
+
+
+def test_a_group_that_wants_more_than_the_cluster_has_is_refused_at_once(tmp_path: Path) -> None:
+    config = ClusterConfig(groups={"a": GroupConfig(gpus=1)})
+    with pytest.raises(
+        ValueError, match=r"cluster.groups.a: an actor wants 1 GPU, the cluster has 0"
+    ):
+        Engine(config, Store(str(tmp_path))).run("test", [step("a")], {"s": {}})

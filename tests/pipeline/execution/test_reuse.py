@@ -1,0 +1,178 @@
+"""A shard that is done again pays for the samples that changed, and ends as if nothing had happened."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.config.compose import compose
+from pipeline.config.parse import parse
+from pipeline.config.run import RunConfig
+from pipeline.execution.publishing import publish_signals
+from pipeline.execution.reading import read_rows
+from pipeline.execution.reuse import record_change
+from pipeline.execution.worker import Worker
+from pipeline.ingest.assignment import assign, list_source
+from pipeline.ingest.shard import Ingest
+from pipeline.plan import graph, shard_state
+from pipeline.plan.graph import IMAGES, Node
+from pipeline.plan.shard_state import Done
+from pipeline.schema import Row
+from pipeline.storage.store import Store, withdrawn_name
+from stages import registry
+from stages.base import Batch, Result
+
+SHARD = "shard-000000"
+NAMES = ("0.detect", "0.region_text", "0.score", "0.caption")  # each reads those before it
+FAILED = "scene_000003"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunConfig:
+    return parse(compose([f"work={tmp_path}", "source.count=6", "source.shard_size=6"]))
+
+
+@pytest.fixture
+def nodes(run: RunConfig) -> list[Node]:
+    return [node for node in graph.round_zero(run) if node.name in NAMES]
+
+
+@pytest.fixture
+def store(run: RunConfig) -> Store:
+    return Store(run.work)
+
+
+@pytest.fixture
+def seen(nodes: list[Node], monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, list[str]]]:
+    """The keys that each node's stage has looked at."""
+    looked: dict[str, list[str]] = {}
+    for node in nodes:
+        cls = registry.load(node.entry.use)[0]
+        monkeypatch.setattr(
+            cls, "__call__", _watched(cls.__call__, looked.setdefault(node.name, []))
+        )
+    yield looked
+
+
+def _watched(original: Callable[[object, Batch], list[Result]], keys: list[str]) -> object:
+    def call(self: object, batch: Batch) -> list[Result]:
+        keys.extend(sample.key for sample in batch)
+        return original(self, batch)
+
+    return call
+
+
+def ingested(store: Store, run: RunConfig) -> Done:
+    return Ingest(store.url, run.source, assign(store, run.source, list_source(run.source)))(
+        SHARD, {}
+    )
+
+
+def work(store: Store, nodes: list[Node], images: Done) -> Done:
+    """What `fld run` does of `nodes`, in two groups as with two pools of actors."""
+    planned = shard_state.plan(store, nodes, {SHARD: images})
+    planned.forget_stale(store)
+    done = planned.done[SHARD]
+    for group in (NAMES[:2], NAMES[2:]):
+        done = Worker(store.url, nodes, group)(SHARD, done)
+    return done
+
+
+def fail(store: Store, node: Node, done: Done, key: str) -> None:
+    """Leave the work folder as if `key` had failed in `node`."""
+    rows = [
+        row if row.key != key else Row(key=key, failed="error", detail="hiccup")
+        for row in read_rows(store, node, SHARD)
+    ]
+    store.withdraw(node.folder, {SHARD: ()})
+    store.remove(withdrawn_name(node.folder, SHARD))
+    publish_signals(store, node, SHARD, rows, done)
+
+
+def tables(store: Store, nodes: list[Node]) -> dict[str, bytes]:
+    return {node.name: store.read(node.table(SHARD)) for node in nodes}
+
+
+def test_a_failed_sample_is_done_again_alone_with_what_follows_and_all_ends_as_without_the_failure(
+    store: Store, run: RunConfig, nodes: list[Node], seen: dict[str, list[str]]
+) -> None:
+    images = ingested(store, run)
+    done = work(store, nodes, images)
+    clean = tables(store, nodes)
+    assert {name: len(keys) for name, keys in seen.items()} == dict.fromkeys(NAMES, 6)
+
+    fail(store, nodes[0], done, FAILED)
+    for keys in seen.values():
+        keys.clear()
+    failed = work(store, nodes, images)
+    # No list of changes reached the readers here, so they were done in full on what was left.
+    assert failed["0.detect"] != done["0.detect"] and len(seen["0.score"]) == 6
+
+    for keys in seen.values():
+        keys.clear()
+    store.withdraw(nodes[0].folder, {SHARD: [FAILED]})
+    assert work(store, nodes, images) == done
+    assert seen == {name: [FAILED] for name in NAMES}
+    assert tables(store, nodes) == clean
+    assert not store.exists(withdrawn_name(nodes[0].folder, SHARD))
+
+
+def test_failures_of_another_kind_stay_as_they_are(
+    store: Store, run: RunConfig, nodes: list[Node], seen: dict[str, list[str]]
+) -> None:
+    images = ingested(store, run)
+    done = work(store, nodes, images)
+    fail(store, nodes[0], done, FAILED)
+    before = work(store, nodes, images)
+    seen["0.detect"].clear()
+    store.withdraw(nodes[0].folder, {SHARD: ["scene_000001"]})
+    assert work(store, nodes, images) == before
+    assert seen["0.detect"] == ["scene_000001"]
+
+
+def test_a_table_that_is_not_what_its_manifest_says_is_made_anew(
+    store: Store, run: RunConfig, nodes: list[Node], seen: dict[str, list[str]]
+) -> None:
+    images = ingested(store, run)
+    done = work(store, nodes, images)
+    table = Path(store.path(nodes[1].table(SHARD)))
+    clean = table.read_bytes()
+    table.write_bytes(clean[:100] + bytes([clean[100] ^ 1]) + clean[101:])
+    store.withdraw(nodes[1].folder, {SHARD: ()})
+    for keys in seen.values():
+        keys.clear()
+    assert work(store, nodes, images) == done
+    assert {name: len(keys) for name, keys in seen.items()} == {
+        "0.detect": 0,
+        "0.region_text": 6,
+        "0.score": 0,
+        "0.caption": 0,
+    }
+    assert table.read_bytes() == clean
+
+
+def test_other_images_make_everything_anew(
+    store: Store, run: RunConfig, nodes: list[Node], seen: dict[str, list[str]]
+) -> None:
+    images = ingested(store, run)
+    work(store, nodes, images)
+    for keys in seen.values():
+        keys.clear()
+    work(store, nodes, {IMAGES: (images[IMAGES][0], "other")})
+    assert {name: len(keys) for name, keys in seen.items()} == dict.fromkeys(NAMES, 6)
+
+
+def test_what_changed_twice_before_a_reader_came_is_known_to_it(
+    store: Store, run: RunConfig, nodes: list[Node], seen: dict[str, list[str]]
+) -> None:
+    images = ingested(store, run)
+    done = work(store, nodes, images)
+    outputs, keys = [done["0.detect"][1]], ["scene_000001", FAILED]
+    for key in keys:
+        fail(store, nodes[0], done, key)
+        outputs.append(store.done(nodes[0].folder)[SHARD][1])
+        record_change(store, nodes[0].folder, SHARD, (outputs[-2], outputs[-1]), {key})
+    for looked in seen.values():
+        looked.clear()
+    work(store, nodes, images)
+    assert seen == {name: [] if name == "0.detect" else keys for name in NAMES}

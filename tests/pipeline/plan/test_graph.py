@@ -1,0 +1,98 @@
+from pathlib import Path
+
+import pytest
+
+from pipeline.config.compose import compose
+from pipeline.config.parse import parse
+from pipeline.plan import graph, shard_state
+from pipeline.plan.graph import IMAGES
+from pipeline.plan.recipe import content_hash
+from pipeline.storage.manifest import Manifest
+from pipeline.storage.store import Store
+
+
+def nodes(*overrides: str) -> dict[str, graph.Node]:
+    return {node.name: node for node in graph.round_zero(parse(compose(list(overrides))))}
+
+
+def changed(*overrides: str) -> set[str]:
+    before, after = nodes(), nodes(*overrides)
+    return {name for name in before if before[name].fingerprint != after[name].fingerprint}
+
+
+def test_a_filter_threshold_changes_that_filter_and_what_follows() -> None:
+    assert changed("filters.region.min_score=0.5") == {"0.region", "0.triplet", "0.round"}
+
+
+def test_a_specialist_setting_changes_what_reads_it_and_leaves_the_rest() -> None:
+    assert {"0.ocr", "0.describe", "0.parse", "0.round"} <= changed("specialists.ocr.min_score=0.2")
+    assert not changed("specialists.ocr.min_score=0.2") & {"0.detect", "0.caption", "0.score"}
+
+
+def test_batch_size_and_threads_are_part_of_the_recipe() -> None:
+    assert "0.detect" in changed("specialists.detect.batch_size=8")
+    assert "0.detect" in changed("cluster.groups.specialists.threads=2")
+
+
+def test_data_paths_and_worker_counts_are_not() -> None:
+    assert (
+        changed("work=elsewhere", "source.count=9", "source.limit=3", "cluster.workers=8") == set()
+    )
+
+
+def test_a_models_content_is_in_the_recipe_its_path_is_not(tmp_path: Path) -> None:
+    marks = []
+    for name, content in (("a.onnx", b"one"), ("b.onnx", b"one"), ("c.onnx", b"two")):
+        (tmp_path / name).write_bytes(content)
+        marks.append(
+            nodes(
+                "experiment=photos",
+                "source.path=x",
+                f"specialists.detect.weights={tmp_path / name}",
+            )["0.detect"]
+        )
+    assert marks[0].fingerprint == marks[1].fingerprint != marks[2].fingerprint
+    assert marks[0].revision == content_hash(str(tmp_path / "b.onnx"))
+
+
+def test_stages_that_wait_for_each_other_are_refused() -> None:
+    with pytest.raises(ValueError, match="wait for each other"):
+        nodes("specialists.detect.after=[caption]")
+
+
+def test_the_plan_redoes_what_changed_inputs_touch_and_stops_where_outputs_are_equal(
+    tmp_path: Path,
+) -> None:
+    store = Store(str(tmp_path))
+    graph = [nodes()["0.detect"], nodes()["0.region_text"]]
+
+    def publish(node: graph.Node, done: shard_state.Done, content: str) -> None:
+        inputs = shard_state.input_digest(node, done)
+        assert inputs
+        manifest = Manifest(
+            shard="s",
+            inputs=inputs,
+            files={node.table("s"): {"sha256": content, "size": 1}},
+            samples={"in": 0, "kept": 0, "dropped": {}, "failed": {}},
+        )
+        store.publish_manifest(node.folder, manifest)
+        done[node.name] = (inputs, manifest.output)
+
+    old: shard_state.Done = {IMAGES: ("listing", "pixels")}
+    assert shard_state.plan(store, graph, {"s": old}).done == {"s": old}
+    done = dict(old)
+    for node in graph:
+        publish(node, done, f"said by {node.name}")
+    plan = shard_state.plan(store, graph, {"s": old})
+    assert plan.done == {"s": done} and plan.stale == []
+
+    other = shard_state.plan(store, graph, {"s": {IMAGES: ("listing", "other pixels")}})
+    assert set(other.done["s"]) == {IMAGES}
+    assert {folder for folder, _, _ in other.stale} == {node.folder for node in graph}
+    other.forget_stale(store)
+    assert shard_state.plan(store, graph, {"s": old}).done == {"s": old}
+
+
+def test_a_hub_model_is_told_by_its_commit() -> None:
+    detect = nodes("specialists=pretrained", "specialists.detect.device=cpu")["0.detect"]
+    assert len(detect.revision) == 40 and detect.revision == detect.entry.options.revision

@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+
+from pipeline.config.compose import compose
+from pipeline.config.parse import parse
+from pipeline.config.run import RunConfig
+from pipeline.quality.truth import METRICS
+from pipeline.refinement import gate, round_metrics
+
+REGIONS = METRICS.index("region_attributes")
+
+
+def run(*overrides: str) -> RunConfig:
+    return parse(compose(list(overrides)))
+
+
+def counts(matched: list[int], labels: int = 10, truth: int = 10) -> np.ndarray:
+    """Samples of which so many of ten labels match ten true regions."""
+    array = np.zeros((len(matched), len(METRICS), 3), np.int64)
+    array[:, REGIONS] = [[m, labels, truth] for m in matched]
+    return array
+
+
+def test_a_round_that_is_better_on_held_out_samples_is_accepted_with_the_numbers() -> None:
+    verdict = gate._by_truth(run(), counts([8] * 30), counts([6] * 30))
+    assert verdict.status == "accepted"
+    assert verdict.reason.startswith(
+        "better: mean F1 on 30 held-out samples 0.600 -> 0.800 (difference +0.200"
+    )
+    assert verdict.evidence["differences"]["score"]["value"] == pytest.approx(0.2)
+
+
+def test_a_round_that_is_surely_worse_is_rejected() -> None:
+    verdict = gate._by_truth(run(), counts([5] * 30), counts([6] * 30))
+    assert (verdict.status, verdict.reason.split(":")[0]) == ("rejected", "worse")
+
+
+def test_a_round_that_changes_nothing_is_rejected_as_no_gain() -> None:
+    same = counts([5, 7] * 15)
+    verdict = gate._by_truth(run(), same, same)
+    assert (verdict.status, verdict.reason.split(":")[0]) == ("rejected", "no gain")
+
+
+def test_a_tolerance_lets_a_small_loss_count_as_no_gain() -> None:
+    verdict = gate._by_truth(run("refine.gate.tolerance=0.2"), counts([5] * 30), counts([6] * 30))
+    assert verdict.reason.startswith("no gain")
+
+
+@pytest.mark.parametrize(("refound", "status"), [(0.62, "accepted"), (0.31, "rejected")])
+def test_without_truth_agreement_decides_and_is_called_weaker(refound: float, status: str) -> None:
+    verdict = gate._by_agreement(run(), {"refound": refound, "support": -1.25})
+    assert verdict.status == status
+    assert (
+        f"{refound:.0%} of the head's held-out labels" in verdict.reason
+        and "-1.25 nats" in verdict.reason
+    )
+    assert "no labelled set" in verdict.reason
+
+
+def test_without_any_held_out_label_a_round_is_not_accepted() -> None:
+    verdict = gate._by_agreement(run(), {"refound": None, "support": None})
+    assert verdict.status == "rejected" and "refine.gate.held_out" in verdict.reason
+
+
+def test_the_share_of_samples_that_is_held_out_is_the_one_asked_for_and_stable() -> None:
+    keys = [f"scene_{i:06d}" for i in range(20_000)]
+    asked, more = run("refine.gate.held_out=0.1"), run("refine.gate.held_out=0.3")
+    chosen = {key for key in keys if round_metrics.held_out(key, asked)}
+    assert 0.09 < len(chosen) / len(keys) < 0.11
+    assert chosen < {key for key in keys if round_metrics.held_out(key, more)}

@@ -1,0 +1,430 @@
+"""The loop with real stages and a real nano model, one shard after the other in this process."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.config.compose import compose
+from pipeline.config.parse import parse
+from pipeline.execution.engine import Step
+from pipeline.execution.reading import read_before, read_rows
+from pipeline.ingest.assignment import list_source
+from pipeline.plan import graph
+from pipeline.plan.graph import Models, Node
+from pipeline.plan.recipe import content_hash
+from pipeline.plan.shard_state import Done
+from pipeline.refinement import gate, round_metrics
+from pipeline.refinement import loop as rounds
+from pipeline.refinement.gate import judge
+from pipeline.refinement.round_metrics import held_out
+from pipeline.schema import HUMAN, Annotations, Record, Region, Triplet
+from pipeline.storage.arrow import to_dict
+from pipeline.storage.store import Store
+from pipeline.training.data import TrainingSet
+from pipeline.training.run import Training
+from stages.base import Sample, fold_of
+from stages.embedded.scenes import DEMO, render
+from stages.embedded.segment import GrabCutConfig, grabcut
+from stages.florence.model import load, resolve, save
+from stages.florence.training import TrainConfig, train
+
+SCENES = (
+    "experiment=refinement",
+    "source.count=12",
+    "source.shard_size=6",
+    "refine.annotate.max_tokens=40",
+)
+OFF = [
+    f"refine.merge.{kind}.{rule}"
+    for kind in ("texts", "regions", "triplets")
+    for rule in (
+        "relabel_margin=99",
+        "drop_below=-99",
+        "add_above=0",
+        "rename_above=0",
+        "reshape=0",
+    )
+]
+LOOSE = [
+    f"refine.merge.{kind}.{rule}"
+    for kind in ("texts", "regions", "triplets")
+    for rule in (
+        "relabel_margin=-99",
+        "add_above=-99",
+        "rename_above=-99",
+        "drop_below=0",
+        "reshape=1",
+        "min_refound=0",
+    )
+]
+
+
+class Serial:
+    """An engine without Ray."""
+
+    def run(self, title: str, steps: Sequence[Step], shards: Mapping[str, Done]) -> dict[str, Done]:
+        done = dict(shards)
+        for step in steps:
+            work = step.make()
+            done = {shard: work(shard, each) for shard, each in done.items()}
+        return done
+
+
+class Loop:
+    """A run that is played round by round; `get` makes the models."""
+
+    def __init__(self, work: Path, *overrides: str) -> None:
+        self.run = parse(compose([f"work={work}", *overrides]))
+        self.store = Store(self.run.work)
+        self.engine: Any = Serial()
+        shards = rounds.ingest(self.store, self.run, self.engine, list_source(self.run.source))
+        nodes = graph.round_zero(self.run)
+        self.done = self._execute(nodes, shards, None)
+        self.head = nodes[-1]
+        rounds.publish_attempt(
+            self.store, self.run, rounds.Attempt(self.head, nodes, (), FIRST), self.done, []
+        )
+
+    def _execute(
+        self, nodes: Sequence[Node], shards: Mapping[str, Done], head: Node | None
+    ) -> dict[str, Done]:
+        return rounds.execute(self.store, self.run, self.engine, nodes, shards, "", head)
+
+    def models(self, number: int, get: Callable[[Training], str | None]) -> Models:
+        found = rounds.obtain(self.store, self.run, self.head, self.done, number, None, get)
+        assert found is not None
+        return found
+
+    def refine(self, number: int, models: Models) -> tuple[list[Node], dict[str, Done]]:
+        base, looked = (
+            rounds.carried(self.head, self.done),
+            graph.refining(self.run, number, self.head, models),
+        )
+        done = self._execute(looked, base, self.head)
+        measured = rounds.levels(self.store, self.run, self.head, looked, done)
+        nodes = graph.next_round(self.run, number, self.head, models, measured)
+        return nodes, self._execute(nodes, base, self.head)
+
+    def records(self, node: Node) -> dict[str, Record]:
+        return {
+            row.key: row
+            for shard in sorted(self.done)
+            for row in read_rows(self.store, node, shard)
+        }
+
+
+FIRST = rounds.Verdict("accepted", "", {})
+
+
+def untrained(loop: Loop) -> Callable[[Training], str | None]:
+    """Every model is the checkpoint of the repository."""
+
+    def get(training: Training) -> str:
+        save(load("nano"), Path(loop.store.path(training.folder)))
+        return content_hash(resolve("nano"))
+
+    return get
+
+
+def test_a_model_is_asked_only_about_samples_that_its_training_left_out(tmp_path: Path) -> None:
+    loop = Loop(tmp_path / "w", *SCENES, "refine.folds=2", "refine.gate.held_out=0.2")
+    planned = rounds.trainings(loop.store, loop.run, loop.head, loop.done, 1, None)
+    assert list(planned) == [0, 1] and planned[0].folder != planned[1].folder
+    learned = {
+        fold: {k for keys in t.data.keys.values() for k in keys} for fold, t in planned.items()
+    }
+    models = loop.models(1, untrained(loop))
+    nodes, _ = loop.refine(1, models)
+    assert [node.name for node in nodes[:3]] == ["1.refine_0", "1.refine_1", "1.merge"]
+    for fold, node in enumerate(nodes[:2]):
+        asked = {key for key, row in loop.records(node).items() if len(row.annotations)}
+        assert asked and not asked & learned[fold]
+        assert asked == {key for key in loop.records(loop.head) if fold_of(key, 2) == fold}
+    again = rounds.trainings(loop.store, loop.run, loop.head, loop.done, 2, models)
+    assert {t.start for t in again.values()} == {f"work:{m.folder}" for m in models.refining}
+
+
+def test_a_round_that_changes_nothing_is_rejected_and_says_so(tmp_path: Path) -> None:
+    loop = Loop(tmp_path / "w", *SCENES, "refine.folds=1", "refine.gate.held_out=0.3", *OFF)
+    nodes, done = loop.refine(1, loop.models(1, untrained(loop)))
+    verdict = judge(loop.store, loop.run, loop.head, nodes, done)
+    assert (verdict.status, verdict.reason) == ("rejected", "no change: every label is as it was")
+    assert verdict.evidence["changes"]["regions"].keys() <= {"kept", "confirmed", "less_likely"}
+
+
+def test_a_model_of_shuffled_labels_is_rejected_with_the_numbers(tmp_path: Path) -> None:
+    loop = Loop(tmp_path / "w", *SCENES, "refine.folds=1", "refine.gate.held_out=0.5", *LOOSE)
+
+    def sabotage(training: Training) -> str:
+        out = Path(loop.store.path(training.folder))
+        settings = TrainConfig(
+            stages=((64, 12),), batch_size=4, learning_rate=3e-3, tasks=("<OD>", "<CAPTION>")
+        )
+        train(settings, "nano", lambda step: shuffled(training.data, 4), out)
+        return "shuffled"
+
+    nodes, done = loop.refine(1, loop.models(1, sabotage))
+    verdict = judge(loop.store, loop.run, loop.head, nodes, done)
+    assert verdict.status == "rejected" and verdict.reason.startswith("worse: mean F1 on ")
+    score = verdict.evidence["differences"]["score"]
+    assert score["value"] < -0.05 and score["high"] < 0
+
+
+def shuffled(data: TrainingSet, size: int) -> Iterator[list[Sample]]:
+    """Samples under the labels of others."""
+    order = random.Random(0)
+    for batch in data.batches(0, size, 0, 0, 1):
+        labels = [sample.annotations for sample in batch]
+        order.shuffle(labels)
+        yield [
+            replace(sample, annotations=other) for sample, other in zip(batch, labels, strict=True)
+        ]
+
+
+def test_a_model_that_finds_hardly_any_old_label_again_changes_nothing(tmp_path: Path) -> None:
+    careful = [f"refine.merge.{kind}.min_refound=0.1" for kind in ("texts", "regions", "triplets")]
+    loop = Loop(tmp_path / "w", *SCENES, "refine.folds=2", *LOOSE, *careful)
+    nodes, done = loop.refine(1, loop.models(1, untrained(loop)))
+    levels = nodes[2].entry.options.levels
+    assert levels["texts"].refound == 0.0 and levels["regions"].refound < 0.1
+    reasons = {
+        a.dropped
+        for row in loop.records(nodes[-1]).values()
+        for a in row.annotations.all()
+        if a.round == 1
+    }
+    assert reasons == {"not_trusted"}
+    assert judge(loop.store, loop.run, loop.head, nodes, done).reason.startswith("no change")
+
+
+def test_levels_are_measured_on_samples_that_no_model_has_learned_from(tmp_path: Path) -> None:
+    loop = Loop(tmp_path / "w", *SCENES, "refine.folds=1", "refine.gate.held_out=0.5")
+    looked = graph.refining(loop.run, 1, loop.head, loop.models(1, untrained(loop)))
+    done = loop._execute(looked, rounds.carried(loop.head, loop.done), loop.head)
+    heads, said = loop.records(loop.head), loop.records(looked[0])
+    judged = {key for key, row in said.items() if held_out(key, loop.run) and row.failed is None}
+    assert 0 < len(judged) < len(heads)
+    seen = list(gate._unlearned(loop.store, loop.run, loop.head, looked, done))
+    assert seen == [
+        heads[key].annotations.overlaid(said[key].annotations) for key in sorted(judged)
+    ]
+    assert rounds.levels(loop.store, loop.run, loop.head, looked, done).keys() == {
+        "texts",
+        "regions",
+        "triplets",
+    }
+
+
+def test_what_a_finished_round_has_told_is_not_read_again_unless_what_it_rests_on_has_changed(
+    tmp_path: Path,
+) -> None:
+    loop = Loop(tmp_path / "w", *SCENES, "refine.folds=1", "refine.gate.held_out=0.3", *OFF)
+    models = loop.models(1, untrained(loop))
+    nodes, done = loop.refine(1, models)
+    verdict = judge(loop.store, loop.run, loop.head, nodes, done)
+    levels = nodes[1].entry.options.levels
+    for node in (loop.head, *nodes):
+        for shard in done:
+            loop.store.remove(node.table(shard))
+    index = f"{nodes[-1].folder}/{round_metrics.INDEX}"
+    before = loop.store.read(index)
+    loop.store.remove(index)
+    assert judge(loop.store, loop.run, loop.head, nodes, done) == verdict
+    assert rounds.levels(loop.store, loop.run, loop.head, nodes[:1], done) == levels
+    round_metrics.measure(loop.store, loop.run, nodes[-1], done, loop.head)
+    assert loop.store.read(index) == before  # a lost index is made again
+    other = replace(
+        loop.run, refine=replace(loop.run.refine, gate=replace(loop.run.refine.gate, held_out=0.4))
+    )
+    with pytest.raises(FileNotFoundError):
+        rounds.levels(loop.store, other, loop.head, nodes[:1], done)
+    corrected = {
+        shard: {**each, graph.IMAGES: (each[graph.IMAGES][0], "new")}
+        for shard, each in done.items()
+    }
+    with pytest.raises(FileNotFoundError):  # the truth lies with the images
+        judge(loop.store, loop.run, loop.head, nodes, corrected)
+
+
+def test_what_an_earlier_model_believed_is_no_judgement(tmp_path: Path) -> None:
+    loop = Loop(tmp_path / "w", *SCENES, "refine.folds=1", *LOOSE)
+    nodes, done = loop.refine(1, loop.models(1, untrained(loop)))
+    shard = sorted(done)[0]
+    kept = [
+        a for row in read_rows(loop.store, nodes[-1], shard) for a in row.annotations.kept().all()
+    ]
+    assert any(a.support is not None for a in kept)
+    again = [
+        a for row in read_before(loop.store, nodes[-1], shard) for a in row.annotations.kept().all()
+    ]
+    assert [replace(a, support=None) for a in kept] == again
+
+
+def test_what_a_round_changed_is_complete_and_traceable(tmp_path: Path) -> None:
+    loop = Loop(tmp_path / "w", *SCENES, "refine.folds=1", *LOOSE)
+    nodes, _ = loop.refine(1, loop.models(1, untrained(loop)))
+    before, after = loop.records(loop.head), loop.records(nodes[-1])
+    changed = 0
+    for key, record in after.items():
+        image = render(DEMO, 0, int(key[-6:])).image
+        texts = {t.id: t for t in record.annotations.texts}
+        ids = {a.id for a in record.annotations.all()}
+        assert {a.id for a in before[key].annotations.all()} <= ids  # nothing is lost
+        kept = record.annotations.kept()
+        for triplet in kept.triplets:
+            assert texts[triplet.text_id].dropped is None
+            assert texts[triplet.text_id].text[triplet.start : triplet.end] == triplet.phrase
+        items: list[Region | Triplet] = [*kept.regions, *kept.triplets]
+        for item in items:
+            assert item.mask is not None or unsegmentable(image, item)
+        for text in kept.texts:
+            assert text.parse is not None
+        for annotation in record.annotations.all():
+            assert annotation.source and set(annotation.parents) <= ids
+            changed += annotation.round == 1 and annotation.dropped is None
+    assert changed > 10
+
+
+def test_the_rounds_model_may_ground_the_new_texts_in_place_of_a_specialist(tmp_path: Path) -> None:
+    by_model = (
+        "refine.complete=[parse,model]",
+        "refine.folds=2",
+        "specialists.segment=null",
+        "source.limit=6",
+    )
+    loop = Loop(tmp_path / "w", *SCENES, *LOOSE, *by_model)
+    nodes, _ = loop.refine(1, loop.models(1, untrained(loop)))
+    assert [node.name for node in nodes[:6]] == [
+        "1.refine_0",
+        "1.refine_1",
+        "1.merge",
+        "1.model_0",
+        "1.model_1",
+        "1.parse",
+    ]
+    merged = loop.records(nodes[-1])
+    said = [
+        (fold, key, row) for fold in (0, 1) for key, row in loop.records(nodes[3 + fold]).items()
+    ]
+    assert all(not len(row.annotations) for fold, key, row in said if fold_of(key, 2) != fold)
+    for _, key, row in said:
+        texts = {t.id: t for t in merged[key].annotations.texts}
+        assert not row.annotations.texts and not row.annotations.regions
+        assert all(texts[t.text_id].round == 1 for t in row.annotations.triplets)
+
+
+def unsegmentable(image: np.ndarray, item: Any) -> bool:
+    return (item.score or 0.0) < GrabCutConfig().min_score or grabcut(
+        image, item.box, GrabCutConfig()
+    ) is None
+
+
+def test_human_labels_are_byte_equal_after_three_rounds_of_a_bad_model(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for number in range(4):
+        scene = render(DEMO, 0, number)
+        Image.fromarray(scene.image).save(photos / f"{number}.png")
+        images.append({"id": number, "file_name": f"{number}.png", "width": 192, "height": 192})
+        for region in scene.truth.regions:
+            x1, y1, x2, y2 = region.box
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": number,
+                    "category_id": 1,
+                    "bbox": [x1, y1, x2 - x1, y2 - y1],
+                }
+            )
+    instances = tmp_path / "instances.json"
+    categories = [{"id": 1, "name": "thing"}]
+    instances.write_text(
+        json.dumps({"images": images, "annotations": annotations, "categories": categories})
+    )
+    loop = Loop(
+        tmp_path / "w",
+        "source=coco",
+        f"source.path={photos}",
+        f"source.instances={instances}",
+        "refine.annotate.max_tokens=40",
+        "refine.folds=1",
+        *LOOSE,
+    )
+    first = human(loop.records(loop.head))
+    for number in (1, 2, 3):
+        nodes, loop.done = loop.refine(number, loop.models(number, untrained(loop)))
+        loop.head = nodes[-1]
+    assert len(first) == len(annotations) and human(loop.records(loop.head)) == first
+
+
+def human(records: Mapping[str, Record]) -> list[str]:
+    labels = [
+        a for key in sorted(records) for a in records[key].annotations.all() if a.source == HUMAN
+    ]
+    assert all(isinstance(a, Region) for a in labels)
+    return [json.dumps(to_dict(a), sort_keys=True) for a in labels]
+
+
+def test_texts_that_few_samples_have_are_learned_and_written_for_the_others_once(
+    tmp_path: Path,
+) -> None:
+    sparse = ("specialists.noisy.detailed=0.4", "refine.sparse.texts=[detailed]")
+    loop = Loop(tmp_path / "w", *SCENES, "refine.folds=1", "refine.gate.held_out=0", *sparse, *OFF)
+    made: list[Training] = []
+
+    def get(training: Training) -> str:
+        made.append(training)
+        return str(untrained(loop)(training))
+
+    models = loop.models(1, get)
+    given = {key for key, row in loop.records(loop.head).items() if detailed(row.annotations)}
+    assert 2 <= len(given) <= 9
+    assert (
+        made[1].config.tasks == ("<DETAILED_CAPTION>",)
+        and made[1].start == f"work:{made[0].folder}"
+    )
+    assert {k for keys in made[1].data.keys.values() for k in keys} == given
+    nodes, loop.done = loop.refine(1, models)
+    after = loop.records(nodes[-1])
+    written = {
+        key
+        for key, row in after.items()
+        if any(t.source == "sparse" for t in row.annotations.texts)
+    }
+    assert written == after.keys() - given
+    loop.head = nodes[-1]
+    missing = {key for key, row in after.items() if not detailed(row.annotations)}
+    second = rounds.sparse_training(
+        loop.store, loop.run, loop.head, loop.done, 2, models.refining[0]
+    )
+    assert (second is None) == (not missing)
+
+
+def detailed(annotations: Annotations) -> list[str]:
+    return [t.text for t in annotations.kept().texts if t.granularity == "detailed"]
+
+
+@pytest.mark.parametrize("start", ["", "nano"])
+def test_sparse_texts_are_learned_from_the_rounds_model_or_another_checkpoint(
+    tmp_path: Path, start: str
+) -> None:
+    sparse = (
+        "specialists.noisy.detailed=0.5",
+        "refine.sparse.texts=[detailed]",
+        f"refine.sparse.start={start}",
+    )
+    loop = Loop(tmp_path / "w", *SCENES, "source.limit=6", *sparse)
+    model = graph.Model("models/01-x", "revision")
+    training = rounds.sparse_training(loop.store, loop.run, loop.head, loop.done, 1, model)
+    assert training is not None and training.start == (start or "work:models/01-x")

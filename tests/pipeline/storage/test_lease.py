@@ -1,0 +1,106 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.execution import attempts
+from pipeline.storage import lease
+from pipeline.storage.store import Store
+
+
+def _dead_process() -> dict[str, object]:
+    """The description of a process of this boot that has ended."""
+    code = "import json; from pipeline.storage.lease import this_process; print(json.dumps(this_process()))"
+    import json
+
+    made: dict[str, object] = json.loads(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
+    )
+    return made
+
+
+def test_a_second_driver_is_kept_out_and_told_by_whom(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    with lease.held(store):
+        with pytest.raises(ValueError, match=f"in use by process {os.getpid()}"), lease.held(store):
+            pass
+        state = lease.holder(store)
+        assert state is not None and state["state"] == "running"
+    state = lease.holder(store)
+    assert state is not None and state["state"] == "finished"
+
+
+def test_of_two_drivers_that_start_at_the_same_moment_one_gets_the_lease(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    with lease.held(store):
+        (tmp_path / lease.NAME).unlink()  # as the second one saw it when it looked
+        with pytest.raises(ValueError, match="another process has just begun"), lease.held(store):
+            pass
+
+
+def test_the_lease_of_a_dead_process_is_taken_over_at_once(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    store.publish_json(lease.NAME, {**_dead_process(), "beat": 9e9})
+    state = lease.holder(store)
+    assert state is not None and state["state"] == "stale"
+    with lease.held(store):
+        pass
+
+
+def test_a_lease_on_another_host_counts_for_a_minute_after_its_last_beat(tmp_path: Path) -> None:
+    import time
+
+    store = Store(str(tmp_path))
+    other = {"host": "elsewhere", "boot": "b", "pid": 1, "started": "1"}
+    for age, expected in ((5, "running"), (70, "stale")):
+        store.publish_json(lease.NAME, {**other, "beat": time.time() - age})
+        state = lease.holder(store)
+        assert state is not None and state["state"] == expected
+
+
+def test_the_third_attempt_after_two_deaths_is_isolated(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    seen = []
+    for i in range(3):
+        with attempts.mark(store, "detect-1", "shard-0") as isolated:
+            seen.append(isolated)
+            dead = {
+                f"journal/attempts/detect-1/shard-0/dead{k}.json": _dead_process()
+                for k in range(i + 1)
+            }
+        for name, who in dead.items():
+            store.publish_json(name, who)
+    assert seen == [False, False, True]
+
+
+def test_marks_of_an_earlier_boot_do_not_count(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    for k in range(5):
+        store.publish_json(
+            f"journal/attempts/detect-1/shard-0/{k}.json", {**_dead_process(), "boot": "before"}
+        )
+    with attempts.mark(store, "detect-1", "shard-0") as isolated:
+        assert not isolated
+
+
+@pytest.mark.parametrize(("mine", "counts"), [(True, True), (False, False)])
+def test_marks_of_another_host_count_when_the_present_run_made_them(
+    tmp_path: Path, mine: bool, counts: bool
+) -> None:
+    store = Store(str(tmp_path))
+    with lease.held(store):
+        run = lease.this_process() if mine else {**lease.this_process(), "started": "yesterday"}
+        for k in range(2):
+            elsewhere = {"host": "elsewhere", "boot": "b", "pid": 1, "started": "1", "run": run}
+            store.publish_json(f"journal/attempts/detect-1/shard-0/{k}.json", elsewhere)
+        with attempts.mark(store, "detect-1", "shard-0") as isolated:
+            assert isolated == counts
+
+
+def test_an_error_that_python_sees_leaves_no_mark(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    with pytest.raises(OSError), attempts.mark(store, "detect-1", "shard-0"):
+        raise OSError
+    assert store.list("journal/attempts/detect-1/shard-0") == []
