@@ -64,7 +64,7 @@ def test_the_plan_redoes_what_changed_inputs_touch_and_stops_where_outputs_are_e
     tmp_path: Path,
 ) -> None:
     store = Store(str(tmp_path))
-    graph = [nodes()["0.detect"], nodes()["0.region_text"]]
+    planned = [nodes()["0.detect"], nodes()["0.region_text"]]
 
     def publish(node: graph.Node, done: shard_state.Done, content: str) -> None:
         inputs = shard_state.input_digest(node, done)
@@ -79,18 +79,18 @@ def test_the_plan_redoes_what_changed_inputs_touch_and_stops_where_outputs_are_e
         done[node.name] = (inputs, manifest.output)
 
     old: shard_state.Done = {IMAGES: ("listing", "pixels")}
-    assert shard_state.plan(store, graph, {"s": old}).done == {"s": old}
+    assert shard_state.plan(store, planned, {"s": old}).done == {"s": old}
     done = dict(old)
-    for node in graph:
+    for node in planned:
         publish(node, done, f"said by {node.name}")
-    plan = shard_state.plan(store, graph, {"s": old})
+    plan = shard_state.plan(store, planned, {"s": old})
     assert plan.done == {"s": done} and plan.stale == []
 
-    other = shard_state.plan(store, graph, {"s": {IMAGES: ("listing", "other pixels")}})
+    other = shard_state.plan(store, planned, {"s": {IMAGES: ("listing", "other pixels")}})
     assert set(other.done["s"]) == {IMAGES}
-    assert {folder for folder, _, _ in other.stale} == {node.folder for node in graph}
+    assert {folder for folder, _, _ in other.stale} == {node.folder for node in planned}
     other.forget_stale(store)
-    assert shard_state.plan(store, graph, {"s": old}).done == {"s": old}
+    assert shard_state.plan(store, planned, {"s": old}).done == {"s": old}
 
 
 def test_a_hub_model_is_told_by_its_commit() -> None:
