@@ -30,6 +30,7 @@ from pipeline.refinement.gate import ACCEPTED
 from pipeline.refinement.loop import Attempt, run_loop
 from pipeline.refinement.round_metrics import held_out
 from pipeline.schema import Annotations, Record
+from pipeline.storage import layout
 from pipeline.storage.images import read_truth
 from pipeline.storage.store import Store
 from pipeline.training.data import TrainingSet
@@ -160,7 +161,7 @@ def measured(work: Path, seed: int, settings: Sequence[str]) -> list[dict[str, A
     store, run, attempts = run_seed(work, seed, settings)
     rows = []
     for attempt in attempts:
-        found = store.read_json(f"{attempt.node.folder}/metrics.json")
+        found = store.read_json(layout.round_metrics(attempt.node.folder))
         rows.append(
             {
                 "round": attempt.node.round,

@@ -25,6 +25,7 @@ from pipeline.plan.shard_state import ShardState
 from pipeline.refinement.gate import ACCEPTED, Verdict
 from pipeline.refinement.trainings import RoundTrainings
 from pipeline.refinement.rules import Levels
+from pipeline.storage import layout
 from pipeline.storage.store import Store
 from pipeline.training.run import Training
 
@@ -56,7 +57,7 @@ class Attempt:
     @property
     def name(self) -> str:
         """`NN-<fingerprint>`, as users see it."""
-        return self.node.folder.removeprefix("rounds/")
+        return layout.round_name(self.node.folder)
 
     @property
     def model(self) -> str | None:
@@ -180,5 +181,5 @@ class Loop:
 
 def carried(head: Attempt) -> States:
     """What a new round takes over from its head: the images and the head's labels."""
-    kept = (IMAGES, head.node.name)
+    kept = (layout.IMAGES, head.node.name)
     return {shard: state.only(kept) for shard, state in head.states.items()}

@@ -16,6 +16,7 @@ from pipeline.execution.engine import check_resources, connect
 from pipeline.execution.threads import bound_threads
 from pipeline.plan.graph import WORK
 from pipeline.plan.recipe import content_hash, fingerprint, recipe_settings
+from pipeline.storage import layout
 from pipeline.storage.images import decode_image
 from pipeline.storage.lease import held
 from pipeline.storage.store import Store
@@ -112,9 +113,9 @@ def _trained(
         "samples": len(data),
         "threads": study.config.cluster.group(GROUP).threads,
     }
-    folder = f"models/{fingerprint(recipe)}"
-    clock = f"journal/seconds/{folder}.json"
-    resumed = bool(study.store.list(f"journal/train/{folder}"))
+    folder = layout.study_model(fingerprint(recipe))
+    clock = layout.study_seconds(folder)
+    resumed = bool(study.store.list(layout.checkpoints(folder)))
     todo, started = not study.store.done(folder), time.time()
     training = Training(settings, start.name, 0, data, study.labels, folder)
     revision = train(study.store, study.config.cluster, training, f"{row}, {phase}: train")
@@ -136,7 +137,7 @@ def _tested(study: Study, model: Model) -> dict[str, float]:
     }
     version = registry.resolve(registry.EXAMINE).version
     recipe = {**options, "version": version, "model": model.revision, "labels": study.test_labels}
-    name = f"scores/{fingerprint(recipe)}.json"
+    name = layout.study_scores(fingerprint(recipe))
     if not study.store.exists(name):
         shards = [(shard, keys) for shard, keys in sorted(study.test.keys.items())]
         jobs = [
@@ -162,7 +163,7 @@ def _detector(
         "samples": len(data),
         "threads": study.config.cluster.group(GROUP).threads,
     }
-    name = f"scores/{fingerprint(recipe)}.json"
+    name = layout.study_scores(fingerprint(recipe))
     if not study.store.exists(name):
         job = (study.store.url, model.name, settings, _place(data), _place(study.test))
         (answers,) = _remote(study.config.cluster, [(_detected, job)], f"{row}, {phase}: detector")

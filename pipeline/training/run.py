@@ -20,13 +20,13 @@ from pipeline.execution.engine import check_resources, connect
 from pipeline.execution.threads import bound_threads
 from pipeline.plan.graph import WORK, Model
 from pipeline.plan.recipe import content_hash, fingerprint, recipe_settings
+from pipeline.storage import layout
 from pipeline.storage.manifest import Manifest
 from pipeline.storage.store import Store
 from pipeline.training.data import Shards, TrainingSet
 from stages.florence.model import resolve
 from stages.florence.training import VERSION
 
-PROGRESS = "journal/progress.json"
 GROUP = "train"
 CURVES = ("loss", "rate", "gradient_norm", "tokens")
 
@@ -71,7 +71,7 @@ def prepare(
         "inputs": inputs,
     }
     return Training(
-        config, name, number, data, inputs, f"models/{number:02d}-{fingerprint(recipe)}"
+        config, name, number, data, inputs, layout.model_folder(number, fingerprint(recipe))
     )
 
 
@@ -84,7 +84,7 @@ def _start(start: Model | str) -> tuple[str, str]:
 
 def trained(store: Store, training: Training) -> str | None:
     """The digest of the model's files, None when it is still to train."""
-    found = store.done(training.folder).get("model")
+    found = store.done(training.folder).get(layout.MODEL_SHARD)
     return found[1] if found else None
 
 
@@ -99,19 +99,21 @@ def train(store: Store, cluster: ClusterConfig, training: Training, title: str =
     workers = _workers(cluster.group(GROUP), ray.cluster_resources())
     folder = training.folder
     _fit(store, cluster.group(GROUP), workers, training, title or f"round {training.number}: train")
-    names = [
-        name for name in store.list(folder) if name != "manifests"
-    ]  # left by a model that was withdrawn
-    files = {f"{folder}/{name}": _file(store, f"{folder}/{name}") for name in names}
+    # The folder of manifests is there when an earlier model was withdrawn.
+    files = {}
+    for name in store.list(folder):
+        if name != layout.MANIFESTS:
+            path = layout.within(folder, name)
+            files[path] = _file(store, path)
     samples = len(training.data)
     manifest = Manifest(
-        shard="model",
+        shard=layout.MODEL_SHARD,
         inputs=training.inputs,
         files=files,
         samples={"in": samples, "kept": samples, "dropped": {}, "failed": {}},
     )
     store.publish_manifest(folder, manifest)
-    store.remove(f"journal/train/{folder}")
+    store.remove(layout.checkpoints(folder))
     return manifest.output
 
 
@@ -176,7 +178,7 @@ def _worker(setup: dict[str, Any]) -> None:
     context = ray.train.get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()
     data = TrainingSet(Store(data_url), *data_parts)
-    checkpoints = f"journal/train/{model_folder}"
+    checkpoints = layout.checkpoints(model_folder)
     with tempfile.TemporaryDirectory(prefix="fld-model-") as local:
         hooks = training.Hooks()
         if rank == 0:
@@ -211,26 +213,26 @@ def _portable(
 
 def _save(store: Store, checkpoints: str, folder: Path, step: int) -> None:
     """Keep a checkpoint: its mark is written last, older ones go after that."""
-    _upload(store, folder, f"{checkpoints}/step-{step:08d}")
-    store.publish_json(f"{checkpoints}/step-{step:08d}.done", {})
+    newest = layout.checkpoint_name(step)
+    _upload(store, folder, layout.within(checkpoints, newest))
+    store.publish_json(layout.within(checkpoints, layout.checkpoint_mark(newest)), {})
     for name in store.list(checkpoints):
-        if name.split(".")[0] < f"step-{step:08d}":
-            store.remove(f"{checkpoints}/{name}")
+        if name.split(".")[0] < newest:
+            store.remove(layout.within(checkpoints, name))
 
 
 def _newest(store: Store, checkpoints: str) -> Path | None:
-    complete = [name for name in store.list(checkpoints) if name.endswith(".done")]
+    marked = [layout.marked_checkpoint(name) for name in store.list(checkpoints)]
+    complete = [checkpoint for checkpoint in marked if checkpoint is not None]
     if not complete:
         return None
-    return Path(store.local_copy(f"{checkpoints}/{complete[-1].removesuffix('.done')}"))
+    return Path(store.local_copy(layout.within(checkpoints, complete[-1])))
 
 
 def _upload(store: Store, folder: Path, name: str) -> None:
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with (
-            store.publishing(f"{name}/{file.relative_to(folder).as_posix()}") as sink,
-            file.open("rb") as source,
-        ):
+        target = layout.within(name, file.relative_to(folder).as_posix())
+        with store.publishing(target) as sink, file.open("rb") as source:
             shutil.copyfileobj(source, sink, 1 << 20)
 
 
@@ -262,7 +264,7 @@ def _reporter(store: Store, config: Any) -> Callable[[dict[str, Any]], None]:
         if time.time() - written > 2 or last:
             written = time.time()
             store.publish_json(
-                PROGRESS,
+                layout.PROGRESS,
                 {
                     "title": "train",
                     "done": state["step"],
@@ -283,14 +285,14 @@ def _bar(store: Store, title: str, steps: int) -> Iterator[None]:
     from tqdm import tqdm
 
     stop = threading.Event()
-    store.remove(PROGRESS)
+    store.remove(layout.PROGRESS)
 
     def follow() -> None:
         with tqdm(total=steps, desc=title, unit="step", dynamic_ncols=True) as bar:
             while True:
                 last = stop.wait(1.0)
-                if store.exists(PROGRESS):
-                    state = store.read_json(PROGRESS)
+                if store.exists(layout.PROGRESS):
+                    state = store.read_json(layout.PROGRESS)
                     bar.set_postfix_str(
                         f"loss {state['loss']:.3f}, learning rate {state['rate']:.1e}",
                         refresh=False,
