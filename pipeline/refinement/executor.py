@@ -14,7 +14,8 @@ from pipeline.ingest.assignment import assign, check_keys, ingested
 from pipeline.ingest.shard import Ingest
 from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import plan
-from pipeline.refinement.gate import Verdict, judge, thresholds
+from pipeline.refinement.gate import Verdict, judge
+from pipeline.refinement.judgements import Judgements
 from pipeline.refinement.loop import Attempt, States
 from pipeline.refinement.round_metrics import measure
 from pipeline.refinement.rules import Levels, MergeConfig
@@ -51,10 +52,49 @@ class RunExecutor:
     def train(self, training: Training) -> str | None:
         return train(self.store, self.run.cluster, training)
 
-    def thresholds(
-        self, head: Node, refining: Sequence[Node], states: States
-    ) -> Mapping[str, Levels]:
-        return thresholds(self.store, self.run, head, refining, states)
+    def thresholds(self, judgements: Judgements) -> Mapping[str, Levels]:
+        return judgements.thresholds()
 
-    def judge(self, head: Node, nodes: Sequence[Node], states: States) -> Verdict:
-        return judge(self.store, self.run, head, nodes, states)
+    def judge(self, judgements: Judgements, last: Node) -> Verdict:
+        return judge(judgements, last)
+
+    def publish(self, attempt: Attempt, parent: Attempt | None) -> None:
+        """Write `round.json`; also the index and the metrics unless they are of the same shards."""
+        measure(self.store, self.run, attempt.node, attempt.states, parent.node if parent else None)
+        thresholds = {kind: asdict(each) for kind, each in merge_thresholds(attempt.nodes).items()}
+        state = {
+            "round": attempt.node.round,
+            "parent": parent.name if parent else None,
+            "model": attempt.model,
+            "status": attempt.verdict.status,
+            "models": [model.folder for model in attempt.models],
+            "reason": attempt.verdict.reason,
+            "evidence": attempt.verdict.evidence,
+            "levels": thresholds,
+        }
+        self.store.publish_json(layout.round_state(attempt.node.folder), state)
+
+    def finish(self, head: Attempt, attempts: Sequence[Attempt]) -> None:
+        """Write `head.json`. It comes last, so that readers see whole runs only."""
+        rows = [{"round": a.name, "model": a.model, "status": a.verdict.status} for a in attempts]
+        state = {"round": head.name, "model": head.model, "attempts": rows}
+        self.store.publish_json(layout.HEAD, state)
+
+    def _steps(self, nodes: Sequence[Node], head: Node | None) -> list[Step]:
+        """One step per run of nodes of the same group, in the order of the graph."""
+        graph = [head, *nodes] if head else list(nodes)
+        steps: list[Step] = []
+        for group, members in itertools.groupby(nodes, key=lambda node: node.group):
+            names = tuple(node.name for node in members)
+            threads = self.run.cluster.group(group).threads
+            make = functools.partial(Worker, self.store.url, graph, names, threads)
+            steps.append(Step(group, make, names))
+        return steps
+
+
+def merge_thresholds(nodes: Sequence[Node]) -> Mapping[str, Levels]:
+    """The thresholds that the merge among `nodes` used; none in round 0, which has no merge."""
+    for node in nodes:
+        if isinstance(node.entry.options, MergeConfig):
+            return node.entry.options.levels
+    return {}

@@ -1,151 +1,101 @@
-"""Numbers of a round, and the gate's verdict on it.
+"""The gate: whether a new round becomes the head.
 
-With truth (rendered, or labels of people that the source gives as truth) a round is compared with the head on the
-samples that were held out of training, by a paired bootstrap. Without, the evidence is weaker: how many of the head's
-labels on held-out samples the round's model confirms (pipeline/merge.py).
+Some sets come with truth: scenes that were rendered, or human labels that the source declares as
+truth. Then the new round is compared with the head on the samples that were held out of training,
+by a paired bootstrap. Without truth the evidence is weaker: how many of the head's labels on
+held-out samples the round's model confirms (`pipeline.refinement.merge.agreement`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
-from pipeline.config.run import RunConfig
-from pipeline.execution.reading import read_before, read_rows
-from pipeline.plan.graph import Node, model_nodes
+from pipeline.config.run import GateConfig
+from pipeline.execution.reading import read_rows
+from pipeline.plan.graph import Node
 from pipeline.plan.recipe import recipe_settings
-from pipeline.plan.shard_state import Done
 from pipeline.quality import truth
 from pipeline.refinement import merge
 from pipeline.refinement.changes import CONFIRMED, KEPT
-from pipeline.refinement.round_metrics import (
-    _once,
-    _outputs,
-    held_out,
-    measure,
-)
-from pipeline.refinement.rules import Levels
-from pipeline.schema import Annotations, Record, Row
+from pipeline.refinement.judgements import Judgements
+from pipeline.refinement.memo import Json, outputs_digest, remembered
+from pipeline.refinement.round_metrics import held_out, measure
+from pipeline.schema import Annotations, Record
 from pipeline.storage import layout
 from pipeline.storage.images import read_truth
-from pipeline.storage.store import Store
-from stages.base import fold_of
 
-ACCEPTED, REJECTED = "accepted", "rejected"
+Status = Literal["accepted", "rejected"]
+ACCEPTED: Status = "accepted"
+REJECTED: Status = "rejected"
 UNCHANGED = {KEPT, CONFIRMED}
+"""The changes that leave a label as it was."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the gate says of a round, in a line, with the numbers behind it."""
+    """The gate's decision on a round."""
 
-    status: str
+    status: Status
     reason: str
-    evidence: dict[str, Any]
+    """One line for a person, with the numbers that decided."""
+
+    evidence: Json
+    """The same numbers for a program; `kind` says what they are: unchanged, truth, agreement."""
 
 
-def judge(
-    store: Store, run: RunConfig, head: Node, nodes: Sequence[Node], done: Mapping[str, Done]
-) -> Verdict:
-    """Whether the last of `nodes` becomes head."""
-    last = nodes[-1]
-    refine = [node for node in nodes if node.name in model_nodes(run, last.round)]
-    inputs = (run.seed, recipe_settings(run.refine.gate), _outputs([head, *refine, last], done))
+def judge(judgements: Judgements, last: Node) -> Verdict:
+    """Whether the round that node `last` wrote becomes head in place of `judgements.head`."""
+    run, states = judgements.run, judgements.states
+    nodes = [judgements.head, *judgements.refining, last]
+    gate = recipe_settings(run.refine.gate)
+    inputs = (run.seed, gate, outputs_digest(nodes, states))
     name = layout.measured_verdict(last.folder)
-    said = _once(store, name, inputs, lambda: asdict(_judge(store, run, head, refine, last, done)))
-    return Verdict(said["status"], said["reason"], said["evidence"])
+
+    def compute() -> Json:
+        return asdict(_judge(judgements, last))
+
+    verdict = remembered(judgements.store, name, inputs, compute, keep=True)
+    return Verdict(verdict["status"], verdict["reason"], verdict["evidence"])
 
 
-def _judge(
-    store: Store,
-    run: RunConfig,
-    head: Node,
-    refine: Sequence[Node],
-    last: Node,
-    done: Mapping[str, Done],
-) -> Verdict:
-    changes = measure(store, run, last, done, head)["changes"]
+def _judge(judgements: Judgements, last: Node) -> Verdict:
+    run = judgements.run
+    metrics = measure(judgements.store, run, last, judgements.states, judgements.head)
+    changes = metrics["changes"]
     if not any(rules.keys() - UNCHANGED for rules in changes.values()):
-        return Verdict(
-            REJECTED,
-            "no change: every label is as it was",
-            {"kind": "unchanged", "changes": changes},
-        )
-    pairs = list(_held_out_rounds(store, run, head, last, done))
-    if pairs:
-        new = truth.count_samples((labels, known) for _, labels, known in pairs)
-        old = truth.count_samples((labels, known) for labels, _, known in pairs)
-        return _by_truth(run, new, old)
-    seen = (labels for key, labels in _judged(store, head, refine, done) if held_out(key, run))
-    return _by_agreement(run, merge.agreement(seen, last.round, run.refine.merge.options))
-
-
-def levels(
-    store: Store,
-    run: RunConfig,
-    head: Node,
-    looked: Sequence[Node],
-    done: Mapping[str, Done],
-    *,
-    keep: bool = True,
-) -> dict[str, Levels]:
-    """By kind, how far the models can be trusted and how sure is sure enough, from the samples that they had not
-    learned from. With `keep` they are written down for the next call."""
+        evidence = {"kind": "unchanged", "changes": changes}
+        return Verdict(REJECTED, "no change: every label is as it was", evidence)
+    compared = list(_held_out_with_truth(judgements, last))
+    if compared:
+        new = truth.count_samples((sample.after, sample.truth) for sample in compared)
+        old = truth.count_samples((sample.before, sample.truth) for sample in compared)
+        return by_truth(new, old, run.refine.gate, run.seed)
     rules = run.refine.merge.options
-    inputs = (
-        merge.Merge.version,
-        recipe_settings(rules),
-        run.refine.gate.held_out,
-        _outputs([head, *looked], done),
-    )
-
-    def make() -> dict[str, Any]:
-        found = merge.levels(_unlearned(store, run, head, looked, done), looked[0].round, rules)
-        return {"levels": {kind: asdict(each) for kind, each in found.items()}}
-
-    said = _once(store, layout.measured_levels(looked[0].folder), inputs, make, keep)
-    return {kind: Levels(**each) for kind, each in said["levels"].items()}
+    evidence = merge.agreement(judgements.held_out(), last.round, rules)
+    return by_agreement(evidence, run.refine.gate)
 
 
-def _unlearned(
-    store: Store, run: RunConfig, head: Node, looked: Sequence[Node], done: Mapping[str, Done]
-) -> Iterator[Annotations]:
-    """`_judged` of the samples that the model which looked at them has not learned from."""
-    for key, labels in _judged(store, head, looked, done):
-        if len(looked) > 1 or held_out(key, run):
-            yield labels
+def by_truth(new: np.ndarray, old: np.ndarray, gate: GateConfig, seed: int) -> Verdict:
+    """Compare the counts of a round with those of its head, both against truth.
 
-
-def _judged(
-    store: Store, head: Node, looked: Sequence[Node], done: Mapping[str, Done]
-) -> Iterator[tuple[str, Annotations]]:
-    """(key, the head's labels with what the model said of them) of every sample that a model looked at: with folds,
-    the one of its fold."""
-    for shard in sorted(done):
-        before: list[Record] = read_before(store, head, shard)
-        said = zip(*(read_rows(store, node, shard) for node in looked), strict=True)
-        for old, rows in zip(before, said, strict=True):
-            row: Row = rows[fold_of(old.key, len(looked))]
-            if row.failed is None:
-                yield old.key, old.annotations.overlaid(row.annotations)
-
-
-def _by_truth(run: RunConfig, new: np.ndarray, old: np.ndarray) -> Verdict:
-    gate = run.refine.gate
-    compared = truth.compare(new, old, seed=run.seed)
-    score = compared["score"]
+    `new` and `old` are what `pipeline.quality.truth.count_samples` returns for the same samples in
+    the same order, of shape (samples, counts). `seed` is that of the bootstrap.
+    """
+    differences = truth.compare(new, old, seed=seed)
+    score = differences["score"]
     before = truth.summary(old.sum(axis=0))["score"]
     numbers = (
         f"mean F1 on {len(new)} held-out samples {before:.3f} -> {before + score.value:.3f} "
         f"(difference {score.value:+.3f}, 95% interval {score.low:+.3f} to {score.high:+.3f})"
     )
-    evidence = {
+    evidence: Json = {
         "kind": "truth",
         "samples": len(new),
-        "differences": {k: asdict(v) for k, v in compared.items()},
+        "differences": {metric: asdict(interval) for metric, interval in differences.items()},
     }
     if score.high < -gate.tolerance:
         return Verdict(REJECTED, f"worse: {numbers}", evidence)
@@ -154,36 +104,39 @@ def _by_truth(run: RunConfig, new: np.ndarray, old: np.ndarray) -> Verdict:
     return Verdict(ACCEPTED, f"better: {numbers}", evidence)
 
 
-def _by_agreement(run: RunConfig, evidence: dict[str, Any]) -> Verdict:
+def by_agreement(evidence: Json, gate: GateConfig) -> Verdict:
+    """Judge by the share of the head's labels that the model confirms (`merge.agreement`)."""
     refound, support = evidence["refound"], evidence["support"]
     if refound is None:
-        return Verdict(
-            REJECTED,
-            "no labels on held-out samples to judge by; raise refine.gate.held_out",
-            evidence,
-        )
-    numbers = f"the model finds {refound:.0%} of the head's held-out labels again" + (
-        "" if support is None else f" and gives them {support:.2f} nats a token"
-    )
-    needed = run.refine.gate.min_agreement
+        reason = "no labels on held-out samples to judge by; raise refine.gate.held_out"
+        return Verdict(REJECTED, reason, evidence)
+    numbers = f"the model finds {refound:.0%} of the head's held-out labels again"
+    if support is not None:
+        numbers += f" and gives them {support:.2f} nats a token"
     evidence = {"kind": "agreement", **evidence}
-    if refound < needed:
-        return Verdict(
-            REJECTED,
-            f"too little agreement: {numbers}, {needed:.0%} are needed (no labelled set)",
-            evidence,
-        )
+    if refound < gate.min_agreement:
+        needed = f"{gate.min_agreement:.0%} are needed (no labelled set)"
+        return Verdict(REJECTED, f"too little agreement: {numbers}, {needed}", evidence)
     return Verdict(ACCEPTED, f"agreement: {numbers} (weaker evidence, no labelled set)", evidence)
 
 
-def _held_out_rounds(
-    store: Store, run: RunConfig, head: Node, last: Node, done: Mapping[str, Done]
-) -> Iterator[tuple[Annotations, Annotations, Annotations]]:
-    """(labels before, labels after, truth) of every held-out sample with truth."""
-    for shard in sorted(done):
+@dataclass(frozen=True, slots=True)
+class _ComparedSample:
+    """A held-out sample with truth: its labels in the head and in the new round."""
+
+    before: Annotations
+    after: Annotations
+    truth: Annotations
+
+
+def _held_out_with_truth(judgements: Judgements, last: Node) -> Iterator[_ComparedSample]:
+    store = judgements.store
+    for shard in sorted(judgements.states):
         known = read_truth(store, shard)
-        if known:
-            before: list[Record] = read_rows(store, head, shard)
-            for old, new in zip(before, read_rows(store, last, shard), strict=True):
-                if old.key in known and held_out(old.key, run):
-                    yield old.annotations, new.annotations, known[old.key]
+        if not known:
+            continue
+        before: list[Record] = read_rows(store, judgements.head, shard)
+        after: list[Record] = read_rows(store, last, shard)
+        for old, new in zip(before, after, strict=True):
+            if old.key in known and held_out(old.key, judgements.run):
+                yield _ComparedSample(old.annotations, new.annotations, known[old.key])

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from pipeline.config.run import RunConfig
@@ -23,6 +23,7 @@ from pipeline.plan import graph
 from pipeline.plan.graph import Model, Models, Node
 from pipeline.plan.shard_state import ShardState
 from pipeline.refinement.gate import ACCEPTED, Verdict
+from pipeline.refinement.judgements import Judgements
 from pipeline.refinement.trainings import RoundTrainings
 from pipeline.refinement.rules import Levels
 from pipeline.storage import layout
@@ -83,13 +84,11 @@ class Executor(Protocol):
     def train(self, training: Training) -> str | None:
         """Train a model; the digest of its files."""
 
-    def thresholds(
-        self, head: Node, refining: Sequence[Node], states: States
-    ) -> Mapping[str, Levels]:
+    def thresholds(self, judgements: Judgements) -> Mapping[str, Levels]:
         """The thresholds of the merge by kind, measured on what the models said."""
 
-    def judge(self, head: Node, nodes: Sequence[Node], states: States) -> Verdict:
-        """Whether the round that `nodes` made becomes head."""
+    def judge(self, judgements: Judgements, last: Node) -> Verdict:
+        """Whether the round that `last` wrote becomes head."""
 
     def publish(self, attempt: Attempt, parent: Attempt | None) -> None:
         """Write what the round counts and what the gate said of it."""
@@ -169,11 +168,12 @@ class Loop:
         title = f"round {number}"
         states = carried(head)
         refining = graph.refining(self.run, number, head.node, models)
-        looked = self.executor.annotate(title, refining, states, head.node)
-        thresholds = self.executor.thresholds(head.node, refining, looked)
+        annotated = self.executor.annotate(title, refining, states, head.node)
+        judgements = Judgements(self.store, self.run, head.node, refining, annotated)
+        thresholds = self.executor.thresholds(judgements)
         nodes = graph.next_round(self.run, number, head.node, models, thresholds)
         states = self.executor.annotate(title, nodes, states, head.node)
-        verdict = self.executor.judge(head.node, nodes, states)
+        verdict = self.executor.judge(replace(judgements, states=states), nodes[-1])
         attempt = Attempt(nodes=nodes, states=states, verdict=verdict, models=models.refining)
         self.executor.publish(attempt, head)
         return attempt

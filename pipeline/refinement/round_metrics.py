@@ -1,9 +1,10 @@
-"""Numbers of a round: counts, changes, and scores against truth."""
+"""What a round counts: annotations kept and dropped, failures, changes, scores against truth."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,114 +12,121 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.config.run import RunConfig
-from pipeline.execution.reading import index_name, read_rows
+from pipeline.execution.reading import read_rows
 from pipeline.plan.graph import Node
-from pipeline.plan.shard_state import Done
+from pipeline.plan.shard_state import ShardState
 from pipeline.quality import truth
 from pipeline.refinement.changes import tally
-from pipeline.schema import KINDS
+from pipeline.refinement.memo import Json, outputs_digest, remembered
+from pipeline.schema import KINDS, Annotations, Record
 from pipeline.storage import layout
 from pipeline.storage.images import read_truth
-from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import count_annotations, digest
 from pipeline.storage.parquet import read_parquet
 from pipeline.storage.store import Store
 
-VERSION = 1  # of what is measured and how: another one measures anew
+ALL, TRAINED, HELD_OUT = "all", "trained", "held_out"
+"""The parts of the samples for which `metrics.json` gives scores."""
 
 
 def measure(
-    store: Store, run: RunConfig, node: Node, done: Mapping[str, Done], head: Node | None = None
-) -> dict[str, Any]:
-    """`metrics.json` and `index.parquet` of a round, made anew only when its shards have changed. `head` is the round
-    that it began with."""
-    inputs = (run.refine.gate.held_out, head.fingerprint if head else "", _outputs([node], done))
-    metrics = _once(
-        store,
-        layout.round_metrics(node.folder),
-        inputs,
-        lambda: _measure(store, run, node, done, head),
-    )
+    store: Store,
+    run: RunConfig,
+    node: Node,
+    states: Mapping[str, ShardState],
+    head: Node | None = None,
+) -> Json:
+    """`metrics.json` of the round that `node` wrote. `head` is the round that it began with.
+
+    The metrics and `index.parquet` are made again only when the shards have changed.
+    """
+    head_mark = head.fingerprint if head else ""
+    inputs = (run.refine.gate.held_out, head_mark, outputs_digest([node], states))
+
+    def compute() -> Json:
+        counts = RoundCounts(run)
+        for shard in sorted(states):
+            before = read_rows(store, head, shard) if head else None
+            counts.add_shard(read_rows(store, node, shard), before, read_truth(store, shard))
+        _publish_index(store, node, sorted(states))
+        return counts.as_json(with_changes=head is not None)
+
+    metrics = remembered(store, layout.round_metrics(node.folder), inputs, compute, keep=True)
     if not store.exists(layout.round_index(node.folder)):
-        _publish_index(store, node, sorted(done))
+        _publish_index(store, node, sorted(states))
     return metrics
 
 
-def _measure(
-    store: Store, run: RunConfig, node: Node, done: Mapping[str, Done], head: Node | None
-) -> dict[str, Any]:
-    kept: Counter[str] = Counter()
-    dropped: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
-    failed: dict[str, Counter[str]] = {}
-    scored: dict[str, list[np.ndarray]] = {"all": [], "trained": [], "held_out": []}
-    changed: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
-    samples = 0
-    for shard in sorted(done):
-        known = read_truth(store, shard)
-        rows = read_rows(store, node, shard)
-        for kind, count in count_annotations([record.annotations for record in rows]).items():
-            kept[kind] += count["kept"]
-            dropped[kind].update(count["dropped"])
-        samples += len(rows)
-        for old, new in zip(read_rows(store, head, shard) if head else (), rows, strict=bool(head)):
-            for kind, rules in tally(old.annotations, new.annotations).items():
-                changed[kind].update(rules)
-        for record in rows:
-            for failure in record.failures:
-                failed.setdefault(failure.stage, Counter())[failure.reason] += 1
-            if record.key in known:
-                scored["all"].append(truth.count_sample(record.annotations, known[record.key]))
-                scored["held_out" if held_out(record.key, run) else "trained"].append(
-                    scored["all"][-1]
-                )
-    _publish_index(store, node, sorted(done))
-    return {
-        "samples": samples,
-        "kept": dict(kept),
-        "dropped": {kind: dict(sorted(count.items())) for kind, count in dropped.items()},
-        "failed": {stage: dict(sorted(reasons.items())) for stage, reasons in failed.items()},
-        "changes": {kind: dict(sorted(rules.items())) for kind, rules in changed.items()}
-        if head
-        else None,
-        "truth": {
-            part: truth.summary(np.sum(each, axis=0)) for part, each in scored.items() if each
-        }
-        or None,
-    }
+@dataclass
+class RoundCounts:
+    """The counts of a round, added up shard by shard."""
 
-
-def _once(
-    store: Store, name: str, inputs: Any, make: Callable[[], dict[str, Any]], keep: bool = True
-) -> dict[str, Any]:
-    """What `make` gives, which depends on `inputs` alone, from file `name` where that is of the same ones."""
-    mark = digest(str(VERSION), *map(str, inputs))
-    if store.exists(name):
-        found: dict[str, Any] = store.read_json(name)
-        if found["inputs"] == mark:
-            return found
-    made = {"inputs": mark, **make()}
-    if keep:
-        store.publish_json(name, made)
-    return made
-
-
-def _outputs(nodes: Sequence[Node], done: Mapping[str, Done]) -> str:
-    """The digest of all that `nodes` wrote and of what is known of the images."""
-    return digest(
-        *(
-            done[shard][name][1]
-            for name in (IMAGES, *(node.name for node in nodes))
-            for shard in sorted(done)
-        )
+    run: RunConfig
+    samples: int = 0
+    kept: Counter[str] = field(default_factory=Counter)
+    dropped: dict[str, Counter[str]] = field(default_factory=lambda: _counters(KINDS))
+    failed: dict[str, Counter[str]] = field(default_factory=dict)
+    changed: dict[str, Counter[str]] = field(default_factory=lambda: _counters(KINDS))
+    scored: dict[str, list[np.ndarray]] = field(
+        default_factory=lambda: {ALL: [], TRAINED: [], HELD_OUT: []}
     )
+
+    def add_shard(
+        self,
+        records: Sequence[Record],
+        before: Sequence[Record] | None,
+        known: Mapping[str, Annotations],
+    ) -> None:
+        """Count the records of a shard; `before` are the head's, `known` is the truth by key."""
+        self.samples += len(records)
+        counts = count_annotations([record.annotations for record in records])
+        for kind, count in counts.items():
+            self.kept[kind] += count["kept"]
+            self.dropped[kind].update(count["dropped"])
+        if before is not None:
+            for old, new in zip(before, records, strict=True):
+                for kind, rules in tally(old.annotations, new.annotations).items():
+                    self.changed[kind].update(rules)
+        for record in records:
+            for failure in record.failures:
+                self.failed.setdefault(failure.stage, Counter())[failure.reason] += 1
+            if record.key in known:
+                score = truth.count_sample(record.annotations, known[record.key])
+                part = HELD_OUT if held_out(record.key, self.run) else TRAINED
+                self.scored[ALL].append(score)
+                self.scored[part].append(score)
+
+    def as_json(self, *, with_changes: bool) -> Json:
+        """The content of `metrics.json`. Scores are None when no sample has truth."""
+        scores: Json = {}
+        for part, counts in self.scored.items():
+            if counts:
+                scores[part] = truth.summary(np.sum(counts, axis=0))
+        return {
+            "samples": self.samples,
+            "kept": dict(self.kept),
+            "dropped": _sorted(self.dropped),
+            "failed": _sorted(self.failed),
+            "changes": _sorted(self.changed) if with_changes else None,
+            "truth": scores or None,
+        }
 
 
 def held_out(key: str, run: RunConfig) -> bool:
-    """Whether a sample is kept from training, to judge rounds by: a function of its key alone."""
-    return int(digest(key), 16) / 16 ** len(digest(key)) < run.refine.gate.held_out
+    """Whether a sample is kept out of training, to judge rounds by. It depends on its key alone."""
+    hashed = digest(key)
+    return int(hashed, 16) / 16 ** len(hashed) < run.refine.gate.held_out
+
+
+def _counters(names: Iterable[str]) -> dict[str, Counter[str]]:
+    return {name: Counter() for name in names}
+
+
+def _sorted(counts: Mapping[str, Counter[str]]) -> dict[str, Any]:
+    return {name: dict(sorted(count.items())) for name, count in counts.items()}
 
 
 def _publish_index(store: Store, node: Node, shards: Sequence[str]) -> None:
-    tables = [read_parquet(store, index_name(node, shard)) for shard in shards]
+    tables = [read_parquet(store, layout.shard_index(node.folder, shard)) for shard in shards]
     with store.publishing(layout.round_index(node.folder)) as sink:
         pq.write_table(pa.concat_tables(tables), sink, compression="zstd")

@@ -1,0 +1,89 @@
+"""What the models of a round said of the head's labels, and the thresholds measured on that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from pipeline.config.run import RunConfig
+from pipeline.execution.reading import read_before, read_rows
+from pipeline.plan.graph import Node
+from pipeline.plan.recipe import recipe_settings
+from pipeline.plan.shard_state import ShardState
+from pipeline.refinement import merge
+from pipeline.refinement.memo import Json, outputs_digest, remembered
+from pipeline.refinement.round_metrics import held_out
+from pipeline.refinement.rules import Levels
+from pipeline.schema import Annotations, Record, Row
+from pipeline.storage import layout
+from pipeline.storage.store import Store
+from stages.base import fold_of
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedSample:
+    """A sample that a model looked at."""
+
+    key: str
+    annotations: Annotations
+    """The head's labels with the model's judgement (`support`), and the model's own labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgements:
+    """What the nodes `refining`, one per model, said of the labels of `head`."""
+
+    store: Store
+    run: RunConfig
+    head: Node
+    refining: Sequence[Node]
+    states: Mapping[str, ShardState]
+
+    def samples(self) -> Iterator[JudgedSample]:
+        """Every sample that a model looked at; with folds, the model of the sample's fold."""
+        folds = len(self.refining)
+        for shard in sorted(self.states):
+            before: list[Record] = read_before(self.store, self.head, shard)
+            tables = [read_rows(self.store, node, shard) for node in self.refining]
+            for old, rows in zip(before, zip(*tables, strict=True), strict=True):
+                row: Row = rows[fold_of(old.key, folds)]
+                if row.failed is None:
+                    yield JudgedSample(old.key, old.annotations.overlaid(row.annotations))
+
+    def held_out(self) -> Iterator[Annotations]:
+        """The samples that are held out of every training."""
+        for sample in self.samples():
+            if held_out(sample.key, self.run):
+                yield sample.annotations
+
+    def unlearned(self) -> Iterator[Annotations]:
+        """The samples that the model which looked at them has not learned from.
+
+        With folds these are all samples, with one model those that are held out.
+        """
+        if len(self.refining) == 1:
+            yield from self.held_out()
+            return
+        for sample in self.samples():
+            yield sample.annotations
+
+    def thresholds(self, *, keep: bool = True) -> dict[str, Levels]:
+        """The thresholds of the merge by kind of annotation, measured on `unlearned` samples.
+
+        With `keep` they are written to the journal, so that the next call need not measure again.
+        """
+        rules = self.run.refine.merge.options
+        inputs = (
+            merge.Merge.version,
+            recipe_settings(rules),
+            self.run.refine.gate.held_out,
+            outputs_digest([self.head, *self.refining], self.states),
+        )
+
+        def compute() -> Json:
+            measured = merge.levels(self.unlearned(), self.refining[0].round, rules)
+            return {"levels": {kind: asdict(each) for kind, each in measured.items()}}
+
+        name = layout.measured_levels(self.refining[0].folder)
+        stored = remembered(self.store, name, inputs, compute, keep=keep)
+        return {kind: Levels(**values) for kind, values in stored["levels"].items()}
