@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     from pipeline.config import saved
     from pipeline.ingest.assignment import assign, list_source
-    from pipeline.refinement import loop
+    from pipeline.refinement.executor import run_loop
     from pipeline.report.data import publish_report
     from pipeline.storage import lease
 
@@ -63,25 +63,26 @@ def run(args: argparse.Namespace) -> int:
             store, run_config.source, names, publish=False
         )  # another source is refused before anything is written
         saved.save(store, values)
-        loop.run_loop(store, run_config, names)
+        run_loop(store, run_config, names)
         print(publish_report(store, run_config.experiment))
     return 0
 
 
 def plan(args: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
     from pipeline.ingest.assignment import list_source
-    from pipeline.report import plan
     from pipeline.report.terminal import columns
 
     _, run_config = _configured(args)
-    lines = plan.plan(_store(run_config.work), run_config, list_source(run_config.source))
+    stages = plan_run(_store(run_config.work), run_config, list_source(run_config.source))
     if args.json:
-        print(json.dumps(lines))
+        print(json.dumps([asdict(stage) for stage in stages]))
         return 0
-    rows = [
-        [line["stage"], str(line["done"]), str(line["todo"]), line["folder"] or "known then"]
-        for line in lines
-    ]
+    rows: list[list[str]] = []
+    for stage in stages:
+        folder = stage.folder or "known then"
+        rows.append([stage.stage, str(stage.done), str(stage.todo), folder])
     print(columns([["stage", "done", "to do", "folder"], *rows]))
     return 0
 
@@ -107,8 +108,8 @@ def explain(args: argparse.Namespace) -> int:
     from pipeline.report import history
     from pipeline.report.explain import explain as text
 
-    told = history.tell(_existing(args.work), args.key)
-    print(json.dumps(history.as_json(told)) if args.json else text(told))
+    sample = history.sample_history(_existing(args.work), args.key)
+    print(json.dumps(history.as_json(sample)) if args.json else text(sample))
     return 0
 
 

@@ -24,10 +24,11 @@ from pipeline.config.parse import parse
 from pipeline.config.run import RunConfig
 from pipeline.execution.reading import read_rows
 from pipeline.ingest.assignment import list_source
-from pipeline.plan.graph import model_nodes
+from pipeline.plan.graph import refine_node_names
 from pipeline.quality import truth
+from pipeline.refinement.executor import run_loop
 from pipeline.refinement.gate import ACCEPTED
-from pipeline.refinement.loop import Attempt, run_loop
+from pipeline.refinement.loop import Attempt
 from pipeline.refinement.round_metrics import held_out
 from pipeline.schema import Annotations, Record
 from pipeline.storage import layout
@@ -198,7 +199,9 @@ def shipped(rounds: Sequence[dict[str, Any]], name: str) -> list[float]:
 def of_models(store: Store, run: RunConfig, attempt: Attempt) -> dict[str, Any]:
     """What the labels would be worth that the round's models found themselves, without the old ones."""
     counts = []
-    nodes = [node for node in attempt.nodes if node.name in model_nodes(run, attempt.node.round)]
+    nodes = [
+        node for node in attempt.nodes if node.name in refine_node_names(run, attempt.node.round)
+    ]
     for shard in store.done(attempt.node.folder):
         known = read_truth(store, shard)
         for rows in zip(*(read_rows(store, node, shard) for node in nodes), strict=True):

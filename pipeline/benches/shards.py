@@ -22,9 +22,9 @@ import webdataset
 
 from pipeline.config.compose import compose
 from pipeline.config.parse import parse
-from pipeline.execution.engine import Engine, connect
+from pipeline.execution.engine import connect
 from pipeline.ingest.assignment import list_source
-from pipeline.refinement import loop
+from pipeline.refinement.executor import RunExecutor
 from pipeline.storage import layout
 from pipeline.storage.store import Store
 from pipeline.storage.tars import TarWriter
@@ -119,7 +119,7 @@ def _ingest(
     connect(run.cluster)
     started = time.perf_counter()
     store = Store(run.work)
-    done = loop.ingest(store, run, Engine(run.cluster, store), list_source(run.source))
+    done = RunExecutor(store, run).ingest(list_source(run.source))
     seconds = time.perf_counter() - started
     kept = sum(manifest.samples["kept"] for manifest in store.manifests(layout.IMAGES))
     assert kept == len(images) and len(done) == -(-len(images) // config.shard_size)

@@ -65,7 +65,7 @@ def retry(args: argparse.Namespace) -> int:
     from pipeline.config import saved
     from pipeline.ingest.assignment import list_source
     from pipeline.maintenance.retry import withdraw
-    from pipeline.refinement import loop
+    from pipeline.refinement.executor import run_loop
     from pipeline.report.data import publish_report
     from pipeline.report.terminal import reasons
     from pipeline.storage import lease
@@ -74,7 +74,7 @@ def retry(args: argparse.Namespace) -> int:
     run = saved.load(store)
     with lease.held(store):
         found = withdraw(store, run, args.stage, args.reason)
-        loop.run_loop(store, run, list_source(run.source))  # also what a killed `fld retry` left
+        run_loop(store, run, list_source(run.source))  # also what a killed `fld retry` left
         summary = publish_report(store, run.experiment)
     if args.json:
         print(json.dumps({"retried": found}))
@@ -99,23 +99,23 @@ def verify(args: argparse.Namespace) -> int:
         lease.held(store) if not args.dry_run else _nothing(),
         _bar("verify", "manifest") as advance,
     ):
-        verdict = job.verify(store, args.deep, advance)
+        report = job.verify(store, args.deep, advance)
         if not args.dry_run:
-            job.withdraw(store, verdict.problems)
-    withdrawn = not args.dry_run and any(problem.action != "keep" for problem in verdict.problems)
+            job.withdraw(store, report.problems)
+    withdrawn = not args.dry_run and any(problem.action != "keep" for problem in report.problems)
     if args.json:
-        print(json.dumps({**asdict(verdict), "deep": args.deep, "withdrawn": withdrawn}))
+        print(json.dumps({**asdict(report), "deep": args.deep, "withdrawn": withdrawn}))
     else:
         print(
-            "\n".join(f"{problem.file}: {problem.problem}" for problem in verdict.problems)
+            "\n".join(f"{problem.file}: {problem.problem}" for problem in report.problems)
             or "no problems"
         )
         print(
-            f"{verdict.files:,} files, {_size(verdict.size)}, {'every byte' if args.deep else 'names and sizes'}"
+            f"{report.files:,} files, {_size(report.size)}, {'every byte' if args.deep else 'names and sizes'}"
         )
         if withdrawn:
             print(f"withdrawn; `fld run --config {store.path(layout.CONFIG)}` makes them anew")
-    return int(bool(verdict.problems))
+    return int(bool(report.problems))
 
 
 def gc(args: argparse.Namespace) -> int:

@@ -10,16 +10,18 @@ from dataclasses import asdict
 from pipeline.config.run import RunConfig
 from pipeline.execution.engine import Engine, Step
 from pipeline.execution.worker import Worker
-from pipeline.ingest.assignment import assign, check_keys, ingested
+from pipeline.ingest.assignment import assign, check_keys, ingest_state
 from pipeline.ingest.shard import Ingest
 from pipeline.plan.graph import Node
+from pipeline.plan.journal import INGEST, publish_graph
 from pipeline.plan.shard_state import plan
 from pipeline.refinement.gate import Verdict, judge
 from pipeline.refinement.judgements import Judgements
-from pipeline.refinement.loop import Attempt, States
+from pipeline.refinement.loop import Attempt, Loop, States
 from pipeline.refinement.round_metrics import measure
 from pipeline.refinement.rules import Levels, MergeConfig
-from pipeline.storage import layout
+from pipeline.storage import rounds
+from pipeline.storage.layout import IMAGES
 from pipeline.storage.store import Store
 from pipeline.training.run import Training, train
 
@@ -33,11 +35,14 @@ class RunExecutor:
 
     def ingest(self, names: Sequence[str]) -> States:
         assigned = assign(self.store, self.run.source, names)
-        states, relabelled = ingested(self.store, self.run.source, assigned)
-        self.store.withdraw(layout.IMAGES, dict.fromkeys(relabelled, ()))
-        todo = {shard: assigned[shard] for shard, state in states.items() if not state}
+        present = ingest_state(self.store, self.run.source, assigned)
+        self.store.withdraw(IMAGES, dict.fromkeys(present.relabelled, ()))
+        todo: dict[str, list[str]] = {}
+        for shard, state in present.states.items():
+            if not state.has(IMAGES):
+                todo[shard] = assigned[shard]
         make = functools.partial(Ingest, self.store.url, self.run.source, todo)
-        states = self.engine.run("ingest", [Step("ingest", make, (layout.IMAGES,))], states)
+        states = self.engine.run(INGEST, [Step(INGEST, make, (IMAGES,))], present.states)
         check_keys(self.store, self.run.source, list(states))
         return states
 
@@ -45,11 +50,11 @@ class RunExecutor:
         self, title: str, nodes: Sequence[Node], states: States, head: Node | None
     ) -> States:
         planned = plan(self.store, nodes, states)
-        planned.forget_stale(self.store)
-        self._journal(nodes)
+        planned.withdraw_stale(self.store)
+        publish_graph(self.store, nodes)
         return self.engine.run(title, self._steps(nodes, head), planned.states)
 
-    def train(self, training: Training) -> str | None:
+    def train(self, training: Training) -> str:
         return train(self.store, self.run.cluster, training)
 
     def thresholds(self, judgements: Judgements) -> Mapping[str, Levels]:
@@ -61,24 +66,27 @@ class RunExecutor:
     def publish(self, attempt: Attempt, parent: Attempt | None) -> None:
         """Write `round.json`; also the index and the metrics unless they are of the same shards."""
         measure(self.store, self.run, attempt.node, attempt.states, parent.node if parent else None)
-        thresholds = {kind: asdict(each) for kind, each in merge_thresholds(attempt.nodes).items()}
-        state = {
-            "round": attempt.node.round,
-            "parent": parent.name if parent else None,
-            "model": attempt.model,
-            "status": attempt.verdict.status,
-            "models": [model.folder for model in attempt.models],
-            "reason": attempt.verdict.reason,
-            "evidence": attempt.verdict.evidence,
-            "levels": thresholds,
-        }
-        self.store.publish_json(layout.round_state(attempt.node.folder), state)
+        thresholds = merge_thresholds(attempt.nodes)
+        state = rounds.RoundState(
+            round=attempt.node.round,
+            parent=parent.name if parent else None,
+            model=attempt.model,
+            models=[model.folder for model in attempt.models],
+            status=attempt.verdict.status,
+            reason=attempt.verdict.reason,
+            evidence=attempt.verdict.evidence,
+            levels={kind: asdict(levels) for kind, levels in thresholds.items()},
+        )
+        rounds.publish_round_state(self.store, attempt.node.folder, state)
 
     def finish(self, head: Attempt, attempts: Sequence[Attempt]) -> None:
         """Write `head.json`. It comes last, so that readers see whole runs only."""
-        rows = [{"round": a.name, "model": a.model, "status": a.verdict.status} for a in attempts]
-        state = {"round": head.name, "model": head.model, "attempts": rows}
-        self.store.publish_json(layout.HEAD, state)
+        tried: list[rounds.HeadAttempt] = []
+        for attempt in attempts:
+            status = attempt.verdict.status
+            tried.append(rounds.HeadAttempt(round=attempt.name, model=attempt.model, status=status))
+        chain = rounds.Head(round=head.name, model=head.model, attempts=tried)
+        rounds.publish_head(self.store, chain)
 
     def _steps(self, nodes: Sequence[Node], head: Node | None) -> list[Step]:
         """One step per run of nodes of the same group, in the order of the graph."""
@@ -98,3 +106,11 @@ def merge_thresholds(nodes: Sequence[Node]) -> Mapping[str, Levels]:
         if isinstance(node.entry.options, MergeConfig):
             return node.entry.options.levels
     return {}
+
+
+def run_loop(store: Store, run: RunConfig, names: Sequence[str]) -> list[Attempt]:
+    """Do all that `fld run` does between its lease and its report; the rounds that were tried.
+
+    `names` is what the source lists.
+    """
+    return Loop(store, run, RunExecutor(store, run)).rounds(names)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from pipeline.config.run import RunConfig
-from pipeline.execution.reading import read_before, read_rows
+from pipeline.execution.reading import read_inputs, read_rows
 from pipeline.plan.graph import Node
 from pipeline.plan.recipe import recipe_settings
 from pipeline.plan.shard_state import ShardState
@@ -43,7 +43,7 @@ class Judgements:
         """Every sample that a model looked at; with folds, the model of the sample's fold."""
         folds = len(self.refining)
         for shard in sorted(self.states):
-            before: list[Record] = read_before(self.store, self.head, shard)
+            before: list[Record] = read_inputs(self.store, self.head, shard)
             tables = [read_rows(self.store, node, shard) for node in self.refining]
             for old, rows in zip(before, zip(*tables, strict=True), strict=True):
                 row: Row = rows[fold_of(old.key, folds)]

@@ -18,14 +18,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from pipeline.config.run import RunConfig
+from pipeline.config.run import Entry, RunConfig
 from pipeline.plan import graph
-from pipeline.plan.graph import Model, Models, Node
+from pipeline.plan.graph import Node, RoundModels, TrainedModel
 from pipeline.plan.shard_state import ShardState
 from pipeline.refinement.gate import ACCEPTED, Verdict
 from pipeline.refinement.judgements import Judgements
-from pipeline.refinement.trainings import RoundTrainings
 from pipeline.refinement.rules import Levels
+from pipeline.refinement.trainings import RoundTrainings
 from pipeline.storage import layout
 from pipeline.storage.store import Store
 from pipeline.training.run import Training
@@ -48,7 +48,7 @@ class Attempt:
     verdict: Verdict
     """What the gate decided."""
 
-    models: Sequence[Model] = ()
+    models: Sequence[TrainedModel] = ()
     """The models that refined the round; none for round 0."""
 
     @property
@@ -81,7 +81,7 @@ class Executor(Protocol):
     ) -> States:
         """Run `nodes` on every shard; `states` with what they add. They may read `head`."""
 
-    def train(self, training: Training) -> str | None:
+    def train(self, training: Training) -> str:
         """Train a model; the digest of its files."""
 
     def thresholds(self, judgements: Judgements) -> Mapping[str, Levels]:
@@ -115,7 +115,7 @@ class Loop:
         """Make all rounds and return them; `names` is what the source lists."""
         head = self.round_zero(names)
         attempts = [head]
-        models: Models | None = None
+        models: RoundModels | None = None
         for number in range(1, self.run.refine.rounds + 1):
             models = self.train(number, head, models)
             if models is None:
@@ -143,35 +143,34 @@ class Loop:
         self.executor.publish(attempt, None)
         return attempt
 
-    def train(self, number: int, head: Attempt, before: Models | None) -> Models | None:
+    def train(self, number: int, head: Attempt, before: RoundModels | None) -> RoundModels | None:
         """Train the models of round `number`; `before` are those of the round before.
 
         Returns None when there is nothing to learn from.
         """
         planned = RoundTrainings(self.store, self.run, head.node, head.states, number)
-        refining: list[Model] = []
+        refining: list[TrainedModel] = []
         for fold, training in planned.refining(before).items():
             if not len(training.data):
                 return None
             revision = self.executor.train(training)
-            if revision is None:
-                return None
-            refining.append(Model(training.folder, revision, fold))
+            refining.append(TrainedModel(training.folder, revision, fold))
         sparse = planned.sparse(refining[0])
         if sparse is None:
-            return Models(refining)
+            return RoundModels(refining)
         revision = self.executor.train(sparse)
-        return Models(refining, Model(sparse.folder, revision)) if revision else None
+        return RoundModels(refining, TrainedModel(sparse.folder, revision))
 
-    def refine(self, number: int, head: Attempt, models: Models) -> Attempt:
+    def refine(self, number: int, head: Attempt, models: RoundModels) -> Attempt:
         """Annotate and judge with the models, merge, complete, filter; then ask the gate."""
         title = f"round {number}"
         states = carried(head)
-        refining = graph.refining(self.run, number, head.node, models)
+        refining = graph.refine_nodes(self.run, number, head.node, models)
         annotated = self.executor.annotate(title, refining, states, head.node)
         judgements = Judgements(self.store, self.run, head.node, refining, annotated)
         thresholds = self.executor.thresholds(judgements)
-        nodes = graph.next_round(self.run, number, head.node, models, thresholds)
+        merge = with_thresholds(self.run.refine.merge, thresholds)
+        nodes = graph.next_round(self.run, number, head.node, models, merge)
         states = self.executor.annotate(title, nodes, states, head.node)
         verdict = self.executor.judge(replace(judgements, states=states), nodes[-1])
         attempt = Attempt(nodes=nodes, states=states, verdict=verdict, models=models.refining)
@@ -183,3 +182,8 @@ def carried(head: Attempt) -> States:
     """What a new round takes over from its head: the images and the head's labels."""
     kept = (layout.IMAGES, head.node.name)
     return {shard: state.only(kept) for shard, state in head.states.items()}
+
+
+def with_thresholds(merge: Entry, thresholds: Mapping[str, Levels]) -> Entry:
+    """The merge stage with the thresholds that were measured for it."""
+    return replace(merge, options=replace(merge.options, levels=thresholds))

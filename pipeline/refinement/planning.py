@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.config.run import RunConfig
-from pipeline.ingest.assignment import assign, ingested
+from pipeline.ingest.assignment import assign, ingest_state
 from pipeline.plan.graph import Node
+from pipeline.plan.journal import INGEST
 from pipeline.plan.shard_state import plan
 from pipeline.refinement.gate import Verdict
 from pipeline.refinement.judgements import Judgements
 from pipeline.refinement.loop import Attempt, Loop, NotDone, States
 from pipeline.refinement.rules import Levels
-from pipeline.storage import layout
+from pipeline.storage.layout import IMAGES
+from pipeline.storage.rounds import read_round_state
 from pipeline.storage.store import Store
 from pipeline.training.run import Training, trained
 
@@ -45,10 +47,10 @@ class Recorder:
 
     def ingest(self, names: Sequence[str]) -> States:
         assigned = assign(self.store, self.run.source, names, publish=False)
-        states, _ = ingested(self.store, self.run.source, assigned)
+        states = ingest_state(self.store, self.run.source, assigned).states
         self.shards = len(states)
-        todo = sum(not state for state in states.values())
-        self._record("ingest", layout.IMAGES, todo, of=self.shards)
+        todo = sum(not state.has(IMAGES) for state in states.values())
+        self._record(INGEST, IMAGES, todo, of=self.shards)
         return states
 
     def annotate(
@@ -73,7 +75,7 @@ class Recorder:
 
     def judge(self, judgements: Judgements, last: Node) -> Verdict:
         """The verdict of an earlier `fld run`, which may have been killed before it wrote one."""
-        state = read_round(self.store, last.folder)
+        state = read_round_state(self.store, last.folder)
         if state is None:
             raise _what_follows(last)
         return Verdict(state.status, state.reason, state.evidence)

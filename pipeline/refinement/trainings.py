@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.config.run import RunConfig
 from pipeline.execution.reading import read_rows
-from pipeline.plan.graph import Model, Models, Node
+from pipeline.plan.graph import Node, RoundModels, TrainedModel
 from pipeline.plan.shard_state import ShardState
 from pipeline.refinement.round_metrics import held_out
 from pipeline.schema import KINDS, IndexRow
@@ -36,13 +36,13 @@ class RoundTrainings:
     states: Mapping[str, ShardState]
     number: int
 
-    def refining(self, before: Models | None) -> dict[int | None, Training]:
+    def refining(self, before: RoundModels | None) -> dict[int | None, Training]:
         """The trainings of the models that refine, by the fold that each leaves out (None: no fold).
 
         With `refine.start_from=previous` each goes on from the model of its fold in `before`.
         """
         folds = self.run.refine.folds
-        earlier: dict[int | None, Model] = {}
+        earlier: dict[int | None, TrainedModel] = {}
         if before and self.run.refine.start_from == "previous":
             earlier = {model.fold: model for model in before.refining}
         labelled = self._labelled()
@@ -58,7 +58,7 @@ class RoundTrainings:
             trainings[fold] = prepare(self.run, self.number, data, inputs, start)
         return trainings
 
-    def sparse(self, model: Model) -> Training | None:
+    def sparse(self, model: TrainedModel) -> Training | None:
         """The fine-tuning on the texts that only some samples of the head have.
 
         It starts from `model` unless `refine.sparse.start` names a checkpoint. None when no sample
@@ -87,7 +87,7 @@ class RoundTrainings:
         """By shard, the keys of the samples that have kept labels and are not held out."""
         keys: dict[str, list[str]] = {}
         for shard in self.states:
-            name = layout.round_index(self.head.folder, shard)
+            name = layout.shard_index(self.head.folder, shard)
             rows: list[IndexRow] = read_table(self.store, name, IndexRow)
             labelled = [row.key for row in rows if any(getattr(row, kind) for kind in KINDS)]
             keys[shard] = [key for key in labelled if not held_out(key, self.run)]

@@ -53,6 +53,19 @@ class Folder:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingSetRef:
+    """A training set without an open store, so that it can be sent to another process."""
+
+    url: str
+    node: Shards
+    keys: Mapping[str, Sequence[str]]
+
+    def open(self) -> TrainingSet:
+        """The training set, in the process that has received this."""
+        return TrainingSet(Store(self.url), self.node, self.keys)
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingSet:
     """The samples that may be trained on: keys by shard."""
 
@@ -62,6 +75,10 @@ class TrainingSet:
 
     def __len__(self) -> int:
         return sum(len(keys) for keys in self.keys.values())
+
+    def ref(self) -> TrainingSetRef:
+        """These samples in a form that another process can take."""
+        return TrainingSetRef(self.store.url, self.node, dict(self.keys))
 
     def batches(
         self, first_step: int, size: int, seed: int, rank: int, world_size: int

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,12 @@ from typing import Any
 from pipeline.config.run import ClusterConfig, GroupConfig, RunConfig
 from pipeline.execution.engine import check_resources, connect
 from pipeline.execution.threads import bound_threads
-from pipeline.plan.graph import WORK, Model
+from pipeline.plan.graph import WORK, TrainedModel
 from pipeline.plan.recipe import content_hash, fingerprint, recipe_settings
 from pipeline.storage import layout
-from pipeline.storage.manifest import Manifest
+from pipeline.storage.manifest import FileDigest, Manifest
 from pipeline.storage.store import Store
-from pipeline.training.data import Shards, TrainingSet
+from pipeline.training.data import TrainingSet, TrainingSetRef
 from stages.florence.model import resolve
 from stages.florence.training import VERSION
 
@@ -47,12 +47,27 @@ class Training:
     folder: str
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TrainJob:
+    """A training run as it is sent to the workers of Ray Train."""
+
+    url: str
+    """The work folder."""
+    threads: int
+    config: Any
+    start: str
+    """The checkpoint that it starts from; see `Training`."""
+    data: TrainingSetRef
+    folder: str
+    """The folder of the model."""
+
+
 def prepare(
     run: RunConfig,
     number: int,
     data: TrainingSet,
     inputs: str,
-    start: Model | str = "",
+    start: TrainedModel | str = "",
     config: Any = None,
 ) -> Training:
     """Name the training run of a round by everything that decides its result.
@@ -75,9 +90,9 @@ def prepare(
     )
 
 
-def _start(start: Model | str) -> tuple[str, str]:
+def _start(start: TrainedModel | str) -> tuple[str, str]:
     """Where to load it from, and its content."""
-    if isinstance(start, Model):
+    if isinstance(start, TrainedModel):
         return f"{WORK}{start.folder}", start.revision
     return start, content_hash(resolve(start))
 
@@ -85,7 +100,7 @@ def _start(start: Model | str) -> tuple[str, str]:
 def trained(store: Store, training: Training) -> str | None:
     """The digest of the model's files, None when it is still to train."""
     found = store.done(training.folder).get(layout.MODEL_SHARD)
-    return found[1] if found else None
+    return found.output if found else None
 
 
 def train(store: Store, cluster: ClusterConfig, training: Training, title: str = "") -> str:
@@ -104,7 +119,7 @@ def train(store: Store, cluster: ClusterConfig, training: Training, title: str =
     for name in store.list(folder):
         if name != layout.MANIFESTS:
             path = layout.within(folder, name)
-            files[path] = _file(store, path)
+            files[path] = _file_digest(store, path)
     samples = len(training.data)
     manifest = Manifest(
         shard=layout.MODEL_SHARD,
@@ -143,17 +158,21 @@ def _fit(store: Store, group: GroupConfig, workers: int, training: Training, tit
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
+    job = TrainJob(
+        url=store.url,
+        threads=group.threads,
+        config=training.config,
+        start=training.start,
+        data=training.data.ref(),
+        folder=training.folder,
+    )
     with (
         tempfile.TemporaryDirectory(prefix="fld-ray-train-") as scratch,
         _bar(store, title, training.config.steps),
     ):
         TorchTrainer(
             _worker,
-            train_loop_config={
-                "url": store.url,
-                "threads": group.threads,
-                "training": _portable(training),
-            },
+            train_loop_config={"job": job},
             torch_config=TorchConfig(backend="nccl" if group.gpus else "gloo"),
             scaling_config=ScalingConfig(
                 num_workers=workers, use_gpu=bool(group.gpus), resources_per_worker=_wanted(group)
@@ -164,21 +183,21 @@ def _fit(store: Store, group: GroupConfig, workers: int, training: Training, tit
         ).fit()
 
 
-def _worker(setup: dict[str, Any]) -> None:
+def _worker(loop_config: dict[str, Any]) -> None:
     """Runs in each Ray Train worker; the only place where training code meets Ray."""
     import ray.train
 
     from stages.florence import training
 
-    store = Store(setup["url"])
-    config, start, (data_url, *data_parts), model_folder = setup["training"]
+    job: TrainJob = loop_config["job"]
+    store, config, start = Store(job.url), job.config, job.start
     if start.startswith(WORK):
         start = store.local_copy(start.removeprefix(WORK))
-    bound_threads(setup["threads"])
+    bound_threads(job.threads)
     context = ray.train.get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()
-    data = TrainingSet(Store(data_url), *data_parts)
-    checkpoints = layout.checkpoints(model_folder)
+    data = job.data.open()
+    checkpoints = layout.checkpoints(job.folder)
     with tempfile.TemporaryDirectory(prefix="fld-model-") as local:
         hooks = training.Hooks()
         if rank == 0:
@@ -196,19 +215,7 @@ def _worker(setup: dict[str, Any]) -> None:
             resume=_newest(store, checkpoints),
         )
         if rank == 0:
-            _upload(store, Path(local), model_folder)
-
-
-def _portable(
-    training: Training,
-) -> tuple[Any, str, tuple[str, Shards, dict[str, Sequence[str]]], str]:
-    data = training.data
-    return (
-        training.config,
-        training.start,
-        (data.store.url, data.node, dict(data.keys)),
-        training.folder,
-    )
+            _upload(store, Path(local), job.folder)
 
 
 def _save(store: Store, checkpoints: str, folder: Path, step: int) -> None:
@@ -236,13 +243,13 @@ def _upload(store: Store, folder: Path, name: str) -> None:
             shutil.copyfileobj(source, sink, 1 << 20)
 
 
-def _file(store: Store, name: str) -> dict[str, Any]:
+def _file_digest(store: Store, name: str) -> FileDigest:
     import hashlib
 
     with store.open(name) as file:
         size = file.seek(0, 2)
         file.seek(0)
-        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "size": size}
+        return FileDigest(hashlib.file_digest(file, "sha256").hexdigest(), size)
 
 
 def _reporter(store: Store, config: Any) -> Callable[[dict[str, Any]], None]:
