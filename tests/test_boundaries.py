@@ -54,6 +54,114 @@ def test_the_pipeline_reaches_stages_by_registry_name(path: Path) -> None:
     assert {name for name in imported(path) if name.split(".")[0] == "stages"} <= allowed
 
 
+# The floors of `pipeline/`, the highest first. A file may import from its own floor and from those
+# below it. Folders on one floor do not import from each other.
+FLOORS = [
+    {"cli"},
+    {"commands"},
+    {"release", "submit"},
+    {"maintenance"},
+    {"report"},
+    {"benches", "studies"},
+    {"refinement"},
+    {"ingest", "training"},
+    {"execution"},
+    {"plan"},
+    {"config"},
+    {"quality"},
+    {"storage"},
+    {"schema", "errors"},
+]
+
+
+def module_of(path: Path) -> str:
+    """The dotted name of a file of the project."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_files(path: Path, modules: set[str]) -> set[str]:
+    """The files of the project (`modules`) that a file imports. `from package import file` counts."""
+    names = imported(path)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return (names & modules) - {module_of(path)}
+
+
+def floor_of(module: str) -> int:
+    """The number of a module's floor; 0 is the highest."""
+    part = module.split(".")[1]
+    (floor,) = (number for number, parts in enumerate(FLOORS) if part in parts)
+    return floor
+
+
+def upward(module: str, others: set[str]) -> list[str]:
+    """Those of the imported modules that `module` must not import."""
+    wrong = []
+    for other in sorted(others):
+        is_same_folder = module.split(".")[1] == other.split(".")[1]
+        if not is_same_folder and floor_of(other) <= floor_of(module):
+            wrong.append(other)
+    return wrong
+
+
+def circle(imports: dict[str, set[str]]) -> list[str]:
+    """The modules of one circle of imports, empty when there is none."""
+    done: set[str] = set()
+
+    def visit(module: str, path: list[str]) -> list[str]:
+        if module in path:
+            return [*path[path.index(module) :], module]
+        if module in done:
+            return []
+        for other in sorted(imports.get(module, ())):
+            found = visit(other, [*path, module])
+            if found:
+                return found
+        done.add(module)
+        return []
+
+    for module in sorted(imports):
+        found = visit(module, [])
+        if found:
+            return found
+    return []
+
+
+@pytest.mark.parametrize("path", files("pipeline"), ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_pipeline_imports_from_its_own_floor_and_downward(path: Path) -> None:
+    modules = {module_of(file) for file in files("pipeline")} - {"pipeline"}
+    if path != ROOT / "pipeline/__init__.py":
+        assert upward(module_of(path), imported_files(path, modules)) == []
+
+
+def packages() -> list[Path]:
+    """The folders in which no circle of imports may be: `pipeline`, `stages`, and each of its parts."""
+    parts = (file.parent for file in files("stages"))
+    return sorted({ROOT / "pipeline", *parts})
+
+
+@pytest.mark.parametrize("package", packages(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_files_import_each_other_in_a_circle(package: Path) -> None:
+    paths = sorted(package.rglob("*.py"))
+    modules = {module_of(path) for path in paths if path.name != "__init__.py"}
+    assert circle({module_of(path): imported_files(path, modules) for path in paths}) == []
+
+
+def test_an_import_upward_is_found() -> None:
+    assert upward("pipeline.plan.graph", {"pipeline.refinement.rules", "pipeline.config.run"}) == [
+        "pipeline.refinement.rules"
+    ]
+    assert upward("pipeline.ingest.shard", {"pipeline.training.run"}) == ["pipeline.training.run"]
+    assert upward("pipeline.cli", {"pipeline.commands.bench", "pipeline.schema"}) == []
+
+
+def test_a_circle_of_imports_is_found() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
 LAYOUT = ROOT / "pipeline/storage/layout.py"
 STORE_METHODS = {
     *("read", "read_json", "read_manifest", "open", "exists", "size", "usage", "list", "path"),

@@ -24,6 +24,7 @@ from pipeline.storage.arrow import from_dict
 from pipeline.storage.images import decode_image
 from pipeline.storage.manifest import digest
 from pipeline.storage.parquet import read_table
+from pipeline.storage.rounds import read_head
 from pipeline.storage.store import Store
 from stages.base import Sample, thread_count
 
@@ -137,8 +138,9 @@ def find(url: str) -> tuple[TrainingSet, str]:
         ValueError: there are no shards, or they hold no labels.
     """
     store, folder = Store(url), ""
-    if store.exists(layout.HEAD):
-        folder = layout.named_round(store.read_json(layout.HEAD)["round"])
+    head = read_head(store)
+    if head is not None:
+        folder = head.folder
     index = layout.round_index(folder)
     name = layout.round_shards(folder) if store.list(layout.round_shards(folder)) else folder
     found = [layout.shard_of_tar(file) for file in store.list(name)]
