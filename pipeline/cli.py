@@ -72,6 +72,7 @@ def plan(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from pipeline.ingest.assignment import list_source
+    from pipeline.refinement.planning import plan_run
     from pipeline.report.terminal import columns
 
     _, run_config = _configured(args)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -27,8 +26,8 @@ from pipeline.refinement.round_metrics import held_out, measure
 from pipeline.schema import Annotations, Record
 from pipeline.storage import layout
 from pipeline.storage.images import read_truth
+from pipeline.storage.rounds import Status
 
-Status = Literal["accepted", "rejected"]
 ACCEPTED: Status = "accepted"
 REJECTED: Status = "rejected"
 UNCHANGED = {KEPT, CONFIRMED}

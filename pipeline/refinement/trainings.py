@@ -65,7 +65,7 @@ class RoundTrainings:
         or every sample has such texts.
         """
         sparse = self.run.refine.sparse
-        wanted = set(sparse.texts)
+        wanted: set[str] = set(sparse.texts)
         if not wanted:
             return None
         keys, missing = self._with_texts(wanted)

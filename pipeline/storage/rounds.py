@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.storage import layout
 
 if TYPE_CHECKING:
     from pipeline.schema import Record
     from pipeline.storage.store import Store
+
+
+Status = Literal["accepted", "rejected"]
+"""What the gate may decide on a round."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,8 +25,7 @@ class HeadAttempt:
     """NN-FINGERPRINT."""
     model: str | None
     """The folder of the model that refined it, None for round 0."""
-    status: str
-    """`accepted` or `rejected`."""
+    status: Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +53,7 @@ class RoundState:
     model: str | None
     models: list[str]
     """The folders of its models, one per fold."""
-    status: str
-    """`accepted` or `rejected`."""
+    status: Status
     reason: str
     evidence: dict[str, Any]
     """The numbers behind the verdict."""

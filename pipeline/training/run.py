@@ -112,8 +112,13 @@ def train(store: Store, cluster: ClusterConfig, training: Training, title: str =
     connect(cluster)
     check_resources(cluster, GROUP)
     workers = _workers(cluster.group(GROUP), ray.cluster_resources())
-    folder = training.folder
     _fit(store, cluster.group(GROUP), workers, training, title or f"round {training.number}: train")
+    return publish_model(store, training)
+
+
+def publish_model(store: Store, training: Training) -> str:
+    """Publish the manifest of a model whose files are all there; the digest of the files."""
+    folder = training.folder
     # The folder of manifests is there when an earlier model was withdrawn.
     files = {}
     for name in store.list(folder):

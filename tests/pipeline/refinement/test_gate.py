@@ -3,7 +3,7 @@ import pytest
 
 from pipeline.config.compose import compose
 from pipeline.config.parse import parse
-from pipeline.config.run import RunConfig
+from pipeline.config.run import GateConfig, RunConfig
 from pipeline.quality.truth import METRICS
 from pipeline.refinement import gate, round_metrics
 
@@ -21,8 +21,13 @@ def counts(matched: list[int], labels: int = 10, truth: int = 10) -> np.ndarray:
     return array
 
 
+def by_truth(new: np.ndarray, old: np.ndarray, *overrides: str) -> gate.Verdict:
+    config = run(*overrides)
+    return gate.by_truth(new, old, config.refine.gate, config.seed)
+
+
 def test_a_round_that_is_better_on_held_out_samples_is_accepted_with_the_numbers() -> None:
-    verdict = gate._by_truth(run(), counts([8] * 30), counts([6] * 30))
+    verdict = by_truth(counts([8] * 30), counts([6] * 30))
     assert verdict.status == "accepted"
     assert verdict.reason.startswith(
         "better: mean F1 on 30 held-out samples 0.600 -> 0.800 (difference +0.200"
@@ -31,24 +36,24 @@ def test_a_round_that_is_better_on_held_out_samples_is_accepted_with_the_numbers
 
 
 def test_a_round_that_is_surely_worse_is_rejected() -> None:
-    verdict = gate._by_truth(run(), counts([5] * 30), counts([6] * 30))
+    verdict = by_truth(counts([5] * 30), counts([6] * 30))
     assert (verdict.status, verdict.reason.split(":")[0]) == ("rejected", "worse")
 
 
 def test_a_round_that_changes_nothing_is_rejected_as_no_gain() -> None:
     same = counts([5, 7] * 15)
-    verdict = gate._by_truth(run(), same, same)
+    verdict = by_truth(same, same)
     assert (verdict.status, verdict.reason.split(":")[0]) == ("rejected", "no gain")
 
 
 def test_a_tolerance_lets_a_small_loss_count_as_no_gain() -> None:
-    verdict = gate._by_truth(run("refine.gate.tolerance=0.2"), counts([5] * 30), counts([6] * 30))
+    verdict = by_truth(counts([5] * 30), counts([6] * 30), "refine.gate.tolerance=0.2")
     assert verdict.reason.startswith("no gain")
 
 
 @pytest.mark.parametrize(("refound", "status"), [(0.62, "accepted"), (0.31, "rejected")])
 def test_without_truth_agreement_decides_and_is_called_weaker(refound: float, status: str) -> None:
-    verdict = gate._by_agreement(run(), {"refound": refound, "support": -1.25})
+    verdict = gate.by_agreement({"refound": refound, "support": -1.25}, GateConfig())
     assert verdict.status == status
     assert (
         f"{refound:.0%} of the head's held-out labels" in verdict.reason
@@ -58,7 +63,7 @@ def test_without_truth_agreement_decides_and_is_called_weaker(refound: float, st
 
 
 def test_without_any_held_out_label_a_round_is_not_accepted() -> None:
-    verdict = gate._by_agreement(run(), {"refound": None, "support": None})
+    verdict = gate.by_agreement({"refound": None, "support": None}, GateConfig())
     assert verdict.status == "rejected" and "refine.gate.held_out" in verdict.reason
 
 

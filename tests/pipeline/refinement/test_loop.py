@@ -15,6 +15,7 @@ from PIL import Image
 
 from pipeline.config.compose import compose
 from pipeline.config.parse import parse
+from pipeline.config.run import RunConfig
 from pipeline.execution.engine import Step
 from pipeline.execution.reading import read_inputs, read_rows
 from pipeline.ingest.assignment import list_source
@@ -22,17 +23,20 @@ from pipeline.plan import graph
 from pipeline.plan.graph import Node, RoundModels
 from pipeline.plan.recipe import content_hash
 from pipeline.plan.shard_state import ShardState
-from pipeline.refinement import gate, round_metrics
-from pipeline.refinement import loop as rounds
+from pipeline.refinement.executor import RunExecutor
 from pipeline.refinement.gate import judge
-from pipeline.refinement.round_metrics import held_out
+from pipeline.refinement.judgements import Judgements
+from pipeline.refinement.loop import Attempt, Loop
+from pipeline.refinement.planning import plan_run
+from pipeline.refinement.round_metrics import held_out, measure
+from pipeline.refinement.trainings import RoundTrainings
 from pipeline.schema import HUMAN, Annotations, Record, Region, Triplet
 from pipeline.storage import layout
 from pipeline.storage.arrow import to_dict
 from pipeline.storage.manifest import Digests
 from pipeline.storage.store import Store
 from pipeline.training.data import TrainingSet
-from pipeline.training.run import Training
+from pipeline.training.run import Training, publish_model
 from stages.base import Sample, fold_of
 from stages.embedded.scenes import DEMO, render
 from stages.embedded.segment import GrabCutConfig, grabcut
@@ -83,54 +87,55 @@ class Serial:
         return done
 
 
-class Loop:
-    """A run that is played round by round; `get` makes the models."""
+class WithoutRay(RunExecutor):
+    """The executor of `fld run` in this process; `get` makes the models."""
+
+    def __init__(self, store: Store, run: RunConfig) -> None:
+        super().__init__(store, run)
+        self.engine: Any = Serial()
+        self.get: Callable[[Training], str] | None = None
+
+    def train(self, training: Training) -> str:
+        assert self.get is not None
+        return self.get(training)
+
+
+class Played:
+    """A run that is played round by round."""
 
     def __init__(self, work: Path, *overrides: str) -> None:
         self.run = parse(compose([f"work={work}", *overrides]))
         self.store = Store(self.run.work)
-        self.engine: Any = Serial()
-        shards = rounds.ingest(self.store, self.run, self.engine, list_source(self.run.source))
-        nodes = graph.round_zero(self.run)
-        self.done = self._execute(nodes, shards, None)
-        self.head = nodes[-1]
-        rounds.publish_attempt(
-            self.store, self.run, rounds.Attempt(self.head, nodes, (), FIRST), self.done, []
-        )
+        self.executor = WithoutRay(self.store, self.run)
+        self.loop = Loop(self.store, self.run, self.executor)
+        self.head = self.loop.round_zero(list_source(self.run.source))
 
-    def _execute(
-        self, nodes: Sequence[Node], shards: Mapping[str, ShardState], head: Node | None
-    ) -> dict[str, ShardState]:
-        return rounds.execute(self.store, self.run, self.engine, nodes, shards, "", head)
+    def models(self, number: int, get: Callable[[Training], str]) -> RoundModels:
+        self.executor.get = get
+        models = self.loop.train(number, self.head, None)
+        assert models is not None
+        return models
 
-    def models(self, number: int, get: Callable[[Training], str | None]) -> RoundModels:
-        found = rounds.obtain(self.store, self.run, self.head, self.done, number, None, get)
-        assert found is not None
-        return found
+    def refine(self, number: int, models: RoundModels) -> Attempt:
+        return self.loop.refine(number, self.head, models)
 
-    def refine(self, number: int, models: RoundModels) -> tuple[list[Node], dict[str, ShardState]]:
-        base, looked = (
-            rounds.carried(self.head, self.done),
-            graph.refine_nodes(self.run, number, self.head, models),
-        )
-        done = self._execute(looked, base, self.head)
-        measured = rounds.levels(self.store, self.run, self.head, looked, done)
-        merge = rounds.merge_entry(self.run, measured)
-        nodes = graph.next_round(self.run, number, self.head, models, merge)
-        return nodes, self._execute(nodes, base, self.head)
+    def trainings(self, number: int) -> RoundTrainings:
+        return RoundTrainings(self.store, self.run, self.head.node, self.head.states, number)
+
+    def judgements(self, attempt: Attempt) -> Judgements:
+        """What the models of a round said (the tests with one call it have no folds)."""
+        refining = attempt.nodes[:1]
+        return Judgements(self.store, self.run, self.head.node, refining, attempt.states)
 
     def records(self, node: Node) -> dict[str, Record]:
-        return {
-            row.key: row
-            for shard in sorted(self.done)
-            for row in read_rows(self.store, node, shard)
-        }
+        records: dict[str, Record] = {}
+        for shard in sorted(self.head.states):
+            for row in read_rows(self.store, node, shard):
+                records[row.key] = row
+        return records
 
 
-FIRST = rounds.Verdict("accepted", "", {})
-
-
-def untrained(loop: Loop) -> Callable[[Training], str | None]:
+def untrained(loop: Played) -> Callable[[Training], str]:
     """Every model is the checkpoint of the repository."""
 
     def get(training: Training) -> str:
@@ -141,33 +146,32 @@ def untrained(loop: Loop) -> Callable[[Training], str | None]:
 
 
 def test_a_model_is_asked_only_about_samples_that_its_training_left_out(tmp_path: Path) -> None:
-    loop = Loop(tmp_path / "w", *SCENES, "refine.folds=2", "refine.gate.held_out=0.2")
-    planned = rounds.trainings(loop.store, loop.run, loop.head, loop.done, 1, None)
+    loop = Played(tmp_path / "w", *SCENES, "refine.folds=2", "refine.gate.held_out=0.2")
+    planned = loop.trainings(1).refining(None)
     assert list(planned) == [0, 1] and planned[0].folder != planned[1].folder
     learned = {
         fold: {k for keys in t.data.keys.values() for k in keys} for fold, t in planned.items()
     }
     models = loop.models(1, untrained(loop))
-    nodes, _ = loop.refine(1, models)
+    nodes = loop.refine(1, models).nodes
     assert [node.name for node in nodes[:3]] == ["1.refine_0", "1.refine_1", "1.merge"]
     for fold, node in enumerate(nodes[:2]):
         asked = {key for key, row in loop.records(node).items() if len(row.annotations)}
         assert asked and not asked & learned[fold]
-        assert asked == {key for key in loop.records(loop.head) if fold_of(key, 2) == fold}
-    again = rounds.trainings(loop.store, loop.run, loop.head, loop.done, 2, models)
+        assert asked == {key for key in loop.records(loop.head.node) if fold_of(key, 2) == fold}
+    again = loop.trainings(2).refining(models)
     assert {t.start for t in again.values()} == {f"work:{m.folder}" for m in models.refining}
 
 
 def test_a_round_that_changes_nothing_is_rejected_and_says_so(tmp_path: Path) -> None:
-    loop = Loop(tmp_path / "w", *SCENES, "refine.folds=1", "refine.gate.held_out=0.3", *OFF)
-    nodes, done = loop.refine(1, loop.models(1, untrained(loop)))
-    verdict = judge(loop.store, loop.run, loop.head, nodes, done)
+    loop = Played(tmp_path / "w", *SCENES, "refine.folds=1", "refine.gate.held_out=0.3", *OFF)
+    verdict = loop.refine(1, loop.models(1, untrained(loop))).verdict
     assert (verdict.status, verdict.reason) == ("rejected", "no change: every label is as it was")
     assert verdict.evidence["changes"]["regions"].keys() <= {"kept", "confirmed", "less_likely"}
 
 
 def test_a_model_of_shuffled_labels_is_rejected_with_the_numbers(tmp_path: Path) -> None:
-    loop = Loop(tmp_path / "w", *SCENES, "refine.folds=1", "refine.gate.held_out=0.5", *LOOSE)
+    loop = Played(tmp_path / "w", *SCENES, "refine.folds=1", "refine.gate.held_out=0.5", *LOOSE)
 
     def sabotage(training: Training) -> str:
         out = Path(loop.store.path(training.folder))
@@ -177,8 +181,7 @@ def test_a_model_of_shuffled_labels_is_rejected_with_the_numbers(tmp_path: Path)
         train(settings, "nano", lambda step: shuffled(training.data, 4), out)
         return "shuffled"
 
-    nodes, done = loop.refine(1, loop.models(1, sabotage))
-    verdict = judge(loop.store, loop.run, loop.head, nodes, done)
+    verdict = loop.refine(1, loop.models(1, sabotage)).verdict
     assert verdict.status == "rejected" and verdict.reason.startswith("worse: mean F1 on ")
     score = verdict.evidence["differences"]["score"]
     assert score["value"] < -0.05 and score["high"] < 0
@@ -197,87 +200,84 @@ def shuffled(data: TrainingSet, size: int) -> Iterator[list[Sample]]:
 
 def test_a_model_that_finds_hardly_any_old_label_again_changes_nothing(tmp_path: Path) -> None:
     careful = [f"refine.merge.{kind}.min_refound=0.1" for kind in ("texts", "regions", "triplets")]
-    loop = Loop(tmp_path / "w", *SCENES, "refine.folds=2", *LOOSE, *careful)
-    nodes, done = loop.refine(1, loop.models(1, untrained(loop)))
-    levels = nodes[2].entry.options.levels
+    loop = Played(tmp_path / "w", *SCENES, "refine.folds=2", *LOOSE, *careful)
+    attempt = loop.refine(1, loop.models(1, untrained(loop)))
+    levels = attempt.nodes[2].entry.options.levels
     assert levels["texts"].refound == 0.0 and levels["regions"].refound < 0.1
     reasons = {
         a.dropped
-        for row in loop.records(nodes[-1]).values()
+        for row in loop.records(attempt.node).values()
         for a in row.annotations.all()
         if a.round == 1
     }
     assert reasons == {"not_trusted"}
-    assert judge(loop.store, loop.run, loop.head, nodes, done).reason.startswith("no change")
+    assert attempt.verdict.reason.startswith("no change")
 
 
 def test_levels_are_measured_on_samples_that_no_model_has_learned_from(tmp_path: Path) -> None:
-    loop = Loop(tmp_path / "w", *SCENES, "refine.folds=1", "refine.gate.held_out=0.5")
-    looked = graph.refine_nodes(loop.run, 1, loop.head, loop.models(1, untrained(loop)))
-    done = loop._execute(looked, rounds.carried(loop.head, loop.done), loop.head)
-    heads, said = loop.records(loop.head), loop.records(looked[0])
+    loop = Played(tmp_path / "w", *SCENES, "refine.folds=1", "refine.gate.held_out=0.5")
+    attempt = loop.refine(1, loop.models(1, untrained(loop)))
+    heads, said = loop.records(loop.head.node), loop.records(attempt.nodes[0])
     judged = {key for key, row in said.items() if held_out(key, loop.run) and row.failed is None}
     assert 0 < len(judged) < len(heads)
-    seen = list(gate._unlearned(loop.store, loop.run, loop.head, looked, done))
-    assert seen == [
+    judgements = loop.judgements(attempt)
+    assert list(judgements.unlearned()) == [
         heads[key].annotations.overlaid(said[key].annotations) for key in sorted(judged)
     ]
-    assert rounds.levels(loop.store, loop.run, loop.head, looked, done).keys() == {
-        "texts",
-        "regions",
-        "triplets",
-    }
+    assert judgements.thresholds().keys() == {"texts", "regions", "triplets"}
 
 
 def test_what_a_finished_round_has_told_is_not_read_again_unless_what_it_rests_on_has_changed(
     tmp_path: Path,
 ) -> None:
-    loop = Loop(tmp_path / "w", *SCENES, "refine.folds=1", "refine.gate.held_out=0.3", *OFF)
-    models = loop.models(1, untrained(loop))
-    nodes, done = loop.refine(1, models)
-    verdict = judge(loop.store, loop.run, loop.head, nodes, done)
-    levels = nodes[1].entry.options.levels
-    for node in (loop.head, *nodes):
-        for shard in done:
+    loop = Played(tmp_path / "w", *SCENES, "refine.folds=1", "refine.gate.held_out=0.3", *OFF)
+    attempt = loop.refine(1, loop.models(1, untrained(loop)))
+    thresholds = attempt.nodes[1].entry.options.levels
+    for node in (loop.head.node, *attempt.nodes):
+        for shard in attempt.states:
             loop.store.remove(node.table(shard))
-    index = layout.round_index(nodes[-1].folder)
+    index = layout.round_index(attempt.node.folder)
     before = loop.store.read(index)
     loop.store.remove(index)
-    assert judge(loop.store, loop.run, loop.head, nodes, done) == verdict
-    assert rounds.levels(loop.store, loop.run, loop.head, nodes[:1], done) == levels
-    round_metrics.measure(loop.store, loop.run, nodes[-1], done, loop.head)
+    judgements = loop.judgements(attempt)
+    assert judge(judgements, attempt.node) == attempt.verdict
+    assert judgements.thresholds() == thresholds
+    measure(loop.store, loop.run, attempt.node, attempt.states, loop.head.node)
     assert loop.store.read(index) == before  # a lost index is made again
-    other = replace(
-        loop.run, refine=replace(loop.run.refine, gate=replace(loop.run.refine.gate, held_out=0.4))
-    )
+    gate = replace(loop.run.refine.gate, held_out=0.4)
+    other = replace(loop.run, refine=replace(loop.run.refine, gate=gate))
     with pytest.raises(FileNotFoundError):
-        rounds.levels(loop.store, other, loop.head, nodes[:1], done)
+        replace(judgements, run=other).thresholds()
     corrected = {
         shard: state.with_(layout.IMAGES, Digests(state.done[layout.IMAGES].inputs, "new"))
-        for shard, state in done.items()
+        for shard, state in attempt.states.items()
     }
     with pytest.raises(FileNotFoundError):  # the truth lies with the images
-        judge(loop.store, loop.run, loop.head, nodes, corrected)
+        judge(replace(judgements, states=corrected), attempt.node)
 
 
 def test_what_an_earlier_model_believed_is_no_judgement(tmp_path: Path) -> None:
-    loop = Loop(tmp_path / "w", *SCENES, "refine.folds=1", *LOOSE)
-    nodes, done = loop.refine(1, loop.models(1, untrained(loop)))
-    shard = sorted(done)[0]
+    loop = Played(tmp_path / "w", *SCENES, "refine.folds=1", *LOOSE)
+    attempt = loop.refine(1, loop.models(1, untrained(loop)))
+    shard = sorted(attempt.states)[0]
     kept = [
-        a for row in read_rows(loop.store, nodes[-1], shard) for a in row.annotations.kept().all()
+        a
+        for row in read_rows(loop.store, attempt.node, shard)
+        for a in row.annotations.kept().all()
     ]
     assert any(a.support is not None for a in kept)
     again = [
-        a for row in read_inputs(loop.store, nodes[-1], shard) for a in row.annotations.kept().all()
+        a
+        for row in read_inputs(loop.store, attempt.node, shard)
+        for a in row.annotations.kept().all()
     ]
     assert [replace(a, support=None) for a in kept] == again
 
 
 def test_what_a_round_changed_is_complete_and_traceable(tmp_path: Path) -> None:
-    loop = Loop(tmp_path / "w", *SCENES, "refine.folds=1", *LOOSE)
-    nodes, _ = loop.refine(1, loop.models(1, untrained(loop)))
-    before, after = loop.records(loop.head), loop.records(nodes[-1])
+    loop = Played(tmp_path / "w", *SCENES, "refine.folds=1", *LOOSE)
+    nodes = loop.refine(1, loop.models(1, untrained(loop))).nodes
+    before, after = loop.records(loop.head.node), loop.records(nodes[-1])
     changed = 0
     for key, record in after.items():
         image = render(DEMO, 0, int(key[-6:])).image
@@ -306,8 +306,8 @@ def test_the_rounds_model_may_ground_the_new_texts_in_place_of_a_specialist(tmp_
         "specialists.segment=null",
         "source.limit=6",
     )
-    loop = Loop(tmp_path / "w", *SCENES, *LOOSE, *by_model)
-    nodes, _ = loop.refine(1, loop.models(1, untrained(loop)))
+    loop = Played(tmp_path / "w", *SCENES, *LOOSE, *by_model)
+    nodes = loop.refine(1, loop.models(1, untrained(loop))).nodes
     assert [node.name for node in nodes[:6]] == [
         "1.refine_0",
         "1.refine_1",
@@ -357,7 +357,7 @@ def test_human_labels_are_byte_equal_after_three_rounds_of_a_bad_model(tmp_path:
     instances.write_text(
         json.dumps({"images": images, "annotations": annotations, "categories": categories})
     )
-    loop = Loop(
+    loop = Played(
         tmp_path / "w",
         "source=coco",
         f"source.path={photos}",
@@ -366,11 +366,10 @@ def test_human_labels_are_byte_equal_after_three_rounds_of_a_bad_model(tmp_path:
         "refine.folds=1",
         *LOOSE,
     )
-    first = human(loop.records(loop.head))
+    first = human(loop.records(loop.head.node))
     for number in (1, 2, 3):
-        nodes, loop.done = loop.refine(number, loop.models(number, untrained(loop)))
-        loop.head = nodes[-1]
-    assert len(first) == len(annotations) and human(loop.records(loop.head)) == first
+        loop.head = loop.refine(number, loop.models(number, untrained(loop)))
+    assert len(first) == len(annotations) and human(loop.records(loop.head.node)) == first
 
 
 def human(records: Mapping[str, Record]) -> list[str]:
@@ -385,7 +384,9 @@ def test_texts_that_few_samples_have_are_learned_and_written_for_the_others_once
     tmp_path: Path,
 ) -> None:
     sparse = ("specialists.noisy.detailed=0.4", "refine.sparse.texts=[detailed]")
-    loop = Loop(tmp_path / "w", *SCENES, "refine.folds=1", "refine.gate.held_out=0", *sparse, *OFF)
+    loop = Played(
+        tmp_path / "w", *SCENES, "refine.folds=1", "refine.gate.held_out=0", *sparse, *OFF
+    )
     made: list[Training] = []
 
     def get(training: Training) -> str:
@@ -393,26 +394,24 @@ def test_texts_that_few_samples_have_are_learned_and_written_for_the_others_once
         return str(untrained(loop)(training))
 
     models = loop.models(1, get)
-    given = {key for key, row in loop.records(loop.head).items() if detailed(row.annotations)}
+    given = {key for key, row in loop.records(loop.head.node).items() if detailed(row.annotations)}
     assert 2 <= len(given) <= 9
     assert (
         made[1].config.tasks == ("<DETAILED_CAPTION>",)
         and made[1].start == f"work:{made[0].folder}"
     )
     assert {k for keys in made[1].data.keys.values() for k in keys} == given
-    nodes, loop.done = loop.refine(1, models)
-    after = loop.records(nodes[-1])
+    attempt = loop.refine(1, models)
+    after = loop.records(attempt.node)
     written = {
         key
         for key, row in after.items()
         if any(t.source == "sparse" for t in row.annotations.texts)
     }
     assert written == after.keys() - given
-    loop.head = nodes[-1]
+    loop.head = attempt
     missing = {key for key, row in after.items() if not detailed(row.annotations)}
-    second = rounds.sparse_training(
-        loop.store, loop.run, loop.head, loop.done, 2, models.refining[0]
-    )
+    second = loop.trainings(2).sparse(models.refining[0])
     assert (second is None) == (not missing)
 
 
@@ -429,7 +428,41 @@ def test_sparse_texts_are_learned_from_the_rounds_model_or_another_checkpoint(
         "refine.sparse.texts=[detailed]",
         f"refine.sparse.start={start}",
     )
-    loop = Loop(tmp_path / "w", *SCENES, "source.limit=6", *sparse)
+    loop = Played(tmp_path / "w", *SCENES, "source.limit=6", *sparse)
     model = graph.TrainedModel("models/01-x", "revision")
-    training = rounds.sparse_training(loop.store, loop.run, loop.head, loop.done, 1, model)
+    training = loop.trainings(1).sparse(model)
     assert training is not None and training.start == (start or "work:models/01-x")
+
+
+def test_a_plan_is_the_loop_that_only_records(tmp_path: Path) -> None:
+    stopping = ("refine.rounds=2", "refine.stop=no_gain", "refine.gate.held_out=0.3")
+    loop = Played(tmp_path / "w", *SCENES, *stopping, *OFF)
+    names = list_source(loop.run.source)
+
+    def planned() -> dict[str, tuple[int, int]]:
+        stages = plan_run(loop.store, loop.run, names)
+        return {stage.stage: (stage.done, stage.todo) for stage in stages}
+
+    fresh = tmp_path / "fresh"
+    before = plan_run(Store(str(fresh)), loop.run, names)
+    assert not fresh.exists() and before[0].stage == "ingest" and before[0].todo == 2
+    assert before[-1].stage == "2.train and what follows" and before[-1].folder is None
+    after_zero = planned()
+    assert after_zero["0.round"] == (2, 0) and after_zero["1.train"] == (0, 1)
+    assert after_zero["1.refine and what follows"] == (0, 2)
+    models = loop.models(1, published(loop))
+    assert planned()["1.refine"] == (0, 2) and planned()["1.merge and what follows"] == (0, 2)
+    attempt = loop.refine(1, models)
+    stages = planned()
+    assert {stages[node.name] for node in attempt.nodes} == {(2, 0)}
+    assert not attempt.accepted and "2.train" not in stages  # no gain ends the loop
+
+
+def published(loop: Played) -> Callable[[Training], str]:
+    """The checkpoint of the repository with a manifest, as a training leaves it."""
+
+    def get(training: Training) -> str:
+        save(load("nano"), Path(loop.store.path(training.folder)))
+        return publish_model(loop.store, training)
+
+    return get
