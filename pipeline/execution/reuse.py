@@ -82,7 +82,13 @@ class Reuse:
         earlier = self._earlier[node.name]
         if earlier is not None and earlier.output != output:
             changed = self._changed[node.name]
-            record_change(self.store, node.folder, self.shard, (earlier.output, output), changed)
+            record_change(
+                self.store,
+                node.folder,
+                self.shard,
+                (earlier.output, output),
+                changed,
+            )
         self.store.remove(layout.withdrawn(node.folder, self.shard))
 
     def _find(self, node: Node) -> EarlierTable | None:
@@ -119,13 +125,26 @@ class Reuse:
             if output not in next_output:
                 return None
             after = next_output.pop(output)
-            changed.update(self.store.read_json(layout.change(folder, self.shard, output, after)))
+            changed.update(
+                self.store.read_json(
+                    layout.change(
+                        folder,
+                        self.shard,
+                        output,
+                        after,
+                    )
+                )
+            )
             output = after
         return changed
 
 
 def record_change(
-    store: Store, folder: str, shard: str, outputs: tuple[str, str], keys: set[str]
+    store: Store,
+    folder: str,
+    shard: str,
+    outputs: tuple[str, str],
+    keys: set[str],
 ) -> None:
     """Write down that only the samples `keys` changed from the first of `outputs` to the second."""
     store.publish_json(layout.change(folder, shard, *outputs), sorted(keys))

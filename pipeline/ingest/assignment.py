@@ -66,7 +66,10 @@ class IngestState:
 
 
 def assign(
-    store: Store, config: SourceConfig, names: Sequence[str], publish: bool = True
+    store: Store,
+    config: SourceConfig,
+    names: Sequence[str],
+    publish: bool = True,
 ) -> dict[str, list[str]]:
     """The source's names by shard.
 
@@ -111,7 +114,9 @@ def open_source(config: SourceConfig) -> Source:
 
 
 def ingest_state(
-    store: Store, config: SourceConfig, shards: Mapping[str, Sequence[str]]
+    store: Store,
+    config: SourceConfig,
+    shards: Mapping[str, Sequence[str]],
 ) -> IngestState:
     """What is done of `shards`, which maps each shard to its names in the source."""
     source = open_source(config)

@@ -79,7 +79,11 @@ class Repair:
     """What is left of a shard: the rows of its table, its labels, and the images in its tar."""
 
     def __init__(
-        self, store: Store, manifest: Manifest, tar: Any, labels_without_images: bool
+        self,
+        store: Store,
+        manifest: Manifest,
+        tar: Any,
+        labels_without_images: bool,
     ) -> None:
         self._store, self._manifest, self._tar = store, manifest, tar
         self._labels_without_images = labels_without_images
@@ -153,7 +157,13 @@ class Repair:
         for key in labels.keys() | self._given.keys():
             if labels.get(key) != self._given.get(key):
                 changed.add(key)
-        record_change(self._store, IMAGES, now.shard, (before, now.output), changed)
+        record_change(
+            self._store,
+            IMAGES,
+            now.shard,
+            (before, now.output),
+            changed,
+        )
 
     def _image(self, row: ImageRow, item: Item | None, receive: Receive) -> IngestedImage:
         if row.failed:
@@ -163,7 +173,13 @@ class Repair:
             return _from_source(row, item, receive)
         orientation = int(row.transform.rpartition("_")[2]) if row.transform else 1
         extension = str(row.member).partition(".")[2]
-        image = Accepted(data, extension, row.width or 0, row.height or 0, orientation)
+        image = Accepted(
+            data,
+            extension,
+            row.width or 0,
+            row.height or 0,
+            orientation,
+        )
         return IngestedImage(row, self._labelled(image, row.key, item))
 
     def _labelled(self, image: Accepted, key: str, item: Item | None) -> Accepted:

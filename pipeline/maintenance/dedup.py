@@ -48,7 +48,14 @@ class HashShard:
         manifest = Manifest(
             shard=shard,
             inputs=state.output(IMAGES),
-            files={name: publish_table(self.store, name, Hashed, rows)},
+            files={
+                name: publish_table(
+                    self.store,
+                    name,
+                    Hashed,
+                    rows,
+                )
+            },
             samples=count_samples(len(keys), [None] * len(rows)),
             reads={IMAGES: state.output(IMAGES)},
         )
@@ -76,7 +83,12 @@ def dedup(store: Store, run: RunConfig, config: DedupConfig) -> dict[str, Any]:
     for shard in sorted(hashed):
         rows += read_table(store, layout.hashes_table(_hashes_folder(config), shard), Hashed)
     found = duplicates(rows, config)
-    publish_table(store, layout.dedup_groups(folder), Duplicate, found)
+    publish_table(
+        store,
+        layout.dedup_groups(folder),
+        Duplicate,
+        found,
+    )
     kinds = Counter(duplicate.kind for duplicate in found)
     summary = {
         "inputs": inputs,
@@ -91,7 +103,10 @@ def dedup(store: Store, run: RunConfig, config: DedupConfig) -> dict[str, Any]:
 
 
 def _hashed(
-    store: Store, run: RunConfig, config: HashConfig, shards: Mapping[str, ShardState]
+    store: Store,
+    run: RunConfig,
+    config: HashConfig,
+    shards: Mapping[str, ShardState],
 ) -> dict[str, ShardState]:
     """The states of all shards with their hashes, made now where they are missing or stale."""
     folder = _hashes_folder(config)
@@ -107,12 +122,20 @@ def _hashed(
         else:
             stale[shard] = ()
     store.withdraw(folder, stale)
-    make = functools.partial(HashShard, store.url, config, folder)
+    make = functools.partial(
+        HashShard,
+        store.url,
+        config,
+        folder,
+    )
     return Engine(run.cluster, store).run("dedup", [Step("dedup", make, (HASHES,))], todo)
 
 
 def _publish_latest(
-    store: Store, folder: str, config: HashConfig, summary: dict[str, Any]
+    store: Store,
+    folder: str,
+    config: HashConfig,
+    summary: dict[str, Any],
 ) -> dict[str, Any]:
     latest = {"groups": folder, "hashes": _hashes_folder(config)}
     store.publish_json(layout.DEDUP_LATEST, latest)

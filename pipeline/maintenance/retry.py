@@ -43,7 +43,10 @@ class NewShards:
 
 
 def withdraw(
-    store: Store, run: RunConfig, stage: str | None, reason: str | None
+    store: Store,
+    run: RunConfig,
+    stage: str | None,
+    reason: str | None,
 ) -> dict[str, dict[str, int]]:
     """Forget failures; returns how many samples by stage and by reason.
 
@@ -92,7 +95,12 @@ def _withdraw_signals(store: Store, node: NodeRef, reason: str | None) -> Counte
 
 def _withdraw_images(store: Store, run: RunConfig, reason: str | None) -> Counter[str]:
     """Assign the failed images that can be read now to new shards."""
-    shards = assign(store, run.source, [], publish=False)
+    shards = assign(
+        store,
+        run.source,
+        [],
+        publish=False,
+    )
     source = open_source(run.source)
     tried = {(row.replaces, row.name) for row in replacements(store)}
     new = NewShards()
@@ -114,30 +122,63 @@ def _withdraw_images(store: Store, run: RunConfig, reason: str | None) -> Counte
                 readable = _readable(source, wanted, keys, receive)
                 _add_images(new, shard, readable, failed)
             elif (shard, shards[shard][0]) not in tried:
-                readable = _readable(source, shards[shard], keys, receive)
+                readable = _readable(
+                    source,
+                    shards[shard],
+                    keys,
+                    receive,
+                )
                 if any(readable):
-                    _add_container(new, shard, shards[shard], failed)
-    _append(store, new, len(shards), run.source.shard_size)
+                    _add_container(
+                        new,
+                        shard,
+                        shards[shard],
+                        failed,
+                    )
+    _append(
+        store,
+        new,
+        len(shards),
+        run.source.shard_size,
+    )
     return new.counts
 
 
 def _add_images(
-    new: NewShards, shard: str, names: Iterator[str], reasons: Mapping[str, str]
+    new: NewShards,
+    shard: str,
+    names: Iterator[str],
+    reasons: Mapping[str, str],
 ) -> None:
     for name in names:
         why = reasons[name]
-        new.images.append(ShardAssignment(shard="", name=name, replaces=shard, reason=why))
+        new.images.append(
+            ShardAssignment(
+                shard="",
+                name=name,
+                replaces=shard,
+                reason=why,
+            )
+        )
         new.counts[why] += 1
 
 
 def _add_container(
-    new: NewShards, shard: str, names: Sequence[str], reasons: Mapping[str, str]
+    new: NewShards,
+    shard: str,
+    names: Sequence[str],
+    reasons: Mapping[str, str],
 ) -> None:
     new.containers.append([ShardAssignment(shard="", name=name, replaces=shard) for name in names])
     new.counts.update(reasons.values())
 
 
-def _append(store: Store, new: NewShards, first: int, shard_size: int) -> None:
+def _append(
+    store: Store,
+    new: NewShards,
+    first: int,
+    shard_size: int,
+) -> None:
     """Number the new shards from `first` on, and add them to the assignments."""
     groups = list(new.containers)
     for start in range(0, len(new.images), shard_size):
@@ -150,7 +191,10 @@ def _append(store: Store, new: NewShards, first: int, shard_size: int) -> None:
 
 
 def _readable(
-    source: Source, names: Sequence[str], keys: set[str], receive: Receive
+    source: Source,
+    names: Sequence[str],
+    keys: set[str],
+    receive: Receive,
 ) -> Iterator[str]:
     """The names of items that can be read now and whose keys are not in use (`keys`)."""
     in_use = set(keys)

@@ -79,7 +79,9 @@ def _no_progress(done: int, total: int) -> None:
 
 
 def verify(
-    store: Store, deep: bool, advance: Callable[[int, int], None] = _no_progress
+    store: Store,
+    deep: bool,
+    advance: Callable[[int, int], None] = _no_progress,
 ) -> VerifyReport:
     """All problems of a work folder. `advance` is called with the manifests done and in all."""
 
@@ -136,7 +138,12 @@ def _remove_counts(store: Store, table: str) -> None:
         store.remove(layout.dedup_summary(folder))
 
 
-def _check_manifest(store: Store, folder: str, name: str, deep: bool) -> CheckedManifest:
+def _check_manifest(
+    store: Store,
+    folder: str,
+    name: str,
+    deep: bool,
+) -> CheckedManifest:
     path = layout.manifest(folder, name)
     if ManifestName.parse(name) is None:
         problem = "no manifest has such a name"
@@ -165,7 +172,12 @@ def _check_manifest(store: Store, folder: str, name: str, deep: bool) -> Checked
     return result
 
 
-def _check_file(store: Store, name: str, expected: FileDigest, deep: bool) -> str:
+def _check_file(
+    store: Store,
+    name: str,
+    expected: FileDigest,
+    deep: bool,
+) -> str:
     """What is wrong with a file, "" if nothing is."""
     try:
         size = store.size(name)

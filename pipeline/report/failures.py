@@ -19,7 +19,12 @@ from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
 
 
-def count(store: Store, stage: str, folder: str, shards: int) -> dict[str, Any]:
+def count(
+    store: Store,
+    stage: str,
+    folder: str,
+    shards: int,
+) -> dict[str, Any]:
     """How many of all `shards` a stage has done, and its samples: in = kept + failed by reason.
 
     The names of manifests say how many samples went in and how many failed. Only the manifests of

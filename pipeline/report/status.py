@@ -26,8 +26,21 @@ def status(store: Store, limit: int) -> dict[str, Any]:
     head = read_head(store)
     state = (lease.holder(store) or {"state": "never run"})["state"]
     stages = [
-        failures.count(store, INGEST, layout.IMAGES, shards),
-        *(failures.count(store, node.name, node.folder, shards) for node in graph),
+        failures.count(
+            store,
+            INGEST,
+            layout.IMAGES,
+            shards,
+        ),
+        *(
+            failures.count(
+                store,
+                node.name,
+                node.folder,
+                shards,
+            )
+            for node in graph
+        ),
     ]
     rounds = []
     for node in graph:

@@ -145,7 +145,12 @@ class Store:
         """The path of a folder on local disk. From a remote store it is fetched once per machine."""
         if self.local:
             return self.path(folder)
-        target = os.path.join(tempfile.gettempdir(), "fld", digest(self.url), folder)
+        target = os.path.join(
+            tempfile.gettempdir(),
+            "fld",
+            digest(self.url),
+            folder,
+        )
         if not os.path.isdir(target):
             aside = f"{target}.{uuid.uuid4().hex}"
             self.fs.get(self.path(folder), aside, recursive=True)
@@ -277,7 +282,9 @@ class Store:
                     yield manifest
 
     def _manifest_names(
-        self, folder: str, shards: Collection[str] | None = None
+        self,
+        folder: str,
+        shards: Collection[str] | None = None,
     ) -> Sequence[ManifestName]:
         """The parsed names of manifests. Other files, such as those of a sync tool, are ignored."""
         names = []
