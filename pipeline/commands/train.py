@@ -66,10 +66,10 @@ def study(args: argparse.Namespace) -> int:
 def export_backbone(args: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from pipeline.config.parse import check_there
+    from pipeline.config.parse import check_exists
     from stages import registry
 
-    check_there("MODEL", args.model)
+    check_exists("MODEL", args.model)
     _tell(registry.resolve(registry.EXPORT_BACKBONE)(args.model, Path(args.out)), args.json)
     return 0
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pipeline.config.run import ROUND_MODEL, ClusterConfig, Entry, RunConfig
+from pipeline.config.run import ROUND_MODEL, ClusterConfig, Entry, NoOptions, RunConfig
 from pipeline.plan.recipe import fingerprint, recipe_settings, revision_of
 from pipeline.refinement.rules import Levels
 from pipeline.schema import SCHEMA_VERSION
@@ -190,7 +190,7 @@ def _decided(
     )
     last = Node(
         name=f"{number}.round",
-        entry=Entry(name="round", use="round", options=None, group=FILTER_GROUP),
+        entry=Entry(name="round", use="round", options=NoOptions(), group=FILTER_GROUP),
         round=number,
         reads=tuple(node.name for node in base + nodes),
         fingerprint=mark,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pipeline.config.parse import check_there
+from pipeline.config.parse import check_exists
 from pipeline.config.run import ClusterConfig, Positive
 from pipeline.config.validation import build
 from pipeline.schema import Granularity
@@ -77,7 +77,7 @@ def parse(values: Mapping[str, Any]) -> StudyConfig:
         "",
     )
     for name, row in rows.items():
-        check_there(f"rows.{name}.start", row.start or study.start)
+        check_exists(f"rows.{name}.start", row.start or study.start)
         for phase in row.phases:
             phase_config(study, name, phase)
     return study

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config.parse import check_there
+from pipeline.config.parse import check_exists
 from pipeline.config.run import ClusterConfig
 from pipeline.config.validation import build
 from pipeline.plan.recipe import content_hash, recipe_settings
@@ -48,7 +48,7 @@ def parse(values: Mapping[str, Any]) -> FitConfig:
         },
         "",
     )
-    check_there("start", config.start)
+    check_exists("start", config.start)
     return config
 
 
