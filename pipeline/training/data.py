@@ -1,9 +1,10 @@
-"""What a training run reads: shards of a round, in an order that is a function of the seed and the step alone.
+"""The labelled samples that a training run reads, and their order.
 
-Epochs permute shards, blocks of shards are shuffled together, and the ranks of a step take slices of one global batch.
-So a resumed run starts in the middle of an epoch without reading what came before, and the number of ranks changes
-nothing. Shards are read by `webdataset`, from any URL that fsspec knows; the next batches are decoded while a step
-computes.
+The order is a function of the seed and the step alone: an epoch permutes the shards, and the
+samples of a few shards (a block) are shuffled together. The ranks of a step take slices of one
+global batch. So a resumed run starts in the middle of an epoch without reading what came before,
+and the number of ranks does not change the result. `webdataset` reads the shards, from any URL
+that fsspec knows. The next batches are decoded while a step computes.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ import json
 import random
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Protocol
 
 from pipeline.schema import KINDS, IndexRow, Record
 from pipeline.storage.arrow import from_dict
@@ -26,14 +27,16 @@ from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
 from stages.base import Sample, thread_count
 
+# Shards whose samples are shuffled together.
 BLOCK_SHARDS = 4
-AHEAD = 2  # batches that wait decoded
+# Decoded batches that wait for a step.
+AHEAD = 2
 INDEX = "index.parquet"
 IMAGES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "avif")
 
 
-class Shards(Protocol):
-    """Where shards lie in a work folder: a round's node, or a `Folder`."""
+class ShardLocation(Protocol):
+    """Where shards lie in a store: a round's node, or a `ShardFolder`."""
 
     @property
     def fingerprint(self) -> str: ...
@@ -42,11 +45,13 @@ class Shards(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Folder:
-    """A folder of shards that no run of ours need have made."""
+class ShardFolder:
+    """A folder of shards; it need not belong to a run."""
 
     name: str
+    """Path of the folder below the store; empty for the store itself."""
     fingerprint: str = ""
+    """Empty: such a folder has no recipe."""
 
     def tar(self, shard: str) -> str:
         return f"{self.name}/{shard}.tar" if self.name else f"{shard}.tar"
@@ -54,11 +59,14 @@ class Folder:
 
 @dataclass(frozen=True, slots=True)
 class TrainingSet:
-    """The samples that may be trained on: keys by shard."""
+    """The samples that may be trained on."""
 
     store: Store
-    node: Shards
+    """The store that holds the shards."""
+    node: ShardLocation
+    """Where in the store they lie."""
     keys: Mapping[str, Sequence[str]]
+    """Keys of the samples, by shard."""
 
     def __len__(self) -> int:
         return sum(len(keys) for keys in self.keys.values())
@@ -66,55 +74,62 @@ class TrainingSet:
     def batches(
         self, first_step: int, size: int, seed: int, rank: int, world_size: int
     ) -> Iterator[list[Sample]]:
-        """This rank's slice of the global batch of each step from `first_step` on, without end."""
-        waiting: deque[Any] = deque()
+        """Yield this rank's slice of each step's global batch of `size` samples, without end."""
+        waiting: deque[Future[list[Sample]]] = deque()
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(thread_count()) as decoders:
 
-            def read(items: Sequence[tuple[str, str]]) -> list[Sample]:
-                return list(decoders.map(_sample, [self.read(*item) for item in items]))
+            def load_batch(items: Sequence[tuple[str, str]]) -> list[Sample]:
+                encoded = [self.read(shard, key) for shard, key in items]
+                return list(decoders.map(_decoded, encoded))
 
             for items in self._slices(first_step, size, seed, rank, world_size):
-                waiting.append(reader.submit(read, items))
+                waiting.append(reader.submit(load_batch, items))
                 if len(waiting) > AHEAD:
                     yield waiting.popleft().result()
 
     def read(self, shard: str, key: str) -> tuple[bytes, Record]:
-        """The image's bytes and the kept labels of a sample."""
-        return _load(self.store.url, self.node.tar(shard))[key]
+        """Return the encoded image of a sample and its record with the kept labels only."""
+        return _shard(self.store.url, self.node.tar(shard))[key]
+
+    def samples(self, shard: str, keys: Sequence[str]) -> list[Sample]:
+        """Decode these samples of a shard, in this order."""
+        return [_decoded(self.read(shard, key)) for key in keys]
 
     def _slices(
         self, first_step: int, size: int, seed: int, rank: int, world_size: int
     ) -> Iterator[list[tuple[str, str]]]:
+        """Yield (shard, key) of the samples of each of this rank's batches."""
         epoch, skip = divmod(first_step * size, len(self))
-        mine = slice(rank * size // world_size, (rank + 1) * size // world_size)
+        first = rank * size // world_size
+        last = (rank + 1) * size // world_size
         batch: list[tuple[str, str]] = []
         while True:
             for item in self._epoch(seed, epoch, skip):
                 batch.append(item)
                 if len(batch) == size:
-                    yield batch[mine]
+                    yield batch[first:last]
                     batch = []
-            epoch, skip = epoch + 1, 0
+            epoch += 1
+            skip = 0
 
     def _epoch(self, seed: int, epoch: int, skip: int) -> Iterator[tuple[str, str]]:
-        """(shard, key) of an epoch from number `skip` on."""
+        """Yield (shard, key) of an epoch's samples after the first `skip`."""
         draw = random.Random(f"{seed} {epoch}")
         shards = sorted(self.keys)
         draw.shuffle(shards)
         for start in range(0, len(shards), BLOCK_SHARDS):
-            order = [
-                (shard, key)
-                for shard in shards[start : start + BLOCK_SHARDS]
-                for key in self.keys[shard]
-            ]
+            order: list[tuple[str, str]] = []
+            for shard in shards[start : start + BLOCK_SHARDS]:
+                order += [(shard, key) for key in self.keys[shard]]
             draw.shuffle(order)
             yield from order[skip:]
             skip = max(0, skip - len(order))
 
 
-def find(url: str) -> tuple[TrainingSet, str]:
-    """All labelled samples of the round or of the folder of round shards that `url` names, and the digest of their
-    labels. WORK stands for its head.
+def find_training_set(url: str) -> tuple[TrainingSet, str]:
+    """Find all labelled samples at `url`, and the digest of their labels.
+
+    `url` names a round, a folder of a round's shards, or a work folder, which stands for its head.
 
     Raises:
         ValueError: there are no shards, or they hold no labels.
@@ -127,52 +142,60 @@ def find(url: str) -> tuple[TrainingSet, str]:
     shards = [file.removesuffix(".tar") for file in store.list(name) if file.endswith(".tar")]
     if not shards:
         raise ValueError(
-            f"{url}: no shards there; give WORK, WORK/rounds/NN-.. or a folder of .tar files of a round"
+            f"{url}: no shards there; give WORK, WORK/rounds/NN-.. or a folder of .tar files "
+            "of a round"
         )
-    where = Folder(name)
+    location = ShardFolder(name)
     if store.exists(index):
-        keys: dict[str, list[str]] = {}
-        rows: list[IndexRow] = read_table(store, index, IndexRow)
-        for row in rows:
-            if any(getattr(row, kind) for kind in KINDS):
-                keys.setdefault(row.shard, []).append(row.key)
-        mark = digest(store.read(index).hex())
+        keys, labels = _read_index(store, index)
     else:
-        keys, mark = _scanned(store, where, shards)
-    data = TrainingSet(store, where, {shard: each for shard, each in keys.items() if each})
+        keys, labels = _scan(store, location, shards)
+    labelled = {shard: shard_keys for shard, shard_keys in keys.items() if shard_keys}
+    data = TrainingSet(store, location, labelled)
     if not len(data):
         raise ValueError(f"{url}: no labelled sample in {len(shards)} shards; nothing to train on")
-    return data, mark
+    return data, labels
 
 
-def _scanned(
-    store: Store, where: Shards, shards: Sequence[str]
-) -> tuple[dict[str, list[str]], str]:
-    """The labelled keys of shards without an index, and the digest of their records."""
+def _read_index(store: Store, index: str) -> tuple[dict[str, list[str]], str]:
+    """Return the keys of the labelled samples by shard, and the digest of the index."""
     keys: dict[str, list[str]] = {}
-    seen = []
+    rows: list[IndexRow] = read_table(store, index, IndexRow)
+    for row in rows:
+        if any(getattr(row, kind) for kind in KINDS):
+            keys.setdefault(row.shard, []).append(row.key)
+    return keys, digest(store.read(index).hex())
+
+
+def _scan(
+    store: Store, location: ShardLocation, shards: Sequence[str]
+) -> tuple[dict[str, list[str]], str]:
+    """Read shards that have no index; return what `_read_index` does, with the records' digest."""
+    keys: dict[str, list[str]] = {}
+    records: list[str] = []
     for shard in shards:
         keys[shard] = []
-        for key, members in _samples(store, where.tar(shard)):
+        for key, members in _members(store, location.tar(shard)):
             record = from_dict(Record, json.loads(members["json"]))
-            seen.append(members["json"].decode())
+            records.append(members["json"].decode())
             if len(record.annotations.kept()):
                 keys[shard].append(key)
-    return keys, digest(*seen)
+    return keys, digest(*records)
 
 
+# The last few shards stay in memory: a batch can lie in two blocks, and a small set is read again
+# in every epoch.
 @lru_cache(maxsize=2 * BLOCK_SHARDS)
-def _load(url: str, tar: str) -> dict[str, tuple[bytes, Record]]:
-    """Image bytes and kept labels of every key of a shard; the last few shards stay in memory, for a batch may straddle
-    two blocks and a small set is read in every epoch."""
-    return {key: _parsed(key, members) for key, members in _samples(Store(url), tar)}
+def _shard(url: str, tar: str) -> dict[str, tuple[bytes, Record]]:
+    """Read a shard: encoded image and record with kept labels, by key."""
+    return {key: _parsed(key, members) for key, members in _members(Store(url), tar)}
 
 
-def _samples(store: Store, tar: str) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """(key, {extension: bytes}) of each sample of a shard.
+def _members(store: Store, tar: str) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Yield (key, {extension: bytes}) of each sample of a shard.
 
     Raises:
-        ValueError: one has no labels of ours.
+        ValueError: a sample has no record (`KEY.json`).
     """
     from webdataset.tariterators import group_by_keys, tar_file_expander
 
@@ -187,15 +210,18 @@ def _samples(store: Store, tar: str) -> Iterator[tuple[str, dict[str, bytes]]]:
 
 def _parsed(key: str, members: dict[str, bytes]) -> tuple[bytes, Record]:
     record: Record = from_dict(Record, json.loads(members["json"]))
-    image = next((data for name, data in members.items() if name in IMAGES), None)
-    if image is None:
-        raise ValueError(f"{key}: its shard holds no image; give a round that holds its images")
-    return image, replace(record, annotations=record.annotations.kept())
+    kept = replace(record, annotations=record.annotations.kept())
+    for name, data in members.items():
+        if name in IMAGES:
+            return data, kept
+    raise ValueError(f"{key}: its shard holds no image; give a round that holds its images")
 
 
-def _sample(read: tuple[bytes, Record]) -> Sample:
-    image, record = read
-    size = (record.width, record.height)
+def _decoded(encoded: tuple[bytes, Record]) -> Sample:
+    image, record = encoded
     return Sample(
-        key=record.key, size=size, annotations=record.annotations, image=decode_image(image)
+        key=record.key,
+        size=(record.width, record.height),
+        annotations=record.annotations,
+        image=decode_image(image),
     )

@@ -1,11 +1,13 @@
 """One training run under Ray Train, on the kept labels of a round or of a folder of round shards.
 
-A killed run goes on from its newest checkpoint; the model's folder is named by everything that decides its content.
+A killed run continues from its newest checkpoint. The name of the model's folder is a digest of
+everything that decides its content.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import shutil
 import tempfile
 import threading
@@ -16,35 +18,43 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.run import ClusterConfig, GroupConfig, RunConfig
+from pipeline.errors import WorkerFailed, last_line
 from pipeline.execution.engine import check_resources, connect
 from pipeline.execution.threads import bound_threads
 from pipeline.plan.graph import WORK, Model
 from pipeline.plan.recipe import content_hash, fingerprint, recipe_settings
 from pipeline.storage.manifest import Manifest
 from pipeline.storage.store import Store
-from pipeline.training.data import Shards, TrainingSet
+from pipeline.training.data import ShardLocation, TrainingSet
 from stages.florence.model import resolve
-from stages.florence.training import VERSION
+from stages.florence.training import VERSION, TrainConfig
 
 PROGRESS = "journal/progress.json"
+# The group of `cluster.groups` whose resources the training workers use.
 GROUP = "train"
+# The metrics of a step that become curves in TensorBoard.
 CURVES = ("loss", "rate", "gradient_norm", "tokens")
+# Seconds between two reports of progress.
+REPORT_SECONDS = 2
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Training:
-    """One training run: `folder` of the work folder will hold the model of round `number`.
+    """One training run."""
 
-    `inputs` is the digest of the labels that it learns from, `start` a checkpoint's name or folder, or `work:` and the
-    folder of an earlier model.
-    """
-
-    config: Any
+    config: TrainConfig
+    """The schedule and everything else that `train` sets."""
     start: str
+    """Checkpoint to start from: a name or a folder, or `work:` and the folder of a model in the
+    work folder."""
     number: int
+    """Number of the round whose model this is."""
     data: TrainingSet
+    """The samples to train on."""
     inputs: str
+    """Digest of the labels of these samples."""
     folder: str
+    """Folder of the work folder that will hold the model."""
 
 
 def prepare(
@@ -53,12 +63,12 @@ def prepare(
     data: TrainingSet,
     inputs: str,
     start: Model | str = "",
-    config: Any = None,
+    config: TrainConfig | None = None,
 ) -> Training:
-    """Name the training run of a round by everything that decides its result.
+    """Describe the training run of a round; its folder is named by everything that decides it.
 
-    It starts from `refine.start`, another checkpoint, or an earlier model of this run, with the settings of `train` or
-    other ones.
+    Without `start` it starts from `refine.start`, and without `config` it has the settings of
+    `train`.
     """
     config = dataclasses.replace(config or run.train, seed=run.seed * 1000 + number)
     name, content = _start(start or run.refine.start)
@@ -76,33 +86,39 @@ def prepare(
 
 
 def _start(start: Model | str) -> tuple[str, str]:
-    """Where to load it from, and its content."""
+    """Return where the checkpoint is loaded from, and the digest of its content."""
     if isinstance(start, Model):
         return f"{WORK}{start.folder}", start.revision
     return start, content_hash(resolve(start))
 
 
-def trained(store: Store, training: Training) -> str | None:
-    """The digest of the model's files, None when it is still to train."""
+def model_digest(store: Store, training: Training) -> str | None:
+    """Return the digest of the trained model's files, or None if it is not trained yet."""
     found = store.done(training.folder).get("model")
     return found[1] if found else None
 
 
 def train(store: Store, cluster: ClusterConfig, training: Training, title: str = "") -> str:
-    """Train and publish the model, unless it is there; returns the digest of its files."""
-    if found := trained(store, training):
-        return found
+    """Train and publish the model if that is not done yet; return the digest of its files.
+
+    Raises:
+        ValueError: the cluster has no room for the fewest workers.
+        WorkerFailed: a worker failed more often than it is restarted.
+    """
+    finished = model_digest(store, training)
+    if finished:
+        return finished
     import ray
 
     connect(cluster)
     check_resources(cluster, GROUP)
     workers = _workers(cluster.group(GROUP), ray.cluster_resources())
     folder = training.folder
-    _fit(store, cluster.group(GROUP), workers, training, title or f"round {training.number}: train")
-    names = [
-        name for name in store.list(folder) if name != "manifests"
-    ]  # left by a model that was withdrawn
-    files = {f"{folder}/{name}": _file(store, f"{folder}/{name}") for name in names}
+    title = title or f"round {training.number}: train"
+    _run_workers(store, cluster.group(GROUP), workers, training, title)
+    # A model that was withdrawn has left its folder of manifests.
+    names = [name for name in store.list(folder) if name != "manifests"]
+    files = {f"{folder}/{name}": _file_entry(store, f"{folder}/{name}") for name in names}
     samples = len(training.data)
     manifest = Manifest(
         shard="model",
@@ -116,54 +132,65 @@ def train(store: Store, cluster: ClusterConfig, training: Training, title: str =
 
 
 def _workers(group: GroupConfig, have: Mapping[str, float]) -> int:
-    """How many workers train at the same time: as many as the cluster has room for, within the group's range.
+    """Return how many workers train: as many as there is room for, within the group's range.
 
     Raises:
         ValueError: there is no room for the fewest.
     """
     fewest, most = group.actors or (1, 1)
-    wants = _wanted(group)
-    fit = min(int(have.get(kind, 0) / each) for kind, each in wants.items())
-    if fit < fewest:
-        wanted = " and ".join(f"{each * fewest:g} {kind}" for kind, each in wants.items())
+    amounts = _resources(group)
+    room = min(int(have.get(kind, 0) / amount) for kind, amount in amounts.items())
+    if room < fewest:
+        wanted = " and ".join(f"{amount * fewest:g} {kind}" for kind, amount in amounts.items())
         raise ValueError(
-            f"cluster.groups.{GROUP}.actors: {fewest} workers want {wanted}, the cluster has room for {fit}"
+            f"cluster.groups.{GROUP}.actors: {fewest} workers want {wanted}, "
+            f"the cluster has room for {room}; lower actors, cpus or gpus"
         )
-    return min(fit, most)
+    return min(room, most)
 
 
-def _wanted(group: GroupConfig) -> dict[str, float]:
-    """What one worker takes."""
-    return {kind: each for kind, each in (("CPU", group.cpus), ("GPU", group.gpus)) if each}
+def _resources(group: GroupConfig) -> dict[str, float]:
+    """Return what Ray reserves for one worker, by the name of the resource."""
+    amounts = {"CPU": group.cpus, "GPU": group.gpus}
+    return {kind: amount for kind, amount in amounts.items() if amount}
 
 
-def _fit(store: Store, group: GroupConfig, workers: int, training: Training, title: str) -> None:
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
+def _run_workers(
+    store: Store, group: GroupConfig, workers: int, training: Training, title: str
+) -> None:
+    """Run the training in Ray Train's workers and show its progress.
+
+    Raises:
+        WorkerFailed: a worker failed more often than it is restarted.
+    """
+    from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
 
+    setup = {"url": store.url, "threads": group.threads, "training": _portable(training)}
+    scaling = ScalingConfig(
+        num_workers=workers, use_gpu=bool(group.gpus), resources_per_worker=_resources(group)
+    )
     with (
         tempfile.TemporaryDirectory(prefix="fld-ray-train-") as scratch,
         _bar(store, title, training.config.steps),
     ):
-        TorchTrainer(
+        trainer = TorchTrainer(
             _worker,
-            train_loop_config={
-                "url": store.url,
-                "threads": group.threads,
-                "training": _portable(training),
-            },
+            train_loop_config=setup,
             torch_config=TorchConfig(backend="nccl" if group.gpus else "gloo"),
-            scaling_config=ScalingConfig(
-                num_workers=workers, use_gpu=bool(group.gpus), resources_per_worker=_wanted(group)
-            ),
+            scaling_config=scaling,
             run_config=RunConfig(
                 storage_path=scratch, name="train", failure_config=FailureConfig(max_failures=3)
             ),
-        ).fit()
+        )
+        try:
+            trainer.fit()
+        except TrainingFailedError as error:
+            raise WorkerFailed(f"{title}: {last_line(error)}") from error
 
 
 def _worker(setup: dict[str, Any]) -> None:
-    """Runs in each Ray Train worker; the only place where training code meets Ray."""
+    """Run one worker of Ray Train; this is the only place where training code meets Ray."""
     import ray.train
 
     from stages.florence import training
@@ -199,7 +226,7 @@ def _worker(setup: dict[str, Any]) -> None:
 
 def _portable(
     training: Training,
-) -> tuple[Any, str, tuple[str, Shards, dict[str, Sequence[str]]], str]:
+) -> tuple[Any, str, tuple[str, ShardLocation, dict[str, Sequence[str]]], str]:
     data = training.data
     return (
         training.config,
@@ -210,7 +237,7 @@ def _portable(
 
 
 def _save(store: Store, checkpoints: str, folder: Path, step: int) -> None:
-    """Keep a checkpoint: its mark is written last, older ones go after that."""
+    """Upload a checkpoint, then write its mark, and only then remove the older checkpoints."""
     _upload(store, folder, f"{checkpoints}/step-{step:08d}")
     store.publish_json(f"{checkpoints}/step-{step:08d}.done", {})
     for name in store.list(checkpoints):
@@ -219,6 +246,7 @@ def _save(store: Store, checkpoints: str, folder: Path, step: int) -> None:
 
 
 def _newest(store: Store, checkpoints: str) -> Path | None:
+    """Return a local copy of the newest checkpoint that has its mark, or None."""
     complete = [name for name in store.list(checkpoints) if name.endswith(".done")]
     if not complete:
         return None
@@ -226,60 +254,65 @@ def _newest(store: Store, checkpoints: str) -> Path | None:
 
 
 def _upload(store: Store, folder: Path, name: str) -> None:
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with (
-            store.publishing(f"{name}/{file.relative_to(folder).as_posix()}") as sink,
-            file.open("rb") as source,
-        ):
+    """Copy all files of a local folder to folder `name` of the store."""
+    for path in sorted(folder.rglob("*")):
+        if not path.is_file():
+            continue
+        target = f"{name}/{path.relative_to(folder).as_posix()}"
+        with store.publishing(target) as sink, path.open("rb") as source:
             shutil.copyfileobj(source, sink, 1 << 20)
 
 
-def _file(store: Store, name: str) -> dict[str, Any]:
-    import hashlib
-
+def _file_entry(store: Store, name: str) -> dict[str, Any]:
+    """Describe a file as a manifest does: by its digest and its size in bytes."""
     with store.open(name) as file:
         size = file.seek(0, 2)
         file.seek(0)
         return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "size": size}
 
 
-def _reporter(store: Store, config: Any) -> Callable[[dict[str, Any]], None]:
-    """Writes each step's metrics to TensorBoard when asked to, and now and then to the journal."""
-    started, written, board = time.time(), 0.0, None
+def _reporter(store: Store, config: TrainConfig) -> Callable[[dict[str, Any]], None]:
+    """Make the function that reports the metrics of each step.
+
+    Every step goes to TensorBoard if `config.tensorboard` is set. The journal gets the last step,
+    and before it one step every few seconds.
+    """
+    started = time.time()
+    written = 0.0
+    board: Any = None
     if config.tensorboard:
         from tensorboardX import SummaryWriter  # comes with ray[train]
 
         board = SummaryWriter(config.tensorboard, flush_secs=10)
 
-    def report(state: dict[str, Any]) -> None:
+    def report(metrics: dict[str, Any]) -> None:
         nonlocal written
-        last = state["step"] == config.steps
+        step = metrics["step"]
+        is_last = step == config.steps
         if board:
             for name in CURVES:
-                board.add_scalar(f"train/{name}", state[name], state["step"])
-            if last:
+                board.add_scalar(f"train/{name}", metrics[name], step)
+            if is_last:
                 board.close()
-        if time.time() - written > 2 or last:
+        if time.time() - written > REPORT_SECONDS or is_last:
             written = time.time()
-            store.publish_json(
-                PROGRESS,
-                {
-                    "title": "train",
-                    "done": state["step"],
-                    "total": config.steps,
-                    "started": started,
-                    "now": written,
-                    "loss": state["loss"],
-                    "rate": state["rate"],
-                },
-            )
+            progress = {
+                "title": "train",
+                "done": step,
+                "total": config.steps,
+                "started": started,
+                "now": written,
+                "loss": metrics["loss"],
+                "rate": metrics["rate"],
+            }
+            store.publish_json(PROGRESS, progress)
 
     return report
 
 
 @contextmanager
 def _bar(store: Store, title: str, steps: int) -> Iterator[None]:
-    """A bar on standard error that follows what the first worker writes to the journal."""
+    """Show a bar on standard error that follows what the first worker writes to the journal."""
     from tqdm import tqdm
 
     stop = threading.Event()
@@ -288,15 +321,15 @@ def _bar(store: Store, title: str, steps: int) -> Iterator[None]:
     def follow() -> None:
         with tqdm(total=steps, desc=title, unit="step", dynamic_ncols=True) as bar:
             while True:
-                last = stop.wait(1.0)
+                # The journal is read once more after the stop, so that the bar reaches its end.
+                stopped = stop.wait(1.0)
                 if store.exists(PROGRESS):
-                    state = store.read_json(PROGRESS)
-                    bar.set_postfix_str(
-                        f"loss {state['loss']:.3f}, learning rate {state['rate']:.1e}",
-                        refresh=False,
-                    )
-                    bar.update(state["done"] - bar.n)
-                if last:
+                    progress = store.read_json(PROGRESS)
+                    loss, rate = progress["loss"], progress["rate"]
+                    shown = f"loss {loss:.3f}, learning rate {rate:.1e}"
+                    bar.set_postfix_str(shown, refresh=False)
+                    bar.update(progress["done"] - bar.n)
+                if stopped:
                     return
 
     thread = threading.Thread(target=follow, name="training-progress", daemon=True)

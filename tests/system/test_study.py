@@ -71,6 +71,43 @@ def test_the_backbones_study_trains_a_detector_a_row(work: Path) -> None:
     )
 
 
+def test_a_row_that_fails_is_one_line_and_the_other_rows_are_shown(work: Path) -> None:
+    board = f"{work}/file/board"
+    (work / "file").write_bytes(b"")  # a folder cannot be made below it
+    rows = (
+        "rows={broken: {phases: {a: {steps: 1}, b: {steps: 1, tensorboard: '%s'}, c: {steps: 1}}},"
+        " start: {}}"
+    ) % board
+    settings = ["clean", f"work={work}", *TINY, "train.batch_size=2", "~rows", f"+{rows}"]
+    done = fld("study", *settings, "--json")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    (line,) = [text for text in done.stderr.splitlines() if text.startswith("fld: error:")]
+    assert line.startswith("fld: error: broken, b: train: ") and board in line
+    result = json.loads(done.stdout)
+    shown = [(row["row"], row["phase"]) for row in result["rows"]]
+    assert shown == [("broken", "a"), ("start", "as it is")]
+    assert [failure["row"] for failure in result["failed"]] == ["broken"]
+
+
+def test_a_detector_that_fails_is_one_line_and_the_other_rows_are_shown(work: Path) -> None:
+    rows = "{broken: {phases: {train: {width: -1}}}, fresh: {phases: {train: {pretrained: false}}}}"
+    settings = [
+        "study=backbone",
+        f"work={work}/backbone",
+        *TINY,
+        "detector.steps=2",
+        "detector.batch_size=4",
+        "~rows",
+        f"+rows={rows}",
+    ]
+    result = run(parse(compose(settings, "studies")))
+    assert [row["row"] for row in result["rows"]] == ["fresh"]
+    ((name, error),) = [(failure["row"], failure["error"]) for failure in result["failed"]]
+    assert name == "broken"
+    assert error.startswith("broken, train: detector: ") and "\n" not in error
+
+
 def test_the_tower_is_exported_and_a_wrong_name_is_one_line(tmp_path: Path) -> None:
     done = fld("export-backbone", "nano", str(tmp_path / "tower"), "--json")
     assert done.returncode == 0 and json.loads(done.stdout)["transformers"] == str(

@@ -1,0 +1,114 @@
+"""The work of a study that runs in Ray's workers: asking a model about samples, and detectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pipeline.config.run import ClusterConfig
+from pipeline.config.validation import Settings
+from pipeline.errors import WorkerFailed, last_line
+from pipeline.execution.engine import check_resources, connect
+from pipeline.execution.threads import bound_threads
+from pipeline.plan.graph import WORK
+from pipeline.storage.store import Store
+from pipeline.training.data import TrainingSet
+from pipeline.training.run import GROUP
+from stages import registry
+from stages.base import Sample
+
+# Samples that a model answers about at once.
+BATCH = 32
+
+
+def run_remote(
+    cluster: ClusterConfig,
+    function: Callable[..., Any],
+    calls: Sequence[tuple[Any, ...]],
+    title: str,
+) -> list[Any]:
+    """Call `function` with each tuple of arguments in Ray workers; return the results in order.
+
+    A worker has the resources and threads of a training worker.
+
+    Raises:
+        ValueError: the cluster has not the resources of one worker.
+        WorkerFailed: a call raised an error, or its process died.
+    """
+    import ray
+    from ray.exceptions import RayError
+    from tqdm import tqdm
+
+    connect(cluster)
+    check_resources(cluster, GROUP)
+    group = cluster.group(GROUP)
+    task = ray.remote(num_cpus=group.cpus, num_gpus=group.gpus)(_call)
+    waiting = [task.remote(function, arguments, group.threads) for arguments in calls]
+    try:
+        return [ray.get(result) for result in tqdm(waiting, desc=title, dynamic_ncols=True)]
+    except RayError as error:
+        for result in waiting:
+            ray.cancel(result)
+        raise WorkerFailed(f"{title}: {last_line(error)}") from error
+
+
+def _call(function: Callable[..., Any], arguments: tuple[Any, ...], threads: int) -> Any:
+    bound_threads(threads)
+    return function(*arguments)
+
+
+def examine(
+    store: Store,
+    model: str,
+    options: Mapping[str, Any],
+    data: TrainingSet,
+    shard: str,
+    keys: Sequence[str],
+) -> list[dict[str, Any]]:
+    """Ask a model about samples of one shard; return the entries of `stages.florence.examine`."""
+    examine_class = registry.resolve(registry.EXAMINE)
+    config = registry.config_of(examine_class)(model=_local(store, model), **options)
+    stage = examine_class(config)
+    entries: list[dict[str, Any]] = []
+    for batch in _batches(data.samples(shard, keys)):
+        for sample_entries in stage(batch):
+            entries += sample_entries
+    return entries
+
+
+def detect(
+    store: Store, model: str, config: Settings, data: TrainingSet, test: TrainingSet
+) -> list[dict[str, Any]]:
+    """Train a detector on a model's vision tower; return its entries about the test samples."""
+    settings: Any = config
+    detector_class = registry.resolve(registry.DETECTOR)
+    detector = detector_class(settings, _local(store, model), _categories(data))
+    detector.learn(data.batches(0, settings.batch_size, settings.seed, 0, 1))
+    samples: list[Sample] = []
+    for shard, keys in sorted(test.keys.items()):
+        samples += test.samples(shard, keys)
+    entries: list[dict[str, Any]] = []
+    for batch in _batches(samples):
+        entries += detector(batch)
+    return entries
+
+
+def _categories(data: TrainingSet) -> list[str]:
+    """Return the phrases of all regions of a set, sorted."""
+    phrases: set[str] = set()
+    for shard, keys in data.keys.items():
+        for key in keys:
+            _, record = data.read(shard, key)
+            phrases.update(region.phrase for region in record.annotations.regions)
+    return sorted(phrases)
+
+
+def _batches(samples: Sequence[Sample]) -> list[Sequence[Sample]]:
+    return [samples[start : start + BATCH] for start in range(0, len(samples), BATCH)]
+
+
+def _local(store: Store, model: str) -> str:
+    """Return a checkpoint's name or folder on this machine; `work:` names one of the store."""
+    if model.startswith(WORK):
+        return store.local_copy(model.removeprefix(WORK))
+    return model
