@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import cli
 from pipeline.config.compose import compose
 from pipeline.studies.config import parse
 from pipeline.studies.run import run
@@ -71,20 +72,20 @@ def test_the_backbones_study_trains_a_detector_a_row(work: Path) -> None:
     )
 
 
-def test_a_row_that_fails_is_one_line_and_the_other_rows_are_shown(work: Path) -> None:
+def test_a_row_that_fails_is_one_line_and_the_other_rows_are_shown(
+    work: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     board = f"{work}/file/board"
     (work / "file").write_bytes(b"")  # a folder cannot be made below it
-    rows = (
-        "rows={broken: {phases: {a: {steps: 1}, b: {steps: 1, tensorboard: '%s'}, c: {steps: 1}}},"
-        " start: {}}"
-    ) % board
-    settings = ["clean", f"work={work}", *TINY, "train.batch_size=2", "~rows", f"+{rows}"]
-    done = fld("study", *settings, "--json")
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    (line,) = [text for text in done.stderr.splitlines() if text.startswith("fld: error:")]
-    assert line.startswith("fld: error: broken, b: train: ") and board in line
-    result = json.loads(done.stdout)
+    phases = "a: {steps: 2}, b: {steps: 1, tensorboard: '%s'}, c: {steps: 1}" % board
+    rows = "{broken: {samples: 4, phases: {%s}}, start: {}}" % phases
+    settings = ["clean", f"work={work}", *TINY, "~rows", f"+rows={rows}"]
+    assert cli.main(["study", *settings, "--json"]) == 1
+    output = capfd.readouterr()
+    lines = [line for line in output.err.splitlines() if line.startswith("fld: error:")]
+    assert len(lines) == 1
+    assert lines[0].startswith("fld: error: broken, b: train: ") and board in lines[0]
+    result = json.loads(output.out.splitlines()[-1])
     shown = [(row["row"], row["phase"]) for row in result["rows"]]
     assert shown == [("broken", "a"), ("start", "as it is")]
     assert [failure["row"] for failure in result["failed"]] == ["broken"]
