@@ -92,7 +92,7 @@ def verify(args: argparse.Namespace) -> int:
 
     from pipeline.config import saved
     from pipeline.maintenance import verify as job
-    from pipeline.storage import lease
+    from pipeline.storage import layout, lease
 
     store = saved.existing(args.work)
     with (
@@ -114,7 +114,7 @@ def verify(args: argparse.Namespace) -> int:
             f"{verdict.files:,} files, {_size(verdict.size)}, {'every byte' if args.deep else 'names and sizes'}"
         )
         if withdrawn:
-            print(f"withdrawn; `fld run --config {store.path('config.yaml')}` makes them anew")
+            print(f"withdrawn; `fld run --config {store.path(layout.CONFIG)}` makes them anew")
     return int(bool(verdict.problems))
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipeline.storage.store import Store
-from pipeline.storage.rounds import AUDIT, _records, open_round, records_of
+from pipeline.storage import layout
+from pipeline.storage.rounds import _records, open_round, records_of
 
 
 def add(commands: Any) -> None:
@@ -104,7 +105,7 @@ def calibrate_command(args: argparse.Namespace) -> int:
     if not 0 < args.precision <= 1 or not 0 < args.iou <= 1:
         raise ValueError(f"--precision {args.precision} --iou {args.iou}: both are in (0, 1]")
     store, folder = open_round(args.round)
-    values = yaml.safe_load(store.read("config.yaml"))
+    values = yaml.safe_load(store.read(layout.CONFIG))
     filters = parse(values).filters
     samples = _labelled(store, folder, filters, args.ground_truth)
     wanted = calibration.CalibrateConfig(
@@ -122,7 +123,7 @@ def calibrate_command(args: argparse.Namespace) -> int:
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     (out / "filters.yaml").write_text(yaml.safe_dump(values["filters"], sort_keys=False))
-    (out / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    (out / layout.CONFIG).write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
     (out / "curves.json").write_text(json.dumps(found, indent=1) + "\n")
     (out / "curves.png").write_bytes(calibration_curves(found["curves"], args.precision))
     if args.json:
@@ -138,7 +139,7 @@ def calibrate_command(args: argparse.Namespace) -> int:
             [row["type"], row["source"], row["class"] or "all", str(row["labels"]), *numbers]
         )
     print(
-        f"{columns(table)}\n{len(samples)} samples; decide anew with: fld run --config {out / 'config.yaml'}"
+        f"{columns(table)}\n{len(samples)} samples; decide anew with: fld run --config {out / layout.CONFIG}"
     )
     return 0
 
@@ -194,7 +195,7 @@ def stats_command(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(found))
         return 0
-    page, out = markdown(folder.removeprefix("rounds/"), found), Path(args.out)
+    page, out = markdown(layout.round_name(folder), found), Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     (out / "statistics.json").write_text(json.dumps(found, indent=1) + "\n")
     (out / "statistics.md").write_text(f"{page}\n![Figure 5](statistics.png)\n")
@@ -235,7 +236,7 @@ def audit_score_command(args: argparse.Namespace) -> int:
     judged = read(args.file, "audit")
     rows = score(judged)
     store, folder = open_round(str(judged["round"]))
-    store.publish_json(f"{folder}/{AUDIT}", rows)
+    store.publish_json(layout.round_audit(folder), rows)
     if args.json:
         print(json.dumps({"round": judged["round"], "precision": rows}))
         return 0

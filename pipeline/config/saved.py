@@ -9,15 +9,14 @@ import yaml
 
 from pipeline.config.parse import parse
 from pipeline.config.run import RunConfig
+from pipeline.storage import layout
 from pipeline.storage.store import Store
-
-NAME = "config.yaml"
 
 
 def save(store: Store, values: Mapping[str, Any]) -> None:
     """Save the resolved config; `fld run --config WORK/config.yaml` repeats the run."""
     text = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
-    store.publish(NAME, text.encode())
+    store.publish(layout.CONFIG, text.encode())
 
 
 def existing(url: str) -> Store:
@@ -28,7 +27,7 @@ def existing(url: str) -> Store:
     """
     store = Store(url)
     store.check_usable()
-    if not store.exists(NAME):
+    if not store.exists(layout.CONFIG):
         raise ValueError(f"{url}: no work folder; give the `work` of an earlier `fld run`")
     return store
 
@@ -41,12 +40,12 @@ def values(store: Store) -> dict[str, Any]:
     """
     advice = "give `fld run` its settings again"
     try:
-        content = yaml.safe_load(store.read(NAME))
+        content = yaml.safe_load(store.read(layout.CONFIG))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         message = " ".join(str(error).split())
-        raise ValueError(f"{store.url}/{NAME}: {message}; {advice}") from None
+        raise ValueError(f"{store.url}/{layout.CONFIG}: {message}; {advice}") from None
     if not isinstance(content, dict):
-        raise ValueError(f"{store.url}/{NAME}: no settings in it; {advice}")
+        raise ValueError(f"{store.url}/{layout.CONFIG}: no settings in it; {advice}")
     return content
 
 

@@ -12,21 +12,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from pipeline.storage import layout
 from pipeline.storage.lease import alive, holder, this_process
 from pipeline.storage.store import Store
 
-ATTEMPTS = "journal/attempts"
 DEATHS_BEFORE_ISOLATION = 2
 
 
 @contextmanager
 def mark(store: Store, work: str, shard: str) -> Iterator[bool]:
     """Mark `shard` as begun for the block; yields whether earlier attempts have died often enough to isolate it."""
-    folder = f"{ATTEMPTS}/{work}/{shard}"
+    folder = layout.attempts(work, shard)
     run = _run(store)
-    deaths = sum(_died(store.read_json(f"{folder}/{name}"), run) for name in store.list(folder))
+    deaths = sum(
+        _died(store.read_json(layout.within(folder, name)), run) for name in store.list(folder)
+    )
     store.publish_json(
-        f"{folder}/{uuid.uuid4().hex}.json", {**this_process(), "since": time.time(), "run": run}
+        layout.attempt(work, shard, f"{uuid.uuid4().hex}.json"),
+        {**this_process(), "since": time.time(), "run": run},
     )
     try:
         yield deaths >= DEATHS_BEFORE_ISOLATION
@@ -38,11 +41,11 @@ def workers(store: Store, running: bool) -> dict[str, Any]:
     """How many attempts are under way, and those that died. A process on another host cannot be seen: it counts as
     alive while the driver is."""
     alive_count, dead = 0, []
-    for work in store.list(ATTEMPTS):
-        for shard in store.list(f"{ATTEMPTS}/{work}"):
-            for name in store.list(f"{ATTEMPTS}/{work}/{shard}"):
+    for work in store.list(layout.ATTEMPTS):
+        for shard in store.list(layout.attempts(work)):
+            for name in store.list(layout.attempts(work, shard)):
                 try:
-                    who = store.read_json(f"{ATTEMPTS}/{work}/{shard}/{name}")
+                    who = store.read_json(layout.attempt(work, shard, name))
                 except FileNotFoundError:  # done since the folder was listed
                     continue
                 seen = alive(who)

@@ -20,6 +20,7 @@ from pipeline.config.run import ClusterConfig, GroupConfig
 from pipeline.errors import ClusterFailed, ShardsFailed
 from pipeline.execution.threads import bound_threads
 from pipeline.plan.shard_state import Done
+from pipeline.storage import layout
 from pipeline.storage.store import Store
 
 WINDOW = 2000
@@ -137,7 +138,7 @@ class Engine:
                         "started": started,
                         "now": written,
                     }
-                    self.store.publish_json("journal/progress.json", state)
+                    self.store.publish_json(layout.PROGRESS, state)
 
             yield advance
 

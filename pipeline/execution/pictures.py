@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.plan.graph import IMAGES
 from pipeline.schema import ImageRow
+from pipeline.storage import layout
 from pipeline.storage.images import decode_image
 from pipeline.storage.store import Store
 from stages.base import Sample
@@ -28,7 +28,7 @@ class Pictures:
     the stages of a group share them."""
 
     def __init__(self, store: Store, shard: str, threads: int, keep: int = KEEP) -> None:
-        self._open = functools.partial(store.open, f"{IMAGES}/{shard}.tar")
+        self._open = functools.partial(store.open, layout.images_tar(shard))
         self._threads, self._keep = threads, keep
         self._stack = ExitStack()
         self._file: Any = None

@@ -11,6 +11,7 @@ from pipeline.plan import shard_state
 from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import Done
 from pipeline.schema import KINDS, Annotations, Failure, IndexRow, Record, Row
+from pipeline.storage import layout
 from pipeline.storage.arrow import to_dict
 from pipeline.storage.images import (
     read_given,
@@ -19,7 +20,7 @@ from pipeline.storage.images import (
 )
 from pipeline.storage.manifest import Manifest, count_annotations, count_samples
 from pipeline.storage.parquet import publish_table
-from pipeline.storage.store import Store, withdrawn_name
+from pipeline.storage.store import Store
 from pipeline.storage.tars import Member, TarWriter
 
 
@@ -93,7 +94,7 @@ def publish_round(
         reads=shard_state.read_outputs(node, done),
     )
     store.publish_manifest(node.folder, manifest)
-    store.remove(withdrawn_name(node.folder, shard))
+    store.remove(layout.withdrawn(node.folder, shard))
     return inputs, manifest.output
 
 

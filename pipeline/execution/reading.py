@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.plan.graph import Node
 from pipeline.schema import Record, Row
+from pipeline.storage import layout
 from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
 
@@ -27,4 +28,4 @@ def read_before(store: Store, node: Node, shard: str) -> list[Any]:
 
 
 def index_name(node: Node, shard: str) -> str:
-    return f"{node.folder}/index/{shard}.parquet"
+    return layout.shard_index(node.folder, shard)

@@ -13,13 +13,13 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.plan.graph import IMAGES, Node
+from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import Done
 from pipeline.schema import ImageRow, Row
+from pipeline.storage import layout
+from pipeline.storage.layout import IMAGES
 from pipeline.storage.parquet import parse_table
-from pipeline.storage.store import Store, withdrawn_name
-
-CHANGES = "journal/changes"
+from pipeline.storage.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Reuse:
                 (earlier.output, output),
                 self._changed[node.name],
             )
-        self.store.remove(withdrawn_name(node.folder, self.shard))
+        self.store.remove(layout.withdrawn(node.folder, self.shard))
 
     def _find(self, node: Node) -> Earlier | None:
         withdrawn = self.store.withdrawn(node.folder, self.shard)
@@ -97,17 +97,13 @@ class Reuse:
             return set() if earlier is not None and earlier.output == was else None
         folder = IMAGES if source == IMAGES else self.graph[source].folder
         changed, at, now = set[str](), was, self.done[source][1]
-        steps = dict(
-            name.removesuffix(".json").split("-")
-            for name in self.store.list(_changes(folder, self.shard))
-        )
+        names = self.store.list(layout.changes(folder, self.shard))
+        steps = dict(layout.parse_change(name) for name in names)
         while at != now:
             if at not in steps:
                 return None
             after = steps.pop(at)
-            changed.update(
-                self.store.read_json(f"{_changes(folder, self.shard)}/{at}-{after}.json")
-            )
+            changed.update(self.store.read_json(layout.change(folder, self.shard, at, after)))
             at = after
         return changed
 
@@ -116,8 +112,4 @@ def record_change(
     store: Store, folder: str, shard: str, outputs: tuple[str, str], keys: set[str]
 ) -> None:
     """Tell readers of a table that from the first to the second of its outputs only the samples `keys` changed."""
-    store.publish_json(f"{_changes(folder, shard)}/{'-'.join(outputs)}.json", sorted(keys))
-
-
-def _changes(folder: str, shard: str) -> str:
-    return f"{CHANGES}/{folder}/{shard}"
+    store.publish_json(layout.change(folder, shard, *outputs), sorted(keys))

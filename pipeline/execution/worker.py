@@ -20,6 +20,7 @@ from pipeline.plan import graph
 from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import Done
 from pipeline.schema import KINDS, Annotation, Annotations, ImageRow, Row, Text
+from pipeline.storage import layout
 from pipeline.storage.images import decode_image, read_given, read_images
 from pipeline.storage.store import Store
 from stages import registry
@@ -52,7 +53,7 @@ class Worker:
         signals = [node for node in todo if node.kind == "signals"]
         if signals:
             with attempts.mark(
-                self.store, f"{signals[0].entry.name}-{signals[0].fingerprint}", shard
+                self.store, layout.signals_name(signals[0].folder), shard
             ) as isolated:
                 self._run(shard, signals, done, isolated)
         for node in todo:

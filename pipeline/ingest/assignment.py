@@ -11,16 +11,15 @@ import numpy as np
 
 from pipeline.config.run import SourceConfig
 from pipeline.ingest.listing import Listed, append_listing, read_listing
-from pipeline.plan.graph import IMAGES
 from pipeline.plan.shard_state import Done
+from pipeline.storage import layout
 from pipeline.storage.images import read_images
+from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import digest
 from pipeline.storage.parquet import read_parquet
 from pipeline.storage.store import IO_THREADS, Store
 from stages import registry
 from stages.ingest import Source
-
-SOURCE = f"{IMAGES}/source.json"
 
 
 def assign(
@@ -41,7 +40,7 @@ def assign(
     size = 1 if registry.load(config.use)[0].whole else config.shard_size
     fresh = []
     for start in range(0, len(new), size):
-        shard = f"shard-{len(shards):06d}"
+        shard = layout.shard_name(len(shards))
         shards[shard] = new[start : start + size]
         fresh += [Listed(shard=shard, name=name) for name in shards[shard]]
     if fresh and publish:
@@ -54,13 +53,13 @@ def _check_source(store: Store, config: SourceConfig, publish: bool) -> None:
     identity = [f.name for f in fields(config.options) if f.metadata.get("identity", True)]
     options = {name: getattr(config.options, name) for name in identity}
     now = {"use": config.use, **json.loads(json.dumps(options))}
-    known = store.read_json(SOURCE) if store.exists(SOURCE) else {}
+    known = store.read_json(layout.SOURCE) if store.exists(layout.SOURCE) else {}
     for key in sorted(known.keys() & now.keys()):
         if known[key] != now[key]:
             here = f"{store.url} holds images of {key}={known[key]}"
             raise ValueError(f"source.{key}={now[key]}: {here}; give another work")
     if publish and not known:
-        store.publish_json(SOURCE, now)
+        store.publish_json(layout.SOURCE, now)
 
 
 def list_source(config: SourceConfig) -> list[str]:
@@ -125,7 +124,7 @@ def check_keys(store: Store, config: SourceConfig, shards: Sequence[str]) -> Non
 
 
 def _hashed_keys(store: Store, shard: str) -> np.ndarray:
-    table = read_parquet(store, f"{IMAGES}/{shard}.parquet").select(["key", "failed"]).to_pylist()
+    table = read_parquet(store, layout.images_table(shard)).select(["key", "failed"]).to_pylist()
     return np.array(
         [int(digest(row["key"]), 16) for row in table if row["failed"] is None], np.uint64
     )

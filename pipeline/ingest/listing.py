@@ -11,13 +11,12 @@ from dataclasses import dataclass
 
 import pyarrow.parquet as pq
 
-from pipeline.plan.graph import IMAGES
+from pipeline.storage import layout
 from pipeline.storage.images import read_images
 from pipeline.storage.parquet import publish_table, read_table
 from pipeline.storage.store import Store
 from stages.ingest import make_key
 
-LISTING = f"{IMAGES}/listing"
 CAME_LATER = "came_later"  # for the sample of a container, whose reason is in a table that was lost
 
 
@@ -36,14 +35,14 @@ class Listed:
 
 
 def append_listing(store: Store, rows: Sequence[Listed]) -> None:
-    publish_table(store, f"{LISTING}/{len(store.list(LISTING)):06d}.parquet", Listed, rows)
+    publish_table(store, layout.listing_table(len(store.list(layout.LISTING))), Listed, rows)
 
 
 def read_listing(store: Store) -> list[Listed]:
     return [
         row
-        for name in store.list(LISTING)
-        for row in read_table(store, f"{LISTING}/{name}", Listed)
+        for name in store.list(layout.LISTING)
+        for row in read_table(store, layout.in_listing(name), Listed)
     ]
 
 
@@ -51,7 +50,7 @@ def count_shards(store: Store) -> int:
     """How many shards are listed, from the statistics of the tables alone: shards are numbered in their order."""
     last = -1
     for _, statistics in _statistics(store, "shard"):
-        last = max(last, int(statistics.max.rpartition("-")[2]))
+        last = max(last, layout.shard_number(statistics.max))
     return last + 1
 
 
@@ -84,7 +83,7 @@ def came_later(store: Store, shard: str) -> dict[str, str]:
             continue
         if row.reason:
             found[make_key(row.name)] = row.reason
-        elif store.exists(f"{IMAGES}/{row.shard}.parquet"):
+        elif store.exists(layout.images_table(row.shard)):
             found |= {image.key: CAME_LATER for image in read_images(store, row.shard)}
             found |= came_later(store, row.shard)
     return found
@@ -93,10 +92,12 @@ def came_later(store: Store, shard: str) -> dict[str, str]:
 def _statistics(store: Store, column: str) -> list[tuple[str, pq.Statistics]]:
     """(table, statistics of a column) of every row group of the listing."""
     found = []
-    for name in store.list(LISTING):
-        with store.open(f"{LISTING}/{name}") as file:
+    for name in store.list(layout.LISTING):
+        with store.open(layout.in_listing(name)) as file:
             metadata = pq.ParquetFile(file, pre_buffer=False).metadata
         index = metadata.schema.names.index(column)
         for group in range(metadata.num_row_groups):
-            found.append((f"{LISTING}/{name}", metadata.row_group(group).column(index).statistics))
+            found.append(
+                (layout.in_listing(name), metadata.row_group(group).column(index).statistics)
+            )
     return found

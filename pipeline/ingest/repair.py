@@ -20,10 +20,10 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.execution.reuse import record_change
-from pipeline.plan.graph import IMAGES
 from pipeline.schema import Annotations, ImageRow, Row
+from pipeline.storage import layout
 from pipeline.storage.arrow import from_table
-from pipeline.storage.images import given_name, truth_name
+from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import Manifest
 from pipeline.storage.parquet import parse_parquet
 from pipeline.storage.store import Store
@@ -40,8 +40,8 @@ Received = tuple[ImageRow, Accepted | None]
 @contextmanager
 def stored(store: Store, shard: str, told: bool) -> Iterator[Stored | None]:
     """The shard as it was, None when it is new; `told` says that the source tells labels of what it cannot read."""
-    withdrawn, tar = store.withdrawn(IMAGES, shard), f"{IMAGES}/{shard}.tar"
-    if withdrawn is None and not (store.exists(tar) or store.exists(f"{IMAGES}/{shard}.parquet")):
+    withdrawn, tar = store.withdrawn(IMAGES, shard), layout.images_tar(shard)
+    if withdrawn is None and not (store.exists(tar) or store.exists(layout.images_table(shard))):
         yield None
         return
     file = store.open(tar) if store.exists(tar) else None
@@ -63,8 +63,10 @@ class Stored:
     def __init__(self, store: Store, was: Manifest, file: Any, told: bool) -> None:
         self.was, self._store, self._file, self._told = was, store, file, told
         self._intact = True  # all tables are as the manifest says
-        self.rows = self._read(f"{IMAGES}/{was.shard}.parquet", ImageRow)
-        labels = (self._read(name(was.shard), Row) for name in (given_name, truth_name))
+        self.rows = self._read(layout.images_table(was.shard), ImageRow)
+        labels = (
+            self._read(name(was.shard), Row) for name in (layout.given_table, layout.truth_table)
+        )
         self._given, self._truth = (
             {row.key: row.annotations for row in rows or ()} for rows in labels
         )
@@ -168,7 +170,7 @@ class Stored:
 
     @cached_property
     def _tar_is_whole(self) -> bool:
-        file = self.was.files.get(f"{IMAGES}/{self.was.shard}.tar")
+        file = self.was.files.get(layout.images_tar(self.was.shard))
         if file is None or self._file is None:
             return file is None
         hasher = hashlib.sha256()

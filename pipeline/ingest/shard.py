@@ -23,13 +23,13 @@ from pipeline.ingest.assignment import (
 )
 from pipeline.ingest.listing import came_later, taken
 from pipeline.ingest.repair import Receive, Received, Stored, failed, stored
-from pipeline.plan.graph import IMAGES
 from pipeline.plan.shard_state import Done
 from pipeline.schema import KINDS, Annotations, ImageRow, Row
-from pipeline.storage.images import given_name, truth_name
+from pipeline.storage import layout
+from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import Manifest, count_annotations, count_samples, digest
 from pipeline.storage.parquet import publish_table
-from pipeline.storage.store import Store, withdrawn_name
+from pipeline.storage.store import Store
 from pipeline.storage.tars import TarWriter
 from stages.base import SampleError
 from stages.ingest import DUPLICATE_KEY, Accepted, Item, make_key, receive
@@ -59,9 +59,12 @@ class Ingest:
         names = self.shards[shard]
         revision = self._source.revision(names)
         rows, files = [], {}
-        labels: dict[str, list[Row]] = {given_name(shard): [], truth_name(shard): []}
+        labels: dict[str, list[Row]] = {
+            layout.given_table(shard): [],
+            layout.truth_table(shard): [],
+        }
         with stored(self.store, shard, bool(revision)) as before:
-            with self.store.publishing(f"{IMAGES}/{shard}.tar") as sink:
+            with self.store.publishing(layout.images_tar(shard)) as sink:
                 tar = TarWriter(sink)
                 for row, accepted in self._items(shard, receive, before):
                     rows.append(_written(tar, row, accepted) if accepted else row)
@@ -72,9 +75,9 @@ class Ingest:
                                 [Row(key=row.key, annotations=annotations)] if annotations else []
                             )
                 tar.close()
-            files[f"{IMAGES}/{shard}.tar"] = {"sha256": sink.sha256, "size": sink.size}
-            files[f"{IMAGES}/{shard}.parquet"] = publish_table(
-                self.store, f"{IMAGES}/{shard}.parquet", ImageRow, rows
+            files[layout.images_tar(shard)] = {"sha256": sink.sha256, "size": sink.size}
+            files[layout.images_table(shard)] = publish_table(
+                self.store, layout.images_table(shard), ImageRow, rows
             )
             files |= {
                 name: publish_table(self.store, name, Row, said)
@@ -87,13 +90,13 @@ class Ingest:
                 files=files,
                 samples=count_samples(len(rows), [row.failed for row in rows]),
                 annotations=count_annotations(
-                    [row.annotations for row in labels[given_name(shard)]]
+                    [row.annotations for row in labels[layout.given_table(shard)]]
                 ),
             )
             self.store.publish_manifest(IMAGES, manifest)
             if before:
-                before.tell(manifest, rows, labels[given_name(shard)])
-        self.store.remove(withdrawn_name(IMAGES, shard))
+                before.tell(manifest, rows, labels[layout.given_table(shard)])
+        self.store.remove(layout.withdrawn(IMAGES, shard))
         return manifest
 
     def _items(self, shard: str, receive: Receive, before: Stored | None) -> Iterator[Received]:

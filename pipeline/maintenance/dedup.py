@@ -15,16 +15,16 @@ from typing import Any
 
 from pipeline.config.run import RunConfig
 from pipeline.execution.engine import Engine, Step
-from pipeline.plan.graph import IMAGES
 from pipeline.plan.recipe import fingerprint, recipe_settings
 from pipeline.plan.shard_state import Done
+from pipeline.storage import layout
 from pipeline.storage.images import read_image_bytes, read_images
+from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import Manifest, count_samples, digest
 from pipeline.storage.parquet import publish_table, read_table
 from pipeline.storage.store import Store
 from stages.dedup import DedupConfig, Duplicate, HashConfig, Hashed, Hashes, duplicates
 
-LATEST = "dedup/latest.json"
 NODE = "hashes"
 
 
@@ -42,7 +42,7 @@ class HashShard:
         for start in range(0, len(keys), self.config.batch_size):
             batch = keys[start : start + self.config.batch_size]
             rows += self._hashes(shard, batch, [next(data) for _ in batch])
-        name = f"{self.folder}/{shard}.parquet"
+        name = layout.hashes_table(self.folder, shard)
         manifest = Manifest(
             shard=shard,
             inputs=done[IMAGES][1],
@@ -59,21 +59,21 @@ def dedup(store: Store, run: RunConfig, config: DedupConfig) -> dict[str, Any]:
     shards = {shard: {IMAGES: done} for shard, done in store.done(IMAGES).items()}
     hashed = _hashed(store, run, config, shards)
     folder, inputs = (
-        f"dedup/{_recipe(config)}",
+        layout.dedup_folder(_recipe(config)),
         digest(*(hashed[shard][NODE][1] for shard in sorted(hashed))),
     )
-    if store.exists(f"{folder}/summary.json"):
-        summary: dict[str, Any] = store.read_json(f"{folder}/summary.json")
+    if store.exists(layout.dedup_summary(folder)):
+        summary: dict[str, Any] = store.read_json(layout.dedup_summary(folder))
         if summary["inputs"] == inputs:
             return _publish_latest(store, folder, config, summary)
     source = _folder(config)
     rows = [
         row
         for shard in sorted(hashed)
-        for row in read_table(store, f"{source}/{shard}.parquet", Hashed)
+        for row in read_table(store, layout.hashes_table(source, shard), Hashed)
     ]
     found = duplicates(rows, config)
-    publish_table(store, f"{folder}/groups.parquet", Duplicate, found)
+    publish_table(store, layout.dedup_groups(folder), Duplicate, found)
     kinds = Counter(duplicate.kind for duplicate in found)
     summary = {
         "inputs": inputs,
@@ -83,7 +83,7 @@ def dedup(store: Store, run: RunConfig, config: DedupConfig) -> dict[str, Any]:
         "groups": len({duplicate.kept for duplicate in found}),
         "settings": recipe_settings(config),
     }
-    store.publish_json(f"{folder}/summary.json", summary)
+    store.publish_json(layout.dedup_summary(folder), summary)
     return _publish_latest(store, folder, config, summary)
 
 
@@ -109,13 +109,14 @@ def _hashed(
 def _publish_latest(
     store: Store, folder: str, config: HashConfig, summary: dict[str, Any]
 ) -> dict[str, Any]:
-    store.publish_json(LATEST, {"groups": folder, "hashes": _folder(config)})
-    return {**summary, "file": store.path(f"{folder}/groups.parquet")}
+    store.publish_json(layout.DEDUP_LATEST, {"groups": folder, "hashes": _folder(config)})
+    return {**summary, "file": store.path(layout.dedup_groups(folder))}
 
 
 def _folder(config: HashConfig) -> str:
     """Where the hashes lie; thresholds have no part in its name."""
-    return f"dedup/hashes-{_recipe(HashConfig(**{f.name: getattr(config, f.name) for f in fields(HashConfig)}))}"
+    own = {f.name: getattr(config, f.name) for f in fields(HashConfig)}
+    return layout.hashes_folder(_recipe(HashConfig(**own)))
 
 
 def _recipe(config: HashConfig) -> str:

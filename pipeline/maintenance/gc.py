@@ -10,16 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pipeline.config import saved
-from pipeline.execution.attempts import ATTEMPTS
-from pipeline.execution.reuse import CHANGES
-from pipeline.maintenance.dedup import LATEST
-from pipeline.refinement import loop
-from pipeline.refinement.round_metrics import MEASURED
 from pipeline.report import plan
-from pipeline.storage.store import TEMPORARY, WITHDRAWN, Store
-
-MADE = ("signals", "rounds", "models", "dedup")
-JOURNALS = (WITHDRAWN, CHANGES, MEASURED, "journal/train")  # each mirrors the folders of `MADE`
+from pipeline.storage import layout
+from pipeline.storage.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,29 +37,31 @@ def remove(store: Store, garbage: list[Unused]) -> None:
 def in_use(store: Store) -> set[str]:
     """The folders of the present chain."""
     used = {line["folder"] for line in plan.plan(store, saved.load(store), []) if line["folder"]}
-    if store.exists(loop.GRAPH):
-        used |= {node["folder"] for node in store.read_json(loop.GRAPH)}
-    if store.exists("head.json"):
+    if store.exists(layout.GRAPH):
+        used |= {node["folder"] for node in store.read_json(layout.GRAPH)}
+    if store.exists(layout.HEAD):
         used |= {
-            f"rounds/{attempt['round']}" for attempt in store.read_json("head.json")["attempts"]
+            layout.named_round(attempt["round"])
+            for attempt in store.read_json(layout.HEAD)["attempts"]
         }
-    for folder in [folder for folder in used if store.exists(f"{folder}/round.json")]:
-        used |= set(store.read_json(f"{folder}/round.json")["models"])
-    if store.exists(LATEST):
-        used |= {LATEST, *store.read_json(LATEST).values()}
+    for folder in [folder for folder in used if store.exists(layout.round_state(folder))]:
+        used |= set(store.read_json(layout.round_state(folder))["models"])
+    if store.exists(layout.DEDUP_LATEST):
+        used |= {layout.DEDUP_LATEST, *store.read_json(layout.DEDUP_LATEST).values()}
     return used
 
 
 def _unused(store: Store, used: set[str]) -> Iterator[str]:
-    for root in ("", *(f"{journal}/" for journal in JOURNALS)):
-        for kind in MADE:
-            yield from (
-                f"{root}{kind}/{name}"
-                for name in store.list(f"{root}{kind}")
-                if f"{kind}/{name}" not in used
-            )
+    for root in ("", *layout.JOURNALS_BY_FOLDER):
+        for kind in layout.STAGED:
+            for name in store.list(layout.within(root, kind)):
+                folder = layout.within(kind, name)
+                if folder not in used:
+                    yield layout.within(root, folder)
     yield from (
-        f"{ATTEMPTS}/{work}" for work in store.list(ATTEMPTS) if f"signals/{work}" not in used
+        layout.attempts(work)
+        for work in store.list(layout.ATTEMPTS)
+        if layout.named_signals(work) not in used
     )
-    if store.exists(TEMPORARY):
-        yield TEMPORARY
+    if store.exists(layout.TEMPORARY):
+        yield layout.TEMPORARY

@@ -11,14 +11,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from pipeline.config.run import RunConfig
-from pipeline.execution.attempts import ATTEMPTS
 from pipeline.ingest.assignment import assign, open_source
 from pipeline.ingest.listing import Listed, append_listing, replacements, taken
 from pipeline.ingest.repair import Receive
 from pipeline.ingest.shard import child_receiver
-from pipeline.plan.graph import IMAGES
-from pipeline.refinement import loop
 from pipeline.schema import ImageRow, Row
+from pipeline.storage import layout
+from pipeline.storage.layout import IMAGES
 from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
 from stages.base import SampleError
@@ -37,12 +36,12 @@ def withdraw(
     Raises:
         ValueError: the run has no such stage.
     """
-    graph = store.read_json(loop.GRAPH) if store.exists(loop.GRAPH) else []
+    graph = store.read_json(layout.GRAPH) if store.exists(layout.GRAPH) else []
     nodes = [node for node in graph if node["kind"] == "signals"]
     names = {INGEST, *(node["name"].partition(".")[2] for node in nodes)}
     if stage is not None and stage.partition(".")[2] not in names and stage not in names:
         raise ValueError(f"--stage {stage}: no such stage; known: {', '.join(sorted(names))}")
-    store.remove(ATTEMPTS)
+    store.remove(layout.ATTEMPTS)
     found = {}
     if stage in (None, INGEST):
         found[INGEST] = _withdraw_images(store, run, reason)
@@ -56,7 +55,9 @@ def _withdraw_signals(store: Store, folder: str, reason: str | None) -> Counter[
     counts: Counter[str] = Counter()
     shards: dict[str, list[str]] = {}
     for shard, (_, failed) in store.counts(folder).items():
-        rows: list[Row] = read_table(store, f"{folder}/{shard}.parquet", Row) if failed else []
+        rows: list[Row] = (
+            read_table(store, layout.signals_table(folder, shard), Row) if failed else []
+        )
         wanted = [row for row in rows if row.failed and reason in (None, row.failed)]
         counts.update(row.failed for row in wanted if row.failed)
         if wanted:
@@ -75,7 +76,7 @@ def _withdraw_images(store: Store, run: RunConfig, reason: str | None) -> Counte
     with child_receiver() as receive:
         for shard, (_, failures) in sorted(store.counts(IMAGES).items()):
             rows: list[ImageRow] = (
-                read_table(store, f"{IMAGES}/{shard}.parquet", ImageRow) if failures else []
+                read_table(store, layout.images_table(shard), ImageRow) if failures else []
             )
             failed = {
                 r.name: str(r.failed) for r in rows if r.failed and (shard, r.name) not in before
@@ -99,7 +100,7 @@ def _withdraw_images(store: Store, run: RunConfig, reason: str | None) -> Counte
     size = run.source.shard_size
     fresh = containers + [listed[i : i + size] for i in range(0, len(listed), size)]
     numbered = [
-        replace(row, shard=f"shard-{len(shards) + i:06d}")
+        replace(row, shard=layout.shard_name(len(shards) + i))
         for i, rows in enumerate(fresh)
         for row in rows
     ]

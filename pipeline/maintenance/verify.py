@@ -19,19 +19,13 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from pipeline.config import saved
-from pipeline.ingest.listing import LISTING
-from pipeline.maintenance.dedup import LATEST
-from pipeline.plan.graph import IMAGES
 from pipeline.schema import ImageRow, IndexRow, Record
+from pipeline.storage import layout
+from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import MANIFEST, Manifest
 from pipeline.storage.parquet import parse_parquet, parse_table
 from pipeline.storage.store import IO_THREADS, Store
 
-STAGED = ("signals", "rounds", "models", "dedup")  # folders of folders with manifests
-MADE_WITH = {
-    "index.parquet": "metrics.json",
-    "groups.parquet": "summary.json",
-}  # the second tells that both are there
 BLOCK = 1 << 20
 Action = Literal["withdraw", "remove", "keep"]
 
@@ -60,7 +54,7 @@ def verify(
 ) -> Verdict:
     """All problems of a work folder; `advance` is told manifests done and in all."""
     todo = [
-        (folder, name) for folder in folders(store) for name in store.list(f"{folder}/manifests")
+        (folder, name) for folder in folders(store) for name in store.list(layout.manifests(folder))
     ]
     files = size = 0
     problems: list[Problem] = []
@@ -84,22 +78,29 @@ def withdraw(store: Store, problems: list[Problem]) -> None:
             shards.setdefault(problem.folder, {})[problem.shard] = ()
         elif problem.action == "remove":
             store.remove(problem.file)
-            folder, _, name = problem.file.rpartition("/")
-            if name in MADE_WITH:
-                store.remove(f"{folder}/{MADE_WITH[name]}")
+            _remove_sign(store, problem.file)
     for folder, broken in shards.items():
         store.withdraw(folder, broken)
 
 
+def _remove_sign(store: Store, file: str) -> None:
+    """A run writes a table and then its counts, and takes the counts for the sign that both are there."""
+    folder = file.rpartition("/")[0]
+    if file == layout.round_index(folder):
+        store.remove(layout.round_metrics(folder))
+    elif file == layout.dedup_groups(folder):
+        store.remove(layout.dedup_summary(folder))
+
+
 def folders(store: Store) -> list[str]:
     """Everything that has manifests."""
-    return [IMAGES, *(f"{kind}/{name}" for kind in STAGED for name in store.list(kind))]
+    return [IMAGES, *(f"{kind}/{name}" for kind in layout.STAGED for name in store.list(kind))]
 
 
 def _check_manifest(
     store: Store, folder: str, name: str, deep: bool
 ) -> tuple[Manifest | None, list[Problem]]:
-    path = f"{folder}/manifests/{name}"
+    path = layout.manifest(folder, name)
     if not MANIFEST.fullmatch(name):
         return None, [Problem(file=path, problem="no manifest has such a name", action="remove")]
     try:
@@ -140,33 +141,33 @@ def _check_content(store: Store, folder: str, manifest: Manifest) -> dict[str, s
     """Files that hash as they should but are not what the others say: {name: problem}."""
     shard = manifest.shard
     if folder == IMAGES:
-        rows: list[ImageRow] = parse_table(store.read(f"{IMAGES}/{shard}.parquet"), ImageRow)
+        rows: list[ImageRow] = parse_table(store.read(layout.images_table(shard)), ImageRow)
         good = [(r.offset or 0, r.size or 0, r.sha256) for r in rows if r.failed is None]
         bad = [
             sha
-            for sha, data in _slices(store, f"{IMAGES}/{shard}.tar", good)
+            for sha, data in _slices(store, layout.images_tar(shard), good)
             if hashlib.sha256(data).hexdigest() != sha
         ]
-        counted = {f"{IMAGES}/{shard}.parquet": _miscounted(len(rows), manifest)}
+        counted = {layout.images_table(shard): _miscounted(len(rows), manifest)}
         return {
             **counted,
-            f"{IMAGES}/{shard}.tar": f"{len(bad)} images are not where the table says"
+            layout.images_tar(shard): f"{len(bad)} images are not where the table says"
             if bad
             else "",
         }
-    if folder.startswith("rounds/"):
+    if layout.is_round(folder):
         return _check_round(store, folder, manifest)
-    if folder.startswith("signals/"):
-        table = f"{folder}/{shard}.parquet"
+    if layout.is_signals(folder):
+        table = layout.signals_table(folder, shard)
         return {table: _miscounted(parse_parquet(store.read(table)).num_rows, manifest)}
     return {}
 
 
 def _check_round(store: Store, folder: str, manifest: Manifest) -> dict[str, str]:
     shard = manifest.shard
-    records: list[Record] = parse_table(store.read(f"{folder}/records/{shard}.parquet"), Record)
-    index: list[IndexRow] = parse_table(store.read(f"{folder}/index/{shard}.parquet"), IndexRow)
-    tar = f"{folder}/shards/{shard}.tar"
+    records: list[Record] = parse_table(store.read(layout.round_table(folder, shard)), Record)
+    index: list[IndexRow] = parse_table(store.read(layout.shard_index(folder, shard)), IndexRow)
+    tar = layout.round_tar(folder, shard)
     images = _slices(store, tar, [(row.image_offset, row.image_size, row.key) for row in index])
     hashes = {key: hashlib.sha256(data).hexdigest() for key, data in images}
     texts = dict(_slices(store, tar, [(row.json_offset, row.json_size, row.key) for row in index]))
@@ -176,7 +177,7 @@ def _check_round(store: Store, folder: str, manifest: Manifest) -> dict[str, str
         if hashes.get(r.key) != r.sha256 or json.loads(texts.get(r.key, b"{}")).get("key") != r.key
     ]
     return {
-        f"{folder}/records/{shard}.parquet": _miscounted(len(records), manifest),
+        layout.round_table(folder, shard): _miscounted(len(records), manifest),
         tar: f"{len(bad)} samples are not where the index says" if bad else "",
     }
 
@@ -200,29 +201,30 @@ def _miscounted(rows: int, manifest: Manifest) -> str:
 
 def _loose(store: Store) -> Iterator[str]:
     """Published files that no manifest vouches for."""
-    yield from (f"{LISTING}/{name}" for name in store.list(LISTING))
+    yield from (layout.in_listing(name) for name in store.list(layout.LISTING))
     made = [
-        f"rounds/{name}/{file}"
-        for name in store.list("rounds")
-        for file in ("metrics.json", "round.json", "index.parquet")
+        path(layout.named_round(name))
+        for name in store.list(layout.ROUNDS)
+        for path in (layout.round_metrics, layout.round_state, layout.round_index)
     ]
-    for name in store.list("dedup"):
-        if store.exists(f"dedup/{name}/summary.json"):
-            yield from (f"dedup/{name}/summary.json", f"dedup/{name}/groups.parquet")
-    known = (saved.NAME, f"{IMAGES}/source.json", "head.json", LATEST, *made)
+    for name in store.list(layout.DEDUP):
+        folder = layout.dedup_folder(name)
+        if store.exists(layout.dedup_summary(folder)):
+            yield from (layout.dedup_summary(folder), layout.dedup_groups(folder))
+    known = (layout.CONFIG, layout.SOURCE, layout.HEAD, layout.DEDUP_LATEST, *made)
     yield from (name for name in known if store.exists(name))
 
 
 def _check_loose(store: Store, name: str) -> list[Problem]:
     try:
-        if name == saved.NAME:
+        if name == layout.CONFIG:
             saved.values(store)
         elif name.endswith(".json"):
             store.read_json(name)
         else:
             parse_parquet(store.read(name), verify=True)
     except (ValueError, pa.ArrowException, OSError) as error:
-        kept = name == saved.NAME or name.startswith(LISTING)
+        kept = name == layout.CONFIG or name.startswith(layout.LISTING)
         problem = f"unreadable: {' '.join(str(error).split())}"[:200]
         return [Problem(file=name, problem=problem, action="keep" if kept else "remove")]
     return []

@@ -20,9 +20,9 @@ from pipeline.config.run import ROUND_MODEL, ClusterConfig, Entry, NoOptions, Ru
 from pipeline.plan.recipe import fingerprint, recipe_settings, revision_of
 from pipeline.refinement.rules import Levels
 from pipeline.schema import SCHEMA_VERSION
+from pipeline.storage import layout
 from stages import registry
 
-IMAGES = "images"
 WORK = "work:"  # a model that lies in the work folder
 
 
@@ -49,13 +49,13 @@ class Node:
     def table(self, shard: str) -> str:
         """The name of the Parquet table that this node writes for a shard."""
         return (
-            f"{self.folder}/records/{shard}.parquet"
+            layout.round_table(self.folder, shard)
             if self.kind == "round"
-            else f"{self.folder}/{shard}.parquet"
+            else layout.signals_table(self.folder, shard)
         )
 
     def tar(self, shard: str) -> str:
-        return f"{self.folder}/shards/{shard}.tar"
+        return layout.round_tar(self.folder, shard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ def make_node(
         round=number,
         reads=tuple(node.name for node in reads),
         fingerprint=mark,
-        folder=f"signals/{entry.name}-{mark}",
+        folder=layout.signals_folder(entry.name, mark),
         revision=revision or revision_of(entry.options),
     )
 
@@ -194,7 +194,7 @@ def _decided(
         round=number,
         reads=tuple(node.name for node in base + nodes),
         fingerprint=mark,
-        folder=f"rounds/{number:02d}-{mark}",
+        folder=layout.round_folder(number, mark),
         kind="round",
     )
     return [*nodes, last]

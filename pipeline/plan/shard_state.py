@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.plan.graph import (
-    IMAGES,
-    Node,
-)
+from pipeline.plan.graph import Node
+from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import digest
 from pipeline.storage.store import Store
 

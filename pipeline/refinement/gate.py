@@ -22,7 +22,6 @@ from pipeline.quality import truth
 from pipeline.refinement import merge
 from pipeline.refinement.changes import CONFIRMED, KEPT
 from pipeline.refinement.round_metrics import (
-    MEASURED,
     _once,
     _outputs,
     held_out,
@@ -30,6 +29,7 @@ from pipeline.refinement.round_metrics import (
 )
 from pipeline.refinement.rules import Levels, MergeConfig
 from pipeline.schema import Annotations, Record, Row
+from pipeline.storage import layout
 from pipeline.storage.images import read_truth
 from pipeline.storage.store import Store
 from stages.base import fold_of
@@ -54,7 +54,7 @@ def judge(
     last = nodes[-1]
     refine = [node for node in nodes if node.name in model_nodes(run, last.round)]
     inputs = (run.seed, recipe_settings(run.refine.gate), _outputs([head, *refine, last], done))
-    name = f"{MEASURED}/{last.folder}/verdict.json"
+    name = layout.measured_verdict(last.folder)
     said = _once(store, name, inputs, lambda: asdict(_judge(store, run, head, refine, last, done)))
     return Verdict(said["status"], said["reason"], said["evidence"])
 
@@ -111,7 +111,7 @@ def levels(
         found = merge.levels(_unlearned(store, run, head, looked, done), looked[0].round, rules)
         return {"levels": {kind: asdict(each) for kind, each in found.items()}}
 
-    said = _once(store, f"{MEASURED}/{looked[0].folder}/levels.json", inputs, make, keep)
+    said = _once(store, layout.measured_levels(looked[0].folder), inputs, make, keep)
     return {kind: Levels(**each) for kind, each in said["levels"].items()}
 
 

@@ -21,12 +21,14 @@ from pipeline.execution.worker import Worker
 from pipeline.ingest.assignment import assign, check_keys, ingested
 from pipeline.ingest.shard import Ingest
 from pipeline.plan import graph, shard_state
-from pipeline.plan.graph import IMAGES, Model, Models, Node
+from pipeline.plan.graph import Model, Models, Node
 from pipeline.plan.shard_state import Done
 from pipeline.refinement.gate import ACCEPTED, Verdict, judge, levels
 from pipeline.refinement.round_metrics import held_out, measure
 from pipeline.refinement.rules import Levels, MergeConfig
 from pipeline.schema import KINDS, IndexRow
+from pipeline.storage import layout
+from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import digest
 from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
@@ -35,7 +37,6 @@ from pipeline.training.run import Training, prepare, train
 from stages.base import fold_of
 from stages.florence.tasks import TEXTS
 
-GRAPH = "journal/graph.json"
 warn = logging.getLogger("fld").warning
 
 
@@ -50,7 +51,7 @@ class Attempt:
 
     @property
     def name(self) -> str:
-        return self.node.folder.removeprefix("rounds/")
+        return layout.round_name(self.node.folder)
 
     @property
     def model(self) -> str | None:
@@ -130,10 +131,10 @@ def journal_graph(store: Store, nodes: Sequence[Node]) -> None:
     earlier = (
         []
         if nodes[0].round == 0
-        else [n for n in store.read_json(GRAPH) if n["round"] < nodes[0].round]
+        else [n for n in store.read_json(layout.GRAPH) if n["round"] < nodes[0].round]
     )
     mine = [{"name": n.name, "folder": n.folder, "kind": n.kind, "round": n.round} for n in nodes]
-    store.publish_json(GRAPH, earlier + mine)
+    store.publish_json(layout.GRAPH, earlier + mine)
 
 
 def steps(
@@ -269,7 +270,7 @@ def publish_attempt(
     parent = next((a for a in reversed(before) if a.verdict.status == ACCEPTED), None)
     measure(store, run, attempt.node, done, parent.node if parent else None)
     store.publish_json(
-        f"{attempt.node.folder}/round.json",
+        layout.round_state(attempt.node.folder),
         {
             "round": attempt.node.round,
             "parent": parent.name if parent else None,
@@ -294,7 +295,7 @@ def merge_levels(nodes: Sequence[Node]) -> Mapping[str, Levels]:
 def publish_head(store: Store, head: Attempt, attempts: Sequence[Attempt]) -> None:
     """`head.json`: the chain that counts. Written once the loop is over, so that readers see whole runs."""
     store.publish_json(
-        "head.json",
+        layout.HEAD,
         {
             "round": head.name,
             "model": head.model,

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pipeline.ingest.listing import Listed, replacements
-from pipeline.plan.graph import IMAGES
 from pipeline.schema import ImageRow, Row
+from pipeline.storage import layout
+from pipeline.storage.layout import IMAGES
 from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
 
@@ -56,10 +57,9 @@ def each(store: Store, graph: Sequence[dict[str, Any]]) -> Iterator[dict[str, An
         if node["kind"] != "signals":
             continue
         for shard in _shards(store, node["folder"]):
-            rows = read_table(store, f"{node['folder']}/{shard}.parquet", Row)
+            rows = read_table(store, layout.signals_table(node["folder"], shard), Row)
             names = {
-                row.key: row.name
-                for row in read_table(store, f"{IMAGES}/{shard}.parquet", ImageRow)
+                row.key: row.name for row in read_table(store, layout.images_table(shard), ImageRow)
             }
             for row in rows:
                 if row.failed:
@@ -71,7 +71,7 @@ def _images(store: Store) -> Iterator[dict[str, Any]]:
     for shard in _shards(store, IMAGES):
         if (shard, None) in again:
             continue
-        for row in read_table(store, f"{IMAGES}/{shard}.parquet", ImageRow):
+        for row in read_table(store, layout.images_table(shard), ImageRow):
             if row.failed and (shard, row.name) not in again:
                 yield _told(row, row.name, "ingest")
 

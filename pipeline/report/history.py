@@ -10,12 +10,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.ingest.listing import replacements
-from pipeline.plan.graph import IMAGES
-from pipeline.refinement import loop
 from pipeline.refinement.changes import changes
 from pipeline.schema import Annotations, Failure, ImageRow, Record, Row
+from pipeline.storage import layout
 from pipeline.storage.arrow import to_dict
 from pipeline.storage.images import read_given, read_truth
+from pipeline.storage.layout import IMAGES
 from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
 
@@ -64,10 +64,12 @@ def tell(store: Store, name: str) -> Story:
     shard, image = next((each for each in found if each[1].failed is None), found[-1])
     stages, made = [], []
     for node in (
-        store.read_json(loop.GRAPH) if store.exists(loop.GRAPH) and not image.failed else []
+        store.read_json(layout.GRAPH) if store.exists(layout.GRAPH) and not image.failed else []
     ):
         folder, is_round = node["folder"], node["kind"] == "round"
-        table = f"{folder}/records/{shard}.parquet" if is_round else f"{folder}/{shard}.parquet"
+        table = (
+            layout.round_table(folder, shard) if is_round else layout.signals_table(folder, shard)
+        )
         rows = read_table(store, table, Record if is_round else Row) if store.exists(table) else []
         for row in (row for row in rows if row.key == image.key):
             if is_round:
@@ -97,9 +99,9 @@ def as_json(story: Story) -> dict[str, Any]:
 
 
 def _chapter(store: Store, folder: str, record: Record) -> Chapter:
-    name = f"{folder}/round.json"
+    name = layout.round_state(folder)
     return Chapter(
-        round=folder.removeprefix("rounds/"),
+        round=layout.round_name(folder),
         status=store.read_json(name)["status"] if store.exists(name) else None,
         failures=record.failures,
         annotations=record.annotations,
@@ -118,13 +120,13 @@ def _find(store: Store, name: str) -> list[tuple[str, ImageRow]]:
         return [*_tries(store, shard, image), (shard, image)]
     found = []
     for file in store.list(IMAGES):
-        if file.endswith(".parquet"):
-            with store.open(f"{IMAGES}/{file}") as opened:
+        shard = layout.shard_of_table(file)
+        if shard is not None:
+            with store.open(layout.images_table(shard)) as opened:
                 table = pq.ParquetFile(opened, pre_buffer=False).read(
                     columns=["key", "name"], use_threads=False
                 )
             if pc.any(pc.or_(pc.equal(table["key"], name), pc.equal(table["name"], name))).as_py():
-                shard = file.removesuffix(".parquet")
                 found += [
                     (shard, row) for row in _rows(store, shard) if name in (row.key, row.name)
                 ]
@@ -143,15 +145,17 @@ def _tries(store: Store, shard: str, image: ImageRow) -> Iterator[tuple[str, Ima
 
 
 def _rows(store: Store, shard: str) -> Iterator[ImageRow]:
-    yield from read_table(store, f"{IMAGES}/{shard}.parquet", ImageRow)
+    yield from read_table(store, layout.images_table(shard), ImageRow)
 
 
 def _indexed(store: Store, key: str) -> str | None:
     """The shard of a sample of the head round, from its index, a row group at a time."""
-    head = store.read_json("head.json")["round"] if store.exists("head.json") else None
-    if head is None or not store.exists(f"rounds/{head}/index.parquet"):
+    if not store.exists(layout.HEAD):
         return None
-    with store.open(f"rounds/{head}/index.parquet") as opened:
+    name = layout.round_index(layout.named_round(store.read_json(layout.HEAD)["round"]))
+    if not store.exists(name):
+        return None
+    with store.open(name) as opened:
         index = pq.ParquetFile(opened, pre_buffer=False)
         for group in range(index.num_row_groups):
             table = index.read_row_group(group, columns=["key", "shard"], use_threads=False)

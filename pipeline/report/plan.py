@@ -8,8 +8,9 @@ from typing import Any
 from pipeline.config.run import RunConfig
 from pipeline.ingest.assignment import assign, ingested
 from pipeline.plan import graph, shard_state
-from pipeline.plan.graph import IMAGES
 from pipeline.refinement import loop
+from pipeline.storage import layout
+from pipeline.storage.layout import IMAGES
 from pipeline.storage.store import Store
 from pipeline.training.run import Training, model_digest
 
@@ -76,7 +77,7 @@ def plan(store: Store, run: RunConfig, names: Sequence[str]) -> list[dict[str, A
         nodes = graph.next_round(run, number, head, models, measured)
         planned = shard_state.plan(store, nodes, loop.carried(head, done))
         lines += _lines(planned)
-        name = f"{nodes[-1].folder}/round.json"
+        name = layout.round_state(nodes[-1].folder)
         verdict = store.read_json(name)["status"] if store.exists(name) else None
         if verdict == loop.ACCEPTED:
             head, done = nodes[-1], planned.done

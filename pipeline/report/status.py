@@ -8,9 +8,8 @@ from typing import Any
 
 from pipeline.execution import attempts
 from pipeline.ingest.listing import count_shards
-from pipeline.refinement import loop
 from pipeline.report import failures
-from pipeline.storage import lease
+from pipeline.storage import layout, lease
 from pipeline.storage.store import Store
 
 
@@ -21,7 +20,7 @@ def status(store: Store, limit: int) -> dict[str, Any]:
     Reads the names of manifests, and the content of those with failures only.
     """
     shards = count_shards(store)
-    graph = store.read_json(loop.GRAPH) if store.exists(loop.GRAPH) else []
+    graph = store.read_json(layout.GRAPH) if store.exists(layout.GRAPH) else []
     state = (lease.holder(store) or {"state": "never run"})["state"]
     stages = [
         failures.count(store, node["name"], node["folder"], shards)
@@ -35,17 +34,19 @@ def status(store: Store, limit: int) -> dict[str, Any]:
         "stages": stages,
         "now": _rate(store),
         "workers": attempts.workers(store, state == "running"),
-        "rounds": [_said(store, folder) for folder in made if store.exists(f"{folder}/round.json")],
-        "head": store.read_json("head.json")["round"] if store.exists("head.json") else None,
+        "rounds": [
+            _said(store, folder) for folder in made if store.exists(layout.round_state(folder))
+        ],
+        "head": store.read_json(layout.HEAD)["round"] if store.exists(layout.HEAD) else None,
         "failures_total": sum(sum(stage["samples"]["failed"].values()) for stage in stages),
         "failures": list(itertools.islice(failures.each(store, graph), limit)),
     }
 
 
 def _rate(store: Store) -> dict[str, Any] | None:
-    if not store.exists("journal/progress.json"):
+    if not store.exists(layout.PROGRESS):
         return None
-    state = store.read_json("journal/progress.json")
+    state = store.read_json(layout.PROGRESS)
     seconds = max(state["now"] - state["started"], 1e-3)
     rate = state["done"] / seconds
     left = (state["total"] - state["done"]) / rate if rate else None
@@ -60,12 +61,14 @@ def _rate(store: Store) -> dict[str, Any] | None:
 
 
 def _said(store: Store, folder: str) -> dict[str, Any]:
-    said = store.read_json(f"{folder}/round.json")
+    said = store.read_json(layout.round_state(folder))
     metrics = (
-        store.read_json(f"{folder}/metrics.json") if store.exists(f"{folder}/metrics.json") else {}
+        store.read_json(layout.round_metrics(folder))
+        if store.exists(layout.round_metrics(folder))
+        else {}
     )
     return {
-        "round": folder.removeprefix("rounds/"),
+        "round": layout.round_name(folder),
         "status": said["status"],
         "reason": said["reason"],
         "kept": metrics.get("kept", {}),

@@ -5,27 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from pipeline.storage import layout
+
 if TYPE_CHECKING:
     from pipeline.schema import Record
     from pipeline.storage.store import Store
-
-AUDIT = "audit.json"  # of a round's folder: what `score` made of the judged file
 
 
 def open_round(url: str) -> tuple[Store, str]:
     """The work folder and the name in it of the round that `url` names."""
     from pipeline.storage.store import Store
 
-    work, _, name = url.rstrip("/").rpartition("/rounds/")
-    if work:
-        store, folder = Store(work), f"rounds/{name}"
+    split = layout.split_round(url)
+    if split:
+        work, folder = split
+        store = Store(work)
     else:
         store = Store(url)
-        if not store.exists("head.json"):
+        if not store.exists(layout.HEAD):
             raise ValueError(
                 f"{url}: no round there; give WORK/rounds/NN-.. or a WORK with a finished run"
             )
-        folder = f"rounds/{store.read_json('head.json')['round']}"
+        folder = layout.named_round(store.read_json(layout.HEAD)["round"])
     if not store.done(folder):
         raise ValueError(f"{url}: no finished round there")
     return store, folder
@@ -40,4 +41,4 @@ def _records(store: Store, folder: str, shard: str) -> list[Record]:
     from pipeline.schema import Record
     from pipeline.storage.parquet import read_table
 
-    return read_table(store, f"{folder}/records/{shard}.parquet", Record)
+    return read_table(store, layout.round_table(folder, shard), Record)

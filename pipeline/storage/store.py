@@ -25,10 +25,9 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import SamplesLost
+from pipeline.storage import layout
 from pipeline.storage.manifest import MANIFEST, Manifest, _json_bytes, digest
 
-TEMPORARY = "journal/tmp"
-WITHDRAWN = "journal/withdrawn"
 IO_THREADS = 16
 
 
@@ -54,10 +53,6 @@ class Sink(io.RawIOBase):
     @property
     def sha256(self) -> str:
         return self._hasher.hexdigest()
-
-
-def withdrawn_name(folder: str, shard: str) -> str:
-    return f"{WITHDRAWN}/{folder}/{shard}.json"
 
 
 class Store:
@@ -146,7 +141,7 @@ class Store:
         The file is written aside on local disk, then renamed or uploaded: an object store shows whole objects only.
         """
         target = self.path(name)
-        folder = self.path(TEMPORARY) if self.local else tempfile.gettempdir()
+        folder = self.path(layout.TEMPORARY) if self.local else tempfile.gettempdir()
         os.makedirs(folder, exist_ok=True)
         aside = f"{folder}/{uuid.uuid4().hex}"
         try:
@@ -172,7 +167,7 @@ class Store:
 
     def clear_temporary(self) -> None:
         """Forget what killed writers left; only the holder of the lease may call this."""
-        self.remove(TEMPORARY)
+        self.remove(layout.TEMPORARY)
 
     def publish_manifest(self, folder: str, manifest: Manifest) -> None:
         """Raises:
@@ -180,7 +175,7 @@ class Store:
         """
         if lost := manifest.lost():
             raise SamplesLost(f"{folder}: {lost}")
-        self.publish(f"{folder}/manifests/{manifest.name}", manifest.encode())
+        self.publish(layout.manifest(folder, manifest.name), manifest.encode())
 
     def read_manifest(self, name: str) -> Manifest:
         try:
@@ -199,18 +194,18 @@ class Store:
 
         def move(name: re.Match[str]) -> None:
             shard = name["shard"]
-            manifest = self.read_manifest(f"{folder}/manifests/{name[0]}")
+            manifest = self.read_manifest(layout.manifest(folder, name[0]))
             self.publish_json(
-                withdrawn_name(folder, shard), {**asdict(manifest), "redo": sorted(shards[shard])}
+                layout.withdrawn(folder, shard), {**asdict(manifest), "redo": sorted(shards[shard])}
             )
-            self.remove(f"{folder}/manifests/{name[0]}")
+            self.remove(layout.manifest(folder, name[0]))
 
         with ThreadPoolExecutor(IO_THREADS) as pool:
             list(pool.map(move, self._manifest_names(folder, shards)))
 
     def withdrawn(self, folder: str, shard: str) -> tuple[Manifest, set[str]] | None:
         """The withdrawn manifest of a shard and the samples to do again, None when it was not withdrawn."""
-        name = withdrawn_name(folder, shard)
+        name = layout.withdrawn(folder, shard)
         if not self.exists(name):
             return None
         value = self.read_json(name)
@@ -235,7 +230,7 @@ class Store:
         self, folder: str, shards: Collection[str] | None = None
     ) -> Sequence[re.Match[str]]:
         """The parsed names of manifests; a stray file (of a file manager, of a sync tool) is none."""
-        names = self.list(f"{folder}/manifests") if shards is None or shards else []
+        names = self.list(layout.manifests(folder)) if shards is None or shards else []
         return [
             m
             for name in names
@@ -247,7 +242,7 @@ class Store:
 
         def read(name: re.Match[str]) -> Manifest | None:
             try:
-                return self.read_manifest(f"{folder}/manifests/{name[0]}")
+                return self.read_manifest(layout.manifest(folder, name[0]))
             except FileNotFoundError:
                 return None
 

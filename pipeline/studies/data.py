@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.schema import Annotations, Record
+from pipeline.storage import layout
 from pipeline.storage.arrow import to_dict
 from pipeline.storage.images import decode_image
 from pipeline.storage.manifest import digest
@@ -49,7 +50,7 @@ def obtain(store: Store, config: DataConfig) -> tuple[TrainingSet, str]:
         return find_training_set(config.path)
     source_class, options = registry.load("scenes")
     source = source_class(options(count=config.scenes, seed=config.seed))
-    folder = ShardFolder(f"scenes/{config.seed}")
+    folder = ShardFolder(layout.study_scenes(config.seed))
     names = source.list()
     keys: dict[str, list[str]] = {}
     for start in range(0, config.scenes, SHARD_SIZE):

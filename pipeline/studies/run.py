@@ -14,6 +14,7 @@ from typing import Any
 from pipeline.errors import WorkerFailed
 from pipeline.plan.graph import WORK
 from pipeline.plan.recipe import content_hash, fingerprint, recipe_settings
+from pipeline.storage import layout
 from pipeline.storage.lease import held
 from pipeline.storage.store import Store
 from pipeline.studies.config import StudyConfig, detector_config, phase_config
@@ -128,9 +129,9 @@ def _train(
         "samples": len(data),
         "threads": study.config.cluster.group(GROUP).threads,
     }
-    folder = f"models/{fingerprint(recipe)}"
-    clock = f"journal/seconds/{folder}.json"
-    resumed = bool(study.store.list(f"journal/train/{folder}"))
+    folder = layout.study_model(fingerprint(recipe))
+    clock = layout.study_seconds(folder)
+    resumed = bool(study.store.list(layout.checkpoints(folder)))
     finished = bool(study.store.done(folder))
     started = time.time()
     training = Training(config, start.name, 0, data, study.labels, folder)
@@ -153,7 +154,7 @@ def _test(study: Study, model: Checkpoint, title: str) -> dict[str, float]:
     }
     version = registry.resolve(registry.EXAMINE).version
     recipe = {**options, "version": version, "model": model.revision, "labels": study.test_labels}
-    name = f"scores/{fingerprint(recipe)}.json"
+    name = layout.study_scores(fingerprint(recipe))
     if not study.store.exists(name):
         calls: list[tuple[Any, ...]] = []
         for shard, keys in sorted(study.test.keys.items()):
@@ -179,7 +180,7 @@ def _detector_line(
         "samples": len(data),
         "threads": study.config.cluster.group(GROUP).threads,
     }
-    name = f"scores/{fingerprint(recipe)}.json"
+    name = layout.study_scores(fingerprint(recipe))
     if not study.store.exists(name):
         call = (study.store, model.name, config, data, study.test)
         title = f"{row}, {phase}: detector"

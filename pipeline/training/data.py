@@ -20,6 +20,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from pipeline.schema import KINDS, IndexRow, Record
+from pipeline.storage import layout
 from pipeline.storage.arrow import from_dict
 from pipeline.storage.images import decode_image
 from pipeline.storage.manifest import digest
@@ -31,8 +32,7 @@ from stages.base import Sample, thread_count
 BLOCK_SHARDS = 4
 # Decoded batches that wait for a step.
 AHEAD = 2
-INDEX = "index.parquet"
-IMAGES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "avif")
+IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "avif")
 
 
 class ShardLocation(Protocol):
@@ -54,7 +54,7 @@ class ShardFolder:
     """Empty: such a folder has no recipe."""
 
     def tar(self, shard: str) -> str:
-        return f"{self.name}/{shard}.tar" if self.name else f"{shard}.tar"
+        return layout.tar_in(self.name, shard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +135,12 @@ def find_training_set(url: str) -> tuple[TrainingSet, str]:
         ValueError: there are no shards, or they hold no labels.
     """
     store, folder = Store(url), ""
-    if store.exists("head.json"):
-        folder = f"rounds/{store.read_json('head.json')['round']}/"
-    index = f"{folder}{INDEX}"
-    name = f"{folder}shards" if store.list(f"{folder}shards") else folder.rstrip("/")
-    shards = [file.removesuffix(".tar") for file in store.list(name) if file.endswith(".tar")]
+    if store.exists(layout.HEAD):
+        folder = layout.named_round(store.read_json(layout.HEAD)["round"])
+    index = layout.round_index(folder)
+    name = layout.round_shards(folder) if store.list(layout.round_shards(folder)) else folder
+    found = [layout.shard_of_tar(file) for file in store.list(name)]
+    shards = [shard for shard in found if shard is not None]
     if not shards:
         raise ValueError(
             f"{url}: no shards there; give WORK, WORK/rounds/NN-.. or a folder of .tar files "
@@ -212,7 +213,7 @@ def _parsed(key: str, members: dict[str, bytes]) -> tuple[bytes, Record]:
     record: Record = from_dict(Record, json.loads(members["json"]))
     kept = replace(record, annotations=record.annotations.kept())
     for name, data in members.items():
-        if name in IMAGES:
+        if name in IMAGE_EXTENSIONS:
             return data, kept
     raise ValueError(f"{key}: its shard holds no image; give a round that holds its images")
 

@@ -23,13 +23,13 @@ from pipeline.execution.engine import check_resources, connect
 from pipeline.execution.threads import bound_threads
 from pipeline.plan.graph import WORK, Model
 from pipeline.plan.recipe import content_hash, fingerprint, recipe_settings
+from pipeline.storage import layout
 from pipeline.storage.manifest import Manifest
 from pipeline.storage.store import Store
 from pipeline.training.data import ShardLocation, TrainingSet
 from stages.florence.model import resolve
 from stages.florence.training import VERSION, TrainConfig
 
-PROGRESS = "journal/progress.json"
 # The group of `cluster.groups` whose resources the training workers use.
 GROUP = "train"
 # The metrics of a step that become curves in TensorBoard.
@@ -81,7 +81,7 @@ def prepare(
         "inputs": inputs,
     }
     return Training(
-        config, name, number, data, inputs, f"models/{number:02d}-{fingerprint(recipe)}"
+        config, name, number, data, inputs, layout.model_folder(number, fingerprint(recipe))
     )
 
 
@@ -94,7 +94,7 @@ def _start(start: Model | str) -> tuple[str, str]:
 
 def model_digest(store: Store, training: Training) -> str | None:
     """Return the digest of the trained model's files, or None if it is not trained yet."""
-    found = store.done(training.folder).get("model")
+    found = store.done(training.folder).get(layout.MODEL_SHARD)
     return found[1] if found else None
 
 
@@ -116,18 +116,21 @@ def train(store: Store, cluster: ClusterConfig, training: Training, title: str =
     folder = training.folder
     title = title or f"round {training.number}: train"
     _run_workers(store, cluster.group(GROUP), workers, training, title)
-    # A model that was withdrawn has left its folder of manifests.
-    names = [name for name in store.list(folder) if name != "manifests"]
-    files = {f"{folder}/{name}": _file_entry(store, f"{folder}/{name}") for name in names}
+    files = {}
+    for name in store.list(folder):
+        # A model that was withdrawn has left its folder of manifests.
+        if name != layout.MANIFESTS:
+            path = layout.within(folder, name)
+            files[path] = _file_entry(store, path)
     samples = len(training.data)
     manifest = Manifest(
-        shard="model",
+        shard=layout.MODEL_SHARD,
         inputs=training.inputs,
         files=files,
         samples={"in": samples, "kept": samples, "dropped": {}, "failed": {}},
     )
     store.publish_manifest(folder, manifest)
-    store.remove(f"journal/train/{folder}")
+    store.remove(layout.checkpoints(folder))
     return manifest.output
 
 
@@ -203,7 +206,7 @@ def _worker(setup: dict[str, Any]) -> None:
     context = ray.train.get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()
     data = TrainingSet(Store(data_url), *data_parts)
-    checkpoints = f"journal/train/{model_folder}"
+    checkpoints = layout.checkpoints(model_folder)
     with tempfile.TemporaryDirectory(prefix="fld-model-") as local:
         hooks = training.Hooks()
         if rank == 0:
@@ -238,19 +241,21 @@ def _portable(
 
 def _save(store: Store, checkpoints: str, folder: Path, step: int) -> None:
     """Upload a checkpoint, then write its mark, and only then remove the older checkpoints."""
-    _upload(store, folder, f"{checkpoints}/step-{step:08d}")
-    store.publish_json(f"{checkpoints}/step-{step:08d}.done", {})
+    newest = layout.checkpoint_name(step)
+    _upload(store, folder, layout.within(checkpoints, newest))
+    store.publish_json(layout.within(checkpoints, layout.checkpoint_mark(newest)), {})
     for name in store.list(checkpoints):
-        if name.split(".")[0] < f"step-{step:08d}":
-            store.remove(f"{checkpoints}/{name}")
+        if name.split(".")[0] < newest:
+            store.remove(layout.within(checkpoints, name))
 
 
 def _newest(store: Store, checkpoints: str) -> Path | None:
     """Return a local copy of the newest checkpoint that has its mark, or None."""
-    complete = [name for name in store.list(checkpoints) if name.endswith(".done")]
+    marked = [layout.marked_checkpoint(name) for name in store.list(checkpoints)]
+    complete = [checkpoint for checkpoint in marked if checkpoint is not None]
     if not complete:
         return None
-    return Path(store.local_copy(f"{checkpoints}/{complete[-1].removesuffix('.done')}"))
+    return Path(store.local_copy(layout.within(checkpoints, complete[-1])))
 
 
 def _upload(store: Store, folder: Path, name: str) -> None:
@@ -258,7 +263,7 @@ def _upload(store: Store, folder: Path, name: str) -> None:
     for path in sorted(folder.rglob("*")):
         if not path.is_file():
             continue
-        target = f"{name}/{path.relative_to(folder).as_posix()}"
+        target = layout.within(name, path.relative_to(folder).as_posix())
         with store.publishing(target) as sink, path.open("rb") as source:
             shutil.copyfileobj(source, sink, 1 << 20)
 
@@ -305,7 +310,7 @@ def _reporter(store: Store, config: TrainConfig) -> Callable[[dict[str, Any]], N
                 "loss": metrics["loss"],
                 "rate": metrics["rate"],
             }
-            store.publish_json(PROGRESS, progress)
+            store.publish_json(layout.PROGRESS, progress)
 
     return report
 
@@ -316,15 +321,15 @@ def _bar(store: Store, title: str, steps: int) -> Iterator[None]:
     from tqdm import tqdm
 
     stop = threading.Event()
-    store.remove(PROGRESS)
+    store.remove(layout.PROGRESS)
 
     def follow() -> None:
         with tqdm(total=steps, desc=title, unit="step", dynamic_ncols=True) as bar:
             while True:
                 # The journal is read once more after the stop, so that the bar reaches its end.
                 stopped = stop.wait(1.0)
-                if store.exists(PROGRESS):
-                    progress = store.read_json(PROGRESS)
+                if store.exists(layout.PROGRESS):
+                    progress = store.read_json(layout.PROGRESS)
                     loss, rate = progress["loss"], progress["rate"]
                     shown = f"loss {loss:.3f}, learning rate {rate:.1e}"
                     bar.set_postfix_str(shown, refresh=False)

@@ -16,14 +16,13 @@ from pipeline.config.parse import check_exists
 from pipeline.config.run import ClusterConfig
 from pipeline.config.validation import build
 from pipeline.plan.recipe import content_hash, recipe_settings
+from pipeline.storage import layout
 from pipeline.storage.lease import held
 from pipeline.storage.store import Store
 from pipeline.training.data import find_training_set
 from pipeline.training.run import GROUP, Training, train
 from stages.florence.model import check_format, resolve
 from stages.florence.training import VERSION, TrainConfig
-
-MODEL, RECIPE = "model", "train.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,21 +75,21 @@ def train_once(source: str, out: str, config: TrainCommandConfig) -> dict[str, A
     }
     with held(store):
         _claim(store, recipe)
-        training = Training(config.train, config.start, 0, data, labels, MODEL)
-        if not store.done(MODEL):
+        training = Training(config.train, config.start, 0, data, labels, layout.TRAIN_MODEL)
+        if not store.done(layout.TRAIN_MODEL):
             check_format(start, "main")
         train(store, config.cluster, training, "train")
     return {
-        "model": store.path(MODEL),
+        "model": store.path(layout.TRAIN_MODEL),
         "samples": len(data),
         "steps": config.train.steps,
-        **last_metrics(store, MODEL),
+        **last_metrics(store, layout.TRAIN_MODEL),
     }
 
 
 def last_metrics(store: Store, model: str) -> dict[str, Any]:
     """Return the metrics of the last step that made a model; empty when it took no step."""
-    lines = store.read(f"{model}/metrics.jsonl").splitlines()
+    lines = store.read(layout.model_metrics(model)).splitlines()
     if not lines:
         return {}
     metrics: dict[str, Any] = json.loads(lines[-1])
@@ -104,10 +103,10 @@ def _claim(store: Store, recipe: dict[str, Any]) -> None:
     Raises:
         ValueError: the folder holds the result of another recipe.
     """
-    if not store.exists(RECIPE):
-        store.publish_json(RECIPE, recipe)
+    if not store.exists(layout.TRAIN_RECIPE):
+        store.publish_json(layout.TRAIN_RECIPE, recipe)
         return
-    before = store.read_json(RECIPE)
+    before = store.read_json(layout.TRAIN_RECIPE)
     # JSON has no tuples: compare what is written with what would be written.
     now = json.loads(json.dumps(recipe))
     if now != before:

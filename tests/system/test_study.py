@@ -77,8 +77,9 @@ def test_a_row_that_fails_is_one_line_and_the_other_rows_are_shown(
 ) -> None:
     board = f"{work}/file/board"
     (work / "file").write_bytes(b"")  # a folder cannot be made below it
-    phases = "a: {steps: 2}, b: {steps: 1, tensorboard: '%s'}, c: {steps: 1}" % board
-    rows = "{broken: {samples: 4, phases: {%s}}, start: {}}" % phases
+    broken = f"{{steps: 1, tensorboard: '{board}'}}"
+    phases = "{a: {steps: 2}, b: " + broken + ", c: {steps: 1}}"
+    rows = "{broken: {samples: 4, phases: " + phases + "}, start: {}}"
     settings = ["clean", f"work={work}", *TINY, "~rows", f"+rows={rows}"]
     assert cli.main(["study", *settings, "--json"]) == 1
     output = capfd.readouterr()

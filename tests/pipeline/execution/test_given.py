@@ -17,12 +17,12 @@ from pipeline.execution.worker import Worker, _row
 from pipeline.ingest.assignment import assign, ingested, list_source
 from pipeline.ingest.shard import Ingest
 from pipeline.plan import graph, shard_state
-from pipeline.plan.graph import IMAGES
 from pipeline.plan.shard_state import Done
 from pipeline.release.coco import coco_of
 from pipeline.schema import HUMAN, Annotations, Record, Region, Text
 from pipeline.storage.arrow import to_dict
 from pipeline.storage.images import read_given
+from pipeline.storage.layout import IMAGES
 from pipeline.storage.store import Store
 from stages import registry
 from stages.base import Sample

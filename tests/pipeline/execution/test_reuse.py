@@ -15,10 +15,12 @@ from pipeline.execution.worker import Worker
 from pipeline.ingest.assignment import assign, list_source
 from pipeline.ingest.shard import Ingest
 from pipeline.plan import graph, shard_state
-from pipeline.plan.graph import IMAGES, Node
+from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import Done
 from pipeline.schema import Row
-from pipeline.storage.store import Store, withdrawn_name
+from pipeline.storage import layout
+from pipeline.storage.layout import IMAGES
+from pipeline.storage.store import Store
 from stages import registry
 from stages.base import Batch, Result
 
@@ -85,7 +87,7 @@ def fail(store: Store, node: Node, done: Done, key: str) -> None:
         for row in read_rows(store, node, SHARD)
     ]
     store.withdraw(node.folder, {SHARD: ()})
-    store.remove(withdrawn_name(node.folder, SHARD))
+    store.remove(layout.withdrawn(node.folder, SHARD))
     publish_signals(store, node, SHARD, rows, done)
 
 
@@ -114,7 +116,7 @@ def test_a_failed_sample_is_done_again_alone_with_what_follows_and_all_ends_as_w
     assert work(store, nodes, images) == done
     assert seen == {name: [FAILED] for name in NAMES}
     assert tables(store, nodes) == clean
-    assert not store.exists(withdrawn_name(nodes[0].folder, SHARD))
+    assert not store.exists(layout.withdrawn(nodes[0].folder, SHARD))
 
 
 def test_failures_of_another_kind_stay_as_they_are(

@@ -10,7 +10,6 @@ import pytest
 from pipeline.config.compose import compose
 from pipeline.config.parse import parse
 from pipeline.execution import pictures
-from pipeline.execution.attempts import ATTEMPTS
 from pipeline.execution.isolation import Isolated
 from pipeline.execution.pictures import Pictures
 from pipeline.execution.reading import read_rows
@@ -22,6 +21,7 @@ from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import Done
 from pipeline.schema import Annotations, ImageRow, Region
 from pipeline.storage.images import read_images
+from pipeline.storage.layout import ATTEMPTS
 from pipeline.storage.lease import this_process
 from pipeline.storage.store import Store
 from stages.base import Batch, Failed, Result, Sample, SampleError

@@ -10,9 +10,9 @@ from pipeline.config.run import SourceConfig
 from pipeline.ingest.assignment import assign, check_keys, list_source
 from pipeline.ingest.listing import Listed, append_listing
 from pipeline.ingest.shard import Ingest
-from pipeline.plan.graph import IMAGES
 from pipeline.schema import ImageRow
 from pipeline.storage.images import read_image_bytes, read_images
+from pipeline.storage.layout import IMAGES
 from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
 from stages.sources.folder import FolderConfig

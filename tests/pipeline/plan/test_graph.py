@@ -5,8 +5,8 @@ import pytest
 from pipeline.config.compose import compose
 from pipeline.config.parse import parse
 from pipeline.plan import graph, shard_state
-from pipeline.plan.graph import IMAGES
 from pipeline.plan.recipe import content_hash
+from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import Manifest
 from pipeline.storage.store import Store
 

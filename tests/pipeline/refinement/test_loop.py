@@ -27,6 +27,7 @@ from pipeline.refinement import loop as rounds
 from pipeline.refinement.gate import judge
 from pipeline.refinement.round_metrics import held_out
 from pipeline.schema import HUMAN, Annotations, Record, Region, Triplet
+from pipeline.storage import layout
 from pipeline.storage.arrow import to_dict
 from pipeline.storage.store import Store
 from pipeline.training.data import TrainingSet
@@ -235,7 +236,7 @@ def test_what_a_finished_round_has_told_is_not_read_again_unless_what_it_rests_o
     for node in (loop.head, *nodes):
         for shard in done:
             loop.store.remove(node.table(shard))
-    index = f"{nodes[-1].folder}/{round_metrics.INDEX}"
+    index = layout.round_index(nodes[-1].folder)
     before = loop.store.read(index)
     loop.store.remove(index)
     assert judge(loop.store, loop.run, loop.head, nodes, done) == verdict
@@ -248,7 +249,7 @@ def test_what_a_finished_round_has_told_is_not_read_again_unless_what_it_rests_o
     with pytest.raises(FileNotFoundError):
         rounds.levels(loop.store, other, loop.head, nodes[:1], done)
     corrected = {
-        shard: {**each, graph.IMAGES: (each[graph.IMAGES][0], "new")}
+        shard: {**each, layout.IMAGES: (each[layout.IMAGES][0], "new")}
         for shard, each in done.items()
     }
     with pytest.raises(FileNotFoundError):  # the truth lies with the images

@@ -9,9 +9,10 @@ import pytest
 from pipeline.config.run import Entry, NoOptions
 from pipeline.errors import SamplesLost
 from pipeline.execution.publishing import publish_round
-from pipeline.plan.graph import IMAGES, Node
+from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import Done
 from pipeline.schema import Annotations, ImageRow, Region, Row
+from pipeline.storage.layout import IMAGES
 from pipeline.storage.parquet import publish_table
 from pipeline.storage.store import Store
 from pipeline.storage.tars import TarWriter

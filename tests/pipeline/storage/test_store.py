@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import SamplesLost
+from pipeline.storage import layout
 from pipeline.storage.manifest import Manifest, digest
-from pipeline.storage.store import Store, withdrawn_name
+from pipeline.storage.store import Store
 
 COUNTS = {"in": 3, "kept": 1, "dropped": {"low_score": 1}, "failed": {"truncated": 1}}
 
@@ -54,7 +55,7 @@ def test_a_withdrawn_manifest_does_not_count_and_says_what_to_do_again(tmp_path:
         )
     store.withdraw("s", {"shard-000001": ["key"]})
     assert list(store.done("s")) == ["shard-000002"]
-    kept = store.read_json(withdrawn_name("s", "shard-000001"))
+    kept = store.read_json(layout.withdrawn("s", "shard-000001"))
     assert (kept["redo"], kept["reads"], kept["inputs"]) == (["key"], {"a": "b"}, "aa")
 
 
