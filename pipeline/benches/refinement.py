@@ -149,11 +149,16 @@ def _work_folder(work: str) -> Iterator[Path]:
 
 
 def head_by_round(rounds: Sequence[dict[str, Any]], name: str) -> list[float]:
-    """Return a figure of the head after each attempted round: a rejected round does not change it."""
+    """Return a figure of the head after each round that was tried.
+
+    A rejected round does not become head, so the figure stays as it was.
+    """
     values: list[float] = []
     for row in rounds:
-        accepted = row["status"] == ACCEPTED
-        values.append(row[name] if accepted else values[-1])
+        if row["status"] == ACCEPTED:
+            values.append(row[name])
+        else:
+            values.append(values[-1])
     return values
 
 
@@ -162,8 +167,9 @@ def spread(runs: Sequence[Sequence[dict[str, Any]]]) -> dict[str, Any]:
     result: dict[str, Any] = {"count": len(runs)}
     for name in SPREAD:
         by_seed = [head_by_round(rounds, name) for rounds in runs]
-        result[name] = []
+        by_round = []
         for values in zip(*by_seed, strict=True):
             deviation = stdev(values) if len(values) > 1 else 0.0
-            result[name].append({"mean": fmean(values), "deviation": deviation})
+            by_round.append({"mean": fmean(values), "deviation": deviation})
+        result[name] = by_round
     return result

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ FIGURES = {
     "caption_words_f1": ("text_tokens", "f1"),
     "triplets_f1": ("triplets", "f1"),
 }
+# A caption as `pipeline.quality.captions` reads it.
+Entry = Mapping[str, Any]
 TEXT_SCORES = ("CIDEr", "BLEU_4", "ROUGE_L", "images")
 
 
@@ -88,8 +90,12 @@ def measure_rounds(work: Path, seed: int, settings: Sequence[str]) -> list[dict[
 
 
 def _figures(summary: dict[str, Any]) -> dict[str, float]:
+    """Pick the figures that the bench reports, rounded to four digits."""
     metrics = summary["metrics"]
-    return {name: round(metrics[metric][key], 4) for name, (metric, key) in FIGURES.items()}
+    figures: dict[str, float] = {}
+    for name, (metric, key) in FIGURES.items():
+        figures[name] = round(metrics[metric][key], 4)
+    return figures
 
 
 def _model_figures(run: FinishedRun, attempt: Attempt) -> dict[str, float]:
@@ -105,7 +111,8 @@ def _model_figures(run: FinishedRun, attempt: Attempt) -> dict[str, float]:
             if not held_out(key, run.config):
                 labels = _new_labels(rows, attempt.node.round)
                 counts.append(truth.count_sample(labels, true_labels[key]))
-    figures = _figures(truth.summary(np.sum(counts, axis=0)))
+    total = np.sum(counts, axis=0)
+    figures = _figures(truth.summary(total))
     # A model grounds the phrases of the old texts, so its triplets are not its own.
     figures.pop("triplets_f1")
     return figures
@@ -146,7 +153,8 @@ def shuffled_model(work: Path, settings: Sequence[str]) -> str:
     target = work / "shuffled"
     keys: dict[str, list[str]] = {}
     for shard in run.store.done(node.folder):
-        keys[shard] = [row.key for row in read_rows(run.store, node, shard)]
+        rows = read_rows(run.store, node, shard)
+        keys[shard] = [row.key for row in rows]
     data = TrainingSet(run.store, node, keys)
     batch_size = run.config.train.batch_size
     generator = np.random.default_rng(0)
@@ -170,8 +178,8 @@ def score_sparse_texts(work: Path, settings: Sequence[str]) -> dict[str, float]:
 
     run = run_experiment(work, 0, settings)
     last = run.attempts[-1].node
-    expected: list[dict[str, str]] = []
-    written: list[dict[str, str]] = []
+    expected: list[Entry] = []
+    written: list[Entry] = []
     for shard in run.store.done(last.folder):
         true_labels = read_truth(run.store, shard)
         records: list[Record] = read_rows(run.store, last, shard)
@@ -179,16 +187,25 @@ def score_sparse_texts(work: Path, settings: Sequence[str]) -> dict[str, float]:
             texts = _detailed(record.annotations, source="sparse")
             written += _captions(record.key, texts)
             if texts:
-                expected += _captions(record.key, _detailed(true_labels[record.key]))
+                true_texts = _detailed(true_labels[record.key])
+                expected += _captions(record.key, true_texts)
     scores = score({"annotations": expected}, written)
     return {name: scores[name] for name in TEXT_SCORES}
 
 
 def _detailed(annotations: Annotations, source: str = "") -> list[str]:
     """Return the detailed texts, of one source if it is named."""
-    detailed = [text for text in annotations.texts if text.granularity == "detailed"]
-    return [text.text for text in detailed if not source or text.source == source]
+    texts = []
+    for text in annotations.texts:
+        is_wanted = not source or text.source == source
+        if text.granularity == "detailed" and is_wanted:
+            texts.append(text.text)
+    return texts
 
 
-def _captions(key: str, texts: Sequence[str]) -> list[dict[str, str]]:
-    return [{"image_id": key, "caption": text} for text in texts]
+def _captions(key: str, texts: Sequence[str]) -> list[Entry]:
+    """Return texts as `pipeline.quality.captions` reads them."""
+    entries: list[Entry] = []
+    for text in texts:
+        entries.append({"image_id": key, "caption": text})
+    return entries

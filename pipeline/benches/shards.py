@@ -9,6 +9,7 @@ writing. It runs under Ray, and its time includes the start of the actors.
 from __future__ import annotations
 
 import io
+import math
 import shutil
 import statistics
 import tempfile
@@ -106,9 +107,11 @@ def _time(
 
 
 def _write(images: Images, size: int, folder: Path) -> None:
+    """Write shards as the ingest does."""
     store = Store(str(folder))
     for start in range(0, len(images), size):
-        with store.publishing(layout.images_tar(layout.shard_name(start // size))) as sink:
+        shard = layout.shard_name(start // size)
+        with store.publishing(layout.images_tar(shard)) as sink:
             tar = TarWriter(sink)
             for key, data in images[start : start + size]:
                 tar.write(key, {"jpg": data})
@@ -117,15 +120,15 @@ def _write(images: Images, size: int, folder: Path) -> None:
 
 
 def _write_webdataset(images: Images, size: int, folder: Path) -> None:
-    with webdataset.ShardWriter(
-        f"{folder}/{layout.SHARD_PATTERN}{layout.TAR_SUFFIX}", maxcount=size, verbose=0
-    ) as writer:
+    """Write shards as webdataset does."""
+    pattern = f"{folder}/{layout.SHARD_PATTERN}{layout.TAR_SUFFIX}"
+    with webdataset.ShardWriter(pattern, maxcount=size, verbose=0) as writer:
         for key, data in images:
             writer.write({"__key__": key, "jpg": data})
 
 
 def _ingest(config: ShardsBenchConfig, images: Images, scratch: Path) -> dict[str, float]:
-    """Return the rates of the whole ingest of a folder, once Ray runs."""
+    """Ingest a folder as `fld run` does; return the rates, once Ray runs."""
     photos = scratch / "photos"
     photos.mkdir()
     for key, data in images:
@@ -144,7 +147,8 @@ def _ingest(config: ShardsBenchConfig, images: Images, scratch: Path) -> dict[st
     done = loop.ingest(store, run, Engine(run.cluster, store), list_source(run.source))
     seconds = time.perf_counter() - started
     kept = sum(manifest.samples["kept"] for manifest in store.manifests(layout.IMAGES))
-    assert kept == len(images) and len(done) == -(-len(images) // config.shard_size)
+    assert kept == len(images)
+    assert len(done) == math.ceil(len(images) / config.shard_size)
     return {
         "ingest_images_per_second": len(images) / seconds,
         "ingest_mb_per_second": _megabytes(images) / seconds,
@@ -171,6 +175,7 @@ def _jpeg(seed: int, noise: float) -> bytes:
     colours = generator.integers(0, 256, (12, 16, 3), dtype=np.uint8)
     smooth = Image.fromarray(colours).resize((640, 480))
     noisy = np.asarray(smooth) + noise * generator.normal(size=(480, 640, 1))
+    image = np.clip(noisy, 0, 255).astype(np.uint8)
     file = io.BytesIO()
-    Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(file, "JPEG", quality=85)
+    Image.fromarray(image).save(file, "JPEG", quality=85)
     return file.getvalue()

@@ -57,15 +57,19 @@ def obtain(store: Store, config: DataConfig) -> tuple[TrainingSet, str]:
         part = names[start : start + SHARD_SIZE]
         shard = f"{start:06d}-{len(part)}"
         keys[shard] = [_key(name) for name in part]
-        if not store.exists(folder.tar(shard)):
-            publish(store, folder.tar(shard), _rendered(source, part))
+        tar = folder.tar(shard)
+        if not store.exists(tar):
+            publish(store, tar, _rendered(source, part))
     labels = digest("scenes", str(config.scenes), str(config.seed))
     return TrainingSet(store, folder, keys), labels
 
 
 def _rendered(source: Any, names: Sequence[str]) -> list[tuple[str, bytes, Annotations]]:
-    """Render scenes: (key, JPEG bytes, truth) of each."""
-    return [(_key(item.name), item.data, item.truth) for item in source.read(names)]
+    """Render scenes; return the key, the JPEG bytes and the true labels of each."""
+    samples = []
+    for item in source.read(names):
+        samples.append((_key(item.name), item.data, item.truth))
+    return samples
 
 
 def publish(store: Store, tar: str, samples: Sequence[tuple[str, bytes, Annotations]]) -> None:
@@ -82,7 +86,8 @@ def publish(store: Store, tar: str, samples: Sequence[tuple[str, bytes, Annotati
                 sha256=hashlib.sha256(data).hexdigest(),
                 annotations=truth,
             )
-            writer.write(key, {"jpg": data, "json": json.dumps(to_dict(record)).encode()})
+            text = json.dumps(to_dict(record))
+            writer.write(key, {"jpg": data, "json": text.encode()})
         writer.close()
 
 
@@ -90,10 +95,12 @@ def first(data: TrainingSet, count: int) -> TrainingSet:
     """Return a set of the first `count` samples, in the order of shards; 0 takes all."""
     keys: dict[str, list[str]] = {}
     left = count or len(data)
-    for shard, shard_keys in sorted(data.keys.items()):
-        if left > 0:
-            keys[shard] = list(shard_keys[:left])
-            left -= len(keys[shard])
+    for shard in sorted(data.keys):
+        if left <= 0:
+            break
+        taken = list(data.keys[shard][:left])
+        keys[shard] = taken
+        left -= len(taken)
     return replace(data, keys=keys)
 
 

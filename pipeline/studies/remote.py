@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline.config.run import ClusterConfig
@@ -53,6 +53,7 @@ def run_remote(
 
 
 def _call(function: Callable[..., Any], arguments: tuple[Any, ...], threads: int) -> Any:
+    """Run in a worker: bound its threads, then call the function."""
     bound_threads(threads)
     return function(*arguments)
 
@@ -98,13 +99,16 @@ def _categories(data: TrainingSet) -> list[str]:
     phrases: set[str] = set()
     for shard, keys in data.keys.items():
         for key in keys:
-            _, record = data.read(shard, key)
-            phrases.update(region.phrase for region in record.annotations.regions)
+            labels = data.read(shard, key).record.annotations
+            for region in labels.regions:
+                phrases.add(region.phrase)
     return sorted(phrases)
 
 
-def _batches(samples: Sequence[Sample]) -> list[Sequence[Sample]]:
-    return [samples[start : start + BATCH] for start in range(0, len(samples), BATCH)]
+def _batches(samples: Sequence[Sample]) -> Iterator[Sequence[Sample]]:
+    """Yield the samples in groups of `BATCH`; the last one may be smaller."""
+    for start in range(0, len(samples), BATCH):
+        yield samples[start : start + BATCH]
 
 
 def _local(store: Store, model: str) -> str:

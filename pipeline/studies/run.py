@@ -94,11 +94,17 @@ def _run_row(study: Study, name: str) -> Iterator[dict[str, Any]]:
     model = Checkpoint(start, content_hash(resolve(start)))
     if study.config.learner == "detector":
         for phase in row.phases:
-            yield {"row": name, "phase": phase, **_detector_line(study, name, phase, data, model)}
+            line = _detector_line(study, name, phase, data, model)
+            yield {"row": name, "phase": phase, **line}
         return
     if not row.phases:
-        scores = _test(study, model, f"{name}: test")
-        yield {"row": name, "phase": "as it is", "model": model.name, "steps": 0, "scores": scores}
+        yield {
+            "row": name,
+            "phase": "as it is",
+            "model": model.name,
+            "steps": 0,
+            "scores": _test(study, model, f"{name}: test"),
+        }
     for phase in row.phases:
         config = phase_config(study.config, name, phase)
         title = f"{name}, {phase}"
@@ -138,7 +144,9 @@ def _train(
     revision = train(study.store, study.config.cluster, training, f"{title}: train")
     if not finished and not resumed:
         study.store.publish_json(clock, round(time.time() - started, 1))
-    seconds = study.store.read_json(clock) if study.store.exists(clock) else None
+    seconds: float | None = None
+    if study.store.exists(clock):
+        seconds = study.store.read_json(clock)
     return Checkpoint(f"{WORK}{folder}", revision), seconds
 
 
@@ -153,18 +161,29 @@ def _test(study: Study, model: Checkpoint, title: str) -> dict[str, float]:
         "beams": config.beams,
     }
     version = registry.resolve(registry.EXAMINE).version
-    recipe = {**options, "version": version, "model": model.revision, "labels": study.test_labels}
+    recipe = {
+        **options,
+        "version": version,
+        "model": model.revision,
+        "labels": study.test_labels,
+    }
     name = layout.study_scores(fingerprint(recipe))
     if not study.store.exists(name):
         calls: list[tuple[Any, ...]] = []
         for shard, keys in sorted(study.test.keys.items()):
-            calls.append((study.store, model.name, options, study.test, shard, keys))
+            call = (study.store, model.name, options, study.test, shard, keys)
+            calls.append(call)
         answers: list[dict[str, Any]] = []
         for entries in run_remote(config.cluster, examine, calls, title):
             answers += entries
-        study.store.publish_json(name, {"scores": score(answers), "answers": answers})
+        _publish_scores(study.store, name, answers)
     scores: dict[str, float] = study.store.read_json(name)["scores"]
     return scores
+
+
+def _publish_scores(store: Store, name: str, answers: list[dict[str, Any]]) -> None:
+    """Keep the scores of a model together with its answers."""
+    store.publish_json(name, {"scores": score(answers), "answers": answers})
 
 
 def _detector_line(
@@ -185,6 +204,10 @@ def _detector_line(
         call = (study.store, model.name, config, data, study.test)
         title = f"{row}, {phase}: detector"
         (answers,) = run_remote(study.config.cluster, detect, [call], title)
-        study.store.publish_json(name, {"scores": score(answers), "answers": answers})
-    scores = study.store.read_json(name)["scores"]
-    return {"model": model.name, "steps": config.steps, "samples": len(data), "scores": scores}
+        _publish_scores(study.store, name, answers)
+    return {
+        "model": model.name,
+        "steps": config.steps,
+        "samples": len(data),
+        "scores": study.store.read_json(name)["scores"],
+    }

@@ -34,52 +34,82 @@ def score(entries: Iterable[Entry]) -> Scores:
     """Return every metric of every task that was asked, in the order of `TASKS`."""
     by_task: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
-        by_task[entry["task"]].append(entry)
+        token = entry["task"]
+        by_task[token].append(entry)
     scores: Scores = {}
     for token, (name, measure) in TASKS.items():
-        if token in by_task:
-            for metric, value in measure(by_task[token]).items():
-                scores[f"{name} {metric}"] = value
+        if token not in by_task:
+            continue
+        measured = measure(by_task[token])
+        for metric, value in measured.items():
+            scores[f"{name} {metric}"] = value
     return scores
 
 
 def _texts(entries: Sequence[Entry]) -> Scores:
+    """CIDEr of the answers, and the share of them that equal the target."""
     targets: list[Entry] = []
     answers: list[Entry] = []
     for entry in entries:
-        targets.append({"image_id": entry["key"], "caption": entry["target"]})
-        answers.append({"image_id": entry["key"], "caption": entry["answer"]})
-    cider = captions.score({"annotations": targets}, answers)["CIDEr"]
-    return {"CIDEr": cider, **_exact(entries)}
+        key = entry["key"]
+        targets.append({"image_id": key, "caption": entry["target"]})
+        answers.append({"image_id": key, "caption": entry["answer"]})
+    numbers = captions.score({"annotations": targets}, answers)
+    exact = _exact(entries)
+    return {"CIDEr": numbers["CIDEr"], **exact}
 
 
 def _exact(entries: Sequence[Entry]) -> Scores:
     """The share of answers that equal the target, case and punctuation aside."""
-    equal = [normalise(entry["answer"]) == normalise(entry["target"]) for entry in entries]
+    equal: list[bool] = []
+    for entry in entries:
+        answer = normalise(entry["answer"])
+        target = normalise(entry["target"])
+        equal.append(answer == target)
     return {"exact": float(np.mean(equal))}
 
 
 def _boxes(entries: Sequence[Entry]) -> Scores:
     """COCO's AP and AP50 over the labels that occur in the truth, and F1."""
-    names = sorted({place["label"] for entry in entries for place in entry["expected"]})
-    ids = {name: number for number, name in enumerate(names, 1)}
-    images = list(_images(entries).values())
-    truth = _coco_boxes(entries, "expected", ids)
+    ids = _category_ids(entries)
+    truth = {
+        "images": _images(entries),
+        "annotations": _coco_boxes(entries, "expected", ids),
+    }
     found = _coco_boxes(entries, "found", ids)
-    average_precision = {"AP": 0.0, "AP50": 0.0}
+    scores = {"AP": 0.0, "AP50": 0.0}
     if found:
-        numbers = detection.score({"images": images, "annotations": truth}, found, "bbox")
-        average_precision = {"AP": numbers["AP"], "AP50": numbers["AP50"]}
-    return {**average_precision, **_f1(entries)}
+        numbers = detection.score(truth, found, "bbox")
+        scores["AP"] = numbers["AP"]
+        scores["AP50"] = numbers["AP50"]
+    scores.update(_f1(entries))
+    return scores
 
 
-def _images(entries: Sequence[Entry]) -> dict[str, Entry]:
-    """COCO's entry of each image, by the sample's key."""
+def _category_ids(entries: Sequence[Entry]) -> dict[str, int]:
+    """COCO's id of each label that occurs in the truth, from 1."""
+    names: set[str] = set()
+    for entry in entries:
+        for place in entry["expected"]:
+            names.add(place["label"])
+    ids: dict[str, int] = {}
+    for number, name in enumerate(sorted(names), 1):
+        ids[name] = number
+    return ids
+
+
+def _images(entries: Sequence[Entry]) -> list[Entry]:
+    """COCO's entry of each image; a sample has several entries, but one image."""
     images: dict[str, Entry] = {}
     for entry in entries:
+        key = entry["key"]
         width, height = entry["size"]
-        images[entry["key"]] = {"id": entry["key"], "width": width, "height": height}
-    return images
+        images[key] = {
+            "id": key,
+            "width": width,
+            "height": height,
+        }
+    return list(images.values())
 
 
 def _coco_boxes(entries: Sequence[Entry], side: Side, ids: Mapping[str, int]) -> list[Entry]:
@@ -111,26 +141,38 @@ def _f1(entries: Sequence[Entry]) -> Scores:
 
 def _matches(entry: Entry) -> int:
     """How many places of an answer match a true one."""
-    found, expected = entry["found"], entry["expected"]
-    are_quads = any(len(place["points"]) == QUAD_NUMBERS for place in [*found, *expected])
-    iou = quad_iou if are_quads else box_iou
-    # The label of a quadrilateral is the word that is written there.
-    key = letters if are_quads else normalise
-    overlap = iou([place["points"] for place in found], [place["points"] for place in expected])
+    found = entry["found"]
+    expected = entry["expected"]
+    found_points = [place["points"] for place in found]
+    true_points = [place["points"] for place in expected]
+    are_quads = any(len(points) == QUAD_NUMBERS for points in found_points + true_points)
+    if are_quads:
+        # The label of a quadrilateral is the word that is written there.
+        overlap = quad_iou(found_points, true_points)
+        comparable = letters
+    else:
+        overlap = box_iou(found_points, true_points)
+        comparable = normalise
     for row, place in enumerate(found):
+        label = comparable(place["label"])
         for column, true_place in enumerate(expected):
-            if key(place["label"]) != key(true_place["label"]):
+            if label != comparable(true_place["label"]):
+                # Places with different labels never match.
                 overlap[row, column] = -1.0
-    return len(greedy_match(overlap, [place["score"] for place in found], MATCH_IOU))
+    scores = [place["score"] for place in found]
+    return len(greedy_match(overlap, scores, MATCH_IOU))
 
 
 def _phrases(entries: Sequence[Entry]) -> Scores:
+    """The share of phrases whose surest box is right."""
     truth = {"annotations": _coco_phrases(entries, "expected")}
-    recall = grounding.recall(truth, _coco_phrases(entries, "found"), (1,))
+    found = _coco_phrases(entries, "found")
+    recall = grounding.recall(truth, found, (1,))
     return {"R@1": recall["R@1"]}
 
 
 def _coco_phrases(entries: Sequence[Entry], side: Side) -> list[Entry]:
+    """The annotations that `grounding.recall` reads: a box for each phrase."""
     phrases: list[Entry] = []
     for entry in entries:
         for place in entry[side]:
@@ -146,11 +188,13 @@ def _coco_phrases(entries: Sequence[Entry], side: Side) -> list[Entry]:
 
 
 def _outlines(entries: Sequence[Entry]) -> Scores:
+    """Mean and overall IoU of the masks."""
     truth = {
-        "images": list(_images(entries).values()),
+        "images": _images(entries),
         "annotations": _coco_outlines(entries, "expected"),
     }
-    scores = grounding.referring_segmentation(truth, _coco_outlines(entries, "found"))
+    found = _coco_outlines(entries, "found")
+    scores = grounding.referring_segmentation(truth, found)
     return {"mIoU": scores["mIoU"], "oIoU": scores["oIoU"]}
 
 
@@ -175,8 +219,11 @@ def _labels(entries: Sequence[Entry]) -> Scores:
     right: list[bool] = []
     for entry in entries:
         # An answer that names no place is a label as a whole.
-        label = entry["found"][0]["label"] if entry["found"] else entry["answer"]
-        right.append(normalise(label) == normalise(entry["expected"][0]["label"]))
+        label = entry["answer"]
+        if entry["found"]:
+            label = entry["found"][0]["label"]
+        true_label = entry["expected"][0]["label"]
+        right.append(normalise(label) == normalise(true_label))
     return {"accuracy": float(np.mean(right))}
 
 

@@ -1,4 +1,7 @@
-"""A study as a Markdown table."""
+"""A study as a Markdown table.
+
+Rows of a study come from `pipeline.studies.run.run`: each is one finished phase, as plain values.
+"""
 
 from __future__ import annotations
 
@@ -6,31 +9,60 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+Row = Mapping[str, Any]
+
+HEADINGS = ("", "samples", "steps", "minutes")
+
 
 def markdown(study: Mapping[str, Any]) -> str:
-    """Render the result of `pipeline.studies.run.run`: a line a phase, a column a metric."""
+    """Render the result of a study: a line for each phase, a column for each metric.
+
+    A row with one phase has the name of the row; with several, the phase is named as well.
+    """
     rows = study["rows"]
-    metrics: list[str] = []
-    for row in rows:
-        metrics += [name for name in row["scores"] if name not in metrics]
+    metrics = _metrics(rows)
     phases = Counter(row["row"] for row in rows)
-    lines = [["", "samples", "steps", "minutes", *metrics]]
+    lines: list[list[str]] = [[*HEADINGS, *metrics]]
     for row in rows:
-        lines.append(_cells(row, metrics, several_phases=phases[row["row"]] > 1))
-    about = f"tested on {study['test_samples']:,} samples that no training saw"
-    return "\n".join([f"{study['title']}, {about}", "", *_aligned(lines)])
+        name = row["row"]
+        if phases[name] > 1:
+            name = f"{name}: {row['phase']}"
+        lines.append([name, *_numbers(row, metrics)])
+    samples = study["test_samples"]
+    title = f"{study['title']}, tested on {samples:,} samples that no training saw"
+    return "\n".join([title, "", *_aligned(lines)])
 
 
 def failures(study: Mapping[str, Any]) -> list[str]:
-    """Return a line for each row that failed; the table shows its finished phases only."""
-    return [f"{row['error']}; the same command tries again" for row in study["failed"]]
+    """Return a line for each row that failed.
+
+    The table shows the finished phases of such a row only.
+    """
+    lines = []
+    for row in study["failed"]:
+        lines.append(f"{row['error']}; the same command tries again")
+    return lines
 
 
-def _cells(row: Mapping[str, Any], metrics: Sequence[str], several_phases: bool) -> list[str]:
-    name = f"{row['row']}: {row['phase']}" if several_phases else row["row"]
+def _metrics(rows: Sequence[Row]) -> list[str]:
+    """Return the names of all metrics, in the order in which the rows first have them."""
+    metrics: list[str] = []
+    for row in rows:
+        for name in row["scores"]:
+            if name not in metrics:
+                metrics.append(name)
+    return metrics
+
+
+def _numbers(row: Row, metrics: Sequence[str]) -> list[str]:
+    """Format the numbers of a row; a number that it does not have is an empty cell."""
+    samples = row.get("samples", 0)
     seconds = row.get("seconds")
-    minutes = "" if seconds is None else f"{seconds / 60:.1f}"
-    cells = [name, f"{row.get('samples', 0):,}", f"{row['steps']:,}", minutes]
+    cells = [
+        f"{samples:,}",
+        f"{row['steps']:,}",
+        "" if seconds is None else f"{seconds / 60:.1f}",
+    ]
     for metric in metrics:
         score = row["scores"].get(metric)
         cells.append("" if score is None else f"{score:.3f}")
@@ -38,15 +70,24 @@ def _cells(row: Mapping[str, Any], metrics: Sequence[str], several_phases: bool)
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
-    """Render lines of cells: the first column to the left, numbers to the right."""
-    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
+    """Render lines of cells: the first column to the left, numbers to the right.
+
+    The second line of the result is Markdown's rule, whose colons ask for the same alignment.
+    """
+    widths = []
+    for column in zip(*lines, strict=True):
+        longest = max(column, key=len)
+        widths.append(len(longest))
     rendered = []
     for line in lines:
         cells = [line[0].ljust(widths[0])]
         for cell, width in zip(line[1:], widths[1:], strict=True):
             cells.append(cell.rjust(width))
         rendered.append(f"| {' | '.join(cells)} |")
+    # A cell is one space wider than its text on each side.
     rule = ["-" * (widths[0] + 2)]
-    rule += ["-" * (width + 1) + ":" for width in widths[1:]]
+    for width in widths[1:]:
+        dashes = "-" * (width + 1)
+        rule.append(f"{dashes}:")
     rendered.insert(1, f"|{'|'.join(rule)}|")
     return rendered

@@ -39,9 +39,13 @@ class ShardLocation(Protocol):
     """Where shards lie in a store: a round's node, or a `ShardFolder`."""
 
     @property
-    def fingerprint(self) -> str: ...
+    def fingerprint(self) -> str:
+        """Name of the recipe that made the shards; empty if it is not known."""
+        ...
 
-    def tar(self, shard: str) -> str: ...
+    def tar(self, shard: str) -> str:
+        """Return the path of a shard's tar below the store."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,35 @@ class ShardFolder:
     """Empty: such a folder has no recipe."""
 
     def tar(self, shard: str) -> str:
+        """Return the path of a shard's tar below the store."""
         return layout.tar_in(self.name, shard)
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedSample:
+    """A sample as its shard holds it."""
+
+    image: bytes
+    """The encoded image, such as a JPEG."""
+    record: Record
+    """Its record, with the kept labels only."""
+
+    def decoded(self) -> Sample:
+        """Decode the image; the result is what stages and the training read."""
+        return Sample(
+            key=self.record.key,
+            size=(self.record.width, self.record.height),
+            annotations=self.record.annotations,
+            image=decode_image(self.image),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SampleId:
+    """Where a sample is."""
+
+    shard: str
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,58 +101,83 @@ class TrainingSet:
     """Keys of the samples, by shard."""
 
     def __len__(self) -> int:
+        """Return the number of samples."""
         return sum(len(keys) for keys in self.keys.values())
 
     def batches(
         self, first_step: int, size: int, seed: int, rank: int, world_size: int
     ) -> Iterator[list[Sample]]:
-        """Yield this rank's slice of each step's global batch of `size` samples, without end."""
+        """Yield the samples of one rank in each step from `first_step` on, without end.
+
+        `size` is that of the global batch: the number of samples of a step over all ranks.
+
+        One thread reads shards while others decode, and a few batches are kept ready.
+        """
         waiting: deque[Future[list[Sample]]] = deque()
-        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(thread_count()) as decoders:
+        with (
+            ThreadPoolExecutor(1) as reader,
+            ThreadPoolExecutor(thread_count()) as decoders,
+        ):
 
-            def load_batch(items: Sequence[tuple[str, str]]) -> list[Sample]:
-                encoded = [self.read(shard, key) for shard, key in items]
-                return list(decoders.map(_decoded, encoded))
+            def load_batch(ids: Sequence[SampleId]) -> list[Sample]:
+                encoded = [self.read(sample.shard, sample.key) for sample in ids]
+                return list(decoders.map(EncodedSample.decoded, encoded))
 
-            for items in self._slices(first_step, size, seed, rank, world_size):
-                waiting.append(reader.submit(load_batch, items))
+            for ids in self._slices(first_step, size, seed, rank, world_size):
+                batch = reader.submit(load_batch, ids)
+                waiting.append(batch)
                 if len(waiting) > AHEAD:
-                    yield waiting.popleft().result()
+                    ready = waiting.popleft()
+                    yield ready.result()
 
-    def read(self, shard: str, key: str) -> tuple[bytes, Record]:
-        """Return the encoded image of a sample and its record with the kept labels only."""
-        return _shard(self.store.url, self.node.tar(shard))[key]
+    def read(self, shard: str, key: str) -> EncodedSample:
+        """Return a sample as its shard holds it."""
+        tar = self.node.tar(shard)
+        return _read_shard(self.store.url, tar)[key]
 
     def samples(self, shard: str, keys: Sequence[str]) -> list[Sample]:
         """Decode these samples of a shard, in this order."""
-        return [_decoded(self.read(shard, key)) for key in keys]
+        decoded = []
+        for key in keys:
+            sample = self.read(shard, key)
+            decoded.append(sample.decoded())
+        return decoded
 
     def _slices(
         self, first_step: int, size: int, seed: int, rank: int, world_size: int
-    ) -> Iterator[list[tuple[str, str]]]:
-        """Yield (shard, key) of the samples of each of this rank's batches."""
-        epoch, skip = divmod(first_step * size, len(self))
+    ) -> Iterator[list[SampleId]]:
+        """Yield one rank's slice of each global batch from step `first_step` on, without end.
+
+        A batch may begin in one epoch and end in the next.
+        """
+        seen = first_step * size
+        epoch, skip = divmod(seen, len(self))
         first = rank * size // world_size
         last = (rank + 1) * size // world_size
-        batch: list[tuple[str, str]] = []
+        batch: list[SampleId] = []
         while True:
-            for item in self._epoch(seed, epoch, skip):
-                batch.append(item)
+            for sample in self._epoch(seed, epoch, skip):
+                batch.append(sample)
                 if len(batch) == size:
                     yield batch[first:last]
                     batch = []
             epoch += 1
             skip = 0
 
-    def _epoch(self, seed: int, epoch: int, skip: int) -> Iterator[tuple[str, str]]:
-        """Yield (shard, key) of an epoch's samples after the first `skip`."""
+    def _epoch(self, seed: int, epoch: int, skip: int) -> Iterator[SampleId]:
+        """Yield the samples of an epoch in their order, without the first `skip`.
+
+        The whole order is drawn in any case, so it does not depend on `skip`.
+        """
         draw = random.Random(f"{seed} {epoch}")
         shards = sorted(self.keys)
         draw.shuffle(shards)
         for start in range(0, len(shards), BLOCK_SHARDS):
-            order: list[tuple[str, str]] = []
-            for shard in shards[start : start + BLOCK_SHARDS]:
-                order += [(shard, key) for key in self.keys[shard]]
+            block = shards[start : start + BLOCK_SHARDS]
+            order: list[SampleId] = []
+            for shard in block:
+                for key in self.keys[shard]:
+                    order.append(SampleId(shard, key))
             draw.shuffle(order)
             yield from order[skip:]
             skip = max(0, skip - len(order))
@@ -159,27 +216,39 @@ def find_training_set(url: str) -> tuple[TrainingSet, str]:
 
 
 def _read_index(store: Store, index: str) -> tuple[dict[str, list[str]], str]:
-    """Return the keys of the labelled samples by shard, and the digest of the index."""
+    """Read the index of a round.
+
+    Returns the keys of the labelled samples by shard, and the digest of the index.
+    """
     keys: dict[str, list[str]] = {}
     rows: list[IndexRow] = read_table(store, index, IndexRow)
     for row in rows:
-        if any(getattr(row, kind) for kind in KINDS):
-            keys.setdefault(row.shard, []).append(row.key)
-    return keys, digest(store.read(index).hex())
+        # A row counts the labels of each kind.
+        labels = sum(getattr(row, kind) for kind in KINDS)
+        if labels:
+            shard_keys = keys.setdefault(row.shard, [])
+            shard_keys.append(row.key)
+    content = store.read(index)
+    return keys, digest(content.hex())
 
 
 def _scan(
     store: Store, location: ShardLocation, shards: Sequence[str]
 ) -> tuple[dict[str, list[str]], str]:
-    """Read shards that have no index; return what `_read_index` does, with the records' digest."""
+    """Read the records of shards that have no index.
+
+    Returns the keys of the labelled samples by shard, and the digest of all records.
+    """
     keys: dict[str, list[str]] = {}
     records: list[str] = []
     for shard in shards:
         keys[shard] = []
         for key, members in _members(store, location.tar(shard)):
-            record = from_dict(Record, json.loads(members["json"]))
-            records.append(members["json"].decode())
-            if len(record.annotations.kept()):
+            text = members["json"].decode()
+            records.append(text)
+            record = from_dict(Record, json.loads(text))
+            labels = record.annotations.kept()
+            if len(labels):
                 keys[shard].append(key)
     return keys, digest(*records)
 
@@ -187,9 +256,13 @@ def _scan(
 # The last few shards stay in memory: a batch can lie in two blocks, and a small set is read again
 # in every epoch.
 @lru_cache(maxsize=2 * BLOCK_SHARDS)
-def _shard(url: str, tar: str) -> dict[str, tuple[bytes, Record]]:
-    """Read a shard: encoded image and record with kept labels, by key."""
-    return {key: _parsed(key, members) for key, members in _members(Store(url), tar)}
+def _read_shard(url: str, tar: str) -> dict[str, EncodedSample]:
+    """Read all samples of a shard, by key."""
+    store = Store(url)
+    samples: dict[str, EncodedSample] = {}
+    for key, members in _members(store, tar):
+        samples[key] = _encoded_sample(key, members)
+    return samples
 
 
 def _members(store: Store, tar: str) -> Iterator[tuple[str, dict[str, bytes]]]:
@@ -201,28 +274,25 @@ def _members(store: Store, tar: str) -> Iterator[tuple[str, dict[str, bytes]]]:
     from webdataset.tariterators import group_by_keys, tar_file_expander
 
     stream = io.BytesIO(store.read(tar))
-    for sample in group_by_keys(tar_file_expander([{"url": tar, "stream": stream}])):
+    files = tar_file_expander([{"url": tar, "stream": stream}])
+    for sample in group_by_keys(files):
         key = sample["__key__"]
+        # webdataset's own entries begin with two underscores.
         members = {name: data for name, data in sample.items() if not name.startswith("__")}
         if "json" not in members:
             raise ValueError(f"{store.path(tar)}: {key} has no .json; give shards of a round")
         yield key, members
 
 
-def _parsed(key: str, members: dict[str, bytes]) -> tuple[bytes, Record]:
+def _encoded_sample(key: str, members: Mapping[str, bytes]) -> EncodedSample:
+    """Find the image and the record among the files of a sample.
+
+    Raises:
+        ValueError: there is no image.
+    """
     record: Record = from_dict(Record, json.loads(members["json"]))
-    kept = replace(record, annotations=record.annotations.kept())
-    for name, data in members.items():
-        if name in IMAGE_EXTENSIONS:
-            return data, kept
+    kept = record.annotations.kept()
+    for extension, data in members.items():
+        if extension in IMAGE_EXTENSIONS:
+            return EncodedSample(data, replace(record, annotations=kept))
     raise ValueError(f"{key}: its shard holds no image; give a round that holds its images")
-
-
-def _decoded(encoded: tuple[bytes, Record]) -> Sample:
-    image, record = encoded
-    return Sample(
-        key=record.key,
-        size=(record.width, record.height),
-        annotations=record.annotations,
-        image=decode_image(image),
-    )

@@ -27,8 +27,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
     for number in range(3):
         samples = []
         for key in keys[4 * number : 4 * number + 4]:
-            image, record = whole.read(shard, key)
-            samples.append((key, image, record.annotations))
+            sample = whole.read(shard, key)
+            samples.append((key, sample.image, sample.record.annotations))
         if number == 2:
             text = replace(samples[0][2].texts[0], dropped="too_many_objects")
             samples.append(("unlabelled", samples[0][1], Annotations(texts=[text])))
@@ -95,13 +95,13 @@ def test_any_fsspec_url_can_be_read(data: TrainingSet) -> None:
 
 def test_another_label_is_another_set(data: TrainingSet, tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    image, record = data.read("part-0", "scene_000000")
+    sample = data.read("part-0", "scene_000000")
     marks = []
     for name, labels in (
-        ("a", record.annotations),
-        ("b", Annotations(texts=record.annotations.texts)),
+        ("a", sample.record.annotations),
+        ("b", Annotations(texts=sample.record.annotations.texts)),
     ):
-        publish(store, f"{name}/part-0.tar", [("scene_000000", image, labels)])
+        publish(store, f"{name}/part-0.tar", [("scene_000000", sample.image, labels)])
         marks.append(find_training_set(f"{store.url}/{name}")[1])
     assert marks[0] != marks[1]
 
