@@ -19,6 +19,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from pipeline.benches.refinement_runs import (
+    RoundFigures,
     measure_rounds,
     random_model,
     score_sparse_texts,
@@ -135,11 +136,15 @@ def run_controls(work: Path, settings: Sequence[str], count: int) -> dict[str, A
     return results
 
 
-def _attempt(row: dict[str, Any]) -> dict[str, Any]:
+def _attempt(row: RoundFigures) -> dict[str, Any]:
     """Shorten the measures of a round to what a control reports."""
-    attempt = {key: row[key] for key in ("status", "reason", "f1", "f1_75")}
-    attempt["model_f1"] = row["model"]["f1"] if row["model"] else None
-    return attempt
+    return {
+        "status": row["status"],
+        "reason": row["reason"],
+        "f1": row["f1"],
+        "f1_75": row["f1_75"],
+        "model_f1": row["model"]["f1"] if row["model"] else None,
+    }
 
 
 @contextlib.contextmanager
@@ -148,7 +153,7 @@ def _work_folder(work: str) -> Iterator[Path]:
         yield Path(work or temporary)
 
 
-def head_by_round(rounds: Sequence[dict[str, Any]], name: str) -> list[float]:
+def head_by_round(rounds: Sequence[RoundFigures], name: str) -> list[float]:
     """Return a figure of the head after each round that was tried.
 
     A rejected round does not become head, so the figure stays as it was.
@@ -162,7 +167,7 @@ def head_by_round(rounds: Sequence[dict[str, Any]], name: str) -> list[float]:
     return values
 
 
-def spread(runs: Sequence[Sequence[dict[str, Any]]]) -> dict[str, Any]:
+def spread(runs: Sequence[Sequence[RoundFigures]]) -> dict[str, Any]:
     """Return mean and sample standard deviation over seeds of each figure, by round."""
     result: dict[str, Any] = {"count": len(runs)}
     for name in SPREAD:

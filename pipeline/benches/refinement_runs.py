@@ -35,6 +35,8 @@ FIGURES = {
     "caption_words_f1": ("text_tokens", "f1"),
     "triplets_f1": ("triplets", "f1"),
 }
+# The verdict and the figures of one round that was tried, as plain values.
+RoundFigures = dict[str, Any]
 # A caption as `pipeline.quality.captions` reads it.
 Entry = Mapping[str, Any]
 TEXT_SCORES = ("CIDEr", "BLEU_4", "ROUGE_L", "images")
@@ -67,14 +69,14 @@ def run_experiment(work: Path, seed: int, settings: Sequence[str]) -> FinishedRu
     return FinishedRun(store, config, run_loop(store, config, list_source(config.source)))
 
 
-def measure_rounds(work: Path, seed: int, settings: Sequence[str]) -> list[dict[str, Any]]:
+def measure_rounds(work: Path, seed: int, settings: Sequence[str]) -> list[RoundFigures]:
     """Run the experiment and describe each round that was tried.
 
     A row has the gate's verdict, the figures of the round's labels, and those of what the round's
     models find by themselves.
     """
     run = run_experiment(work, seed, settings)
-    rows = []
+    rows: list[RoundFigures] = []
     for attempt in run.attempts:
         metrics = run.store.read_json(layout.round_metrics(attempt.node.folder))
         row = {
@@ -108,9 +110,11 @@ def _model_figures(run: FinishedRun, attempt: Attempt) -> dict[str, float]:
         rows_by_node = [read_rows(run.store, node, shard) for node in nodes]
         for rows in zip(*rows_by_node, strict=True):
             key = rows[0].key
-            if not held_out(key, run.config):
-                labels = _new_labels(rows, attempt.node.round)
-                counts.append(truth.count_sample(labels, true_labels[key]))
+            if held_out(key, run.config):
+                continue
+            labels = _new_labels(rows, attempt.node.round)
+            count = truth.count_sample(labels, true_labels[key])
+            counts.append(count)
     total = np.sum(counts, axis=0)
     figures = _figures(truth.summary(total))
     # A model grounds the phrases of the old texts, so its triplets are not its own.
@@ -136,7 +140,8 @@ def random_model(work: Path) -> str:
 
     target = work / "random"
     if not target.exists():
-        save(create("nano", load("nano").tokenizer, seed=0), target)
+        tokenizer = load("nano").tokenizer
+        save(create("nano", tokenizer, seed=0), target)
     return str(target)
 
 
@@ -156,19 +161,21 @@ def shuffled_model(work: Path, settings: Sequence[str]) -> str:
         rows = read_rows(run.store, node, shard)
         keys[shard] = [row.key for row in rows]
     data = TrainingSet(run.store, node, keys)
-    batch_size = run.config.train.batch_size
+    train_config = run.config.train
     generator = np.random.default_rng(0)
 
     def batches(step: int) -> Iterator[list[Sample]]:
-        for batch in data.batches(step, batch_size, run.config.seed, 0, 1):
+        ordered = data.batches(step, train_config.batch_size, run.config.seed, 0, 1)
+        for batch in ordered:
             order = generator.permutation(len(batch))
             shuffled = []
             for sample, other in zip(batch, order, strict=True):
-                shuffled.append(replace(sample, annotations=batch[other].annotations))
+                labels = batch[other].annotations
+                shuffled.append(replace(sample, annotations=labels))
             yield shuffled
 
     if not target.exists():
-        train(run.config.train, run.config.refine.start, batches, target)
+        train(train_config, run.config.refine.start, batches, target)
     return str(target)
 
 

@@ -69,7 +69,8 @@ def shards(config: ShardsBenchConfig) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="fld-bench-", dir=config.folder or None) as temporary:
         scratch = Path(temporary)
         for _ in range(config.repeats):
-            our_times.append(_time(_write, images, config.shard_size, scratch / "ours"))
+            seconds = _time(_write, images, config.shard_size, scratch / "ours")
+            our_times.append(seconds)
             seconds = _time(_write_webdataset, images, config.shard_size, scratch / "webdataset")
             their_times.append(seconds)
         if config.ingest:
@@ -91,7 +92,9 @@ def shards(config: ShardsBenchConfig) -> dict[str, Any]:
 
 
 def _megabytes(images: Images) -> float:
-    return sum(len(data) for _, data in images) / 1e6
+    """Return the size of all images in millions of bytes."""
+    size = sum(len(data) for _, data in images)
+    return size / 1e6
 
 
 def _time(
@@ -164,7 +167,8 @@ def _jpegs(count: int, seed: int) -> list[bytes]:
             low = middle
         else:
             high = middle
-    return [_jpeg(seed + i, (low + high) / 2) for i in range(count)]
+    noise = (low + high) / 2
+    return [_jpeg(seed + i, noise) for i in range(count)]
 
 
 def _jpeg(seed: int, noise: float) -> bytes:

@@ -12,6 +12,7 @@ from pipeline.execution.engine import check_resources, connect
 from pipeline.execution.threads import bound_threads
 from pipeline.plan.graph import WORK
 from pipeline.storage.store import Store
+from pipeline.studies.scores import Answer
 from pipeline.training.data import TrainingSet
 from pipeline.training.run import GROUP
 from stages import registry
@@ -65,33 +66,43 @@ def examine(
     data: TrainingSet,
     shard: str,
     keys: Sequence[str],
-) -> list[dict[str, Any]]:
-    """Ask a model about samples of one shard; return the entries of `stages.florence.examine`."""
+) -> list[Answer]:
+    """Ask a model about samples of one shard.
+
+    `options` are the settings of the stage `Examine`; `data` holds the shard and `keys` names the
+    samples.
+    """
     examine_class = registry.resolve(registry.EXAMINE)
     config = registry.config_of(examine_class)(model=_local(store, model), **options)
     stage = examine_class(config)
-    entries: list[dict[str, Any]] = []
-    for batch in _batches(data.samples(shard, keys)):
-        for sample_entries in stage(batch):
-            entries += sample_entries
-    return entries
+    samples = data.samples(shard, keys)
+    answers: list[Answer] = []
+    for batch in _batches(samples):
+        for sample_answers in stage(batch):
+            answers += sample_answers
+    return answers
 
 
 def detect(
     store: Store, model: str, config: Settings, data: TrainingSet, test: TrainingSet
-) -> list[dict[str, Any]]:
-    """Train a detector on a model's vision tower; return its entries about the test samples."""
+) -> list[Answer]:
+    """Train a detector on a model's vision tower and ask it about the test samples.
+
+    `config` are the settings of the detector. It learns the categories that occur in `data`.
+    """
     settings: Any = config
     detector_class = registry.resolve(registry.DETECTOR)
-    detector = detector_class(settings, _local(store, model), _categories(data))
-    detector.learn(data.batches(0, settings.batch_size, settings.seed, 0, 1))
+    checkpoint = _local(store, model)
+    detector = detector_class(settings, checkpoint, _categories(data))
+    batches = data.batches(0, settings.batch_size, settings.seed, 0, 1)
+    detector.learn(batches)
     samples: list[Sample] = []
     for shard, keys in sorted(test.keys.items()):
         samples += test.samples(shard, keys)
-    entries: list[dict[str, Any]] = []
+    answers: list[Answer] = []
     for batch in _batches(samples):
-        entries += detector(batch)
-    return entries
+        answers += detector(batch)
+    return answers
 
 
 def _categories(data: TrainingSet) -> list[str]:

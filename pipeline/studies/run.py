@@ -20,7 +20,8 @@ from pipeline.storage.store import Store
 from pipeline.studies.config import StudyConfig, detector_config, phase_config
 from pipeline.studies.data import first, obtain
 from pipeline.studies.remote import detect, examine, run_remote
-from pipeline.studies.scores import score
+from pipeline.studies.scores import Answer, score
+from pipeline.studies.table import Line
 from pipeline.training.data import TrainingSet
 from pipeline.training.run import GROUP, Training, train
 from stages import registry
@@ -63,7 +64,7 @@ def run(config: StudyConfig) -> dict[str, Any]:
     """
     store = Store(config.work)
     store.check_usable()
-    rows: list[dict[str, Any]] = []
+    rows: list[Line] = []
     failed: list[dict[str, str]] = []
     with held(store):
         data, labels = obtain(store, config.data)
@@ -86,7 +87,7 @@ def run(config: StudyConfig) -> dict[str, Any]:
     }
 
 
-def _run_row(study: Study, name: str) -> Iterator[dict[str, Any]]:
+def _run_row(study: Study, name: str) -> Iterator[Line]:
     """Yield a line of the table for each phase of a row, as soon as it is finished."""
     row = study.config.rows[name]
     data = first(study.data, row.samples)
@@ -94,8 +95,7 @@ def _run_row(study: Study, name: str) -> Iterator[dict[str, Any]]:
     model = Checkpoint(start, content_hash(resolve(start)))
     if study.config.learner == "detector":
         for phase in row.phases:
-            line = _detector_line(study, name, phase, data, model)
-            yield {"row": name, "phase": phase, **line}
+            yield _detector_line(study, name, phase, data, model)
         return
     if not row.phases:
         yield {
@@ -173,23 +173,23 @@ def _test(study: Study, model: Checkpoint, title: str) -> dict[str, float]:
         for shard, keys in sorted(study.test.keys.items()):
             call = (study.store, model.name, options, study.test, shard, keys)
             calls.append(call)
-        answers: list[dict[str, Any]] = []
-        for entries in run_remote(config.cluster, examine, calls, title):
-            answers += entries
+        answers: list[Answer] = []
+        for shard_answers in run_remote(config.cluster, examine, calls, title):
+            answers += shard_answers
         _publish_scores(study.store, name, answers)
     scores: dict[str, float] = study.store.read_json(name)["scores"]
     return scores
 
 
-def _publish_scores(store: Store, name: str, answers: list[dict[str, Any]]) -> None:
+def _publish_scores(store: Store, name: str, answers: list[Answer]) -> None:
     """Keep the scores of a model together with its answers."""
     store.publish_json(name, {"scores": score(answers), "answers": answers})
 
 
 def _detector_line(
     study: Study, row: str, phase: str, data: TrainingSet, model: Checkpoint
-) -> dict[str, Any]:
-    """Train a detector on the model's vision tower and test it; return its part of the line."""
+) -> Line:
+    """Train a detector on the model's vision tower and test it; return its line."""
     config = detector_config(study.config, row, phase)
     recipe = {
         "version": registry.resolve(registry.DETECTOR).version,
@@ -206,6 +206,8 @@ def _detector_line(
         (answers,) = run_remote(study.config.cluster, detect, [call], title)
         _publish_scores(study.store, name, answers)
     return {
+        "row": row,
+        "phase": phase,
         "model": model.name,
         "steps": config.steps,
         "samples": len(data),

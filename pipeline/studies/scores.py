@@ -1,15 +1,10 @@
-"""How well a model answered: the entries of `stages.florence.examine` as a few numbers per task.
-
-An entry has the sample's `key` and `size` (width, height), the `task`, the `prompt`, the `target`
-and the `answer` as text, and what both texts mean: `expected` and `found`. Those are lists of
-places (label, points in pixels, score) or of outlines (polygons in pixels).
-"""
+"""How well a model answered: a few numbers for each task."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
@@ -18,9 +13,50 @@ from pipeline.quality.coco import xywh
 from pipeline.quality.geometry import box_iou, greedy_match, quad_iou
 from pipeline.quality.truth import letters, normalise
 
-Entry = Mapping[str, Any]
+
+class Place(TypedDict, total=False):
+    """A place in an image: a box or a quadrilateral with its label, or an outline."""
+
+    label: str
+    """What is there: a category, a phrase or a written word."""
+    points: list[float]
+    """x and y of the corners in pixels: two corners of a box, four of a quadrilateral."""
+    score: float
+    """How sure the model is, from 0 to 1; 1 for the truth."""
+    polygons: list[list[float]]
+    """Outline: for each polygon x and y of its corners in pixels."""
+
+
+class Answer(TypedDict, total=False):
+    """A model's answer beside the truth, as `stages.florence.examine` gives it.
+
+    A detector's answer has no texts.
+    """
+
+    key: str
+    """Key of the sample."""
+    size: list[int]
+    """Width and height of the image in pixels."""
+    task: str
+    """Token of the task."""
+    prompt: str
+    """What the model was asked."""
+    target: str
+    """The right answer."""
+    answer: str
+    """The model's answer."""
+    expected: list[Place]
+    """The places in the right answer."""
+    found: list[Place]
+    """The places in the model's answer."""
+
+
+# An entry of a file in COCO's format, or in one of ours that is like it.
+Coco = Mapping[str, Any]
 Side = Literal["expected", "found"]
+Answers = Sequence[Answer]
 Scores = dict[str, float]
+Measure = Callable[[Answers], Scores]
 
 # Numbers of a quadrilateral: x and y of its four corners. A box has four numbers.
 QUAD_NUMBERS = 8
@@ -30,12 +66,12 @@ MIN_POLYGON_NUMBERS = 6
 MATCH_IOU = 0.5
 
 
-def score(entries: Iterable[Entry]) -> Scores:
+def score(answers: Iterable[Answer]) -> Scores:
     """Return every metric of every task that was asked, in the order of `TASKS`."""
-    by_task: dict[str, list[Entry]] = defaultdict(list)
-    for entry in entries:
-        token = entry["task"]
-        by_task[token].append(entry)
+    by_task: dict[str, list[Answer]] = defaultdict(list)
+    for answer in answers:
+        token = answer["task"]
+        by_task[token].append(answer)
     scores: Scores = {}
     for token, (name, measure) in TASKS.items():
         if token not in by_task:
@@ -46,51 +82,51 @@ def score(entries: Iterable[Entry]) -> Scores:
     return scores
 
 
-def _texts(entries: Sequence[Entry]) -> Scores:
+def _texts(answers: Answers) -> Scores:
     """CIDEr of the answers, and the share of them that equal the target."""
-    targets: list[Entry] = []
-    answers: list[Entry] = []
-    for entry in entries:
-        key = entry["key"]
-        targets.append({"image_id": key, "caption": entry["target"]})
-        answers.append({"image_id": key, "caption": entry["answer"]})
-    numbers = captions.score({"annotations": targets}, answers)
-    exact = _exact(entries)
+    targets: list[Coco] = []
+    texts: list[Coco] = []
+    for answer in answers:
+        key = answer["key"]
+        targets.append({"image_id": key, "caption": answer["target"]})
+        texts.append({"image_id": key, "caption": answer["answer"]})
+    numbers = captions.score({"annotations": targets}, texts)
+    exact = _exact(answers)
     return {"CIDEr": numbers["CIDEr"], **exact}
 
 
-def _exact(entries: Sequence[Entry]) -> Scores:
+def _exact(answers: Answers) -> Scores:
     """The share of answers that equal the target, case and punctuation aside."""
     equal: list[bool] = []
-    for entry in entries:
-        answer = normalise(entry["answer"])
-        target = normalise(entry["target"])
-        equal.append(answer == target)
+    for answer in answers:
+        text = normalise(answer["answer"])
+        target = normalise(answer["target"])
+        equal.append(text == target)
     return {"exact": float(np.mean(equal))}
 
 
-def _boxes(entries: Sequence[Entry]) -> Scores:
+def _boxes(answers: Answers) -> Scores:
     """COCO's AP and AP50 over the labels that occur in the truth, and F1."""
-    ids = _category_ids(entries)
+    ids = _category_ids(answers)
     truth = {
-        "images": _images(entries),
-        "annotations": _coco_boxes(entries, "expected", ids),
+        "images": _images(answers),
+        "annotations": _coco_boxes(answers, "expected", ids),
     }
-    found = _coco_boxes(entries, "found", ids)
+    found = _coco_boxes(answers, "found", ids)
     scores = {"AP": 0.0, "AP50": 0.0}
     if found:
         numbers = detection.score(truth, found, "bbox")
         scores["AP"] = numbers["AP"]
         scores["AP50"] = numbers["AP50"]
-    scores.update(_f1(entries))
+    scores.update(_f1(answers))
     return scores
 
 
-def _category_ids(entries: Sequence[Entry]) -> dict[str, int]:
+def _category_ids(answers: Answers) -> dict[str, int]:
     """COCO's id of each label that occurs in the truth, from 1."""
     names: set[str] = set()
-    for entry in entries:
-        for place in entry["expected"]:
+    for answer in answers:
+        for place in answer["expected"]:
             names.add(place["label"])
     ids: dict[str, int] = {}
     for number, name in enumerate(sorted(names), 1):
@@ -98,12 +134,12 @@ def _category_ids(entries: Sequence[Entry]) -> dict[str, int]:
     return ids
 
 
-def _images(entries: Sequence[Entry]) -> list[Entry]:
-    """COCO's entry of each image; a sample has several entries, but one image."""
-    images: dict[str, Entry] = {}
-    for entry in entries:
-        key = entry["key"]
-        width, height = entry["size"]
+def _images(answers: Answers) -> list[Coco]:
+    """COCO's entry of each image; a sample has several answers, but one image."""
+    images: dict[str, Coco] = {}
+    for answer in answers:
+        key = answer["key"]
+        width, height = answer["size"]
         images[key] = {
             "id": key,
             "width": width,
@@ -112,14 +148,14 @@ def _images(entries: Sequence[Entry]) -> list[Entry]:
     return list(images.values())
 
 
-def _coco_boxes(entries: Sequence[Entry], side: Side, ids: Mapping[str, int]) -> list[Entry]:
+def _coco_boxes(answers: Answers, side: Side, ids: Mapping[str, int]) -> list[Coco]:
     """COCO's annotations of the places whose label has a category id."""
-    boxes: list[Entry] = []
-    for entry in entries:
-        for place in entry[side]:
+    boxes: list[Coco] = []
+    for answer in answers:
+        for place in answer[side]:
             if place["label"] in ids:
                 box = {
-                    "image_id": entry["key"],
+                    "image_id": answer["key"],
                     "category_id": ids[place["label"]],
                     "bbox": xywh(place["points"]),
                     "score": place["score"],
@@ -128,21 +164,21 @@ def _coco_boxes(entries: Sequence[Entry], side: Side, ids: Mapping[str, int]) ->
     return boxes
 
 
-def _f1(entries: Sequence[Entry]) -> Scores:
+def _f1(answers: Answers) -> Scores:
     """F1 of the places. Each true place is matched by at most one place of the same label."""
     matched = found = expected = 0
-    for entry in entries:
-        matched += _matches(entry)
-        found += len(entry["found"])
-        expected += len(entry["expected"])
+    for answer in answers:
+        matched += _matches(answer)
+        found += len(answer["found"])
+        expected += len(answer["expected"])
     total = found + expected
     return {"F1@0.5": 2 * matched / total if total else 0.0}
 
 
-def _matches(entry: Entry) -> int:
+def _matches(answer: Answer) -> int:
     """How many places of an answer match a true one."""
-    found = entry["found"]
-    expected = entry["expected"]
+    found = answer["found"]
+    expected = answer["expected"]
     found_points = [place["points"] for place in found]
     true_points = [place["points"] for place in expected]
     are_quads = any(len(points) == QUAD_NUMBERS for points in found_points + true_points)
@@ -163,22 +199,22 @@ def _matches(entry: Entry) -> int:
     return len(greedy_match(overlap, scores, MATCH_IOU))
 
 
-def _phrases(entries: Sequence[Entry]) -> Scores:
+def _phrases(answers: Answers) -> Scores:
     """The share of phrases whose surest box is right."""
-    truth = {"annotations": _coco_phrases(entries, "expected")}
-    found = _coco_phrases(entries, "found")
+    truth = {"annotations": _coco_phrases(answers, "expected")}
+    found = _coco_phrases(answers, "found")
     recall = grounding.recall(truth, found, (1,))
     return {"R@1": recall["R@1"]}
 
 
-def _coco_phrases(entries: Sequence[Entry], side: Side) -> list[Entry]:
+def _coco_phrases(answers: Answers, side: Side) -> list[Coco]:
     """The annotations that `grounding.recall` reads: a box for each phrase."""
-    phrases: list[Entry] = []
-    for entry in entries:
-        for place in entry[side]:
+    phrases: list[Coco] = []
+    for answer in answers:
+        for place in answer[side]:
             phrase = {
-                "image_id": entry["key"],
-                "text_id": entry["prompt"],
+                "image_id": answer["key"],
+                "text_id": answer["prompt"],
                 "phrase": place["label"],
                 "bbox": xywh(place["points"]),
                 "score": place["score"],
@@ -187,48 +223,48 @@ def _coco_phrases(entries: Sequence[Entry], side: Side) -> list[Entry]:
     return phrases
 
 
-def _outlines(entries: Sequence[Entry]) -> Scores:
+def _outlines(answers: Answers) -> Scores:
     """Mean and overall IoU of the masks."""
     truth = {
-        "images": _images(entries),
-        "annotations": _coco_outlines(entries, "expected"),
+        "images": _images(answers),
+        "annotations": _coco_outlines(answers, "expected"),
     }
-    found = _coco_outlines(entries, "found")
+    found = _coco_outlines(answers, "found")
     scores = grounding.referring_segmentation(truth, found)
     return {"mIoU": scores["mIoU"], "oIoU": scores["oIoU"]}
 
 
-def _coco_outlines(entries: Sequence[Entry], side: Side) -> list[Entry]:
-    """The first outline of each entry, without polygons that have no area."""
-    outlines: list[Entry] = []
-    for entry in entries:
-        for place in entry[side][:1]:
+def _coco_outlines(answers: Answers, side: Side) -> list[Coco]:
+    """The first outline of each answer, without polygons that have no area."""
+    outlines: list[Coco] = []
+    for answer in answers:
+        for place in answer[side][:1]:
             polygons = [p for p in place["polygons"] if len(p) >= MIN_POLYGON_NUMBERS]
             if polygons:
                 outline = {
-                    "image_id": entry["key"],
-                    "expression": entry["prompt"],
+                    "image_id": answer["key"],
+                    "expression": answer["prompt"],
                     "segmentation": polygons,
                 }
                 outlines.append(outline)
     return outlines
 
 
-def _labels(entries: Sequence[Entry]) -> Scores:
+def _labels(answers: Answers) -> Scores:
     """The share of regions that were given the right label."""
     right: list[bool] = []
-    for entry in entries:
+    for answer in answers:
         # An answer that names no place is a label as a whole.
-        label = entry["answer"]
-        if entry["found"]:
-            label = entry["found"][0]["label"]
-        true_label = entry["expected"][0]["label"]
+        label = answer["answer"]
+        if answer["found"]:
+            label = answer["found"][0]["label"]
+        true_label = answer["expected"][0]["label"]
         right.append(normalise(label) == normalise(true_label))
     return {"accuracy": float(np.mean(right))}
 
 
-# Token of a task -> its name in the table, and its metrics.
-TASKS: dict[str, tuple[str, Callable[[Sequence[Entry]], Scores]]] = {
+# Token of a task -> its name in the table, and the function that scores its answers.
+TASKS: dict[str, tuple[str, Measure]] = {
     "<CAPTION>": ("caption", _texts),
     "<DETAILED_CAPTION>": ("detailed caption", _texts),
     "<MORE_DETAILED_CAPTION>": ("more detailed caption", _texts),

@@ -1,15 +1,30 @@
-"""A study as a Markdown table.
-
-Rows of a study come from `pipeline.studies.run.run`: each is one finished phase, as plain values.
-"""
+"""The lines of a study's table, and the table in Markdown."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
-Row = Mapping[str, Any]
+
+class Line(TypedDict):
+    """One finished phase of a row."""
+
+    row: str
+    """Name of the row."""
+    phase: str
+    """Name of the phase."""
+    model: str
+    """The model that was tested: a checkpoint, or `work:` and a folder of the study."""
+    steps: int
+    """Steps of the phase's training."""
+    seconds: NotRequired[float | None]
+    """Seconds of the training; None when it was interrupted."""
+    samples: NotRequired[int]
+    """Samples that the training saw."""
+    scores: dict[str, float]
+    """Value of each metric on the test samples."""
+
 
 HEADINGS = ("", "samples", "steps", "minutes")
 
@@ -19,7 +34,7 @@ def markdown(study: Mapping[str, Any]) -> str:
 
     A row with one phase has the name of the row; with several, the phase is named as well.
     """
-    rows = study["rows"]
+    rows: list[Line] = study["rows"]
     metrics = _metrics(rows)
     phases = Counter(row["row"] for row in rows)
     lines: list[list[str]] = [[*HEADINGS, *metrics]]
@@ -44,7 +59,7 @@ def failures(study: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _metrics(rows: Sequence[Row]) -> list[str]:
+def _metrics(rows: Sequence[Line]) -> list[str]:
     """Return the names of all metrics, in the order in which the rows first have them."""
     metrics: list[str] = []
     for row in rows:
@@ -54,14 +69,16 @@ def _metrics(rows: Sequence[Row]) -> list[str]:
     return metrics
 
 
-def _numbers(row: Row, metrics: Sequence[str]) -> list[str]:
+def _numbers(row: Line, metrics: Sequence[str]) -> list[str]:
     """Format the numbers of a row; a number that it does not have is an empty cell."""
     samples = row.get("samples", 0)
+    steps = row["steps"]
     seconds = row.get("seconds")
+    minutes = "" if seconds is None else f"{seconds / 60:.1f}"
     cells = [
         f"{samples:,}",
-        f"{row['steps']:,}",
-        "" if seconds is None else f"{seconds / 60:.1f}",
+        f"{steps:,}",
+        minutes,
     ]
     for metric in metrics:
         score = row["scores"].get(metric)
@@ -76,8 +93,7 @@ def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
     """
     widths = []
     for column in zip(*lines, strict=True):
-        longest = max(column, key=len)
-        widths.append(len(longest))
+        widths.append(max(len(cell) for cell in column))
     rendered = []
     for line in lines:
         cells = [line[0].ljust(widths[0])]

@@ -191,7 +191,8 @@ def find_training_set(url: str) -> tuple[TrainingSet, str]:
     Raises:
         ValueError: there are no shards, or they hold no labels.
     """
-    store, folder = Store(url), ""
+    store = Store(url)
+    folder = ""
     if store.exists(layout.HEAD):
         folder = layout.named_round(store.read_json(layout.HEAD)["round"])
     index = layout.round_index(folder)

@@ -154,8 +154,12 @@ def _workers(group: GroupConfig, have: Mapping[str, float]) -> int:
 
 def _resources(group: GroupConfig) -> dict[str, float]:
     """Return what Ray reserves for one worker, by the name of the resource."""
-    amounts = {"CPU": group.cpus, "GPU": group.gpus}
-    return {kind: amount for kind, amount in amounts.items() if amount}
+    amounts = {}
+    if group.cpus:
+        amounts["CPU"] = group.cpus
+    if group.gpus:
+        amounts["GPU"] = group.gpus
+    return amounts
 
 
 def _run_workers(
@@ -243,7 +247,8 @@ def _save(store: Store, checkpoints: str, folder: Path, step: int) -> None:
     """Upload a checkpoint, then write its mark, and only then remove the older checkpoints."""
     newest = layout.checkpoint_name(step)
     _upload(store, folder, layout.within(checkpoints, newest))
-    store.publish_json(layout.within(checkpoints, layout.checkpoint_mark(newest)), {})
+    mark = layout.checkpoint_mark(newest)
+    store.publish_json(layout.within(checkpoints, mark), {})
     for name in store.list(checkpoints):
         if name.split(".")[0] < newest:
             store.remove(layout.within(checkpoints, name))
@@ -255,7 +260,8 @@ def _newest(store: Store, checkpoints: str) -> Path | None:
     complete = [checkpoint for checkpoint in marked if checkpoint is not None]
     if not complete:
         return None
-    return Path(store.local_copy(layout.within(checkpoints, complete[-1])))
+    newest = layout.within(checkpoints, complete[-1])
+    return Path(store.local_copy(newest))
 
 
 def _upload(store: Store, folder: Path, name: str) -> None:
@@ -263,7 +269,8 @@ def _upload(store: Store, folder: Path, name: str) -> None:
     for path in sorted(folder.rglob("*")):
         if not path.is_file():
             continue
-        target = layout.within(name, path.relative_to(folder).as_posix())
+        relative = path.relative_to(folder).as_posix()
+        target = layout.within(name, relative)
         with store.publishing(target) as sink, path.open("rb") as source:
             shutil.copyfileobj(source, sink, 1 << 20)
 
@@ -273,7 +280,11 @@ def _file_entry(store: Store, name: str) -> dict[str, Any]:
     with store.open(name) as file:
         size = file.seek(0, 2)
         file.seek(0)
-        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "size": size}
+        digest = hashlib.file_digest(file, "sha256")
+    return {
+        "sha256": digest.hexdigest(),
+        "size": size,
+    }
 
 
 def _reporter(store: Store, config: TrainConfig) -> Callable[[dict[str, Any]], None]:

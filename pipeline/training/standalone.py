@@ -121,7 +121,8 @@ def _claim(store: Store, recipe: dict[str, Any]) -> None:
 def _changed_keys(new: Mapping[str, Any], old: Mapping[str, Any], prefix: str) -> list[str]:
     """Return the keys whose values differ; `train` is compared by its own keys."""
     changed = []
-    for key in sorted(new.keys() | old.keys()):
-        if key != "train" and new.get(key) != old.get(key):
+    keys = new.keys() | old.keys()
+    for key in sorted(keys - {"train"}):
+        if new.get(key) != old.get(key):
             changed.append(f"{prefix}{key}")
     return changed
