@@ -107,8 +107,8 @@ def explain(args: argparse.Namespace) -> int:
     from pipeline.report import history
     from pipeline.report.explain import explain as text
 
-    told = history.tell(_existing(args.work), args.key)
-    print(json.dumps(history.as_json(told)) if args.json else text(told))
+    sample = history.sample_history(_existing(args.work), args.key)
+    print(json.dumps(history.as_json(sample)) if args.json else text(sample))
     return 0
 
 

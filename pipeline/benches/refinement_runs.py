@@ -14,7 +14,7 @@ from pipeline.config.parse import parse
 from pipeline.config.run import RunConfig
 from pipeline.execution.reading import read_rows
 from pipeline.ingest.assignment import list_source
-from pipeline.plan.graph import model_nodes
+from pipeline.plan.graph import refine_node_names
 from pipeline.quality import truth
 from pipeline.refinement.loop import Attempt, run_loop
 from pipeline.refinement.round_metrics import held_out
@@ -102,7 +102,7 @@ def _figures(summary: dict[str, Any]) -> dict[str, float]:
 
 def _model_figures(run: FinishedRun, attempt: Attempt) -> dict[str, float]:
     """Return the figures of what a round's models find by themselves, without the old labels."""
-    wanted = model_nodes(run.config, attempt.node.round)
+    wanted = refine_node_names(run.config, attempt.node.round)
     nodes = [node for node in attempt.nodes if node.name in wanted]
     counts = []
     for shard in run.store.done(attempt.node.folder):

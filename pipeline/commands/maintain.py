@@ -99,23 +99,23 @@ def verify(args: argparse.Namespace) -> int:
         lease.held(store) if not args.dry_run else _nothing(),
         _bar("verify", "manifest") as advance,
     ):
-        verdict = job.verify(store, args.deep, advance)
+        report = job.verify(store, args.deep, advance)
         if not args.dry_run:
-            job.withdraw(store, verdict.problems)
-    withdrawn = not args.dry_run and any(problem.action != "keep" for problem in verdict.problems)
+            job.withdraw(store, report.problems)
+    withdrawn = not args.dry_run and any(problem.action != "keep" for problem in report.problems)
     if args.json:
-        print(json.dumps({**asdict(verdict), "deep": args.deep, "withdrawn": withdrawn}))
+        print(json.dumps({**asdict(report), "deep": args.deep, "withdrawn": withdrawn}))
     else:
         print(
-            "\n".join(f"{problem.file}: {problem.problem}" for problem in verdict.problems)
+            "\n".join(f"{problem.file}: {problem.problem}" for problem in report.problems)
             or "no problems"
         )
         print(
-            f"{verdict.files:,} files, {_size(verdict.size)}, {'every byte' if args.deep else 'names and sizes'}"
+            f"{report.files:,} files, {_size(report.size)}, {'every byte' if args.deep else 'names and sizes'}"
         )
         if withdrawn:
             print(f"withdrawn; `fld run --config {store.path(layout.CONFIG)}` makes them anew")
-    return int(bool(verdict.problems))
+    return int(bool(report.problems))
 
 
 def gc(args: argparse.Namespace) -> int:

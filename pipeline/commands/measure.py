@@ -8,12 +8,10 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from pipeline.storage.store import Store
 from pipeline.storage import layout
-from pipeline.storage.rounds import _records, open_round, records_of
+from pipeline.storage.rounds import OpenRound, open_round
 
 
 def add(commands: Any) -> None:
@@ -104,10 +102,10 @@ def calibrate_command(args: argparse.Namespace) -> int:
 
     if not 0 < args.precision <= 1 or not 0 < args.iou <= 1:
         raise ValueError(f"--precision {args.precision} --iou {args.iou}: both are in (0, 1]")
-    store, folder = open_round(args.round)
-    values = yaml.safe_load(store.read(layout.CONFIG))
+    opened = open_round(args.round)
+    values = yaml.safe_load(opened.store.read(layout.CONFIG))
     filters = parse(values).filters
-    samples = _labelled(store, folder, filters, args.ground_truth)
+    samples = _labelled(opened, filters, args.ground_truth)
     wanted = calibration.CalibrateConfig(
         precision=args.precision, iou=args.iou, min_labels=args.min_labels
     )
@@ -144,27 +142,29 @@ def calibrate_command(args: argparse.Namespace) -> int:
     return 0
 
 
-def _labelled(store: Store, folder: str, filters: Any, ground_truth: str | None) -> list[Any]:
+def _labelled(opened: OpenRound, filters: Any, ground_truth: str | None) -> list[Any]:
     """(labels, truth) of the samples whose truth is known."""
     from pipeline.quality.calibration import PLACED, of_coco, of_people, of_source, undecided
     from pipeline.storage.images import read_truth
 
     told = of_coco(ground_truth) if ground_truth else of_people
-    shards = sorted(store.done(folder))
+    shards = opened.shards()
     truth = (
         {}
         if ground_truth
-        else {key: each for shard in shards for key, each in read_truth(store, shard).items()}
+        else {
+            key: each for shard in shards for key, each in read_truth(opened.store, shard).items()
+        }
     )
     kinds = tuple(kind for kind in PLACED if any(getattr(each, kind) for each in truth.values()))
     found = []
     for shard in shards:
-        for record, labels in undecided(_records(store, folder, shard), filters):
+        for record, labels in undecided(opened.read(shard), filters):
             known = of_source(truth[record.key], kinds) if record.key in truth else told(record)
             found += [(labels, known)] if known else []
     if not found:
         raise ValueError(
-            f"{store.url}/{folder}: no sample has a known truth; give --ground-truth F (COCO instances of the "
+            f"{opened.url}: no sample has a known truth; give --ground-truth F (COCO instances of the "
             "round's images)"
         )
     return found
@@ -187,15 +187,15 @@ def stats_command(args: argparse.Namespace) -> int:
     from pipeline.quality.statistics import Statistics
     from pipeline.quality.tables import figure5, markdown
 
-    store, folder = open_round(args.round)
+    opened = open_round(args.round)
     counted = Statistics()
-    for record in records_of(store, folder):
+    for record in opened.records():
         counted.add(record.annotations, (record.width, record.height))
     found = counted.to_dict()
     if args.json:
         print(json.dumps(found))
         return 0
-    page, out = markdown(layout.round_name(folder), found), Path(args.out)
+    page, out = markdown(opened.name, found), Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     (out / "statistics.json").write_text(json.dumps(found, indent=1) + "\n")
     (out / "statistics.md").write_text(f"{page}\n![Figure 5](statistics.png)\n")
@@ -209,18 +209,18 @@ def audit_sample_command(args: argparse.Namespace) -> int:
     from pipeline.report.audit import audit_page
     from pipeline.storage.images import read_image_bytes, read_images
 
-    store, folder = open_round(args.round)
-    items = sample(records_of(store, folder), args.n, args.per, args.seed)
+    opened = open_round(args.round)
+    items = sample(opened.records(), args.n, args.per, args.seed)
     if not items:
         raise ValueError(f"{args.round}: the round holds no kept annotation to judge")
     wanted = {item.key for item in items}
     images: dict[str, bytes] = {}
-    for shard in sorted(store.done(folder)):
-        rows = read_images(store, shard)
+    for shard in opened.shards():
+        rows = read_images(opened.store, shard)
         if any(row.key in wanted for row in rows):
-            found = zip(rows, read_image_bytes(store, shard), strict=True)
+            found = zip(rows, read_image_bytes(opened.store, shard), strict=True)
             images |= {row.key: data for row, data in found if row.key in wanted}
-    Path(args.out).write_text(audit_page(f"{store.url}/{folder}", items, images))
+    Path(args.out).write_text(audit_page(opened.url, items, images))
     print(
         f"{len(items)} annotations to judge: open {args.out} in a browser, save, then `fld audit score FILE`"
     )
@@ -235,8 +235,8 @@ def audit_score_command(args: argparse.Namespace) -> int:
 
     judged = read(args.file, "audit")
     rows = score(judged)
-    store, folder = open_round(str(judged["round"]))
-    store.publish_json(layout.round_audit(folder), rows)
+    opened = open_round(str(judged["round"]))
+    opened.store.publish_json(layout.round_audit(opened.folder), rows)
     if args.json:
         print(json.dumps({"round": judged["round"], "precision": rows}))
         return 0
@@ -253,7 +253,7 @@ def _source(name: str) -> Any:
     """The records of a round, or the name of a JSON file."""
     if name.endswith(".json") or Path(name).is_file():
         return name
-    return list(records_of(*open_round(name)))
+    return list(open_round(name).records())
 
 
 def _shown(value: Any) -> str:

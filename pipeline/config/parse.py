@@ -22,6 +22,7 @@ from pipeline.config.run import (
 )
 from pipeline.config.validation import build, check_keys, check_mapping
 from stages import registry
+from stages.base import role_of
 from stages.florence.model import resolve
 from stages.florence.training import TrainConfig
 
@@ -110,7 +111,7 @@ def _check_contents(run: RunConfig) -> None:
     for where, entries in (("specialists", run.specialists), ("filters", run.filters)):
         for name, entry in entries.items():
             for f in dataclasses.fields(entry.options):
-                if f.metadata.get("content"):
+                if role_of(f).content:
                     named[f"{where}.{name}.{f.name}"] = getattr(entry.options, f.name)
     for key, value in named.items():
         check_exists(key, value)
@@ -179,7 +180,7 @@ def with_absolute_paths(values: Mapping[str, Any], run: RunConfig) -> dict[str, 
             places.append(
                 (
                     found[kind][name],
-                    [f.name for f in fields(entry.options) if f.metadata.get("content")],
+                    [f.name for f in fields(entry.options) if role_of(f).content],
                 )
             )
     for settings, names in places:

@@ -14,10 +14,10 @@ from typing import Any, cast
 import numpy as np
 
 from pipeline.config.run import RunConfig
-from pipeline.execution.reading import read_before, read_rows
-from pipeline.plan.graph import Node, model_nodes
+from pipeline.execution.reading import read_inputs, read_rows
+from pipeline.plan.graph import Node, refine_node_names
 from pipeline.plan.recipe import recipe_settings
-from pipeline.plan.shard_state import Done
+from pipeline.plan.shard_state import ShardState
 from pipeline.quality import truth
 from pipeline.refinement import merge
 from pipeline.refinement.changes import CONFIRMED, KEPT
@@ -48,11 +48,11 @@ class Verdict:
 
 
 def judge(
-    store: Store, run: RunConfig, head: Node, nodes: Sequence[Node], done: Mapping[str, Done]
+    store: Store, run: RunConfig, head: Node, nodes: Sequence[Node], done: Mapping[str, ShardState]
 ) -> Verdict:
     """Whether the last of `nodes` becomes head."""
     last = nodes[-1]
-    refine = [node for node in nodes if node.name in model_nodes(run, last.round)]
+    refine = [node for node in nodes if node.name in refine_node_names(run, last.round)]
     inputs = (run.seed, recipe_settings(run.refine.gate), _outputs([head, *refine, last], done))
     name = layout.measured_verdict(last.folder)
     said = _once(store, name, inputs, lambda: asdict(_judge(store, run, head, refine, last, done)))
@@ -65,7 +65,7 @@ def _judge(
     head: Node,
     refine: Sequence[Node],
     last: Node,
-    done: Mapping[str, Done],
+    done: Mapping[str, ShardState],
 ) -> Verdict:
     changes = measure(store, run, last, done, head)["changes"]
     if not any(rules.keys() - UNCHANGED for rules in changes.values()):
@@ -93,7 +93,7 @@ def levels(
     run: RunConfig,
     head: Node,
     looked: Sequence[Node],
-    done: Mapping[str, Done],
+    done: Mapping[str, ShardState],
     *,
     keep: bool = True,
 ) -> dict[str, Levels]:
@@ -116,7 +116,7 @@ def levels(
 
 
 def _unlearned(
-    store: Store, run: RunConfig, head: Node, looked: Sequence[Node], done: Mapping[str, Done]
+    store: Store, run: RunConfig, head: Node, looked: Sequence[Node], done: Mapping[str, ShardState]
 ) -> Iterator[Annotations]:
     """`_judged` of the samples that the model which looked at them has not learned from."""
     for key, labels in _judged(store, head, looked, done):
@@ -125,12 +125,12 @@ def _unlearned(
 
 
 def _judged(
-    store: Store, head: Node, looked: Sequence[Node], done: Mapping[str, Done]
+    store: Store, head: Node, looked: Sequence[Node], done: Mapping[str, ShardState]
 ) -> Iterator[tuple[str, Annotations]]:
     """(key, the head's labels with what the model said of them) of every sample that a model looked at: with folds,
     the one of its fold."""
     for shard in sorted(done):
-        before: list[Record] = read_before(store, head, shard)
+        before: list[Record] = read_inputs(store, head, shard)
         said = zip(*(read_rows(store, node, shard) for node in looked), strict=True)
         for old, rows in zip(before, said, strict=True):
             row: Row = rows[fold_of(old.key, len(looked))]
@@ -182,7 +182,7 @@ def _by_agreement(run: RunConfig, evidence: dict[str, Any]) -> Verdict:
 
 
 def _held_out_rounds(
-    store: Store, run: RunConfig, head: Node, last: Node, done: Mapping[str, Done]
+    store: Store, run: RunConfig, head: Node, last: Node, done: Mapping[str, ShardState]
 ) -> Iterator[tuple[Annotations, Annotations, Annotations]]:
     """(labels before, labels after, truth) of every held-out sample with truth."""
     for shard in sorted(done):

@@ -36,12 +36,12 @@ def add(commands: Any) -> None:
 
 
 def coco_command(args: argparse.Namespace) -> int:
-    from pipeline.storage.rounds import open_round, records_of
+    from pipeline.storage.rounds import open_round
 
     out = Path(args.out)
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out}: is a file; give a folder")
-    instances, captions = coco_of(records_of(*open_round(args.round)), args.source)
+    instances, captions = coco_of(open_round(args.round).records(), args.source)
     out.mkdir(parents=True, exist_ok=True)
     for name, value in (("instances.json", instances), ("captions.json", captions)):
         (out / name).write_text(json.dumps(value, ensure_ascii=False))

@@ -14,6 +14,7 @@ from pipeline.schema import Annotations, Record
 from pipeline.storage import layout
 from pipeline.storage.images import read_image_bytes, read_images, read_truth
 from pipeline.storage.parquet import read_table
+from pipeline.storage.rounds import read_head, read_round_state
 from pipeline.storage.store import Store
 
 PICTURES = 16
@@ -21,12 +22,12 @@ PICTURES = 16
 
 def report_data(store: Store, experiment: str) -> ReportData:
     """What the report shows: every attempted round of the present chain, and samples from all over the set."""
-    if not store.exists(layout.HEAD):
+    head = read_head(store)
+    if head is None:
         raise ValueError(
             f"{store.url}: no finished run there; start or resume it with `fld run work={store.url}`"
         )
-    head = store.read_json(layout.HEAD)
-    names = [attempt["round"] for attempt in head["attempts"]]
+    names = [attempt.round for attempt in head.attempts]
     views = [_round_view(store, name) for name in names]
     images = int(store.read_json(layout.round_metrics(layout.named_round(names[0])))["samples"])
     return ReportData(
@@ -34,7 +35,7 @@ def report_data(store: Store, experiment: str) -> ReportData:
         images=images,
         rounds=views,
         pictures=_pictures(store, names, images),
-        head=head["round"],
+        head=head.round,
     )
 
 
@@ -50,20 +51,21 @@ def publish_report(store: Store, experiment: str) -> str:
 def _round_view(store: Store, name: str) -> RoundView:
     folder = layout.named_round(name)
     metrics = store.read_json(layout.round_metrics(folder))
-    said = store.read_json(layout.round_state(folder))
-    evidence = said["evidence"]
+    state = read_round_state(store, folder)
+    assert state is not None, f"{folder} is in the chain, but was never judged"
+    evidence = state.evidence
     gate = {key: Interval(**value) for key, value in evidence.get("differences", {}).items()}
     return RoundView(
         name=name,
-        status=said["status"],
-        reason=said["reason"],
+        status=state.status,
+        reason=state.reason,
         kept=metrics["kept"],
         dropped=metrics["dropped"],
         failed=metrics["failed"],
         changes=metrics["changes"] or {},
         metrics=(metrics["truth"] or {}).get("all"),
         gate=gate,
-        levels=said.get("levels", {}),
+        levels=state.levels,
         agreement=evidence if evidence.get("kind") == "agreement" else None,
         audit=store.read_json(layout.round_audit(folder))
         if store.exists(layout.round_audit(folder))

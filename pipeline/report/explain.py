@@ -21,16 +21,17 @@ from pipeline.schema import (
 from pipeline.storage.arrow import to_dict
 
 if TYPE_CHECKING:
-    from pipeline.report.history import Story
+    from pipeline.report.history import SampleHistory
 
 SPOKEN = ("key", "failed", "detail", "member", "offset", "size")  # told in lines of their own
 
 
-def explain(story: Story) -> str:
+def explain(story: SampleHistory) -> str:
     """Everything that happened to a sample, in the order in which it happened."""
     image = story.image
     parts = [
-        _section(f"try in {shard}", _failed(row.failed, row.detail)) for shard, row in story.tries
+        _section(f"try in {one.shard}", _failed(one.row.failed, one.row.detail))
+        for one in story.tries
     ]
     parts.append(_section(image.key, [f"shard: {story.shard}", *_image_lines(story)]))
     for title, known in (("given by the source", story.given), ("truth", story.truth)):
@@ -78,7 +79,7 @@ def _section(title: str, lines: Sequence[str]) -> str:
     return "\n".join([title, *(f"  {line}" for line in lines or ["nothing"])])
 
 
-def _image_lines(story: Story) -> list[str]:
+def _image_lines(story: SampleHistory) -> list[str]:
     image = to_dict(story.image)
     told = [
         f"{name}: {value}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.config.parse import check_exists
 from pipeline.config.run import ClusterConfig, Positive
@@ -14,6 +14,9 @@ from pipeline.studies.data import DataConfig
 from stages import registry
 from stages.florence.model import RESOLUTIONS
 from stages.florence.training import TrainConfig
+
+if TYPE_CHECKING:
+    from stages.florence.detector import DetectorConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,10 +111,8 @@ def phase_config(study: StudyConfig, row: str, phase: str) -> TrainConfig:
     return config
 
 
-def detector_config(study: StudyConfig, row: str, phase: str) -> Any:
-    """Return the settings of a phase that trains a detector: a `DetectorConfig`.
-
-    Its class is reached by the registry, so that this module does not depend on the stage.
+def detector_config(study: StudyConfig, row: str, phase: str) -> DetectorConfig:
+    """Return the settings of a phase that trains a detector.
 
     Raises:
         ValueError: a setting of the phase is wrong.
@@ -119,4 +120,5 @@ def detector_config(study: StudyConfig, row: str, phase: str) -> Any:
     own = study.rows[row].phases[phase] or {}
     values = {"resolution": study.resolution, **study.detector, **own, "seed": study.seed}
     config_class = registry.config_of(registry.resolve(registry.DETECTOR))
-    return build(config_class, values, f"rows.{row}.phases.{phase}.")
+    config: DetectorConfig = build(config_class, values, f"rows.{row}.phases.{phase}.")
+    return config

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.config.run import ClusterConfig
-from pipeline.config.validation import Settings
 from pipeline.errors import WorkerFailed, last_line
 from pipeline.execution.engine import check_resources, connect
 from pipeline.execution.threads import bound_threads
 from pipeline.plan.graph import WORK
 from pipeline.storage.store import Store
 from pipeline.studies.scores import Answer
-from pipeline.training.data import TrainingSet
+from pipeline.training.data import TrainingSet, TrainingSetRef
 from pipeline.training.run import GROUP
 from stages import registry
 from stages.base import Sample
+
+if TYPE_CHECKING:
+    from stages.florence.detector import DetectorConfig
 
 # Samples that a model answers about at once.
 BATCH = 32
@@ -60,22 +62,22 @@ def _call(function: Callable[..., Any], arguments: tuple[Any, ...], threads: int
 
 
 def examine(
-    store: Store,
+    url: str,
     model: str,
     options: Mapping[str, Any],
-    data: TrainingSet,
+    test: TrainingSetRef,
     shard: str,
     keys: Sequence[str],
 ) -> list[Answer]:
     """Ask a model about samples of one shard.
 
-    `options` are the settings of the stage `Examine`; `data` holds the shard and `keys` names the
-    samples.
+    `url` is the study's folder and `options` are the settings of the stage `Examine`. `test` holds
+    the shard and `keys` names the samples.
     """
     examine_class = registry.resolve(registry.EXAMINE)
-    config = registry.config_of(examine_class)(model=_local(store, model), **options)
+    config = registry.config_of(examine_class)(model=_local(url, model), **options)
     stage = examine_class(config)
-    samples = data.samples(shard, keys)
+    samples = test.open().samples(shard, keys)
     answers: list[Answer] = []
     for batch in _batches(samples):
         for sample_answers in stage(batch):
@@ -84,17 +86,23 @@ def examine(
 
 
 def detect(
-    store: Store, model: str, config: Settings, data: TrainingSet, test: TrainingSet
+    url: str,
+    model: str,
+    config: DetectorConfig,
+    data_ref: TrainingSetRef,
+    test_ref: TrainingSetRef,
 ) -> list[Answer]:
     """Train a detector on a model's vision tower and ask it about the test samples.
 
-    `config` are the settings of the detector. It learns the categories that occur in `data`.
+    `url` is the study's folder and `config` are the settings of the detector. It learns the
+    categories that occur in its training samples.
     """
-    settings: Any = config
+    data = data_ref.open()
+    test = test_ref.open()
     detector_class = registry.resolve(registry.DETECTOR)
-    checkpoint = _local(store, model)
-    detector = detector_class(settings, checkpoint, _categories(data))
-    batches = data.batches(0, settings.batch_size, settings.seed, 0, 1)
+    checkpoint = _local(url, model)
+    detector = detector_class(config, checkpoint, _categories(data))
+    batches = data.batches(0, config.batch_size, config.seed, 0, 1)
     detector.learn(batches)
     samples: list[Sample] = []
     for shard, keys in sorted(test.keys.items()):
@@ -122,8 +130,8 @@ def _batches(samples: Sequence[Sample]) -> Iterator[Sequence[Sample]]:
         yield samples[start : start + BATCH]
 
 
-def _local(store: Store, model: str) -> str:
+def _local(url: str, model: str) -> str:
     """Return a checkpoint's name or folder on this machine; `work:` names one of the store."""
     if model.startswith(WORK):
-        return store.local_copy(model.removeprefix(WORK))
+        return Store(url).local_copy(model.removeprefix(WORK))
     return model

@@ -171,7 +171,7 @@ def _test(study: Study, model: Checkpoint, title: str) -> dict[str, float]:
     if not study.store.exists(name):
         calls: list[tuple[Any, ...]] = []
         for shard, keys in sorted(study.test.keys.items()):
-            call = (study.store, model.name, options, study.test, shard, keys)
+            call = (study.store.url, model.name, options, study.test.ref(), shard, keys)
             calls.append(call)
         answers: list[Answer] = []
         for shard_answers in run_remote(config.cluster, examine, calls, title):
@@ -201,7 +201,7 @@ def _detector_line(
     }
     name = layout.study_scores(fingerprint(recipe))
     if not study.store.exists(name):
-        call = (study.store, model.name, config, data, study.test)
+        call = (study.store.url, model.name, config, data.ref(), study.test.ref())
         title = f"{row}, {phase}: detector"
         (answers,) = run_remote(study.config.cluster, detect, [call], title)
         _publish_scores(study.store, name, answers)

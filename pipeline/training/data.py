@@ -90,6 +90,22 @@ class SampleId:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingSetRef:
+    """A training set without an open store, so that it can be sent to another process."""
+
+    url: str
+    """URL of the store."""
+    node: ShardLocation
+    """Where in the store the shards lie."""
+    keys: Mapping[str, Sequence[str]]
+    """Keys of the samples, by shard."""
+
+    def open(self) -> TrainingSet:
+        """Open the training set, in the process that has received this."""
+        return TrainingSet(Store(self.url), self.node, self.keys)
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingSet:
     """The samples that may be trained on."""
 
@@ -103,6 +119,10 @@ class TrainingSet:
     def __len__(self) -> int:
         """Return the number of samples."""
         return sum(len(keys) for keys in self.keys.values())
+
+    def ref(self) -> TrainingSetRef:
+        """Return these samples in a form that another process can take."""
+        return TrainingSetRef(self.store.url, self.node, dict(self.keys))
 
     def batches(
         self, first_step: int, size: int, seed: int, rank: int, world_size: int

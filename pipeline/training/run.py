@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,12 @@ from pipeline.config.run import ClusterConfig, GroupConfig, RunConfig
 from pipeline.errors import WorkerFailed, last_line
 from pipeline.execution.engine import check_resources, connect
 from pipeline.execution.threads import bound_threads
-from pipeline.plan.graph import WORK, Model
+from pipeline.plan.graph import WORK, TrainedModel
 from pipeline.plan.recipe import content_hash, fingerprint, recipe_settings
 from pipeline.storage import layout
-from pipeline.storage.manifest import Manifest
+from pipeline.storage.manifest import FileDigest, Manifest
 from pipeline.storage.store import Store
-from pipeline.training.data import ShardLocation, TrainingSet
+from pipeline.training.data import TrainingSet, TrainingSetRef
 from stages.florence.model import resolve
 from stages.florence.training import VERSION, TrainConfig
 
@@ -57,12 +57,30 @@ class Training:
     """Folder of the work folder that will hold the model."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TrainJob:
+    """A training run as it is sent to the workers of Ray Train."""
+
+    url: str
+    """The work folder."""
+    threads: int
+    """Threads of one worker."""
+    config: TrainConfig
+    """The schedule and everything else that `train` sets."""
+    start: str
+    """The checkpoint that it starts from; see `Training`."""
+    data: TrainingSetRef
+    """The samples to train on."""
+    folder: str
+    """Folder of the work folder that will hold the model."""
+
+
 def prepare(
     run: RunConfig,
     number: int,
     data: TrainingSet,
     inputs: str,
-    start: Model | str = "",
+    start: TrainedModel | str = "",
     config: TrainConfig | None = None,
 ) -> Training:
     """Describe the training run of a round; its folder is named by everything that decides it.
@@ -85,9 +103,9 @@ def prepare(
     )
 
 
-def _start(start: Model | str) -> tuple[str, str]:
+def _start(start: TrainedModel | str) -> tuple[str, str]:
     """Return where the checkpoint is loaded from, and the digest of its content."""
-    if isinstance(start, Model):
+    if isinstance(start, TrainedModel):
         return f"{WORK}{start.folder}", start.revision
     return start, content_hash(resolve(start))
 
@@ -95,7 +113,7 @@ def _start(start: Model | str) -> tuple[str, str]:
 def model_digest(store: Store, training: Training) -> str | None:
     """Return the digest of the trained model's files, or None if it is not trained yet."""
     found = store.done(training.folder).get(layout.MODEL_SHARD)
-    return found[1] if found else None
+    return found.output if found else None
 
 
 def train(store: Store, cluster: ClusterConfig, training: Training, title: str = "") -> str:
@@ -121,7 +139,7 @@ def train(store: Store, cluster: ClusterConfig, training: Training, title: str =
         # A model that was withdrawn has left its folder of manifests.
         if name != layout.MANIFESTS:
             path = layout.within(folder, name)
-            files[path] = _file_entry(store, path)
+            files[path] = _file_digest(store, path)
     samples = len(training.data)
     manifest = Manifest(
         shard=layout.MODEL_SHARD,
@@ -173,7 +191,14 @@ def _run_workers(
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    setup = {"url": store.url, "threads": group.threads, "training": _portable(training)}
+    job = TrainJob(
+        url=store.url,
+        threads=group.threads,
+        config=training.config,
+        start=training.start,
+        data=training.data.ref(),
+        folder=training.folder,
+    )
     scaling = ScalingConfig(
         num_workers=workers, use_gpu=bool(group.gpus), resources_per_worker=_resources(group)
     )
@@ -183,7 +208,7 @@ def _run_workers(
     ):
         trainer = TorchTrainer(
             _worker,
-            train_loop_config=setup,
+            train_loop_config={"job": job},
             torch_config=TorchConfig(backend="nccl" if group.gpus else "gloo"),
             scaling_config=scaling,
             run_config=RunConfig(
@@ -196,21 +221,24 @@ def _run_workers(
             raise WorkerFailed(f"{title}: {last_line(error)}") from error
 
 
-def _worker(setup: dict[str, Any]) -> None:
+def _worker(loop_config: dict[str, Any]) -> None:
     """Run one worker of Ray Train; this is the only place where training code meets Ray."""
     import ray.train
 
     from stages.florence import training
 
-    store = Store(setup["url"])
-    config, start, (data_url, *data_parts), model_folder = setup["training"]
+    job: TrainJob = loop_config["job"]
+    store = Store(job.url)
+    config = job.config
+    start = job.start
     if start.startswith(WORK):
         start = store.local_copy(start.removeprefix(WORK))
-    bound_threads(setup["threads"])
+    bound_threads(job.threads)
     context = ray.train.get_context()
-    rank, world_size = context.get_world_rank(), context.get_world_size()
-    data = TrainingSet(Store(data_url), *data_parts)
-    checkpoints = layout.checkpoints(model_folder)
+    rank = context.get_world_rank()
+    world_size = context.get_world_size()
+    data = job.data.open()
+    checkpoints = layout.checkpoints(job.folder)
     with tempfile.TemporaryDirectory(prefix="fld-model-") as local:
         hooks = training.Hooks()
         if rank == 0:
@@ -228,19 +256,7 @@ def _worker(setup: dict[str, Any]) -> None:
             resume=_newest(store, checkpoints),
         )
         if rank == 0:
-            _upload(store, Path(local), model_folder)
-
-
-def _portable(
-    training: Training,
-) -> tuple[Any, str, tuple[str, ShardLocation, dict[str, Sequence[str]]], str]:
-    data = training.data
-    return (
-        training.config,
-        training.start,
-        (data.store.url, data.node, dict(data.keys)),
-        training.folder,
-    )
+            _upload(store, Path(local), job.folder)
 
 
 def _save(store: Store, checkpoints: str, folder: Path, step: int) -> None:
@@ -275,16 +291,13 @@ def _upload(store: Store, folder: Path, name: str) -> None:
             shutil.copyfileobj(source, sink, 1 << 20)
 
 
-def _file_entry(store: Store, name: str) -> dict[str, Any]:
+def _file_digest(store: Store, name: str) -> FileDigest:
     """Describe a file as a manifest does: by its digest and its size in bytes."""
     with store.open(name) as file:
         size = file.seek(0, 2)
         file.seek(0)
         digest = hashlib.file_digest(file, "sha256")
-    return {
-        "sha256": digest.hexdigest(),
-        "size": size,
-    }
+    return FileDigest(digest.hexdigest(), size)
 
 
 def _reporter(store: Store, config: TrainConfig) -> Callable[[dict[str, Any]], None]:
