@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 from pipeline.config.parse import check_exists
 from pipeline.config.run import ClusterConfig, Positive
-from pipeline.config.validation import build
+from pipeline.config.validation import Settings, build
 from pipeline.schema import Granularity
 from pipeline.studies.data import DataConfig
 from stages import registry
 from stages.florence.model import RESOLUTIONS
 from stages.florence.training import TrainConfig
-
-if TYPE_CHECKING:
-    from stages.florence.detector import DetectorConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +27,26 @@ class RowConfig:
     phases: dict[str, Any] = field(default_factory=dict)
     """Trainings by name, one after the other, each with its settings over those of the study.
     Without any, the checkpoint is tested as it is."""
+
+
+class DetectorSettings(Settings, Protocol):
+    """What a study reads of the detector's own config, which is reached by the registry."""
+
+    @property
+    def steps(self) -> int:
+        """Steps of the detector's training."""
+
+    @property
+    def batch_size(self) -> int:
+        """Images in one step."""
+
+    @property
+    def resolution(self) -> int:
+        """Side of an image in pixels."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of everything random in the training."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +128,7 @@ def phase_config(study: StudyConfig, row: str, phase: str) -> TrainConfig:
     return config
 
 
-def detector_config(study: StudyConfig, row: str, phase: str) -> DetectorConfig:
+def detector_config(study: StudyConfig, row: str, phase: str) -> DetectorSettings:
     """Return the settings of a phase that trains a detector.
 
     Raises:
@@ -120,5 +137,5 @@ def detector_config(study: StudyConfig, row: str, phase: str) -> DetectorConfig:
     own = study.rows[row].phases[phase] or {}
     values = {"resolution": study.resolution, **study.detector, **own, "seed": study.seed}
     config_class = registry.config_of(registry.resolve(registry.DETECTOR))
-    config: DetectorConfig = build(config_class, values, f"rows.{row}.phases.{phase}.")
+    config: DetectorSettings = build(config_class, values, f"rows.{row}.phases.{phase}.")
     return config

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.config.run import ClusterConfig
 from pipeline.errors import WorkerFailed, last_line
@@ -11,14 +11,12 @@ from pipeline.execution.engine import check_resources, connect
 from pipeline.execution.threads import bound_threads
 from pipeline.plan.graph import WORK
 from pipeline.storage.store import Store
+from pipeline.studies.config import DetectorSettings
 from pipeline.studies.scores import Answer
 from pipeline.training.data import TrainingSet, TrainingSetRef
 from pipeline.training.run import GROUP
 from stages import registry
 from stages.base import Sample
-
-if TYPE_CHECKING:
-    from stages.florence.detector import DetectorConfig
 
 # Samples that a model answers about at once.
 BATCH = 32
@@ -88,7 +86,7 @@ def examine(
 def detect(
     url: str,
     model: str,
-    config: DetectorConfig,
+    config: DetectorSettings,
     data_ref: TrainingSetRef,
     test_ref: TrainingSetRef,
 ) -> list[Answer]:
