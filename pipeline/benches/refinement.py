@@ -76,7 +76,8 @@ def refinement(config: RefinementBenchConfig) -> dict[str, Any]:
         if config.full:
             runs = [rounds]
             for seed in range(1, config.seeds):
-                runs.append(measure_rounds(work / f"seed-{seed}", seed, config.settings))
+                other = measure_rounds(work / f"seed-{seed}", seed, config.settings)
+                runs.append(other)
             result["seeds"] = spread(runs)
             result["controls"] = run_controls(work, config.settings, config.control_rounds)
     return {**result, "seconds": time.time() - started, "settings": asdict(config)}

@@ -25,16 +25,6 @@ from pipeline.storage.store import Store
 from pipeline.training.data import TrainingSet
 from stages.base import Sample
 
-# Name of a figure -> the metric of `pipeline.quality.truth` and its key.
-FIGURES = {
-    "precision": ("region_attributes", "precision"),
-    "recall": ("region_attributes", "recall"),
-    "f1": ("region_attributes", "f1"),
-    "f1_75": ("region_attributes_75", "f1"),
-    "caption_accuracy": ("texts", "f1"),
-    "caption_words_f1": ("text_tokens", "f1"),
-    "triplets_f1": ("triplets", "f1"),
-}
 # The verdict and the figures of one round that was tried, as plain values.
 RoundFigures = dict[str, Any]
 # A caption as `pipeline.quality.captions` reads it.
@@ -66,7 +56,9 @@ def run_experiment(work: Path, seed: int, settings: Sequence[str]) -> FinishedRu
     ]
     config = parse(compose(overrides))
     store = Store(config.work)
-    return FinishedRun(store, config, run_loop(store, config, list_source(config.source)))
+    names = list_source(config.source)
+    attempts = run_loop(store, config, names)
+    return FinishedRun(store, config, attempts)
 
 
 def measure_rounds(work: Path, seed: int, settings: Sequence[str]) -> list[RoundFigures]:
@@ -78,11 +70,13 @@ def measure_rounds(work: Path, seed: int, settings: Sequence[str]) -> list[Round
     run = run_experiment(work, seed, settings)
     rows: list[RoundFigures] = []
     for attempt in run.attempts:
-        metrics = run.store.read_json(layout.round_metrics(attempt.node.folder))
+        node = attempt.node
+        verdict = attempt.verdict
+        metrics = run.store.read_json(layout.round_metrics(node.folder))
         row = {
-            "round": attempt.node.round,
-            "status": attempt.verdict.status,
-            "reason": attempt.verdict.reason,
+            "round": node.round,
+            "status": verdict.status,
+            "reason": verdict.reason,
             **_figures(metrics["truth"]["trained"]),
             "changes": metrics["changes"],
             "model": _model_figures(run, attempt) if attempt.models else None,
@@ -92,17 +86,32 @@ def measure_rounds(work: Path, seed: int, settings: Sequence[str]) -> list[Round
 
 
 def _figures(summary: dict[str, Any]) -> dict[str, float]:
-    """Pick the figures that the bench reports, rounded to four digits."""
+    """Pick the figures that the bench reports, rounded to four digits.
+
+    `summary` comes from `pipeline.quality.truth`. A region has the right attributes when category,
+    size and colour are right.
+    """
     metrics = summary["metrics"]
-    figures: dict[str, float] = {}
-    for name, (metric, key) in FIGURES.items():
-        figures[name] = round(metrics[metric][key], 4)
-    return figures
+    regions = metrics["region_attributes"]
+    figures = {
+        "precision": regions["precision"],
+        "recall": regions["recall"],
+        "f1": regions["f1"],
+        "f1_75": metrics["region_attributes_75"]["f1"],
+        "caption_accuracy": metrics["texts"]["f1"],
+        "caption_words_f1": metrics["text_tokens"]["f1"],
+        "triplets_f1": metrics["triplets"]["f1"],
+    }
+    return {name: round(value, 4) for name, value in figures.items()}
 
 
 def _model_figures(run: FinishedRun, attempt: Attempt) -> dict[str, float]:
-    """Return the figures of what a round's models find by themselves, without the old labels."""
-    wanted = refine_node_names(run.config, attempt.node.round)
+    """Return the figures of what a round's models find by themselves, without the old labels.
+
+    As for the labels, only samples that the models were trained on count.
+    """
+    number = attempt.node.round
+    wanted = refine_node_names(run.config, number)
     nodes = [node for node in attempt.nodes if node.name in wanted]
     counts = []
     for shard in run.store.done(attempt.node.folder):
@@ -112,7 +121,7 @@ def _model_figures(run: FinishedRun, attempt: Attempt) -> dict[str, float]:
             key = rows[0].key
             if held_out(key, run.config):
                 continue
-            labels = _new_labels(rows, attempt.node.round)
+            labels = _new_labels(rows, number)
             count = truth.count_sample(labels, true_labels[key])
             counts.append(count)
     total = np.sum(counts, axis=0)
@@ -123,7 +132,10 @@ def _model_figures(run: FinishedRun, attempt: Attempt) -> dict[str, float]:
 
 
 def _new_labels(rows: Sequence[Row], number: int) -> Annotations:
-    """Merge the labels of one sample that the models of round `number` found and not derived."""
+    """Merge what the models of round `number` found in one sample.
+
+    A label with parents was derived from an old label, so it is left out.
+    """
     labels = Annotations()
     for row in rows:
         found = row.annotations.where(lambda a: a.round == number and not a.parents)

@@ -61,8 +61,7 @@ class ShardsBenchConfig:
 
 def shards(config: ShardsBenchConfig) -> dict[str, Any]:
     """Compare both sides; `ratio` is our rate over webdataset's."""
-    jpegs = _jpegs(min(DISTINCT, config.images), config.seed)
-    images = [(f"{i:08d}", jpegs[i % len(jpegs)]) for i in range(config.images)]
+    images = _images(config)
     our_times: list[float] = []
     their_times: list[float] = []
     ingest: dict[str, float] = {}
@@ -91,6 +90,17 @@ def shards(config: ShardsBenchConfig) -> dict[str, Any]:
     }
 
 
+def _images(config: ShardsBenchConfig) -> Images:
+    """Make the images that both sides write."""
+    count = min(DISTINCT, config.images)
+    jpegs = _jpegs(count, config.seed)
+    images: list[tuple[str, bytes]] = []
+    for number in range(config.images):
+        key = f"{number:08d}"
+        images.append((key, jpegs[number % count]))
+    return images
+
+
 def _megabytes(images: Images) -> float:
     """Return the size of all images in millions of bytes."""
     size = sum(len(data) for _, data in images)
@@ -113,10 +123,11 @@ def _write(images: Images, size: int, folder: Path) -> None:
     """Write shards as the ingest does."""
     store = Store(str(folder))
     for start in range(0, len(images), size):
+        part = images[start : start + size]
         shard = layout.shard_name(start // size)
         with store.publishing(layout.images_tar(shard)) as sink:
             tar = TarWriter(sink)
-            for key, data in images[start : start + size]:
+            for key, data in part:
                 tar.write(key, {"jpg": data})
             tar.close()
         assert sink.sha256
@@ -147,7 +158,9 @@ def _ingest(config: ShardsBenchConfig, images: Images, scratch: Path) -> dict[st
     connect(run.cluster)
     started = time.perf_counter()
     store = Store(run.work)
-    done = loop.ingest(store, run, Engine(run.cluster, store), list_source(run.source))
+    engine = Engine(run.cluster, store)
+    names = list_source(run.source)
+    done = loop.ingest(store, run, engine, names)
     seconds = time.perf_counter() - started
     kept = sum(manifest.samples["kept"] for manifest in store.manifests(layout.IMAGES))
     assert kept == len(images)
