@@ -53,6 +53,7 @@ def obtain(store: Store, config: DataConfig) -> tuple[TrainingSet, str]:
     folder = ShardFolder(layout.study_scenes(config.seed))
     names = source.list()
     keys: dict[str, list[str]] = {}
+    # Shards are rendered one by one, so that not all scenes are in memory at once.
     for start in range(0, config.scenes, SHARD_SIZE):
         part = names[start : start + SHARD_SIZE]
         shard = f"{start:06d}-{len(part)}"
@@ -77,7 +78,8 @@ def publish(store: Store, tar: str, samples: Sequence[tuple[str, bytes, Annotati
     with store.publishing(tar) as sink:
         writer = TarWriter(sink)
         for key, data, truth in samples:
-            height, width = decode_image(data).shape[:2]
+            image = decode_image(data)
+            height, width, _ = image.shape
             record = Record(
                 key=key,
                 name=f"{key}.jpg",
