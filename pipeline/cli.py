@@ -131,7 +131,7 @@ def _configured(args: argparse.Namespace) -> tuple[dict[str, Any], Any]:
         if args.config
         else compose.compose(args.overrides)
     )
-    values = parse.rooted(values, parse.parse(values))
+    values = parse.with_absolute_paths(values, parse.parse(values))
     return values, parse.parse(values)
 
 

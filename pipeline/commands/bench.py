@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-from pathlib import Path
 from typing import Any
 
 
@@ -34,6 +32,7 @@ def bench(args: argparse.Namespace) -> int:
 
     import yaml
 
+    from pipeline.benches.machine import machine
     from pipeline.config.compose import dotlist
     from pipeline.config.validation import build
     from pipeline.execution.threads import bound_threads
@@ -49,24 +48,3 @@ def bench(args: argparse.Namespace) -> int:
     else:
         print(yaml.safe_dump(result, sort_keys=False, width=120), end="")
     return 0
-
-
-def machine() -> dict[str, Any]:
-    """The machine that a figure was measured on."""
-    import os
-
-    model = next(
-        (line.split(":")[1].strip() for line in _cpu_info() if line.startswith("model name")), ""
-    )
-    return {
-        "cpu": model or platform.processor(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-    }
-
-
-def _cpu_info() -> list[str]:
-    try:
-        return Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from importlib import resources
 from typing import Any
 
@@ -45,31 +46,34 @@ def add(commands: Any) -> None:
 
 def train(args: argparse.Namespace) -> int:
     from pipeline.config.compose import compose
-    from pipeline.training.standalone import fit, parse
+    from pipeline.training.standalone import parse, train_once
 
-    _tell(fit(args.source, args.out, parse(compose(args.overrides, "training"))), args.json)
+    config = parse(compose(args.overrides, "training"))
+    _tell(train_once(args.source, args.out, config), args.json)
     return 0
 
 
 def study(args: argparse.Namespace) -> int:
-    from pipeline.commands.bench import machine
+    from pipeline.benches.machine import machine
     from pipeline.config.compose import compose
     from pipeline.studies.config import parse
     from pipeline.studies.run import run
-    from pipeline.studies.table import markdown
+    from pipeline.studies.table import failures, markdown
 
-    made = run(parse(compose([f"study={args.name}", *args.overrides], "studies")))
-    print(json.dumps({**made, "machine": machine()}) if args.json else markdown(made))
-    return 0
+    result = run(parse(compose([f"study={args.name}", *args.overrides], "studies")))
+    print(json.dumps({**result, "machine": machine()}) if args.json else markdown(result))
+    for line in failures(result):
+        print(f"fld: error: {line}", file=sys.stderr)
+    return 1 if result["failed"] else 0
 
 
 def export_backbone(args: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from pipeline.config.parse import check_there
+    from pipeline.config.parse import check_exists
     from stages import registry
 
-    check_there("MODEL", args.model)
+    check_exists("MODEL", args.model)
     _tell(registry.resolve(registry.EXPORT_BACKBONE)(args.model, Path(args.out)), args.json)
     return 0
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.studies.scores import score
-from pipeline.studies.table import markdown
+from pipeline.studies.table import failures, markdown
 
 
 def entry(
@@ -116,4 +116,12 @@ def test_a_table_has_a_line_a_phase_and_a_column_a_metric() -> None:
         ["image: pre-train", "2,000", "500", "1.5", "0.500", ""],
         ["image: fine-tune", "2,000", "200", "", "0.250", "1.000"],
         ["start", "0", "0", "", "", "0.125"],
+    ]
+
+
+def test_a_row_that_failed_has_a_line_of_its_own() -> None:
+    failed = [{"row": "image", "error": "image, pre-train: train: out of memory"}]
+    assert failures({"failed": []}) == []
+    assert failures({"failed": failed}) == [
+        "image, pre-train: train: out of memory; the same command tries again"
     ]
