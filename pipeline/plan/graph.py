@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from pipeline.config.run import ROUND_MODEL, ClusterConfig, Entry, RunConfig
 from pipeline.plan.recipe import fingerprint, recipe_settings, revision_of
-from pipeline.refinement.rules import Levels
+from pipeline.refinement.rules import Thresholds
 from pipeline.schema import SCHEMA_VERSION
 from stages import registry
 
@@ -93,7 +93,7 @@ def refining(run: RunConfig, number: int, head: Node, models: Models) -> list[No
 
 
 def next_round(
-    run: RunConfig, number: int, head: Node, models: Models, levels: Mapping[str, Levels]
+    run: RunConfig, number: int, head: Node, models: Models, levels: Mapping[str, Thresholds]
 ) -> list[Node]:
     """Refine with the round's models, merge, complete what changed, filter: the nodes of round `number`. `levels` are
     measured once the models have looked."""

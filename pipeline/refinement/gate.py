@@ -19,7 +19,7 @@ from pipeline.plan.graph import Node, model_nodes
 from pipeline.plan.recipe import recipe_settings
 from pipeline.plan.shard_state import Done
 from pipeline.quality import truth
-from pipeline.refinement import merge
+from pipeline.refinement import merge, thresholds
 from pipeline.refinement.changes import CONFIRMED, KEPT
 from pipeline.refinement.round_metrics import (
     MEASURED,
@@ -28,7 +28,7 @@ from pipeline.refinement.round_metrics import (
     held_out,
     measure,
 )
-from pipeline.refinement.rules import Levels
+from pipeline.refinement.rules import Thresholds
 from pipeline.schema import Annotations, Record, Row
 from pipeline.storage.images import read_truth
 from pipeline.storage.store import Store
@@ -80,7 +80,7 @@ def _judge(
         old = truth.count_samples((labels, known) for labels, _, known in pairs)
         return _by_truth(run, new, old)
     seen = (labels for key, labels in _judged(store, head, refine, done) if held_out(key, run))
-    return _by_agreement(run, merge.agreement(seen, last.round, run.refine.merge.options))
+    return _by_agreement(run, thresholds.agreement(seen, last.round, run.refine.merge.options))
 
 
 def levels(
@@ -91,7 +91,7 @@ def levels(
     done: Mapping[str, Done],
     *,
     keep: bool = True,
-) -> dict[str, Levels]:
+) -> dict[str, Thresholds]:
     """By kind, how far the models can be trusted and how sure is sure enough, from the samples that they had not
     learned from. With `keep` they are written down for the next call."""
     rules = run.refine.merge.options
@@ -103,11 +103,13 @@ def levels(
     )
 
     def make() -> dict[str, Any]:
-        found = merge.levels(_unlearned(store, run, head, looked, done), looked[0].round, rules)
+        found = thresholds.measure_thresholds(
+            _unlearned(store, run, head, looked, done), looked[0].round, rules
+        )
         return {"levels": {kind: asdict(each) for kind, each in found.items()}}
 
     said = _once(store, f"{MEASURED}/{looked[0].folder}/levels.json", inputs, make, keep)
-    return {kind: Levels(**each) for kind, each in said["levels"].items()}
+    return {kind: Thresholds(**each) for kind, each in said["levels"].items()}
 
 
 def _unlearned(

@@ -25,7 +25,7 @@ from pipeline.plan.graph import IMAGES, Model, Models, Node
 from pipeline.plan.shard_state import Done
 from pipeline.refinement.gate import ACCEPTED, Verdict, judge, levels
 from pipeline.refinement.round_metrics import held_out, measure
-from pipeline.refinement.rules import Levels, MergeConfig
+from pipeline.refinement.rules import MergeConfig, Thresholds
 from pipeline.schema import KINDS, IndexRow
 from pipeline.storage.manifest import digest
 from pipeline.storage.parquet import read_table
@@ -283,7 +283,7 @@ def publish_attempt(
     )
 
 
-def merge_levels(nodes: Sequence[Node]) -> Mapping[str, Levels]:
+def merge_levels(nodes: Sequence[Node]) -> Mapping[str, Thresholds]:
     """What a round's merge measured by."""
     made = [
         node.entry.options.levels for node in nodes if isinstance(node.entry.options, MergeConfig)

@@ -4,13 +4,13 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.refinement.merge import merge
-from pipeline.refinement.rules import Levels, MergeConfig, PhraseRules, Rules
+from pipeline.refinement.rules import MergeConfig, PhraseRules, Rules, Thresholds
 from pipeline.schema import Annotations, Mask, Region, Text
 
 RULES = Rules(relabel_margin=0.5, reshape=0.5, reshape_iou=0.95, min_refound=0.3)
 PHRASES = PhraseRules(relabel_margin=0.5, reshape=0.5, reshape_iou=0.95, min_refound=0.3)
 TEXTS = replace(MergeConfig().texts, relabel_margin=0.25)
-MEASURED = Levels(refound=1.0, add=-0.3, rename=-1.0, drop=-2.5)
+MEASURED = Thresholds(refound=1.0, add=-0.3, rename=-1.0, drop=-2.5)
 CONFIG = MergeConfig(
     texts=TEXTS,
     regions=RULES,

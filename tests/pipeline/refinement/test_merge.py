@@ -7,9 +7,14 @@ from typing import Any
 import pytest
 
 from pipeline.quality import truth
-from pipeline.refinement.merge import levels, merge
-from pipeline.refinement.rules import Levels, MergeConfig
-from pipeline.refinement.thresholds import Confirmed, measured
+from pipeline.refinement.merge import merge
+from pipeline.refinement.rules import MergeConfig, Thresholds
+from pipeline.refinement.thresholds import (
+    Confirmation,
+    Confirmations,
+    measure_thresholds,
+    thresholds_from,
+)
 from pipeline.schema import Annotations, Region, TextRegion, Triplet
 from tests.pipeline.labels import (
     BESIDE,
@@ -87,7 +92,7 @@ def test_an_old_label_that_is_neither_found_nor_believed_is_dropped() -> None:
 
 
 def test_without_a_confirmed_label_nothing_is_added_renamed_or_dropped() -> None:
-    blind = replace(CONFIG, levels={"regions": Levels(refound=1.0)})
+    blind = replace(CONFIG, levels={"regions": Thresholds(refound=1.0)})
     result = merged(
         old(support=-9.0), other(support=-0.001), new(box=THERE, score=1.0), config=blind
     )
@@ -273,9 +278,9 @@ def test_words_and_texts_that_the_model_does_not_find_stay() -> None:
     quad = (0.0, 0.0, 10.0, 0.0, 10.0, 5.0, 0.0, 5.0)
     word = TextRegion(id="0.ocr.text_regions.0", quad=quad, text="STOP", support=-9.0)
     given = Annotations(texts=[text("A cup.", support=-9.0)], text_regions=[word])
-    agreed = [Confirmed(-0.1, -0.1, -0.1)] * 20
+    agreed = Confirmations([Confirmation(-0.1, -0.1, -0.1)] * 20, possible=20)
     measured_by = {
-        kind: measured(rules, agreed, 20)
+        kind: thresholds_from(rules, agreed)
         for kind, rules in (
             ("texts", MergeConfig().texts),
             ("text_regions", MergeConfig().text_regions),
@@ -442,7 +447,7 @@ def test_merged_labels_are_better_than_the_old_ones_and_than_the_models_own() ->
             each.overlaid(model(known, each, number))
             for model, (each, known) in zip(asked, labels, strict=True)
         ]
-        config = MergeConfig(levels=levels(both, number, MergeConfig()))
+        config = MergeConfig(levels=measure_thresholds(both, number, MergeConfig()))
         refined = [said.overlaid(merge(said, number, config)).kept() for said in both]
         labels = [(each, known) for each, (_, known) in zip(refined, labels, strict=True)]
         scores.append(f1(labels))

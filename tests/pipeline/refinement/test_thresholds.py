@@ -5,9 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.refinement.merge import agreement, confirmed
-from pipeline.refinement.rules import Levels, MergeConfig, Rules
-from pipeline.refinement.thresholds import Confirmed, measured
+from pipeline.refinement.rules import MergeConfig, Rules, Thresholds
+from pipeline.refinement.thresholds import (
+    Confirmation,
+    Confirmations,
+    agreement,
+    confirmed_labels,
+    thresholds_from,
+)
 from pipeline.schema import Annotations, TextRegion, Triplet
 from tests.pipeline.labels import (
     BESIDE,
@@ -34,39 +39,41 @@ def test_confirmed_are_judged_labels_that_were_found_under_the_same_name() -> No
         new(id=OTHER, box=THERE, phrase="mug"),
         old(id="0.detect.regions.2", box=(80.0, 80.0, 90.0, 90.0)),
     ]
-    agreed, judged = confirmed(Annotations(regions=given), 1, CONFIG)["regions"]
-    assert (
-        agreed == [Confirmed(sure=pytest.approx(math.log(0.9)), name=-0.05, old=-1.0)]
-        and judged == 2
-    )
+    found = confirmed_labels(Annotations(regions=given), 1, CONFIG)["regions"]
+    log_score = pytest.approx(math.log(0.9))
+    assert found.labels == [Confirmation(place_and_name=log_score, name=-0.05, old=-1.0)]
+    assert found.possible == 2
 
 
 def test_levels_are_what_all_confirmed_labels_reach_but_for_a_share() -> None:
     rules = Rules(add_share=0.1, rename_share=0.5, drop_share=0.05)
-    agreed = [Confirmed(sure=-i / 10, name=-i / 100, old=-float(i)) for i in range(21)]
-    assert measured(rules, agreed, 42) == Levels(refound=0.5, add=-1.8, rename=-0.1, drop=-19.0)
-    assert measured(replace(rules, drop_share=0.0), agreed, 42).drop is None
-    assert measured(rules, agreed[:19], 19) == Levels(refound=1.0)
-    assert measured(rules, [replaced._replace(old=None) for replaced in agreed], 42).drop is None
-    assert measured(rules, [], 0) == Levels()
+    labels = []
+    for i in range(21):
+        labels.append(Confirmation(place_and_name=-i / 10, name=-i / 100, old=-float(i)))
+    confirmed = Confirmations(labels, possible=42)
+    expected = Thresholds(refound=0.5, add=-1.8, rename=-0.1, drop=-19.0)
+    assert thresholds_from(rules, confirmed) == expected
+    assert thresholds_from(replace(rules, drop_share=0.0), confirmed).drop is None
+    too_few = Confirmations(labels[:19], possible=19)
+    assert thresholds_from(rules, too_few) == Thresholds(refound=1.0)
+    human = Confirmations([replace(label, old=None) for label in labels], possible=42)
+    assert thresholds_from(rules, human).drop is None
+    assert thresholds_from(rules, Confirmations()) == Thresholds()
 
 
 def test_human_labels_confirm_though_they_are_not_judged() -> None:
     given = Annotations(regions=[old(source="human"), new(support=-0.05)])
-    agreed, judged = confirmed(given, 1, CONFIG)["regions"]
-    assert (
-        agreed == [Confirmed(sure=pytest.approx(math.log(0.9)), name=-0.05, old=None)]
-        and judged == 1
-    )
+    found = confirmed_labels(given, 1, CONFIG)["regions"]
+    log_score = pytest.approx(math.log(0.9))
+    assert found.labels == [Confirmation(place_and_name=log_score, name=-0.05, old=None)]
+    assert found.possible == 1
 
 
 def test_free_texts_confirm_each_other_by_the_words_that_they_share() -> None:
     given = Annotations(texts=[text("A cup on a table."), written("A cup on a chair.")])
     loose, strict = (replace(CONFIG, texts=replace(TEXTS, agree=share)) for share in (0.8, 0.81))
-    assert (
-        len(confirmed(given, 1, loose)["texts"][0]) == 1
-        and not confirmed(given, 1, strict)["texts"][0]
-    )
+    assert len(confirmed_labels(given, 1, loose)["texts"].labels) == 1
+    assert not confirmed_labels(given, 1, strict)["texts"].labels
 
 
 def test_agreement_is_the_share_of_judged_labels_that_are_confirmed_and_their_mean_support() -> (
