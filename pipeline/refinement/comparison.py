@@ -65,16 +65,29 @@ class Comparison:
         return matches(self.kind, self.rules, likeliest_first, self.old)
 
 
+@dataclass(frozen=True, slots=True)
+class _Proposal:
+    """An alternative, and the id of the old label that it is an alternative to."""
+
+    old_id: str
+    alternative: Annotation
+
+    def log_probability(self) -> float:
+        return label_log_probability(self.alternative)
+
+
 def comparisons(
     annotations: Annotations, this_round: int, config: MergeConfig
 ) -> Iterator[Comparison]:
     """One comparison for each kind. Dropped annotations and those of later rounds take no part."""
     for name in MATCHING:
-        kept = [a for a in getattr(annotations, name) if a.dropped is None]
+        everything: list[Annotation] = getattr(annotations, name)
+        kept = [annotation for annotation in everything if annotation.dropped is None]
         kept.sort(key=lambda annotation: annotation.id)
-        rules = getattr(config, name)
+        rules: Rules = getattr(config, name)
         measured = config.levels.get(name, Thresholds())
-        yield _comparison(name, rules, effective_thresholds(rules, measured), kept, this_round)
+        thresholds = effective_thresholds(rules, measured)
+        yield _comparison(name, rules, thresholds, kept, this_round)
 
 
 def label_log_probability(annotation: Annotation) -> float:
@@ -100,22 +113,33 @@ def _comparison(
     new = [annotation for annotation in kept if annotation.round == this_round]
     old_ids = {annotation.id for annotation in old}
     found = []
-    proposals = []  # (id of an old label, an alternative to it)
+    proposals = []
     for annotation in new:
         parents = [parent for parent in annotation.parents if parent in old_ids]
-        proposals += [(parent, annotation) for parent in parents]
         if not parents:
             found.append(annotation)
+        for parent in parents:
+            proposals.append(_Proposal(parent, annotation))
     alternatives = _likeliest(proposals)
-    weaker = [other for parent, other in proposals if other is not alternatives[parent]]
-    return Comparison(name, rules, thresholds, old, new, found, alternatives, weaker)
+    weaker = []
+    for proposal in proposals:
+        if proposal.alternative is not alternatives[proposal.old_id]:
+            weaker.append(proposal.alternative)
+    return Comparison(
+        name=name,
+        rules=rules,
+        thresholds=thresholds,
+        old=old,
+        new=new,
+        found=found,
+        alternatives=alternatives,
+        weaker_alternatives=weaker,
+    )
 
 
-def _likeliest(proposals: Sequence[tuple[str, Annotation]]) -> dict[str, Annotation]:
+def _likeliest(proposals: Sequence[_Proposal]) -> dict[str, Annotation]:
     """By the id of an old label its likeliest alternative; of equally likely ones the last."""
     likeliest: dict[str, Annotation] = {}
-    for parent, annotation in proposals:
-        best = likeliest.get(parent)
-        if best is None or label_log_probability(annotation) >= label_log_probability(best):
-            likeliest[parent] = annotation
+    for proposal in sorted(proposals, key=_Proposal.log_probability):
+        likeliest[proposal.old_id] = proposal.alternative
     return likeliest

@@ -65,6 +65,11 @@ class _Candidate:
     same_label: bool
     overlap: float
 
+    def is_near(self, rules: Rules) -> bool:
+        """Whether both overlap enough to be the same thing."""
+        least = rules.same_iou if self.same_label else rules.match_iou
+        return self.overlap >= least
+
     def rank(self) -> tuple[bool, float]:
         """Sort key: an equal label counts first, then the overlap.
 
@@ -89,7 +94,8 @@ def text_overlap(left: Sequence[Text], right: Sequence[Text]) -> np.ndarray:
         words = normalise(text.text)
         for column, other in enumerate(right):
             if text.granularity == other.granularity:
-                overlap[row, column] = 1 + shared_words(words, right_words[column])
+                share = shared_words(words, right_words[column])
+                overlap[row, column] = 1 + share
     return overlap
 
 
@@ -193,18 +199,19 @@ def matches(kind: Kind[A], rules: Rules, new: Sequence[A], old: Sequence[A]) -> 
     still free. An old one with the same label is better than any with another label; among these
     the one with the larger overlap is better, and of equal ones the first.
     """
-    overlap: list[list[float]] = kind.overlap(new, old).tolist()
+    overlap = kind.overlap(new, old)
     old_labels = [kind.label(annotation) for annotation in old]
     free = list(range(len(old)))
     pairs = []
     for row, annotation in enumerate(new):
         label = kind.label(annotation)
+        overlaps: list[float] = overlap[row].tolist()
         candidates = []
         for column in free:
             same = label == old_labels[column]
-            least = rules.same_iou if same else rules.match_iou
-            if overlap[row][column] >= least:
-                candidates.append(_Candidate(column, same, overlap[row][column]))
+            candidate = _Candidate(column, same, overlaps[column])
+            if candidate.is_near(rules):
+                candidates.append(candidate)
         if candidates:
             # `max` returns the first of equally good candidates.
             best = max(candidates, key=_Candidate.rank)
