@@ -70,7 +70,8 @@ def apply(decisions: Sequence[Decision], config: MergeConfig) -> Annotations:
 
 def revise(decision: Decision, rules: Rules) -> list[Annotation]:
     """The revisions that follow from one decision: of the old label first, then of the new one."""
-    old, new = decision.old, decision.new
+    old = decision.old
+    new = decision.new
     if old is not None and new is not None:
         return _revise_pair(decision, old, new, rules)
     if old is not None:
@@ -205,8 +206,9 @@ def _confidence_of_confirmed(old: Annotation, new: Annotation) -> float | None:
     before = _confidence_before(old)
     if before is None:
         return None
-    both_wrong = (1 - min(before, 1.0)) * (1 - min(new.score or 0.0, 1.0))
-    return 1 - both_wrong
+    old_wrong = 1 - min(before, 1.0)
+    new_wrong = 1 - min(new.score or 0.0, 1.0)
+    return 1 - old_wrong * new_wrong
 
 
 def _confidence_of_renamed(old: Annotation, new: Annotation) -> float | None:

@@ -6,11 +6,12 @@ this round: what it found, and alternatives, which are other names for an old an
 as their parent. Out: revisions only. Paper section 4.2, "iterative data refinement"; the paper
 gives no rules, so the rules are ours. Each makes a decision (pipeline/refinement/decisions.py):
 
-    kept      an old label was found again under the same name, or under one that is not likelier
+    kept      an old label was found again, and the new name is the same or not better
     replaced  it was found under a likelier name: the new label takes its place
     moved     it was found elsewhere on the same thing: it moves to the mean of both places
     renamed   the model was asked for its name and gave a likelier one
-    dropped   it was not found, and is unlikely or a duplicate of a label that stays
+    dropped   it was not found, and is unlikely or a duplicate of a label that stays; or its text
+              is dropped
     added     a label was found where no old one is, and is certain enough
     rejected  a new label is not taken
 
@@ -19,7 +20,7 @@ How likely is likely enough is measured on labels that the model confirms
 model confirms too few of the old labels of a kind, all that it says of this kind is rejected.
 
 A label that replaces an old one has it as its parent. Human labels are never changed. An old label
-that the model did not judge (no `support`) is not dropped.
+that the model neither judged (no `support`) nor found stays as it is.
 """
 
 from __future__ import annotations
@@ -28,11 +29,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from pipeline.refinement.comparison import (
-    Comparison,
-    comparisons,
-    label_log_probability,
-    log_certainty,
+from pipeline.refinement.comparison import Comparison, comparisons
+from pipeline.refinement.conditions import (
+    better_name,
+    is_certain,
+    is_likelier,
+    is_unsupported,
+    stands_already,
+    wins_tie,
 )
 from pipeline.refinement.decisions import (
     AGREES,
@@ -103,9 +107,10 @@ def reject_all(comparison: Comparison) -> list[Decision]:
 
 def decide_match(comparison: Comparison, match: Match) -> list[Decision]:
     """The decisions on an old label that was found, on what was found, and on the alternative."""
-    old, new = match.old, match.new
+    old = match.old
+    new = match.new
     name = comparison.name
-    alternative = comparison.alternatives.get(old.id)
+    better = better_name(comparison, old)
     if old.locked:
         reason = AGREES if match.same_label else LESS_LIKELY
         decisions = [Decision(name, old, new, "rejected", reason)]
@@ -113,21 +118,22 @@ def decide_match(comparison: Comparison, match: Match) -> list[Decision]:
         decisions = [keep_or_move(comparison, match)]
     elif is_likelier(comparison, new, old) and is_certain(comparison, new):
         decisions = [Decision(name, old, new, "replaced", RELABELLED)]
-    elif alternative is not None and is_better_name(comparison, alternative, old):
-        return rename_matched(comparison, match, alternative)
+    elif better is not None:
+        return rename_matched(comparison, match, better)
     elif isinstance(old, Text) and isinstance(new, Text) and wins_tie(comparison, new, old):
         decisions = decide_tie(comparison, match)
     else:
         decisions = [keep_or_move(comparison, match)]
-    if alternative is not None:
-        decisions.append(_reject(comparison, alternative, LESS_LIKELY))
+    decisions += reject_alternative(comparison, old, LESS_LIKELY)
     return decisions
 
 
 def keep_or_move(comparison: Comparison, match: Match) -> Decision:
     """The old label stays. It moves if the new one is certain enough and lies elsewhere."""
-    old, new = match.old, match.new
-    kind, rules = comparison.kind, comparison.rules
+    old = match.old
+    new = match.new
+    kind = comparison.kind
+    rules = comparison.rules
     place = mean_place(kind, old, new, rules)
     if place and is_certain(comparison, new):
         moved = replace(old, **place)
@@ -140,7 +146,8 @@ def keep_or_move(comparison: Comparison, match: Match) -> Decision:
 
 def rename_matched(comparison: Comparison, match: Match, alternative: Annotation) -> list[Decision]:
     """The alternative replaces the old label. What was found is not certain enough to do so."""
-    old, new = match.old, match.new
+    old = match.old
+    new = match.new
     agrees = same_label(comparison.kind, new, alternative)
     reason = AGREES if agrees else LESS_LIKELY
     return [
@@ -151,7 +158,8 @@ def rename_matched(comparison: Comparison, match: Match, alternative: Annotation
 
 def decide_tie(comparison: Comparison, match: Match) -> list[Decision]:
     """The new text is added, beside the old one or instead of it (`Rules.tie`)."""
-    old, new = match.old, match.new
+    old = match.old
+    new = match.new
     added = Decision(comparison.name, old, new, "added")
     if comparison.rules.tie == "both":
         return [Decision(comparison.name, old, None, "kept"), added]
@@ -172,22 +180,26 @@ def decide_missed(
 
     `standing` are the labels that stay after the decisions on all found labels.
     """
-    decisions = []
-    reason = LESS_LIKELY  # why the alternative is not taken
+    if old.locked or old.support is None:
+        return reject_alternative(comparison, old, LESS_LIKELY)
+    better = better_name(comparison, old)
+    if stands_already(comparison, old, better, standing):
+        dropped = _drop(comparison, old, DUPLICATE)
+        return [dropped, *reject_alternative(comparison, old, DUPLICATE)]
+    if better is not None:
+        return [Decision(comparison.name, old, better, "renamed", RELABELLED)]
+    if is_unsupported(comparison, old):
+        dropped = _drop(comparison, old, NOT_SUPPORTED)
+        return [dropped, *reject_alternative(comparison, old, NOT_CONFIDENT)]
+    return reject_alternative(comparison, old, LESS_LIKELY)
+
+
+def reject_alternative(comparison: Comparison, old: Annotation, reason: str) -> list[Decision]:
+    """The decision on the alternative to an old label, if there is one."""
     alternative = comparison.alternatives.get(old.id)
-    if not old.locked and old.support is not None:
-        better = alternative is not None and is_better_name(comparison, alternative, old)
-        if stands_already(comparison, old, alternative if better else None, standing):
-            decisions.append(_drop(comparison, old, DUPLICATE))
-            reason = DUPLICATE
-        elif better:
-            return [Decision(comparison.name, old, alternative, "renamed", RELABELLED)]
-        elif is_unsupported(comparison, old):
-            decisions.append(_drop(comparison, old, NOT_SUPPORTED))
-            reason = NOT_CONFIDENT
-    if alternative is not None:
-        decisions.append(_reject(comparison, alternative, reason))
-    return decisions
+    if alternative is None:
+        return []
+    return [_reject(comparison, alternative, reason)]
 
 
 def drop_triplets_without_text(annotations: Annotations) -> list[Decision]:
@@ -200,72 +212,6 @@ def drop_triplets_without_text(annotations: Annotations) -> list[Decision]:
         if triplet.text_id not in texts and not triplet.locked:
             decisions.append(Decision("triplets", triplet, None, "dropped", TEXT_DROPPED))
     return decisions
-
-
-def is_certain(comparison: Comparison, new: Annotation) -> bool:
-    """Whether place and name of a new label are certain enough for it to be added."""
-    threshold = comparison.thresholds.add
-    return threshold is not None and log_certainty(new) >= threshold
-
-
-def is_likelier(comparison: Comparison, new: Annotation, old: Annotation) -> bool:
-    """Whether a new name is likelier than the old one, which was judged, by the margin."""
-    if old.support is None:
-        return False
-    return label_log_probability(new) - old.support > comparison.rules.relabel_margin
-
-
-def is_better_name(comparison: Comparison, alternative: Annotation, old: Annotation) -> bool:
-    """Whether an alternative is likely enough by itself, and likelier than the old name."""
-    threshold = comparison.thresholds.rename
-    if threshold is None or label_log_probability(alternative) < threshold:
-        return False
-    return is_likelier(comparison, alternative, old)
-
-
-def wins_tie(comparison: Comparison, new: Text, old: Text) -> bool:
-    """Whether a new text comes in though it is not likelier than the old one (`Rules.tie`)."""
-    tie = comparison.rules.tie
-    if tie == "old" or not is_certain(comparison, new):
-        return False
-    return tie == "both" or len(new.text.split()) > len(old.text.split())
-
-
-def is_unsupported(comparison: Comparison, old: Annotation) -> bool:
-    """Whether the model judged an old label and believes in it less than the threshold says."""
-    threshold = comparison.thresholds.drop
-    if threshold is None or old.support is None:
-        return False
-    return old.support < threshold
-
-
-def stands_already(
-    comparison: Comparison,
-    old: Annotation,
-    better: Annotation | None,
-    standing: Sequence[Annotation],
-) -> bool:
-    """Whether a label that stays is the same thing as an old one, under the old name or, with less
-    overlap, under the better name that the model gives to the old one."""
-    rules = comparison.rules
-    if is_duplicate(comparison, old, standing, rules.match_iou):
-        return True
-    return better is not None and is_duplicate(comparison, better, standing, rules.same_iou)
-
-
-def is_duplicate(
-    comparison: Comparison, label: Annotation, standing: Sequence[Annotation], least: float
-) -> bool:
-    """Whether a label that stays says the same as `label` and overlaps it by `least` (IoU, 0 to 1).
-
-    Texts have no place, so none is a duplicate.
-    """
-    kind = comparison.kind
-    if kind.place is None:
-        return False
-    same = [other for other in standing if same_label(kind, other, label)]
-    overlap = kind.overlap(same, [label])
-    return bool((overlap >= least).any())
 
 
 class Merge:

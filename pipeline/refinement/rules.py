@@ -36,8 +36,8 @@ class Rules:
     token."""
 
     add_share: Share = 0.1
-    """Share of the confirmed labels that lie below the threshold for new labels: 0.1 adds what is
-    at least as certain as the best 90% of them."""
+    """Share of the confirmed labels that lie below the threshold for new labels. With 0.1 a new
+    label is added if the model is more certain of it than of the least certain 10% of them."""
 
     add_above: float | None = None
     """Fixed threshold for new labels, in nats per token; None: measure it by `add_share`."""

@@ -130,7 +130,8 @@ def agreement(
             if annotation.round < this_round and annotation.support is not None:
                 support.append(annotation.support)
     kinds = {}
-    confirmed, possible = 0, 0
+    confirmed = 0
+    possible = 0
     for name, confirmations in totals.by_kind().items():
         kinds[name] = {"confirmed": len(confirmations.labels), "of": confirmations.possible}
         confirmed += len(confirmations.labels)
@@ -174,7 +175,8 @@ class _Totals:
 def _confirmations(comparison: Comparison) -> Confirmations:
     labels = []
     for match in comparison.matches():
-        old, new = match.old, match.new
+        old = match.old
+        new = match.new
         if _can_be_confirmed(old) and confirms(comparison.kind, comparison.rules, new, old):
             confirmation = Confirmation(log_certainty(new), label_log_probability(new), old.support)
             labels.append(confirmation)
