@@ -1,4 +1,4 @@
-"""What one round made of another's labels."""
+"""What one round changed in the labels of the round before it."""
 
 from __future__ import annotations
 
@@ -7,96 +7,105 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from pipeline.refinement.decisions import RELABELLED, RESHAPED
 from pipeline.schema import KINDS, Annotation, Annotations, Region, Text, TextRegion, Triplet
 
-KEPT, CONFIRMED, ADDED, RELABELLED, RESHAPED = (
-    "kept",
-    "confirmed",
-    "added",
-    "relabelled",
-    "reshaped",
-)
+KEPT = "kept"
+CONFIRMED = "confirmed"
+ADDED = "added"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """`annotation` as it is now (as it was, when it is gone), `before` what it was when it changed."""
+    """A difference between two rounds in one annotation."""
 
     what: Literal["added", "changed", "dropped"]
+    """What happened to the annotation."""
+
     annotation: Annotation
+    """The annotation after the round; the one before it if it was dropped."""
+
     before: Annotation | None = None
+    """The annotation before the round, if it was changed."""
+
     reason: str = ""
+    """Why it was dropped: the snake_case reason of `Annotation.dropped`."""
 
     @property
     def rule(self) -> str:
-        """Added, relabelled, reshaped (it says the same elsewhere), or the reason why it was dropped."""
+        """What `tally` counts: added, relabelled, reshaped (the same words at another place), or
+        the reason why it was dropped."""
+        if self.what == "dropped":
+            return self.reason
         if self.before is None:
-            return self.reason if self.what == "dropped" else ADDED
-        return RESHAPED if said(self.before) == said(self.annotation) else RELABELLED
+            return ADDED
+        if words(self.before) == words(self.annotation):
+            return RESHAPED
+        return RELABELLED
 
 
 def changes(before: Annotations, after: Annotations) -> list[Change]:
-    """Differences of the kept annotations.
+    """The differences between the kept annotations of two rounds.
 
-    An annotation continues the earlier one with its id or, failing that, an ancestor that is gone. It changed
-    when it says something else.
+    An annotation continues the earlier one with the same id. If there is none, it continues its
+    nearest ancestor of the same class that is no longer kept. It has changed if its content is not
+    the same.
     """
-    old = {a.id: a for a in before.kept().all()}
-    new = {a.id: a for a in after.kept().all()}
-    fate = {a.id: a.dropped or "" for a in after.all()}
-    known = {a.id: a for a in after.all()}
-    found, continued = [], set(old) & set(new)
-    for id_, annotation in new.items():
-        gone = [
-            p
-            for p in _ancestors(annotation, known)
-            if p in old and p not in new and p not in continued
-        ]
-        parents = [p for p in gone if type(old[p]) is type(annotation)]
-        origin = id_ if id_ in old else next(iter(parents), None)
+    old = _by_id(before.kept())
+    new = _by_id(after.kept())
+    everything = _by_id(after)
+    differences = []
+    continued = set(old) & set(new)
+    for annotation in new.values():
+        origin = old.get(annotation.id)
         if origin is None:
-            found.append(Change(what="added", annotation=annotation))
+            origin = _origin(annotation, old, everything, continued)
+        if origin is None:
+            differences.append(Change(what="added", annotation=annotation))
             continue
-        continued.add(origin)
-        if content(old[origin]) != content(annotation):
-            found.append(Change(what="changed", annotation=annotation, before=old[origin]))
-    lost = [
-        Change(what="dropped", annotation=a, reason=fate.get(i, ""))
-        for i, a in old.items()
-        if i not in continued
-    ]
-    return found + lost
+        continued.add(origin.id)
+        if content(origin) != content(annotation):
+            differences.append(Change(what="changed", annotation=annotation, before=origin))
+    for annotation in old.values():
+        if annotation.id not in continued:
+            reason = _drop_reason(everything.get(annotation.id))
+            differences.append(Change(what="dropped", annotation=annotation, reason=reason))
+    return differences
 
 
 def tally(before: Annotations, after: Annotations) -> dict[str, Counter[str]]:
-    """Per kind, how many of the annotations of either side were kept, confirmed (kept, and surer now), added,
-    relabelled, reshaped, or dropped, by reason."""
+    """How many annotations met which fate, by kind.
+
+    The fates are kept, confirmed (kept with another confidence), added, relabelled, reshaped, and
+    the reasons for which annotations were dropped.
+    """
     counts: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
-    kinds = {cls: kind for kind, cls in KINDS.items()}
     changed = set()
     for change in changes(before, after):
-        counts[kinds[type(change.annotation)]][change.rule] += 1
+        counts[_kind(change.annotation)][change.rule] += 1
         changed.add(change.annotation.id)
-    old = {a.id: a for a in before.kept().all()}
+    old = _by_id(before.kept())
     for annotation in after.kept().all():
-        if annotation.id not in changed:
-            confirmed = annotation.confidence != old[annotation.id].confidence
-            counts[kinds[type(annotation)]][CONFIRMED if confirmed else KEPT] += 1
+        if annotation.id in changed:
+            continue
+        same = annotation.confidence == old[annotation.id].confidence
+        fate = KEPT if same else CONFIRMED
+        counts[_kind(annotation)][fate] += 1
     return counts
 
 
 def content(annotation: Annotation) -> tuple[object, ...]:
-    """What an annotation says, without who said it and how surely."""
+    """The words and the place of an annotation, without its origin and its scores."""
     match annotation:
         case Region() | Triplet():
-            return (*said(annotation), annotation.box)
+            return (*words(annotation), annotation.box)
         case TextRegion():
-            return (*said(annotation), annotation.quad)
-    return said(annotation)
+            return (*words(annotation), annotation.quad)
+    return words(annotation)
 
 
-def said(annotation: Annotation) -> tuple[object, ...]:
-    """Its words, wherever they are said of."""
+def words(annotation: Annotation) -> tuple[object, ...]:
+    """What an annotation says, without its place."""
     match annotation:
         case Text():
             return annotation.granularity, annotation.text
@@ -109,12 +118,47 @@ def said(annotation: Annotation) -> tuple[object, ...]:
     raise TypeError(f"not an annotation: {annotation!r}")
 
 
-def _ancestors(annotation: Annotation, known: Mapping[str, Annotation]) -> Iterator[str]:
-    """Parents, their parents, and so on, the nearest first, each once."""
-    todo, seen = list(annotation.parents), set[str]()
-    while todo:
-        parent = todo.pop(0)
+def _by_id(annotations: Annotations) -> dict[str, Annotation]:
+    return {annotation.id: annotation for annotation in annotations.all()}
+
+
+def _drop_reason(annotation: Annotation | None) -> str:
+    if annotation is None or annotation.dropped is None:
+        return ""
+    return annotation.dropped
+
+
+def _kind(annotation: Annotation) -> str:
+    for kind, annotation_class in KINDS.items():
+        if type(annotation) is annotation_class:
+            return kind
+    raise TypeError(f"not an annotation: {annotation!r}")
+
+
+def _origin(
+    annotation: Annotation,
+    old: Mapping[str, Annotation],
+    everything: Mapping[str, Annotation],
+    continued: set[str],
+) -> Annotation | None:
+    """The nearest ancestor among the old annotations that nothing else continues."""
+    for id_ in _ancestors(annotation, everything):
+        ancestor = old.get(id_)
+        if ancestor is None or id_ in continued:
+            continue
+        if type(ancestor) is type(annotation):
+            return ancestor
+    return None
+
+
+def _ancestors(annotation: Annotation, everything: Mapping[str, Annotation]) -> Iterator[str]:
+    """The ids of parents, their parents, and so on: the nearest first, each once."""
+    queue = list(annotation.parents)
+    seen: set[str] = set()
+    while queue:
+        parent = queue.pop(0)
         if parent not in seen:
             seen.add(parent)
             yield parent
-            todo += known[parent].parents if parent in known else []
+            if parent in everything:
+                queue += everything[parent].parents

@@ -19,7 +19,7 @@ from pipeline.refinement.gate import Verdict, judge
 from pipeline.refinement.judgements import Judgements
 from pipeline.refinement.loop import Attempt, Loop, States
 from pipeline.refinement.round_metrics import measure
-from pipeline.refinement.rules import Levels, MergeConfig
+from pipeline.refinement.rules import MergeConfig, Thresholds
 from pipeline.storage import rounds
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.store import Store
@@ -57,7 +57,7 @@ class RunExecutor:
     def train(self, training: Training) -> str:
         return train(self.store, self.run.cluster, training)
 
-    def thresholds(self, judgements: Judgements) -> Mapping[str, Levels]:
+    def thresholds(self, judgements: Judgements) -> Mapping[str, Thresholds]:
         return judgements.thresholds()
 
     def judge(self, judgements: Judgements, last: Node) -> Verdict:
@@ -100,7 +100,7 @@ class RunExecutor:
         return steps
 
 
-def merge_thresholds(nodes: Sequence[Node]) -> Mapping[str, Levels]:
+def merge_thresholds(nodes: Sequence[Node]) -> Mapping[str, Thresholds]:
     """The thresholds that the merge among `nodes` used; none in round 0, which has no merge."""
     for node in nodes:
         if isinstance(node.entry.options, MergeConfig):

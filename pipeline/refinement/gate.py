@@ -3,7 +3,7 @@
 Some sets come with truth: scenes that were rendered, or human labels that the source declares as
 truth. Then the new round is compared with the head on the samples that were held out of training,
 by a paired bootstrap. Without truth the evidence is weaker: how many of the head's labels on
-held-out samples the round's model confirms (`pipeline.refinement.merge.agreement`).
+held-out samples the round's model confirms (`pipeline.refinement.thresholds.agreement`).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pipeline.execution.reading import read_rows
 from pipeline.plan.graph import Node
 from pipeline.plan.recipe import recipe_settings
 from pipeline.quality import truth
-from pipeline.refinement import merge
 from pipeline.refinement.changes import CONFIRMED, KEPT
-from pipeline.refinement.judgements import Judgements
+from pipeline.refinement.judgements import Judgements, merge_config
 from pipeline.refinement.memo import Json, outputs_digest, remembered
 from pipeline.refinement.round_metrics import held_out, measure
+from pipeline.refinement.thresholds import agreement
 from pipeline.schema import Annotations, Record
 from pipeline.storage import layout
 from pipeline.storage.images import read_truth
@@ -73,8 +73,7 @@ def _judge(judgements: Judgements, last: Node) -> Verdict:
         new = truth.count_samples((sample.after, sample.truth) for sample in compared)
         old = truth.count_samples((sample.before, sample.truth) for sample in compared)
         return by_truth(new, old, run.refine.gate, run.seed)
-    rules = run.refine.merge.options
-    evidence = merge.agreement(judgements.held_out(), last.round, rules)
+    evidence = agreement(judgements.held_out(), last.round, merge_config(run))
     return by_agreement(evidence, run.refine.gate)
 
 
@@ -104,7 +103,7 @@ def by_truth(new: np.ndarray, old: np.ndarray, gate: GateConfig, seed: int) -> V
 
 
 def by_agreement(evidence: Json, gate: GateConfig) -> Verdict:
-    """Judge by the share of the head's labels that the model confirms (`merge.agreement`)."""
+    """Judge by the share of the head's labels that the model confirms (`thresholds.agreement`)."""
     refound, support = evidence["refound"], evidence["support"]
     if refound is None:
         reason = "no labels on held-out samples to judge by; raise refine.gate.held_out"

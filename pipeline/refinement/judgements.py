@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import cast
 
 from pipeline.config.run import RunConfig
 from pipeline.execution.reading import read_inputs, read_rows
 from pipeline.plan.graph import Node
 from pipeline.plan.recipe import recipe_settings
 from pipeline.plan.shard_state import ShardState
-from pipeline.refinement import merge
 from pipeline.refinement.memo import Json, outputs_digest, remembered
+from pipeline.refinement.merge import Merge
 from pipeline.refinement.round_metrics import held_out
-from pipeline.refinement.rules import Levels
+from pipeline.refinement.rules import MergeConfig, Thresholds
+from pipeline.refinement.thresholds import measure_thresholds
 from pipeline.schema import Annotations, Record, Row
 from pipeline.storage import layout
 from pipeline.storage.store import Store
@@ -67,23 +69,28 @@ class Judgements:
         for sample in self.samples():
             yield sample.annotations
 
-    def thresholds(self, *, keep: bool = True) -> dict[str, Levels]:
+    def thresholds(self, *, keep: bool = True) -> dict[str, Thresholds]:
         """The thresholds of the merge by kind of annotation, measured on `unlearned` samples.
 
         With `keep` they are written to the journal, so that the next call need not measure again.
         """
-        rules = self.run.refine.merge.options
+        rules = merge_config(self.run)
         inputs = (
-            merge.Merge.version,
+            Merge.version,
             recipe_settings(rules),
             self.run.refine.gate.held_out,
             outputs_digest([self.head, *self.refining], self.states),
         )
 
         def compute() -> Json:
-            measured = merge.levels(self.unlearned(), self.refining[0].round, rules)
-            return {"levels": {kind: asdict(each) for kind, each in measured.items()}}
+            measured = measure_thresholds(self.unlearned(), self.refining[0].round, rules)
+            return {"levels": {kind: asdict(thresholds) for kind, thresholds in measured.items()}}
 
         name = layout.measured_levels(self.refining[0].folder)
         stored = remembered(self.store, name, inputs, compute, keep=keep)
-        return {kind: Levels(**values) for kind, values in stored["levels"].items()}
+        return {kind: Thresholds(**values) for kind, values in stored["levels"].items()}
+
+
+def merge_config(run: RunConfig) -> MergeConfig:
+    """The settings of the merge. `Entry.options` does not tell their class."""
+    return cast(MergeConfig, run.refine.merge.options)

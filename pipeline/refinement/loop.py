@@ -24,7 +24,7 @@ from pipeline.plan.graph import Node, RoundModels, TrainedModel
 from pipeline.plan.shard_state import ShardState
 from pipeline.refinement.gate import ACCEPTED, Verdict
 from pipeline.refinement.judgements import Judgements
-from pipeline.refinement.rules import Levels
+from pipeline.refinement.rules import Thresholds
 from pipeline.refinement.trainings import RoundTrainings
 from pipeline.storage import layout
 from pipeline.storage.store import Store
@@ -84,7 +84,7 @@ class Executor(Protocol):
     def train(self, training: Training) -> str:
         """Train a model; the digest of its files."""
 
-    def thresholds(self, judgements: Judgements) -> Mapping[str, Levels]:
+    def thresholds(self, judgements: Judgements) -> Mapping[str, Thresholds]:
         """The thresholds of the merge by kind, measured on what the models said."""
 
     def judge(self, judgements: Judgements, last: Node) -> Verdict:
@@ -184,6 +184,6 @@ def carried(head: Attempt) -> States:
     return {shard: state.only(kept) for shard, state in head.states.items()}
 
 
-def with_thresholds(merge: Entry, thresholds: Mapping[str, Levels]) -> Entry:
+def with_thresholds(merge: Entry, thresholds: Mapping[str, Thresholds]) -> Entry:
     """The merge stage with the thresholds that were measured for it."""
     return replace(merge, options=replace(merge.options, levels=thresholds))

@@ -13,11 +13,11 @@ from pipeline.plan.shard_state import plan
 from pipeline.refinement.gate import Verdict
 from pipeline.refinement.judgements import Judgements
 from pipeline.refinement.loop import Attempt, Loop, NotDone, States
-from pipeline.refinement.rules import Levels
+from pipeline.refinement.rules import Thresholds
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.rounds import read_round_state
 from pipeline.storage.store import Store
-from pipeline.training.run import Training, trained
+from pipeline.training.run import Training, model_digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,13 +64,13 @@ class Recorder:
         return planned.states
 
     def train(self, training: Training) -> str:
-        revision = trained(self.store, training)
+        revision = model_digest(self.store, training)
         self._record(f"{training.number}.train", training.folder, int(revision is None), of=1)
         if revision is None:
             raise NotDone(training.number, "refine")
         return revision
 
-    def thresholds(self, judgements: Judgements) -> Mapping[str, Levels]:
+    def thresholds(self, judgements: Judgements) -> Mapping[str, Thresholds]:
         return judgements.thresholds(keep=False)
 
     def judge(self, judgements: Judgements, last: Node) -> Verdict:

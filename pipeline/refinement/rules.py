@@ -1,9 +1,14 @@
-"""The settings of the merge: rules by kind of annotation."""
+"""The settings of the merge: one set of rules for each kind of annotation.
+
+A log-probability is the natural logarithm of a probability, as the mean over the tokens of a label
+(nats per token, at most 0). An overlap is an intersection over union (IoU, 0 to 1); for texts see
+`matching.text_overlap`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -13,40 +18,70 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """The thresholds for one kind of annotation.
+    """The rules for one kind of annotation; the defaults are those for regions.
 
-    Two are the same thing when they overlap by `match_iou`, or by `same_iou` under one label. A new label replaces an
-    old one of the same thing when it is likelier by `relabel_margin` and sure enough to come in. It is that when it
-    reaches the level that all but `add_share` of the confirmed labels reach. An old one that was not found takes the
-    name that the model gives it when that reaches the level of all but `rename_share` of the confirmed names, and goes
-    when it stays below that of all but `drop_share` of the confirmed old labels (0: none goes). `add_above`,
-    `rename_above` and `drop_below` fix these levels instead, in nats a token. `reshape` is the weight of the new place
-    in the mean (0: the old one stays), taken where the new label is sure enough and the mean overlaps the old place by
-    less than `reshape_iou`. Of two likely texts `tie` keeps the old one, the longer one, or both. `agree` is the share
-    of words that two labels have in common when they confirm each other (1: they are the same). `min_refound` is the
-    share of the old labels that must be confirmed before any of this is done.
+    The fields `add_share`, `rename_share` and `drop_share` say how a threshold is measured on the
+    labels that the model confirms. `add_above`, `rename_above` and `drop_below` fix the threshold
+    instead.
     """
 
     match_iou: Share = 0.5
+    """Least overlap of two annotations with different labels that are the same thing."""
+
     same_iou: Share = 0.3
+    """Least overlap of two annotations with the same label that are the same thing."""
+
     relabel_margin: float = 0.3
+    """How much more likely a new label must be than the old one that it replaces, in nats per
+    token."""
+
     add_share: Share = 0.1
+    """Share of the confirmed labels that lie below the threshold for new labels. With 0.1 a new
+    label is added if the model is more certain of it than of the least certain 10% of them."""
+
     add_above: float | None = None
+    """Fixed threshold for new labels, in nats per token; None: measure it by `add_share`."""
+
     rename_share: Share = 0.6
+    """Share of the confirmed labels whose name lies below the threshold for another name."""
+
     rename_above: float | None = None
+    """Fixed threshold for another name, in nats per token; None: measure it by `rename_share`."""
+
     drop_share: Share = 0.1
+    """Share of the confirmed old labels that lie below the threshold under which an old label is
+    dropped, if the model did not find it; 0: no label is dropped for this reason."""
+
     drop_below: float | None = None
+    """Fixed threshold under which old labels are dropped, in nats per token; None: measure it by
+    `drop_share`."""
+
     reshape: Share = 0.6
+    """Weight of the new place in the mean of both places; 0: an old label stays where it is."""
+
     reshape_iou: Share = 0.95
+    """An old label keeps its place if its overlap with the mean place is at least this large."""
+
     tie: Literal["old", "longer", "both"] = "old"
+    """Which of two likely texts is kept: the old one, the one with more words, or both."""
+
     agree: Share = 1.0
+    """Least share of words (Dice coefficient) by which two labels of the same thing confirm each
+    other; 1: only equal labels do."""
+
     min_refound: Share = 0.2
+    """Least share of the old labels that a model must confirm. Below it, all that the model says of
+    this kind is ignored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextRules(Rules):
-    """Free texts are hardly ever found again word by word: half of the words will do. What replaces a text is likelier
-    by more and only surer than the least sure fiftieth; none goes without another in its place."""
+    """The rules for texts.
+
+    A model hardly ever writes the same text again, so half of the words are enough for a
+    confirmation. A new text needs a larger margin, but only the least certain 2% of the confirmed
+    texts are excluded by `add_share`. A text is never dropped without a replacement.
+    """
 
     match_iou: Share = 1.0
     same_iou: Share = 1.0
@@ -60,7 +95,11 @@ class TextRules(Rules):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WordRules(Rules):
-    """What an OCR engine has read does not go because the model cannot read it, and its corners are the better ones."""
+    """The rules for text regions.
+
+    A word that an OCR engine has read is not dropped when the model cannot read it, and it keeps
+    its corners, because the engine finds them more exactly than the model.
+    """
 
     drop_share: Share = 0.0
     reshape: Share = 0.0
@@ -68,35 +107,64 @@ class WordRules(Rules):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhraseRules(Rules):
-    """The model is told the phrase and only asked where it is: of a model that has learned nothing up to a quarter of
-    the answers lie on the right place by chance (in the scenes of `experiment=refinement`)."""
+    """The rules for triplets.
+
+    The model is given the phrase and answers only with its place. A model that has learned nothing
+    still finds up to a quarter of the places by chance (measured on the rendered scenes of
+    `experiment=refinement`), so more must be confirmed than for other kinds.
+    """
 
     min_refound: Share = 0.4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Levels:
-    """What was measured for one kind: the share of the old labels that are confirmed, and the levels of `Rules` in nats
-    a token, None where too few are: then nothing is added, renamed or dropped (nor with a `drop_share` of 0)."""
+class Thresholds:
+    """What was measured for one kind of annotation, on samples that the model was not trained on.
+
+    A threshold is None if too few labels are confirmed to measure it; then the merge does not make
+    the change that the threshold is for.
+    """
 
     refound: float = 0.0
+    """Share of the old labels that the model confirms, 0 to 1."""
+
     add: float | None = None
+    """Least log-probability (of place and label, the lower one) of a new label that is added, in
+    nats per token."""
+
     rename: float | None = None
+    """Least log-probability of another name for an old label, in nats per token."""
+
     drop: float | None = None
+    """An old label that was not found is dropped if its `support` is below this, in nats per
+    token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeConfig:
-    """The rules by kind. `levels` is no setting: the loop fills it in."""
+    """The settings of the `merge` stage."""
 
     texts: TextRules = TextRules()
+    """Rules for texts."""
+
     regions: Rules = Rules()
+    """Rules for regions."""
+
     text_regions: WordRules = WordRules()
+    """Rules for text regions (words that OCR has read)."""
+
     triplets: PhraseRules = PhraseRules()
-    levels: Mapping[str, Levels] = field(default_factory=dict)
+    """Rules for triplets (phrases with a box)."""
+
+    levels: Mapping[str, Thresholds] = field(default_factory=dict)
+    """Measured thresholds by kind. This is no setting: the loop fills it in for each round."""
 
 
-def in_force(rules: Rules, levels: Levels) -> Levels:
-    """The levels that hold: those that the rules fix before those that were measured."""
-    fixed = {"add": rules.add_above, "rename": rules.rename_above, "drop": rules.drop_below}
-    return replace(levels, **{name: value for name, value in fixed.items() if value is not None})
+def effective_thresholds(rules: Rules, measured: Thresholds) -> Thresholds:
+    """The thresholds to apply: a fixed one of `rules` takes precedence over the measured one."""
+    return Thresholds(
+        refound=measured.refound,
+        add=measured.add if rules.add_above is None else rules.add_above,
+        rename=measured.rename if rules.rename_above is None else rules.rename_above,
+        drop=measured.drop if rules.drop_below is None else rules.drop_below,
+    )

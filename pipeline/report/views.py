@@ -27,9 +27,9 @@ class RoundView:
     """One attempted round. `status` is accepted, rejected or stopped, `reason` one sentence with the numbers.
 
     `kept` counts annotations by type, `dropped` by type and reason, `failed` samples by stage and reason.
-    `metrics` is `truth.summary` where there is truth, `agreement` is `merge.agreement` where there is none,
+    `metrics` is `truth.summary` where there is truth, `agreement` is `thresholds.agreement` where there is none,
     `changes` counts by type and rule what became of the labels of the round before and of its own (`changes.tally`),
-    `levels` what its merge measured by (`pipeline.levels.Levels`),
+    `levels` what its merge measured by (`rules.Thresholds`),
     `gate` the differences to the head that decided, `audit` the rows of `quality.audit.score` if people judged.
     """
 

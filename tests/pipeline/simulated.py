@@ -1,4 +1,5 @@
-"""A model of known quality, played: what the refine stage would say of a rendered scene, likelihoods included."""
+"""A simulated model of known quality: what the refine stage would say of a rendered scene, with
+log-probabilities."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipeline.quality.geometry import box_iou
-from pipeline.schema import Annotations, Region
+from pipeline.schema import Annotations, Box, Region
 from stages.base import Sample
 from stages.embedded.noise import NoiseConfig, NoisyTruth, jittered
 from stages.embedded.scenes import DEMO, render
@@ -18,96 +19,129 @@ SIZE = (192, 192)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:
-    """Share of objects it finds, of names that are right, boxes it invents per true one, deviation of its edges."""
+    """How good a simulated model is."""
 
     recall: float = 0.82
+    """Share of the objects that it finds, 0 to 1."""
+
     right: float = 0.9
+    """Share of the names that are right, 0 to 1."""
+
     invented: float = 0.08
+    """Boxes of nothing that it finds, per true object."""
+
     jitter: float = 0.05
+    """Deviation of the edges of a box, as a share of its side."""
 
 
-def names(rng: np.random.Generator) -> tuple[str, str]:
-    shape, colour, size = (
-        str(rng.choice(list(words))) for words in (DEMO.shapes, DEMO.colours, DEMO.sizes)
-    )
-    return shape, " ".join(word for word in (size, colour, shape) if word)
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """A name that the model gives to a thing."""
+
+    phrase: str
+    brief: str
+
+    log_probability: float
+    """In nats per token."""
 
 
 class Simulated:
-    """Says the same of a sample whenever it is asked."""
+    """A model that says the same of a sample whenever it is asked."""
 
     def __init__(self, quality: Quality, seed: int) -> None:
-        self.quality, self.rng = quality, np.random.default_rng(seed)
+        self.quality = quality
+        self.rng = np.random.default_rng(seed)
 
     def __call__(self, truth: Annotations, old: Annotations, number: int) -> Annotations:
         """The revisions and additions of round `number`."""
-        beliefs = [self._belief((r.phrase, r.brief or r.phrase)) for r in truth.regions]
-        found = [self._found(r, b) for r, b in zip(truth.regions, beliefs, strict=True)]
-        kept = [r for r in found if self.rng.random() < self.quality.recall]
-        kept += [
-            self._invented() for _ in truth.regions if self.rng.random() < self.quality.invented
-        ]
-        judged, others = [], []
+        beliefs = [self._belief(region) for region in truth.regions]
+        regions = self._found(truth, beliefs)
+        judged = []
         for region in old.kept().regions:
-            top = self._at(region, truth, beliefs)
-            name, support = (region.phrase, region.brief or region.phrase), top[1]
-            if name != top[0]:
-                support = top[1] - self.rng.gamma(4.0, 0.25) - 0.1
-                others.append(replace(self._region(region.box, top), parents=[region.id]))
+            belief = self._belief_at(region, truth, beliefs)
+            support = belief.log_probability
+            if (belief.phrase, belief.brief) != name_of(region):
+                support = support - self.rng.gamma(4.0, 0.25) - 0.1
+                alternative = believed(region.box, belief)
+                regions.append(replace(alternative, parents=[region.id]))
             judged.append(replace(region, support=support))
-        stamped = [
-            replace(r, id=f"{number}.refine.regions.{i:02d}", source="refine", round=number)
-            for i, r in enumerate(kept + others)
-        ]
-        return Annotations(regions=judged + stamped)
+        for i, region in enumerate(regions):
+            id_ = f"{number}.refine.regions.{i:02d}"
+            judged.append(replace(region, id=id_, source="refine", round=number))
+        return Annotations(regions=judged)
 
-    def _belief(self, name: tuple[str, str]) -> tuple[tuple[str, str], float]:
-        """The name that it would give and how likely that is: less so when it is wrong."""
+    def _found(self, truth: Annotations, beliefs: list[Belief]) -> list[Region]:
+        """What the model finds by itself."""
+        seen = []
+        for region, belief in zip(truth.regions, beliefs, strict=True):
+            box = jittered(region.box, SIZE, self.quality.jitter, self.rng)
+            seen.append(believed(box, belief))
+        found = [region for region in seen if self.rng.random() < self.quality.recall]
+        for _ in truth.regions:
+            if self.rng.random() < self.quality.invented:
+                found.append(self._invented())
+        return found
+
+    def _belief(self, region: Region) -> Belief:
+        """The name that the model would give to a true object: less likely if it is wrong."""
         if self.rng.random() < self.quality.right:
-            return name, -0.05 - float(self.rng.gamma(1.5, 0.1))
-        return names(self.rng), -0.1 - float(self.rng.gamma(2.0, 0.25))
+            return Belief(*name_of(region), -0.05 - self.rng.gamma(1.5, 0.1))
+        return Belief(*random_name(self.rng), -0.1 - self.rng.gamma(2.0, 0.25))
 
-    def _at(
-        self, region: Region, truth: Annotations, beliefs: list[tuple[tuple[str, str], float]]
-    ) -> tuple[tuple[str, str], float]:
-        overlap = box_iou([region.box], [r.box for r in truth.regions])[0]
+    def _belief_at(self, region: Region, truth: Annotations, beliefs: list[Belief]) -> Belief:
+        """The name that the model would give to what is in a box."""
+        true_boxes = [other.box for other in truth.regions]
+        overlap = box_iou([region.box], true_boxes)[0]
         if overlap.max(initial=0.0) >= 0.25:
             return beliefs[int(overlap.argmax())]
-        return names(self.rng), -0.5 - float(self.rng.gamma(3.0, 0.25))
-
-    def _found(self, region: Region, belief: tuple[tuple[str, str], float]) -> Region:
-        return self._region(jittered(region.box, SIZE, self.quality.jitter, self.rng), belief)
+        return Belief(*random_name(self.rng), -0.5 - self.rng.gamma(3.0, 0.25))
 
     def _invented(self) -> Region:
         x, y = self.rng.uniform(0, 130, 2).tolist()
-        return self._region(
-            (x, y, x + 50, y + 50), (names(self.rng), -0.4 - float(self.rng.gamma(2.0, 0.25)))
-        )
+        belief = Belief(*random_name(self.rng), -0.4 - self.rng.gamma(2.0, 0.25))
+        return believed((x, y, x + 50, y + 50), belief)
 
-    def _region(
-        self, box: tuple[float, float, float, float], belief: tuple[tuple[str, str], float]
-    ) -> Region:
-        (phrase, brief), support = belief
-        return Region(
-            box=box, phrase=phrase, brief=brief, score=math.exp(support - 0.1), support=support
-        )
+
+def name_of(region: Region) -> tuple[str, str]:
+    """Its category and its brief text; without a brief text the category stands for it."""
+    return region.phrase, region.brief or region.phrase
+
+
+def random_name(rng: np.random.Generator) -> tuple[str, str]:
+    """A category and a brief text of the demo scenes."""
+    shape = str(rng.choice(list(DEMO.shapes)))
+    colour = str(rng.choice(list(DEMO.colours)))
+    size = str(rng.choice(list(DEMO.sizes)))
+    words = [word for word in (size, colour, shape) if word]
+    return shape, " ".join(words)
+
+
+def believed(box: Box, belief: Belief) -> Region:
+    """A region as the model says it. Its score is a little lower than the likelihood of its name,
+    because the place counts, too."""
+    return Region(
+        box=box,
+        phrase=belief.phrase,
+        brief=belief.brief,
+        score=math.exp(belief.log_probability - 0.1),
+        support=belief.log_probability,
+    )
 
 
 def noisy_scenes(count: int) -> list[tuple[Annotations, Annotations]]:
-    """(labels as specialists with known mistakes give them, truth)."""
+    """(labels as specialists with known mistakes give them, truth) of rendered scenes."""
     config = NoiseConfig()
-    stage, made = NoisyTruth(config), []
+    stage = NoisyTruth(config)
+    scenes = []
     for index in range(count):
         labels = stage.spoilt(Sample(key=f"scene_{index:06d}", size=SIZE))
-        regions = [
-            replace(r, id=f"0.noisy.regions.{i:02d}", source="noisy")
-            for i, r in enumerate(labels.regions)
-            if (r.score or 0) >= 0.3
-        ]
-        texts = [
-            replace(t, id=f"0.noisy.texts.{i}", source="noisy") for i, t in enumerate(labels.texts)
-        ]
-        made.append(
-            (Annotations(texts=texts, regions=regions), render(DEMO, config.scenes, index).truth)
-        )
-    return made
+        regions = []
+        for i, region in enumerate(labels.regions):
+            if (region.score or 0) >= 0.3:
+                regions.append(replace(region, id=f"0.noisy.regions.{i:02d}", source="noisy"))
+        texts = []
+        for i, text in enumerate(labels.texts):
+            texts.append(replace(text, id=f"0.noisy.texts.{i}", source="noisy"))
+        truth = render(DEMO, config.scenes, index).truth
+        scenes.append((Annotations(texts=texts, regions=regions), truth))
+    return scenes

@@ -1,14 +1,20 @@
-"""What confirms an old label, and the levels and the agreement that are measured by it."""
+"""What confirms an old label, and the thresholds and the agreement that are measured by it."""
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from pipeline.refinement.merge import agreement, confirmed
-from pipeline.refinement.rules import Levels, MergeConfig, Rules
-from pipeline.refinement.thresholds import Confirmed, measured
-from pipeline.schema import Annotations, TextRegion, Triplet
+from pipeline.refinement.rules import MergeConfig, Rules, Thresholds
+from pipeline.refinement.thresholds import (
+    Confirmation,
+    Confirmations,
+    agreement,
+    confirmed_labels,
+    thresholds_from,
+)
+from pipeline.schema import Annotations, Box, TextRegion, Triplet
 from tests.pipeline.labels import (
     BESIDE,
     CONFIG,
@@ -24,71 +30,67 @@ from tests.pipeline.labels import (
 )
 
 
-def test_confirmed_are_judged_labels_that_were_found_under_the_same_name() -> None:
-    given = [
+def test_a_label_is_confirmed_if_it_was_judged_and_found_under_the_same_name() -> None:
+    regions = [
         old(support=-1.0),
         new(box=BESIDE, support=-0.05),
         old(id="0.detect.regions.1", box=THERE, support=-1.0),
-    ]
-    given += [
         new(id=OTHER, box=THERE, phrase="mug"),
         old(id="0.detect.regions.2", box=(80.0, 80.0, 90.0, 90.0)),
     ]
-    agreed, judged = confirmed(Annotations(regions=given), 1, CONFIG)["regions"]
-    assert (
-        agreed == [Confirmed(sure=pytest.approx(math.log(0.9)), name=-0.05, old=-1.0)]
-        and judged == 2
-    )
+    found = confirmed_labels(Annotations(regions=regions), 1, CONFIG)["regions"]
+    log_score = pytest.approx(math.log(0.9))
+    assert found.labels == [Confirmation(place_and_name=log_score, name=-0.05, old=-1.0)]
+    assert found.possible == 2
 
 
-def test_levels_are_what_all_confirmed_labels_reach_but_for_a_share() -> None:
+def test_a_threshold_is_the_value_that_all_but_a_share_of_the_confirmed_labels_reach() -> None:
     rules = Rules(add_share=0.1, rename_share=0.5, drop_share=0.05)
-    agreed = [Confirmed(sure=-i / 10, name=-i / 100, old=-float(i)) for i in range(21)]
-    assert measured(rules, agreed, 42) == Levels(refound=0.5, add=-1.8, rename=-0.1, drop=-19.0)
-    assert measured(replace(rules, drop_share=0.0), agreed, 42).drop is None
-    assert measured(rules, agreed[:19], 19) == Levels(refound=1.0)
-    assert measured(rules, [replaced._replace(old=None) for replaced in agreed], 42).drop is None
-    assert measured(rules, [], 0) == Levels()
+    labels = []
+    for i in range(21):
+        labels.append(Confirmation(place_and_name=-i / 10, name=-i / 100, old=-float(i)))
+    confirmed = Confirmations(labels, possible=42)
+    expected = Thresholds(refound=0.5, add=-1.8, rename=-0.1, drop=-19.0)
+    assert thresholds_from(rules, confirmed) == expected
+    assert thresholds_from(replace(rules, drop_share=0.0), confirmed).drop is None
+    too_few = Confirmations(labels[:19], possible=19)
+    assert thresholds_from(rules, too_few) == Thresholds(refound=1.0)
+    human = Confirmations([replace(label, old=None) for label in labels], possible=42)
+    assert thresholds_from(rules, human).drop is None
+    assert thresholds_from(rules, Confirmations()) == Thresholds()
 
 
 def test_human_labels_confirm_though_they_are_not_judged() -> None:
-    given = Annotations(regions=[old(source="human"), new(support=-0.05)])
-    agreed, judged = confirmed(given, 1, CONFIG)["regions"]
-    assert (
-        agreed == [Confirmed(sure=pytest.approx(math.log(0.9)), name=-0.05, old=None)]
-        and judged == 1
-    )
+    sample = Annotations(regions=[old(source="human"), new(support=-0.05)])
+    found = confirmed_labels(sample, 1, CONFIG)["regions"]
+    log_score = pytest.approx(math.log(0.9))
+    assert found.labels == [Confirmation(place_and_name=log_score, name=-0.05, old=None)]
+    assert found.possible == 1
 
 
 def test_free_texts_confirm_each_other_by_the_words_that_they_share() -> None:
-    given = Annotations(texts=[text("A cup on a table."), written("A cup on a chair.")])
-    loose, strict = (replace(CONFIG, texts=replace(TEXTS, agree=share)) for share in (0.8, 0.81))
-    assert (
-        len(confirmed(given, 1, loose)["texts"][0]) == 1
-        and not confirmed(given, 1, strict)["texts"][0]
-    )
+    sample = Annotations(texts=[text("A cup on a table."), written("A cup on a chair.")])
+    for share, count in ((0.8, 1), (0.81, 0)):
+        config = replace(CONFIG, texts=replace(TEXTS, agree=share))
+        assert len(confirmed_labels(sample, 1, config)["texts"].labels) == count
 
 
-def test_agreement_is_the_share_of_judged_labels_that_are_confirmed_and_their_mean_support() -> (
-    None
-):
-    caption = text("A cup.", support=-1.0)
-    phrase = Triplet(
-        id="0.ground.triplets.0", text_id=caption.id, phrase="A cup", start=0, end=5, box=HERE
-    )
-    read = TextRegion(
+def phrase(**fields: Any) -> Triplet:
+    known = {"id": "0.ground.triplets.0", "text_id": text("").id, "phrase": "A cup"}
+    return Triplet(**{**known, "start": 0, "end": 5, "box": HERE, **fields})
+
+
+def test_agreement_is_the_confirmed_share_of_the_judged_labels_and_their_mean_support() -> None:
+    not_asked_about = TextRegion(
         id="0.ocr.text_regions.0", quad=(0, 0, 9, 0, 9, 9, 0, 9), text="STOP"
-    )  # nobody asked about it
-    missed = old(id="0.detect.regions.1", box=THERE, support=-3.0)
-    named = other(id="1.refine.regions.7", box=THERE, parents=[missed.id])  # asked about, not found
+    )
+    not_found = old(id="0.detect.regions.1", box=THERE, support=-3.0)
+    alternative = other(id="1.refine.regions.7", box=THERE, parents=[not_found.id])
     sample = Annotations(
-        texts=[caption, written("A cup.")],
-        regions=[old(support=-2.0), missed, new(), named],
-        text_regions=[read],
-        triplets=[
-            replace(phrase, support=-2.0),
-            replace(phrase, id="1.refine.triplets.0", round=1, score=0.9),
-        ],
+        texts=[text("A cup.", support=-1.0), written("A cup.")],
+        regions=[old(support=-2.0), not_found, new(), alternative],
+        text_regions=[not_asked_about],
+        triplets=[phrase(support=-2.0), phrase(id="1.refine.triplets.0", round=1, score=0.9)],
     )
     assert agreement([sample], 1, CONFIG) == {
         "refound": 0.75,
@@ -102,26 +104,20 @@ def test_agreement_is_the_share_of_judged_labels_that_are_confirmed_and_their_me
     assert agreement([], 1, CONFIG) == {"refound": None, "support": None, "kinds": {}}
 
 
-def test_a_phrase_is_confirmed_by_its_place_alone() -> None:
-    caption = text("A cup.", support=None)
-    before = Triplet(
-        id="0.ground.triplets.0",
-        text_id=caption.id,
-        phrase="A cup",
-        start=0,
-        end=5,
-        box=HERE,
-        support=-1.0,
-    )
-    for box, count in (
-        ((1.0, 0.0, 11.0, 10.0), 1),
-        ((6.0, 0.0, 16.0, 10.0), 0),
-    ):  # IoU 0.82 and 0.25
-        now = replace(before, id="1.refine.triplets.0", round=1, box=box, score=0.9)
-        sample = Annotations(texts=[caption], triplets=[before, now])
-        assert agreement([sample], 1, CONFIG)["kinds"] == {
-            "triplets": {"confirmed": count, "of": 1}
-        }
+@pytest.mark.parametrize(
+    ("box", "confirmed"),
+    [((1.0, 0.0, 11.0, 10.0), 1), ((6.0, 0.0, 16.0, 10.0), 0)],
+    ids=["IoU 0.82", "IoU 0.25"],
+)
+def test_a_phrase_is_confirmed_by_its_place_alone(box: Box, confirmed: int) -> None:
+    before = phrase(support=-1.0)
+    now = phrase(id="1.refine.triplets.0", round=1, box=box, score=0.9, support=-1.0)
+    sample = Annotations(texts=[text("A cup.", support=None)], triplets=[before, now])
+    kinds = agreement([sample], 1, CONFIG)["kinds"]
+    assert kinds == {"triplets": {"confirmed": confirmed, "of": 1}}
+
+
+def test_more_phrases_than_other_labels_must_be_confirmed() -> None:
     assert MergeConfig().triplets.min_refound == 0.4
 
 

@@ -1,0 +1,86 @@
+"""The conditions of the rules of the merge: when a label is certain, likelier, or a duplicate.
+
+Log-probabilities are in nats per token. All settings and thresholds are those of the comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.refinement.comparison import Comparison, label_log_probability, log_certainty
+from pipeline.refinement.matching import same_label
+from pipeline.schema import Annotation, Text
+
+
+def is_certain(comparison: Comparison, new: Annotation) -> bool:
+    """Whether place and name of a new label are certain enough for it to be added."""
+    threshold = comparison.thresholds.add
+    return threshold is not None and log_certainty(new) >= threshold
+
+
+def is_likelier(comparison: Comparison, new: Annotation, old: Annotation) -> bool:
+    """Whether a new name is likelier than the old one, which was judged, by the margin."""
+    if old.support is None:
+        return False
+    return label_log_probability(new) - old.support > comparison.rules.relabel_margin
+
+
+def better_name(comparison: Comparison, old: Annotation) -> Annotation | None:
+    """The alternative to an old label, if it is likely enough by itself and likelier than the old
+    name."""
+    threshold = comparison.thresholds.rename
+    alternative = comparison.alternatives.get(old.id)
+    if threshold is None or alternative is None:
+        return None
+    if label_log_probability(alternative) < threshold:
+        return None
+    if not is_likelier(comparison, alternative, old):
+        return None
+    return alternative
+
+
+def wins_tie(comparison: Comparison, new: Text, old: Text) -> bool:
+    """Whether a new text comes in though it is not likelier than the old one (`Rules.tie`)."""
+    tie = comparison.rules.tie
+    if tie == "old" or not is_certain(comparison, new):
+        return False
+    return tie == "both" or len(new.text.split()) > len(old.text.split())
+
+
+def is_unsupported(comparison: Comparison, old: Annotation) -> bool:
+    """Whether the model judged an old label and believes in it less than the threshold says."""
+    threshold = comparison.thresholds.drop
+    if threshold is None or old.support is None:
+        return False
+    return old.support < threshold
+
+
+def stands_already(
+    comparison: Comparison,
+    old: Annotation,
+    better: Annotation | None,
+    standing: Sequence[Annotation],
+) -> bool:
+    """Whether a label that stays is the same thing as an old one, under the old name or, with less
+    overlap, under the better name that the model gives to the old one."""
+    rules = comparison.rules
+    if is_duplicate(comparison, old, standing, rules.match_iou):
+        return True
+    if better is None:
+        return False
+    return is_duplicate(comparison, better, standing, rules.same_iou)
+
+
+def is_duplicate(
+    comparison: Comparison, label: Annotation, standing: Sequence[Annotation], least: float
+) -> bool:
+    """Whether a label that stays says the same as `label` and overlaps it by `least` (IoU, 0 to 1).
+
+    Texts have no place, so none is a duplicate.
+    """
+    kind = comparison.kind
+    if kind.place is None:
+        return False
+    same = [other for other in standing if same_label(kind, other, label)]
+    overlap = kind.overlap(same, [label])
+    return bool((overlap >= least).any())
