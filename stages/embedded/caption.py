@@ -64,7 +64,7 @@ def salient_regions(regions: Sequence[Region], config: CaptionConfig) -> list[Re
     def salience(index: int) -> tuple[bool, float]:
         return certain[index].phrase not in ANIMATE, -float(area(boxes[index]))
 
-    order = sorted(np.flatnonzero(kept), key=salience)
+    order = sorted(np.flatnonzero(kept).tolist(), key=salience)
     return [certain[index] for index in order]
 
 

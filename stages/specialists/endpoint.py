@@ -138,7 +138,7 @@ class ChatClient:
         }
 
     def _request_lock(self, name: str) -> Lock:
-        """A lock for each request: of two equal ones, the second finds the stored answer of the first."""
+        """The lock of a request: of two equal ones, the second finds the first one's answer."""
         with self._lock:
             return self._request_locks.setdefault(name, Lock())
 

@@ -143,8 +143,10 @@ def _at_mean_place(members: Sequence[Placed]) -> Placed:
     first = members[0]
     place = mean_place(members)
     if isinstance(first, TextRegion):
-        return replace(first, quad=place)
-    return replace(first, box=place)
+        x1, y1, x2, y2, x3, y3, x4, y4 = place
+        return replace(first, quad=(x1, y1, x2, y2, x3, y3, x4, y4))
+    left, top, right, bottom = place
+    return replace(first, box=(left, top, right, bottom))
 
 
 def find_consensus(texts: Sequence[Text], source_count: int) -> list[Text]:
