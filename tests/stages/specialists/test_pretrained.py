@@ -317,7 +317,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(
 def test_broken_weights_are_refused(checkpoint: Checkpoint, tmp_path: Path) -> None:
     folder = shutil.copytree(checkpoint("clip"), tmp_path / "broken")
     (folder / "model.safetensors").write_bytes(b"no weights")
-    with pytest.raises(StageError, match="model '.*broken' at revision '': "):
+    with pytest.raises(StageError, match=r"model '.*broken' at revision '': "):
         ImageTextScore(ImageTextScoreConfig(model=str(folder)))
 
 

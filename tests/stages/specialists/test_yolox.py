@@ -174,9 +174,9 @@ def test_a_model_with_another_input_is_refused(tmp_path: Path) -> None:
 
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_text("no model")
-    with pytest.raises(StageError, match="weights=.*m.onnx: "):
+    with pytest.raises(StageError, match=r"weights=.*m.onnx: "):
         Yolox(YoloxConfig(weights=str(tmp_path / "m.onnx")))
-    with pytest.raises(StageError, match="weights=.*none.onnx: "):
+    with pytest.raises(StageError, match=r"weights=.*none.onnx: "):
         Yolox(YoloxConfig(weights=str(tmp_path / "none.onnx")))
-    with pytest.raises(StageError, match="classes=.*none.txt: "):
+    with pytest.raises(StageError, match=r"classes=.*none.txt: "):
         read_classes(str(tmp_path / "none.txt"))
