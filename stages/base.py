@@ -120,6 +120,11 @@ class SampleError(ValueError):
         self.detail = detail
 
 
+class StageError(Exception):
+    """An error that is no sample's fault: configuration, credentials, a model that cannot be loaded,
+    missing input of the stage, full disk. It ends the run in one line."""
+
+
 def fold_of(key: str, folds: int) -> int:
     """Which of `folds` equal parts a sample belongs to. It depends on the key alone."""
     return zlib.crc32(f"fold {key}".encode()) % folds

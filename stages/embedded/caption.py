@@ -1,9 +1,10 @@
-"""One COCO-like sentence composed from detections. In: regions. Out: a brief text; none for an image without
+"""One COCO-like sentence composed from detections. In: regions. Out: a brief text, or none without
 regions.
 
-Regions of any detector will do. They are counted by name; the most salient kind (people and animals first,
-then by area) is the subject, the next one the object, and the verb follows from how their boxes lie. `score`
-is the lower of the scores of the two kinds, as the sentence is right only if both are.
+The regions may come from any detector. They are grouped and counted by name. The most salient group
+(people and animals first, then by area) is the subject and the next one the object; the verb
+follows from how their boxes lie. `score` is the lowest score in both groups, because the sentence
+is right only if all are right.
 """
 
 from __future__ import annotations
@@ -17,74 +18,121 @@ import numpy as np
 
 from pipeline.schema import Annotations, Region, Text
 from stages.base import Batch, Result, Sample
-from stages.embedded.wording import ANIMATE, Style, counted, is_sign, name_of, sentence, style, verb
+from stages.embedded.vocabulary import (
+    ANIMATE,
+    Vocabulary,
+    counted,
+    is_sign,
+    name_of,
+    sentence,
+    verb,
+    vocabulary,
+)
 from stages.filters.nms import area, nms
-from stages.specialists.work import missing, sureness
+from stages.specialists.selection import effective_score, missing_granularities
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptionConfig:
+    """Settings of `compose_caption`."""
+
     style: str = "demo"
-    min_score: float = 0.3  # regions below are not spoken of
-    any_iou: float = 0.6  # of regions that overlap more, the surer one is spoken of
+    """Vocabulary of the sentence: `demo` or `photo`."""
+
+    min_score: float = 0.3
+    """Regions with a lower score are not mentioned."""
+
+    any_iou: float = 0.6
+    """If two regions overlap more than this IoU, only the one with the higher score is mentioned.
+    """
 
 
-def salient(regions: Sequence[Region], config: CaptionConfig) -> list[Region]:
-    """The regions to speak of, most salient first."""
-    sure = [r for r in regions if r.dropped is None and sureness(r) >= config.min_score]
-    if not sure:
+def salient_regions(regions: Sequence[Region], config: CaptionConfig) -> list[Region]:
+    """The regions that a text mentions, most salient first."""
+    certain = []
+    for region in regions:
+        if region.dropped is None and effective_score(region) >= config.min_score:
+            certain.append(region)
+    if not certain:
         return []
-    boxes = np.array([r.box for r in sure])
-    scores = np.array([sureness(r) for r in sure])
-    kept = nms(boxes, scores, np.zeros(len(sure), int), config.any_iou)
-    order = sorted(
-        np.flatnonzero(kept), key=lambda i: (sure[i].phrase not in ANIMATE, -float(area(boxes[i])))
-    )
-    return [sure[i] for i in order]
+
+    boxes = np.array([region.box for region in certain])
+    scores = np.array([effective_score(region) for region in certain])
+    one_group = np.zeros(len(certain), int)
+    kept = nms(boxes, scores, one_group, config.any_iou)
+
+    def salience(index: int) -> tuple[bool, float]:
+        return certain[index].phrase not in ANIMATE, -float(area(boxes[index]))
+
+    order = sorted(np.flatnonzero(kept).tolist(), key=salience)
+    return [certain[index] for index in order]
 
 
-def kinds(regions: Sequence[Region]) -> list[list[Region]]:
-    """Salient regions grouped by name, in the order of each group's first."""
+def group_by_name(regions: Sequence[Region]) -> list[list[Region]]:
+    """Regions grouped by name; a group stands where its first member stood."""
     rank: dict[str, int] = {}
     for region in regions:
         rank.setdefault(name_of(region), len(rank))
-    ordered = sorted(regions, key=lambda r: rank[name_of(r)])
+    ordered = sorted(regions, key=lambda region: rank[name_of(region)])
     return [list(group) for _, group in groupby(ordered, key=name_of)]
 
 
-def compose(regions: Sequence[Region], words: Style) -> str:
-    """The sentence about salient regions; '' when there are none."""
-    groups = kinds([r for r in regions if not is_sign(r)] or regions)
+def mentioned_groups(regions: Sequence[Region]) -> list[list[Region]]:
+    """The one or two groups of which the brief sentence speaks; empty without regions.
+
+    Signs count only if there is nothing else.
+    """
+    shapes = [region for region in regions if not is_sign(region)]
+    return group_by_name(shapes or regions)[:2]
+
+
+def compose(regions: Sequence[Region], words: Vocabulary) -> str:
+    """The brief sentence about salient regions; '' if there are none."""
+    groups = mentioned_groups(regions)
     if not groups:
         return ""
-    subject = counted(name_of(groups[0][0]), len(groups[0]))
-    if len(groups) == 1:
-        alone = words.relations["beside"].split()[0]
-        if len(groups[0]) == 1:
-            return sentence(subject, alone, "alone")
-        return sentence(subject, verb(words, groups[0][0], groups[0][1], 2).split()[0], "together")
-    object_ = counted(name_of(groups[1][0]), len(groups[1]))
-    return sentence(subject, verb(words, groups[0][0], groups[1][0], len(groups[0])), object_)
+    subjects = groups[0]
+    subject = counted(name_of(subjects[0]), len(subjects))
+    if len(groups) == 2:
+        objects = groups[1]
+        predicate = verb(words, subjects[0], objects[0], len(subjects))
+        return sentence(subject, predicate, counted(name_of(objects[0]), len(objects)))
+    if len(subjects) == 1:
+        # Only the verb of "sits beside": "A red star sits alone."
+        lone_verb = words.relations["beside"].split()[0]
+        return sentence(subject, lone_verb, "alone")
+    predicate = verb(words, subjects[0], subjects[1], 2)
+    return sentence(subject, predicate.split()[0], "together")
 
 
 class ComposeCaption:
+    """Writes the brief text of every sample that has none."""
+
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = False
 
     def __init__(self, config: CaptionConfig) -> None:
-        self.config, self.words = config, style(config.style)
+        self.config = config
+        self.words = vocabulary(config.style)
 
     def __call__(self, batch: Batch) -> list[Result]:
-        return [self.caption(s) if missing(s, ("brief",)) else Annotations() for s in batch]
+        return [self.caption(sample) for sample in batch]
 
     def caption(self, sample: Sample) -> Annotations:
-        regions = salient(sample.annotations.regions, self.config)
+        """The brief text of one sample; empty if it has one already, or no regions."""
+        if not missing_granularities(sample, ("brief",)):
+            return Annotations()
+        regions = salient_regions(sample.annotations.regions, self.config)
         text = compose(regions, self.words)
         if not text:
             return Annotations()
-        told = kinds([r for r in regions if not is_sign(r)] or regions)[:2]
-        score = min(sureness(r) for group in told for r in group)
-        parents = [r.id for group in told for r in group]
-        return Annotations(
-            texts=[Text(granularity="brief", text=text, score=score, parents=parents)]
+        mentioned: list[Region] = []
+        for group in mentioned_groups(regions):
+            mentioned += group
+        brief = Text(
+            granularity="brief",
+            text=text,
+            score=min(effective_score(region) for region in mentioned),
+            parents=[region.id for region in mentioned],
         )
+        return Annotations(texts=[brief])

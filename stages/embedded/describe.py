@@ -1,7 +1,8 @@
-"""Several sentences from a template. In: regions, text regions. Out: a detailed and a more detailed text.
+"""Several sentences from a template. In: regions, text regions. Out: a detailed and a more detailed
+text.
 
-The detailed text is the brief one, where every other region stands, and what can be read. The more detailed
-one adds in which part of the image each region lies.
+The detailed text is the brief sentence, then one sentence for each other group of regions, then
+what can be read. The more detailed text adds in which part of the image each region lies.
 """
 
 from __future__ import annotations
@@ -11,71 +12,111 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import ClassVar
 
-from pipeline.schema import Annotations, Box, Granularity, Region, Text, TextRegion
+from pipeline.schema import Annotation, Annotations, Box, Granularity, Region, Text, TextRegion
 from stages.base import Batch, Result, Sample
-from stages.embedded.caption import CaptionConfig, compose, kinds, salient
-from stages.embedded.wording import (
-    Style,
+from stages.embedded.caption import CaptionConfig, compose, group_by_name, salient_regions
+from stages.embedded.vocabulary import (
+    Vocabulary,
     counted,
     is_sign,
     name_of,
     sentence,
-    style,
     verb,
+    vocabulary,
     with_article,
 )
 from stages.filters.region import bounds
-from stages.specialists.work import missing, sureness
+from stages.specialists.selection import effective_score, missing_granularities
+
+ROWS = ("upper", "middle", "lower")
+COLUMNS = ("left", "middle", "right")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DescribeConfig:
+    """Settings of `template_describe`."""
+
     style: str = "demo"
-    min_score: float = 0.3  # regions below are not spoken of
-    min_text_score: float = 0.6  # text regions below are not quoted
-    any_iou: float = 0.6  # of regions that overlap more, the surer one is spoken of
+    """Vocabulary of the sentences: `demo` or `photo`."""
+
+    min_score: float = 0.3
+    """Regions with a lower score are not mentioned."""
+
+    min_text_score: float = 0.6
+    """Text regions with a lower score are not quoted."""
+
+    any_iou: float = 0.6
+    """If two regions overlap more than this IoU, only the one with the higher score is mentioned.
+    """
+
     granularities: tuple[Granularity, ...] = ("detailed",)
+    """The texts to write: `detailed`, `more_detailed` or both."""
 
 
-def describe(
-    regions: Sequence[Region], text_regions: Sequence[TextRegion], words: Style
+def detailed_sentences(
+    regions: Sequence[Region], text_regions: Sequence[TextRegion], words: Vocabulary
 ) -> list[str]:
-    shapes = [r for r in regions if not is_sign(r)]
-    groups = kinds(shapes)
-    first = groups[0] if groups else []
+    """The sentences of the detailed text about salient regions and quoted text regions."""
+    signs = [region for region in regions if is_sign(region)]
+    shapes = [region for region in regions if not is_sign(region)]
+    sentences = []
+    if shapes:
+        sentences.append(compose(shapes, words))
+        sentences += _further_sentences(shapes, words)
+    for text_region in text_regions:
+        sentences.append(quote(text_region, signs, words))
+    return sentences
+
+
+def _further_sentences(shapes: Sequence[Region], words: Vocabulary) -> list[str]:
+    """One sentence for each group after the second, which relates it to the first group."""
+    groups = group_by_name(shapes)
+    first = groups[0]
     anchor = f"the {name_of(first[0])}" if len(first) == 1 else "them"
-    others = [
-        sentence(counted(name_of(g[0]), len(g)), verb(words, g[0], first[0], len(g)), anchor)
-        for g in groups[2:]
-    ]
-    signs = [r for r in regions if is_sign(r)]
-    brief = compose(shapes, words)
-    return [brief] * bool(brief) + others + [quote(text, signs, words) for text in text_regions]
+    sentences = []
+    for group in groups[2:]:
+        subject = counted(name_of(group[0]), len(group))
+        sentences.append(sentence(subject, verb(words, group[0], first[0], len(group)), anchor))
+    return sentences
 
 
-def quote(text: TextRegion, signs: Sequence[Region], words: Style) -> str:
-    """What is read, on the sign that holds the middle of the text or on none."""
-    box = bounds(text)
-    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    sign = next((s for s in signs if s.box[0] <= x <= s.box[2] and s.box[1] <= y <= s.box[3]), None)
-    subject = with_article(name_of(sign)) if sign else "a text"
-    return sentence(subject, words.sign_verb, text.text)
+def quote(text_region: TextRegion, signs: Sequence[Region], words: Vocabulary) -> str:
+    """The sentence about a text region: its sign, if one holds the text's centre, and what it
+    reads.
+    """
+    x1, y1, x2, y2 = bounds(text_region)
+    x, y = (x1 + x2) / 2, (y1 + y2) / 2
+    subject = "a text"
+    for sign in signs:
+        left, top, right, bottom = sign.box
+        if left <= x <= right and top <= y <= bottom:
+            subject = with_article(name_of(sign))
+            break
+    return sentence(subject, words.sign_verb, text_region.text)
 
 
 def place(box: Box, size: tuple[int, int]) -> str:
-    """The ninth of the image in which the box has its centre."""
-    row = ("upper", "middle", "lower")[min(2, int(3 * (box[1] + box[3]) / 2 / size[1]))]
-    column = ("left", "middle", "right")[min(2, int(3 * (box[0] + box[2]) / 2 / size[0]))]
-    return "in the middle" if row == column == "middle" else f"in the {row} {column}"
+    """Where the centre of a box (xyxy in pixels) lies in a 3 x 3 grid over the image.
+
+    `size` is the image's (width, height) in pixels.
+    """
+    row = ROWS[min(2, int(3 * (box[1] + box[3]) / 2 / size[1]))]
+    column = COLUMNS[min(2, int(3 * (box[0] + box[2]) / 2 / size[0]))]
+    if row == column == "middle":
+        return "in the middle"
+    return f"in the {row} {column}"
 
 
 class TemplateDescribe:
+    """Writes the detailed texts that a sample lacks."""
+
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = False
 
     def __init__(self, config: DescribeConfig) -> None:
-        self.config, self.words = config, style(config.style)
-        self.spoken = CaptionConfig(
+        self.config = config
+        self.words = vocabulary(config.style)
+        self.caption_config = CaptionConfig(
             style=config.style, min_score=config.min_score, any_iou=config.any_iou
         )
 
@@ -83,27 +124,35 @@ class TemplateDescribe:
         return [Annotations(texts=self.texts(sample)) for sample in batch]
 
     def texts(self, sample: Sample) -> list[Text]:
-        regions = salient(sample.annotations.regions, self.spoken)
-        read = [
-            t
-            for t in sample.annotations.text_regions
-            if not t.dropped and sureness(t) >= self.config.min_text_score
-        ]
-        sentences = describe(regions, read, self.words)
+        """The missing detailed texts of one sample; none if there is nothing to mention."""
+        regions = salient_regions(sample.annotations.regions, self.caption_config)
+        quoted = self._quoted(sample)
+        sentences = detailed_sentences(regions, quoted, self.words)
         if not sentences:
             return []
-        places = [
-            sentence(
-                "the",
-                name_of(r),
-                self.words.relations["beside"].split()[0],
-                place(r.box, sample.size),
-            )
-            for r in regions
-        ]
-        score = fmean(sureness(item) for item in (*regions, *read))
-        full = {"detailed": sentences, "more_detailed": [*sentences, *places]}
-        return [
-            Text(granularity=g, text=" ".join(full[g]), score=score)
-            for g in missing(sample, self.config.granularities)
-        ]
+        mentioned: list[Annotation] = [*regions, *quoted]
+        score = fmean(effective_score(annotation) for annotation in mentioned)
+        texts = []
+        for granularity in missing_granularities(sample, self.config.granularities):
+            written = list(sentences)
+            if granularity == "more_detailed":
+                written += self._places(regions, sample.size)
+            texts.append(Text(granularity=granularity, text=" ".join(written), score=score))
+        return texts
+
+    def _quoted(self, sample: Sample) -> list[TextRegion]:
+        quoted = []
+        for text_region in sample.annotations.text_regions:
+            is_certain = effective_score(text_region) >= self.config.min_text_score
+            if is_certain and not text_region.dropped:
+                quoted.append(text_region)
+        return quoted
+
+    def _places(self, regions: Sequence[Region], size: tuple[int, int]) -> list[str]:
+        """One sentence for each region: 'The red star sits in the lower left.'"""
+        lone_verb = self.words.relations["beside"].split()[0]
+        sentences = []
+        for region in regions:
+            where = place(region.box, size)
+            sentences.append(sentence("the", name_of(region), lone_verb, where))
+        return sentences

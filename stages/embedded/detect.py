@@ -1,10 +1,10 @@
 """Finds the shapes of a rendered scene without weights. In: image. Out: regions, best first.
 
-The background is a plane of colour, fitted robustly; what stands out from it is cut into blobs of one palette
-colour each, and a blob takes the category of the drawing that it resembles most in a few features that do not
-depend on place, size and rotation. So its mistakes are honest: touching shapes of one colour come out as one,
-half hidden ones are taken for others, faint ones are missed. `score` is the likeness to that drawing, 1 for
-equal features.
+The background is a plane of colour, fitted robustly. The pixels that differ from it are cut into
+blobs of one palette colour each. A blob gets the category of the drawing that it resembles most in
+five features that do not depend on place, size and rotation. So the detector makes honest mistakes:
+touching shapes of one colour become one region, half hidden shapes get a wrong category, faint
+shapes are missed. `score` is the likeness to the drawing, 1 for equal features.
 """
 
 from __future__ import annotations
@@ -15,29 +15,45 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
-from pipeline.schema import Annotations, Box, Region
-from stages.base import Batch, Result
+from pipeline.schema import Annotations, Region
+from stages.base import Batch, Result, StageError
+from stages.embedded.domains import DOMAINS, SIGN, SIGN_COLOUR, palette
 from stages.embedded.shapes import Shape
-from stages.embedded.worlds import DEMO, PRETRAIN, SIGN, SIGN_COLOUR, palette
 
-WORLDS = {world.name: world for world in (DEMO, PRETRAIN)}
+NO_LIKENESS = 0.01  # score of a blob whose features cannot be computed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContoursConfig:
-    world: str = "demo"  # whose drawings and colours to know
-    contrast: float = 30.0  # Lab distance from the background at which a pixel stands out
-    min_area: int = 120  # pixels
-    tolerance: float = 0.25  # feature distance at which the likeness is 1/e
+    """Settings of `contours`."""
+
+    world: str = "demo"
+    """Domain whose drawings and colours the detector knows: `demo` or `pretrain`."""
+
+    contrast: float = 30.0
+    """Distance in Lab space above which a pixel differs from the background (OpenCV's 8-bit Lab
+    units).
+    """
+
+    min_area: int = 120
+    """Smallest area of a region, in pixels."""
+
+    tolerance: float = 0.25
+    """Distance between features at which the score falls to 1/e."""
 
 
-def background(lab: np.ndarray) -> np.ndarray:
-    """The plane of colour that fits most pixels: least squares, three times, each on the better half."""
+def fit_background(lab: np.ndarray) -> np.ndarray:
+    """The plane of colour that fits most pixels of a (height, width, 3) float32 Lab image, as such
+    an image.
+
+    Least squares, three times, each time on the half of the pixels that fits better.
+    """
     height, width = lab.shape[:2]
     y, x = np.mgrid[:height, :width]
     terms = np.stack([np.ones(height * width), x.ravel() / width, y.ravel() / height], 1)
     colours = lab.reshape(-1, 3)
-    # The shapes are more colourful than any background, so the greyest half is where to start.
+    # Shapes are more colourful than any background, so the fit starts with the greyest half. In
+    # 8-bit Lab, grey is 128 in both colour channels.
     error = np.linalg.norm(colours[:, 1:] - 128, axis=1)
     for _ in range(3):
         near = error <= np.median(error)
@@ -47,95 +63,111 @@ def background(lab: np.ndarray) -> np.ndarray:
 
 
 def to_lab(rgb: np.ndarray) -> np.ndarray:
-    return cv2.cvtColor(np.ascontiguousarray(rgb, np.uint8), cv2.COLOR_RGB2LAB).astype(np.float32)
+    """(height, width, 3) uint8 RGB as float32 in OpenCV's 8-bit Lab units."""
+    pixels = np.ascontiguousarray(rgb, np.uint8)
+    return cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB).astype(np.float32)
 
 
-def features(mask: np.ndarray) -> np.ndarray | None:
-    """Share of hull, of turned rectangle and of enclosing circle that is filled, share of holes, roundness.
+def blob_features(mask: np.ndarray) -> np.ndarray | None:
+    """Five features of the largest blob of a (height, width) uint8 mask; None if it has no area.
 
-    None for a blob without an area.
+    They are (float64): the filled share of the convex hull, of the smallest rotated rectangle and
+    of the enclosing circle; the area of the holes over the filled area; the roundness of the hull.
     """
-    outlines, tree = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    outer = max(
-        (i for i, node in enumerate(tree[0]) if node[3] < 0),
-        key=lambda i: cv2.contourArea(outlines[i]),
-    )
-    outline, area = outlines[outer], cv2.contourArea(outlines[outer])
+    outlines, hierarchy = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    areas = [cv2.contourArea(outline) for outline in outlines]
+    # The last number of a hierarchy entry is the index of the outline around it, -1 for an outer
+    # one.
+    parents = [int(entry[3]) for entry in hierarchy[0]]
+    outer = [index for index, parent in enumerate(parents) if parent < 0]
+    largest = max(outer, key=lambda index: areas[index])
+    area = areas[largest]
     if area <= 0:
         return None
-    holes = sum(
-        cv2.contourArea(o) for o, node in zip(outlines, tree[0], strict=True) if node[3] == outer
-    )
+    holes = sum(areas[index] for index, parent in enumerate(parents) if parent == largest)
+
+    outline = outlines[largest]
     rectangle = np.prod(cv2.minAreaRect(outline)[1])
     circle = np.pi * cv2.minEnclosingCircle(outline)[1] ** 2
     hull = cv2.convexHull(outline)
-    roundness = 4 * np.pi * cv2.contourArea(hull) / cv2.arcLength(hull, True) ** 2
-    return np.array(
-        [area / cv2.contourArea(hull), area / rectangle, area / circle, holes / area, roundness]
-    )
+    hull_area = cv2.contourArea(hull)
+    roundness = 4 * np.pi * hull_area / cv2.arcLength(hull, True) ** 2
+    return np.array([area / hull_area, area / rectangle, area / circle, holes / area, roundness])
 
 
 def drawing_features(shape: Shape, radius: int = 40) -> np.ndarray:
+    """The (5,) features of a drawing, rendered with a radius in pixels."""
     mask = np.zeros((4 * radius, 4 * radius), np.uint8)
-    cv2.fillPoly(
-        mask, [np.round(np.asarray(o) * radius + 2 * radius).astype(np.int32) for o in shape], 1
-    )
-    found = features(mask)
-    assert found is not None
-    return found
+    outlines = []
+    for outline in shape:
+        points = np.asarray(outline) * radius + 2 * radius
+        outlines.append(np.round(points).astype(np.int32))
+    cv2.fillPoly(mask, outlines, 1)
+    features = blob_features(mask)
+    assert features is not None
+    return features
 
 
 class Contours:
+    """The detector of the demo."""
+
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = True
 
     def __init__(self, config: ContoursConfig) -> None:
-        if config.world not in WORLDS:
-            raise ValueError(f"world={config.world!r}: use one of {', '.join(WORLDS)}")
-        self.config, self.world = config, WORLDS[config.world]
-        self.colours = palette(self.world)
-        self.prototypes = {
-            name: drawing_features(shape) for name, shape in self.world.shapes.items()
-        }
+        if config.world not in DOMAINS:
+            raise StageError(f"world={config.world!r}: use one of {', '.join(DOMAINS)}")
+        self.config = config
+        domain = DOMAINS[config.world]
+        self.colours = palette(domain)
+        self.prototypes = {}
+        for category, shape in domain.shapes.items():
+            self.prototypes[category] = drawing_features(shape)
 
     def __call__(self, batch: Batch) -> list[Result]:
         return [Annotations(regions=self.detect(sample.pixels)) for sample in batch]
 
     def detect(self, image: np.ndarray) -> list[Region]:
+        """The regions of a (height, width, 3) uint8 RGB image, best first."""
         lab = to_lab(cv2.medianBlur(np.ascontiguousarray(image), 5))
-        stands_out = np.linalg.norm(lab - background(lab), axis=2) > self.config.contrast
-        names = list(self.colours)
-        shades = to_lab(np.array([list(self.colours.values())]))[0]
-        nearest = np.linalg.norm(lab[:, :, None] - shades, axis=3).argmin(2)
+        difference = np.linalg.norm(lab - fit_background(lab), axis=2)
+        is_foreground = difference > self.config.contrast
+        palette_lab = to_lab(np.array([list(self.colours.values())]))[0]
+        nearest = np.linalg.norm(lab[:, :, None] - palette_lab, axis=3).argmin(2)
+        kernel = np.ones((3, 3), np.uint8)
         regions = []
-        for colour, name in enumerate(names):
-            plane = (stands_out & (nearest == colour)).astype(np.uint8)
-            regions += self.blobs(
-                cv2.morphologyEx(plane, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)), name
-            )
-        return sorted(regions, key=lambda r: -(r.score or 0))
+        for index, colour in enumerate(self.colours):
+            mask = (is_foreground & (nearest == index)).astype(np.uint8)
+            regions += self._blobs(cv2.morphologyEx(mask, cv2.MORPH_OPEN, kernel), colour)
+        return sorted(regions, key=lambda region: -(region.score or 0))
 
-    def blobs(self, plane: np.ndarray, colour: str) -> list[Region]:
-        _, labels, stats, _ = cv2.connectedComponentsWithStats(plane, connectivity=4)
+    def _blobs(self, mask: np.ndarray, colour: str) -> list[Region]:
+        """One region for each connected blob of a (height, width) uint8 mask of one colour."""
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
         regions = []
         for label, (x, y, width, height, area) in enumerate(stats.tolist()):
+            # Label 0 is what no blob covers.
             if label == 0 or area < self.config.min_area:
                 continue
-            category, score = self.name(
-                (labels[y : y + height, x : x + width] == label).astype(np.uint8), colour
-            )
-            box: Box = (float(x), float(y), float(x + width), float(y + height))
+            blob = labels[y : y + height, x : x + width] == label
+            category, score = self._classify(blob.astype(np.uint8), colour)
+            box = (float(x), float(y), float(x + width), float(y + height))
             regions.append(Region(box=box, phrase=category, score=score))
         return regions
 
-    def name(self, mask: np.ndarray, colour: str) -> tuple[str, float]:
-        """The category of a blob and the likeness to it. What has the colour of signs is a sign, as far as
-        it fills its box."""
-        found = features(np.pad(mask, 1))
-        if found is None:
-            return SIGN if colour == SIGN_COLOUR else next(iter(self.prototypes)), 0.01
+    def _classify(self, blob: np.ndarray, colour: str) -> tuple[str, float]:
+        """The category and the score of a blob, given as (height, width) uint8.
+
+        A blob of the signs' colour is a sign; its score is the share of the rotated rectangle that
+        it fills.
+        """
+        features = blob_features(np.pad(blob, 1))
         if colour == SIGN_COLOUR:
-            return SIGN, float(min(1.0, found[1]))
-        distance = {name: float(np.linalg.norm(found - p)) for name, p in self.prototypes.items()}
-        category = min(distance, key=distance.__getitem__)
-        return category, float(np.exp(-distance[category] / self.config.tolerance))
+            return SIGN, NO_LIKENESS if features is None else float(min(1.0, features[1]))
+        if features is None:
+            return next(iter(self.prototypes)), NO_LIKENESS
+        distances = {}
+        for category, prototype in self.prototypes.items():
+            distances[category] = float(np.linalg.norm(features - prototype))
+        category = min(distances, key=distances.__getitem__)
+        return category, float(np.exp(-distances[category] / self.config.tolerance))

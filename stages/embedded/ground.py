@@ -1,8 +1,10 @@
-"""Ties noun phrases to detections by their words. In: texts with their parse, regions. Out: triplets.
+"""Ties noun phrases to detections by their words. In: texts with their parse, regions. Out:
+triplets.
 
-A phrase and a region match when their head nouns agree (in singular or plural); `phrase_score` is the share
-of words they have in common, `score` the region's own. A singular phrase gets the best region, a counted one
-as many as it says, another plural all that match equally well.
+A phrase and a region match if their head nouns agree, in singular or plural. `phrase_score` is the
+share of the words that both have, `score` is the region's own. A singular phrase gets the best
+region, a phrase with a number gets as many regions, and any other plural gets all regions that
+match equally well.
 """
 
 from __future__ import annotations
@@ -14,66 +16,92 @@ from typing import ClassVar
 
 from pipeline.schema import Annotations, NounPhrase, Region, Text, Triplet
 from stages.base import Batch, Result, Sample
-from stages.embedded.wording import NUMBERS, PLURALS, name_of, plural
-from stages.specialists.work import sureness
+from stages.embedded.vocabulary import NUMBERS, PLURALS, name_of, plural
+from stages.specialists.selection import effective_score
 
 IGNORED = frozenset(("a", "an", "the", "many", *NUMBERS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroundConfig:
-    min_score: float = 0.05  # regions below are left alone
+    """Settings of `match_ground`."""
+
+    min_score: float = 0.05
+    """Regions with a lower score get no phrase."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """A region whose head noun agrees with a phrase, and their likeness (0 to 1)."""
+
+    region: Region
+    likeness: float
 
 
 def words_of(phrase: str) -> list[str]:
-    return [w for w in re.findall(r"[a-z0-9]+", phrase.lower()) if w not in IGNORED]
+    """The words of a phrase in lower case, without articles and numbers.
+
+    The last one is the head noun.
+    """
+    words = re.findall(r"[a-z0-9]+", phrase.lower())
+    return [word for word in words if word not in IGNORED]
 
 
 def likeness(phrase: str, region: Region) -> float:
-    """0 when the heads differ, else the shared words over all words of phrase and region name."""
-    said, seen = words_of(phrase), words_of(name_of(region))
-    if not said or not seen:
+    """Common words over all words of a phrase and a region's name; 0 if their head nouns differ."""
+    phrase_words, region_words = words_of(phrase), words_of(name_of(region))
+    if not phrase_words or not region_words:
         return 0.0
-    if said[-1] != seen[-1]:
-        if said[-1] not in (plural(seen[-1]), PLURALS.get(seen[-1])):
+    head = region_words[-1]
+    if phrase_words[-1] != head:
+        if phrase_words[-1] not in (plural(head), PLURALS.get(head)):
             return 0.0
-        said = [*said[:-1], seen[-1]]
-    return len({*said} & {*seen}) / len({*said} | {*seen})
+        phrase_words[-1] = head
+    common = set(phrase_words) & set(region_words)
+    either = set(phrase_words) | set(region_words)
+    return len(common) / len(either)
 
 
-def how_many(phrase: str, regions: Sequence[Region]) -> int:
-    """How many regions a phrase speaks of; `regions` are the ones whose heads agree."""
-    number = next((NUMBERS.index(w) for w in phrase.lower().split() if w in NUMBERS), None)
-    if number is not None:
-        return number
+def region_count(phrase: str, regions: Sequence[Region]) -> int:
+    """How many regions a phrase refers to; `regions` are those whose head nouns agree with it."""
+    for word in phrase.lower().split():
+        if word in NUMBERS:
+            return NUMBERS.index(word)
     head = words_of(phrase)[-1]
-    is_plural = all(words_of(name_of(r))[-1] != head for r in regions)
+    is_plural = all(words_of(name_of(region))[-1] != head for region in regions)
     return len(regions) if is_plural else 1
 
 
 def ground(text: Text, phrase: NounPhrase, regions: Sequence[Region]) -> list[Triplet]:
-    likes = [(likeness(phrase.text, r), r) for r in regions]
-    found = sorted((pair for pair in likes if pair[0] > 0), key=lambda p: (-p[0], -sureness(p[1])))
-    if not found:
+    """The triplets of one noun phrase, best first."""
+    matches = []
+    for region in regions:
+        match = _Match(region, likeness(phrase.text, region))
+        if match.likeness > 0:
+            matches.append(match)
+    if not matches:
         return []
-    best = [r for like, r in found if like == found[0][0]]
-    chosen = found[: how_many(phrase.text, best)]
-    return [
-        Triplet(
+    matches.sort(key=lambda match: (-match.likeness, -effective_score(match.region)))
+    best = [match.region for match in matches if match.likeness == matches[0].likeness]
+    triplets = []
+    for match in matches[: region_count(phrase.text, best)]:
+        triplet = Triplet(
             text_id=text.id,
             phrase=phrase.text,
             start=phrase.start,
             end=phrase.end,
-            box=region.box,
-            score=region.score,
-            phrase_score=like,
-            parents=[text.id, region.id],
+            box=match.region.box,
+            score=match.region.score,
+            phrase_score=match.likeness,
+            parents=[text.id, match.region.id],
         )
-        for like, region in chosen
-    ]
+        triplets.append(triplet)
+    return triplets
 
 
 class MatchGround:
+    """Grounds the fresh texts that have no triplets yet."""
+
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = False
 
@@ -84,14 +112,17 @@ class MatchGround:
         return [Annotations(triplets=self.ground(sample)) for sample in batch]
 
     def ground(self, sample: Sample) -> list[Triplet]:
-        """Triplets of the fresh texts that have none yet."""
+        """The triplets of one sample, text by text."""
         kept = sample.annotations.kept()
-        regions = [r for r in kept.regions if sureness(r) >= self.config.min_score]
-        grounded = {t.text_id for t in kept.triplets}
-        return [
-            triplet
-            for text in kept.texts
-            if sample.fresh(text) and text.id not in grounded and text.parse is not None
-            for phrase in text.parse.noun_phrases
-            for triplet in ground(text, phrase, regions)
-        ]
+        regions = []
+        for region in kept.regions:
+            if effective_score(region) >= self.config.min_score:
+                regions.append(region)
+        grounded = {triplet.text_id for triplet in kept.triplets}
+        triplets: list[Triplet] = []
+        for text in kept.texts:
+            if not sample.fresh(text) or text.id in grounded or text.parse is None:
+                continue
+            for phrase in text.parse.noun_phrases:
+                triplets += ground(text, phrase, regions)
+        return triplets

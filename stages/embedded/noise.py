@@ -1,14 +1,15 @@
-"""Specialists that make known mistakes: the truth of rendered scenes, spoilt at set rates.
+"""Specialists that make known mistakes: the truth of rendered scenes, corrupted at given rates.
 
-In: a scene's key. Out: texts, regions with category and brief text, text regions, each with a score that is no better a
-judge than a detector's. What is drawn is a function of key and seed alone. This is how refinement is measured: all its
-errors are random, so a model that learns from many labels can know better than any one of them.
+In: a scene's key. Out: texts, regions with category and brief text, text regions. Each has a score
+that tells right from wrong no better than a detector's. All random numbers depend on the key and
+the seed alone. This is how refinement is measured: the mistakes are random, so a model that learns
+from many labels can be right more often than any single label.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
@@ -17,7 +18,9 @@ from pydantic import Field
 
 from pipeline.schema import Annotations, Box, Region, Text, TextRegion
 from stages.base import Batch, Result, Sample, SampleError
-from stages.embedded.scenes import DEMO, SIGN, Thing, World, palette, render, tell
+from stages.embedded.domains import DEMO, SIGN, SceneDomain, palette
+from stages.embedded.scene_text import SceneObject, describe_scene
+from stages.embedded.scenes import render
 
 Rate = Annotated[float, Field(ge=0, le=1)]
 ALT_TEXTS = (
@@ -26,180 +29,239 @@ ALT_TEXTS = (
     "wallpaper {} hd background",
     "top {} deals",
 )
-TRUE, SPURIOUS = (6.0, 3.0), (3.0, 4.0)  # parameters of the scores' beta distributions
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+# Parameters (alpha, beta) of the beta distributions of the scores.
+TRUE_SCORE = (6.0, 3.0)
+SPURIOUS_SCORE = (3.0, 4.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseConfig:
-    """Rates of mistakes: of a region to be missed, to get a wrong category or a wrong size or colour, to be merged with
-    its neighbour in one box; spurious regions per true one; texts that are wrong or read like alt-texts; words unread
-    or misread. Each edge moves by a normal of `jitter` times the side. `detailed` is the share of scenes with a
-    detailed text, a true one. `scenes` is the seed of the scenes."""
+    """Settings of `noisy_truth`. Every rate is a probability."""
 
     missed: Rate = 0.2
+    """Rate at which a region is missing."""
+
     spurious: Rate = 0.2
+    """Spurious regions per true region."""
+
     wrong_category: Rate = 0.15
+    """Rate at which a region gets another category."""
+
     wrong_attribute: Rate = 0.15
+    """Rate at which a region gets another size or colour."""
+
     jitter: Rate = 0.12
+    """Standard deviation of each edge of a box, as a share of the box's side."""
+
     merged: Rate = 0.0
+    """Rate at which a region and the next one become one box with the name of the first."""
+
     wrong_text: Rate = 0.2
+    """Rate at which the brief text describes other objects."""
+
     alt_text: Rate = 0.1
+    """Rate at which the brief text reads like a web page's alt-text."""
+
     unread: Rate = 0.1
+    """Rate at which a word is missing."""
+
     misread: Rate = 0.1
+    """Rate at which a word has one wrong letter."""
+
     detailed: Rate = 0.0
+    """Rate at which a scene has a detailed text; it is always a true one."""
+
     scenes: int = 0
+    """Seed of the scenes; it must be the one of the source."""
+
     seed: int = 0
+    """Seed of the mistakes."""
 
 
 class NoisyTruth:
+    """Renders a scene again from its key, and corrupts its truth."""
+
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = False
 
     def __init__(self, config: NoiseConfig) -> None:
-        self.config, self.world = config, DEMO
+        self.config = config
 
     def __call__(self, batch: Batch) -> list[Result]:
-        return [self.spoilt(sample) for sample in batch]
+        return [self.corrupt(sample) for sample in batch]
 
-    def spoilt(self, sample: Sample) -> Annotations:
+    def corrupt(self, sample: Sample) -> Annotations:
+        """The corrupted truth of one scene.
+
+        Raises SampleError if the sample's key is not that of a rendered scene.
+        """
         number = sample.key.rpartition("_")[2]
         if not number.isdigit():
             raise SampleError("no_scene", f"{sample.key} is not the key of a rendered scene")
-        truth = render(self.world, self.config.scenes, int(number)).truth
+        truth = render(DEMO, self.config.scenes, int(number)).truth
         rng = np.random.default_rng([self.config.seed, zlib.crc32(sample.key.encode())])
-        things = [_thing(region) for region in truth.regions]
-        return Annotations(
-            list(self._texts(truth, things, rng)),
-            list(self._regions(things, sample.size, rng)),
-            list(self._words(truth.text_regions, rng)),
-        )
+        corruption = _Corruption(DEMO, self.config, rng)
+        objects = [_scene_object(region) for region in truth.regions]
+        # The order of these calls fixes which random number goes where.
+        texts = corruption.texts(truth.texts, objects)
+        regions = corruption.regions(objects, sample.size)
+        text_regions = corruption.text_regions(truth.text_regions)
+        return Annotations(texts, regions, text_regions)
 
-    def _regions(
-        self, things: Sequence[Thing], size: tuple[int, int], rng: np.random.Generator
-    ) -> Iterator[Region]:
-        config = self.config
-        for thing in _merged(things, config.merged, rng):
-            if rng.random() >= config.missed:
-                box = jittered(thing.box, size, config.jitter, rng)
-                yield _region(_misnamed(self.world, thing, config, rng), box, TRUE, rng)
-            if rng.random() < config.spurious:
-                yield _region(_anything(self.world, rng), _anywhere(size, rng), SPURIOUS, rng)
 
-    def _texts(
-        self, truth: Annotations, things: Sequence[Thing], rng: np.random.Generator
-    ) -> Iterator[Text]:
-        draw, config = rng.random(), self.config
-        brief, detailed = (text.text for text in truth.texts)
-        if draw < config.wrong_text:
-            brief = tell(self.world, [_other(self.world, thing, rng) for thing in things])[0]
-        elif draw < config.wrong_text + config.alt_text:
-            brief = str(rng.choice(ALT_TEXTS)).format(int(rng.integers(10_000)))
-        yield Text(granularity="brief", text=brief, score=_score(TRUE, rng))
-        if rng.random() < config.detailed:
-            yield Text(granularity="detailed", text=detailed, score=_score(TRUE, rng))
+@dataclass(frozen=True, slots=True)
+class _Corruption:
+    """Draws the mistakes of one scene."""
 
-    def _words(self, words: Sequence[TextRegion], rng: np.random.Generator) -> Iterator[TextRegion]:
-        for word in words:
-            draw, letters = rng.random(), list(word.text)
+    domain: SceneDomain
+    config: NoiseConfig
+    rng: np.random.Generator
+
+    def regions(self, objects: Sequence[SceneObject], size: tuple[int, int]) -> list[Region]:
+        regions = []
+        for item in self._merged(objects):
+            if self.rng.random() >= self.config.missed:
+                box = jittered(item.box, size, self.config.jitter, self.rng)
+                regions.append(self._region(self._misnamed(item), box, TRUE_SCORE))
+            if self.rng.random() < self.config.spurious:
+                spurious = self._random_object()
+                regions.append(self._region(spurious, self._random_box(size), SPURIOUS_SCORE))
+        return regions
+
+    def texts(self, true_texts: Sequence[Text], objects: Sequence[SceneObject]) -> list[Text]:
+        brief, detailed = (text.text for text in true_texts)
+        draw = self.rng.random()
+        if draw < self.config.wrong_text:
+            others = [self._other_object(item) for item in objects]
+            brief = describe_scene(self.domain, others).brief
+        elif draw < self.config.wrong_text + self.config.alt_text:
+            template = str(self.rng.choice(ALT_TEXTS))
+            brief = template.format(int(self.rng.integers(10_000)))
+        texts = [Text(granularity="brief", text=brief, score=self._score(TRUE_SCORE))]
+        if self.rng.random() < self.config.detailed:
+            score = self._score(TRUE_SCORE)
+            texts.append(Text(granularity="detailed", text=detailed, score=score))
+        return texts
+
+    def text_regions(self, true_text_regions: Sequence[TextRegion]) -> list[TextRegion]:
+        text_regions = []
+        for region in true_text_regions:
+            draw = self.rng.random()
             if draw < self.config.unread:
                 continue
+            text = region.text
             if draw < self.config.unread + self.config.misread:
-                at = int(rng.integers(len(letters)))
-                letters[at] = str(
-                    rng.choice([c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if c != letters[at]])
-                )
-            yield TextRegion(
-                quad=word.quad, text="".join(letters), score=0.5 + 0.5 * _score(TRUE, rng)
-            )
+                text = self._misread(text)
+            score = 0.5 + 0.5 * self._score(TRUE_SCORE)
+            text_regions.append(TextRegion(quad=region.quad, text=text, score=score))
+        return text_regions
+
+    def _misread(self, word: str) -> str:
+        """The word with one other letter."""
+        index = int(self.rng.integers(len(word)))
+        letter = self._another(LETTERS, word[index])
+        return word[:index] + letter + word[index + 1 :]
+
+    def _merged(self, objects: Sequence[SceneObject]) -> list[SceneObject]:
+        """The objects, some of them joined with the next one in a box around both."""
+        draws = self.rng.random(len(objects)) < self.config.merged
+        result = []
+        index = 0
+        while index < len(objects):
+            item = objects[index]
+            if draws[index] and index + 1 < len(objects):
+                index += 1
+                item = replace(item, box=_union(item.box, objects[index].box))
+            result.append(item)
+            index += 1
+        return result
+
+    def _misnamed(self, item: SceneObject) -> SceneObject:
+        """The object, sometimes with another category, size or colour."""
+        if self.rng.random() < self.config.wrong_category:
+            categories = [*self.domain.shapes, SIGN]
+            item = replace(item, category=self._another(categories, item.category))
+        if self.rng.random() < self.config.wrong_attribute:
+            # Signs have no size word, so only their colour can be wrong.
+            if item.category != SIGN and self.rng.random() < 0.5:
+                return replace(item, size=self._another(self.domain.sizes, item.size))
+            return replace(item, colour=self._another(palette(self.domain), item.colour))
+        return item
+
+    def _other_object(self, item: SceneObject) -> SceneObject:
+        """Another category and colour at the same place; a sign stays as it is."""
+        if item.category == SIGN:
+            return item
+        category = self._another(self.domain.shapes, item.category)
+        colour = self._another(self.domain.colours, item.colour)
+        return replace(item, category=category, colour=colour)
+
+    def _random_object(self) -> SceneObject:
+        """An object without a place."""
+        size = self._any(self.domain.sizes)
+        colour = self._any(self.domain.colours)
+        category = self._any(self.domain.shapes)
+        return SceneObject(size=size, colour=colour, category=category, box=(0.0, 0.0, 0.0, 0.0))
+
+    def _random_box(self, size: tuple[int, int]) -> Box:
+        """A box whose sides are a seventh to two fifths of the image's, xyxy in pixels."""
+        sides = self.rng.uniform(1 / 7, 2 / 5, 2) * size
+        x, y = self.rng.uniform(0, np.array(size) - sides).tolist()
+        return (x, y, x + float(sides[0]), y + float(sides[1]))
+
+    def _region(self, item: SceneObject, box: Box, score: tuple[float, float]) -> Region:
+        return Region(
+            box=box,
+            phrase=item.category,
+            brief=item.brief,
+            brief_kind="chunk",
+            score=self._score(score),
+        )
+
+    def _any(self, names: Iterable[str]) -> str:
+        return str(self.rng.choice(list(names)))
+
+    def _another(self, names: Iterable[str], old: str) -> str:
+        return self._any(name for name in names if name != old)
+
+    def _score(self, parameters: tuple[float, float]) -> float:
+        return round(float(self.rng.beta(*parameters)), 4)
 
 
 def jittered(box: Box, size: tuple[int, int], jitter: float, rng: np.random.Generator) -> Box:
-    """Each edge moved by a normal of `jitter` times the side, inside the image, two pixels wide at least."""
-    sides = (box[2] - box[0], box[3] - box[1]) * 2
-    x1, y1, x2, y2 = (
-        edge + rng.normal(0.0, jitter * side) for edge, side in zip(box, sides, strict=True)
-    )
-    (left, right), (top, bottom) = _inside(x1, x2, size[0]), _inside(y1, y2, size[1])
+    """The box (xyxy in pixels) with each edge moved by a normal of `jitter` times the box's side.
+
+    The result lies inside the image of `size` (width, height), and is at least two pixels wide and
+    high.
+    """
+    width, height = box[2] - box[0], box[3] - box[1]
+    edges = []
+    for edge, side in zip(box, (width, height, width, height), strict=True):
+        edges.append(edge + rng.normal(0.0, jitter * side))
+    x1, y1, x2, y2 = edges
+    left, right = _inside(x1, x2, size[0])
+    top, bottom = _inside(y1, y2, size[1])
     return (left, top, right, bottom)
 
 
 def _inside(a: float, b: float, side: int) -> tuple[float, float]:
+    """Two edges in ascending order within 0 to `side`, at least two pixels apart."""
     low = min(max(min(a, b), 0.0), side - 2.0)
-    return low, max(min(max(a, b), float(side)), low + 2.0)
+    high = max(min(max(a, b), float(side)), low + 2.0)
+    return low, high
 
 
-def _thing(region: Region) -> Thing:
-    size, colour = ["", *(region.brief or "").split()][-3:-1]
-    return Thing(size=size, colour=colour, category=region.phrase, box=region.box)
+def _union(a: Box, b: Box) -> Box:
+    """The smallest box around two boxes."""
+    return (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
 
 
-def _merged(things: Sequence[Thing], rate: float, rng: np.random.Generator) -> list[Thing]:
-    """Some things and the next one become one box under the name of the first."""
-    draws = rng.random(len(things)) < rate
-    swallowed, made = set[int](), []
-    for i, thing in enumerate(things):
-        if i in swallowed:
-            continue
-        if draws[i] and i + 1 < len(things):
-            swallowed.add(i + 1)
-            a, b = thing.box, things[i + 1].box
-            whole = (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
-            thing = replace(thing, box=whole)
-        made.append(thing)
-    return made
-
-
-def _misnamed(world: World, thing: Thing, config: NoiseConfig, rng: np.random.Generator) -> Thing:
-    if rng.random() < config.wrong_category:
-        thing = replace(thing, category=_another([*world.shapes, SIGN], thing.category, rng))
-    if rng.random() < config.wrong_attribute:
-        if thing.category != SIGN and rng.random() < 0.5:
-            return replace(thing, size=_another(list(world.sizes), thing.size, rng))
-        return replace(thing, colour=_another(list(palette(world)), thing.colour, rng))
-    return thing
-
-
-def _other(world: World, thing: Thing, rng: np.random.Generator) -> Thing:
-    """Another thing in its place."""
-    if thing.category == SIGN:
-        return thing
-    shape, colour = (
-        _another(list(names), old, rng)
-        for names, old in (
-            (world.shapes, thing.category),
-            (world.colours, thing.colour),
-        )
-    )
-    return replace(thing, category=shape, colour=colour)
-
-
-def _anything(world: World, rng: np.random.Generator) -> Thing:
-    size, colour, shape = (
-        str(rng.choice(list(names))) for names in (world.sizes, world.colours, world.shapes)
-    )
-    return Thing(size=size, colour=colour, category=shape, box=(0.0, 0.0, 0.0, 0.0))
-
-
-def _anywhere(size: tuple[int, int], rng: np.random.Generator) -> Box:
-    """A box of a seventh to two fifths of the image's sides."""
-    sides = rng.uniform(1 / 7, 2 / 5, 2) * size
-    x, y = rng.uniform(0, np.array(size) - sides).tolist()
-    return (x, y, x + float(sides[0]), y + float(sides[1]))
-
-
-def _another(names: Sequence[str], old: str, rng: np.random.Generator) -> str:
-    return str(rng.choice([name for name in names if name != old]))
-
-
-def _region(thing: Thing, box: Box, score: tuple[float, float], rng: np.random.Generator) -> Region:
-    return Region(
-        box=box,
-        phrase=thing.category,
-        brief=thing.brief,
-        brief_kind="chunk",
-        score=_score(score, rng),
-    )
-
-
-def _score(parameters: tuple[float, float], rng: np.random.Generator) -> float:
-    return round(float(rng.beta(*parameters)), 4)
+def _scene_object(region: Region) -> SceneObject:
+    """The object of a true region; its brief text is an optional size word, the colour, the
+    category.
+    """
+    words = (region.brief or "").split()
+    colour = words[-2]
+    size = words[-3] if len(words) > 2 else ""
+    return SceneObject(size=size, colour=colour, category=region.phrase, box=region.box)

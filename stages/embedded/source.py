@@ -1,4 +1,6 @@
-"""Rendered scenes as a source of images with exact truth: every annotation type can be measured on them."""
+"""Rendered scenes as a source of images. Their truth is exact, so every type of annotation can be
+measured.
+"""
 
 from __future__ import annotations
 
@@ -13,31 +15,40 @@ from stages.ingest import Item
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScenesConfig:
-    """`count` scenes of the demo's world; `seed` picks other ones."""
+    """Settings of the source `scenes`."""
 
     count: int = field(default=240, metadata=MAY_CHANGE)
+    """Number of scenes."""
+
     seed: int = 0
+    """Seed of the scenes; another seed gives other scenes."""
 
 
 class ScenesSource:
+    """Scenes of the demo's domain as JPEG files."""
+
     whole: ClassVar[bool] = False
 
     def __init__(self, config: ScenesConfig) -> None:
         self.config = config
 
     def list(self) -> list[str]:
+        """The file name of every scene."""
         return [f"scene_{index:06d}.jpg" for index in range(self.config.count)]
 
     def read(self, names: Sequence[str]) -> Iterator[Item]:
+        """Renders the scenes with these file names, in order."""
         from PIL import Image
 
         from stages.embedded.scenes import DEMO, render
 
         for name in names:
-            scene = render(DEMO, self.config.seed, int(name[6:12]))
+            index = int(name.removeprefix("scene_").removesuffix(".jpg"))
+            scene = render(DEMO, self.config.seed, index)
             buffer = io.BytesIO()
             Image.fromarray(scene.image).save(buffer, "JPEG", quality=95)
             yield Item(name, buffer.getvalue(), truth=scene.truth)
 
     def revision(self, names: Sequence[str]) -> str:
+        """Scenes never change, so their revision is empty."""
         return ""

@@ -17,7 +17,7 @@ from pipeline.schema import Text
 from stages.filters.language import ParseConfig, load, parse, parse_doc
 from stages.filters.region import REASONS, RegionColumns, RegionFilterConfig, decide
 from stages.filters.text import TextFilterConfig, drop_reason
-from stages.specialists.detect import read_classes
+from stages.specialists.yolox import read_classes
 
 COLOURS = ("red", "white", "small", "wooden", "old", "striped", "green", "bright", "dirty", "huge")
 VERBS = (

@@ -1,7 +1,8 @@
 """Brief texts by a captioning model of `transformers`. In: image. Out: one brief text.
 
-Paper section 4.3, "Text". Any image-to-text checkpoint will do (BLIP-2, BLIP, ...). `score` is the mean
-probability per token of the greedy answer. The same `Captioner` writes the crop captions of `region_text`.
+Paper section 4.3, "Text". Any image-to-text checkpoint will do (BLIP-2, BLIP, Florence-2, ...).
+`score` is the geometric mean of the token probabilities of the greedy answer. `region_text`
+captions its crops with the same `Captioner`.
 """
 
 from __future__ import annotations
@@ -14,58 +15,79 @@ import numpy as np
 
 from pipeline.schema import Annotations, Text
 from stages.base import Batch, Result
-from stages.specialists.pretrained import PretrainedConfig, device, load, mapped, picture
-from stages.specialists.work import missing
+from stages.specialists.batching import map_batches
+from stages.specialists.generation import generate_greedily
+from stages.specialists.images import to_pil
+from stages.specialists.pretrained import (
+    PretrainedConfig,
+    choose_device,
+    load_pretrained,
+    wrong_architecture,
+)
+from stages.specialists.selection import missing_granularities
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptionerConfig(PretrainedConfig):
+    """Settings of `pretrained_caption`."""
+
     prompt: str = ""
+    """Text that the model gets with each image, such as `<CAPTION>` for Florence-2."""
+
     max_tokens: int = 40
+    """Longest caption, in tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """A caption and the geometric mean of its token probabilities (0 to 1)."""
+
+    text: str
+    score: float
 
 
 class Captioner:
-    """Greedy captions of images, `rows` at a time."""
+    """Greedy captions of images."""
 
     def __init__(self, config: CaptionerConfig) -> None:
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
-        self.config, self.device = config, device(config)
-        self.model = load(AutoModelForImageTextToText, config)
-        self.processor = load(AutoProcessor, config)
+        self.config = config
+        self.device = choose_device(config)
+        self.model = load_pretrained(AutoModelForImageTextToText, config)
+        self.processor = load_pretrained(AutoProcessor, config)
+        self.pad_token = self.model.generation_config.pad_token_id
+        if self.pad_token is None:
+            needed = "one whose generation config names a pad token"
+            raise wrong_architecture(config, self.model, needed)
 
-    def __call__(self, images: Sequence[np.ndarray]) -> list[tuple[str, float]]:
-        """(text, score) for each image."""
-        return mapped(images, self.answer, self.config.rows)
+    def __call__(self, images: Sequence[np.ndarray]) -> list[Caption]:
+        """One caption per image, (height, width, 3) uint8 RGB each."""
+        return map_batches(images, self._caption_batch, self.config.rows)
 
-    def answer(self, images: Sequence[np.ndarray]) -> list[tuple[str, float]]:
-        import torch
-
-        text = {"text": [self.config.prompt] * len(images)} if self.config.prompt else {}
+    def _caption_batch(self, images: Sequence[np.ndarray]) -> list[Caption]:
         inputs = self.processor(
-            images=[picture(image) for image in images], return_tensors="pt", **text
-        ).to(self.device)
+            images=[to_pil(image) for image in images],
+            text=[self.config.prompt] * len(images) if self.config.prompt else None,
+            return_tensors="pt",
+        )
+        inputs = inputs.to(self.device)
         inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
-        with torch.inference_mode():
-            found = self.model.generate(
-                **inputs,
-                max_new_tokens=self.config.max_tokens,
-                do_sample=False,
-                num_beams=1,
-                return_dict_in_generate=True,
-                output_logits=True,
-            )
-        steps = torch.stack(found.logits, 1).float().log_softmax(-1)
-        tokens = found.sequences[:, -steps.shape[1] :]
-        chosen = steps.gather(2, tokens[..., None])[..., 0]
-        real = tokens != self.model.generation_config.pad_token_id
-        means = (chosen * real).sum(1) / real.sum(1).clamp(min=1)
-        texts = self.processor.batch_decode(found.sequences, skip_special_tokens=True)
-        said = [text.removeprefix(self.config.prompt).strip() for text in texts]
-        return list(zip(said, means.exp().tolist(), strict=True))
+        generation = generate_greedily(self.model, inputs, self.config.max_tokens)
+        is_token = generation.tokens != self.pad_token
+        lengths = is_token.sum(1).clamp(min=1)
+        means = (generation.log_probabilities * is_token).sum(1) / lengths
+        texts = self.processor.batch_decode(generation.sequences, skip_special_tokens=True)
+        captions = []
+        for text, score in zip(texts, means.exp().tolist(), strict=True):
+            # Some models repeat the prompt.
+            captions.append(Caption(text.removeprefix(self.config.prompt).strip(), score))
+        return captions
 
 
 class PretrainedCaption:
+    """Writes the brief text of every sample that has none."""
+
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = True
 
@@ -74,10 +96,13 @@ class PretrainedCaption:
 
     def __call__(self, batch: Batch) -> list[Result]:
         results: list[Result] = [Annotations() for _ in batch]
-        todo = [i for i, sample in enumerate(batch) if missing(sample, ("brief",))]
-        for i, (text, score) in zip(
-            todo, self.captioner([batch[i].pixels for i in todo]), strict=True
-        ):
-            if text:
-                results[i] = Annotations(texts=[Text(granularity="brief", text=text, score=score)])
+        uncaptioned = []
+        for index, sample in enumerate(batch):
+            if missing_granularities(sample, ("brief",)):
+                uncaptioned.append(index)
+        captions = self.captioner([batch[index].pixels for index in uncaptioned])
+        for index, caption in zip(uncaptioned, captions, strict=True):
+            if caption.text:
+                text = Text(granularity="brief", text=caption.text, score=caption.score)
+                results[index] = Annotations(texts=[text])
         return results

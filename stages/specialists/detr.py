@@ -1,78 +1,115 @@
 """Boxes with categories by a detector of `transformers`. In: image. Out: regions, best first.
 
-Paper section 4.3 takes DINO; here it is any checkpoint of the DETR family (RT-DETR, D-FINE, Deformable DETR,
-DAB-DETR, ...). What is stored is the raw signal; thresholds and suppression are the region filter's.
+Paper section 4.3 uses DINO. This takes any checkpoint of the DETR family (RT-DETR, D-FINE,
+Deformable DETR, DAB-DETR, ...). What is stored is the raw signal; the region filter applies
+thresholds and suppression later.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from pipeline.schema import Annotations, Box, Region
 from stages.base import Batch, Result
-from stages.specialists.pretrained import PretrainedConfig, device, load, mapped, padded, picture
+from stages.specialists.batching import map_batches
+from stages.specialists.images import pad_image, to_pil
+from stages.specialists.pretrained import PretrainedConfig, choose_device, load_pretrained
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetrConfig(PretrainedConfig):
+    """Settings of `detr`."""
+
     min_score: float = 0.01
+    """Boxes with a lower score are not stored."""
+
     max_regions: int = 300
+    """Most regions of an image; the best are stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """An image, (height, width, 3) uint8 RGB, and what the processor makes of it."""
+
+    image: np.ndarray
+    inputs: dict[str, torch.Tensor]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.inputs["pixel_values"].shape)
 
 
 class Detr:
+    """A detector of the DETR family."""
+
     version: ClassVar[int] = 2
     reads_images: ClassVar[bool] = True
 
     def __init__(self, config: DetrConfig) -> None:
         from transformers import AutoImageProcessor, AutoModelForObjectDetection
 
-        self.config, self.device = config, device(config)
-        self.model = load(AutoModelForObjectDetection, config)
-        self.processor = load(AutoImageProcessor, config)
+        self.config = config
+        self.device = choose_device(config)
+        self.model = load_pretrained(AutoModelForObjectDetection, config)
+        self.processor = load_pretrained(AutoImageProcessor, config)
         self.names: dict[int, str] = self.model.config.id2label
 
     def __call__(self, batch: Batch) -> list[Result]:
-        images = [sample.pixels for sample in batch]
-        inputs = [self.processor(images=picture(image), return_tensors="pt") for image in images]
-        pairs = list(zip(images, inputs, strict=True))
-        return [
-            *mapped(
-                pairs,
-                self.detect,
-                self.config.rows,
-                lambda pair: tuple(pair[1]["pixel_values"].shape),
-            )
-        ]
+        prepared = []
+        for sample in batch:
+            inputs = self.processor(images=to_pil(sample.pixels), return_tensors="pt")
+            prepared.append(_Prepared(sample.pixels, inputs))
+        rows = self.config.rows
+        return [*map_batches(prepared, self._detect_batch, rows, lambda item: item.shape)]
 
-    def detect(self, pairs: Sequence[tuple[np.ndarray, dict]]) -> list[Annotations]:
+    def _detect_batch(self, batch: Sequence[_Prepared]) -> list[Annotations]:
+        """The regions of images whose inputs have one shape."""
         import torch
 
-        images, inputs = zip(*pairs, strict=True)
-        names = [name for name in ("pixel_values", "pixel_mask") if name in inputs[0]]
-        joined = {name: torch.cat([x[name] for x in inputs]).to(self.device) for name in names}
+        joined = {}
+        for name in ("pixel_values", "pixel_mask"):
+            if name in batch[0].inputs:
+                joined[name] = torch.cat([item.inputs[name] for item in batch]).to(self.device)
         joined["pixel_values"] = joined["pixel_values"].to(self.model.dtype)
         with torch.inference_mode():
             outputs = self.model(**joined)
-        outputs.logits, outputs.pred_boxes = outputs.logits.float(), outputs.pred_boxes.float()
-        sizes = torch.tensor([padded(image).shape[:2] for image in images], device=self.device)
+        outputs.logits = outputs.logits.float()
+        outputs.pred_boxes = outputs.pred_boxes.float()
+        # The model saw the padded images, so its boxes are relative to their size.
+        sizes = [pad_image(item.image).shape[:2] for item in batch]
         found = self.processor.post_process_object_detection(
-            outputs, threshold=self.config.min_score, target_sizes=sizes
+            outputs,
+            threshold=self.config.min_score,
+            target_sizes=torch.tensor(sizes, device=self.device),
         )
-        return [self.regions(one, image.shape) for one, image in zip(found, images, strict=True)]
+        results = []
+        for detections, item in zip(found, batch, strict=True):
+            results.append(self._regions(detections, item.image.shape))
+        return results
 
-    def regions(self, found: dict, size: tuple[int, ...]) -> Annotations:
-        scores = found["scores"].cpu().numpy()
-        order = np.argsort(-scores, kind="stable")[: self.config.max_regions]
-        limit = [size[1], size[0]] * 2
-        boxes = np.clip(found["boxes"].cpu().numpy(), 0, limit).astype(float)[order].tolist()
-        labels = found["labels"].cpu().numpy()[order]
+    def _regions(
+        self, detections: dict[str, torch.Tensor], image_shape: tuple[int, ...]
+    ) -> Annotations:
+        """The best regions of one image, clipped to it."""
+        height, width = image_shape[:2]
+        scores = detections["scores"].cpu().numpy()
+        best_first = np.argsort(-scores, kind="stable")[: self.config.max_regions]
+        boxes = detections["boxes"].cpu().numpy()
+        boxes = np.clip(boxes, 0, [width, height, width, height]).astype(float)
+        labels = detections["labels"].cpu().numpy()
         regions = []
-        for (x1, y1, x2, y2), label, score in zip(boxes, labels, scores[order], strict=True):
-            box: Box = (x1, y1, x2, y2)
-            if x1 < x2 and y1 < y2:  # not in the padding
-                regions.append(Region(box=box, phrase=self.names[int(label)], score=float(score)))
+        for index in best_first:
+            x1, y1, x2, y2 = boxes[index].tolist()
+            # A box that lies wholly in the padding is clipped to nothing.
+            if x1 < x2 and y1 < y2:
+                box: Box = (x1, y1, x2, y2)
+                category = self.names[int(labels[index])]
+                regions.append(Region(box=box, phrase=category, score=float(scores[index])))
         return Annotations(regions=regions)

@@ -1,180 +1,261 @@
-"""A client of an OpenAI-compatible endpoint: concurrent, patient, asks nothing twice, and never spends more than its
-budget.
+"""A client of an OpenAI-compatible endpoint that asks nothing twice and keeps to a budget of
+tokens.
 
-Answers are kept on disk by the hash of their request, so that a killed run asks nothing twice; what they cost stands in
-a ledger beside them, which counts towards the budget also after a restart and in every process that shares the folder.
-A request goes out only if the most that it can cost is left; requests in flight are waited for before one is refused.
+The `openai` package makes the requests. Around it are a cache of answers, a budget and repeated
+attempts. Every answer is stored on disk under the hash of its request, so a killed run asks nothing
+twice. Attempts are repeated here and not by `openai`, which waits 8 seconds at most: a server that
+is restarted may need minutes.
 """
 
 from __future__ import annotations
 
 import hashlib
-import http.client
 import json
 import os
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Condition, Lock
-from typing import Any
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
-from stages.base import NOT_RECIPE, Failed
+from stages.base import NOT_RECIPE, Failed, StageError
+from stages.specialists.detailed_texts import Answer
+from stages.specialists.token_budget import TokenBudget, cannot_write, most_tokens
+
+if TYPE_CHECKING:
+    from openai import APIStatusError
+    from openai.types.chat import ChatCompletion, ChatCompletionContentPartParam
 
 BUDGET_SPENT = "budget_spent"
 ENDPOINT_FAILED = "endpoint_failed"
-LONGEST_WAIT = 60.0  # seconds between two attempts
-OVERHEAD = 64  # tokens of a chat template around a message, more than any in use
+LONGEST_WAIT = 60.0  # seconds between two attempts, unless the server asks for more
+# Statuses that are the same for every request: wrong key, no credit, no access, no such model or
+# path.
+ACCOUNT_STATUSES = (401, 402, 403, 404)
+OUT_OF_QUOTA = "insufficient_quota"  # code of a 429 that does not pass by itself
+# Statuses below 500 that pass: the request took too long, was in conflict, or came too soon.
+PASSING_STATUSES = (408, 409, 429)
+
+Completion = dict[str, Any]
+"""The JSON of a chat completion, as the server sent it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointConfig:
-    endpoint: str  # such as http://127.0.0.1:8000/v1
+    """Settings of a client of an OpenAI-compatible endpoint."""
+
+    endpoint: str
+    """Base URL of the server, such as http://127.0.0.1:8000/v1."""
+
     model: str
+    """Name of the model on the server."""
+
     max_tokens: int = 400
-    image_side: int = 768  # larger images are shrunk
-    key_variable: str = field(
-        default="OPENAI_API_KEY", metadata=NOT_RECIPE
-    )  # environment variable, may be unset
-    cache: str = field(
-        default="", metadata=NOT_RECIPE
-    )  # folder of the answers; empty: none are kept
-    token_budget: int = field(default=0, metadata=NOT_RECIPE)  # of prompts and answers; 0: none
+    """Longest answer, in tokens."""
+
+    image_side: int = 768
+    """Larger images are shrunk until their longer side has this many pixels."""
+
+    key_variable: str = field(default="OPENAI_API_KEY", metadata=NOT_RECIPE)
+    """Environment variable with the API key; it may be unset for a server that asks for none."""
+
+    cache: str = field(default="", metadata=NOT_RECIPE)
+    """Folder of the stored answers; empty: none are stored."""
+
+    token_budget: int = field(default=0, metadata=NOT_RECIPE)
+    """Most tokens that prompts and answers may use together; 0: no limit."""
+
     concurrency: int = field(default=8, metadata=NOT_RECIPE)
+    """Number of requests at a time."""
+
     attempts: int = field(default=8, metadata=NOT_RECIPE)
-    timeout: float = field(default=120.0, metadata=NOT_RECIPE)  # seconds
-    backoff: float = field(
-        default=1.0, metadata=NOT_RECIPE
-    )  # seconds before the second attempt; then doubled
+    """Number of attempts before a sample fails."""
+
+    timeout: float = field(default=120.0, metadata=NOT_RECIPE)
+    """Seconds without a byte from the server after which an attempt has failed."""
+
+    backoff: float = field(default=1.0, metadata=NOT_RECIPE)
+    """Seconds before the second attempt; the wait is doubled with each further attempt."""
 
 
-class Client:
+class ChatClient:
+    """Asks one question per call, with the settings of `EndpointConfig`. Safe for threads."""
+
     def __init__(self, config: EndpointConfig) -> None:
-        self.config, self.budget = config, Budget(config)
-        self.folder = Path(config.cache) if config.cache else None
-        self.lock, self.asking = Lock(), dict[str, Lock]()
+        """Connects to nothing yet.
 
-    def ask(self, request: Mapping[str, Any]) -> dict[str, Any] | Failed:
-        """The reply to a chat request, or why there is none."""
+        Raises StageError if the endpoint is no URL, or if the cache folder cannot be made.
+        """
+        import openai
+
+        if not config.endpoint.startswith(("http://", "https://")):
+            raise StageError(
+                f"endpoint={config.endpoint}: give a URL such as http://127.0.0.1:8000/v1"
+            )
+        self.config = config
+        self.folder = _cache_folder(config.cache)
+        self.budget = TokenBudget(config.token_budget, self.folder)
+        key = os.environ.get(config.key_variable)
+        self._openai = openai.OpenAI(
+            api_key=key or "none",
+            base_url=config.endpoint,
+            timeout=config.timeout,
+            max_retries=0,
+        )
+        # The package insists on a key, so without one its header has to be left out.
+        self._headers = {} if key else {"Authorization": openai.Omit()}
+        self._lock = Lock()
+        self._request_locks: dict[str, Lock] = {}
+
+    def ask(self, content: Sequence[ChatCompletionContentPartParam]) -> Answer | Failed:
+        """The answer to one message of texts and images, or the reason why there is none.
+
+        Raises StageError for a fault that would repeat with every request, such as a wrong API key.
+        """
+        request = self.request(content)
         body = json.dumps(request, sort_keys=True).encode()
         name = hashlib.sha256(body).hexdigest()
-        with self._alone(name):
+        with self._request_lock(name):
             file = self.folder / f"{name}.json" if self.folder else None
             if file and file.is_file():
-                known: dict[str, Any] = json.loads(file.read_text())
-                return known
-            most = most_tokens(request, self.config)
-            if not self.budget.reserve(most):
-                told = f"{self.budget.spent} of {self.config.token_budget} tokens are spent, this may take {most}"
-                return Failed(BUDGET_SPENT, told)
-            took = 0
-            try:
-                reply = self._post(body)
-                if not isinstance(reply, Failed):
-                    took = reply.get("usage", {}).get("total_tokens", most)
-            finally:
-                self.budget.settle(most, took)
-            if file and not isinstance(reply, Failed):
-                part = file.with_suffix(f".{os.getpid()}.{time.monotonic_ns()}")
-                part.write_text(json.dumps(reply))
-                part.replace(file)
-            return reply
+                return _answer(json.loads(file.read_text()))
+            completion = self._ask_within_budget(request)
+            if isinstance(completion, Failed):
+                return completion
+            if file:
+                _write(file, completion)
+            return _answer(completion)
 
-    def _alone(self, name: str) -> AbstractContextManager[Any]:
-        """One request is asked once at a time: its twin waits, and finds the answer."""
-        with self.lock:
-            return self.asking.setdefault(name, Lock())
+    def request(self, content: Sequence[ChatCompletionContentPartParam]) -> dict[str, Any]:
+        """The parameters of a chat completion; their JSON is the key of the cache."""
+        return {
+            "model": self.config.model,
+            "messages": [{"role": "user", "content": list(content)}],
+            "max_tokens": self.config.max_tokens,
+            "temperature": 0,
+            "seed": 0,
+        }
 
-    def _post(self, body: bytes) -> dict[str, Any] | Failed:
-        """The reply, trying again after what may pass: no connection, too many requests, a server's fault."""
-        headers = {"Content-Type": "application/json"}
-        if key := os.environ.get(self.config.key_variable):
-            headers["Authorization"] = f"Bearer {key}"
-        url, detail, wait = self.config.endpoint.rstrip("/") + "/chat/completions", "", 0.0
+    def _request_lock(self, name: str) -> Lock:
+        """The lock of a request: of two equal ones, the second finds the first one's answer."""
+        with self._lock:
+            return self._request_locks.setdefault(name, Lock())
+
+    def _ask_within_budget(self, request: dict[str, Any]) -> Completion | Failed:
+        most = self._most_tokens(request)
+        if not self.budget.reserve(most):
+            detail = (
+                f"{self.budget.used} of {self.config.token_budget} tokens are spent, "
+                f"this may take {most}"
+            )
+            return Failed(BUDGET_SPENT, detail)
+        used = 0
+        try:
+            completion = self._attempt_repeatedly(request)
+            if not isinstance(completion, Failed):
+                usage = completion.get("usage") or {}
+                used = usage.get("total_tokens", most)
+        finally:
+            self.budget.settle(most, used)
+        return completion
+
+    def _most_tokens(self, request: dict[str, Any]) -> int:
+        parts = request["messages"][0]["content"]
+        texts = [part["text"] for part in parts if part["type"] == "text"]
+        image_count = len(parts) - len(texts)
+        return most_tokens(texts, image_count, self.config.image_side, self.config.max_tokens)
+
+    def _attempt_repeatedly(self, request: dict[str, Any]) -> Completion | Failed:
+        """The completion; tries again after a fault that may pass."""
+        import openai
+
+        fault = ""
+        wait = 0.0
         for attempt in range(self.config.attempts):
-            if attempt:
-                time.sleep(max(wait, min(LONGEST_WAIT, self.config.backoff * 2 ** (attempt - 1))))
+            time.sleep(wait)
+            wait = min(LONGEST_WAIT, self.config.backoff * 2**attempt)
             try:
-                request = urllib.request.Request(url, body, headers)
-                with urllib.request.urlopen(request, timeout=self.config.timeout) as reply:
-                    answer: dict[str, Any] = json.load(reply)
-                    return answer
-            except urllib.error.HTTPError as error:
-                detail, wait = (
-                    f"{error.code} {error.reason}",
-                    asked_wait(error.headers.get("Retry-After")),
+                completion = self._openai.chat.completions.create(
+                    **request, extra_headers=self._headers
                 )
-                if error.code in (401, 403, 404):
-                    advice = f"check endpoint, model and {self.config.key_variable}"
-                    raise ValueError(f"{url} answers {detail}: {advice}") from error
-                if error.code not in (408, 409, 429) and error.code < 500:
+            except openai.APIStatusError as error:
+                fault = _status_of(error)
+                if self._is_account_fault(error):
+                    raise self._account_error(error) from error
+                if error.status_code < 500 and error.status_code not in PASSING_STATUSES:
                     break
-            except (OSError, http.client.HTTPException, json.JSONDecodeError) as error:
-                detail = str(error)
-        return Failed(ENDPOINT_FAILED, detail)
+                wait = max(wait, _retry_after(error))
+            except openai.APIConnectionError as error:
+                # The cause says more, such as "Connection refused".
+                fault = str(error.__cause__ or error)
+            except json.JSONDecodeError as error:
+                fault = f"the answer is no JSON: {error}"
+            else:
+                if _has_choice(completion):
+                    return completion.to_dict(mode="json")
+                fault = "the answer is no chat completion"
+        return Failed(ENDPOINT_FAILED, fault)
+
+    def _is_account_fault(self, error: APIStatusError) -> bool:
+        return error.status_code in ACCOUNT_STATUSES or error.code == OUT_OF_QUOTA
+
+    def _account_error(self, error: APIStatusError) -> StageError:
+        config = self.config
+        if error.status_code == 404:
+            advice = f"set model (now {config.model}) and endpoint to what the server offers"
+        elif error.status_code == 402 or error.code == OUT_OF_QUOTA:
+            advice = (
+                f"the account of the key in {config.key_variable} has no credit left: top it up"
+            )
+        else:
+            advice = f"set {config.key_variable} to a key that may use the model {config.model}"
+        return StageError(f"{config.endpoint} answers {_status_of(error)}: {advice}")
 
 
-class Budget:
-    """Tokens spent, by the ledger, and reserved for requests in flight."""
-
-    def __init__(self, config: EndpointConfig) -> None:
-        self.limit, self.spent, self.reserved, self.read = config.token_budget, 0, 0, 0
-        self.changed = Condition()
-        self.ledger: Path | None = None
-        if config.cache:
-            Path(config.cache).mkdir(parents=True, exist_ok=True)
-            self.ledger = Path(config.cache) / "spent.txt"
-
-    def reserve(self, most: int) -> bool:
-        """Whether a request that takes at most so many tokens may go out; waits for others to come back."""
-        with self.changed:
-            while True:
-                self._look()
-                if not self.limit or self.spent + self.reserved + most <= self.limit:
-                    self.reserved += most
-                    return True
-                if not self.reserved:
-                    return False
-                self.changed.wait()
-
-    def settle(self, most: int, took: int) -> None:
-        with self.changed:
-            self.reserved -= most
-            if self.ledger is None:
-                self.spent += took
-            elif took:
-                with self.ledger.open("ab", buffering=0) as file:
-                    file.write(
-                        b"%d\n" % took
-                    )  # one short append: lines of several processes do not mix
-            self.changed.notify_all()
-
-    def _look(self) -> None:
-        """Count what the ledger has got since, from any process."""
-        if self.ledger and self.ledger.exists():
-            with self.ledger.open("rb") as file:
-                file.seek(self.read)
-                lines = file.read()
-            self.read += len(lines)
-            self.spent += sum(int(line) for line in lines.split())
+def _cache_folder(cache: str) -> Path | None:
+    if not cache:
+        return None
+    folder = Path(cache)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    return folder
 
 
-def most_tokens(request: Mapping[str, Any], config: EndpointConfig) -> int:
-    """The most that a request can cost: a token of text is at least a byte, one of an image at least 14 x 14 pixels."""
-    parts = [part for message in request["messages"] for part in message["content"]]
-    text = sum(len(part["text"].encode()) for part in parts if part["type"] == "text")
-    images = sum(part["type"] == "image_url" for part in parts)
-    return (
-        text
-        + images * -(-(config.image_side**2) // 196)
-        + config.max_tokens
-        + OVERHEAD * (1 + images)
+def _write(file: Path, completion: Completion) -> None:
+    """Stores a completion; another process sees the whole file or none."""
+    part = file.with_suffix(f".{os.getpid()}.{time.monotonic_ns()}")
+    try:
+        part.write_text(json.dumps(completion))
+        part.replace(file)
+    except OSError as error:
+        raise cannot_write(file, error) from error
+
+
+def _answer(completion: Completion) -> Answer:
+    choice = completion["choices"][0]
+    message = choice["message"]
+    return Answer(
+        content=message.get("content") or "",
+        finish_reason=choice.get("finish_reason"),
+        refusal=message.get("refusal"),
     )
 
 
-def asked_wait(header: str | None) -> float:
-    """Seconds that a server asks for; those that name a date are left to the backoff."""
-    return float(header) if header and header.isdecimal() else 0.0
+def _has_choice(completion: ChatCompletion) -> bool:
+    """Whether the server sent a chat completion; `openai` does not check that."""
+    from openai.types.chat import ChatCompletion
+
+    return isinstance(completion, ChatCompletion) and bool(completion.choices)
+
+
+def _status_of(error: APIStatusError) -> str:
+    return f"{error.status_code} {error.response.reason_phrase}"
+
+
+def _retry_after(error: APIStatusError) -> float:
+    """Seconds that the server asks to wait; 0 if it gives none, or a date."""
+    header = error.response.headers.get("Retry-After", "")
+    return float(header) if header.isdecimal() else 0.0

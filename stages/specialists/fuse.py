@@ -1,12 +1,15 @@
-"""Several models of one role heard as one. In: annotations of several sources. Out: fused ones; the members are
-dropped.
+"""Fuses the annotations of several models with one task. In: annotations. Out: fused ones; the
+members are dropped.
 
-Paper section 1 speaks of specialists that reach a consensus ("wisdom of crowds"). For boxes this is weighted boxes
-fusion (Solovyev et al., 2021): regions of one category, text regions of one string and triplets of one phrase that
-overlap make a cluster, whose place is the mean of theirs, weighted by score, and whose score is their mean times the
-share of the sources that agree. Of several texts of one granularity the one that shares most words with the others
-stays. `agreement` holds the share (for a text: of its words) and `parents` the members; filters can ask for a least
-agreement.
+Paper section 1 speaks of specialists that reach a consensus ("wisdom of crowds"). For boxes this is
+weighted boxes fusion (Solovyev et al., 2021): regions of one category, text regions of one string,
+and triplets of one phrase form a cluster if they overlap. The box of a cluster is the mean of its
+members' boxes, weighted by score. Its score is the members' mean times the share of the sources
+that agree. Of several texts of one granularity, the one that shares most words with the others is
+kept.
+
+`agreement` holds the share of the sources that agree (for a text: the share of its words), and
+`parents` the members. Filters can ask for a minimum agreement.
 """
 
 from __future__ import annotations
@@ -14,126 +17,187 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
-from pipeline.schema import Annotations, Region, Text, TextRegion, Triplet
-from stages.base import Batch, Result, Sample
+from pipeline.schema import Annotation, Annotations, Region, Text, TextRegion, Triplet
+from stages.base import Batch, Result, Sample, StageError
 from stages.filters.nms import iou_matrix
 from stages.filters.region import bounds
-from stages.specialists.work import sureness, todo
+from stages.specialists.selection import effective_score, select_fresh
 
 FUSED = "fused"
-Placed = Region | TextRegion | Triplet
+
+Item = TypeVar("Item", bound=Annotation)
+Placed = TypeVar("Placed", Region, TextRegion, Triplet)
+"""An annotation with a place in the image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FuseConfig:
-    sources: tuple[str, ...]  # the stages' names; one that finds nothing counts as not agreeing
-    iou: float = 0.55  # from which on two boxes are the same thing
-    min_score: float = 0.05  # annotations below are left out, and alone
+    """Settings of `fuse`."""
+
+    sources: tuple[str, ...]
+    """Names of the stages whose annotations are fused; one that finds nothing does not agree."""
+
+    iou: float = 0.55
+    """IoU above which two boxes are the same object."""
+
+    min_score: float = 0.05
+    """Annotations with a lower score take no part, and stay as they are."""
 
 
-def meaning(item: Placed) -> Hashable:
-    """What two annotations must share to be of the same thing."""
+def fusion_key(item: Region | TextRegion | Triplet) -> Hashable:
+    """What two annotations must have in common to be the same object, besides their place."""
     if isinstance(item, Triplet):
         return item.text_id, item.start, item.end
-    return item.phrase if isinstance(item, Region) else "".join(item.text.split()).casefold()
+    if isinstance(item, Region):
+        return item.phrase
+    # Case and spaces of a read text often differ between OCR models.
+    return "".join(item.text.split()).casefold()
 
 
 def mean_place(members: Sequence[Placed]) -> tuple[float, ...]:
-    """The mean of the members' boxes or quads, weighted by score."""
-    places = np.array([m.quad if isinstance(m, TextRegion) else m.box for m in members])
-    return tuple(np.average(places, axis=0, weights=[sureness(m) + 1e-9 for m in members]).tolist())
+    """The mean of the members' boxes (or quads) in pixels, weighted by score."""
+    places = []
+    for member in members:
+        places.append(member.quad if isinstance(member, TextRegion) else member.box)
+    # The small constant keeps the weights from summing to zero.
+    weights = [effective_score(member) + 1e-9 for member in members]
+    return tuple(np.average(np.array(places), axis=0, weights=weights).tolist())
 
 
-def clusters(items: Sequence[Placed], threshold: float) -> list[list[Placed]]:
-    """Items of one meaning that overlap: each, best first, joins the cluster whose mean it overlaps most."""
-    found: list[list[Placed]] = []
+def find_clusters(items: Sequence[Placed], threshold: float) -> list[list[Placed]]:
+    """Groups of items with one key that overlap more than the IoU `threshold`.
+
+    Each item, best first, joins the cluster whose mean box it overlaps most, or starts a new one.
+    """
+    clusters: list[list[Placed]] = []
     boxes: list[Sequence[float]] = []
-    for item in sorted(items, key=lambda a: (-sureness(a), a.id)):
-        overlap = iou_matrix(np.array([bounds(item)]), np.array(boxes).reshape(-1, 4))[0]
-        same = np.array([meaning(members[0]) == meaning(item) for members in found], bool)
-        near = np.where(same, overlap, 0.0)
-        if len(near) and near.max() > threshold:
-            best = int(near.argmax())
-            found[best].append(item)
-            boxes[best] = bounds(_placed(found[best]))
-        else:
-            found.append([item])
+    for item in sorted(items, key=lambda item: (-effective_score(item), item.id)):
+        nearest = _nearest_cluster(item, clusters, boxes, threshold)
+        if nearest is None:
+            clusters.append([item])
             boxes.append(bounds(item))
-    return found
+        else:
+            clusters[nearest].append(item)
+            boxes[nearest] = bounds(_at_mean_place(clusters[nearest]))
+    return clusters
 
 
-def fuse(members: Sequence[Placed], sources: int) -> Any:
-    """One new annotation for a cluster; what was made for a member's own box is left behind."""
-    agreement = len({m.source for m in members}) / sources
-    more: dict[str, Any] = {}
-    if isinstance(members[0], Triplet):
-        phrase_scores = [
-            m.phrase_score for m in members if isinstance(m, Triplet) and m.phrase_score is not None
-        ]
-        more = {
-            "mask": None,
-            "phrase_score": float(np.mean(phrase_scores)) if phrase_scores else None,
-        }
-    elif isinstance(members[0], Region):
-        more = {"mask": None, "candidates": [], "brief": None, "brief_kind": None}
-    return replace(
-        _placed(members),
+def _nearest_cluster(
+    item: Placed,
+    clusters: Sequence[Sequence[Placed]],
+    boxes: Sequence[Sequence[float]],
+    threshold: float,
+) -> int | None:
+    """Index of the cluster with the item's key that it overlaps most; None if none is above the
+    threshold.
+    """
+    if not clusters:
+        return None
+    key = fusion_key(item)
+    overlap = iou_matrix(np.array([bounds(item)]), np.array(boxes))[0]
+    for index, members in enumerate(clusters):
+        if fusion_key(members[0]) != key:
+            overlap[index] = 0.0
+    nearest = int(overlap.argmax())
+    return nearest if overlap[nearest] > threshold else None
+
+
+def fuse_cluster(members: Sequence[Placed], source_count: int) -> Placed:
+    """One new annotation for a cluster.
+
+    What was made for a member's own box (mask, candidates, brief text) is left out.
+    """
+    agreement = len({member.source for member in members}) / source_count
+    mean_score = float(np.mean([effective_score(member) for member in members]))
+    fused = replace(
+        _at_mean_place(members),
         id="",
         source="",
         model="",
         revision="",
         agreement=agreement,
-        score=float(np.mean([sureness(m) for m in members])) * agreement,
-        parents=[m.id for m in members],
-        **more,
+        score=mean_score * agreement,
+        parents=[member.id for member in members],
     )
+    if isinstance(fused, Triplet):
+        return replace(fused, mask=None, phrase_score=_mean_phrase_score(members))
+    if isinstance(fused, Region):
+        return replace(fused, mask=None, candidates=[], brief=None, brief_kind=None)
+    return fused
 
 
-def _placed(members: Sequence[Placed]) -> Any:
-    place: dict[str, Any] = {
-        "quad" if isinstance(members[0], TextRegion) else "box": mean_place(members)
-    }
-    return replace(members[0], **place)
+def _mean_phrase_score(members: Sequence[Region | TextRegion | Triplet]) -> float | None:
+    scores = []
+    for member in members:
+        if isinstance(member, Triplet) and member.phrase_score is not None:
+            scores.append(member.phrase_score)
+    return float(np.mean(scores)) if scores else None
 
 
-def consensus(texts: Sequence[Text], sources: int) -> list[Text]:
-    """The texts of each granularity: the one that shares most words with those of other sources, its agreement the
-    mean share (a source that said nothing shares none), and the others dropped."""
-    words = {
-        t.id: Counter(t.text.casefold().replace(".", " ").replace(",", " ").split()) for t in texts
-    }
+def _at_mean_place(members: Sequence[Placed]) -> Placed:
+    """The first member at the mean place of all."""
+    first = members[0]
+    place = mean_place(members)
+    if isinstance(first, TextRegion):
+        x1, y1, x2, y2, x3, y3, x4, y4 = place
+        return replace(first, quad=(x1, y1, x2, y2, x3, y3, x4, y4))
+    left, top, right, bottom = place
+    return replace(first, box=(left, top, right, bottom))
 
-    def shared(a: Text, b: Text) -> float:
-        both, all_ = words[a.id] & words[b.id], words[a.id].total() + words[b.id].total()
-        return 2 * both.total() / all_ if all_ else 0.0
 
-    found: list[Text] = []
-    for granularity in dict.fromkeys(t.granularity for t in texts):
-        alike = [t for t in texts if t.granularity == granularity]
-        others = {t.id: [shared(t, o) for o in alike if o.source != t.source] for t in alike}
-        # The text itself stands for its own source.
-        agreement = {
-            id_: (1 + sum(shares)) / max(sources, 1 + len(shares)) for id_, shares in others.items()
-        }
-        best = max(alike, key=lambda t: (agreement[t.id], sureness(t), t.id))
-        found += [
-            replace(t, agreement=agreement[t.id]) if t is best else replace(t, dropped=FUSED)
-            for t in alike
-        ]
-    return found
+def find_consensus(texts: Sequence[Text], source_count: int) -> list[Text]:
+    """The texts with all but the best of each granularity dropped.
+
+    The agreement of a text is the mean share of words that it has in common with the text of each
+    source. It fully agrees with its own source, and not at all with a source that has no text.
+    """
+    words = {text.id: _word_counts(text.text) for text in texts}
+    judged: list[Text] = []
+    for granularity in dict.fromkeys(text.granularity for text in texts):
+        rivals = [text for text in texts if text.granularity == granularity]
+        agreement = {}
+        for text in rivals:
+            shares = []
+            for other in rivals:
+                if other.source != text.source:
+                    shares.append(_shared_words(words[text.id], words[other.id]))
+            agreement[text.id] = (1 + sum(shares)) / max(source_count, 1 + len(shares))
+        ranks = [(agreement[text.id], effective_score(text), text.id) for text in rivals]
+        best = rivals[ranks.index(max(ranks))]
+        for text in rivals:
+            if text is best:
+                judged.append(replace(text, agreement=agreement[text.id]))
+            else:
+                judged.append(replace(text, dropped=FUSED))
+    return judged
+
+
+def _word_counts(text: str) -> Counter[str]:
+    return Counter(text.casefold().replace(".", " ").replace(",", " ").split())
+
+
+def _shared_words(first: Counter[str], second: Counter[str]) -> float:
+    """Dice's coefficient of two bags of words, 0 to 1."""
+    total = first.total() + second.total()
+    if not total:
+        return 0.0
+    return 2 * (first & second).total() / total
 
 
 class Fuse:
+    """Fuses the fresh annotations of the configured sources."""
+
     version: ClassVar[int] = 2
     reads_images: ClassVar[bool] = False
 
     def __init__(self, config: FuseConfig) -> None:
+        """Checks the sources; raises StageError if there are fewer than two."""
         if len(set(config.sources)) < 2:
-            raise ValueError(
+            raise StageError(
                 f"sources={list(config.sources)}: name at least two stages, or leave `fuse` out"
             )
         self.config = config
@@ -142,27 +206,26 @@ class Fuse:
         return [self.fuse(sample) for sample in batch]
 
     def fuse(self, sample: Sample) -> Annotations:
-        said = sample.annotations
+        """The fused annotations of one sample, and their dropped members."""
+        annotations = sample.annotations
+        texts = self._members(sample, annotations.texts)
         return Annotations(
-            texts=consensus(self.members(sample, said.texts), len(self.config.sources)),
-            regions=self.placed(sample, said.regions),
-            text_regions=self.placed(sample, said.text_regions),
-            triplets=self.placed(sample, said.triplets),
+            texts=find_consensus(texts, len(self.config.sources)),
+            regions=self._fuse_placed(sample, annotations.regions),
+            text_regions=self._fuse_placed(sample, annotations.text_regions),
+            triplets=self._fuse_placed(sample, annotations.triplets),
         )
 
-    def members(self, sample: Sample, items: Sequence[Any]) -> list[Any]:
-        return [
-            a for a in todo(sample, items, self.config.min_score) if a.source in self.config.sources
-        ]
+    def _members(self, sample: Sample, items: Sequence[Item]) -> list[Item]:
+        fresh = select_fresh(sample, items, self.config.min_score)
+        return [item for item in fresh if item.source in self.config.sources]
 
-    def placed(self, sample: Sample, items: Sequence[Any]) -> list[Any]:
-        """The fused ones, best first, behind their dropped members."""
-        members = self.members(sample, items)
-        made = [
-            fuse(cluster, len(self.config.sources))
-            for cluster in clusters(members, self.config.iou)
-        ]
-        return [
-            *(replace(m, dropped=FUSED) for m in members),
-            *sorted(made, key=lambda a: -sureness(a)),
-        ]
+    def _fuse_placed(self, sample: Sample, items: Sequence[Placed]) -> list[Placed]:
+        """The dropped members, then the fused annotations, best first."""
+        members = self._members(sample, items)
+        dropped = [replace(member, dropped=FUSED) for member in members]
+        fused = []
+        for cluster in find_clusters(members, self.config.iou):
+            fused.append(fuse_cluster(cluster, len(self.config.sources)))
+        fused.sort(key=lambda item: -effective_score(item))
+        return dropped + fused

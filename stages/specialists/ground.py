@@ -1,82 +1,146 @@
-"""Boxes for the noun phrases of a text by Grounding DINO. In: image, texts with their parse. Out: triplets.
+"""Boxes for the noun phrases of a text by Grounding DINO. In: image, texts with their parse. Out:
+triplets.
 
-Paper section 4.3, "Text-phrase-region triplets". The model scores every box against every token of the text.
-A triplet's `score` is its box's highest score over the tokens of the text, `phrase_score` the highest over
-the tokens of the phrase; phrases are the parse's, found by characters, so that they keep the text's own case
-and spaces. A text that is too long for the model is asked sentence by sentence, and a sentence that is too
-long word by word: nothing is cut off.
+Paper section 4.3, "Text-phrase-region triplets". The model scores every box against every token of
+the text. A triplet's `score` is its box's highest score over all tokens of the text, its
+`phrase_score` the highest over the tokens of the phrase. The phrases are those of the parse. They
+are tied to tokens by their characters, so that a triplet keeps the text's own spelling. A text that
+is too long for the model is split into sentences, and a sentence that is too long into runs of
+words: nothing is cut off.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from pipeline.schema import Annotations, Box, NounPhrase, Text, Triplet
+from pipeline.schema import Annotations, NounPhrase, Text, Triplet
 from stages.base import Batch, Result, Sample
 from stages.filters.nms import nms
-from stages.specialists.pretrained import PretrainedConfig, device, load, mapped, padded, picture
+from stages.specialists.batching import map_batches
+from stages.specialists.images import pad_image, to_pil
+from stages.specialists.pretrained import (
+    PretrainedConfig,
+    choose_device,
+    load_pretrained,
+    wrong_architecture,
+)
+
+if TYPE_CHECKING:
+    import torch
 
 Span = tuple[int, int]
+"""A half-open range of characters."""
+
+WHOLE_TEXT, SENTENCES, WORDS = r".+", r".+?(?:[.!?]+\s+|$)", r"\S+\s*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroundingDinoConfig(PretrainedConfig):
-    rows: int = 4  # (image, text) pairs that go through the model at once
-    min_box_score: float = 0.15  # raw signal: the triplet filter decides
+    """Settings of `grounding_dino`."""
+
+    rows: int = 4
+    """Number of pairs of an image and a text that go through the model at once."""
+
+    min_box_score: float = 0.15
+    """Boxes with a lower score are not stored; the triplet filter is stricter."""
+
     min_phrase_score: float = 0.15
-    nms_iou: float = 0.7  # among the boxes of one phrase
-    max_boxes: int = 20  # of a phrase
+    """Boxes whose score for the phrase is lower are not stored; the triplet filter is stricter."""
+
+    nms_iou: float = 0.7
+    """A box is suppressed if it overlaps a better one of its phrase by more than this IoU."""
+
+    max_boxes: int = 20
+    """Most boxes of a phrase; the best are stored."""
 
 
 def split(text: str, fits: Callable[[str], bool]) -> Iterator[Span]:
-    """Spans that cover the text and fit the model each: whole text, else runs of sentences, else of words."""
-    for pattern in (r".+", r".+?(?:[.!?]+\s+|$)", r"\S+\s*"):
-        parts = [m.span() for m in re.finditer(pattern, text, re.DOTALL)]
-        if all(fits(text[a:b]) for a, b in parts):
+    """Spans that cover the text, each of which `fits` the model.
+
+    The whole text if it fits; else runs of sentences; else, if one sentence is too long, runs of
+    words.
+    """
+    parts: list[Span] = []
+    for pattern in (WHOLE_TEXT, SENTENCES, WORDS):
+        parts = [match.span() for match in re.finditer(pattern, text, re.DOTALL)]
+        if all(fits(text[start:end]) for start, end in parts):
             break
-    start, end = 0, 0
-    for a, b in parts:
-        if end > start and not fits(text[start:b]):
-            yield start, end
-            start = a
-        end = b
-    if end > start:
-        yield start, end
+    run_start, run_end = 0, 0
+    for start, end in parts:
+        if run_end > run_start and not fits(text[run_start:end]):
+            yield run_start, run_end
+            run_start = start
+        run_end = end
+    if run_end > run_start:
+        yield run_start, run_end
 
 
 def tokens_of(phrase: Span, offsets: Sequence[Span]) -> list[int]:
-    """Indices of the tokens that share characters with the phrase."""
-    return [i for i, (a, b) in enumerate(offsets) if a < b and a < phrase[1] and b > phrase[0]]
+    """Indices of the tokens that share characters with the phrase.
+
+    `offsets` are the spans of the tokens; those of special tokens are empty.
+    """
+    tokens = []
+    for index, (start, end) in enumerate(offsets):
+        if start < end and start < phrase[1] and end > phrase[0]:
+            tokens.append(index)
+    return tokens
 
 
 def match(
     scores: np.ndarray, boxes: np.ndarray, tokens: Sequence[int], config: GroundingDinoConfig
 ) -> np.ndarray:
-    """Indices of a phrase's boxes, best first; `scores` is (boxes, tokens)."""
-    phrase = scores[:, tokens].max(1)
-    sure = np.flatnonzero(
-        (phrase >= config.min_phrase_score) & (scores.max(1) >= config.min_box_score)
-    )
-    sure = sure[nms(boxes[sure], phrase[sure], np.zeros(len(sure), int), config.nms_iou)]
-    return sure[np.argsort(-phrase[sure], kind="stable")][: config.max_boxes]
+    """The (n,) int indices of a phrase's boxes, best first.
+
+    `scores` is (boxes, tokens) float, 0 to 1; `boxes` is (boxes, 4), xyxy; `tokens` are the
+    phrase's.
+    """
+    phrase_scores = scores[:, tokens].max(1)
+    is_phrase = phrase_scores >= config.min_phrase_score
+    is_box = scores.max(1) >= config.min_box_score
+    indices = np.flatnonzero(is_phrase & is_box)
+    one_group = np.zeros(len(indices), int)
+    indices = indices[nms(boxes[indices], phrase_scores[indices], one_group, config.nms_iou)]
+    best_first = np.argsort(-phrase_scores[indices], kind="stable")
+    return indices[best_first][: config.max_boxes]
+
+
+def to_pixels(boxes: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """The model's (n, 4) boxes as xyxy in pixels, clipped to a (height, width, 3) uint8 RGB image.
+
+    The model's boxes are (centre x, centre y, width, height), relative to the padded image.
+    """
+    half = boxes[:, 2:] / 2
+    corners = np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], 1)
+    padded_height, padded_width = pad_image(image).shape[:2]
+    height, width = image.shape[:2]
+    pixels = corners * [padded_width, padded_height, padded_width, padded_height]
+    return np.clip(pixels, 0, [width, height, width, height])
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
-    """One piece of one text of one sample; `offset` is where the piece begins in the text."""
+class _Query:
+    """One piece of a text, to be grounded in one image."""
 
-    sample: int
+    sample_index: int
+    image: np.ndarray
+    inputs: dict[str, torch.Tensor]
     text: Text
-    offset: int
-    piece: str
+    span: Span
+
+    @property
+    def piece(self) -> str:
+        return self.text.text[self.span[0] : self.span[1]]
 
 
 class GroundingDino:
+    """Grounds the fresh texts that have no triplets yet."""
+
     version: ClassVar[int] = 2
     reads_images: ClassVar[bool] = True
 
@@ -87,111 +151,117 @@ class GroundingDino:
             AutoTokenizer,
         )
 
-        self.config, self.device = config, device(config)
-        self.model = load(AutoModelForZeroShotObjectDetection, config)
-        self.images, self.words = load(AutoImageProcessor, config), load(AutoTokenizer, config)
-        self.limit = self.model.config.max_text_len
+        self.config = config
+        self.device = choose_device(config)
+        self.model = load_pretrained(AutoModelForZeroShotObjectDetection, config)
+        if not hasattr(self.model.config, "max_text_len"):
+            raise wrong_architecture(config, self.model, "a Grounding DINO or MM-Grounding-DINO")
+        self.image_processor = load_pretrained(AutoImageProcessor, config)
+        self.tokenizer = load_pretrained(AutoTokenizer, config)
+        self.max_tokens = self.model.config.max_text_len
 
     def __call__(self, batch: Batch) -> list[Result]:
-        rows = [row for i, sample in enumerate(batch) for row in self.rows(i, sample)]
-        inputs = {
-            i: self.images(images=picture(batch[i].pixels), return_tensors="pt")
-            for i in {r.sample for r in rows}
-        }
-        shapes = {i: tuple(x["pixel_values"].shape) for i, x in inputs.items()}
-        found = mapped(
-            rows,
-            lambda piece: self.ground(piece, [inputs[r.sample] for r in piece], batch),
-            self.config.rows,
-            lambda row: (shapes[row.sample], self.count(row.piece)),
-        )
+        queries: list[_Query] = []
+        for index, sample in enumerate(batch):
+            queries += self._queries(index, sample)
+        found = map_batches(queries, self._ground_batch, self.config.rows, self._shape)
         triplets: list[list[Triplet]] = [[] for _ in batch]
-        for row, each in zip(rows, found, strict=True):
-            triplets[row.sample] += each
-        return [Annotations(triplets=each) for each in triplets]
+        for query, query_triplets in zip(queries, found, strict=True):
+            triplets[query.sample_index] += query_triplets
+        return [Annotations(triplets=sample_triplets) for sample_triplets in triplets]
 
-    def rows(self, index: int, sample: Sample) -> Iterator[_Row]:
+    def _queries(self, index: int, sample: Sample) -> list[_Query]:
         """The pieces of the fresh texts that have no triplets yet."""
         kept = sample.annotations.kept()
-        grounded = {t.text_id for t in kept.triplets}
+        grounded = {triplet.text_id for triplet in kept.triplets}
+        texts = []
         for text in kept.texts:
             if sample.fresh(text) and text.id not in grounded and text.parse is not None:
-                for start, end in split(text.text, lambda part: self.count(part) <= self.limit):
-                    yield _Row(index, text, start, text.text[start:end])
+                texts.append(text)
+        if not texts:
+            return []
+        image = sample.pixels
+        inputs = self.image_processor(images=to_pil(image), return_tensors="pt")
+        queries = []
+        for text in texts:
+            for span in split(text.text, self._fits):
+                queries.append(_Query(index, image, inputs, text, span))
+        return queries
 
-    def count(self, part: str) -> int:
-        return len(self.words(_ended(part))["input_ids"])
+    def _fits(self, piece: str) -> bool:
+        return self._token_count(piece) <= self.max_tokens
 
-    def ground(
-        self, rows: Sequence[_Row], inputs: Sequence[Any], batch: Batch
-    ) -> list[list[Triplet]]:
+    def _token_count(self, piece: str) -> int:
+        return len(self.tokenizer(_with_full_stop(piece))["input_ids"])
+
+    def _shape(self, query: _Query) -> tuple[tuple[int, ...], int]:
+        return tuple(query.inputs["pixel_values"].shape), self._token_count(query.piece)
+
+    def _ground_batch(self, queries: Sequence[_Query]) -> list[list[Triplet]]:
+        """The triplets of queries whose images and pieces have one shape."""
         import torch
 
-        words = self.words(
-            [_ended(r.piece) for r in rows], return_offsets_mapping=True, return_tensors="pt"
+        tokens = self.tokenizer(
+            [_with_full_stop(query.piece) for query in queries],
+            return_offsets_mapping=True,
+            return_tensors="pt",
         )
-        offsets = words.pop("offset_mapping").tolist()
-        pixels = {
-            k: torch.cat([x[k] for x in inputs]).to(self.device)
-            for k in ("pixel_values", "pixel_mask")
-        }
+        offsets = tokens.pop("offset_mapping").tolist()
+        pixels = {}
+        for name in ("pixel_values", "pixel_mask"):
+            pixels[name] = torch.cat([query.inputs[name] for query in queries]).to(self.device)
         pixels["pixel_values"] = pixels["pixel_values"].to(self.model.dtype)
         with torch.inference_mode():
-            outputs = self.model(**pixels, **words.to(self.device))
+            outputs = self.model(**pixels, **tokens.to(self.device))
         scores = outputs.logits.float().sigmoid().cpu().numpy()
         boxes = outputs.pred_boxes.float().cpu().numpy()
-        return [
-            list(
-                self.triplets(
-                    row, scores[i], to_pixels(boxes[i], batch[row.sample].pixels), offsets[i]
-                )
-            )
-            for i, row in enumerate(rows)
-        ]
+        triplets = []
+        for index, query in enumerate(queries):
+            pixel_boxes = to_pixels(boxes[index], query.image)
+            triplets.append(self._triplets(query, scores[index], pixel_boxes, offsets[index]))
+        return triplets
 
-    def triplets(
-        self, row: _Row, scores: np.ndarray, boxes: np.ndarray, offsets: list
-    ) -> Iterator[Triplet]:
-        assert row.text.parse is not None
-        best = scores.max(1)
-        for phrase in row.text.parse.noun_phrases:
-            tokens = tokens_of((phrase.start - row.offset, phrase.end - row.offset), offsets)
+    def _triplets(
+        self, query: _Query, scores: np.ndarray, boxes: np.ndarray, offsets: Sequence[Span]
+    ) -> list[Triplet]:
+        """The triplets of every noun phrase in the piece, each phrase's best first."""
+        assert query.text.parse is not None
+        box_scores = scores.max(1)
+        piece_start = query.span[0]
+        triplets = []
+        for phrase in query.text.parse.noun_phrases:
+            span = (phrase.start - piece_start, phrase.end - piece_start)
+            tokens = tokens_of(span, offsets)
+            # The phrase stands in another piece of the text.
             if not tokens:
                 continue
-            for i in match(scores, boxes, tokens, self.config):
-                x1, y1, x2, y2 = boxes[i].astype(float).tolist()
-                yield _triplet(
-                    row.text,
-                    phrase,
-                    (x1, y1, x2, y2),
-                    float(best[i]),
-                    float(scores[i, tokens].max()),
+            for index in match(scores, boxes, tokens, self.config):
+                phrase_score = float(scores[index, tokens].max())
+                triplet = _triplet(query.text, phrase, boxes[index])
+                triplets.append(
+                    replace(triplet, score=float(box_scores[index]), phrase_score=phrase_score)
                 )
+        return triplets
 
 
-def to_pixels(boxes: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Boxes (centre, size) relative to what the model saw as xyxy in pixels, inside the image."""
-    half = boxes[:, 2:] / 2
-    corners = np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], 1)
-    seen, size = padded(image).shape[1::-1], image.shape[1::-1]
-    return np.clip(corners * [*seen, *seen], 0, [*size, *size])
-
-
-def _triplet(
-    text: Text, phrase: NounPhrase, box: Box, score: float, phrase_score: float
-) -> Triplet:
+def _triplet(text: Text, phrase: NounPhrase, box: np.ndarray) -> Triplet:
+    x1, y1, x2, y2 = box.astype(float).tolist()
     return Triplet(
         text_id=text.id,
         phrase=phrase.text,
         start=phrase.start,
         end=phrase.end,
-        box=box,
-        score=score,
-        phrase_score=phrase_score,
+        box=(x1, y1, x2, y2),
         parents=[text.id],
     )
 
 
-def _ended(part: str) -> str:
-    """The model attends within parts that end in a full stop; one without would fall into single words."""
-    return part if part.rstrip().endswith((".", "?")) else f"{part.rstrip()}."
+def _with_full_stop(piece: str) -> str:
+    """The piece with a full stop at its end.
+
+    The model's attention stays within parts that end in a full stop. Without one, the last part
+    would fall apart into single words.
+    """
+    if piece.rstrip().endswith((".", "?")):
+        return piece
+    return f"{piece.rstrip()}."

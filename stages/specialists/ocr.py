@@ -1,8 +1,9 @@
-"""Text in the image. In: image. Out: text regions, a quad (clockwise from the top left) and a string each.
+"""Text in the image. In: image. Out: text regions, a quad (clockwise from the top left) and a
+string each.
 
-Paper section 4.3 takes a cloud OCR service; this is RapidOCR (PP-OCR detection, direction and recognition on
-onnxruntime), whose models ship inside its wheel, so that it runs offline. `score` is the recogniser's
-confidence.
+Paper section 4.3 uses a cloud OCR service. This is RapidOCR (PP-OCR detection, direction and
+recognition on onnxruntime). Its models are part of its wheel, so it runs offline. `score` is the
+recogniser's confidence.
 """
 
 from __future__ import annotations
@@ -16,23 +17,33 @@ import numpy as np
 from pipeline.schema import Annotations, Quad, TextRegion
 from stages.base import Batch, Result, thread_count
 
-SMALLEST = 64  # pixels
+MIN_SIDE = 64  # pixels; the detector fails below 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RapidOcrConfig:
-    min_score: float = 0.1  # raw signal: the region filter decides
+    """Settings of `rapidocr`."""
+
+    min_score: float = 0.1
+    """Text regions with a lower score are not stored; the region filter is stricter."""
+
     box_threshold: float = 0.5
-    unclip: float = (
-        1.6  # how far the detector's shrunk text cores are grown into quads; lower is tighter
-    )
-    side: int = (
-        960  # text is sought with the longer side at this many pixels (at most twice the image's)
-    )
+    """Lowest score of a box of the text detector, 0 to 1."""
+
+    unclip: float = 1.6
+    """How far the detector's shrunk text cores are grown into quads; a lower factor is tighter."""
+
+    side: int = 960
+    """Images are enlarged until their longer side has this many pixels, but at most to twice their
+    size.
+    """
 
 
 def clockwise(corners: np.ndarray) -> Quad:
-    """The four corners clockwise (y down), starting with the one nearest the top left."""
+    """The corners in clockwise order, from the one nearest to the top left.
+
+    `corners` is (4, 2) float, (x, y) in pixels with y down.
+    """
     centre = corners.mean(0)
     angle = np.arctan2(corners[:, 1] - centre[1], corners[:, 0] - centre[0])
     corners = corners[np.argsort(angle, kind="stable")]
@@ -41,16 +52,21 @@ def clockwise(corners: np.ndarray) -> Quad:
 
 
 def enlarge(image: np.ndarray, side: int) -> tuple[np.ndarray, float]:
-    """The image at up to twice its size, until its longer side has `side` pixels, and the factor. Narrow ones
-    are padded at the right and the bottom: the detector fails below 32 pixels."""
+    """The image at up to twice its size, until its longer side has `side` pixels, and the factor.
+
+    `image` is (height, width, 3) uint8. A narrow image is padded at the right and below.
+    """
     scale = min(max(side / max(image.shape[:2]), 1.0), 2.0)
     if scale > 1:
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
-    missing = [max(0, SMALLEST - n) for n in image.shape[:2]]
-    return cv2.copyMakeBorder(image, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE), scale
+    height, width = image.shape[:2]
+    below, right = max(0, MIN_SIDE - height), max(0, MIN_SIDE - width)
+    return cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE), scale
 
 
 class RapidOcr:
+    """Reads the text of every image."""
+
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = True
 
@@ -59,7 +75,8 @@ class RapidOcr:
         from rapidocr.utils.output import RapidOCROutput
 
         self.side = config.side
-        self.output = RapidOCROutput  # other types mean that there was nothing to read
+        # The engine returns an object of another type if there is nothing to read.
+        self.output_type = RapidOCROutput
         self.engine = RapidOCR(
             params={
                 "Global.log_level": "error",
@@ -77,19 +94,17 @@ class RapidOcr:
         return [Annotations(text_regions=self.read(sample.pixels)) for sample in batch]
 
     def read(self, image: np.ndarray) -> list[TextRegion]:
-        pixels, scale = enlarge(image, self.side)
-        found = self.engine(np.ascontiguousarray(pixels[..., ::-1]))
-        if (
-            not isinstance(found, self.output)
-            or found.boxes is None
-            or not found.txts
-            or not found.scores
-        ):
+        """The text regions of a (height, width, 3) uint8 RGB image."""
+        enlarged, scale = enlarge(image, self.side)
+        bgr = np.ascontiguousarray(enlarged[..., ::-1])
+        output = self.engine(bgr)
+        if not isinstance(output, self.output_type) or output.boxes is None:
             return []
-        limit = [image.shape[1], image.shape[0]]
-        return [
-            TextRegion(
-                quad=clockwise(np.clip(corners / scale, 0, limit)), text=text, score=float(score)
-            )
-            for corners, text, score in zip(found.boxes, found.txts, found.scores, strict=True)
-        ]
+        if not output.txts or not output.scores:
+            return []
+        height, width = image.shape[:2]
+        text_regions = []
+        for corners, text, score in zip(output.boxes, output.txts, output.scores, strict=True):
+            quad = clockwise(np.clip(corners / scale, 0, [width, height]))
+            text_regions.append(TextRegion(quad=quad, text=text, score=float(score)))
+        return text_regions

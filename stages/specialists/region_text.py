@@ -1,8 +1,9 @@
-"""Candidate texts of each region. In: image, regions. Out: `candidates`: category, crop caption, noun chunks.
+"""Candidate texts of each region. In: image, regions. Out: `candidates`: category, crop caption,
+noun chunks.
 
-Paper section 4.3: the crop goes to a captioner, and a scorer (the stage after this) picks among the three
-kinds. Without a captioning model the caption is composed: the crop's main colour, its size and its category,
-and what overlaps it.
+Paper section 4.3: a captioner describes the crop, and a scorer (the next stage) picks among the
+three kinds. Without a captioning model, the caption is composed from the crop's main colour, its
+size, its category, and the region that overlaps it most.
 """
 
 from __future__ import annotations
@@ -15,67 +16,85 @@ import numpy as np
 
 from pipeline.schema import Annotations, Candidate, Region
 from stages.base import Batch, Result, Sample
-from stages.embedded.score import CHANCE, looks
-from stages.embedded.wording import Style, style, verb, with_article
-from stages.filters.language import ParseConfig, parse
+from stages.embedded.score import CHANCE, appearance_of
+from stages.embedded.vocabulary import Vocabulary, verb, vocabulary, with_article
+from stages.filters import language
+from stages.filters.language import ParseConfig
 from stages.filters.nms import iou_matrix
 from stages.filters.triplet import blacklist, is_blacklisted
 from stages.specialists.caption import Captioner, CaptionerConfig
-from stages.specialists.pretrained import crop
-from stages.specialists.work import todo
+from stages.specialists.images import crop_box
+from stages.specialists.selection import select_fresh
 
 ARTICLES = ("a", "an", "the")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionTextConfig(CaptionerConfig):
-    """Without a `model` the captions are composed in the words of `style`."""
+    """Settings of `region_text`.
+
+    Without a `model`, captions are composed in the words of `style`.
+    """
 
     style: str = "demo"
-    context: float = 0.1  # margin of the crop, as a share of the box's sides
-    min_score: float = 0.05  # regions below are left alone: they cost more than they are worth
+    """Vocabulary of composed captions: `demo` or `photo`."""
+
+    context: float = 0.1
+    """Margin of the crop on each side, as a share of the box's side."""
+
+    min_score: float = 0.05
+    """Regions with a lower score get no candidates."""
+
     language_model: str = ParseConfig().model
+    """Installed spaCy package that finds the noun chunks."""
 
 
-def appearance(image: np.ndarray, region: Region, words: Style) -> str:
-    """Size, main colour and category."""
-    shares, size = looks(image, region, words)
+def name_with_appearance(image: np.ndarray, region: Region, words: Vocabulary) -> str:
+    """Size, main colour and category of a region of a (height, width, 3) uint8 RGB image."""
+    appearance = appearance_of(image, region, words)
+    shares = appearance.colour_shares
     colour = max(shares, key=shares.__getitem__)
-    is_seen = shares[colour] > CHANCE and region.phrase not in words.uncoloured
-    parts = (size, colour if is_seen else "", region.phrase)
+    is_visible = shares[colour] > CHANCE and region.phrase not in words.uncoloured
+    parts = [appearance.size, colour if is_visible else "", region.phrase]
     return " ".join(part for part in parts if part)
 
 
-def crop_captions(image: np.ndarray, regions: Sequence[Region], words: Style) -> list[str]:
-    """What each region is, and what it does to the one that overlaps it most, if any."""
-    names = [appearance(image, region, words) for region in regions]
-    boxes = np.array([r.box for r in regions]).reshape(-1, 4)
+def compose_captions(image: np.ndarray, regions: Sequence[Region], words: Vocabulary) -> list[str]:
+    """One caption per region of a (height, width, 3) uint8 RGB image.
+
+    It names the region, and how it relates to the region that overlaps it most, if there is one.
+    """
+    names = [with_article(name_with_appearance(image, region, words)) for region in regions]
+    boxes = np.array([region.box for region in regions]).reshape(-1, 4)
     overlap = iou_matrix(boxes, boxes)
     np.fill_diagonal(overlap, 0)
     captions = []
-    for i, region in enumerate(regions):
-        other = int(overlap[i].argmax())
-        if overlap[i, other] <= 0:
-            captions.append(with_article(names[i]))
-            continue
-        captions.append(
-            f"{with_article(names[i])} {verb(words, region, regions[other])} {with_article(names[other])}"
-        )
+    for index, region in enumerate(regions):
+        other = int(overlap[index].argmax())
+        if overlap[index, other] > 0:
+            relation = verb(words, region, regions[other])
+            captions.append(f"{names[index]} {relation} {names[other]}")
+        else:
+            captions.append(names[index])
     return captions
 
 
-def candidates(phrase: str, caption: str, chunks: Sequence[str]) -> list[Candidate]:
-    """The distinct candidates without leading articles: category, noun chunks that name a thing, whole
-    caption.
+def distinct_candidates(phrase: str, caption: str, chunks: Sequence[str]) -> list[Candidate]:
+    """The category, the noun chunks that name an object, and the whole caption, without leading
+    articles.
+
+    Of equal texts the first is kept.
     """
-    named = [_without_article(chunk) for chunk in chunks if not is_blacklisted(chunk, blacklist())]
-    found = [Candidate(text=phrase, kind="phrase")]
-    found += [Candidate(text=chunk, kind="chunk") for chunk in named]
-    found.append(Candidate(text=_without_article(caption), kind="caption"))
+    candidates = [Candidate(text=phrase, kind="phrase")]
+    for chunk in chunks:
+        if not is_blacklisted(chunk, blacklist()):
+            candidates.append(Candidate(text=_without_article(chunk), kind="chunk"))
+    candidates.append(Candidate(text=_without_article(caption), kind="caption"))
     distinct: dict[str, Candidate] = {}
-    for candidate in found:
-        distinct.setdefault(candidate.text, candidate)
-    return [c for c in distinct.values() if c.text]
+    for candidate in candidates:
+        if candidate.text:
+            distinct.setdefault(candidate.text, candidate)
+    return list(distinct.values())
 
 
 def _without_article(phrase: str) -> str:
@@ -84,43 +103,53 @@ def _without_article(phrase: str) -> str:
 
 
 class RegionText:
+    """Adds candidates to the regions that have none."""
+
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = True
 
     def __init__(self, config: RegionTextConfig) -> None:
-        self.config, self.words = config, style(config.style)
+        self.config = config
+        self.words = vocabulary(config.style)
         self.captioner = Captioner(config) if config.model else None
-        self.language = ParseConfig(model=config.language_model)
+        self.parse_config = ParseConfig(model=config.language_model)
+        # Now, because a language model that is not installed is no sample's fault.
+        language.load(config.language_model)
 
     def __call__(self, batch: Batch) -> list[Result]:
-        todo = [self.todo(sample) for sample in batch]
-        captions = self.captions(batch, todo)
-        parses = iter(parse((c for per_sample in captions for c in per_sample), self.language))
-        return [
-            Annotations(
-                regions=[
-                    replace(
-                        r,
-                        candidates=candidates(
-                            r.phrase, c, [p.text for p in next(parses).noun_phrases]
-                        ),
-                    )
-                    for r, c in zip(regions, texts, strict=True)
-                ]
-            )
-            for regions, texts in zip(todo, captions, strict=True)
-        ]
+        regions = [self._without_candidates(sample) for sample in batch]
+        captions = self._captions(batch, regions)
+        all_captions: list[str] = []
+        for sample_captions in captions:
+            all_captions += sample_captions
+        parses = iter(language.parse(all_captions, self.parse_config))
+        results: list[Result] = []
+        for sample_regions, sample_captions in zip(regions, captions, strict=True):
+            revised = []
+            for region, caption in zip(sample_regions, sample_captions, strict=True):
+                chunks = [phrase.text for phrase in next(parses).noun_phrases]
+                candidates = distinct_candidates(region.phrase, caption, chunks)
+                revised.append(replace(region, candidates=candidates))
+            results.append(Annotations(regions=revised))
+        return results
 
-    def captions(self, batch: Batch, todo: Sequence[Sequence[Region]]) -> list[list[str]]:
-        pairs = list(zip(batch, todo, strict=True))
+    def _without_candidates(self, sample: Sample) -> list[Region]:
+        fresh = select_fresh(sample, sample.annotations.regions, self.config.min_score)
+        return [region for region in fresh if not region.candidates and region.brief is None]
+
+    def _captions(self, batch: Batch, regions: Sequence[Sequence[Region]]) -> list[list[str]]:
+        """One caption for each of the `regions` of each sample."""
         if self.captioner is None:
-            return [crop_captions(sample.pixels, regions, self.words) for sample, regions in pairs]
-        crops = [
-            crop(s.pixels, r.box, self.config.context) for s, regions in pairs for r in regions
-        ]
-        answers = iter(self.captioner(crops))
-        return [[next(answers)[0].rstrip(".") for _ in regions] for regions in todo]
-
-    def todo(self, sample: Sample) -> list[Region]:
-        regions = todo(sample, sample.annotations.regions, self.config.min_score)
-        return [r for r in regions if not r.candidates and r.brief is None]
+            composed = []
+            for sample, sample_regions in zip(batch, regions, strict=True):
+                composed.append(compose_captions(sample.pixels, sample_regions, self.words))
+            return composed
+        crops = []
+        for sample, sample_regions in zip(batch, regions, strict=True):
+            for region in sample_regions:
+                crops.append(crop_box(sample.pixels, region.box, self.config.context))
+        captions = iter(self.captioner(crops))
+        written = []
+        for sample_regions in regions:
+            written.append([next(captions).text.rstrip(".") for _ in sample_regions])
+        return written

@@ -1,102 +1,126 @@
-"""Picks each region's brief text by image-text similarity. In: image, candidates. Out: `brief`, scored
-candidates.
+"""Picks each region's brief text by image-text similarity. In: image, candidates. Out: `brief`.
 
-Paper section 4.3: Florence-1 scores the category, the crop's caption and its noun chunks against the region,
-and the most similar one wins. Here it is any two-tower model of `transformers` (SigLIP, SigLIP 2, CLIP); a
-candidate's `score` is the cosine of its embedding and the crop's.
+Paper section 4.3: Florence-1 scores the category, the crop's caption and its noun chunks against
+the region, and the most similar text wins. This takes any two-tower model of `transformers`
+(SigLIP, SigLIP 2, CLIP). A candidate's `score` is the cosine between its embedding and the crop's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
 from pipeline.schema import Annotations, Region
-from stages.base import Batch, Result, Sample
-from stages.specialists.pretrained import PretrainedConfig, crop, device, load, mapped, picture
-from stages.specialists.work import todo
-
-if TYPE_CHECKING:
-    import torch
+from stages.base import Batch, Result
+from stages.specialists.batching import map_batches
+from stages.specialists.images import crop_box, to_pil
+from stages.specialists.pretrained import (
+    PretrainedConfig,
+    choose_device,
+    load_pretrained,
+    wrong_architecture,
+)
+from stages.specialists.selection import choose_candidate, needs_choice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageTextScoreConfig(PretrainedConfig):
-    template: str = "{}"  # around a candidate, such as "a photo of {}"
-    context: float = 0.1  # margin of the crop, as a share of the box's sides
-    min_score: float = 0.05  # regions below are left alone
+    """Settings of `image_text_score`."""
 
+    template: str = "{}"
+    """Text around a candidate, which replaces the braces, such as `a photo of {}`."""
 
-def choose(region: Region, scores: Sequence[float]) -> Region:
-    """The region with scored candidates and the best of them (the first of equals) as its brief text."""
-    scored = [replace(c, score=s) for c, s in zip(region.candidates, scores, strict=True)]
-    best = max(scored, key=lambda c: c.score or 0.0)
-    return replace(region, candidates=scored, brief=best.text, brief_kind=best.kind)
+    context: float = 0.1
+    """Margin of the crop on each side, as a share of the box's side."""
+
+    min_score: float = 0.05
+    """Regions with a lower score get no brief text."""
 
 
 class ImageTextScore:
+    """Scores the candidates of every region that has no brief text, and picks the best."""
+
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = True
 
     def __init__(self, config: ImageTextScoreConfig) -> None:
         from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
-        self.config, self.device = config, device(config)
-        self.model = load(AutoModel, config)
-        self.images, self.words = load(AutoImageProcessor, config), load(AutoTokenizer, config)
-        self.length = self.model.config.text_config.max_position_embeddings
+        self.config = config
+        self.device = choose_device(config)
+        self.model = load_pretrained(AutoModel, config)
+        if not hasattr(self.model, "get_image_features"):
+            raise wrong_architecture(config, self.model, "a two-tower model such as SigLIP or CLIP")
+        self.image_processor = load_pretrained(AutoImageProcessor, config)
+        self.tokenizer = load_pretrained(AutoTokenizer, config)
+        self.text_length = self.model.config.text_config.max_position_embeddings
 
     def __call__(self, batch: Batch) -> list[Result]:
-        todo = [(i, r) for i, sample in enumerate(batch) for r in self.todo(sample)]
-        crops = [crop(batch[i].pixels, r.box, self.config.context) for i, r in todo]
-        texts = list(dict.fromkeys(c.text for _, r in todo for c in r.candidates))
-        seen, read = (
-            self.embed_images(crops),
-            dict(zip(texts, self.embed_texts(texts), strict=True)),
-        )
+        regions: list[Region] = []
+        sample_indices = []
+        crops = []
+        for index, sample in enumerate(batch):
+            for region in needs_choice(sample, self.config.min_score):
+                regions.append(region)
+                sample_indices.append(index)
+                crops.append(crop_box(sample.pixels, region.box, self.config.context))
+        crop_embeddings = self.embed_images(crops)
+        text_embeddings = self._embed_candidates(regions)
+
         chosen: list[list[Region]] = [[] for _ in batch]
-        for (i, region), pixels in zip(todo, seen, strict=True):
-            scores = [float(pixels @ read[c.text]) for c in region.candidates]
-            chosen[i].append(choose(region, scores))
-        return [Annotations(regions=regions) for regions in chosen]
+        rows = zip(sample_indices, regions, crop_embeddings, strict=True)
+        for index, region, crop_embedding in rows:
+            scores = []
+            for candidate in region.candidates:
+                scores.append(float(crop_embedding @ text_embeddings[candidate.text]))
+            chosen[index].append(choose_candidate(region, scores))
+        return [Annotations(regions=sample_regions) for sample_regions in chosen]
 
-    def todo(self, sample: Sample) -> list[Region]:
-        regions = todo(sample, sample.annotations.regions, self.config.min_score)
-        return [r for r in regions if r.candidates and r.brief is None]
-
-    def embed_images(self, crops: Sequence[np.ndarray]) -> list[np.ndarray]:
-        def embed(piece: Sequence[np.ndarray]) -> list[np.ndarray]:
-            inputs = self.images(images=[picture(c) for c in piece], return_tensors="pt")
-            return self._unit(
-                self.model.get_image_features, dict(inputs.to(self.device, self.model.dtype))
-            )
-
-        return mapped(crops, embed, self.config.rows)
+    def embed_images(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """A (d,) float32 embedding of length 1 for each image, (height, width, 3) uint8 RGB."""
+        return map_batches(images, self._embed_image_batch, self.config.rows)
 
     def embed_texts(self, texts: Sequence[str]) -> list[np.ndarray]:
-        def embed(piece: list[str]) -> list[np.ndarray]:
-            # The full length, as in training; and so a text's embedding does not depend on its neighbours.
-            inputs = self.words(
-                piece,
-                padding="max_length",
-                truncation=True,
-                max_length=self.length,
-                return_tensors="pt",
-            )
-            inputs.pop("token_type_ids", None)
-            return self._unit(self.model.get_text_features, dict(inputs.to(self.device)))
+        """A (d,) float32 embedding of length 1 for each text, put into the template."""
+        filled = [self.config.template.format(text) for text in texts]
+        return map_batches(filled, self._embed_text_batch, self.config.rows)
 
-        return mapped(
-            [self.config.template.format(text) for text in texts], embed, self.config.rows
+    def _embed_candidates(self, regions: Sequence[Region]) -> dict[str, np.ndarray]:
+        """The embedding of every distinct candidate text."""
+        texts: dict[str, None] = {}
+        for region in regions:
+            for candidate in region.candidates:
+                texts[candidate.text] = None
+        return dict(zip(texts, self.embed_texts(list(texts)), strict=True))
+
+    def _embed_image_batch(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        pictures = [to_pil(image) for image in images]
+        inputs = self.image_processor(images=pictures, return_tensors="pt")
+        inputs = inputs.to(self.device, self.model.dtype)
+        return _unit_embeddings(self.model.get_image_features, inputs)
+
+    def _embed_text_batch(self, texts: list[str]) -> list[np.ndarray]:
+        # Padded to the full length, as in training. So the embedding of a text does not depend on
+        # the other texts of its batch.
+        inputs = self.tokenizer(
+            texts,
+            padding="max_length",
+            truncation=True,
+            max_length=self.text_length,
+            return_tensors="pt",
         )
+        # The text towers do not take this output of BERT's tokenizers.
+        inputs.pop("token_type_ids", None)
+        return _unit_embeddings(self.model.get_text_features, inputs.to(self.device))
 
-    def _unit(self, embed: Callable[..., Any], inputs: dict[str, torch.Tensor]) -> list[np.ndarray]:
-        """Embeddings of length 1."""
-        import torch
 
-        with torch.inference_mode():
-            vectors = embed(**inputs).pooler_output.float()
-            return list(torch.nn.functional.normalize(vectors, dim=-1).cpu().numpy())
+def _unit_embeddings(embed: Callable[..., Any], inputs: Any) -> list[np.ndarray]:
+    """The outputs of a tower, divided by their length; `inputs` are a processor's."""
+    import torch
+
+    with torch.inference_mode():
+        embeddings = embed(**inputs).pooler_output.float()
+        return list(torch.nn.functional.normalize(embeddings, dim=-1).cpu().numpy())

@@ -1,100 +1,151 @@
-"""Masks by box prompt with a SAM model of `transformers`. In: image, regions, triplets. Out: their `mask`.
+"""Masks by box prompt with a SAM model of `transformers`. In: image, regions, triplets. Out: their
+`mask`.
 
-Paper section 4.3, "Text-phrase-region triplets". SAM, SAM-HQ or (with the extra `torchvision`) SAM 2: an image is
-embedded once for all its boxes, and equal boxes are asked once. A mask is cut off at its box; one that is empty there
-is left out.
+Paper section 4.3, "Text-phrase-region triplets". The model is SAM, SAM-HQ or (with the extra
+`torchvision`) SAM 2. An image is embedded once for all its boxes. A mask is cut off a little
+outside its box; a box in which the mask is empty gets none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from pipeline.schema import Annotations, Box
 from stages.base import Batch, Result, Sample
-from stages.embedded.segment import encode, unmasked
-from stages.specialists.pretrained import PretrainedConfig, device, load, mapped, picture
+from stages.specialists.batching import map_batches
+from stages.specialists.images import to_pil
+from stages.specialists.masks import find_unmasked
+from stages.specialists.pretrained import PretrainedConfig, choose_device, load_pretrained
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamConfig(PretrainedConfig):
-    rows: int = 64  # boxes of an image that are asked at once
-    min_score: float = 0.2  # regions and triplets below are left alone
-    slack: float = 0.05  # how far a mask may reach over its box, as a share of the sides
+    """Settings of `sam`."""
+
+    rows: int = 64
+    """Number of boxes of an image that go through the model at once."""
+
+    min_score: float = 0.2
+    """Regions and triplets with a lower score get no mask."""
+
+    slack: float = 0.05
+    """How far a mask may reach out of its box on each side, as a share of the box's side."""
+
+
+@dataclass(frozen=True, slots=True)
+class _EmbeddedImage:
+    """What all prompts of an image share."""
+
+    embeddings: dict[str, Any]
+    """Arguments of the model that stand for the image."""
+
+    sizes: list[Any]
+    """The image's sizes as `post_process_masks` takes them: the original, and with SAM the resized
+    one.
+    """
+
+    scale: torch.Tensor
+    """(4,) float factors from a box, xyxy in pixels of the image, to the model's coordinates."""
 
 
 class Sam:
+    """Segments every region and triplet that has no mask."""
+
     version: ClassVar[int] = 2
     reads_images: ClassVar[bool] = True
 
     def __init__(self, config: SamConfig) -> None:
         from transformers import AutoModelForMaskGeneration, AutoProcessor
 
-        self.config, self.device = config, device(config)
-        self.model = load(AutoModelForMaskGeneration, config)
-        self.processor = load(AutoProcessor, config)
+        self.config = config
+        self.device = choose_device(config)
+        self.model = load_pretrained(AutoModelForMaskGeneration, config)
+        self.processor = load_pretrained(AutoProcessor, config)
 
     def __call__(self, batch: Batch) -> list[Result]:
         return [self.segment(sample) for sample in batch]
 
     def segment(self, sample: Sample) -> Annotations:
-        regions = unmasked(sample, sample.annotations.regions, self.config.min_score)
-        triplets = unmasked(sample, sample.annotations.triplets, self.config.min_score)
-        boxes = list(dict.fromkeys([*(r.box for r in regions), *(t.box for t in triplets)]))
+        """The regions and triplets of one sample with their new masks."""
+        unmasked = find_unmasked(sample, self.config.min_score)
+        boxes = unmasked.boxes
         if not boxes:
             return Annotations()
-        masks = dict(zip(boxes, self.masks(sample.pixels, boxes), strict=True))
-        encoded = {box: encode(mask) for box, mask in masks.items() if mask.any()}
-        return Annotations(
-            regions=[replace(r, mask=encoded[r.box]) for r in regions if r.box in encoded],
-            triplets=[replace(t, mask=encoded[t.box]) for t in triplets if t.box in encoded],
-        )
+        masks = {}
+        for box, mask in zip(boxes, self.masks(sample.pixels, boxes), strict=True):
+            if mask.any():
+                masks[box] = mask
+        return unmasked.with_masks(masks)
 
     def masks(self, image: np.ndarray, boxes: Sequence[Box]) -> list[np.ndarray]:
-        """A (height, width) bool mask for each box."""
+        """A (height, width) bool mask for each box (xyxy in pixels) of a (height, width, 3) uint8
+        RGB image.
+        """
         import torch
 
-        inputs = self.processor(images=picture(image), return_tensors="pt")
-        pixels = inputs["pixel_values"].to(self.device, self.model.dtype)
-        sizes = [
-            inputs[name] for name in ("original_sizes", "reshaped_input_sizes") if name in inputs
-        ]
-        seen = (
-            sizes[1][0] if len(sizes) == 2 else torch.tensor(pixels.shape[-2:])
-        )  # SAM 2 takes a square
-        scale = (seen / sizes[0][0]).flip(0).repeat(2)  # (height, width) to (x, y, x, y)
         height, width = image.shape[:2]
-
-        def answer(piece: list[Box]) -> list[np.ndarray]:
-            prompts = (torch.tensor(piece)[None] * scale).to(self.device, self.model.dtype)
-            logits = self.model(input_boxes=prompts, multimask_output=False, **embedding).pred_masks
-            (found,) = self.processor.image_processor.post_process_masks(
-                logits.float().cpu(), *sizes
-            )
-            return [
-                self.inside(m[0, :height, :width].numpy(), b)
-                for m, b in zip(found, piece, strict=True)
-            ]
-
         with torch.inference_mode():
-            embedding = _embedding(self.model, pixels)
-            return mapped(boxes, answer, self.config.rows)
+            embedded = self._embed(image)
 
-    def inside(self, mask: np.ndarray, box: Box) -> np.ndarray:
-        dx, dy = self.config.slack * (box[2] - box[0]), self.config.slack * (box[3] - box[1])
-        x1, y1 = max(0, int(box[0] - dx)), max(0, int(box[1] - dy))
-        x2, y2 = int(np.ceil(box[2] + dx)), int(np.ceil(box[3] + dy))
-        kept = np.zeros_like(mask, bool)
-        kept[y1:y2, x1:x2] = mask[y1:y2, x1:x2]
-        return kept
+            def segment_batch(batch: list[Box]) -> list[np.ndarray]:
+                masks = []
+                for mask, box in zip(self._run(embedded, batch), batch, strict=True):
+                    # The processor pads small images at the right and below.
+                    masks.append(self._cut_off(mask[:height, :width], box))
+                return masks
 
+            return map_batches(boxes, segment_batch, self.config.rows)
 
-def _embedding(model: Any, pixels: Any) -> dict[str, Any]:
-    """What the model needs of the image for every further prompt; SAM-HQ also looks at an earlier layer."""
-    found = model.get_image_embeddings(pixels)
-    if isinstance(found, tuple):
-        return {"image_embeddings": found[0], "intermediate_embeddings": found[1]}
-    return {"image_embeddings": found}
+    def _embed(self, image: np.ndarray) -> _EmbeddedImage:
+        import torch
+
+        inputs = self.processor(images=to_pil(image), return_tensors="pt")
+        pixels = inputs["pixel_values"].to(self.device, self.model.dtype)
+        sizes = [inputs["original_sizes"]]
+        if "reshaped_input_sizes" in inputs:
+            sizes.append(inputs["reshaped_input_sizes"])
+            model_size = sizes[1][0]
+        else:
+            # SAM 2 stretches every image to a square.
+            model_size = torch.tensor(pixels.shape[-2:])
+        # Sizes are (height, width), boxes are (x, y, x, y).
+        scale = (model_size / sizes[0][0]).flip(0).repeat(2)
+
+        embeddings = self.model.get_image_embeddings(pixels)
+        if isinstance(embeddings, tuple):
+            # SAM-HQ needs the embeddings of earlier layers, too.
+            final, intermediate = embeddings
+            arguments = {"image_embeddings": final, "intermediate_embeddings": intermediate}
+        else:
+            arguments = {"image_embeddings": embeddings}
+        return _EmbeddedImage(arguments, sizes, scale)
+
+    def _run(self, embedded: _EmbeddedImage, boxes: Sequence[Box]) -> list[np.ndarray]:
+        """A bool mask of the padded image for each box."""
+        import torch
+
+        prompts = (torch.tensor(boxes)[None] * embedded.scale).to(self.device, self.model.dtype)
+        output = self.model(input_boxes=prompts, multimask_output=False, **embedded.embeddings)
+        logits = output.pred_masks.float().cpu()
+        (masks,) = self.processor.image_processor.post_process_masks(logits, *embedded.sizes)
+        return [mask[0].numpy() for mask in masks]
+
+    def _cut_off(self, mask: np.ndarray, box: Box) -> np.ndarray:
+        """The mask without the parts that reach out of its box further than the slack.
+
+        `mask` and the result are (height, width) bool; the box is xyxy in pixels.
+        """
+        slack_x = self.config.slack * (box[2] - box[0])
+        slack_y = self.config.slack * (box[3] - box[1])
+        x1, y1 = max(0, int(box[0] - slack_x)), max(0, int(box[1] - slack_y))
+        x2, y2 = int(np.ceil(box[2] + slack_x)), int(np.ceil(box[3] + slack_y))
+        inside = np.zeros_like(mask, bool)
+        inside[y1:y2, x1:x2] = mask[y1:y2, x1:x2]
+        return inside

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from stages.base import Sample
-from stages.embedded.detect import WORLDS, Contours, ContoursConfig, background
+from stages.base import Sample, StageError
+from stages.embedded.detect import Contours, ContoursConfig, fit_background
 from stages.embedded.scenes import DEMO, render
 from stages.filters.nms import iou_matrix
 
@@ -33,7 +33,7 @@ def stage() -> Contours:
 
 
 @pytest.mark.parametrize("category", list(DEMO.shapes))
-def test_every_shape_of_the_world_is_named_and_boxed(stage: Contours, category: str) -> None:
+def test_every_shape_of_the_domain_is_named_and_boxed(stage: Contours, category: str) -> None:
     image = canvas()
     draw(image, category, "blue", (80, 100))
     (region,) = stage.detect(image)
@@ -72,7 +72,7 @@ def test_the_background_is_found_under_many_shapes() -> None:
     image = canvas().astype(np.float32)
     truth = image.copy()
     image[20:100, 20:100] = 250
-    assert np.abs(background(image) - truth).max() < 6
+    assert np.abs(fit_background(image) - truth).max() < 6
 
 
 def test_scenes_are_labelled_well_but_not_perfectly(stage: Contours) -> None:
@@ -91,6 +91,6 @@ def test_scenes_are_labelled_well_but_not_perfectly(stage: Contours) -> None:
     assert 0.6 < 2 * matched / (found + there) < 0.9
 
 
-def test_an_unknown_world_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=f"'mars': use one of {', '.join(WORLDS)}"):
+def test_an_unknown_domain_names_the_known_ones() -> None:
+    with pytest.raises(StageError, match="world='mars': use one of demo, pretrain"):
         Contours(ContoursConfig(world="mars"))

@@ -20,56 +20,60 @@ NONE = dict.fromkeys(RATES.split(), 0.0)
 COUNT = 150
 
 
-def said(count: int = COUNT, **rates: Any) -> list[Annotations]:
+def corrupted(count: int = COUNT, **rates: Any) -> list[Annotations]:
     stage = NoisyTruth(NoiseConfig(**rates))
     results = stage([Sample(key=f"scene_{i:06d}", size=SIZE) for i in range(count)])
     return [result for result in results if isinstance(result, Annotations)]
 
 
 @pytest.fixture(scope="module")
-def known() -> list[Annotations]:
+def true_labels() -> list[Annotations]:
     return [render(DEMO, 0, i).truth for i in range(COUNT)]
 
 
-def f1(labels: list[Annotations], known: list[Annotations], metric: str) -> float:
-    return float(truth.score_round(zip(labels, known, strict=True))["metrics"][metric]["f1"])
+def f1(labels: list[Annotations], true_labels: list[Annotations], metric: str) -> float:
+    return float(truth.score_round(zip(labels, true_labels, strict=True))["metrics"][metric]["f1"])
 
 
-def test_without_mistakes_it_says_the_truth(known: list[Annotations]) -> None:
-    labels = said(**NONE, detailed=1.0)
+def test_without_mistakes_the_labels_are_the_truth(true_labels: list[Annotations]) -> None:
+    labels = corrupted(**NONE, detailed=1.0)
     for metric in ("texts", "region_attributes_75", "text_regions"):
-        assert f1(labels, known, metric) == 1.0
-    assert [[t.text for t in a.texts] for a in labels] == [[t.text for t in a.texts] for a in known]
+        assert f1(labels, true_labels, metric) == 1.0
+    assert [[t.text for t in a.texts] for a in labels] == [
+        [t.text for t in a.texts] for a in true_labels
+    ]
 
 
 def test_the_default_mistakes_leave_an_f1_of_about_0_6_and_another_seed_makes_others(
-    known: list[Annotations],
+    true_labels: list[Annotations],
 ) -> None:
-    labels = said()
+    labels = corrupted()
     for each in labels:
         each.regions[:] = [
             r for r in each.regions if (r.score or 0.0) >= 0.3
         ]  # as the demo's filter does
-    assert 0.56 < f1(labels, known, "region_attributes") < 0.64
-    assert f1(labels, known, "region_attributes_75") < 0.25
-    labels = said(5)
-    assert labels == said(5) and labels[-1] == said(9)[4] and said(5, seed=1) != labels
+    assert 0.56 < f1(labels, true_labels, "region_attributes") < 0.64
+    assert f1(labels, true_labels, "region_attributes_75") < 0.25
+    labels = corrupted(5)
+    assert (
+        labels == corrupted(5) and labels[-1] == corrupted(9)[4] and corrupted(5, seed=1) != labels
+    )
 
 
 @pytest.mark.parametrize(
     ("rate", "least", "most"), [("missed", 0.16, 0.24), ("merged", 0.10, 0.22)]
 )
 def test_missed_and_merged_regions_are_fewer_by_their_rate(
-    rate: str, least: float, most: float, known: list[Annotations]
+    rate: str, least: float, most: float, true_labels: list[Annotations]
 ) -> None:
-    labels = said(**{**NONE, rate: 0.2})
-    have, want = sum(len(a.regions) for a in labels), sum(len(a.regions) for a in known)
+    labels = corrupted(**{**NONE, rate: 0.2})
+    have, want = sum(len(a.regions) for a in labels), sum(len(a.regions) for a in true_labels)
     assert least < 1 - have / want < most
 
 
-def test_spurious_regions_come_at_their_rate_and_score_less(known: list[Annotations]) -> None:
-    labels, honest = said(**{**NONE, "spurious": 0.2}), said(**NONE)
-    have, want = (sum(len(a.regions) for a in each) for each in (labels, known))
+def test_spurious_regions_come_at_their_rate_and_score_less(true_labels: list[Annotations]) -> None:
+    labels, honest = corrupted(**{**NONE, "spurious": 0.2}), corrupted(**NONE)
+    have, want = (sum(len(a.regions) for a in each) for each in (labels, true_labels))
     assert 0.15 < have / want - 1 < 0.25
     scores = [np.mean([r.score for a in each for r in a.regions]) for each in (labels, honest)]
     assert scores[0] < scores[1] - 0.02
@@ -80,11 +84,11 @@ def test_spurious_regions_come_at_their_rate_and_score_less(known: list[Annotati
     [("wrong_category", "regions", "texts"), ("wrong_attribute", "region_attributes", "regions")],
 )
 def test_wrong_names_come_at_their_rate_and_nothing_else_changes(
-    rate: str, same: str, other: str, known: list[Annotations]
+    rate: str, same: str, other: str, true_labels: list[Annotations]
 ) -> None:
-    labels = said(**{**NONE, rate: 0.15})
-    assert 0.82 < f1(labels, known, same) < 0.88
-    assert f1(labels, known, other) == 1.0
+    labels = corrupted(**{**NONE, rate: 0.15})
+    assert 0.82 < f1(labels, true_labels, same) < 0.88
+    assert f1(labels, true_labels, other) == 1.0
 
 
 def test_edges_move_by_a_normal_of_the_side() -> None:
@@ -105,23 +109,28 @@ def test_jittered_boxes_stay_inside_the_image_and_have_an_area() -> None:
 
 
 def test_wrong_and_alt_texts_and_words_unread_or_misread_come_at_their_rates(
-    known: list[Annotations],
+    true_labels: list[Annotations],
 ) -> None:
     rates = {"wrong_text": 0.2, "alt_text": 0.1, "unread": 0.1, "misread": 0.2}
-    labels = said(**{**NONE, **rates})
-    assert 0.64 < f1(labels, known, "texts") < 0.76
+    labels = corrupted(**{**NONE, **rates})
+    assert 0.64 < f1(labels, true_labels, "texts") < 0.76
     odd = sum(not a.texts[0].text.startswith("A ") for a in labels) / len(labels)
     assert 0.05 < odd < 0.17
-    words, want = sum(len(a.text_regions) for a in labels), sum(len(a.text_regions) for a in known)
+    words, want = (
+        sum(len(a.text_regions) for a in labels),
+        sum(len(a.text_regions) for a in true_labels),
+    )
     assert 0.04 < 1 - words / want < 0.17
-    assert 0.63 < f1(labels, known, "text_regions") < 0.87
+    assert 0.63 < f1(labels, true_labels, "text_regions") < 0.87
 
 
 def test_detailed_texts_are_given_to_a_share() -> None:
-    share = np.mean([any(t.granularity == "detailed" for t in a.texts) for a in said(detailed=0.2)])
+    share = np.mean(
+        [any(t.granularity == "detailed" for t in a.texts) for a in corrupted(detailed=0.2)]
+    )
     assert 0.13 < share < 0.27
 
 
-def test_another_picture_is_refused() -> None:
+def test_a_key_that_is_no_scene_is_refused() -> None:
     with pytest.raises(SampleError):
         NoisyTruth(NoiseConfig())([Sample(key="photo", size=SIZE)])

@@ -1,4 +1,4 @@
-"""The rendered worlds: same bytes every time, truth that agrees with the pixels, no words shared."""
+"""The rendered domains: same bytes every time, truth that agrees with the pixels, no words shared."""
 
 from __future__ import annotations
 
@@ -7,21 +7,11 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from pipeline.schema import Region
-from stages.embedded.scenes import (
-    DEMO,
-    PRETRAIN,
-    SIGN,
-    Scene,
-    Thing,
-    World,
-    palette,
-    relation,
-    render,
-    scenes,
-    tell,
-)
+from stages.embedded.domains import DEMO, PRETRAIN, SIGN, SceneDomain, palette
+from stages.embedded.scene_text import SceneObject, describe_scene, spatial_relation
+from stages.embedded.scenes import Scene, render, scenes
 
-WORLDS = [DEMO, PRETRAIN]
+DOMAINS = [DEMO, PRETRAIN]
 
 
 def decoded(region: Region) -> np.ndarray:
@@ -31,8 +21,8 @@ def decoded(region: Region) -> np.ndarray:
     )
 
 
-@pytest.fixture(scope="module", params=WORLDS, ids=lambda w: w.name)
-def world_scenes(request: pytest.FixtureRequest) -> tuple[World, list[Scene]]:
+@pytest.fixture(scope="module", params=DOMAINS, ids=lambda domain: domain.name)
+def domain_scenes(request: pytest.FixtureRequest) -> tuple[SceneDomain, list[Scene]]:
     return request.param, list(scenes(request.param, 7, 40))
 
 
@@ -43,9 +33,9 @@ def test_the_same_index_gives_the_same_scene_and_another_index_another() -> None
 
 
 def test_boxes_are_the_tight_boxes_of_masks_that_do_not_overlap(
-    world_scenes: tuple[World, list[Scene]],
+    domain_scenes: tuple[SceneDomain, list[Scene]],
 ) -> None:
-    for scene in world_scenes[1]:
+    for scene in domain_scenes[1]:
         masks = [decoded(r) for r in scene.truth.regions]
         assert np.sum(masks, axis=0).max() == 1
         for region, mask in zip(scene.truth.regions, masks, strict=True):
@@ -54,10 +44,10 @@ def test_boxes_are_the_tight_boxes_of_masks_that_do_not_overlap(
 
 
 def test_masked_pixels_have_the_colour_that_the_region_is_called(
-    world_scenes: tuple[World, list[Scene]],
+    domain_scenes: tuple[SceneDomain, list[Scene]],
 ) -> None:
-    world, found = world_scenes
-    colours = palette(world)
+    domain, found = domain_scenes
+    colours = palette(domain)
     for scene in found:
         for region in (r for r in scene.truth.regions if r.phrase != SIGN):
             assert region.brief is not None
@@ -67,8 +57,10 @@ def test_masked_pixels_have_the_colour_that_the_region_is_called(
             assert nearest == name
 
 
-def test_spans_and_briefs_agree_with_the_texts(world_scenes: tuple[World, list[Scene]]) -> None:
-    for scene in world_scenes[1]:
+def test_spans_and_briefs_agree_with_the_texts(
+    domain_scenes: tuple[SceneDomain, list[Scene]],
+) -> None:
+    for scene in domain_scenes[1]:
         texts = {t.id: t.text for t in scene.truth.texts}
         boxes = {r.box: r.brief for r in scene.truth.regions}
         assert texts["truth.t1"].startswith(texts["truth.t0"])
@@ -78,9 +70,9 @@ def test_spans_and_briefs_agree_with_the_texts(world_scenes: tuple[World, list[S
 
 
 def test_regions_go_from_the_largest_visible_area_to_the_smallest(
-    world_scenes: tuple[World, list[Scene]],
+    domain_scenes: tuple[SceneDomain, list[Scene]],
 ) -> None:
-    for scene in world_scenes[1]:
+    for scene in domain_scenes[1]:
         areas = [int(decoded(r).sum()) for r in scene.truth.regions if r.phrase != SIGN]
         assert areas == sorted(areas, reverse=True)
 
@@ -98,10 +90,10 @@ def test_some_shapes_are_partly_hidden_and_some_scenes_have_signs() -> None:
             assert y2 - y1 >= 16 and sign.text in scene.truth.texts[1].text
 
 
-def test_the_worlds_share_no_word_but_the_white_sign() -> None:
-    def words(world: World) -> set[str]:
-        verbs = [word for phrase in world.relations.values() for word in phrase.split()]
-        return {*world.shapes, *world.colours, *world.sizes, *verbs, *world.sign_words} - {""}
+def test_the_domains_share_no_word_but_the_white_sign() -> None:
+    def words(domain: SceneDomain) -> set[str]:
+        verbs = [word for phrase in domain.relations.values() for word in phrase.split()]
+        return {*domain.shapes, *domain.colours, *domain.sizes, *verbs, *domain.sign_words} - {""}
 
     assert not words(DEMO) & words(PRETRAIN)
     assert not set(DEMO.colours.values()) & set(PRETRAIN.colours.values())
@@ -117,26 +109,20 @@ def test_the_worlds_share_no_word_but_the_white_sign() -> None:
     ],
 )
 def test_relation_follows_the_boxes(subject: tuple[float, ...], expected: str) -> None:
-    assert relation(subject, (0.0, 20.0, 10.0, 30.0)) == expected  # type: ignore[arg-type]
+    assert spatial_relation(subject, (0.0, 20.0, 10.0, 30.0)) == expected  # type: ignore[arg-type]
 
 
-def test_tell_writes_an_before_a_vowel_and_relates_the_rest_to_the_largest() -> None:
-    things = [
-        Thing(size="large", colour="red", category="ring", box=(0, 0, 50, 50)),
-        Thing(size="", colour="orange", category="star", box=(60, 0, 90, 30)),
-        Thing(size="small", colour="blue", category="cross", box=(0, 80, 20, 100)),
-        Thing(size="", colour="white", category=SIGN, box=(60, 80, 90, 95)),
+def test_texts_have_an_before_a_vowel_and_relate_the_rest_to_the_largest() -> None:
+    objects = [
+        SceneObject(size="large", colour="red", category="ring", box=(0, 0, 50, 50)),
+        SceneObject(size="", colour="orange", category="star", box=(60, 0, 90, 30)),
+        SceneObject(size="small", colour="blue", category="cross", box=(0, 80, 20, 100)),
+        SceneObject(size="", colour="white", category=SIGN, box=(60, 80, 90, 95)),
     ]
-    brief, detailed, mentions = tell(DEMO, things, ["EXIT"])
-    assert brief == "A large red ring sits beside an orange star."
-    assert (
-        detailed
-        == f"{brief} A small blue cross rests below the large red ring. A white sign reads EXIT."
+    texts = describe_scene(DEMO, objects, ["EXIT"])
+    assert texts.brief == "A large red ring sits beside an orange star."
+    assert texts.detailed == (
+        f"{texts.brief} A small blue cross rests below the large red ring. A white sign reads EXIT."
     )
-    assert [m.thing for m in mentions[0]] == [0, 1] and [m.thing for m in mentions[1]] == [
-        0,
-        1,
-        2,
-        0,
-        3,
-    ]
+    assert [m.object_index for m in texts.brief_mentions] == [0, 1]
+    assert [m.object_index for m in texts.detailed_mentions] == [0, 1, 2, 0, 3]

@@ -9,7 +9,7 @@ from pipeline.schema import HUMAN, Annotations, Box, Candidate, NounPhrase, Pars
 from stages.base import Sample
 from stages.embedded.ground import GroundConfig, MatchGround, likeness
 from stages.embedded.score import AppearanceScore, ScoreConfig, colour_shares
-from stages.embedded.wording import STYLES
+from stages.embedded.vocabulary import VOCABULARIES
 
 BOX: Box = (20.0, 20.0, 70.0, 70.0)
 
@@ -20,7 +20,7 @@ def candidates(*texts: tuple[str, str]) -> list[Candidate]:
 
 def choose(*texts: tuple[str, str], **more: object) -> list[Region]:
     image = np.full((192, 192, 3), 128, np.uint8)
-    image[20:70, 20:70] = STYLES["demo"].colours["red"]
+    image[20:70, 20:70] = VOCABULARIES["demo"].colours["red"]
     region = Region(
         **{"id": "r", "box": BOX, "phrase": "block", "candidates": candidates(*texts), **more}
     )
@@ -33,8 +33,8 @@ def choose(*texts: tuple[str, str], **more: object) -> list[Region]:
 
 def test_the_share_of_a_colour_is_its_part_of_the_box() -> None:
     image = np.full((10, 10, 3), 128, np.uint8)
-    image[:, :5] = STYLES["demo"].colours["red"]
-    shares = colour_shares(image, (0.0, 0.0, 10.0, 10.0), STYLES["demo"].colours)
+    image[:, :5] = VOCABULARIES["demo"].colours["red"]
+    shares = colour_shares(image, (0.0, 0.0, 10.0, 10.0), VOCABULARIES["demo"].colours)
     assert shares["red"] == pytest.approx(0.5)
     assert sum(shares.values()) == pytest.approx(0.5)
 

@@ -1,12 +1,12 @@
-"""An OpenAI-compatible server on loopback with a tiny random language model, for the tests: prints its port,
-then a line per request and a line per answer. Arguments: how many requests to refuse with 503 first, seconds to wait
-before each answer, the port (0: a free one).
+"""An OpenAI-compatible server on loopback with a tiny random language model, for the tests.
 
-It stops after eight words; a request for fewer tokens is cut off, as the protocol says.
+It prints its port, then a line per request and a line per answer. An answer has eight words; a request for
+fewer tokens is cut off, as the protocol says.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import time
@@ -23,7 +23,17 @@ MODEL = GPT2LMHeadModel(
     GPT2Config(vocab_size=256, n_embd=16, n_layer=1, n_head=2, n_positions=512)
 ).eval()
 LOCK = Lock()
-failures = int(sys.argv[1])
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--failures", type=int, default=0, help="number of first requests to refuse")
+parser.add_argument("--status", type=int, default=503, help="status of the refusals")
+parser.add_argument("--code", default="", help="OpenAI's error code in the refusals")
+parser.add_argument("--retry-after", default="", help="header of the refusals")
+parser.add_argument("--wait", type=float, default=0.0, help="seconds before each answer")
+parser.add_argument("--port", type=int, default=0, help="0: a free one")
+parser.add_argument("--reply", default="", help="JSON of every answer, in place of the model's")
+settings = parser.parse_args()
+failures = settings.failures
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -33,24 +43,37 @@ class Handler(BaseHTTPRequestHandler):
         request = json.loads(body)
         with LOCK:
             failures -= 1
-            tell(f"request {self.headers.get('Authorization')}")
+            report(f"request {self.headers.get('Authorization')}")
             if failures >= 0:
-                return self.send_error(503)
-            time.sleep(float(sys.argv[2]))
-            reply = answer(request)
-        data = json.dumps(reply).encode()
-        self.send_response(200)
+                return self.refuse()
+            time.sleep(settings.wait)
+            if settings.reply:
+                return self.reply(200, json.loads(settings.reply))
+            completion = answer(request)
+        self.reply(200, completion)
+        report(f"answer {completion['usage']['total_tokens']}")
+
+    def refuse(self) -> None:
+        headers = {"Retry-After": settings.retry_after} if settings.retry_after else {}
+        error = {"message": "refused", "code": settings.code or None}
+        self.reply(settings.status, {"error": error}, headers)
+
+    def reply(self, status: int, content: dict, headers: dict[str, str] | None = None) -> None:
+        data = json.dumps(content).encode()
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
         self.wfile.flush()
-        tell(f"answer {reply['usage']['total_tokens']}")
 
     def log_message(self, *args: object) -> None:
         """Quiet: the test reads this program's output."""
 
 
-def tell(line: str) -> None:
+def report(line: str) -> None:
     """One write a line: those of several threads do not mix."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
@@ -65,18 +88,18 @@ def answer(request: dict) -> dict:
         ids = MODEL.generate(
             torch.tensor([list(prompt)]), max_new_tokens=wanted, do_sample=True, pad_token_id=0
         )
-    said = ids[0, len(prompt) :].tolist()
+    words = ids[0, len(prompt) :].tolist()
     return {
         "choices": [
             {
-                "message": {"role": "assistant", "content": " ".join(f"word{i}" for i in said)},
+                "message": {"role": "assistant", "content": " ".join(f"word{i}" for i in words)},
                 "finish_reason": "stop" if wanted == WORDS else "length",
             }
         ],
-        "usage": {"total_tokens": len(prompt) + len(said)},
+        "usage": {"total_tokens": len(prompt) + len(words)},
     }
 
 
-server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[3])), Handler)
+server = ThreadingHTTPServer(("127.0.0.1", settings.port), Handler)
 print(server.server_address[1], flush=True)
 server.serve_forever()

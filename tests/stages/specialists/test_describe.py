@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 import sys
 import threading
@@ -15,9 +17,10 @@ import numpy as np
 import pytest
 
 from pipeline.schema import Annotations, Region, Text, TextRegion
-from stages.base import Failed, Sample
-from stages.specialists.describe import DescribeConfig, EndpointDescribe, facts, judge
-from stages.specialists.endpoint import Budget
+from stages.base import Failed, Sample, StageError
+from stages.specialists.describe_endpoint import DescribeConfig, EndpointDescribe, labels_as_text
+from stages.specialists.detailed_texts import Answer, judge
+from stages.specialists.token_budget import TokenBudget
 
 QUAD = (0.0, 0.0, 9.0, 0.0, 9.0, 5.0, 0.0, 5.0)
 
@@ -26,7 +29,7 @@ RUN = """
 import sys
 import numpy as np
 from stages.base import Sample
-from stages.specialists.describe import DescribeConfig, EndpointDescribe
+from stages.specialists.describe_endpoint import DescribeConfig, EndpointDescribe
 
 rng = np.random.default_rng(0)
 images = [rng.integers(0, 256, (30, 40, 3), np.uint8) for _ in range(8)]
@@ -38,10 +41,13 @@ EndpointDescribe(config)([Sample(key=str(i), size=(40, 30), image=image) for i, 
 
 
 class Server:
-    def __init__(self, failures: int = 0, wait: float = 0.0, port: int = 0) -> None:
+    """The server of `endpoint.py` in a child process; settings are its options."""
+
+    def __init__(self, **settings: object) -> None:
         script = Path(__file__).with_name("endpoint.py")
+        options = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
         self.process = subprocess.Popen(
-            [sys.executable, str(script), str(failures), str(wait), str(port)],
+            [sys.executable, str(script), *options],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -130,6 +136,114 @@ def test_passing_faults_are_tried_again_and_lasting_ones_fail_the_sample() -> No
     assert isinstance(result, Failed) and result.reason == "endpoint_failed"
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "advice"),
+    [
+        (401, "", "401 Unauthorized: set FLD_TEST_KEY to a key that may use the model tiny"),
+        (403, "", "403 Forbidden: set FLD_TEST_KEY to a key that may use the model tiny"),
+        (404, "model_not_found", r"404 Not Found: set model \(now tiny\) and endpoint to what"),
+        (402, "", "the key in FLD_TEST_KEY has no credit left"),
+        (429, "insufficient_quota", "the key in FLD_TEST_KEY has no credit left"),
+    ],
+)
+def test_a_fault_that_every_request_would_have_ends_the_run_in_one_line(
+    status: int, code: str, advice: str, tmp_path: Path
+) -> None:
+    closed = Server(failures=99, status=status, code=code)
+    settings = {"key_variable": "FLD_TEST_KEY", "cache": str(tmp_path), "concurrency": 1}
+    with pytest.raises(StageError, match=advice) as raised:
+        stage(closed.url, **settings)(samples(1))
+    time.sleep(0.1)  # for the last line of the server
+    closed.stop()
+    assert "\n" not in str(raised.value) and closed.url in str(raised.value)
+    assert len(closed.requests) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_request_that_the_server_calls_wrong_is_not_repeated() -> None:
+    strict = Server(failures=99, status=400)
+    (result,) = stage(strict.url, granularities=("detailed",))(samples(1))
+    time.sleep(0.1)  # for the last line of the server
+    strict.stop()
+    assert result == Failed("endpoint_failed", "400 Bad Request")
+    assert len(strict.requests) == 1
+
+
+def test_a_server_that_asks_to_wait_is_given_the_time() -> None:
+    busy = Server(failures=1, status=429, retry_after=1)
+    start = time.monotonic()
+    (result,) = stage(busy.url, granularities=("detailed",), backoff=0.01)(samples(1))
+    busy.stop()
+    assert len(result.texts) == 1 and len(busy.requests) == 2
+    assert time.monotonic() - start >= 1
+
+
+def test_the_wait_is_doubled_with_each_attempt() -> None:
+    ill = Server(failures=3)
+    start = time.monotonic()
+    (result,) = stage(ill.url, granularities=("detailed",), backoff=0.2)(samples(1))
+    ill.stop()
+    assert len(result.texts) == 1
+    assert time.monotonic() - start >= 0.2 + 0.4 + 0.8
+
+
+def test_an_answer_that_takes_too_long_is_a_failed_attempt() -> None:
+    slow = Server(wait=5)
+    (result,) = stage(slow.url, granularities=("detailed",), timeout=0.2, attempts=1)(samples(1))
+    slow.stop()
+    assert isinstance(result, Failed) and result.reason == "endpoint_failed"
+    assert "timed out" in result.detail
+
+
+def test_a_reply_that_is_no_completion_is_a_failed_attempt_and_not_stored(tmp_path: Path) -> None:
+    odd = Server(reply='{"error": "overloaded"}')
+    settings = {"granularities": ("detailed",), "attempts": 2, "cache": str(tmp_path)}
+    (result,) = stage(odd.url, **settings)(samples(1))
+    odd.stop()
+    assert result == Failed("endpoint_failed", "the answer is no chat completion")
+    assert len(odd.requests) == 2 and list(tmp_path.iterdir()) == []
+
+
+def test_the_stored_answer_is_the_server_s_json_under_the_hash_of_the_request(
+    server: Server, tmp_path: Path
+) -> None:
+    asking = stage(server.url, cache=str(tmp_path), granularities=("detailed",))
+    (result,) = asking(samples(1))
+    (file,) = tmp_path.glob("*.json")
+    content = [{"type": "text", "text": asking.config.prompts["detailed"]}]
+    content.append(asking.subject(samples(1)[0]))
+    request = {
+        "model": "tiny",
+        "messages": [{"role": "user", "content": content}],
+        "max_tokens": 400,
+        "temperature": 0,
+        "seed": 0,
+    }
+    body = json.dumps(request, sort_keys=True).encode()
+    assert file.stem == hashlib.sha256(body).hexdigest()
+    stored = json.loads(file.read_text())
+    message = {"role": "assistant", "content": result.texts[0].text}
+    assert stored["choices"] == [{"message": message, "finish_reason": "stop"}]
+    assert stored["usage"] == {"total_tokens": 308} and set(stored) == {"choices", "usage"}
+
+
+def test_a_cache_that_cannot_be_written_ends_the_run_in_one_line(
+    server: Server, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StageError, match=r"cannot be written \(.*set `cache` to another folder"):
+        stage(server.url, cache=str(tmp_path / "file"))
+    asking = stage(server.url, cache=str(tmp_path / "cache"), granularities=("detailed",))
+    (tmp_path / "cache").rmdir()
+    with pytest.raises(StageError, match=r"cannot be written \(No such file or directory\)"):
+        asking(samples(1))
+
+
+def test_an_endpoint_that_is_no_url_is_refused() -> None:
+    with pytest.raises(StageError, match="endpoint=localhost:8000/v1: give a URL such as http"):
+        stage("localhost:8000/v1")
+
+
 def test_a_killed_server_loses_no_sample_and_is_asked_nothing_twice(tmp_path: Path) -> None:
     first = Server(wait=0.15)
     patient = {
@@ -174,18 +288,15 @@ def test_the_budget_is_never_exceeded_by_any_number_of_askers_or_restarts(
 
 
 def test_processes_that_share_a_cache_share_the_budget(tmp_path: Path) -> None:
-    config = DescribeConfig(
-        endpoint="http://127.0.0.1:9/v1", model="m", cache=str(tmp_path), token_budget=100
-    )
-    one, other = Budget(config), Budget(config)
+    one, other = TokenBudget(100, tmp_path), TokenBudget(100, tmp_path)
     assert one.reserve(60)
     one.settle(60, 50)
     assert not other.reserve(51)
-    assert other.reserve(50) and other.spent == 50
+    assert other.reserve(50) and other.used == 50
 
 
 def test_a_request_waits_for_those_in_flight_before_it_is_refused() -> None:
-    budget = Budget(DescribeConfig(endpoint="http://127.0.0.1:9/v1", model="m", token_budget=100))
+    budget = TokenBudget(100, None)
     assert budget.reserve(80)
     answers: list[bool] = []
     late = threading.Thread(target=lambda: answers.append(budget.reserve(80)))
@@ -216,13 +327,8 @@ def test_a_language_model_aggregates_the_brief_text_and_the_regions(server: Serv
         ("detailed", None),
         ("more_detailed", None),
     ]
-    told = asking.request(
-        asking.config.prompts["detailed"], asking.subject(replace(samples(1)[0], annotations=known))
-    )
-    parts = told["messages"][0]["content"]
-    assert [part["type"] for part in parts] == ["text", "text"] and "A dog runs." in parts[1][
-        "text"
-    ]
+    subject = asking.subject(replace(samples(1)[0], annotations=known))
+    assert subject["type"] == "text" and "A dog runs." in subject["text"]
 
 
 def test_an_answer_that_was_cut_off_is_stored_and_dropped(server: Server) -> None:
@@ -231,21 +337,29 @@ def test_an_answer_that_was_cut_off_is_stored_and_dropped(server: Server) -> Non
 
 
 @pytest.mark.parametrize(
-    ("choice", "expected"),
+    ("answer", "expected"),
     [
-        ({"message": {"content": " A dog. "}, "finish_reason": "stop"}, ("A dog.", None)),
+        (Answer(" A dog. ", "stop"), ("A dog.", None)),
         (
-            {"message": {"content": "I\u2019m sorry, but I can't help."}},
+            Answer("I\u2019m sorry, but I can't help.", None),
             ("I\u2019m sorry, but I can't help.", "refused"),
         ),
-        ({"message": {"content": None, "refusal": "No."}}, ("No.", "refused")),
-        ({"message": {"content": "A"}, "finish_reason": "content_filter"}, ("A", "refused")),
-        ({"message": {"content": "A do"}, "finish_reason": "length"}, ("A do", "cut_off")),
-        ({"message": {"content": ""}, "finish_reason": "stop"}, ("", "empty_answer")),
+        (Answer("", None, refusal="No."), ("No.", "refused")),
+        (Answer("A", "content_filter"), ("A", "refused")),
+        (Answer("A do", "length"), ("A do", "cut_off")),
+        (Answer("", "stop"), ("", "empty_answer")),
     ],
 )
-def test_answers_are_judged(choice: dict, expected: tuple[str, str | None]) -> None:
-    assert judge(choice) == expected
+def test_answers_are_judged(answer: Answer, expected: tuple[str, str | None]) -> None:
+    assert judge(answer) == expected
+
+
+def test_a_server_s_refusal_without_content_is_stored_and_dropped() -> None:
+    message = '{"choices": [{"message": {"content": null, "refusal": "No."}}]}'
+    refusing = Server(reply=message)
+    (result,) = stage(refusing.url, granularities=("detailed",))(samples(1))
+    refusing.stop()
+    assert [(t.text, t.dropped) for t in result.texts] == [("No.", "refused")]
 
 
 def test_a_language_model_is_told_what_is_known_and_nothing_dropped_or_unsure() -> None:
@@ -259,7 +373,7 @@ def test_a_language_model_is_told_what_is_known_and_nothing_dropped_or_unsure() 
         text_regions=[TextRegion(id="o", quad=QUAD, text="STOP", score=0.8)],
     )
     sample = Sample(key="k", size=(40, 30), annotations=annotations)
-    assert facts(sample, 0.3) == (
+    assert labels_as_text(sample, 0.3) == (
         'Caption: A dog runs.\nObject: brown dog, centre at 25% from the left and 50% from the top\nText: "STOP"'
     )
 
@@ -288,5 +402,5 @@ def test_the_key_comes_from_the_environment(
 
 
 def test_a_granularity_without_a_prompt_is_refused() -> None:
-    with pytest.raises(ValueError, match="prompts has none for brief"):
+    with pytest.raises(StageError, match="prompts has none for brief"):
         stage("http://127.0.0.1:9/v1", granularities=("brief",))

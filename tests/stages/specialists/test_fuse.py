@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.schema import Annotations, Box, Region, Text, TextRegion, Triplet
-from stages.base import Sample
+from stages.base import Sample, StageError
 from stages.filters.region import RegionFilter, RegionFilterConfig
 from stages.specialists.fuse import Fuse, FuseConfig
 
@@ -69,7 +69,7 @@ def test_the_result_does_not_depend_on_the_order_of_the_regions() -> None:
 
 
 def test_one_source_is_no_ensemble() -> None:
-    with pytest.raises(ValueError, match=r"sources=\['one'\]: name at least two stages"):
+    with pytest.raises(StageError, match=r"sources=\['one'\]: name at least two stages"):
         Fuse(FuseConfig(sources=("one",)))
 
 

@@ -20,7 +20,7 @@ MODELS = {
     "sam": "segment:Sam",
     "blip2": "caption:PretrainedCaption",
     "florence2": "caption:PretrainedCaption",
-    "llava": "chat:ChatDescribe",
+    "llava": "describe_chat:ChatDescribe",
 }
 
 # In a process of its own, whose address space is bounded once the models are loaded.
@@ -28,7 +28,7 @@ RUN = """
 import resource, sys
 import numpy as np
 from pipeline.schema import Annotations, Candidate, Region, Text
-from pipeline.worker import call
+from pipeline.execution.worker import call
 from stages.base import Failed, Sample
 from stages.filters.language import parse
 from stages.registry import resolve

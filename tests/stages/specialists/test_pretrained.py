@@ -4,27 +4,32 @@ place."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from pycocotools import mask as coco_mask
 
 from pipeline.schema import HUMAN, Annotations, Candidate, Region, Text, Triplet
 from pipeline.storage.arrow import to_dict
-from stages.base import Sample
+from stages.base import Sample, StageError
 from stages.filters.language import parse
+from stages.specialists.batching import map_batches, run_halving
 from stages.specialists.caption import CaptionerConfig, PretrainedCaption
-from stages.specialists.chat import ChatDescribe, ChatDescribeConfig
+from stages.specialists.describe_chat import ChatDescribe, ChatDescribeConfig
 from stages.specialists.detr import Detr, DetrConfig
 from stages.specialists.ground import GroundingDino, GroundingDinoConfig, match, split, tokens_of
-from stages.specialists.pretrained import crop, halving, mapped, padded
+from stages.specialists.images import crop_box, pad_image
 from stages.specialists.region_text import RegionText, RegionTextConfig
-from stages.specialists.score import ImageTextScore, ImageTextScoreConfig, choose
+from stages.specialists.score import ImageTextScore, ImageTextScoreConfig
 from stages.specialists.segment import Sam, SamConfig
+from stages.specialists.selection import choose_candidate
 
 Checkpoint = Callable[[str], str]
 needs_torchvision = pytest.mark.skipif(
@@ -123,7 +128,7 @@ def test_similarity_passes_samples_without_regions(checkpoint: Checkpoint) -> No
 
 
 def test_the_first_of_equal_candidates_is_chosen() -> None:
-    chosen = choose(region(), [0.25, 0.25])
+    chosen = choose_candidate(region(), [0.25, 0.25])
     assert (chosen.brief, chosen.brief_kind, [c.score for c in chosen.candidates]) == (
         "star",
         "phrase",
@@ -282,14 +287,49 @@ def test_crops_are_captioned_for_region_texts(checkpoint: Checkpoint) -> None:
 
 
 def test_a_missing_model_is_named_with_the_reason() -> None:
-    with pytest.raises(ValueError, match="no model given: set `model`"):
+    with pytest.raises(StageError, match="no model given: set `model`"):
         Detr(DetrConfig())
     with pytest.raises(
-        ValueError, match=r"model 'no/where' at revision 'main': no such folder.*set `revision`"
+        StageError, match=r"model 'no/where' at revision 'main': no such folder.*set `revision`"
     ):
         Detr(DetrConfig(model="no/where", revision="main"))
-    with pytest.raises(ValueError, match=rf"model 'no/where' at revision '{'a' * 40}'"):
+    with pytest.raises(StageError, match=rf"model 'no/where' at revision '{'a' * 40}'"):
         Detr(DetrConfig(model="no/where", revision="a" * 40))
+
+
+@pytest.mark.parametrize(
+    ("name", "stage", "config", "needed"),
+    [
+        ("rt_detr", ImageTextScore, ImageTextScoreConfig, "a two-tower model such as SigLIP"),
+        ("rt_detr", Sam, SamConfig, "Unrecognized configuration class"),
+        ("clip", Detr, DetrConfig, "Unrecognized configuration class"),
+        ("blip", ChatDescribe, ChatDescribeConfig, "a chat model with a chat template"),
+    ],
+)
+def test_a_checkpoint_of_another_architecture_is_refused(
+    name: str, stage: Any, config: Any, needed: str, checkpoint: Checkpoint
+) -> None:
+    with pytest.raises(StageError, match=f"model '.*' at revision '': .*{needed}") as raised:
+        stage(config(model=checkpoint(name)))
+    assert "\n" not in str(raised.value)
+
+
+def test_broken_weights_are_refused(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    folder = shutil.copytree(checkpoint("clip"), tmp_path / "broken")
+    (folder / "model.safetensors").write_bytes(b"no weights")
+    with pytest.raises(StageError, match=r"model '.*broken' at revision '': "):
+        ImageTextScore(ImageTextScoreConfig(model=str(folder)))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
+def test_a_gpu_that_is_not_there_is_refused(checkpoint: Checkpoint) -> None:
+    with pytest.raises(StageError, match="device=cuda: this process sees no GPU; set device to"):
+        Detr(DetrConfig(model=checkpoint("rt_detr"), device="cuda"))
+
+
+def test_a_language_model_that_is_not_installed_is_refused_before_any_sample() -> None:
+    with pytest.raises((ValueError, StageError), match="spaCy model 'xx_none' is not installed"):
+        RegionText(RegionTextConfig(language_model="xx_none"))
 
 
 def test_items_with_equal_keys_go_together_and_answers_keep_their_order() -> None:
@@ -299,7 +339,7 @@ def test_items_with_equal_keys_go_together_and_answers_keep_their_order() -> Non
         seen.append("".join(piece))
         return [item.upper() for item in piece]
 
-    assert mapped("abcaba", run, 2, lambda x: x) == ["A", "B", "C", "A", "B", "A"]
+    assert map_batches("abcaba", run, 2, lambda x: x) == ["A", "B", "C", "A", "B", "A"]
     assert seen == ["aa", "a", "bb", "c"]
 
 
@@ -314,22 +354,22 @@ def test_a_piece_that_runs_out_of_memory_is_halved_down_to_single_items() -> Non
             )
         return piece
 
-    assert halving([1, 2, 3], run) == [1, 2, 3]
+    assert run_halving([1, 2, 3], run) == [1, 2, 3]
     assert sizes == [3, 1, 2, 1, 1]
     with pytest.raises(RuntimeError, match="of another kind"):
-        halving([1, 2], lambda piece: (_ for _ in ()).throw(RuntimeError("of another kind")))
+        run_halving([1, 2], lambda piece: (_ for _ in ()).throw(RuntimeError("of another kind")))
 
 
 def test_thin_and_tiny_images_are_padded_at_the_right_and_below() -> None:
     image = np.arange(4000 * 3, dtype=np.uint8).reshape(4000, 1, 3)
-    assert padded(image).shape == (4000, 250, 3)
-    assert (padded(image) == image).all()
-    assert padded(np.zeros((1, 1, 3), np.uint8)).shape == (8, 8, 3)
+    assert pad_image(image).shape == (4000, 250, 3)
+    assert (pad_image(image) == image).all()
+    assert pad_image(np.zeros((1, 1, 3), np.uint8)).shape == (8, 8, 3)
     fits = np.zeros((100, 9, 3), np.uint8)
-    assert padded(fits) is fits
+    assert pad_image(fits) is fits
 
 
 def test_a_crop_has_a_margin_and_at_least_a_pixel_of_the_image() -> None:
     image = np.arange(100).reshape(10, 10)
-    assert crop(image, (2.0, 2.0, 4.0, 6.0), 0.5).shape == (8, 4)
-    assert crop(image, (50.0, 50.0, 50.0, 50.0), 0.0).tolist() == [[99]]
+    assert crop_box(image, (2.0, 2.0, 4.0, 6.0), 0.5).shape == (8, 4)
+    assert crop_box(image, (50.0, 50.0, 50.0, 50.0), 0.0).tolist() == [[99]]

@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.schema import HUMAN, Annotations, Box, Region
 from stages.base import Sample
-from stages.specialists.region_text import RegionText, RegionTextConfig, candidates
+from stages.specialists.region_text import RegionText, RegionTextConfig, distinct_candidates
 
 RED, BLUE = (214, 38, 40), (40, 82, 214)
 CIRCLE: Box = (10.0, 10.0, 60.0, 60.0)
@@ -65,7 +65,7 @@ def test_only_fresh_machine_regions_above_the_floor_that_lack_candidates_are_don
 
 
 def test_candidates_lose_articles_doubles_and_chunks_without_meaning() -> None:
-    found = candidates(
+    found = distinct_candidates(
         "dog", "a small dog in front of it", ["A small dog", "front", "it", "the dog"]
     )
     assert [(c.text, c.kind) for c in found] == [

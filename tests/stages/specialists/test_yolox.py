@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.base import Sample
-from stages.specialists.detect import (
+from stages.base import Sample, StageError
+from stages.specialists.yolox import (
+    Detections,
     Yolox,
     YoloxConfig,
     decode,
@@ -44,7 +45,9 @@ def varint(value: int) -> bytes:
     return bytes([value & 127 | 128]) + varint(value >> 7)
 
 
-def constant_onnx(path: Path, output: np.ndarray) -> str:
+def constant_onnx(
+    path: Path, output: np.ndarray, input_shape: tuple[int, ...] = (1, 3, SIDE, SIDE)
+) -> str:
     """An ONNX file of YOLOX's form whose output is always `output`."""
 
     def value_info(name: bytes, shape: tuple[int, ...]) -> bytes:
@@ -55,7 +58,7 @@ def constant_onnx(path: Path, output: np.ndarray) -> str:
     tensor += field(9, output.astype("<f4").tobytes())
     node = field(1, b"answer") + field(2, b"output") + field(4, b"Identity")
     graph = field(1, node) + field(2, b"g") + field(5, tensor)
-    graph += field(11, value_info(b"images", (1, 3, SIDE, SIDE))) + field(
+    graph += field(11, value_info(b"images", input_shape)) + field(
         12, value_info(b"output", output.shape)
     )
     path.write_bytes(field(1, 8) + field(7, graph) + field(8, field(1, b"") + field(2, 13)))
@@ -86,10 +89,10 @@ def test_rows_go_through_strides_8_16_32_row_by_row() -> None:
 def test_decode_turns_cell_offsets_into_boxes_and_multiplies_scores() -> None:
     output = np.zeros((ROWS, 85), np.float32)
     row(output, 64 + 5, (0.5, 0.25, np.log(2), 0), 0.5, c2=0.4, c7=0.8)
-    boxes, scores, labels = decode(output, (SIDE, SIDE))
+    found = decode(output, (SIDE, SIDE))
     # centre ((0.5 + 1) * 16, (0.25 + 1) * 16) = (24, 20); sides 2 * 16 and 1 * 16
-    assert boxes[69] == pytest.approx([8, 12, 40, 28])
-    assert (scores[69], labels[69]) == (pytest.approx(0.4), 7)
+    assert found.boxes[69] == pytest.approx([8, 12, 40, 28])
+    assert (found.scores[69], found.labels[69]) == (pytest.approx(0.4), 7)
 
 
 def test_select_suppresses_within_a_class_only_best_first_and_caps() -> None:
@@ -97,12 +100,10 @@ def test_select_suppresses_within_a_class_only_best_first_and_caps() -> None:
         [[0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 9], [30, 30, 40, 40], [50, 50, 60, 60]], float
     )
     scores, labels = np.array([0.5, 0.6, 0.4, 0.9, 0.005]), np.array([1, 1, 2, 1, 1])
+    found = Detections(boxes, scores, labels)
     config = YoloxConfig(weights="x.onnx", min_score=0.01, nms_iou=0.65)
-    assert select(boxes, scores, labels, config).tolist() == [3, 1, 2]
-    assert select(boxes, scores, labels, YoloxConfig(weights="x.onnx", max_regions=2)).tolist() == [
-        3,
-        1,
-    ]
+    assert select(found, config).tolist() == [3, 1, 2]
+    assert select(found, YoloxConfig(weights="x.onnx", max_regions=2)).tolist() == [3, 1]
 
 
 def test_a_session_gives_clipped_boxes_in_image_pixels_with_category_names(tmp_path: Path) -> None:
@@ -146,3 +147,36 @@ def test_released_weights_are_read_alike_in_any_batch() -> None:
         for i in range(3)
     ]
     assert stage(batch) == [stage([sample])[0] for sample in batch]
+
+
+def test_a_model_with_another_number_of_classes_than_names_is_refused(tmp_path: Path) -> None:
+    weights = constant_onnx(tmp_path / "m.onnx", np.zeros((1, ROWS, 5 + 3)))
+    with pytest.raises(StageError, match="has 3 classes, but there are 80 class names: set `class"):
+        Yolox(YoloxConfig(weights=weights))
+    (tmp_path / "names.txt").write_text("dog\ncat\nbus\n")
+    stage = Yolox(YoloxConfig(weights=weights, classes=str(tmp_path / "names.txt")))
+    assert stage.classes == ["dog", "cat", "bus"]
+
+
+@pytest.mark.parametrize("shape", [(1, 85, ROWS), (1, ROWS + 1, 85), (ROWS, 85)])
+def test_a_model_with_another_output_is_refused(shape: tuple[int, ...], tmp_path: Path) -> None:
+    weights = constant_onnx(tmp_path / "m.onnx", np.zeros(shape))
+    with pytest.raises(StageError, match=r"m.onnx: no YOLOX model \(its outputs have the shapes"):
+        Yolox(YoloxConfig(weights=weights))
+
+
+def test_a_model_with_another_input_is_refused(tmp_path: Path) -> None:
+    output = np.zeros((1, ROWS, 85))
+    weights = constant_onnx(tmp_path / "m.onnx", output, input_shape=(1, 1, SIDE, SIDE))
+    with pytest.raises(StageError, match=r"its inputs have the shapes \[\[1, 1, 64, 64\]\]"):
+        Yolox(YoloxConfig(weights=weights))
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_text("no model")
+    with pytest.raises(StageError, match=r"weights=.*m.onnx: "):
+        Yolox(YoloxConfig(weights=str(tmp_path / "m.onnx")))
+    with pytest.raises(StageError, match=r"weights=.*none.onnx: "):
+        Yolox(YoloxConfig(weights=str(tmp_path / "none.onnx")))
+    with pytest.raises(StageError, match=r"classes=.*none.txt: "):
+        read_classes(str(tmp_path / "none.txt"))

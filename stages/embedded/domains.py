@@ -1,6 +1,8 @@
-"""The two rendered worlds: their words, drawings and statistics. `DEMO` and `PRETRAIN` share no shape,
-colour, size word, verb or sign word (only the white sign), so that a model pre-trained on one has never seen
-the other."""
+"""The two domains of rendered scenes: their words, drawings and statistics.
+
+`DEMO` and `PRETRAIN` share no shape, colour, size word, verb or sign word; only the white sign is
+common to both. So a model that was pre-trained on one domain has never seen the other.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from dataclasses import dataclass
 
 from stages.embedded.shapes import DEMO_SHAPES, PRETRAIN_SHAPES, Shape
 
-Colour = tuple[int, int, int]  # RGB
+Colour = tuple[int, int, int]
+"""RGB, 0 to 255 each."""
 
 SIGN = "sign"
 SIGN_COLOUR = "white"
@@ -17,27 +20,51 @@ SIGN_RGB: Colour = (246, 246, 246)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class World:
-    """What scenes are made of. `sizes` maps a size word ('' for none) to radii in pixels; `relations` maps
-    what `telling.relation` returns to a verb phrase; `objects` counts a scene's shapes, the sign not
-    included."""
+class SceneDomain:
+    """Vocabulary, drawings and statistics of one family of rendered scenes."""
 
     name: str
+    """Name of the domain. It is part of the random seed of every scene."""
+
     shapes: Mapping[str, Shape]
+    """Drawing of each category except the sign."""
+
     colours: Mapping[str, Colour]
+    """RGB of each colour name."""
+
     sizes: Mapping[str, tuple[float, float]]
+    """Lowest and highest radius in pixels for each size word; the word '' stands for no size word.
+    """
+
     relations: Mapping[str, str]
+    """Verb phrase for each relation that `scene_text.spatial_relation` returns."""
+
     sign_words: Sequence[str]
+    """Words that a sign may show."""
+
     sign_rate: float
+    """Probability that a scene has a sign."""
+
     sign_verb: str
+    """Verb between a sign and its word."""
+
     alone_verb: str
+    """Verb for the only shape of a scene."""
+
     objects: tuple[int, int]
+    """Lowest and highest number of shapes in a scene; the sign is not counted."""
+
     image_size: int
-    noise: float  # standard deviation in grey levels
-    turn: float  # largest rotation of a shape in degrees
+    """Width and height of the image in pixels."""
+
+    noise: float
+    """Standard deviation of the pixel noise in grey levels (0 to 255)."""
+
+    turn: float
+    """Largest rotation of a shape in degrees, in both directions."""
 
 
-DEMO = World(
+DEMO = SceneDomain(
     name="demo",
     shapes=DEMO_SHAPES,
     colours={
@@ -65,7 +92,7 @@ DEMO = World(
     turn=10.0,
 )
 
-PRETRAIN = World(
+PRETRAIN = SceneDomain(
     name="pretrain",
     shapes=PRETRAIN_SHAPES,
     colours={
@@ -97,12 +124,14 @@ PRETRAIN = World(
     turn=25.0,
 )
 
-
-def palette(world: World) -> dict[str, Colour]:
-    """Colour name to RGB, with the white of the signs."""
-    return {**world.colours, SIGN_COLOUR: SIGN_RGB}
+DOMAINS = {domain.name: domain for domain in (DEMO, PRETRAIN)}
 
 
-def categories(world: World) -> list[str]:
-    """Every category word a region of this world can have."""
-    return [*world.shapes, SIGN]
+def palette(domain: SceneDomain) -> dict[str, Colour]:
+    """Every colour name of the domain with its RGB, the white of the signs included."""
+    return {**domain.colours, SIGN_COLOUR: SIGN_RGB}
+
+
+def categories(domain: SceneDomain) -> list[str]:
+    """Every category that a region of this domain can have."""
+    return [*domain.shapes, SIGN]

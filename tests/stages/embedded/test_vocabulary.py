@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from pipeline.schema import Candidate, Region
-from stages.embedded.wording import STYLES, counted, name_of, plural, size_word, style, verb
+from stages.base import StageError
+from stages.embedded.vocabulary import (
+    VOCABULARIES,
+    counted,
+    name_of,
+    plural,
+    size_word,
+    verb,
+    vocabulary,
+)
 
 
 def region(phrase: str, x: float = 0, side: float = 10, **more: object) -> Region:
@@ -40,7 +49,7 @@ def test_counts() -> None:
 
 
 def test_verbs_follow_geometry_and_number() -> None:
-    words = STYLES["demo"]
+    words = VOCABULARIES["demo"]
     assert verb(words, region("circle"), region("star", 50)) == "sits beside"
     assert verb(words, region("circle"), region("star", 50), count=2) == "sit beside"
     assert verb(words, region("circle"), region("star", 2)) == "touches"
@@ -48,14 +57,14 @@ def test_verbs_follow_geometry_and_number() -> None:
 
 
 def test_one_person_handles_what_they_overlap() -> None:
-    words = STYLES["photo"]
+    words = VOCABULARIES["photo"]
     assert verb(words, region("person"), region("horse", 2)) == "rides"
     assert verb(words, region("person"), region("horse", 90)) == "stands next to"
     assert verb(words, region("person"), region("horse", 2), count=2) == "stand close to"
 
 
 def test_sizes_are_shares_of_the_image() -> None:
-    words = STYLES["demo"]
+    words = VOCABULARIES["demo"]
     sizes = [size_word(region("circle", side=side), 200, words) for side in (30, 50, 80)]
     assert sizes == ["small", "", "large"]
     assert size_word(region("sign", side=90), 200, words) == ""
@@ -73,5 +82,5 @@ def test_a_region_is_called_by_its_best_chunk_when_its_brief_text_is_a_sentence(
 
 
 def test_an_unknown_style_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="'poem': use one of demo, photo"):
-        style("poem")
+    with pytest.raises(StageError, match="style='poem': use one of demo, photo"):
+        vocabulary("poem")

@@ -1,0 +1,244 @@
+"""The words that the specialists without weights use for colours, sizes, counts and relations.
+
+A `Vocabulary` holds these words: `demo` is for the rendered scenes, `photo` for COCO's categories.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pipeline.schema import Region
+from stages.base import StageError
+from stages.embedded.domains import DEMO, SIGN, Colour, palette
+from stages.embedded.scene_text import spatial_relation
+
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+PLURALS = {
+    "person": "people",
+    "mouse": "mice",
+    "knife": "knives",
+    "sheep": "sheep",
+    "skis": "skis",
+    "broccoli": "broccoli",
+    "scissors": "scissors",
+}
+ANIMATE = frozenset(
+    (
+        "person",
+        "bird",
+        "cat",
+        "dog",
+        "horse",
+        "sheep",
+        "cow",
+        "elephant",
+        "bear",
+        "zebra",
+        "giraffe",
+    )
+)
+
+# The verb for a person and the object that their box overlaps.
+HANDLING = {
+    "rides": ("bicycle", "motorcycle", "horse", "skateboard", "surfboard", "snowboard", "elephant"),
+    "sits on": ("chair", "couch", "bench", "toilet", "bed"),
+    "sits at": ("dining table",),
+    "holds": (
+        "cell phone",
+        "umbrella",
+        "book",
+        "cup",
+        "bottle",
+        "handbag",
+        "tennis racket",
+        "baseball bat",
+        "remote",
+        "teddy bear",
+        "kite",
+        "frisbee",
+    ),
+    "carries": ("backpack", "suitcase"),
+    "wears": ("tie", "skis"),
+    "eats": ("pizza", "sandwich", "banana", "apple", "donut", "cake", "hot dog"),
+    "watches": ("tv", "sports ball"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vocabulary:
+    """Words for what a region looks like, and for how two regions relate."""
+
+    colours: Mapping[str, Colour]
+    """RGB of each colour name."""
+
+    relations: Mapping[str, str]
+    """Verb phrase for each relation that `scene_text.spatial_relation` returns."""
+
+    handling: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """Verb phrase for the categories of a subject and an object whose boxes overlap."""
+
+    small: float | None = None
+    """Regions below are 'small': longer side as a share of the image's longer side. None: no such
+    word.
+    """
+
+    large: float | None = None
+    """Regions above are 'large': longer side as a share of the image's longer side. None: no such
+    word.
+    """
+
+    unsized: frozenset[str] = frozenset()
+    """Categories that never get a size word."""
+
+    uncoloured: frozenset[str] = frozenset()
+    """Categories that never get a colour word."""
+
+    sign_verb: str = "reads"
+    """Verb between a sign and its word."""
+
+
+def _handling_verbs() -> dict[tuple[str, str], str]:
+    verbs = {}
+    for verb, objects in HANDLING.items():
+        for category in objects:
+            verbs["person", category] = verb
+    return verbs
+
+
+VOCABULARIES = {
+    "demo": Vocabulary(
+        colours=palette(DEMO),
+        relations=DEMO.relations,
+        small=0.205,
+        large=0.32,
+        unsized=frozenset((SIGN,)),
+        sign_verb=DEMO.sign_verb,
+    ),
+    "photo": Vocabulary(
+        colours={
+            "black": (25, 25, 25),
+            "white": (240, 240, 240),
+            "gray": (128, 128, 128),
+            "red": (190, 35, 40),
+            "orange": (235, 130, 35),
+            "yellow": (235, 210, 60),
+            "green": (50, 125, 55),
+            "blue": (45, 85, 180),
+            "purple": (125, 60, 150),
+            "pink": (235, 150, 175),
+            "brown": (110, 70, 40),
+        },
+        relations={
+            "above": "appears above",
+            "below": "appears below",
+            "beside": "stands next to",
+            "overlap": "stands close to",
+        },
+        # A colour word before a person does not mean the colour of the clothes.
+        uncoloured=frozenset(("person",)),
+        handling=_handling_verbs(),
+    ),
+}
+
+
+def vocabulary(name: str) -> Vocabulary:
+    """The vocabulary of a stage's setting `style`; raises StageError for an unknown name."""
+    if name not in VOCABULARIES:
+        raise StageError(f"style={name!r}: use one of {', '.join(VOCABULARIES)}")
+    return VOCABULARIES[name]
+
+
+def name_of(region: Region) -> str:
+    """The noun phrase that names a region.
+
+    This is its brief text. If that is a whole caption, it is the best noun chunk that has the
+    category in it, or else the category.
+    """
+    if region.brief_kind != "caption":
+        return region.brief or region.phrase
+    chunks = []
+    for candidate in region.candidates:
+        if candidate.kind == "chunk" and region.phrase in candidate.text:
+            chunks.append(candidate)
+    if not chunks:
+        return region.phrase
+    return max(chunks, key=lambda chunk: chunk.score or 0.0).text
+
+
+def size_word(region: Region, image_side: int, words: Vocabulary) -> str:
+    """'small', 'large' or '', by the longer side of the box. `image_side` is the image's longer
+    side.
+    """
+    if region.phrase in words.unsized:
+        return ""
+    x1, y1, x2, y2 = region.box
+    share = max(x2 - x1, y2 - y1) / image_side
+    if words.small is not None and share < words.small:
+        return "small"
+    if words.large is not None and share > words.large:
+        return "large"
+    return ""
+
+
+def with_article(noun: str) -> str:
+    """The noun phrase with 'a' or 'an'; a plural such as 'skis' gets none."""
+    if PLURALS.get(noun) == noun:
+        return noun
+    article = "an" if noun[0].lower() in "aeiou" else "a"
+    return f"{article} {noun}"
+
+
+def plural(noun: str) -> str:
+    """The plural of a noun phrase that ends in its head."""
+    head = noun.rsplit(" ", 1)[-1]
+    if head in PLURALS:
+        return noun[: -len(head)] + PLURALS[head]
+    if head.endswith(("s", "x", "ch", "sh")):
+        return noun + "es"
+    if head.endswith("y") and head[-2:-1] not in "aeiou":
+        return noun[:-1] + "ies"
+    return noun + "s"
+
+
+def counted(noun: str, count: int) -> str:
+    """The noun phrase with its number, such as 'three people'."""
+    if count == 1:
+        return with_article(noun)
+    number = NUMBERS[count] if count < len(NUMBERS) else "many"
+    return f"{number} {plural(noun)}"
+
+
+def verb(words: Vocabulary, subject: Region, other: Region, count: int = 1) -> str:
+    """The verb phrase between two regions; `count` is the number of subjects."""
+    relation = spatial_relation(subject.box, other.box)
+    phrase = words.relations[relation]
+    if count > 1:
+        return _plural_verb(phrase)
+    if relation == "overlap":
+        return words.handling.get((subject.phrase, other.phrase), phrase)
+    return phrase
+
+
+def _plural_verb(phrase: str) -> str:
+    """The verb phrase for several subjects: 'sits beside' becomes 'sit beside'."""
+    first, _, rest = phrase.partition(" ")
+    if first.endswith("ies"):
+        stem = first.removesuffix("ies")
+        first = stem + ("ie" if len(first) == 4 else "y")
+    elif first.endswith(("ches", "shes", "sses")):
+        first = first.removesuffix("es")
+    else:
+        first = first.removesuffix("s")
+    return f"{first} {rest}".strip()
+
+
+def sentence(*parts: str) -> str:
+    """The non-empty parts as one sentence, with a capital letter and a full stop."""
+    text = " ".join(part for part in parts if part)
+    return text[0].upper() + text[1:] + "."
+
+
+def is_sign(region: Region) -> bool:
+    """Whether the region is a sign. Texts say what a sign reads, not where it is."""
+    return region.phrase == SIGN

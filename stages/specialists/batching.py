@@ -1,0 +1,51 @@
+"""Batches within a stage: items of one shape together, and smaller batches when memory runs out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
+
+from stages.base import is_out_of_memory
+
+Item = TypeVar("Item")
+Output = TypeVar("Output")
+
+
+def map_batches(
+    items: Sequence[Item],
+    run: Callable[[list[Item]], Sequence[Output]],
+    size: int,
+    shape_of: Callable[[Item], Hashable] | None = None,
+) -> list[Output]:
+    """One output of `run` per item, in the order of the items.
+
+    `run` gets at most `size` items at a time, all with the same `shape_of`. Inputs of one shape
+    need no padding, so the output for an item does not depend on the other items of its batch.
+    """
+    groups: dict[Hashable, list[int]] = {}
+    for index, item in enumerate(items):
+        shape = shape_of(item) if shape_of else None
+        groups.setdefault(shape, []).append(index)
+    outputs: dict[int, Output] = {}
+    for indices in groups.values():
+        for start in range(0, len(indices), size):
+            batch = indices[start : start + size]
+            results = run_halving([items[index] for index in batch], run)
+            outputs.update(zip(batch, results, strict=True))
+    return [outputs[index] for index in range(len(items))]
+
+
+def run_halving(batch: list[Item], run: Callable[[list[Item]], Sequence[Output]]) -> list[Output]:
+    """`run(batch)`; if memory runs out, the outputs of its two halves, down to single items."""
+    import torch
+
+    try:
+        return list(run(batch))
+    except (MemoryError, RuntimeError) as error:
+        if len(batch) == 1 or not is_out_of_memory(error):
+            raise
+    # Outside of the `except` block, because the error keeps the tensors of the failed batch alive.
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    middle = len(batch) // 2
+    return run_halving(batch[:middle], run) + run_halving(batch[middle:], run)

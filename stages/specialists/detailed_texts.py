@@ -1,0 +1,79 @@
+"""Detailed texts by instruction: the prompts, and the reasons why an answer is dropped.
+
+Paper section 4.3, "Text": detailed texts come from prompting large models. The paper does not print
+its prompts; these are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline.schema import Granularity
+from stages.base import StageError
+
+REFUSED = "refused"
+CUT_OFF = "cut_off"
+EMPTY_ANSWER = "empty_answer"
+
+# The beginnings of a refusal, in lower case.
+REFUSALS = (
+    "i'm sorry",
+    "i am sorry",
+    "i cannot",
+    "i can't",
+    "i can not",
+    "i'm unable",
+    "i am unable",
+    "as an ai",
+)
+PROMPTS: dict[str, str] = {
+    "detailed": (
+        "Describe the image in two to four plain sentences: "
+        "its objects, their attributes and what they do."
+    ),
+    "more_detailed": (
+        "Describe the image in one long paragraph: "
+        "every object, its attributes, its place, what it does "
+        "and how it relates to the others, and any text that can be read."
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A model's answer to a prompt, with the fields of OpenAI's chat completions."""
+
+    content: str
+    """The text of the answer."""
+
+    finish_reason: str | None
+    """Why the answer ends: `stop`, `length`, `content_filter`, or None if the server does not say.
+    """
+
+    refusal: str | None = None
+    """The text of a refusal, if the server marks it as one."""
+
+
+def check_prompts(granularities: Sequence[Granularity], prompts: Mapping[str, str]) -> None:
+    """Checks that every granularity has a prompt; raises StageError if not."""
+    lacking = [granularity for granularity in granularities if granularity not in prompts]
+    if lacking:
+        names = ", ".join(lacking)
+        raise StageError(f"prompts has none for {names}: add them or leave the granularities out")
+
+
+def judge(answer: Answer) -> tuple[str, str | None]:
+    """The text of an answer, and the reason to drop it (None for a good answer)."""
+    text = answer.content.strip()
+    # Some models write a typographic apostrophe.
+    beginning = text.lower().replace("\u2019", "'")
+    if answer.refusal or beginning.startswith(REFUSALS):
+        return text or answer.refusal or "", REFUSED
+    if answer.finish_reason == "content_filter":
+        return text, REFUSED
+    if answer.finish_reason == "length":
+        return text, CUT_OFF
+    if not text:
+        return text, EMPTY_ANSWER
+    return text, None

@@ -1,0 +1,257 @@
+"""Boxes with categories by a YOLOX ONNX file. In: image. Out: regions (`phrase` is the category),
+best first.
+
+Paper section 4.3, "Region-text pairs": a detector, then a threshold and NMS. What is stored is the
+raw signal of YOLOX's released evaluation (best class of each row, scores from 0.01, NMS per class
+at IoU 0.65). The region filter takes stricter decisions later.
+
+The files that the YOLOX project publishes take a BGR image with values 0 to 255, resized into the
+top left corner of a grey (114) canvas. They return rows of (x, y, width, height, objectness, class
+scores), not yet decoded, for the strides 8, 16 and 32. A file with another layout is a
+`StageError`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import cv2
+import numpy as np
+
+from pipeline.schema import Annotations, Region
+from stages.base import CONTENT, Batch, Result, StageError, thread_count
+from stages.filters.nms import nms
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+GREY = 114
+STRIDES = (8, 16, 32)
+ROW_START = 5  # numbers of a row before its class scores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class YoloxConfig:
+    """Settings of `yolox`."""
+
+    weights: str = field(metadata=CONTENT)
+    """The ONNX file."""
+
+    classes: str = field(default="", metadata=CONTENT)
+    """File with one class name per line, in the order of the model's classes; empty: COCO's 80."""
+
+    min_score: float = 0.01
+    """Boxes with a lower score are not stored."""
+
+    nms_iou: float = 0.65
+    """A box is suppressed if it overlaps a better one of its class by more than this IoU."""
+
+    max_regions: int = 300
+    """Most regions of an image; the best are stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """The boxes of one image, before selection."""
+
+    boxes: np.ndarray
+    """(n, 4) float, xyxy in pixels of the model's input."""
+
+    scores: np.ndarray
+    """(n,) float, 0 to 1."""
+
+    labels: np.ndarray
+    """(n,) int, index of the class."""
+
+
+def letterbox(image: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, float]:
+    """The model's input for an image, and the factor from pixels of the image to pixels of the
+    input.
+
+    `image` is (height, width, 3) uint8 RGB, `size` the (height, width) of the input. The input is
+    (1, 3, height, width) float32 BGR, 0 to 255.
+    """
+    height, width = size
+    scale = min(height / image.shape[0], width / image.shape[1])
+    scaled_width = max(1, int(image.shape[1] * scale))
+    scaled_height = max(1, int(image.shape[0] * scale))
+    resized = cv2.resize(image, (scaled_width, scaled_height), interpolation=cv2.INTER_LINEAR)
+    canvas = np.full((height, width, 3), GREY, np.uint8)
+    canvas[:scaled_height, :scaled_width] = resized[..., ::-1]
+    pixels = canvas.transpose(2, 0, 1)[None]
+    return np.ascontiguousarray(pixels, dtype=np.float32), scale
+
+
+def grid(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The cell (n, 2) as (x, y) and the stride (n, 1) in pixels of every row; `size` is (height,
+    width).
+    """
+    height, width = size
+    cells, strides = [], []
+    for stride in STRIDES:
+        y, x = np.mgrid[: height // stride, : width // stride]
+        cells.append(np.stack([x, y], -1).reshape(-1, 2))
+        strides.append(np.full((x.size, 1), stride))
+    return np.concatenate(cells), np.concatenate(strides)
+
+
+def decode(output: np.ndarray, size: tuple[int, int]) -> Detections:
+    """The detections in the (rows, 5 + classes) float32 output for one image.
+
+    `size` is the (height, width) of the input. As in YOLOX's `decode_outputs`: centres are offsets
+    in units of cells, sides are logarithms.
+    """
+    cells, strides = grid(size)
+    centre = (output[:, :2] + cells) * strides
+    half = np.exp(output[:, 2:4]) * strides / 2
+    boxes = np.concatenate([centre - half, centre + half], 1)
+    labels = output[:, ROW_START:].argmax(1)
+    best_class = output[np.arange(len(output)), ROW_START + labels]
+    objectness = output[:, 4]
+    return Detections(boxes, objectness * best_class, labels)
+
+
+def select(found: Detections, config: YoloxConfig) -> np.ndarray:
+    """The (n,) int indices of the detections to store, best first."""
+    boxes, scores, labels = found.boxes, found.scores, found.labels
+    indices = np.flatnonzero(scores >= config.min_score)
+    indices = indices[nms(boxes[indices], scores[indices], labels[indices], config.nms_iou)]
+    best_first = np.argsort(-scores[indices], kind="stable")
+    return indices[best_first][: config.max_regions]
+
+
+def read_classes(path: str) -> list[str]:
+    """The class names of a file, one per line; those of COCO for an empty path.
+
+    Raises StageError if the file cannot be read.
+    """
+    file = Path(path) if path else Path(__file__).with_name("coco_classes.txt")
+    try:
+        return file.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StageError(f"classes={path}: {error}") from error
+
+
+class Yolox:
+    """A YOLOX detector on onnxruntime."""
+
+    version: ClassVar[int] = 1
+    reads_images: ClassVar[bool] = True
+
+    def __init__(self, config: YoloxConfig) -> None:
+        """Loads the model and runs it once on a black image.
+
+        Raises StageError if it is no YOLOX model with as many classes as there are class names.
+        """
+        self.config = config
+        self.classes = read_classes(config.classes)
+        self.session = load_session(config.weights)
+        self.size = _input_size(self.session, config)
+        self._check_output()
+
+    def __call__(self, batch: Batch) -> list[Result]:
+        return [Annotations(regions=self.detect(sample.pixels)) for sample in batch]
+
+    def detect(self, image: np.ndarray) -> list[Region]:
+        """The regions of a (height, width, 3) uint8 RGB image, best first."""
+        pixels, scale = letterbox(image, self.size)
+        (output,) = self._run(pixels)
+        found = decode(output[0], self.size)
+        selected = select(found, self.config)
+        height, width = image.shape[:2]
+        limits = [width, height, width, height]
+        boxes = np.clip(found.boxes[selected] / scale, 0, limits).astype(float)
+        regions = []
+        for box, index in zip(boxes.tolist(), selected, strict=True):
+            category = self.classes[found.labels[index]]
+            regions.append(
+                Region(box=tuple(box), phrase=category, score=float(found.scores[index]))
+            )
+        return regions
+
+    def _run(self, pixels: np.ndarray) -> list[np.ndarray]:
+        name = self.session.get_inputs()[0].name
+        outputs: list[np.ndarray] = self.session.run(None, {name: pixels})
+        return outputs
+
+    def _check_output(self) -> None:
+        """Runs the model once on a black image, because a file need not declare the shape of its
+        output.
+        """
+        black = np.zeros((1, 1, 3), np.uint8)
+        try:
+            outputs = self._run(letterbox(black, self.size)[0])
+        except _session_errors() as error:
+            raise _wrong_layout(self.config, str(error)) from error
+        shapes = [output.shape for output in outputs]
+        cells, _ = grid(self.size)
+        expected = (1, len(cells), ROW_START + len(self.classes))
+        if shapes == [expected]:
+            return
+        if len(shapes) == 1 and shapes[0][:2] == expected[:2]:
+            raise StageError(
+                f"weights={self.config.weights}: the model has {shapes[0][2] - ROW_START} classes, "
+                f"but there are {len(self.classes)} class names: set `classes` to a file with the "
+                "model's class names, one per line"
+            )
+        raise _wrong_layout(self.config, f"its outputs have the shapes {shapes}, not [{expected}]")
+
+
+def load_session(weights: str) -> InferenceSession:
+    """An onnxruntime session on the GPU if there is one; raises StageError for a file it cannot
+    load.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = thread_count()
+    options.inter_op_num_threads = 1
+    available = onnxruntime.get_available_providers()
+    providers = ["CPUExecutionProvider"]
+    if "CUDAExecutionProvider" in available:
+        providers.insert(0, "CUDAExecutionProvider")
+    try:
+        return onnxruntime.InferenceSession(weights, options, providers)
+    except _session_errors() as error:
+        raise StageError(f"weights={weights}: {error}") from error
+
+
+def _input_size(session: InferenceSession, config: YoloxConfig) -> tuple[int, int]:
+    """The fixed (height, width) of the model's input."""
+    inputs = session.get_inputs()
+    shape = inputs[0].shape
+    is_image = len(inputs) == 1 and len(shape) == 4 and shape[1] == 3
+    # A size that is not fixed in the file is given by a name or None.
+    if not is_image or not all(isinstance(side, int) for side in shape[2:]):
+        shapes = [each.shape for each in inputs]
+        raise _wrong_layout(
+            config, f"its inputs have the shapes {shapes}, not (1, 3, height, width)"
+        )
+    return shape[2], shape[3]
+
+
+def _wrong_layout(config: YoloxConfig, what: str) -> StageError:
+    return StageError(
+        f"weights={config.weights}: no YOLOX model ({what}): give a file made by "
+        "tools/export_onnx.py of the YOLOX project, without --decode_in_inference"
+    )
+
+
+def _session_errors() -> tuple[type[Exception], ...]:
+    """The errors of onnxruntime for files that it cannot load or run.
+
+    They have no common base class.
+    """
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+    return (
+        errors.Fail,
+        errors.InvalidArgument,
+        errors.InvalidGraph,
+        errors.InvalidProtobuf,
+        errors.NoModel,
+        errors.NoSuchFile,
+        errors.NotImplemented,
+    )
