@@ -53,6 +53,7 @@ def test_the_pipeline_reaches_stages_by_registry_name(path: Path) -> None:
     assert {name for name in imported(path) if name.split(".")[0] == "stages"} <= allowed
 
 
+@pytest.mark.subprocess
 def test_help_comes_at_once_and_loads_nothing_heavy() -> None:
     code = (
         "import sys; from pipeline.cli import main\n"
@@ -66,6 +67,7 @@ def test_help_comes_at_once_and_loads_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.subprocess
 def test_florence_runs_without_ray_and_spacy() -> None:
     code = (
         "import sys; sys.modules['ray'] = sys.modules['spacy'] = None\n"

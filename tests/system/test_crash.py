@@ -3,7 +3,11 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.system.conftest import SMALL, fld
+
+pytestmark = pytest.mark.ray
 
 PLUGIN = """
 import os, signal

@@ -24,6 +24,8 @@ from pipeline.storage.store import Store
 from stages.embedded.source import ScenesConfig, ScenesSource
 from tests.system.conftest import published
 
+pytestmark = pytest.mark.ray
+
 HICCUP = [
     "scene_000001.jpg",
     "scene_000004.jpg",

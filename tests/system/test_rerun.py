@@ -6,7 +6,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.system.conftest import SMALL, command, fld, kill_when, published
+
+pytestmark = pytest.mark.ray
 
 LABELS = [*SMALL, "refine.rounds=0"]
 

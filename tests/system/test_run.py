@@ -14,6 +14,8 @@ import webdataset
 
 from tests.system.conftest import SMALL, fld, published
 
+pytestmark = pytest.mark.ray
+
 ROUNDS = 2
 
 

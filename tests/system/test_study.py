@@ -12,6 +12,8 @@ from pipeline.studies.config import parse
 from pipeline.studies.run import run
 from tests.system.conftest import fld
 
+pytestmark = pytest.mark.ray
+
 TINY = [
     "data.scenes=8",
     "test.scenes=4",

@@ -20,6 +20,8 @@ from pipeline.training.data import TrainingSet
 from pipeline.training.standalone import fit, parse
 from tests.system.conftest import command, fld, kill_when
 
+pytestmark = pytest.mark.ray
+
 STEPS = 20
 SETTINGS = [
     f"train.stages=[[32,{STEPS - 8}],[64,8]]",

@@ -12,6 +12,8 @@ from pipeline.execution.engine import Engine, ShardFunction, Step
 from pipeline.plan.shard_state import Done
 from pipeline.storage.store import Store
 
+pytestmark = pytest.mark.ray
+
 
 @pytest.fixture(scope="module", autouse=True)
 def ray_here() -> Iterator[None]:
