@@ -10,7 +10,7 @@ from __future__ import annotations
 import multiprocessing.process
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -71,3 +71,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the tests that start Ray first: they take longest, and the short ones fill the gaps
     when several workers share the tests."""
     items.sort(key=lambda item: item.get_closest_marker("ray") is None)
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[None]:
+    """One Ray with 2 CPUs for all tests of this process; it takes longer to start than most of
+    them take."""
+    import ray
+
+    ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    yield
+    ray.shutdown()

@@ -1,6 +1,5 @@
 """The engine on a real local Ray: windows, waves, errors of shards."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,16 +11,7 @@ from pipeline.execution.engine import Engine, ShardFunction, Step
 from pipeline.plan.shard_state import Done
 from pipeline.storage.store import Store
 
-pytestmark = pytest.mark.ray
-
-
-@pytest.fixture(scope="module", autouse=True)
-def ray_here() -> Iterator[None]:
-    import ray
-
-    ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
-    yield
-    ray.shutdown()
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
 
 def step(name: str, *after: str) -> Step:
