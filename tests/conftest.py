@@ -19,6 +19,10 @@ import pytest
 # network for it, and wait for half a minute.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+# By default Ray lowers the priority of its workers. They would wait for everything else on the
+# machine, and the tests for them.
+os.environ.update(RAY_worker_niceness="0")
+
 # `ray.init` joins the cluster at this address. No such address can exist, so Ray fails at once, in
 # the process of the test and in its children.
 RAY_REFUSED = "this-test-has-no-marker-ray"

@@ -35,7 +35,7 @@ SMALL = [
 # One shard and one actor a group: for tests that do not look at how work is spread.
 ONE_SHARD = [*SMALL, "source.shard_size=12", "cluster.workers=1"]
 
-TIMEOUT = 600
+TIMEOUT = 1200
 
 
 def command(*arguments: str) -> list[str]:
