@@ -266,6 +266,7 @@ row = {"images": 1, "index": 2, "model": f"{name}.jpg"}
     assert paths_of_the_work_folder(code) == []
 
 
+@pytest.mark.subprocess
 def test_help_comes_at_once_and_loads_nothing_heavy() -> None:
     code = (
         "import sys; from pipeline.cli import main\n"
@@ -279,6 +280,7 @@ def test_help_comes_at_once_and_loads_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.subprocess
 def test_florence_runs_without_ray_and_spacy() -> None:
     code = (
         "import sys; sys.modules['ray'] = sys.modules['spacy'] = None\n"

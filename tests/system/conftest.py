@@ -1,15 +1,25 @@
-"""A small whole run, made once: 12 scenes in 3 shards, one refinement round of 6 steps."""
+"""The command line in this process or in one of its own, and a small whole run that tests share.
+
+The small run has 12 scenes in 3 shards and one refinement round of 6 steps. It is made once per
+test session, also when several pytest-xdist workers share the tests.
+"""
 
 import hashlib
+import io
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
+from filelock import FileLock
+
+from pipeline import cli
 
 SMALL = [
     "source.count=12",
@@ -21,15 +31,19 @@ SMALL = [
     "refine.annotate.max_tokens=24",
     "cluster.groups.train={cpus: 1, actors: [1, 1]}",
 ]
-TIMEOUT = 600
+
+# One shard and one actor a group: for tests that do not look at how work is spread.
+ONE_SHARD = [*SMALL, "source.shard_size=12", "cluster.workers=1"]
+
+TIMEOUT = 1200
 
 
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "pipeline.cli", *arguments]
 
 
-def fld(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own."""
+def fld(*arguments: str, env: dict[str, str] | None = None) -> CompletedProcess[str]:
+    """Run the command line in a process of its own, which starts its own Ray if it needs one."""
     return subprocess.run(
         command(*arguments),
         capture_output=True,
@@ -37,6 +51,18 @@ def fld(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Comple
         timeout=TIMEOUT,
         env={**os.environ, **(env or {})},
     )
+
+
+def fld_here(*arguments: str) -> CompletedProcess[str]:
+    """Run the command line in this process.
+
+    This takes seconds less than `fld`, because everything is imported already and the commands of
+    a test session share one Ray (fixture `local_ray`).
+    """
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = cli.main(list(arguments))
+    return CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 def published(work: Path) -> dict[str, str]:
@@ -62,9 +88,16 @@ def kill_when(process: "subprocess.Popen[str]", ready: Callable[[], bool]) -> bo
 
 
 @pytest.fixture(scope="session")
-def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small_run(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """The work folder of a finished small run, for reading only."""
-    work = tmp_path_factory.mktemp("small") / "work"
-    done = fld("run", f"work={work}", *SMALL)
-    assert done.returncode == 0, done.stderr[-3000:]
+    shared = tmp_path_factory.getbasetemp()
+    if worker_id != "master":
+        # Each worker of pytest-xdist has a folder of its own below the session's.
+        shared = shared.parent
+    work, finished = shared / "small_run", shared / "small_run.finished"
+    with FileLock(shared / "small_run.lock"):
+        if not finished.exists():
+            done = fld("run", f"work={work}", *SMALL)
+            assert done.returncode == 0, done.stderr[-3000:]
+            finished.touch()
     return work

@@ -1,4 +1,4 @@
-"""`fld bench refinement` at a size at which nothing is learned: every run and control is made and measured."""
+"""`fld bench refinement` at a size at which nothing is learned: every control is made and measured."""
 
 import json
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.benches.refinement import head_by_round, spread
-from tests.system.conftest import SMALL, fld
+from tests.system.conftest import ONE_SHARD, fld_here
 
 CONTROLS = {
     "start_not_trained",
@@ -18,15 +18,16 @@ CONTROLS = {
 
 
 @pytest.fixture(scope="module")
-def full(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def full(tmp_path_factory: pytest.TempPathFactory, local_ray: None) -> dict[str, Any]:
     work = tmp_path_factory.mktemp("bench")
-    small = ",".join(f'"{setting}"' for setting in SMALL)
+    small = ",".join(f'"{setting}"' for setting in ONE_SHARD)
     sizes = (f"work={work}", "seeds=1", "control_rounds=1", f"settings=[{small}]")
-    done = fld("bench", "refinement", "--full", "--json", *sizes)
+    done = fld_here("bench", "refinement", "--full", "--json", *sizes)
     assert done.returncode == 0, done.stderr[-3000:]
     return dict(json.loads(done.stdout))
 
 
+@pytest.mark.ray
 def test_every_control_is_measured_on_the_same_labels(full: dict[str, Any]) -> None:
     assert full["controls"].keys() == CONTROLS | {"model_without_merge"}
     assert full["seeds"]["count"] == 1
@@ -39,6 +40,7 @@ def test_every_control_is_measured_on_the_same_labels(full: dict[str, Any]) -> N
         assert control["attempts"][1]["model_f1"] is not None
 
 
+@pytest.mark.ray
 def test_a_random_model_ships_the_filtered_labels(full: dict[str, Any]) -> None:
     control = full["controls"]["random_model"]
     assert control["attempts"][1]["status"] == "rejected"

@@ -3,7 +3,11 @@
 import json
 from pathlib import Path
 
-from tests.system.conftest import SMALL, fld
+import pytest
+
+from tests.system.conftest import SMALL, fld, fld_here
+
+pytestmark = pytest.mark.ray
 
 PLUGIN = """
 import os, signal
@@ -53,14 +57,14 @@ def test_a_segfault_on_one_sample_gives_it_a_row_with_a_reason(tmp_path: Path) -
     assert done.returncode == 0, done.stderr[-3000:]
 
     stages = {
-        s["stage"]: s for s in json.loads(fld("status", str(work), "--json").stdout)["stages"]
+        s["stage"]: s for s in json.loads(fld_here("status", str(work), "--json").stdout)["stages"]
     }
     assert stages["0.fragile"]["samples"] == {"in": 8, "kept": 7, "failed": {"crashed": 1}}
     assert stages["0.detect"]["samples"] == {"in": 8, "kept": 8, "failed": {}}
     assert stages["0.round"]["samples"] == {"in": 8, "kept": 8, "failed": {}}
     assert (
         "FAILED crashed: StageDied: the process ended with signal 11"
-        in fld("explain", str(work), "scene_000002").stdout
+        in fld_here("explain", str(work), "scene_000002").stdout
     )
-    assert '"seen scene_000003"' in fld("explain", str(work), "scene_000003").stdout
+    assert '"seen scene_000003"' in fld_here("explain", str(work), "scene_000003").stdout
     assert "samples failed in fragile: crashed 1" in done.stdout

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.conftest import fld
+from tests.system.conftest import fld, fld_here
 
 
 @pytest.mark.parametrize(
@@ -43,8 +43,17 @@ def test_a_mistake_costs_one_line_and_writes_nothing(
     (tmp_path / "photos" / "a.jpg").write_bytes(b"")
     (tmp_path / "file").write_text("")
     before = sorted(tmp_path.rglob("*"))
-    done = fld("run", f"work={tmp_path}/work", *(o.format(tmp=tmp_path) for o in overrides))
+    done = fld_here("run", f"work={tmp_path}/work", *(o.format(tmp=tmp_path) for o in overrides))
     lines = done.stderr.strip().splitlines()
     assert (done.returncode, len(lines)) == (2, 1), done.stderr
     assert lines[0].startswith(f"fld: error: {message.format(tmp=tmp_path)}")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.subprocess
+def test_a_mistake_costs_one_line_at_the_shell_too(tmp_path: Path) -> None:
+    done = fld("run", "experiment=photos", f"source.path={tmp_path}", f"work={tmp_path}/work")
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("fld: error: ")
+    assert not list(tmp_path.iterdir())

@@ -8,6 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.ray
+
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"(?P<before>[^\n]*):\n\n```\w+\n(?P<code>.*?)```", re.DOTALL)
 

@@ -1,28 +1,24 @@
-"""Operations around a run: a hiccup is retried, a flipped byte is found and mended, what nobody uses is removed.
+"""Commands on a finished run: retry after a hiccup, find and mend a flipped byte, remove unused files."""
 
-The commands run in this process and share one Ray, which takes longer to start than they take.
-"""
-
-import io
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import chdir, redirect_stderr, redirect_stdout
+from contextlib import chdir
 from os.path import relpath
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import cli
 from pipeline.config import saved
 from pipeline.maintenance.retry import withdraw
 from pipeline.storage import lease
 from pipeline.storage.store import Store
 from stages.embedded.source import ScenesConfig, ScenesSource
-from tests.system.conftest import published
+from tests.system.conftest import fld_here, published
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
 HICCUP = [
     "scene_000001.jpg",
@@ -31,21 +27,6 @@ HICCUP = [
     "scene_000008.jpg",
     "scene_000010.jpg",
 ]
-
-
-def fld(*words: str) -> CompletedProcess[str]:
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        code = cli.main(list(words))
-    return CompletedProcess(words, code, out.getvalue(), err.getvalue())
-
-
-@pytest.fixture(scope="module", autouse=True)
-def ray_here() -> Iterator[None]:
-    import ray
-
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -68,14 +49,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "source.shard_size=6",
         "refine.rounds=0",
     ]
-    done = fld("run", f"work={top / 'before'}", *arguments)
+    done = fld_here("run", f"work={top / 'before'}", *arguments)
     assert done.returncode == 0, done.stderr[-3000:]
     for name in HICCUP:
         (photos / name).unlink()
         (photos / name).write_bytes(contents[name])
     shutil.copytree(top / "before", top / "work")
     with chdir(top):
-        done = fld("retry", str(top / "work"), "--json")
+        done = fld_here("retry", str(top / "work"), "--json")
     assert done.returncode == 0, done.stderr[-3000:]
     assert json.loads(done.stdout) == {"retried": {"ingest": {"unreadable": 5}}}
     return top
@@ -87,12 +68,12 @@ def work(folder: Path, tmp_path: Path) -> Iterator[Path]:
 
 
 def status(work: Path) -> dict[str, Any]:
-    state: dict[str, Any] = json.loads(fld("status", str(work), "--json").stdout)
+    state: dict[str, Any] = json.loads(fld_here("status", str(work), "--json").stdout)
     return state
 
 
 def resumed(work: Path) -> None:
-    done = fld("run", "--config", str(work / "config.yaml"), f"work={work}")
+    done = fld_here("run", "--config", str(work / "config.yaml"), f"work={work}")
     assert done.returncode == 0, done.stderr[-3000:]
 
 
@@ -129,26 +110,26 @@ def test_a_retry_that_was_killed_is_gone_on_with_by_the_next_one(
     assert withdraw(store, saved.load(store), None, None) == {
         "ingest": {"unreadable": 5}
     }  # and then kill -9
-    assert json.loads(fld("retry", str(work), "--json").stdout) == {"retried": {}}
+    assert json.loads(fld_here("retry", str(work), "--json").stdout) == {"retried": {}}
     assert published(work) == published(folder / "work")
 
 
 def test_a_retry_of_what_still_fails_changes_nothing(work: Path) -> None:
     before = published(work)
-    done = fld("retry", str(work))
+    done = fld_here("retry", str(work))
     assert done.returncode == 0 and done.stdout.endswith("nothing failed that works now\n")
     assert published(work) == before
 
 
 def test_explain_tells_of_the_first_try_and_of_images_that_never_came_in(folder: Path) -> None:
-    story = json.loads(fld("explain", str(folder / "work"), "scene_000004", "--json").stdout)
+    story = json.loads(fld_here("explain", str(folder / "work"), "scene_000004", "--json").stdout)
     assert (story["shard"], story["name"]) == ("shard-000003", "scene_000004.jpg")
     assert [(each["shard"], each["failed"]) for each in story["tries"]] == [
         ("shard-000000", "unreadable")
     ]
     assert [stage["stage"] for stage in story["stages"]][:2] == ["0.detect", "0.ocr"]
     assert story["rounds"][0]["status"] == "accepted" and story["rounds"][0]["annotations"]["texts"]
-    missing = fld("explain", str(folder / "work"), "text.jpg").stdout
+    missing = fld_here("explain", str(folder / "work"), "text.jpg").stdout
     assert "FAILED not_an_image" in missing and "shard: shard-000002" in missing
 
 
@@ -168,9 +149,9 @@ def test_a_flipped_byte_is_found_named_and_mended_by_the_next_run(work: Path) ->
         data[1000] ^= 4
         path.write_bytes(data)
     names = sorted(str(path.relative_to(work)) for path in broken)
-    assert fld("verify", str(work)).returncode == 0
-    looked = fld("verify", str(work), "--deep", "--dry-run")
-    found = fld("verify", str(work), "--deep", "--json")
+    assert fld_here("verify", str(work)).returncode == 0
+    looked = fld_here("verify", str(work), "--deep", "--dry-run")
+    found = fld_here("verify", str(work), "--deep", "--json")
     assert looked.returncode == found.returncode == 1
     told = [line.split(": ") for line in looked.stdout.splitlines()[: len(names)]]
     assert sorted(name for name, _ in told) == names
@@ -178,7 +159,7 @@ def test_a_flipped_byte_is_found_named_and_mended_by_the_next_run(work: Path) ->
     assert sorted(p["file"] for p in json.loads(found.stdout)["problems"]) == names
     resumed(work)
     assert published(work) == clean
-    assert fld("verify", str(work), "--deep").returncode == 0
+    assert fld_here("verify", str(work), "--deep").returncode == 0
 
 
 def test_what_the_present_chain_does_not_use_is_removed_and_nothing_else(
@@ -189,13 +170,13 @@ def test_what_the_present_chain_does_not_use_is_removed_and_nothing_else(
     (work / "models/01-00000000").mkdir(parents=True)
     (work / "models/01-00000000/model.safetensors").write_bytes(bytes(1000))
     wanted = published(folder / "work")
-    dry = json.loads(fld("gc", str(work), "--dry-run", "--json").stdout)
+    dry = json.loads(fld_here("gc", str(work), "--dry-run", "--json").stdout)
     assert {each["folder"] for each in dry["unused"]} >= {
         "signals/detect-00000000",
         "models/01-00000000",
     }
     assert published(work).keys() > wanted.keys()
-    assert fld("gc", str(work)).returncode == 0
+    assert fld_here("gc", str(work)).returncode == 0
     assert published(work) == wanted
 
 
@@ -203,16 +184,16 @@ def test_no_operation_touches_a_folder_on_which_a_run_goes_on(work: Path) -> Non
     before = published(work)
     with lease.held(Store(str(work))):
         for command in ("gc", "retry", "verify", "dedup"):
-            done = fld(command, str(work))
+            done = fld_here(command, str(work))
             assert done.returncode == 2 and "in use by process" in done.stderr
-        assert fld("verify", str(work), "--dry-run").returncode == 0
+        assert fld_here("verify", str(work), "--dry-run").returncode == 0
     assert published(work) == before
 
 
 def test_dedup_names_the_image_that_a_copy_repeats(work: Path) -> None:
-    done = fld("dedup", str(work), "--json")
+    done = fld_here("dedup", str(work), "--json")
     assert done.returncode == 0, done.stderr[-2000:]
     summary = json.loads(done.stdout)
     assert summary["images"] == summary["kept"] + sum(summary["dropped"].values()) == 12
-    again = fld("dedup", str(work), "distance=0", "--json")
+    again = fld_here("dedup", str(work), "distance=0", "--json")
     assert "dedup:" not in again.stderr  # no image is hashed anew

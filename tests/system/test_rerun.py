@@ -6,13 +6,17 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.system.conftest import SMALL, command, fld, kill_when, published
+import pytest
+
+from tests.system.conftest import SMALL, command, fld, fld_here, kill_when, published
+
+pytestmark = pytest.mark.ray
 
 LABELS = [*SMALL, "refine.rounds=0"]
 
 
 def plan(work: Path, *overrides: str) -> dict[str, int]:
-    done = fld("plan", f"work={work}", "--json", *overrides)
+    done = fld_here("plan", f"work={work}", "--json", *overrides)
     assert done.returncode == 0, done.stderr
     return {line["stage"]: line["todo"] for line in json.loads(done.stdout)}
 
@@ -41,6 +45,7 @@ def test_a_run_that_is_killed_three_times_gives_the_same_bytes_with_another_numb
     assert published(work) == published(small_run)
 
 
+@pytest.mark.usefixtures("local_ray")
 def test_another_threshold_runs_filters_only_and_loads_no_model(
     small_run: Path, tmp_path: Path
 ) -> None:
@@ -50,7 +55,7 @@ def test_another_threshold_runs_filters_only_and_loads_no_model(
     changed = [*LABELS, "filters.region.min_score=0.6"]
     todo = plan(work, *changed)
     assert {stage for stage, count in todo.items() if count} == {"0.region", "0.triplet", "0.round"}
-    done = fld("run", f"work={work}", *changed)
+    done = fld_here("run", f"work={work}", *changed)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "specialists" not in done.stderr
     after = published(work)
@@ -65,6 +70,7 @@ def test_another_threshold_runs_filters_only_and_loads_no_model(
     } == {n: s for n, s in before.items() if n not in ("head.json", "report.html")}
 
 
+@pytest.mark.usefixtures("local_ray")
 def test_a_pilot_is_reused_and_images_that_come_later_get_shards_of_their_own(
     tmp_path: Path,
 ) -> None:
@@ -76,12 +82,12 @@ def test_a_pilot_is_reused_and_images_that_come_later_get_shards_of_their_own(
     for item in source.read(source.list()):
         (photos / item.name).write_bytes(item.data)
     folder = ["source=folder", f"source.path={photos}", "source.shard_size=4", "refine.rounds=0"]
-    assert fld("run", f"work={work}", *folder, "source.limit=4").returncode == 0
+    assert fld_here("run", f"work={work}", *folder, "source.limit=4").returncode == 0
     pilot = {n: s for n, s in published(work).items() if n.startswith(("images", "signals"))}
     assert {n for n in pilot if n.endswith(".tar")} == {"images/shard-000000.tar"}
     assert plan(work, *folder)["0.detect"] == 2
 
-    assert fld("run", f"work={work}", *folder).returncode == 0
+    assert fld_here("run", f"work={work}", *folder).returncode == 0
     full = {n: s for n, s in published(work).items() if "shard-" in n}
     assert {n: full[n] for n in pilot if "shard-" in n} == {
         n: s for n, s in pilot.items() if "shard-" in n
@@ -92,13 +98,13 @@ def test_a_pilot_is_reused_and_images_that_come_later_get_shards_of_their_own(
     ):
         (photos / f"added_{item.name}").write_bytes(item.data)
     assert plan(work, *folder) == {stage: 1 for stage in plan(work, *folder)}
-    assert fld("run", f"work={work}", *folder).returncode == 0
+    assert fld_here("run", f"work={work}", *folder).returncode == 0
     after = published(work)
     assert {n: after[n] for n in full} == full
     assert sum(name.startswith("images/shard-") and name.endswith(".tar") for name in after) == 4
 
 
-def test_two_runs_on_one_work_folder_are_kept_apart(small_run: Path, tmp_path: Path) -> None:
+def test_two_runs_on_one_work_folder_are_kept_apart(tmp_path: Path) -> None:
     from pipeline.storage import lease
     from pipeline.storage.store import Store
 

@@ -11,7 +11,9 @@ from pipeline import cli
 from pipeline.config.compose import compose
 from pipeline.studies.config import parse
 from pipeline.studies.run import run
-from tests.system.conftest import fld
+from tests.system.conftest import fld_here
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
 TINY = [
     "data.scenes=8",
@@ -47,7 +49,7 @@ def test_a_study_tests_every_phase_and_a_second_run_does_nothing(work: Path) -> 
         for file in work.rglob("*")
         if file.is_file() and "journal" not in str(file)
     }
-    again = fld("study", "clean", f"work={work}", *TINY, "~rows", f"+{rows}", "--json")
+    again = fld_here("study", "clean", f"work={work}", *TINY, "~rows", f"+{rows}", "--json")
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["rows"] == made["rows"] and "test:" not in again.stderr
     assert all(file.stat().st_mtime_ns == time for file, time in before.items())
@@ -97,12 +99,12 @@ def test_a_row_that_fails_is_one_line_and_the_others_are_shown(
 
 
 def test_the_tower_is_exported_and_a_wrong_name_is_one_line(tmp_path: Path) -> None:
-    done = fld("export-backbone", "nano", str(tmp_path / "tower"), "--json")
+    done = fld_here("export-backbone", "nano", str(tmp_path / "tower"), "--json")
     assert done.returncode == 0 and json.loads(done.stdout)["transformers"] == str(
         tmp_path / "tower"
     )
     assert (tmp_path / "tower/model.safetensors").exists()
-    wrong = fld("export-backbone", "/nowhere", str(tmp_path / "none"))
+    wrong = fld_here("export-backbone", "/nowhere", str(tmp_path / "none"))
     assert (
         wrong.returncode == 2
         and wrong.stderr.count("\n") == 1

@@ -18,7 +18,9 @@ from pipeline.storage.store import Store
 from pipeline.studies.data import DataConfig, obtain
 from pipeline.training.data import TrainingSet
 from pipeline.training.standalone import parse, train_once
-from tests.system.conftest import command, fld, kill_when
+from tests.system.conftest import command, fld_here, kill_when
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
 STEPS = 20
 SETTINGS = [
@@ -122,12 +124,12 @@ def test_what_is_done_is_not_done_again_and_other_settings_are_refused(
     whole: Path, shards: str
 ) -> None:
     before = published(whole)
-    done = fld(
+    done = fld_here(
         "train", shards, str(whole), *SETTINGS, "--json", "cluster.groups.train.actors=[1,2]"
     )
     assert done.returncode == 0 and json.loads(done.stdout)["loss"] == history(whole)[-1]["loss"]
     assert published(whole) == before
-    other = fld("train", shards, str(whole), *SETTINGS, "train.learning_rate=0.5")
+    other = fld_here("train", shards, str(whole), *SETTINGS, "train.learning_rate=0.5")
     assert other.returncode == 2 and "made with other train.learning_rate" in other.stderr
 
 
@@ -185,7 +187,7 @@ def test_mistakes_are_one_line(shards: str, tmp_path: Path) -> None:
             "99 workers want 99 CPU",
         ),
     ):
-        done = fld("train", *arguments)
+        done = fld_here("train", *arguments)
         assert done.returncode == 2 and "Traceback" not in done.stderr
         last = done.stderr.splitlines()[-1]  # Ray may have said that it started
         assert last.startswith("fld: error: ") and message in last

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.pipeline.execution.test_given import ONLY
-from tests.system.conftest import fld
+from tests.system.conftest import fld_here
 from tests.system.zoo import Rows, write_folder_zoo, write_tar_zoo
 
 # Weight-free stages that read pixels and texts, in one actor each; no training.
@@ -52,17 +52,19 @@ def by_name(found: Rows) -> Rows:
 @pytest.mark.parametrize(
     ("source", "write"), [("folder", write_folder_zoo), ("webdataset", write_tar_zoo)]
 )
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
 def test_each_bad_one_is_told_with_its_reason_and_the_good_ones_are_labelled(
     tmp_path: Path, source: str, write: Callable[[Path], Rows]
 ) -> None:
     zoo, work = tmp_path / "zoo", tmp_path / "work"
     expected = write(zoo)
     before = everything(tmp_path)
-    done = fld("run", f"source={source}", f"source.path={zoo}", f"work={work}", *QUICK)
+    done = fld_here("run", f"source={source}", f"source.path={zoo}", f"work={work}", *QUICK)
     assert done.returncode == 0, done.stderr[-3000:]
     assert by_name(rows(work)) == by_name(expected)
 
-    state = json.loads(fld("status", str(work), "--json").stdout)
+    state = json.loads(fld_here("status", str(work), "--json").stdout)
     told = [(each["name"], each["reason"]) for each in state["failures"]]
     assert by_name(told) == by_name([row for row in expected if row[1]])
     for stage in state["stages"]:
@@ -83,6 +85,7 @@ def test_at_least_forty_are_bad_and_ten_are_good(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "write"), [("folder", write_folder_zoo), ("webdataset", write_tar_zoo)]
 )
+@pytest.mark.subprocess
 def test_memory_stays_bounded(tmp_path: Path, source: str, write: Callable[[Path], Rows]) -> None:
     """A file is held whole, twice where it is unpacked or turned; the bombs of the zoo would take gigabytes."""
     write(tmp_path / "zoo")

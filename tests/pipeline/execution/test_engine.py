@@ -1,6 +1,5 @@
 """The engine on a real local Ray: windows, waves, errors of shards."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,14 +12,7 @@ from pipeline.plan.shard_state import ShardState
 from pipeline.storage.manifest import Digests
 from pipeline.storage.store import Store
 
-
-@pytest.fixture(scope="module", autouse=True)
-def ray_here() -> Iterator[None]:
-    import ray
-
-    ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
-    yield
-    ray.shutdown()
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
 
 def step(name: str, *after: str) -> Step:

@@ -95,6 +95,7 @@ class Killer:
         return labelled(batch)
 
 
+@pytest.mark.subprocess
 def test_in_a_child_process_the_sample_that_kills_is_found_and_the_rest_is_done() -> None:
     stage = Isolated(functools.partial(Killer), threads=1)
     results = call(stage, samples("a", "b", "deadly", "c"))
@@ -108,6 +109,7 @@ class Raiser:
         raise SampleError("odd", "inside the child")
 
 
+@pytest.mark.subprocess
 def test_an_ordinary_error_of_a_child_keeps_its_reason() -> None:
     stage = Isolated(functools.partial(Raiser), threads=1)
     assert call(stage, samples("a")) == [Failed("odd", "inside the child")]
@@ -118,11 +120,13 @@ def unloadable() -> Raiser:
     raise OSError("weights unreadable")
 
 
+@pytest.mark.subprocess
 def test_a_model_that_cannot_be_loaded_is_no_samples_fault() -> None:
     with pytest.raises(OSError, match="weights unreadable"):
         Isolated(unloadable, threads=1)
 
 
+@pytest.mark.subprocess
 def test_a_child_that_died_while_nobody_asked_is_no_samples_fault() -> None:
     stage = Isolated(functools.partial(Killer), threads=1)
     os.kill(stage._process.pid or 0, signal.SIGKILL)
@@ -192,6 +196,7 @@ def test_only_a_batch_is_decoded_at_once_and_stages_of_a_group_share_it_within_b
             assert len(pictures._decoded) == (2 if again else 0)
 
 
+@pytest.mark.subprocess
 def test_in_a_child_a_stage_sees_the_same(shard: tuple[Store, ShardState, list[Node]]) -> None:
     store, done, nodes = shard
     names = [node.name for node in nodes]

@@ -125,6 +125,7 @@ def test_another_image_of_the_source_does_not_take_the_place_of_a_broken_one(
     assert rows(run, "shard-000001")["scene_000003.jpg"] == "source_changed"
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("file", ["shard-000001.tar", "shard-000001.parquet"])
 def test_an_image_that_came_in_at_another_try_stays_there_when_its_first_shard_is_mended(
     run: RunConfig, photos: Path, file: str

@@ -52,6 +52,7 @@ CLICKS = """
 """
 
 
+@pytest.mark.subprocess
 @pytest.mark.skipif(which("chromium") is None, reason="needs chromium, which is no Python package")
 def test_in_a_browser_the_page_judges_by_clicks_and_keys_and_saves_a_file_that_is_scored(
     tmp_path: Path,

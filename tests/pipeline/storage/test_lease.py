@@ -40,6 +40,7 @@ def test_of_two_drivers_that_start_at_the_same_moment_one_gets_the_lease(tmp_pat
             pass
 
 
+@pytest.mark.subprocess
 def test_the_lease_of_a_dead_process_is_taken_over_at_once(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     store.publish_json(layout.LEASE, {**_dead_process(), "beat": 9e9})
@@ -60,6 +61,7 @@ def test_a_lease_on_another_host_counts_for_a_minute_after_its_last_beat(tmp_pat
         assert state is not None and state["state"] == expected
 
 
+@pytest.mark.subprocess
 def test_the_third_attempt_after_two_deaths_is_isolated(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     seen = []
@@ -75,6 +77,7 @@ def test_the_third_attempt_after_two_deaths_is_isolated(tmp_path: Path) -> None:
     assert seen == [False, False, True]
 
 
+@pytest.mark.subprocess
 def test_marks_of_an_earlier_boot_do_not_count(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     for k in range(5):

@@ -107,6 +107,7 @@ def _rank(rank: int, size: int, start: str, out: str, port: int) -> None:
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.subprocess
 def test_two_ranks_follow_the_curve_of_one(start: str, tmp_path: Path) -> None:
     import socket
 

@@ -107,7 +107,9 @@ def test_a_header_destroyed_in_the_middle_is_no_end_of_the_archive() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"not a tar" * 100, gzip.compress(b"not a tar" * 100), b"\x1f\x8b broken"]
+    "data",
+    [b"", b"not a tar" * 100, gzip.compress(b"not a tar" * 100), b"\x1f\x8b broken"],
+    ids=["empty", "text", "packed text", "broken gzip"],
 )
 def test_what_is_no_tar_is_one_problem(data: bytes) -> None:
     assert told(data) == [("", [], "not_a_tar")]

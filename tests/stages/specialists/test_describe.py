@@ -92,6 +92,7 @@ def stage(url: str, **settings: object) -> EndpointDescribe:
     )
 
 
+@pytest.mark.subprocess
 def test_every_sample_gets_its_texts_in_order(server: Server) -> None:
     results = stage(server.url)(samples())
     assert [[t.granularity for t in r.texts] for r in results] == [
@@ -101,6 +102,7 @@ def test_every_sample_gets_its_texts_in_order(server: Server) -> None:
     assert all(t.text.startswith("word") and t.dropped is None for r in results for t in r.texts)
 
 
+@pytest.mark.subprocess
 def test_nothing_is_asked_twice_after_a_restart(server: Server, tmp_path: Path) -> None:
     settings = {"cache": str(tmp_path), "granularities": ("detailed",)}
     before = len(server.requests)
@@ -110,6 +112,7 @@ def test_nothing_is_asked_twice_after_a_restart(server: Server, tmp_path: Path) 
     assert len(server.requests) - before == 4
 
 
+@pytest.mark.subprocess
 def test_a_killed_run_loses_no_answer_and_asks_only_for_the_rest(tmp_path: Path) -> None:
     slow = Server(wait=0.2)
     run = subprocess.Popen(
@@ -127,6 +130,7 @@ def test_a_killed_run_loses_no_answer_and_asks_only_for_the_rest(tmp_path: Path)
     assert len(slow.requests) - asked == 8 - saved < 6
 
 
+@pytest.mark.subprocess
 def test_passing_faults_are_tried_again_and_lasting_ones_fail_the_sample() -> None:
     ill = Server(failures=2)
     (result,) = stage(ill.url, granularities=("detailed",))(samples(1))
@@ -244,6 +248,7 @@ def test_an_endpoint_that_is_no_url_is_refused() -> None:
         stage("localhost:8000/v1")
 
 
+@pytest.mark.subprocess
 def test_a_killed_server_loses_no_sample_and_is_asked_nothing_twice(tmp_path: Path) -> None:
     first = Server(wait=0.15)
     patient = {
@@ -271,6 +276,7 @@ def test_a_killed_server_loses_no_sample_and_is_asked_nothing_twice(tmp_path: Pa
     )
 
 
+@pytest.mark.subprocess
 def test_the_budget_is_never_exceeded_by_any_number_of_askers_or_restarts(
     server: Server, tmp_path: Path
 ) -> None:
@@ -308,6 +314,7 @@ def test_a_request_waits_for_those_in_flight_before_it_is_refused() -> None:
     assert answers == [True]
 
 
+@pytest.mark.subprocess
 def test_equal_images_of_a_batch_are_asked_once(server: Server, tmp_path: Path) -> None:
     before = len(server.requests)
     twins = [replace(samples(1)[0], key=str(i)) for i in range(6)]
@@ -316,6 +323,7 @@ def test_equal_images_of_a_batch_are_asked_once(server: Server, tmp_path: Path) 
     assert len(server.requests) - before == 1
 
 
+@pytest.mark.subprocess
 def test_a_language_model_aggregates_the_brief_text_and_the_regions(server: Server) -> None:
     known = Annotations(
         texts=[Text(id="t", granularity="brief", text="A dog runs.")],
@@ -331,6 +339,7 @@ def test_a_language_model_aggregates_the_brief_text_and_the_regions(server: Serv
     assert subject["type"] == "text" and "A dog runs." in subject["text"]
 
 
+@pytest.mark.subprocess
 def test_an_answer_that_was_cut_off_is_stored_and_dropped(server: Server) -> None:
     (result,) = stage(server.url, granularities=("detailed",), max_tokens=3)(samples(1))
     assert [t.dropped for t in result.texts] == ["cut_off"]
@@ -378,12 +387,14 @@ def test_a_language_model_is_told_what_is_known_and_nothing_dropped_or_unsure() 
     )
 
 
+@pytest.mark.subprocess
 def test_without_anything_known_a_language_model_is_not_asked(server: Server) -> None:
     before = len(server.requests)
     assert len(stage(server.url, reads="labels")(samples(1))[0]) == 0
     assert len(server.requests) == before
 
 
+@pytest.mark.subprocess
 def test_standing_texts_are_not_asked_for_again(server: Server) -> None:
     known = Text(id="t", granularity="detailed", text="A dog. It runs.")
     sample = Sample(
@@ -393,6 +404,7 @@ def test_standing_texts_are_not_asked_for_again(server: Server) -> None:
     assert [t.granularity for t in result.texts] == ["more_detailed"]
 
 
+@pytest.mark.subprocess
 def test_the_key_comes_from_the_environment(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,6 +77,7 @@ for name, stage in stages.items():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="bounds its address space")
+@pytest.mark.subprocess
 def test_without_memory_every_sample_is_a_row_with_the_reason_and_later_ones_are_done(
     checkpoint: Callable[[str], str],
 ) -> None:
