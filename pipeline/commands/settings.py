@@ -1,0 +1,34 @@
+"""`fld settings`: every setting with its type, default and meaning."""
+
+from __future__ import annotations
+
+import argparse
+
+from pipeline.commands.group import CommandGroup, Output, add_json
+
+
+def add_commands(group: CommandGroup) -> None:
+    """Register the command."""
+    command = group.add("settings", "every setting with its meaning, unit and default")
+    command.add_argument(
+        "part",
+        nargs="?",
+        metavar="GROUP|STAGE",
+        help="only this part: run, source, specialists, filters, refine, train, cluster, training,"
+        " study, dedup, calibrate, bench; a stage or source such as detr or coco; or a name such"
+        " as refine.gate",
+    )
+    add_json(command)
+    command.set_defaults(command=settings)
+
+
+def settings(args: argparse.Namespace) -> Output:
+    """The table of settings, or a part of it."""
+    from dataclasses import asdict
+
+    from pipeline.config.reference import select
+    from pipeline.report.command_text import settings_text
+
+    selected = select(args.part)
+    value = {"settings": [asdict(setting) for setting in selected]}
+    return Output(text=settings_text(selected), value=value)

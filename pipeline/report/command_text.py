@@ -1,0 +1,95 @@
+"""What single commands print in a terminal: small tables of plain values."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from pipeline.config.reference import GROUPS, Setting
+from pipeline.report.terminal import columns
+
+_WIDTH = 100
+
+
+def plan_table(lines: Sequence[Mapping[str, Any]]) -> str:
+    """The stages of `report.plan.plan`, with the shards that are done and to do."""
+    table = [["stage", "done", "to do", "folder"]]
+    for line in lines:
+        # A folder is named after what goes into it, so some are known only during the run.
+        folder = line["folder"] or "known then"
+        table.append([line["stage"], str(line["done"]), str(line["todo"]), folder])
+    return columns(table)
+
+
+def scores_table(scores: Mapping[str, Any]) -> str:
+    """The metrics of `quality.evaluate.evaluate`, one on each line."""
+    lines = []
+    for name, value in scores.items():
+        number = f"{value:.4f}" if isinstance(value, float) else str(value)
+        lines.append(f"{name:<22}{number}")
+    return "\n".join(lines)
+
+
+def calibration_table(thresholds: Sequence[Mapping[str, Any]]) -> str:
+    """The rows of `quality.calibration.summary`."""
+    table = [["type", "specialist", "class", "labels", "threshold", "precision", "recall"]]
+    for row in thresholds:
+        cells = [row["type"], row["source"], row["class"] or "all", str(row["labels"])]
+        for name in ("threshold", "precision", "recall"):
+            cells.append("never" if row[name] is None else f"{row[name]:.3f}")
+        table.append(cells)
+    return columns(table)
+
+
+def audit_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows of `quality.audit.score`."""
+    table = [["type", "source", "judged", "right", "precision", "95% interval"]]
+    for row in rows:
+        table.append(
+            [
+                row["type"],
+                row["source"],
+                str(row["judged"]),
+                str(row["right"]),
+                f"{row['precision']:.3f}",
+                f"{row['low']:.3f} to {row['high']:.3f}",
+            ]
+        )
+    return columns(table)
+
+
+def settings_text(settings: Sequence[Setting]) -> str:
+    """Settings under headings, each with its type and default, and its meaning on the next line."""
+    sections = []
+    for group, members in groupby(settings, key=lambda setting: setting.group):
+        sections.append(f"{group}: {GROUPS[group]}")
+        for use, own in groupby(members, key=lambda setting: setting.use):
+            sections.append(_settings_section(use, list(own)))
+    if any(setting.required for setting in settings):
+        sections.append("[-]: no default in the code; a file of configs or the command line has it")
+    return "\n\n".join(sections)
+
+
+def _settings_section(use: str, settings: Sequence[Setting]) -> str:
+    width = max(len(setting.name) for setting in settings)
+    lines = [f"  {use}"] if use else []
+    for setting in settings:
+        default = "-" if setting.required else _value_text(setting.default)
+        lines.append(f"  {setting.name:<{width}}  {setting.type}  [{default}]")
+        lines += textwrap.wrap(
+            setting.meaning or "(no meaning written)",
+            _WIDTH,
+            initial_indent=" " * 6,
+            subsequent_indent=" " * 6,
+        )
+    return "\n".join(lines)
+
+
+def _value_text(value: Any) -> str:
+    """A value as it is typed on the command line."""
+    if isinstance(value, str) and value:
+        return value
+    return json.dumps(value)
