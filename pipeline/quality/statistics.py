@@ -1,9 +1,9 @@
-"""What a round or a release holds: the paper's Tables 1, 2 and 3 and the counts by source and by reason.
+"""What a round or a release holds: the paper's Tables 1, 2 and 3, and counts by source and reason.
 
-In: annotations with the (width, height) of their image. Out: sums that add up over shards, and tables of
-their ratios. Only kept annotations count, but for `dropped`. As in the paper a text is one annotation, a
-region one for its phrase and one for its brief text, a phrase-box pair one; averages are per text or, for
-regions, per image. Text regions are counted apart.
+In: annotations with the (width, height) of their image. Out: sums that add up over shards, and
+tables of their ratios. Only kept annotations count, except in `dropped`. As in the paper, a text is
+one annotation, a region is one for its phrase and one for its brief text, and a phrase-box pair is
+one. Averages are per text or, for regions, per image. Text regions are counted apart.
 """
 
 from __future__ import annotations
@@ -12,56 +12,48 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
-from pipeline.quality.truth import normalise
-from pipeline.schema import KINDS, Annotations, Box, Text
+from pipeline.quality.histograms import BoxHistograms
+from pipeline.quality.wording import word_count
+from pipeline.schema import KINDS, Annotations, Parse, Record, Region, Text, Triplet
 
 GRANULARITIES = ("brief", "detailed", "more_detailed", "alt")
 FIGURE = ("regions", "triplets")
-BINS = 50
-ASPECT = 3.0  # Figure 5 shows natural logarithms of width / height in [-3, 3]
-
 ELEMENTS = ("objects", "attributes", "actions", "proper_nouns")
 COMPLEXITIES = ("object_complexity", "action_complexity")
 
 Size = tuple[int, int]
+Row = dict[str, Any]
 
 
 class Statistics:
-    """Sums over samples. `figure` holds, for regions and for triplets, the histograms of Figure 5."""
+    """Sums over samples."""
 
     def __init__(self) -> None:
         self.sums: Counter[tuple[str, ...]] = Counter()
-        self.figure = {kind: _Histograms() for kind in FIGURE}
+        """By what is summed, and by granularity or by kind and name."""
+        self.figure = {kind: BoxHistograms() for kind in FIGURE}
+        """The histograms of Figure 5, for regions and for triplets."""
 
     def add(self, annotations: Annotations, size: Size) -> None:
-        """Count one sample."""
-        sums, kept = self.sums, annotations.kept()
-        sums["images",] += 1
-        granularity: dict[str, str] = {}
+        """Count one sample; `size` is the (width, height) of its image in pixels."""
+        kept = annotations.kept()
+        self.sums["images",] += 1
         for text in kept.texts:
-            granularity[text.id] = text.granularity
             self._add_text(text)
         for region in kept.regions:
-            sums["regions", "phrase"] += 1
-            sums["region_tokens", "phrase"] += words(region.phrase)
-            if region.brief is not None:
-                sums["regions", "brief"] += 1
-                sums["region_tokens", "brief"] += words(region.brief)
+            self._add_region(region)
+        granularity = {text.id: text.granularity for text in kept.texts}
         for triplet in kept.triplets:
-            kind = granularity.get(triplet.text_id, "none")
-            sums["triplets", kind] += 1
-            sums["triplet_tokens", kind] += words(triplet.phrase)
-        sums["text_regions",] += len(kept.text_regions)
-        self.figure["regions"].add([r.box for r in kept.regions], size)
-        self.figure["triplets"].add([t.box for t in kept.triplets], size)
-        for name in KINDS:
-            for annotation in getattr(annotations, name):
+            self._add_triplet(triplet, granularity.get(triplet.text_id, "none"))
+        self.sums["text_regions",] += len(kept.text_regions)
+        self.figure["regions"].add([region.box for region in kept.regions], size)
+        self.figure["triplets"].add([triplet.box for triplet in kept.triplets], size)
+        for kind in KINDS:
+            for annotation in getattr(annotations, kind):
                 if annotation.dropped is None:
-                    sums["source", name, annotation.source] += 1
+                    self.sums["source", kind, annotation.source] += 1
                 else:
-                    sums["dropped", name, annotation.dropped] += 1
+                    self.sums["dropped", kind, annotation.dropped] += 1
 
     def merge(self, other: Statistics) -> None:
         """Count the samples of `other` too."""
@@ -84,135 +76,120 @@ class Statistics:
         }
 
     def _add_text(self, text: Text) -> None:
-        name, parse, sums = text.granularity, text.parse, self.sums
-        sums["texts", name] += 1
-        sums["text_tokens", name] += words(text.text) if parse is None else parse.tokens
-        if parse is not None:
-            sums["parsed", name] += 1
-            for element in ELEMENTS:
-                sums[element, name] += len(getattr(parse, element))
-            for complexity in COMPLEXITIES:
-                sums[complexity, name] += getattr(parse, f"{complexity}_mean")
+        name, parse = text.granularity, text.parse
+        self.sums["texts", name] += 1
+        if parse is None:
+            self.sums["text_tokens", name] += word_count(text.text)
+        else:
+            self.sums["text_tokens", name] += parse.tokens
+            self._add_parse(name, parse)
 
-    def _table2(self) -> list[dict[str, Any]]:
-        sums, rows = self.sums, []
-        present = [name for name in GRANULARITIES if sums["texts", name]]
-        for name in present:
-            rows.append(_row("text", name, sums["texts", name], tokens=self._tokens(name)))
-        for name in ("phrase", "brief"):
-            regions = sums["regions", name]
-            rows.append(
-                _row(
-                    "region_text",
-                    name,
-                    sums["images",],
-                    regions=regions,
-                    average_regions=_mean(regions, sums["images",]),
-                    regional_tokens=_mean(sums["region_tokens", name], regions),
-                )
-            )
-        for name in present:
-            pairs = sums["triplets", name]
-            rows.append(
-                _row(
-                    "text_phrase_region",
-                    name,
-                    sums["texts", name],
-                    tokens=self._tokens(name),
-                    regions=pairs,
-                    average_regions=_mean(pairs, sums["texts", name]),
-                    regional_tokens=_mean(sums["triplet_tokens", name], pairs),
-                )
-            )
+    def _add_parse(self, granularity: str, parse: Parse) -> None:
+        self.sums["parsed", granularity] += 1
+        for element in ELEMENTS:
+            self.sums[element, granularity] += len(getattr(parse, element))
+        for complexity in COMPLEXITIES:
+            self.sums[complexity, granularity] += getattr(parse, f"{complexity}_mean")
+
+    def _add_region(self, region: Region) -> None:
+        self.sums["regions", "phrase"] += 1
+        self.sums["region_tokens", "phrase"] += word_count(region.phrase)
+        if region.brief is not None:
+            self.sums["regions", "brief"] += 1
+            self.sums["region_tokens", "brief"] += word_count(region.brief)
+
+    def _add_triplet(self, triplet: Triplet, granularity: str) -> None:
+        self.sums["triplets", granularity] += 1
+        self.sums["triplet_tokens", granularity] += word_count(triplet.phrase)
+
+    def _table2(self) -> list[Row]:
+        present = [name for name in GRANULARITIES if self.sums["texts", name]]
+        rows = [self._text_row(name) for name in present]
+        rows += [self._region_row(name) for name in ("phrase", "brief")]
+        rows += [self._triplet_row(name) for name in present]
         return rows
 
-    def _table3(self) -> dict[str, dict[str, Any]]:
+    def _text_row(self, granularity: str) -> Row:
+        texts = self.sums["texts", granularity]
+        return _row("text", granularity, texts, tokens=self._tokens(granularity))
+
+    def _region_row(self, name: str) -> Row:
+        images, regions = self.sums["images",], self.sums["regions", name]
+        return _row(
+            "region_text",
+            name,
+            images,
+            regions=regions,
+            average_regions=_mean(regions, images),
+            regional_tokens=_mean(self.sums["region_tokens", name], regions),
+        )
+
+    def _triplet_row(self, granularity: str) -> Row:
+        texts, pairs = self.sums["texts", granularity], self.sums["triplets", granularity]
+        return _row(
+            "text_phrase_region",
+            granularity,
+            texts,
+            tokens=self._tokens(granularity),
+            regions=pairs,
+            average_regions=_mean(pairs, texts),
+            regional_tokens=_mean(self.sums["triplet_tokens", granularity], pairs),
+        )
+
+    def _table3(self) -> dict[str, Row]:
         """Means over the texts that have a parse."""
-        return {
-            name: {
+        table = {}
+        for name in GRANULARITIES:
+            parsed = self.sums["parsed", name]
+            if not parsed:
+                continue
+            row: Row = {
                 "image_annotations": self.sums["texts", name],
                 "tokens": self._tokens(name),
-                **{
-                    key: _mean(self.sums[key, name], self.sums["parsed", name])
-                    for key in (*ELEMENTS, *COMPLEXITIES)
-                },
             }
-            for name in GRANULARITIES
-            if self.sums["parsed", name]
-        }
+            for column in (*ELEMENTS, *COMPLEXITIES):
+                row[column] = _mean(self.sums[column, name], parsed)
+            table[name] = row
+        return table
 
     def _tokens(self, granularity: str) -> float | None:
         return _mean(self.sums["text_tokens", granularity], self.sums["texts", granularity])
 
     def _by_kind(self, what: str) -> dict[str, dict[str, int]]:
-        return {
-            kind: {
-                key[2]: int(n) for key, n in sorted(self.sums.items()) if key[:2] == (what, kind)
-            }
-            for kind in KINDS
-        }
+        counts: dict[str, dict[str, int]] = {kind: {} for kind in KINDS}
+        for key, count in sorted(self.sums.items(), key=lambda item: item[0]):
+            if key[0] == what:
+                _, kind, name = key
+                counts[kind][name] = int(count)
+        return counts
 
 
-class _Histograms:
-    """Counts of boxes by sqrt of normalised area, by log aspect ratio, and by centre (row y, column x)."""
-
-    def __init__(self) -> None:
-        self.area = np.zeros(BINS, np.int64)
-        self.aspect = np.zeros(BINS, np.int64)
-        self.centre = np.zeros((BINS, BINS), np.int64)
-
-    def add(self, boxes: Iterable[Box], size: Size) -> None:
-        xyxy = np.array(list(boxes), np.float64).reshape(-1, 4)
-        sides = xyxy[:, 2:] - xyxy[:, :2]
-        xyxy, sides = xyxy[(sides > 0).all(axis=1)], sides[(sides > 0).all(axis=1)]
-        area = np.sqrt((sides / size).prod(axis=1))
-        aspect = np.log(sides[:, 0] / sides[:, 1])
-        x, y = ((xyxy[:, :2] + xyxy[:, 2:]) / 2 / size).T
-        np.add.at(self.area, _bin(area), 1)
-        np.add.at(self.aspect, _bin((aspect + ASPECT) / (2 * ASPECT)), 1)
-        np.add.at(self.centre, (_bin(y), _bin(x)), 1)
-
-    def merge(self, other: _Histograms) -> None:
-        self.area += other.area
-        self.aspect += other.aspect
-        self.centre += other.centre
-
-    def to_dict(self) -> dict[str, Any]:
-        """Densities of area over [0, 1] and of aspect over [-3, 3], and each centre's share of the boxes."""
-        total = max(int(self.area.sum()), 1)
-        return {
-            "boxes": int(self.area.sum()),
-            "area": (self.area * BINS / total).tolist(),
-            "aspect": (self.aspect * BINS / (2 * ASPECT) / total).tolist(),
-            "centre": (self.centre / total).tolist(),
-        }
+def statistics_of(records: Iterable[Record]) -> dict[str, Any]:
+    """The statistics of a round, as plain JSON."""
+    statistics = Statistics()
+    for record in records:
+        statistics.add(record.annotations, (record.width, record.height))
+    return statistics.to_dict()
 
 
-def annotation_totals(table2: Iterable[dict[str, Any]]) -> dict[str, int]:
-    """How many annotations of each type, and in all, a Table 2 tells of.
+def annotation_totals(table2: Iterable[Row]) -> dict[str, int]:
+    """How many annotations of each type, and in all, the rows of a Table 2 sum up to.
 
-    Texts count in their own rows, not again with their phrases: the paper's 487M + 1362M + 3574M = 5423M.
+    Texts count in their own rows and not again with their phrases, as in the paper:
+    487M + 1362M + 3574M = 5423M.
     """
     totals = dict.fromkeys(("text", "region_text", "text_phrase_region"), 0)
     for row in table2:
-        totals[row["type"]] += row["image_annotations"] if row["type"] == "text" else row["regions"]
+        column = "image_annotations" if row["type"] == "text" else "regions"
+        totals[row["type"]] += row[column]
     return {**totals, "total": sum(totals.values())}
 
 
-def words(text: str) -> int:
-    """Words without punctuation, as `Parse.tokens` counts them."""
-    return len(normalise(text).split())
-
-
-def _row(type_: str, text: str, count: int, **more: Any) -> dict[str, Any]:
+def _row(type_: str, text: str, count: int, **columns: Any) -> Row:
+    """A row of Table 2; columns that are not given are empty."""
     empty = dict.fromkeys(("tokens", "regions", "average_regions", "regional_tokens"))
-    return {"type": type_, "text": text, "image_annotations": count, **empty, **more}
+    return {"type": type_, "text": text, "image_annotations": count, **empty, **columns}
 
 
 def _mean(total: float, count: float) -> float | None:
     return total / count if count else None
-
-
-def _bin(share: np.ndarray) -> np.ndarray:
-    """The bin of each share of [0, 1]; what lies outside goes to the first or the last."""
-    return np.clip((share * BINS).astype(int), 0, BINS - 1)
