@@ -1,11 +1,12 @@
 """What a stage is: a class that loads its model once and maps a batch of samples to one result per sample.
 
-`pipeline.execution.worker` does the rest: it decodes images, makes the batches, halves them when memory runs out, finds the
-sample that breaks a batch, fills in where annotations came from, counts, and publishes. A stage never sees a file,
-a shard or Ray.
+`pipeline.execution.worker` does the rest: it decodes images, makes the batches, halves them when
+memory runs out, finds the sample that breaks a batch, fills in where annotations came from, counts,
+and publishes. A stage never sees a file, a shard or Ray.
 
-A stage's config is a frozen, keyword-only dataclass beside it. Fields marked `CONTENT` name a file or folder (or a
-hub name) whose content, not its path, enters the recipe; fields marked `NOT_RECIPE` do not change results.
+A stage's config is a frozen, keyword-only dataclass beside it. Two kinds of fields are marked:
+`CONTENT` fields name a file, a folder or a hub model, and its content (not its path) enters the
+recipe. `NOT_RECIPE` fields do not change results.
 """
 
 from __future__ import annotations
@@ -13,37 +14,66 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import Field, dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from pipeline.schema import Annotation, Annotations
 
-CONTENT: Mapping[str, Any] = {"content": True}
-NOT_RECIPE: Mapping[str, Any] = {"recipe": False}
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldRole:
+    """What a field of a config means to those who do not know the config: `role_of` reads it."""
+
+    content: bool = False
+    """The value names a file, a folder or a hub model, and its content decides results."""
+    recipe: bool = True
+    """The value changes results, so it is part of the recipe."""
+    identity: bool = True
+    """For a source: the value decides what the names of its images mean."""
+    unique: bool = False
+    """For a source: if set, it claims that keys are unique over all files of the source."""
+
+
+_ROLE = "role"
+
+CONTENT: Mapping[str, Any] = {_ROLE: FieldRole(content=True)}
+NOT_RECIPE: Mapping[str, Any] = {_ROLE: FieldRole(recipe=False)}
+MAY_CHANGE: Mapping[str, Any] = {_ROLE: FieldRole(identity=False)}
+UNIQUE: Mapping[str, Any] = {_ROLE: FieldRole(unique=True)}
+
+
+def role_of(config_field: Field[Any]) -> FieldRole:
+    """The role of a config's field: `field(metadata=CONTENT)` and the like, or the default one."""
+    role: FieldRole = config_field.metadata.get(_ROLE, FieldRole())
+    return role
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image and everything the stages before have said of it.
-
-    `image` is (height, width, 3) uint8 RGB, read-only, or None for stages that do not ask for it. `annotations` holds
-    dropped ones too: a stage looks at what is kept unless it is a filter.
-    """
+    """One image and all annotations that earlier stages have made."""
 
     key: str
-    size: tuple[int, int]  # (width, height)
+    size: tuple[int, int]
+    """(width, height) in pixels."""
     round: int = 0
+    """The round that is being made."""
     annotations: Annotations = field(default_factory=Annotations)
+    """Dropped ones too. A stage looks at the kept ones, unless it is a filter."""
     image: np.ndarray | None = None
+    """(height, width, 3) uint8 RGB, read-only; None for a stage that does not look at images."""
 
     def fresh(self, annotation: Annotation) -> bool:
-        """Kept, and made in this round: what specialists work on, so that later rounds complete only what changed."""
+        """Whether an annotation is kept and was made in this round.
+
+        Specialists work on these, so that a later round completes only what it changed.
+        """
         return annotation.dropped is None and annotation.round == self.round
 
     @property
     def pixels(self) -> np.ndarray:
+        """The image; only for stages with `reads_images`."""
         assert self.image is not None, "the stage must set reads_images"
         return self.image
 
@@ -53,24 +83,28 @@ Batch = Sequence[Sample]
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """This sample could not be done; `reason` is short and snake_case, `detail` one line for a person."""
+    """A sample that a stage could not do."""
 
     reason: str
+    """Short and in snake_case; failures are counted by it."""
     detail: str = ""
+    """One line for a person."""
 
 
 Result = Annotations | Failed
 
 
 class Stage(Protocol):
-    """See `stages/specialists/ocr.py` for a whole one.
+    """The interface of a stage; `stages/specialists/ocr.py` is a complete example.
 
-    `version` is raised whenever the same input gives another output. `reads_images` says whether samples come decoded.
-    The result holds only what the stage adds (no `id`) or revises (with the `id` it found; the last word wins).
+    A result holds only what the stage adds (with an empty `id`) or revises (with the `id` of the
+    annotation that it replaces; if several stages revise one, the last of them wins).
     """
 
     version: ClassVar[int]
+    """Raise it when the same input gives another output."""
     reads_images: ClassVar[bool]
+    """Whether samples come with decoded images."""
 
     def __init__(self, config: Any) -> None: ...
 
@@ -78,18 +112,20 @@ class Stage(Protocol):
 
 
 class SampleError(ValueError):
-    """One sample is at fault: raised by a stage, it becomes that sample's `Failed` row."""
+    """One sample is at fault. If a stage raises it, that sample gets a `Failed` row."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason, detail)
-        self.reason, self.detail = reason, detail
+        self.reason = reason
+        self.detail = detail
 
 
 def fold_of(key: str, folds: int) -> int:
-    """Which of `folds` equal parts a sample belongs to: a function of its key alone."""
+    """Which of `folds` equal parts a sample belongs to. It depends on the key alone."""
     return zlib.crc32(f"fold {key}".encode()) % folds
 
 
+# What the CPU allocators of torch, onnxruntime and OpenCV say.
 OUT_OF_MEMORY = (
     "can't allocate memory",
     "not enough memory",
@@ -99,11 +135,11 @@ OUT_OF_MEMORY = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Python's error, CUDA's, or what the CPU allocators of torch, onnxruntime and OpenCV say."""
+    """Whether Python, CUDA or the CPU allocator of a library ran out of memory."""
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     return named or any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def thread_count() -> int:
-    """Threads this process may use: the worker sets OMP_NUM_THREADS from the group's settings."""
+    """How many threads this process may use. The worker sets OMP_NUM_THREADS from the settings."""
     return int(os.environ.get("OMP_NUM_THREADS", "1"))

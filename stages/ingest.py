@@ -61,11 +61,6 @@ MODES = (
     "I;16N",
 )
 
-# A field of a source's config that may change on the same work folder: it does not decide what the names mean.
-MAY_CHANGE = {"identity": False}
-# One that, when it is set, says that keys of the source are unique over all its containers.
-UNIQUE = {"unique": True}
-
 
 @dataclass(frozen=True, slots=True)
 class Item:

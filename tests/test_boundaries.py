@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,218 @@ def test_the_pipeline_reaches_stages_by_registry_name(path: Path) -> None:
     }
     allowed |= {"stages.florence.model", "stages.florence.tasks", "stages.florence.training"}
     assert {name for name in imported(path) if name.split(".")[0] == "stages"} <= allowed
+
+
+# The floors of `pipeline/`, the highest first. A file may import from its own floor and from those
+# below it. Folders on one floor do not import from each other.
+FLOORS = [
+    {"cli"},
+    {"commands"},
+    {"release", "submit"},
+    {"maintenance"},
+    {"report"},
+    {"benches", "studies"},
+    {"refinement"},
+    {"ingest", "training"},
+    {"execution"},
+    {"plan"},
+    {"config"},
+    {"quality"},
+    {"storage"},
+    {"schema", "errors"},
+]
+
+
+def module_of(path: Path) -> str:
+    """The dotted name of a file of the project."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_files(path: Path, modules: set[str]) -> set[str]:
+    """The files of the project (`modules`) that a file imports. `from package import file` counts."""
+    names = imported(path)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return (names & modules) - {module_of(path)}
+
+
+def floor_of(module: str) -> int:
+    """The number of a module's floor; 0 is the highest."""
+    part = module.split(".")[1]
+    (floor,) = (number for number, parts in enumerate(FLOORS) if part in parts)
+    return floor
+
+
+def upward(module: str, others: set[str]) -> list[str]:
+    """Those of the imported modules that `module` must not import."""
+    wrong = []
+    for other in sorted(others):
+        is_same_folder = module.split(".")[1] == other.split(".")[1]
+        if not is_same_folder and floor_of(other) <= floor_of(module):
+            wrong.append(other)
+    return wrong
+
+
+def circle(imports: dict[str, set[str]]) -> list[str]:
+    """The modules of one circle of imports, empty when there is none."""
+    done: set[str] = set()
+
+    def visit(module: str, path: list[str]) -> list[str]:
+        if module in path:
+            return [*path[path.index(module) :], module]
+        if module in done:
+            return []
+        for other in sorted(imports.get(module, ())):
+            found = visit(other, [*path, module])
+            if found:
+                return found
+        done.add(module)
+        return []
+
+    for module in sorted(imports):
+        found = visit(module, [])
+        if found:
+            return found
+    return []
+
+
+@pytest.mark.parametrize("path", files("pipeline"), ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_pipeline_imports_from_its_own_floor_and_downward(path: Path) -> None:
+    modules = {module_of(file) for file in files("pipeline")} - {"pipeline"}
+    if path != ROOT / "pipeline/__init__.py":
+        assert upward(module_of(path), imported_files(path, modules)) == []
+
+
+def packages() -> list[Path]:
+    """The folders in which no circle of imports may be: `pipeline`, `stages`, and each of its parts."""
+    parts = (file.parent for file in files("stages"))
+    return sorted({ROOT / "pipeline", *parts})
+
+
+@pytest.mark.parametrize("package", packages(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_files_import_each_other_in_a_circle(package: Path) -> None:
+    paths = sorted(package.rglob("*.py"))
+    modules = {module_of(path) for path in paths if path.name != "__init__.py"}
+    assert circle({module_of(path): imported_files(path, modules) for path in paths}) == []
+
+
+def test_an_import_upward_is_found() -> None:
+    assert upward("pipeline.plan.graph", {"pipeline.refinement.rules", "pipeline.config.run"}) == [
+        "pipeline.refinement.rules"
+    ]
+    assert upward("pipeline.ingest.shard", {"pipeline.training.run"}) == ["pipeline.training.run"]
+    assert upward("pipeline.cli", {"pipeline.commands.bench", "pipeline.schema"}) == []
+
+
+def test_a_circle_of_imports_is_found() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+LAYOUT = ROOT / "pipeline/storage/layout.py"
+STORE_METHODS = {
+    *("read", "read_json", "read_manifest", "open", "exists", "size", "usage", "list", "path"),
+    *("publish", "publish_json", "publishing", "remove", "local_copy"),
+    *("done", "counts", "manifests", "publish_manifest", "withdraw", "withdrawn"),
+}
+NOT_OF_THE_WORK_FOLDER = {
+    ("pipeline/report/html.py", "report.html"),  # a template of the page
+    ("pipeline/training/run.py", "train/{}"),  # the name of a curve for TensorBoard
+}
+
+
+def strings(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """(line, text) of every string in code that is no docstring; values of f-strings read as `{}`."""
+    if isinstance(tree, ast.JoinedStr):
+        parts = [str(v.value) if isinstance(v, ast.Constant) else "{}" for v in tree.values]
+        yield tree.lineno, "".join(parts)
+        for value in tree.values:
+            if isinstance(value, ast.FormattedValue):
+                yield from strings(value.value)
+        return
+    if isinstance(tree, ast.Constant) and isinstance(tree.value, str):
+        yield tree.lineno, tree.value
+    for child in ast.iter_child_nodes(tree):
+        is_docstring = isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant)
+        if not is_docstring:
+            yield from strings(child)
+
+
+def names_in_a_work_folder() -> tuple[set[str], set[str], set[str]]:
+    """Names of files, names of folders, and parts of names, taken from the code of `layout.py` itself."""
+    segments: set[str] = set()
+    for _, text in strings(ast.parse(LAYOUT.read_text())):
+        segments |= set(text.split("/"))
+    plain = {segment for segment in segments if segment and "{" not in segment}
+    files = {name for name in plain if "." in name and not name.startswith((".", "-"))}
+    folders = {name for name in plain if name.isidentifier()} - {"model"}
+    parts = {"shard-", "step-", "hashes-", "{}.parquet", "{}.tar", "{}.done"}
+    return files, folders, parts
+
+
+def paths_of_the_work_folder(code: str) -> list[str]:
+    """The strings of a file that spell a place in the work folder. Texts for people (with spaces) may name one."""
+    files, folders, parts = names_in_a_work_folder()
+    tree = ast.parse(code)
+    found = []
+    for line, text in strings(tree):
+        segments = text.split("/")
+        is_file = any(segment in files for segment in segments)
+        is_folder = len(segments) > 1 and any(segment in folders for segment in segments)
+        is_part = any(part in text for part in parts)
+        if " " not in text and (is_file or is_folder or is_part):
+            found.append(f"line {line}: {text}")
+    for node in ast.walk(tree):
+        if (
+            not isinstance(node, ast.Call)
+            or not isinstance(node.func, ast.Attribute)
+            or not node.args
+        ):
+            continue
+        owner, method, name = ast.unparse(node.func.value), node.func.attr, node.args[0]
+        is_store = owner.rpartition(".")[2] in ("store", "_store") and method in STORE_METHODS
+        if is_store and isinstance(name, ast.Constant | ast.JoinedStr):
+            found.append(f"line {node.lineno}: {ast.unparse(node)}")
+    return found
+
+
+@pytest.mark.parametrize("path", files("pipeline"), ids=lambda p: str(p.relative_to(ROOT)))
+def test_places_in_the_work_folder_are_named_in_one_file(path: Path) -> None:
+    if path == LAYOUT:
+        return
+    found = paths_of_the_work_folder(path.read_text())
+    name = path.relative_to(ROOT).as_posix()
+    allowed = [text for file, text in NOT_OF_THE_WORK_FOLDER if file == name]
+    assert [place for place in found if place.partition(": ")[2] not in allowed] == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        'store.read_json("head.json")',
+        'name = f"{folder}/round.json"',
+        'table = f"{IMAGES}/{shard}.parquet"',
+        'folder = f"rounds/{name}"',
+        'store.list(f"{folder}/manifests")',
+        'store.list("signals")',
+        'mark = f"journal/{name}"',
+        'shard = f"shard-{number:06d}"',
+        'self.store.publish_json(f"{a}/{b}", {})',
+    ],
+)
+def test_a_place_in_the_work_folder_that_is_spelled_out_is_found(code: str) -> None:
+    assert paths_of_the_work_folder(code)
+
+
+def test_texts_for_people_and_other_names_are_no_places_in_the_work_folder() -> None:
+    code = '''
+"""Docstrings may say journal/graph.json."""
+raise ValueError(f"{url}: no round there; give WORK/rounds/NN-..")
+row = {"images": 1, "index": 2, "model": f"{name}.jpg"}
+'''
+    assert paths_of_the_work_folder(code) == []
 
 
 def test_help_comes_at_once_and_loads_nothing_heavy() -> None:

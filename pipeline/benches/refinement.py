@@ -24,12 +24,13 @@ from pipeline.config.parse import parse
 from pipeline.config.run import RunConfig
 from pipeline.execution.reading import read_rows
 from pipeline.ingest.assignment import list_source
-from pipeline.plan.graph import model_nodes
+from pipeline.plan.graph import refine_node_names
 from pipeline.quality import truth
 from pipeline.refinement.gate import ACCEPTED
 from pipeline.refinement.loop import Attempt, run_loop
 from pipeline.refinement.round_metrics import held_out
 from pipeline.schema import Annotations, Record
+from pipeline.storage import layout
 from pipeline.storage.images import read_truth
 from pipeline.storage.store import Store
 from pipeline.training.data import TrainingSet
@@ -160,7 +161,7 @@ def measured(work: Path, seed: int, settings: Sequence[str]) -> list[dict[str, A
     store, run, attempts = run_seed(work, seed, settings)
     rows = []
     for attempt in attempts:
-        found = store.read_json(f"{attempt.node.folder}/metrics.json")
+        found = store.read_json(layout.round_metrics(attempt.node.folder))
         rows.append(
             {
                 "round": attempt.node.round,
@@ -197,7 +198,9 @@ def shipped(rounds: Sequence[dict[str, Any]], name: str) -> list[float]:
 def of_models(store: Store, run: RunConfig, attempt: Attempt) -> dict[str, Any]:
     """What the labels would be worth that the round's models found themselves, without the old ones."""
     counts = []
-    nodes = [node for node in attempt.nodes if node.name in model_nodes(run, attempt.node.round)]
+    nodes = [
+        node for node in attempt.nodes if node.name in refine_node_names(run, attempt.node.round)
+    ]
     for shard in store.done(attempt.node.folder):
         known = read_truth(store, shard)
         for rows in zip(*(read_rows(store, node, shard) for node in nodes), strict=True):

@@ -25,6 +25,7 @@ from pipeline.config.parse import parse
 from pipeline.execution.engine import Engine, connect
 from pipeline.ingest.assignment import list_source
 from pipeline.refinement import loop
+from pipeline.storage import layout
 from pipeline.storage.store import Store
 from pipeline.storage.tars import TarWriter
 
@@ -81,7 +82,7 @@ def _timed(
 def _write(images: list[tuple[str, bytes]], size: int, folder: Path) -> None:
     store = Store(str(folder))
     for start in range(0, len(images), size):
-        with store.publishing(f"images/shard-{start // size:06d}.tar") as sink:
+        with store.publishing(layout.images_tar(layout.shard_name(start // size))) as sink:
             tar = TarWriter(sink)
             for key, data in images[start : start + size]:
                 tar.write(key, {"jpg": data})
@@ -90,7 +91,9 @@ def _write(images: list[tuple[str, bytes]], size: int, folder: Path) -> None:
 
 
 def _write_webdataset(images: list[tuple[str, bytes]], size: int, folder: Path) -> None:
-    with webdataset.ShardWriter(f"{folder}/shard-%06d.tar", maxcount=size, verbose=0) as writer:
+    with webdataset.ShardWriter(
+        f"{folder}/{layout.SHARD_PATTERN}{layout.TAR_SUFFIX}", maxcount=size, verbose=0
+    ) as writer:
         for key, data in images:
             writer.write({"__key__": key, "jpg": data})
 
@@ -118,7 +121,7 @@ def _ingest(
     store = Store(run.work)
     done = loop.ingest(store, run, Engine(run.cluster, store), list_source(run.source))
     seconds = time.perf_counter() - started
-    kept = sum(manifest.samples["kept"] for manifest in store.manifests("images"))
+    kept = sum(manifest.samples["kept"] for manifest in store.manifests(layout.IMAGES))
     assert kept == len(images) and len(done) == -(-len(images) // config.shard_size)
     megabytes = sum(len(data) for _, data in images) / 1e6
     return {

@@ -68,8 +68,8 @@ def explain(args: argparse.Namespace) -> Output:
     from pipeline.report import history
     from pipeline.report.explain import explain
 
-    story = history.tell(saved.existing(args.work), args.key)
-    return Output(text=explain(story), value=history.as_json(story))
+    sample = history.sample_history(saved.existing(args.work), args.key)
+    return Output(text=explain(sample), value=history.as_json(sample))
 
 
 def report(args: argparse.Namespace) -> Output:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pipeline.maintenance.gc import Unused
-    from pipeline.maintenance.verify import Verdict
+    from pipeline.maintenance.verify import VerifyReport
 
 
 def add_commands(group: CommandGroup) -> None:
@@ -91,24 +91,24 @@ def verify(args: argparse.Namespace) -> Output:
 
     from pipeline.config import saved
     from pipeline.maintenance import verify
-    from pipeline.storage import lease
+    from pipeline.storage import layout, lease
 
     store = saved.existing(args.work)
     # A dry run writes nothing, so it needs no lease and may look while a run goes on.
     with nullcontext() if args.dry_run else lease.held(store):
         with _progress_bar("verify", "manifest") as advance:
-            verdict = verify.verify(store, args.deep, advance)
+            report = verify.verify(store, args.deep, advance)
         if not args.dry_run:
-            verify.withdraw(store, verdict.problems)
-    broken = any(problem.action != "keep" for problem in verdict.problems)
+            verify.withdraw(store, report.problems)
+    broken = any(problem.action != "keep" for problem in report.problems)
     withdrawn = broken and not args.dry_run
-    text = _problems_text(verdict, args.deep)
+    text = _problems_text(report, args.deep)
     if withdrawn:
-        text += f"\nwithdrawn; `fld run --config {store.path('config.yaml')}` makes them anew"
+        text += f"\nwithdrawn; `fld run --config {store.path(layout.CONFIG)}` makes them anew"
     return Output(
         text=text,
-        value={**asdict(verdict), "deep": args.deep, "withdrawn": withdrawn},
-        exit_code=int(bool(verdict.problems)),
+        value={**asdict(report), "deep": args.deep, "withdrawn": withdrawn},
+        exit_code=int(bool(report.problems)),
     )
 
 
@@ -174,12 +174,12 @@ def _retried_text(retried: Mapping[str, Mapping[str, int]]) -> str:
     return "\n".join(f"{stage}: {reasons(counts)}" for stage, counts in retried.items())
 
 
-def _problems_text(verdict: Verdict, deep: bool) -> str:
-    lines = [f"{problem.file}: {problem.problem}" for problem in verdict.problems]
+def _problems_text(report: VerifyReport, deep: bool) -> str:
+    lines = [f"{problem.file}: {problem.problem}" for problem in report.problems]
     if not lines:
         lines.append("no problems")
     checked = "every byte" if deep else "names and sizes"
-    lines.append(f"{verdict.files:,} files, {_size(verdict.size)}, {checked}")
+    lines.append(f"{report.files:,} files, {_size(report.size)}, {checked}")
     return "\n".join(lines)
 
 

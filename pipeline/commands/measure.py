@@ -114,16 +114,24 @@ def evaluate(args: argparse.Namespace) -> Output:
 
 def calibrate(args: argparse.Namespace) -> Output:
     """The run's filters with thresholds that reach the wanted precision, and the curves."""
+    from pipeline.config import saved
     from pipeline.quality.calibrated_round import calibrate_round
     from pipeline.quality.calibration import CalibrateConfig
     from pipeline.report.command_text import calibration_table
+    from pipeline.storage import layout
+    from pipeline.storage.rounds import open_round
 
     config = CalibrateConfig(precision=args.precision, iou=args.iou, min_labels=args.min_labels)
-    found = calibrate_round(args.round, args.ground_truth, config)
+    config.check()
+    opened = open_round(args.round)
+    values = saved.values(opened.store)
+    filters = saved.load(opened.store).filters
+    found = calibrate_round(opened, values, filters, args.ground_truth, config)
     found.write(args.out)
     text = calibration_table(found.summary["thresholds"])
     samples = found.summary["samples"]
-    text += f"\n{samples} samples; decide anew with: fld run --config {args.out}/config.yaml"
+    command = f"fld run --config {args.out}/{layout.CONFIG}"
+    text += f"\n{samples} samples; decide anew with: {command}"
     value = {key: part for key, part in found.summary.items() if key != "curves"}
     return Output(text=text, value=value)
 
@@ -132,13 +140,13 @@ def stats(args: argparse.Namespace) -> Output:
     """The paper's tables and plots of a round."""
     from pipeline.quality.statistics import statistics_of
     from pipeline.quality.tables import write_statistics
-    from pipeline.storage.rounds import open_round, records_of
+    from pipeline.storage.rounds import open_round
 
-    store, folder = open_round(args.round)
-    statistics = statistics_of(records_of(store, folder))
+    opened = open_round(args.round)
+    statistics = statistics_of(opened.records())
     if args.json:
         return Output(value=statistics)
-    return Output(text=write_statistics(args.out, folder.removeprefix("rounds/"), statistics))
+    return Output(text=write_statistics(args.out, opened.name, statistics))
 
 
 def audit_sample(args: argparse.Namespace) -> Output:
@@ -147,13 +155,13 @@ def audit_sample(args: argparse.Namespace) -> Output:
 
     from pipeline.quality.audit import sample
     from pipeline.report.audit import audit_page, images_of
-    from pipeline.storage.rounds import open_round, records_of
+    from pipeline.storage.rounds import open_round
 
-    store, folder = open_round(args.round)
-    items = sample(records_of(store, folder), args.n, args.per, args.seed)
+    opened = open_round(args.round)
+    items = sample(opened.records(), args.n, args.per, args.seed)
     if not items:
         raise ValueError(f"{args.round}: the round has no kept annotation to judge")
-    page = audit_page(f"{store.url}/{folder}", items, images_of(store, folder, items))
+    page = audit_page(opened.url, items, images_of(opened, items))
     Path(args.out).write_text(page)
     return Output(
         text=f"{len(items)} annotations to judge: open {args.out} in a browser, save,"
@@ -166,10 +174,11 @@ def audit_score(args: argparse.Namespace) -> Output:
     from pipeline.quality.audit import score
     from pipeline.quality.coco import read
     from pipeline.report.command_text import audit_table
-    from pipeline.storage.rounds import AUDIT, open_round
+    from pipeline.storage import layout
+    from pipeline.storage.rounds import open_round
 
     judged = read(args.file, "audit")
     rows = score(judged)
-    store, folder = open_round(str(judged["round"]))
-    store.publish_json(f"{folder}/{AUDIT}", rows)
+    opened = open_round(str(judged["round"]))
+    opened.store.publish_json(layout.round_audit(opened.folder), rows)
     return Output(text=audit_table(rows), value={"round": judged["round"], "precision": rows})

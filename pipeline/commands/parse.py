@@ -32,10 +32,17 @@ def add_commands(group: CommandGroup) -> None:
 
 def parse(args: argparse.Namespace) -> Output:
     """Print one JSON object for each text."""
+    from pipeline.config.compose import dotlist
+    from pipeline.config.validation import build
     from pipeline.quality.texts import count_line, parse_texts, read_texts
+    from stages import registry
 
     texts = read_texts(args.file, args.column)
-    rows = parse_texts(texts, args.filter, args.overrides)
+    text_filter = None
+    if args.filter:
+        stage, config = registry.load("text_filter")
+        text_filter = stage(build(config, dotlist(args.overrides), ""))
+    rows = parse_texts(texts, args.filter, text_filter)
     for row in rows:
         print(json.dumps(row, ensure_ascii=False))
     if args.filter:

@@ -28,12 +28,12 @@ def export_coco(args: argparse.Namespace) -> Output:
     from pathlib import Path
 
     from pipeline.release.coco import coco_of, write_coco
-    from pipeline.storage.rounds import open_round, records_of
+    from pipeline.storage.rounds import open_round
 
     out = Path(args.out)
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out}: is a file; give a folder")
-    instances, captions = coco_of(records_of(*open_round(args.round)), args.source)
+    instances, captions = coco_of(open_round(args.round).records(), args.source)
     write_coco(out, instances, captions)
     images, boxes = len(instances["images"]), len(instances["annotations"])
     texts = len(captions["annotations"])

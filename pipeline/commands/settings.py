@@ -26,9 +26,26 @@ def settings(args: argparse.Namespace) -> Output:
     """The table of settings, or a part of it."""
     from dataclasses import asdict
 
-    from pipeline.config.reference import select
+    from pipeline.config import reference
     from pipeline.report.command_text import settings_text
 
-    selected = select(args.part)
+    selected = reference.settings(command_configs())
+    if args.part is not None:
+        selected = reference.select(selected, args.part)
     value = {"settings": [asdict(setting) for setting in selected]}
     return Output(text=settings_text(selected), value=value)
+
+
+def command_configs() -> dict[str, type]:
+    """The config classes of commands beside `fld run`, by the group of their settings."""
+    from pipeline.quality.calibration import CalibrateConfig
+    from pipeline.studies.config import StudyConfig
+    from pipeline.training.standalone import FitConfig
+    from stages.dedup import DedupConfig
+
+    return {
+        "training": FitConfig,
+        "study": StudyConfig,
+        "dedup": DedupConfig,
+        "calibrate": CalibrateConfig,
+    }

@@ -22,6 +22,7 @@ from pipeline.config.run import (
 )
 from pipeline.config.validation import build, check_keys, check_mapping
 from stages import registry
+from stages.base import role_of
 from stages.florence.model import resolve
 
 FILE_SUFFIXES = (".onnx", ".txt", ".safetensors", ".json")
@@ -78,7 +79,7 @@ def _check_contents(run: RunConfig) -> None:
     for where, entries in (("specialists", run.specialists), ("filters", run.filters)):
         for name, entry in entries.items():
             for f in dataclasses.fields(entry.options):
-                if f.metadata.get("content"):
+                if role_of(f).content:
                     named[f"{where}.{name}.{f.name}"] = getattr(entry.options, f.name)
     for key, value in named.items():
         check_there(key, value)
@@ -141,7 +142,7 @@ def rooted(values: Mapping[str, Any], run: RunConfig) -> dict[str, Any]:
             places.append(
                 (
                     found[kind][name],
-                    [f.name for f in fields(entry.options) if f.metadata.get("content")],
+                    [f.name for f in fields(entry.options) if role_of(f).content],
                 )
             )
     for place, names in places:

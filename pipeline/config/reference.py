@@ -11,9 +11,8 @@ import dataclasses
 import difflib
 import inspect
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from importlib.metadata import entry_points
 from itertools import pairwise
 from typing import Any, get_args, get_origin, get_type_hints
@@ -64,29 +63,32 @@ class Setting:
     """What it means and its unit; empty if nobody has written it."""
 
 
-@cache
-def settings() -> tuple[Setting, ...]:
-    """Every setting of the engine and of every registered stage, by group."""
-    found = [*_run_settings(), *_stage_settings(), *_command_settings()]
+def settings(command_configs: Mapping[str, type]) -> list[Setting]:
+    """Every setting of the engine and of every registered stage, by group.
+
+    `command_configs` are the config classes of commands beside `fld run`, by group. They lie on
+    higher floors than this file.
+    """
+    found = [*_run_settings(), *_stage_settings(), *_bench_settings()]
+    for group, config in command_configs.items():
+        found += _command_settings(group, config)
     order = list(GROUPS)
-    return tuple(sorted(found, key=lambda setting: order.index(setting.group)))
+    return sorted(found, key=lambda setting: order.index(setting.group))
 
 
-def select(part: str | None) -> list[Setting]:
+def select(settings: Sequence[Setting], part: str) -> list[Setting]:
     """The settings of a group, of a stage, source or bench, or below a name such as `refine.gate`.
 
     Raises:
         ValueError: nothing has that name; the message names the nearest match.
     """
-    if part is None:
-        return list(settings())
     selected = []
-    for setting in settings():
+    for setting in settings:
         below = f"{setting.name}.".startswith(f"{part}.")
         if part in (setting.group, setting.use) or below:
             selected.append(setting)
     if not selected:
-        names = [*GROUPS, *sorted({setting.use for setting in settings() if setting.use})]
+        names = [*GROUPS, *sorted({setting.use for setting in settings if setting.use})]
         near = difflib.get_close_matches(part, names, n=1)
         hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(names)}"
         raise ValueError(f"{part}: no such group, stage or source; {hint}")
@@ -139,25 +141,23 @@ def _stage_settings() -> Iterator[Setting]:
         yield from _settings_of(config, where, where.partition(".")[0], use)
 
 
-def _command_settings() -> Iterator[Setting]:
-    """The settings of commands beside `fld run`."""
-    from pipeline.quality.calibration import CalibrateConfig
-    from pipeline.studies.config import StudyConfig
-    from pipeline.training.standalone import FitConfig
-    from stages.dedup import DedupConfig
+def _command_settings(group: str, config: type) -> Iterator[Setting]:
+    """The settings of a command beside `fld run`, without those of groups of their own."""
+    for setting in _settings_of(config, "", group):
+        name = setting.name
+        # The training of `fld train` has a group of its own, and so has the cluster.
+        is_train = group == "training" and name == "train"
+        if is_train or name.startswith("cluster."):
+            continue
+        if group == "calibrate":
+            name = "--" + name.replace("_", "-")
+        yield dataclasses.replace(setting, name=name)
+    if group == "study":
+        detector = registry.config_of(registry.resolve(registry.DETECTOR))
+        yield from _settings_of(detector, "detector.", group, "detector")
 
-    for setting in _settings_of(FitConfig, "", "training"):
-        if not setting.name.startswith(("train", "cluster.")):
-            yield setting
-    for setting in _settings_of(StudyConfig, "", "study"):
-        if not setting.name.startswith("cluster."):
-            yield setting
-    detector = registry.config_of(registry.resolve(registry.DETECTOR))
-    yield from _settings_of(detector, "detector.", "study", "detector")
-    yield from _settings_of(DedupConfig, "", "dedup")
-    for setting in _settings_of(CalibrateConfig, "", "calibrate"):
-        option = "--" + setting.name.replace("_", "-")
-        yield dataclasses.replace(setting, name=option)
+
+def _bench_settings() -> Iterator[Setting]:
     for name, target in registry.BENCHES.items():
         config = get_type_hints(registry.resolve(target))["config"]
         yield from _settings_of(config, "", "bench", name)

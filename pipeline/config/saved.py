@@ -9,14 +9,15 @@ import yaml
 
 from pipeline.config.parse import parse
 from pipeline.config.run import RunConfig
+from pipeline.storage import layout
 from pipeline.storage.store import Store
-
-NAME = "config.yaml"
 
 
 def save(store: Store, values: Mapping[str, Any]) -> None:
     """Keep the resolved config with the output; `fld run --config WORK/config.yaml` repeats the run."""
-    store.publish(NAME, yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True).encode())
+    store.publish(
+        layout.CONFIG, yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True).encode()
+    )
 
 
 def existing(url: str) -> Store:
@@ -25,7 +26,7 @@ def existing(url: str) -> Store:
     """
     store = Store(url)
     store.check_usable()
-    if not store.exists(NAME):
+    if not store.exists(layout.CONFIG):
         raise ValueError(f"{url}: no work folder; give the `work` of an earlier `fld run`")
     return store
 
@@ -35,14 +36,14 @@ def values(store: Store) -> dict[str, Any]:
     ValueError: the file is broken.
     """
     try:
-        found = yaml.safe_load(store.read(NAME))
+        found = yaml.safe_load(store.read(layout.CONFIG))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(
-            f"{store.url}/{NAME}: {error}; give `fld run` its settings again"
+            f"{store.url}/{layout.CONFIG}: {error}; give `fld run` its settings again"
         ) from None
     if not isinstance(found, dict):
         raise ValueError(
-            f"{store.url}/{NAME}: no settings in it; give `fld run` its settings again"
+            f"{store.url}/{layout.CONFIG}: no settings in it; give `fld run` its settings again"
         )
     return found
 

@@ -1,7 +1,8 @@
 """Marks of started work, so that a shard that kills its worker is noticed.
 
-A mark is written before a shard and removed after it, also after an error that Python sees; only the death of the
-process leaves it. From the third attempt on the stages run in child processes (`pipeline.execution.isolation`).
+A worker writes a mark before a shard and removes it afterwards, even after a Python error. Only the
+death of the process leaves the mark. After two deaths the stages run in child processes
+(`pipeline.execution.isolation`).
 """
 
 from __future__ import annotations
@@ -10,24 +11,44 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from pipeline.storage import layout
 from pipeline.storage.lease import alive, holder, this_process
 from pipeline.storage.store import Store
 
-ATTEMPTS = "journal/attempts"
 DEATHS_BEFORE_ISOLATION = 2
+PROCESS_KEYS = ("host", "boot", "pid", "started")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadAttempt:
+    """A worker that died at a shard."""
+
+    work: str
+    """STAGE-FINGERPRINT, or `images`."""
+    shard: str
+    host: str | None
+    pid: int | None
+    since: float | None
+    """When it began, in seconds since 1970."""
 
 
 @contextmanager
 def mark(store: Store, work: str, shard: str) -> Iterator[bool]:
-    """Mark `shard` as begun for the block; yields whether earlier attempts have died often enough to isolate it."""
-    folder = f"{ATTEMPTS}/{work}/{shard}"
-    run = _run(store)
-    deaths = sum(_died(store.read_json(f"{folder}/{name}"), run) for name in store.list(folder))
-    store.publish_json(
-        f"{folder}/{uuid.uuid4().hex}.json", {**this_process(), "since": time.time(), "run": run}
-    )
+    """Mark `shard` as begun while the block runs.
+
+    Yields whether earlier attempts died so often that the stages must be isolated.
+    """
+    folder = layout.attempts(work, shard)
+    run = _present_run(store)
+    deaths = 0
+    for name in store.list(folder):
+        if _died(store.read_json(layout.within(folder, name)), run):
+            deaths += 1
+    attempt = {**this_process(), "since": time.time(), "run": run}
+    store.publish_json(layout.attempt(work, shard, f"{uuid.uuid4().hex}.json"), attempt)
     try:
         yield deaths >= DEATHS_BEFORE_ISOLATION
     finally:
@@ -35,43 +56,48 @@ def mark(store: Store, work: str, shard: str) -> Iterator[bool]:
 
 
 def workers(store: Store, running: bool) -> dict[str, Any]:
-    """How many attempts are under way, and those that died. A process on another host cannot be seen: it counts as
-    alive while the driver is."""
-    alive_count, dead = 0, []
-    for work in store.list(ATTEMPTS):
-        for shard in store.list(f"{ATTEMPTS}/{work}"):
-            for name in store.list(f"{ATTEMPTS}/{work}/{shard}"):
-                try:
-                    who = store.read_json(f"{ATTEMPTS}/{work}/{shard}/{name}")
-                except FileNotFoundError:  # done since the folder was listed
-                    continue
-                seen = alive(who)
-                if seen or (seen is None and running):
-                    alive_count += 1
-                else:
-                    dead.append(
-                        {
-                            "work": work,
-                            "shard": shard,
-                            **{k: who.get(k) for k in ("host", "pid", "since")},
-                        }
-                    )
-    return {"alive": alive_count, "stale": dead}
+    """How many attempts are under way (`alive`), and those that died (`stale`).
 
-
-def _run(store: Store) -> dict[str, Any] | None:
-    """The driver that holds the lease: a run is known by its process."""
-    driver = holder(store)
-    return {key: driver[key] for key in ("host", "boot", "pid", "started")} if driver else None
-
-
-def _died(who: dict[str, Any], run: dict[str, Any] | None) -> bool:
-    """A reboot takes every process with it, so a mark of an earlier boot of this host says nothing about the shard.
-
-    A process on another host cannot be seen. A run gives a shard to one worker at a time, so that its own earlier
-    marks are those of deaths; whether one of another run died at the shard nobody knows.
+    A process on another host cannot be seen. It counts as alive while the driver is (`running`).
     """
-    seen = alive(who)
-    if seen is None:
-        return run is not None and who.get("run") == run
-    return not seen and who["boot"] == this_process()["boot"]
+    alive_count = 0
+    dead = []
+    for work, shard, attempt in _all_attempts(store):
+        is_alive = alive(attempt)
+        if is_alive or (is_alive is None and running):
+            alive_count += 1
+            continue
+        host, pid, since = (attempt.get(key) for key in ("host", "pid", "since"))
+        dead.append(DeadAttempt(work=work, shard=shard, host=host, pid=pid, since=since))
+    return {"alive": alive_count, "stale": [asdict(attempt) for attempt in dead]}
+
+
+def _all_attempts(store: Store) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(work, shard, content) of every mark."""
+    for work in store.list(layout.ATTEMPTS):
+        for shard in store.list(layout.attempts(work)):
+            for name in store.list(layout.attempts(work, shard)):
+                try:
+                    yield work, shard, store.read_json(layout.attempt(work, shard, name))
+                except FileNotFoundError:
+                    # The worker has finished since the folder was listed.
+                    continue
+
+
+def _present_run(store: Store) -> dict[str, Any] | None:
+    """The process that holds the lease; it identifies a run."""
+    driver = holder(store)
+    return {key: driver[key] for key in PROCESS_KEYS} if driver else None
+
+
+def _died(attempt: dict[str, Any], run: dict[str, Any] | None) -> bool:
+    """Whether an earlier attempt ended because its process died at the shard.
+
+    A reboot ends every process, so a mark from an earlier boot of this host does not count. A
+    process on another host cannot be seen. A run gives a shard to one worker at a time, so its own
+    earlier marks on other hosts are deaths; marks of other runs on other hosts tell nothing.
+    """
+    is_alive = alive(attempt)
+    if is_alive is None:
+        return run is not None and attempt.get("run") == run
+    return not is_alive and attempt["boot"] == this_process()["boot"]

@@ -1,13 +1,13 @@
-"""Groups of stages as one Ray Data pipeline whose rows are shard names.
+"""Groups of stages as one Ray Data pipeline whose rows are names of shards.
 
-Ray schedules, scales and retries; storage carries the data, so resuming never depends on Ray's blocks. Rows are fed in
-windows (a plan of ten thousand rows takes Ray half a minute to build) and groups that together want more than the
-cluster has run in waves, because actor pools that wait for each other's CPUs would wait for ever.
+Ray schedules, scales and retries. Storage carries the data, so resuming never depends on Ray's
+blocks. Rows are fed in windows, because Ray takes half a minute to build a plan of ten thousand
+rows. Groups that together want more than the cluster has run in waves, because actor pools that
+wait for each other's CPUs would wait for ever.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
@@ -19,133 +19,169 @@ from typing import Any
 from pipeline.config.run import ClusterConfig, GroupConfig
 from pipeline.errors import ClusterFailed, ShardsFailed
 from pipeline.execution.threads import bound_threads
-from pipeline.plan.shard_state import Done
+from pipeline.plan.shard_state import ShardState
+from pipeline.storage import layout
 from pipeline.storage.store import Store
 
 WINDOW = 2000
+"""Rows of one Ray Data plan."""
 TRIES = 3
-ShardFunction = Callable[[str, Done], Done]
+"""How often a shard is tried in one run."""
+PROGRESS_SECONDS = 2.0
+ShardFunction = Callable[[str, ShardState], ShardState]
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Work on shards that shares actors: `make` is called once in each actor, in the resources of group `name`."""
+    """Work on shards by actors of one group."""
 
     name: str
+    """The group whose resources (`cluster.groups`) its actors take."""
     make: Callable[[], ShardFunction]
-    nodes: tuple[str, ...]  # what it adds to a shard's `Done`
+    """Called once in each actor."""
+    nodes: tuple[str, ...]
+    """The nodes that it adds to the state of a shard."""
+
+    def has_work(self, state: ShardState) -> bool:
+        return not state.has_all(self.nodes)
+
+
+@dataclass(frozen=True, slots=True)
+class ShardResult:
+    """A shard that came out of a wave of steps."""
+
+    shard: str
+    state: ShardState
+    error: str
+    """What went wrong, "" if nothing did."""
 
 
 class Engine:
-    """Runs steps over shards on the cluster of `config`; Ray is started when the first work comes."""
+    """Runs steps over shards on the cluster of `config`. Ray is started with the first work."""
 
     def __init__(self, config: ClusterConfig, store: Store) -> None:
         self.config, self.store = config, store
 
-    def run(self, title: str, steps: Sequence[Step], shards: Mapping[str, Done]) -> dict[str, Done]:
-        """`shards` with what the steps add; only shards and steps with something to do are touched."""
-        done = dict(shards)
-        errors: dict[str, str] = {}
-        active = [step for step in steps if any(_todo(step, each) for each in done.values())]
+    def run(
+        self, title: str, steps: Sequence[Step], shards: Mapping[str, ShardState]
+    ) -> dict[str, ShardState]:
+        """The states of `shards` with the nodes of all steps added.
+
+        Raises:
+            ShardsFailed: some shards could not be done; the others are.
+        """
+        states = dict(shards)
+        active = [step for step in steps if _with_work([step], states)]
         if not active:
-            return done
+            return states
         connect(self.config)
         for wave in self._waves(active):
-            todo = {
-                shard: each
-                for shard, each in done.items()
-                if any(_todo(step, each) for step in wave)
-            }
-            with self._progress(
-                f"{title}: {', '.join(step.name for step in wave)}", len(todo)
-            ) as advance:
-                for shard, each, error in self._stream(wave, list(todo.items())):
-                    done[shard] = each
-                    if error:
-                        errors[shard] = error
-                    advance()
-            if errors:  # the next wave would need what is missing
+            errors = self._run_wave(title, wave, states)
+            if errors:
+                # The next wave would need what is missing.
                 shard, error = next(iter(errors.items()))
-                raise ShardsFailed(f"{len(errors)} of {len(done)} shards failed, {shard}: {error}")
-        return done
+                message = f"{len(errors)} of {len(states)} shards failed, {shard}: {error}"
+                raise ShardsFailed(message)
+        return states
+
+    def _run_wave(
+        self, title: str, wave: Sequence[Step], states: dict[str, ShardState]
+    ) -> dict[str, str]:
+        """Run some steps at the same time and put the results in `states`; errors by shard."""
+        todo = _with_work(wave, states)
+        errors = {}
+        full_title = f"{title}: {', '.join(step.name for step in wave)}"
+        with self._progress(full_title, len(todo)) as advance:
+            for result in self._stream(wave, list(todo.items())):
+                states[result.shard] = result.state
+                if result.error:
+                    errors[result.shard] = result.error
+                advance()
+        return errors
 
     def _stream(
-        self, wave: Sequence[Step], rows: list[tuple[str, Done]]
-    ) -> Iterator[tuple[str, Done, str]]:
+        self, wave: Sequence[Step], rows: list[tuple[str, ShardState]]
+    ) -> Iterator[ShardResult]:
+        """The shards as they come out of the last step of a wave."""
         import ray
 
         for start in range(0, len(rows), WINDOW):
-            window = [
-                {"shard": shard, "done": json.dumps(done), "error": ""}
-                for shard, done in rows[start : start + WINDOW]
-            ]
+            window = []
+            for shard, state in rows[start : start + WINDOW]:
+                window.append({"shard": shard, "state": state.encode(), "error": ""})
             data: ray.data.Dataset = ray.data.from_items(window, override_num_blocks=len(window))
             for step in wave:
-                group = self.config.group(step.name)
-                low, high = actors(group, self.config, len(window))
-                data = data.map_batches(
-                    StepActor,
-                    fn_constructor_args=(step, group.threads),
-                    batch_size=1,
-                    zero_copy_batch=False,
-                    compute=ray.data.ActorPoolStrategy(min_size=low, max_size=high),
-                    num_cpus=group.cpus,
-                    num_gpus=group.gpus,
-                )
+                data = self._mapped(data, step, len(window))
             for row in data.iter_rows():
-                yield row["shard"], _loads(row["done"]), row["error"]
+                yield ShardResult(row["shard"], ShardState.decode(row["state"]), row["error"])
+
+    def _mapped(self, data: Any, step: Step, rows: int) -> Any:
+        import ray
+
+        group = self.config.group(step.name)
+        low, high = actors(group, self.config, rows)
+        return data.map_batches(
+            StepActor,
+            fn_constructor_args=(step, group.threads),
+            batch_size=1,
+            zero_copy_batch=False,
+            compute=ray.data.ActorPoolStrategy(min_size=low, max_size=high),
+            num_cpus=group.cpus,
+            num_gpus=group.gpus,
+        )
 
     def _waves(self, steps: Sequence[Step]) -> list[list[Step]]:
         """Consecutive steps whose largest pools fit the cluster together."""
         import ray
 
-        have = ray.cluster_resources()
+        resources = ray.cluster_resources()
         waves: list[list[Step]] = [[]]
         for step in steps:
             check_resources(self.config, step.name)
             wave = [*waves[-1], step]
-            if waves[-1] and not self._fits(wave, have):
+            if waves[-1] and not self._fits(wave, resources):
                 waves.append([step])
             else:
                 waves[-1] = wave
         return waves
 
-    def _fits(self, wave: Sequence[Step], have: Mapping[str, float]) -> bool:
-        groups = [self.config.group(step.name) for step in wave]
-        highs = [actors(group, self.config, WINDOW)[1] for group in groups]
-        cpus = sum(group.cpus * high for group, high in zip(groups, highs, strict=True))
-        gpus = sum(group.gpus * high for group, high in zip(groups, highs, strict=True))
-        return cpus <= have.get("CPU", 0) and gpus <= have.get("GPU", 0)
+    def _fits(self, wave: Sequence[Step], resources: Mapping[str, float]) -> bool:
+        cpus = gpus = 0.0
+        for step in wave:
+            group = self.config.group(step.name)
+            _, high = actors(group, self.config, WINDOW)
+            cpus += group.cpus * high
+            gpus += group.gpus * high
+        return cpus <= resources.get("CPU", 0) and gpus <= resources.get("GPU", 0)
 
     @contextmanager
     def _progress(self, title: str, total: int) -> Iterator[Callable[[], None]]:
         """A bar on standard error, and the same numbers in the journal for `fld status`."""
         from tqdm import tqdm
 
-        started, written = time.time(), 0.0
+        started = time.time()
+        written = 0.0
         with tqdm(total=total, desc=title, unit="shard", dynamic_ncols=True) as bar:
 
             def advance() -> None:
                 nonlocal written
                 bar.update()
-                if time.time() - written > 2 or bar.n == total:
-                    written = time.time()
-                    state = {
-                        "title": title,
-                        "done": bar.n,
-                        "total": total,
-                        "started": started,
-                        "now": written,
-                    }
-                    self.store.publish_json("journal/progress.json", state)
+                now = time.time()
+                if now - written <= PROGRESS_SECONDS and bar.n < total:
+                    return
+                written = now
+                progress = {"title": title, "done": bar.n, "total": total}
+                progress |= {"started": started, "now": now}
+                self.store.publish_json(layout.PROGRESS, progress)
 
             yield advance
 
 
 class StepActor:
-    """One actor: loads its step's stages once and maps rows that name shards.
+    """One actor: loads its step's stages once, and maps rows that name shards.
 
-    An error of a shard is tried again, then carried in its row, so that the other shards are done.
+    If a shard raises, it is tried again. After the last try the error stays in its row, so that
+    the other shards are still done.
     """
 
     def __init__(self, step: Step, threads: int) -> None:
@@ -153,27 +189,30 @@ class StepActor:
         self._run = step.make()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        shard, done, error = (
-            str(batch["shard"][0]),
-            _loads(batch["done"][0]),
-            str(batch["error"][0]),
-        )
-        for attempt in range(0 if error else TRIES):
+        shard, error = str(batch["shard"][0]), str(batch["error"][0])
+        state = ShardState.decode(batch["state"][0])
+        if not error:
+            state, error = self._try(shard, state)
+        return {"shard": [shard], "state": [state.encode()], "error": [error]}
+
+    def _try(self, shard: str, state: ShardState) -> tuple[ShardState, str]:
+        """(the new state, "") or (the old state, the last error)."""
+        error = ""
+        for attempt in range(TRIES):
             try:
-                done, error = self._run(shard, done), ""
-                break
+                return self._run(shard, state), ""
             except Exception as failure:
                 error = f"{type(failure).__name__}: {failure}"
                 logging.getLogger("fld").exception("%s, attempt %d", shard, attempt + 1)
                 time.sleep(attempt)
-        return {"shard": [shard], "done": [json.dumps(done)], "error": [error]}
+        return state, error
 
 
 def connect(config: ClusterConfig) -> None:
     """Join the cluster of `config.address`, or start Ray on this machine; once per process.
 
     Raises:
-        ClusterFailed: there is none at that address, or Ray cannot run here.
+        ClusterFailed: there is no cluster at that address, or Ray cannot run here.
     """
     import ray
 
@@ -181,43 +220,50 @@ def connect(config: ClusterConfig) -> None:
         return
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    address = {"address": config.address} if config.address else {"include_dashboard": False}
+    address: dict[str, Any] = {"include_dashboard": False}
+    if config.address:
+        address = {"address": config.address}
     try:
         ray.init(
             **address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True
         )
-    except Exception as error:  # Ray raises plain ones when it does not come up in time
-        raise ClusterFailed(
-            f"cluster.address={config.address or 'null'}: Ray does not start: {error}"
-        ) from error
+    except Exception as error:
+        # Ray raises plain exceptions when it does not start in time.
+        where = f"cluster.address={config.address or 'null'}"
+        raise ClusterFailed(f"{where}: Ray does not start: {error}") from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 
 def check_resources(config: ClusterConfig, name: str) -> None:
-    """Raises:
-    ValueError: one actor of the group wants more than the whole cluster has, so Ray would wait for ever.
+    """Check that the cluster has room for one actor of a group.
+
+    Raises:
+        ValueError: it has not, so Ray would wait for ever.
     """
     import ray
 
-    group, have = config.group(name), ray.cluster_resources()
-    for kind, each in (("CPU", group.cpus), ("GPU", group.gpus)):
-        if each > have.get(kind, 0):
-            has = f"the cluster has {have.get(kind, 0):g}"
-            raise ValueError(f"cluster.groups.{name}: an actor wants {each:g} {kind}, {has}")
+    group = config.group(name)
+    resources = ray.cluster_resources()
+    for kind, wanted in (("CPU", group.cpus), ("GPU", group.gpus)):
+        available = resources.get(kind, 0)
+        if wanted > available:
+            has = f"the cluster has {available:g}"
+            raise ValueError(f"cluster.groups.{name}: an actor wants {wanted:g} {kind}, {has}")
 
 
 def actors(group: GroupConfig, config: ClusterConfig, rows: int) -> tuple[int, int]:
-    """The smallest and largest pool of a group; never more actors than rows."""
+    """(smallest, largest) size of a group's pool; never more actors than rows."""
     low, high = group.actors or (1, config.workers)
     high = max(1, min(high, rows))
     return min(low, high), high
 
 
-def _loads(text: str) -> Done:
-    return {name: tuple(pair) for name, pair in json.loads(text).items()}
-
-
-def _todo(step: Step, done: Done) -> bool:
-    return any(name not in done for name in step.nodes)
+def _with_work(steps: Sequence[Step], states: Mapping[str, ShardState]) -> dict[str, ShardState]:
+    """The shards on which one of some steps has something to do."""
+    found = {}
+    for shard, state in states.items():
+        if any(step.has_work(state) for step in steps):
+            found[shard] = state
+    return found

@@ -1,7 +1,7 @@
 """A stage in a child process, for shards that have killed their worker before.
 
-A crash of the child becomes an exception of the batch, so the worker's ordinary search for the sample that breaks a
-batch finds the one that kills a process, too.
+If the child crashes, the batch raises an exception. The worker's usual search for the sample that
+breaks a batch therefore also finds the sample that kills a process.
 """
 
 from __future__ import annotations
@@ -13,61 +13,73 @@ from typing import Any
 
 from pipeline.execution.threads import bound_threads
 
+LoadStage = Callable[[], Callable[[Any], list]]
+
 
 class StageDied(RuntimeError):
-    """The child that ran the stage ended without an answer."""
+    """The child process ended without an answer."""
 
 
 class Isolated:
-    """Has the interface of the stage that `load` makes, runs it in a child, and starts a new child after a crash.
+    """A stage that runs in a child process. It is called as the stage itself would be.
 
-    Raises:
-        Exception: what `load` raises, so that a model that cannot be loaded is no sample's fault.
+    After a crash a new child is started. What `load` raises is raised by the constructor, because a
+    model that cannot be loaded is not the fault of any sample.
     """
 
-    def __init__(self, load: Callable[[], Callable[[Any], list]], threads: int) -> None:
-        self._load, self._threads = load, threads
+    def __init__(self, load: LoadStage, threads: int) -> None:
+        self._load = load
+        self._threads = threads
         self._context = multiprocessing.get_context("spawn")
         self._start()
 
     def __call__(self, batch: Sequence[Any]) -> list[Any]:
-        if not self._process.is_alive():  # it died of nothing that it was asked
+        if not self._process.is_alive():
+            # It ended between two batches, so none of the samples is at fault.
             self._start()
         try:
-            return list(self._answer(list(batch)))
+            return list(self._ask(list(batch)))
         except StageDied:
             self._start()
             raise
 
+    def close(self) -> None:
+        """End the child process."""
+        self._process.terminate()
+        self._process.join()
+
     def _start(self) -> None:
-        self._pipe, theirs = self._context.Pipe()
+        self._pipe, child_end = self._context.Pipe()
         self._process = self._context.Process(
-            target=_serve, args=(self._load, self._threads, theirs), daemon=True
+            target=_serve, args=(self._load, self._threads, child_end), daemon=True
         )
         self._process.start()
-        theirs.close()
-        self._answer()
+        child_end.close()
+        self._receive()
 
-    def _answer(self, batch: list[Any] | None = None) -> Any:
+    def _ask(self, batch: list[Any]) -> Any:
         try:
-            if batch is not None:
-                self._pipe.send(batch)
+            self._pipe.send(batch)
+        except ConnectionError as error:
+            raise self._died() from error
+        return self._receive()
+
+    def _receive(self) -> Any:
+        try:
             answer = self._pipe.recv()
         except (EOFError, ConnectionError) as error:
-            self._process.join()
-            raise StageDied(
-                f"the process ended with {_describe(self._process.exitcode)}"
-            ) from error
+            raise self._died() from error
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    def close(self) -> None:
-        self._process.terminate()
+    def _died(self) -> StageDied:
         self._process.join()
+        return StageDied(f"the process ended with {_describe(self._process.exitcode)}")
 
 
-def _serve(load: Callable[[], Callable[[Any], list]], threads: int, pipe: Connection) -> None:
+def _serve(load: LoadStage, threads: int, pipe: Connection) -> None:
+    """The child: load the stage, then answer batch after batch."""
     bound_threads(threads)
     try:
         stage = load()
@@ -79,9 +91,12 @@ def _serve(load: Callable[[], Callable[[Any], list]], threads: int, pipe: Connec
         batch: Sequence[Any] = pipe.recv()
         try:
             pipe.send(stage(batch))
-        except Exception as error:  # carried to the worker, which raises it again
+        except Exception as error:
+            # `Isolated` raises it again in the worker.
             pipe.send(error)
 
 
 def _describe(code: int | None) -> str:
-    return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+    if code is not None and code < 0:
+        return f"signal {-code}"
+    return f"exit code {code}"

@@ -3,37 +3,50 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from pipeline.plan.graph import IMAGES
 from pipeline.schema import ImageRow
+from pipeline.storage import layout
 from pipeline.storage.images import decode_image
 from pipeline.storage.store import Store
 from stages.base import Sample
 
-Asked = tuple[
-    Sample, ImageRow | None
-]  # the image that the stage is to see; None for one that does not look
-KEEP = 512 << 20  # bytes of decoded images
+MAX_DECODED_BYTES = 512 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class StageInput:
+    """One sample that a stage is about to see."""
+
+    sample: Sample
+    image: ImageRow | None
+    """Its image, None for a stage that does not look at images."""
 
 
 class Pictures:
-    """The images of a shard that are asked for, read and decoded a batch at a time; keeps some decoded ones, so that
-    the stages of a group share them."""
+    """The images of one shard, read and decoded one batch at a time.
 
-    def __init__(self, store: Store, shard: str, threads: int, keep: int = KEEP) -> None:
-        self._open = functools.partial(store.open, f"{IMAGES}/{shard}.tar")
-        self._threads, self._keep = threads, keep
+    Decoded images are kept until `forget` while they fit in memory, so that the stages of a group
+    decode each image once.
+    """
+
+    def __init__(
+        self, store: Store, shard: str, threads: int, max_bytes: int = MAX_DECODED_BYTES
+    ) -> None:
+        self._store = store
+        self._tar = layout.images_tar(shard)
+        self._threads = threads
+        self._max_bytes = max_bytes
         self._stack = ExitStack()
         self._file: Any = None
         self._encoded: dict[str, bytes] = {}
-        self._known: dict[str, np.ndarray] = {}
+        self._decoded: dict[str, np.ndarray] = {}
 
     def __enter__(self) -> Pictures:
         self._pool = self._stack.enter_context(ThreadPoolExecutor(self._threads))
@@ -43,27 +56,36 @@ class Pictures:
         self._stack.close()
 
     def forget(self) -> None:
-        self._known.clear()
+        """Free the decoded images."""
+        self._decoded.clear()
 
-    def read(self, batch: Sequence[Asked]) -> None:
-        """Read what `shown` will decode of a batch, or of parts of it."""
-        self._encoded = {
-            i.key: self.bytes_of(i) for _, i in batch if i and i.key not in self._known
-        }
+    def read(self, batch: Sequence[StageInput]) -> None:
+        """Read the bytes that `with_pixels` will decode for this batch, or for parts of it."""
+        self._encoded = {image.key: self.bytes_of(image) for image in self._missing(batch)}
 
-    def shown(self, batch: Sequence[Asked]) -> list[Sample]:
-        """The samples with their pictures."""
-        new = [image.key for _, image in batch if image and image.key not in self._known]
-        decoded = self._pool.map(decode_image, [self._encoded[key] for key in new])
-        pictures = self._known | dict(zip(new, decoded, strict=True))
-        if sum(picture.nbytes for picture in pictures.values()) <= self._keep:
-            self._known = pictures
-        return [
-            dataclasses.replace(s, image=pictures[image.key]) if image else s for s, image in batch
-        ]
+    def with_pixels(self, batch: Sequence[StageInput]) -> list[Sample]:
+        """The samples of a batch, with decoded images where the stage looks at them."""
+        keys = [image.key for image in self._missing(batch)]
+        decoded = self._pool.map(decode_image, [self._encoded[key] for key in keys])
+        pictures = self._decoded | dict(zip(keys, decoded, strict=True))
+        if sum(pixels.nbytes for pixels in pictures.values()) <= self._max_bytes:
+            self._decoded = pictures
+        samples = []
+        for item in batch:
+            sample = item.sample
+            if item.image is not None:
+                sample = dataclasses.replace(sample, image=pictures[item.image.key])
+            samples.append(sample)
+        return samples
 
     def bytes_of(self, image: ImageRow) -> bytes:
+        """The stored bytes of an image."""
         if self._file is None:
-            self._file = self._stack.enter_context(self._open())
+            self._file = self._stack.enter_context(self._store.open(self._tar))
         self._file.seek(image.offset)
         return bytes(self._file.read(image.size))
+
+    def _missing(self, batch: Sequence[StageInput]) -> list[ImageRow]:
+        """The images of a batch that are not decoded yet."""
+        images = [item.image for item in batch if item.image is not None]
+        return [image for image in images if image.key not in self._decoded]

@@ -1,113 +1,134 @@
-"""Publishing what a stage made of a shard: the table, the tar, and the manifest last."""
+"""Publishing what was made of a shard: the table, the tar, and the manifest last."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
-from pipeline.execution.reading import index_name, read_before
+from pipeline.execution.reading import read_inputs
 from pipeline.plan import shard_state
 from pipeline.plan.graph import Node
-from pipeline.plan.shard_state import Done
-from pipeline.schema import KINDS, Annotations, Failure, IndexRow, Record, Row
+from pipeline.plan.shard_state import ShardState
+from pipeline.schema import KINDS, Annotations, Failure, ImageRow, IndexRow, Record, Row
+from pipeline.storage import layout
 from pipeline.storage.arrow import to_dict
-from pipeline.storage.images import (
-    read_given,
-    read_image_bytes,
-    read_images,
+from pipeline.storage.images import read_given, read_image_bytes, read_images
+from pipeline.storage.manifest import (
+    Digests,
+    FileDigest,
+    Manifest,
+    count_annotations,
+    count_samples,
 )
-from pipeline.storage.manifest import Manifest, count_annotations, count_samples
 from pipeline.storage.parquet import publish_table
-from pipeline.storage.store import Store, withdrawn_name
+from pipeline.storage.store import Store
 from pipeline.storage.tars import Member, TarWriter
 
 
 def publish_signals(
-    store: Store, node: Node, shard: str, rows: Sequence[Row], done: Done
-) -> tuple[str, str]:
-    """Publish what a stage said of a shard; returns the digests of its inputs and output."""
-    inputs = _inputs(node, done)
-    file = publish_table(store, node.table(shard), Row, rows)
+    store: Store, node: Node, shard: str, rows: Sequence[Row], state: ShardState
+) -> Digests:
+    """Publish the rows that a stage made of a shard."""
+    table = node.table(shard)
     manifest = Manifest(
         shard=shard,
-        inputs=inputs,
-        files={node.table(shard): file},
+        inputs=_inputs(node, state),
+        files={table: publish_table(store, table, Row, rows)},
         samples=count_samples(len(read_images(store, shard)), [row.failed for row in rows]),
         annotations=count_annotations([row.annotations for row in rows]),
-        reads=shard_state.read_outputs(node, done),
+        reads=shard_state.read_outputs(node, state),
     )
     store.publish_manifest(node.folder, manifest)
-    return inputs, manifest.output
+    return manifest.digests
 
 
 def publish_round(
-    store: Store, node: Node, graph: Mapping[str, Node], shard: str, done: Done
-) -> tuple[str, str]:
-    """Publish a shard of a round: the records of everything that its nodes said, and the public tar with the images."""
-    inputs = _inputs(node, done)
-    images, given = read_images(store, shard), read_given(store, shard)
-    records = {
-        row.key: Record(
-            key=row.key,
-            name=row.name,
-            width=row.width or 0,
-            height=row.height or 0,
-            sha256=row.sha256 or "",
-            annotations=given.get(row.key, Annotations()),
-        )
-        for row in images
-    }
-    said = _ids(records.values())
+    store: Store, node: Node, graph: Mapping[str, Node], shard: str, state: ShardState
+) -> Digests:
+    """Publish a shard of a round: its records, and the public tar with images and records."""
+    inputs = _inputs(node, state)
+    images = read_images(store, shard)
+    given = read_given(store, shard)
+    records = {image.key: _record(image, given) for image in images}
+    # Every annotation that any node made must be in the records, as kept or as dropped.
+    seen = _ids(records.values())
     for name in node.reads:
-        rows = read_before(store, graph[name], shard)
+        rows = read_inputs(store, graph[name], shard)
         for row in rows:
             records[row.key] = _extended(records[row.key], graph[name], row)
         for kind, ids in _ids(rows).items():
-            said[kind] |= ids
-    table = publish_table(store, node.table(shard), Record, list(records.values()))
-    index = []
-    with store.publishing(node.tar(shard)) as sink:
-        tar = TarWriter(sink)
-        for row, data in zip(images, read_image_bytes(store, shard), strict=True):
-            text = json.dumps(to_dict(records[row.key]), ensure_ascii=False, separators=(",", ":"))
-            extension = str(row.member).partition(".")[2]
-            members = tar.write(row.key, {extension: data, "json": text.encode()})
-            index.append(_index_row(records[row.key], shard, *members))
-        tar.close()
+            seen[kind] |= ids
+    annotations = count_annotations([record.annotations for record in records.values()])
+    for kind, counts in annotations.items():
+        counts["in"] = len(seen[kind])
     manifest = Manifest(
         shard=shard,
         inputs=inputs,
-        files={
-            node.table(shard): table,
-            node.tar(shard): {"sha256": sink.sha256, "size": sink.size},
-            index_name(node, shard): publish_table(store, index_name(node, shard), IndexRow, index),
-        },
+        files=_publish_files(store, node, shard, images, records),
         samples=count_samples(len(images), [None] * len(records)),
-        annotations={
-            kind: {**count, "in": len(said[kind])}
-            for kind, count in count_annotations(
-                [record.annotations for record in records.values()]
-            ).items()
-        },
-        reads=shard_state.read_outputs(node, done),
+        annotations=annotations,
+        reads=shard_state.read_outputs(node, state),
     )
     store.publish_manifest(node.folder, manifest)
-    store.remove(withdrawn_name(node.folder, shard))
-    return inputs, manifest.output
+    store.remove(layout.withdrawn(node.folder, shard))
+    return manifest.digests
+
+
+def _publish_files(
+    store: Store,
+    node: Node,
+    shard: str,
+    images: Sequence[ImageRow],
+    records: Mapping[str, Record],
+) -> dict[str, FileDigest]:
+    """Publish the table, the tar and the index of a round's shard."""
+    table, tar = node.table(shard), node.tar(shard)
+    index = layout.shard_index(node.folder, shard)
+    files = {table: publish_table(store, table, Record, list(records.values()))}
+    rows = []
+    with store.publishing(tar) as sink:
+        writer = TarWriter(sink)
+        for image, data in zip(images, read_image_bytes(store, shard), strict=True):
+            record = records[image.key]
+            text = json.dumps(to_dict(record), ensure_ascii=False, separators=(",", ":"))
+            extension = str(image.member).partition(".")[2]
+            members = writer.write(image.key, {extension: data, "json": text.encode()})
+            rows.append(_index_row(record, shard, *members))
+        writer.close()
+    files[tar] = sink.digest
+    files[index] = publish_table(store, index, IndexRow, rows)
+    return files
+
+
+def _record(image: ImageRow, given: Mapping[str, Annotations]) -> Record:
+    """The record of a sample with the labels of its source."""
+    return Record(
+        key=image.key,
+        name=image.name,
+        width=image.width or 0,
+        height=image.height or 0,
+        sha256=image.sha256 or "",
+        annotations=given.get(image.key, Annotations()),
+    )
 
 
 def _ids(rows: Iterable[Row | Record]) -> dict[str, set[tuple[str, str]]]:
-    """Per kind: the (sample, annotation) pairs that are spoken of."""
-    rows = list(rows)
-    return {
-        kind: {(row.key, a.id) for row in rows for a in getattr(row.annotations, kind)}
-        for kind in KINDS
-    }
+    """By kind, (key of the sample, id) of each annotation in some rows."""
+    ids: dict[str, set[tuple[str, str]]] = {kind: set() for kind in KINDS}
+    for row in rows:
+        for kind in KINDS:
+            for annotation in getattr(row.annotations, kind):
+                ids[kind].add((row.key, annotation.id))
+    return ids
 
 
 def _extended(record: Record, node: Node, row: Row | Record) -> Record:
-    """A record with what one more node said; a stage's failures are forgotten when it runs again in a later round."""
+    """A record with what one more node wrote.
+
+    If a stage runs again in a later round, its earlier failure is forgotten.
+    """
     failures = list(record.failures)
     if isinstance(row, Record):
         failures += row.failures
@@ -115,13 +136,13 @@ def _extended(record: Record, node: Node, row: Row | Record) -> Record:
         failures = [failure for failure in failures if failure.stage != node.entry.name]
         if row.failed:
             failures.append(Failure(stage=node.entry.name, reason=row.failed, detail=row.detail))
-    return replace(
-        record, failures=failures, annotations=record.annotations.overlaid(row.annotations)
-    )
+    annotations = record.annotations.overlaid(row.annotations)
+    return replace(record, failures=failures, annotations=annotations)
 
 
 def _index_row(record: Record, shard: str, image: Member, text: Member) -> IndexRow:
     kept = record.annotations.kept()
+    counts: dict[str, Any] = {kind: len(getattr(kept, kind)) for kind in KINDS}
     return IndexRow(
         key=record.key,
         shard=shard,
@@ -131,11 +152,11 @@ def _index_row(record: Record, shard: str, image: Member, text: Member) -> Index
         json_size=text.size,
         width=record.width,
         height=record.height,
-        **{kind: len(getattr(kept, kind)) for kind in KINDS},
+        **counts,
     )
 
 
-def _inputs(node: Node, done: Done) -> str:
-    inputs = shard_state.input_digest(node, done)
+def _inputs(node: Node, state: ShardState) -> str:
+    inputs = shard_state.input_digest(node, state)
     assert inputs is not None, f"{node.name} ran before what it reads"
     return inputs

@@ -1,4 +1,4 @@
-"""Reading and writing the tables and tars of shards: images, signals, and the records of rounds."""
+"""Reading what the nodes of a run have written on one shard."""
 
 from __future__ import annotations
 
@@ -12,19 +12,16 @@ from pipeline.storage.store import Store
 
 
 def read_rows(store: Store, node: Node, shard: str) -> list[Any]:
-    """The `Row`s of a stage, or the `Record`s of a round."""
+    """The `Row`s that a stage wrote, or the `Record`s of a round."""
     return read_table(store, node.table(shard), Record if node.kind == "round" else Row)
 
 
-def read_before(store: Store, node: Node, shard: str) -> list[Any]:
-    """`read_rows` for a later stage: of a round, without its judgements."""
+def read_inputs(store: Store, node: Node, shard: str) -> list[Any]:
+    """The rows of `node` as a later node reads them.
+
+    From the records of a round, `support` is removed: it is the opinion of an earlier model.
+    """
     rows = read_rows(store, node, shard)
-    return (
-        [replace(row, annotations=row.annotations.unjudged()) for row in rows]
-        if node.kind == "round"
-        else rows
-    )
-
-
-def index_name(node: Node, shard: str) -> str:
-    return f"{node.folder}/index/{shard}.parquet"
+    if node.kind != "round":
+        return rows
+    return [replace(row, annotations=row.annotations.unjudged()) for row in rows]

@@ -1,10 +1,12 @@
-"""What still holds of a shard's signals when the shard is done again, so that a retried sample or a corrected label
-costs that sample and not its whole shard.
+"""Which rows of a shard's signals still hold when the shard is done again.
 
-A withdrawn manifest (`Store.withdraw`) says what a table was made from. If the table still is what the manifest vouches
-for, its rows stand for every sample whose inputs are as they were; the others go through the stage, in batches of their
-own. On one machine a row is then equal to that of a fresh run within 1e-4, as across batch sizes. What a table changed
-when it was made again is kept in the journal, for the nodes that read it.
+Thanks to this, a retried sample or a corrected label costs one sample and not its whole shard.
+
+A withdrawn manifest (`Store.withdraw`) says what a table was made from. If the table still has the
+digest in the manifest, its rows are kept for every sample whose inputs are unchanged. The other
+samples go through the stage, in batches of their own. On one machine a row then equals that of a
+fresh run within 1e-4, as it does across batch sizes. When a table is made again, the journal keeps
+which samples changed, for the nodes that read the table.
 """
 
 from __future__ import annotations
@@ -13,111 +15,117 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.plan.graph import IMAGES, Node
-from pipeline.plan.shard_state import Done
+from pipeline.plan.graph import Node
+from pipeline.plan.shard_state import ShardState
 from pipeline.schema import ImageRow, Row
+from pipeline.storage import layout
+from pipeline.storage.layout import IMAGES
 from pipeline.storage.parquet import parse_table
-from pipeline.storage.store import Store, withdrawn_name
-
-CHANGES = "journal/changes"
+from pipeline.storage.store import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Earlier:
-    """A table of signals that still holds but for the samples `changed`."""
+class EarlierTable:
+    """A table of signals that still holds, except for some samples."""
 
     rows: Mapping[str, Row]
+    """By the key of the sample."""
     output: str
+    """Its digest."""
     changed: set[str]
+    """Keys of the samples whose inputs have changed since."""
 
 
 class Reuse:
-    """What holds of the nodes `todo` on one shard. Ask `stale` and `merged` for each node in order, chunk by chunk."""
+    """What can be reused of the nodes `todo` on one shard.
+
+    For each chunk of images, ask `to_redo` and `merged` for each node, in the order of the graph.
+    """
 
     def __init__(
-        self, store: Store, graph: Mapping[str, Node], shard: str, todo: Sequence[Node], done: Done
+        self,
+        store: Store,
+        graph: Mapping[str, Node],
+        shard: str,
+        todo: Sequence[Node],
+        state: ShardState,
     ) -> None:
-        self.store, self.graph, self.shard, self.done = store, graph, shard, done
-        self._earlier: dict[str, Earlier | None] = {}
+        self.store, self.graph, self.shard, self.state = store, graph, shard, state
+        self._earlier: dict[str, EarlierTable | None] = {}
         self._changed: dict[str, set[str]] = {node.name: set() for node in todo}
         for node in todo:
             self._earlier[node.name] = self._find(node)
 
-    def stale(self, node: Node, images: Sequence[ImageRow]) -> Sequence[ImageRow]:
-        """Those of `images` that the stage must see (again)."""
+    def to_redo(self, node: Node, images: Sequence[ImageRow]) -> Sequence[ImageRow]:
+        """Those of `images` that must go through the stage."""
         earlier = self._earlier[node.name]
         if earlier is None:
             return images
-        touched = earlier.changed.union(*(self._changed.get(name, ()) for name in node.reads))
-        return [image for image in images if image.key in touched or image.key not in earlier.rows]
+        changed = set(earlier.changed)
+        for name in node.reads:
+            changed |= self._changed.get(name, set())
+        return [image for image in images if image.key in changed or image.key not in earlier.rows]
 
-    def merged(self, node: Node, images: Sequence[ImageRow], made: Sequence[Row]) -> list[Row]:
-        """The rows of all of `images`: `made` ones, and earlier ones that hold."""
+    def merged(self, node: Node, images: Sequence[ImageRow], redone: Sequence[Row]) -> list[Row]:
+        """The rows of all of `images`: those that were `redone`, and earlier ones that hold."""
         earlier = self._earlier[node.name]
         if earlier is None:
-            return list(made)
-        new = {row.key: row for row in made}
-        self._changed[node.name] |= {
-            key for key, row in new.items() if row != earlier.rows.get(key)
-        }
+            return list(redone)
+        new = {row.key: row for row in redone}
+        for key, row in new.items():
+            if row != earlier.rows.get(key):
+                self._changed[node.name].add(key)
         return [new[image.key] if image.key in new else earlier.rows[image.key] for image in images]
 
     def settle(self, node: Node, output: str) -> None:
-        """The node's manifest is published: nothing is withdrawn any more, and readers may know what changed."""
+        """Write down what changed, now that the node's new manifest is published."""
         earlier = self._earlier[node.name]
         if earlier is not None and earlier.output != output:
-            record_change(
-                self.store,
-                node.folder,
-                self.shard,
-                (earlier.output, output),
-                self._changed[node.name],
-            )
-        self.store.remove(withdrawn_name(node.folder, self.shard))
+            changed = self._changed[node.name]
+            record_change(self.store, node.folder, self.shard, (earlier.output, output), changed)
+        self.store.remove(layout.withdrawn(node.folder, self.shard))
 
-    def _find(self, node: Node) -> Earlier | None:
+    def _find(self, node: Node) -> EarlierTable | None:
+        """The table that a withdrawn manifest describes, None if it is lost or nothing is known."""
         withdrawn = self.store.withdrawn(node.folder, self.shard)
         if withdrawn is None:
             return None
-        (manifest, changed), table = withdrawn, node.table(self.shard)
+        manifest = withdrawn.manifest
+        table = node.table(self.shard)
         data = self.store.read(table) if self.store.exists(table) else b""
-        if hashlib.sha256(data).hexdigest() != manifest.files[table]["sha256"]:
+        if hashlib.sha256(data).hexdigest() != manifest.files[table].sha256:
             return None
+        changed = set(withdrawn.redo)
         for source in (IMAGES, *node.reads):
-            keys = self._changes(source, manifest.reads.get(source))
+            keys = self._changed_since(source, manifest.reads.get(source))
             if keys is None:
                 return None
             changed |= keys
-        return Earlier({row.key: row for row in parse_table(data, Row)}, manifest.output, changed)
+        rows = {row.key: row for row in parse_table(data, Row)}
+        return EarlierTable(rows, manifest.output, changed)
 
-    def _changes(self, source: str, was: str | None) -> set[str] | None:
-        """The samples of which `source` says something else than in its output `was`; None when that is not known."""
-        if source in self._earlier:  # is made again in this call: `merged` compares its rows
+    def _changed_since(self, source: str, before: str | None) -> set[str] | None:
+        """The samples that `source` changed after its output was `before`, None if unknown."""
+        if source in self._earlier:
+            # It is done again in this call, so `merged` will compare its rows.
             earlier = self._earlier[source]
-            return set() if earlier is not None and earlier.output == was else None
+            return set() if earlier is not None and earlier.output == before else None
         folder = IMAGES if source == IMAGES else self.graph[source].folder
-        changed, at, now = set[str](), was, self.done[source][1]
-        steps = dict(
-            name.removesuffix(".json").split("-")
-            for name in self.store.list(_changes(folder, self.shard))
-        )
-        while at != now:
-            if at not in steps:
+        names = self.store.list(layout.changes(folder, self.shard))
+        next_output = dict(layout.parse_change(name) for name in names)
+        changed: set[str] = set()
+        output, now = before, self.state.output(source)
+        while output != now:
+            if output not in next_output:
                 return None
-            after = steps.pop(at)
-            changed.update(
-                self.store.read_json(f"{_changes(folder, self.shard)}/{at}-{after}.json")
-            )
-            at = after
+            after = next_output.pop(output)
+            changed.update(self.store.read_json(layout.change(folder, self.shard, output, after)))
+            output = after
         return changed
 
 
 def record_change(
     store: Store, folder: str, shard: str, outputs: tuple[str, str], keys: set[str]
 ) -> None:
-    """Tell readers of a table that from the first to the second of its outputs only the samples `keys` changed."""
-    store.publish_json(f"{_changes(folder, shard)}/{'-'.join(outputs)}.json", sorted(keys))
-
-
-def _changes(folder: str, shard: str) -> str:
-    return f"{CHANGES}/{folder}/{shard}"
+    """Write down that only the samples `keys` changed from the first of `outputs` to the second."""
+    store.publish_json(layout.change(folder, shard, *outputs), sorted(keys))

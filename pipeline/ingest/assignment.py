@@ -1,131 +1,185 @@
-"""Which shard each name of the source is given, and which shards are done."""
+"""Which shard each name of the source is assigned to, and which shards are done."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
 from pipeline.config.run import SourceConfig
-from pipeline.ingest.listing import Listed, append_listing, read_listing
-from pipeline.plan.graph import IMAGES
-from pipeline.plan.shard_state import Done
+from pipeline.ingest.assignment_log import (
+    ShardAssignment,
+    append_assignments,
+    read_assignments,
+)
+from pipeline.plan.shard_state import ShardState
+from pipeline.storage import layout
 from pipeline.storage.images import read_images
+from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import digest
 from pipeline.storage.parquet import read_parquet
 from pipeline.storage.store import IO_THREADS, Store
 from stages import registry
+from stages.base import role_of
 from stages.ingest import Source
 
-SOURCE = f"{IMAGES}/source.json"
+
+@dataclass(frozen=True, slots=True)
+class SourceIdentity:
+    """`source.json`: which source the images of a work folder come from."""
+
+    settings: Mapping[str, Any]
+    """`use`, and the settings that decide what the names of the source mean."""
+
+    @classmethod
+    def of(cls, config: SourceConfig) -> SourceIdentity:
+        settings = {"use": config.use}
+        for field in fields(config.options):
+            if role_of(field).identity:
+                settings[field.name] = getattr(config.options, field.name)
+        # As they are when they are read again: tuples become lists.
+        return cls(json.loads(json.dumps(settings)))
+
+    @classmethod
+    def read(cls, store: Store) -> SourceIdentity | None:
+        """That of a work folder, None if it has no images yet."""
+        if not store.exists(layout.SOURCE):
+            return None
+        return cls(store.read_json(layout.SOURCE))
+
+    def publish(self, store: Store) -> None:
+        store.publish_json(layout.SOURCE, dict(self.settings))
+
+
+@dataclass(frozen=True, slots=True)
+class IngestState:
+    """What is done of the images of all shards."""
+
+    states: dict[str, ShardState]
+    """By shard: `images` is in it where they are done."""
+    relabelled: list[str]
+    """Shards that are there, but whose labels the source has corrected since."""
 
 
 def assign(
     store: Store, config: SourceConfig, names: Sequence[str], publish: bool = True
 ) -> dict[str, list[str]]:
-    """The source's names by shard: those assigned before keep theirs, new ones get shards of their own, a name that is
-    a container of samples one for itself.
+    """The source's names by shard.
+
+    Names that were assigned before keep their shards, new ones get new shards. A name that is a
+    container of samples gets a shard of its own.
 
     Raises:
         ValueError: the work folder holds the images of another source.
     """
     _check_source(store, config, publish)
     shards: dict[str, list[str]] = {}
-    for listed in read_listing(store):
-        shards.setdefault(listed.shard, []).append(listed.name)
-    known = {name for assigned in shards.values() for name in assigned}
-    new = [name for name in names if name not in known]
+    for row in read_assignments(store):
+        shards.setdefault(row.shard, []).append(row.name)
+    assigned = set()
+    for members in shards.values():
+        assigned.update(members)
+    new = [name for name in names if name not in assigned]
     size = 1 if registry.load(config.use)[0].whole else config.shard_size
-    fresh = []
+    rows = []
     for start in range(0, len(new), size):
-        shard = f"shard-{len(shards):06d}"
+        shard = layout.shard_name(len(shards))
         shards[shard] = new[start : start + size]
-        fresh += [Listed(shard=shard, name=name) for name in shards[shard]]
-    if fresh and publish:
-        append_listing(store, fresh)
+        rows += [ShardAssignment(shard=shard, name=name) for name in shards[shard]]
+    if rows and publish:
+        append_assignments(store, rows)
     return shards
 
 
-def _check_source(store: Store, config: SourceConfig, publish: bool) -> None:
-    """Names identify images within one source only, so a work folder stays with the source it began with."""
-    identity = [f.name for f in fields(config.options) if f.metadata.get("identity", True)]
-    options = {name: getattr(config.options, name) for name in identity}
-    now = {"use": config.use, **json.loads(json.dumps(options))}
-    known = store.read_json(SOURCE) if store.exists(SOURCE) else {}
-    for key in sorted(known.keys() & now.keys()):
-        if known[key] != now[key]:
-            here = f"{store.url} holds images of {key}={known[key]}"
-            raise ValueError(f"source.{key}={now[key]}: {here}; give another work")
-    if publish and not known:
-        store.publish_json(SOURCE, now)
-
-
 def list_source(config: SourceConfig) -> list[str]:
-    """What the source has, no more than its limit.
+    """The names of the source, at most `limit` of them.
 
     Raises:
-        ValueError: it is missing or empty.
+        ValueError: the source is missing or empty.
     """
     return open_source(config).list()[: config.limit]
 
 
 def open_source(config: SourceConfig) -> Source:
+    """The source that a config describes."""
     source: Source = registry.load(config.use)[0](config.options)
     return source
 
 
-def ingested(
-    store: Store, config: SourceConfig, listing: Mapping[str, Sequence[str]]
-) -> tuple[dict[str, Done], list[str]]:
-    """What is done of every shard, its images, and which shards are there with other labels than the source has now."""
-    source, known = open_source(config), store.done(IMAGES)
-    done: dict[str, Done] = {
-        shard: {IMAGES: known[shard]} if shard in known else {} for shard in listing
-    }
-    stale = []
-    for shard, names in listing.items():
-        if (
-            done[shard]
-            and (revision := source.revision(names))
-            and known[shard][0] != digest(*names, revision)
-        ):
-            stale.append(shard)
-            done[shard] = {}
-    return done, stale
+def ingest_state(
+    store: Store, config: SourceConfig, shards: Mapping[str, Sequence[str]]
+) -> IngestState:
+    """What is done of `shards`, which maps each shard to its names in the source."""
+    source = open_source(config)
+    done = store.done(IMAGES)
+    result = IngestState({}, [])
+    for shard, names in shards.items():
+        state = ShardState()
+        digests = done.get(shard)
+        if digests is not None:
+            revision = source.revision(names)
+            if revision and digests.inputs != digest(*names, revision):
+                result.relabelled.append(shard)
+            else:
+                state = state.with_(IMAGES, digests)
+        result.states[shard] = state
+    return result
 
 
 def check_keys(store: Store, config: SourceConfig, shards: Sequence[str]) -> None:
-    """Within a shard a second image of a key is a failed row; that no other shard has it is the source's word.
+    """Check the claim of a source that its keys are unique.
+
+    Duplicate keys within a shard become failed rows. Across shards we trust the source, unless it
+    claims that its keys are unique.
 
     Raises:
-        ValueError: the source says that its keys are unique, and they are not.
+        ValueError: the source claims it, and two shards have a sample of the same key.
     """
-    claims = [
-        f.name
-        for f in fields(config.options)
-        if f.metadata.get("unique") and getattr(config.options, f.name)
-    ]
+    claims = []
+    for field in fields(config.options):
+        value = getattr(config.options, field.name)
+        if role_of(field).unique and value:
+            claims.append(f"source.{field.name}={value}")
     if not claims:
         return
     with ThreadPoolExecutor(IO_THREADS) as pool:
-        keys = list(pool.map(lambda shard: _hashed_keys(store, shard), shards))
-    found, counts = np.unique(np.concatenate(keys), return_counts=True)
-    for twice in found[counts > 1][:1]:
-        here = [shard for shard, some in zip(shards, keys, strict=True) if twice in some]
-        key = next(
-            row.key for row in read_images(store, here[0]) if int(digest(row.key), 16) == twice
-        )
-        claim = f"source.{claims[0]}={getattr(config.options, claims[0])}"
-        raise ValueError(
-            f"{claim}: {', '.join(here)} all have an image of the key {key}; leave it unset and give another work"
-        )
+        hashes = list(pool.map(lambda shard: _hashed_keys(store, shard), shards))
+    values, counts = np.unique(np.concatenate(hashes), return_counts=True)
+    duplicates = values[counts > 1]
+    if not len(duplicates):
+        return
+    twice = duplicates[0]
+    here = [shard for shard, own in zip(shards, hashes, strict=True) if twice in own]
+    keys = [row.key for row in read_images(store, here[0])]
+    key = next(key for key in keys if _hashed(key) == twice)
+    problem = f"{', '.join(here)} all have an image of the key {key}"
+    raise ValueError(f"{claims[0]}: {problem}; leave it unset and give another work")
+
+
+def _check_source(store: Store, config: SourceConfig, publish: bool) -> None:
+    """Names identify images within one source only, so a work folder stays with its source."""
+    now = SourceIdentity.of(config)
+    earlier = SourceIdentity.read(store)
+    if earlier is None:
+        if publish:
+            now.publish(store)
+        return
+    for key in sorted(earlier.settings.keys() & now.settings.keys()):
+        if earlier.settings[key] != now.settings[key]:
+            here = f"{store.url} holds images of {key}={earlier.settings[key]}"
+            raise ValueError(f"source.{key}={now.settings[key]}: {here}; give another work")
 
 
 def _hashed_keys(store: Store, shard: str) -> np.ndarray:
-    table = read_parquet(store, f"{IMAGES}/{shard}.parquet").select(["key", "failed"]).to_pylist()
-    return np.array(
-        [int(digest(row["key"]), 16) for row in table if row["failed"] is None], np.uint64
-    )
+    """(samples,) uint64: the hashed keys of the good samples of a shard."""
+    table = read_parquet(store, layout.images_table(shard)).select(["key", "failed"])
+    keys = [row["key"] for row in table.to_pylist() if row["failed"] is None]
+    return np.array([_hashed(key) for key in keys], np.uint64)
+
+
+def _hashed(key: str) -> int:
+    return int(digest(key), 16)

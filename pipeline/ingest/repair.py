@@ -1,9 +1,14 @@
-"""What is left of a shard of images that is done again: its tar is the truth for pixels, the source only for labels.
+"""What is left of a shard of images that is done again.
 
-A shard is done again when labels were corrected or when one of its files broke. An image that the tar still holds stays
-as it is, whatever the source has become, and one that failed stays failed (`fld retry` gives it a shard of its own).
-Only what is broken in the tar is read from the source, and taken if it is the same image. Where the table is broken,
-the members of the tar stand for its rows. All of it holds after a kill in the middle, too.
+A shard is done again when labels were corrected, or when one of its files broke. The tar decides
+about pixels, the source only about labels:
+
+- An image that the tar still holds stays as it is, whatever the source has become. An image that
+  failed stays failed; `fld retry` gives it a shard of its own.
+- An image that is broken in the tar is read from the source, and taken if it is the same image.
+- If the table is broken, the members of the tar replace its rows.
+
+This also holds when the work was killed in the middle.
 """
 
 from __future__ import annotations
@@ -13,17 +18,17 @@ import tarfile
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline.execution.reuse import record_change
-from pipeline.plan.graph import IMAGES
 from pipeline.schema import Annotations, ImageRow, Row
+from pipeline.storage import layout
 from pipeline.storage.arrow import from_table
-from pipeline.storage.images import given_name, truth_name
+from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import Manifest
 from pipeline.storage.parquet import parse_parquet
 from pipeline.storage.store import Store
@@ -32,194 +37,231 @@ from stages.base import SampleError
 from stages.ingest import Accepted, Item, labelled
 
 SOURCE_CHANGED = "source_changed"
-BLOCK = 1 << 20
+NO_SAME_IMAGE = "the stored image is broken, and the source has another one now, or none"
+BLOCK_BYTES = 1 << 20
 Receive = Callable[[Item], Accepted]
-Received = tuple[ImageRow, Accepted | None]
+
+
+@dataclass(frozen=True, slots=True)
+class IngestedImage:
+    """One image of the source: its row, and what is stored of it."""
+
+    row: ImageRow
+    accepted: Accepted | None
+    """None if it failed."""
 
 
 @contextmanager
-def stored(store: Store, shard: str, told: bool) -> Iterator[Stored | None]:
-    """The shard as it was, None when it is new; `told` says that the source tells labels of what it cannot read."""
-    withdrawn, tar = store.withdrawn(IMAGES, shard), f"{IMAGES}/{shard}.tar"
-    if withdrawn is None and not (store.exists(tar) or store.exists(f"{IMAGES}/{shard}.parquet")):
+def open_repair(store: Store, shard: str, labels_without_images: bool) -> Iterator[Repair | None]:
+    """What is left of a shard, None if it is new.
+
+    `labels_without_images` says that the source gives labels even for images that it cannot read.
+    """
+    withdrawn = store.withdrawn(IMAGES, shard)
+    tar = layout.images_tar(shard)
+    has_tar = store.exists(tar)
+    if withdrawn is None and not has_tar and not store.exists(layout.images_table(shard)):
         yield None
         return
-    file = store.open(tar) if store.exists(tar) else None
-    try:  # what has no manifest, as that broke or was not written yet, counts as much
-        yield Stored(
-            store,
-            withdrawn[0] if withdrawn else Manifest(shard=shard, inputs="", files={}),
-            file,
-            told,
-        )
+    # Files without a manifest count as well: it may have broken, or was never written.
+    manifest = Manifest(shard=shard, inputs="", files={})
+    if withdrawn is not None:
+        manifest = withdrawn.manifest
+    file = store.open(tar) if has_tar else None
+    try:
+        yield Repair(store, manifest, file, labels_without_images)
     finally:
         if file:
             file.close()
 
 
-class Stored:
-    """`rows` are those of the table, None where it is broken."""
+class Repair:
+    """What is left of a shard: the rows of its table, its labels, and the images in its tar."""
 
-    def __init__(self, store: Store, was: Manifest, file: Any, told: bool) -> None:
-        self.was, self._store, self._file, self._told = was, store, file, told
-        self._intact = True  # all tables are as the manifest says
-        self.rows = self._read(f"{IMAGES}/{was.shard}.parquet", ImageRow)
-        labels = (self._read(name(was.shard), Row) for name in (given_name, truth_name))
-        self._given, self._truth = (
-            {row.key: row.annotations for row in rows or ()} for rows in labels
-        )
+    def __init__(
+        self, store: Store, manifest: Manifest, tar: Any, labels_without_images: bool
+    ) -> None:
+        self._store, self._manifest, self._tar = store, manifest, tar
+        self._labels_without_images = labels_without_images
+        shard = manifest.shard
+        # Whether all tables are as the manifest says.
+        self._intact = True
+        self.rows: list[ImageRow] | None = self._read(layout.images_table(shard), ImageRow)
+        """The rows of the table, None if it is broken."""
+        self._given = self._read_labels(layout.given_table(shard))
+        self._truth = self._read_labels(layout.truth_table(shard))
 
-    def again(self, items: Iterable[Item], receive: Receive) -> Iterator[Received]:
+    def images_by_table(self, items: Iterable[Item], receive: Receive) -> Iterator[IngestedImage]:
         """Every row of the table, in the order of the source, with the labels that it gives now."""
         waiting: dict[str, deque[ImageRow]] = defaultdict(deque)
         for row in self.rows or ():
             waiting[row.name].append(row)
         for item in items:
-            if rows := waiting.get(item.name):
-                yield self._row(rows.popleft(), item, receive)
+            rows = waiting.get(item.name)
+            if rows:
+                yield self._image(rows.popleft(), item, receive)
         for rows in waiting.values():
-            yield from (self._row(row, None, receive) for row in rows)
+            for row in rows:
+                yield self._image(row, None, receive)
 
-    def recovered(
-        self, row: ImageRow, item: Item, receive: Receive
-    ) -> tuple[ImageRow, Accepted] | None:
-        """The member of the tar that the lost table called `row`, None when there is none.
+    def image_by_tar(self, row: ImageRow, item: Item, receive: Receive) -> IngestedImage | None:
+        """The image of `row`'s key if the tar has it, None if it does not; for a lost table.
 
         Raises:
-            SampleError: neither the tar nor the source has it any more.
+            SampleError: neither the tar nor the source has a usable image.
         """
-        if (member := self._members.get(row.key)) is None:
+        member = self._members.get(row.key)
+        if member is None:
             return None
         data = self._slice(member.offset, member.size)
         try:
             accepted = receive(item)
             if accepted.data == data or not self._tar_is_whole:
-                return row, accepted
+                return IngestedImage(row, accepted)
         except SampleError:
+            # The source cannot give it any more; the tar can.
             pass
         image = receive(Item(row.name, data))
-        row = replace(
-            row, source_sha256=_sha256(image.data)
-        )  # the original's is not known any more
-        return row, self._labelled(image, row.key, item)
+        # The digest of the source's file was in the lost table, so that of the tar replaces it.
+        row = replace(row, source_sha256=_sha256(image.data))
+        return IngestedImage(row, self._labelled(image, row.key, item))
 
-    def left(self, keys: set[str], receive: Receive) -> Iterator[Received]:
-        """The members of the tar that the lost table had and the source has no more."""
+    def other_images(self, keys: set[str], receive: Receive) -> Iterator[IngestedImage]:
+        """The images of the tar that are not in `keys`: the source does not have them any more."""
         for key, member in self._members.items():
             if key in keys:
                 continue
             data = self._slice(member.offset, member.size)
             row = ImageRow(key=key, name=member.name, source_sha256=_sha256(data))
             try:
-                yield row, self._labelled(receive(Item(member.name, data)), key, None)
+                image = receive(Item(member.name, data))
+                yield IngestedImage(row, self._labelled(image, key, None))
             except SampleError as error:
-                yield failed(row, error), None
+                yield failed_image(row, error)
 
-    def tell(self, now: Manifest, rows: Sequence[ImageRow], given: Sequence[Row]) -> None:
-        """Tell the stages which samples have other pixels or labels, if that is known."""
-        if now.output == self.was.output or not self._intact or self.rows is None:
+    def record_changes(self, now: Manifest, rows: Sequence[ImageRow], given: Sequence[Row]) -> None:
+        """Tell the stages which samples have other pixels or labels than before, if it is known."""
+        before = self._manifest.output
+        if now.output == before or not self._intact or self.rows is None:
             return
+        pixels = {row.key: row.sha256 for row in self.rows if not row.failed}
+        changed = set()
+        for row in rows:
+            if not row.failed and pixels.get(row.key) != row.sha256:
+                changed.add(row.key)
         labels = {row.key: row.annotations for row in given}
-        images = {row.key: row.sha256 for row in self.rows if not row.failed}
-        changed = {row.key for row in rows if not row.failed and images.get(row.key) != row.sha256}
-        changed |= {
-            key
-            for key in labels.keys() | self._given.keys()
-            if labels.get(key) != self._given.get(key)
-        }
-        record_change(self._store, IMAGES, now.shard, (self.was.output, now.output), changed)
+        for key in labels.keys() | self._given.keys():
+            if labels.get(key) != self._given.get(key):
+                changed.add(key)
+        record_change(self._store, IMAGES, now.shard, (before, now.output), changed)
 
-    def _row(self, row: ImageRow, item: Item | None, receive: Receive) -> Received:
+    def _image(self, row: ImageRow, item: Item | None, receive: Receive) -> IngestedImage:
         if row.failed:
-            return row, None
+            return IngestedImage(row, None)
         data = self._bytes(row)
         if data is None:
-            return _mended(row, item, receive)
+            return _from_source(row, item, receive)
         orientation = int(row.transform.rpartition("_")[2]) if row.transform else 1
         extension = str(row.member).partition(".")[2]
         image = Accepted(data, extension, row.width or 0, row.height or 0, orientation)
-        return row, self._labelled(image, row.key, item)
+        return IngestedImage(row, self._labelled(image, row.key, item))
 
     def _labelled(self, image: Accepted, key: str, item: Item | None) -> Accepted:
-        if item and (self._told or not item.failed):
+        """An image with the labels that the source gives now, or else with those of the tables."""
+        if item is not None and (self._labels_without_images or not item.failed):
             return labelled(image, item)
         return replace(image, given=self._given.get(key, Annotations()), truth=self._truth.get(key))
 
     def _bytes(self, row: ImageRow) -> bytes | None:
-        """Where the table says or, if the tar was written anew since, where its own header says."""
+        """The bytes of a row's image, None if they are broken.
+
+        They lie where the table says. If the tar was written anew since, its own headers say where.
+        """
         data = self._slice(row.offset or 0, row.size or 0)
-        if _sha256(data) != row.sha256 and (member := self._members.get(row.key)):
+        if _sha256(data) == row.sha256:
+            return data
+        member = self._members.get(row.key)
+        if member is not None:
             data = self._slice(member.offset, member.size)
         return data if _sha256(data) == row.sha256 else None
 
     def _slice(self, offset: int, size: int) -> bytes:
-        if self._file is None:
+        if self._tar is None:
             return b""
-        self._file.seek(offset)
-        return bytes(self._file.read(size))
+        self._tar.seek(offset)
+        return bytes(self._tar.read(size))
 
     @cached_property
     def _members(self) -> dict[str, Member]:
-        """By key, all whose headers can be read."""
-        if self._file is None:
+        """The members of the tar whose headers can be read, by key."""
+        if self._tar is None:
             return {}
-        self._file.seek(0)
-        return dict(_walked(self._file))
+        self._tar.seek(0)
+        return _read_headers(self._tar)
 
     @cached_property
     def _tar_is_whole(self) -> bool:
-        file = self.was.files.get(f"{IMAGES}/{self.was.shard}.tar")
-        if file is None or self._file is None:
+        """Whether the tar has the digest in the manifest."""
+        file = self._manifest.files.get(layout.images_tar(self._manifest.shard))
+        if file is None or self._tar is None:
             return file is None
         hasher = hashlib.sha256()
-        self._file.seek(0)
-        while block := self._file.read(BLOCK):
+        self._tar.seek(0)
+        while block := self._tar.read(BLOCK_BYTES):
             hasher.update(block)
-        return hasher.hexdigest() == file["sha256"]
+        return hasher.hexdigest() == file.sha256
+
+    def _read_labels(self, name: str) -> dict[str, Annotations]:
+        rows: list[Row] = self._read(name, Row) or []
+        return {row.key: row.annotations for row in rows}
 
     def _read(self, name: str, cls: Any) -> list[Any] | None:
-        """The rows of a table, None where it is missing or broken."""
+        """The rows of a table, None if it is missing or broken."""
         data = self._store.read(name) if self._store.exists(name) else b""
-        expected = self.was.files.get(name, {}).get("sha256")
-        if data or expected:
-            self._intact &= _sha256(data) == expected
+        expected = self._manifest.files.get(name)
+        if expected is not None:
+            self._intact &= _sha256(data) == expected.sha256
+        elif data:
+            self._intact = False
+        if not data:
+            return None
         try:
-            return from_table(cls, parse_parquet(data, verify=True)) if data else None
+            return from_table(cls, parse_parquet(data, verify=True))
         except (pa.ArrowException, OSError, ValueError):
             return None
 
 
-def _mended(row: ImageRow, item: Item | None, receive: Receive) -> Received:
-    """A stored image that is broken: as the source has it, if that is the same."""
+def failed_image(row: ImageRow, error: SampleError) -> IngestedImage:
+    """An image that cannot be used."""
+    return IngestedImage(replace(row, failed=error.reason, detail=error.detail or None), None)
+
+
+def _from_source(row: ImageRow, item: Item | None, receive: Receive) -> IngestedImage:
+    """An image whose stored bytes are broken: as the source has it, if that is the same image."""
     try:
-        accepted = receive(item) if item else None
-        if accepted and _sha256(accepted.data) == row.sha256:
-            return row, accepted
-        raise SampleError(
-            SOURCE_CHANGED,
-            "the stored image is broken, and the source has another one now, or none",
-        )
+        if item is not None:
+            accepted = receive(item)
+            if _sha256(accepted.data) == row.sha256:
+                return IngestedImage(row, accepted)
+        raise SampleError(SOURCE_CHANGED, NO_SAME_IMAGE)
     except SampleError as error:
         lost = ImageRow(key=row.key, name=row.name, source_sha256=row.source_sha256)
-        return failed(lost, error), None
+        return failed_image(lost, error)
 
 
-def failed(row: ImageRow, error: SampleError) -> ImageRow:
-    return replace(row, failed=error.reason, detail=error.detail or None)
-
-
-def _walked(file: Any) -> Iterator[tuple[str, Member]]:
+def _read_headers(file: Any) -> dict[str, Member]:
+    """The members of a tar by key, as far as its headers can be read."""
+    members = {}
     try:
-        with tarfile.open(
-            fileobj=file, mode="r:", ignore_zeros=True
-        ) as tar:  # goes on behind a broken header
+        # With `ignore_zeros`, tarfile goes on after a broken header.
+        with tarfile.open(fileobj=file, mode="r:", ignore_zeros=True) as tar:
             for info in tar:
-                yield (
-                    info.name.partition(".")[0],
-                    Member(name=info.name, offset=info.offset_data, size=info.size),
-                )
+                key = info.name.partition(".")[0]
+                members[key] = Member(name=info.name, offset=info.offset_data, size=info.size)
     except tarfile.TarError:
-        return
+        # The rest of the tar is lost.
+        pass
+    return members
 
 
 def _sha256(data: bytes) -> str:

@@ -1,168 +1,224 @@
-"""Append-only ingest: names of the source are assigned to shards once, then each shard is read and published.
+"""Append-only ingest of one shard: its names are read from the source, and published.
 
-The assignment is published before any shard, so a killed ingest goes on with the same shards, and images added to the
-source later get shards of their own: no image of a shard ever changes (`pipeline.ingest.repair`). Corrected labels of a source
-that gives any make the tables of their shards anew, and the stages do the samples concerned again (`pipeline.execution.reuse`). A
-shard that keeps killing its process is decoded in a child, up to the image at fault.
+Names were assigned to shards before (`pipeline.ingest.assignment`), so a killed ingest goes on with
+the same shards, and images that are added to the source later get shards of their own. No image of a
+shard ever changes (`pipeline.ingest.repair`). If the source corrects labels, the tables of their
+shards are made again, and the stages redo the samples concerned (`pipeline.execution.reuse`). A
+shard that keeps killing its process is decoded in a child process, up to the image at fault.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.config.run import SourceConfig
 from pipeline.execution import attempts
 from pipeline.execution.isolation import Isolated, StageDied
-from pipeline.ingest.assignment import (
-    open_source,
-)
-from pipeline.ingest.listing import came_later, taken
-from pipeline.ingest.repair import Receive, Received, Stored, failed, stored
-from pipeline.plan.graph import IMAGES
-from pipeline.plan.shard_state import Done
+from pipeline.ingest.assignment import open_source
+from pipeline.ingest.assignment_log import keys_of_replaced_shards, reasons_of_replaced_samples
+from pipeline.ingest.repair import IngestedImage, Receive, Repair, failed_image, open_repair
+from pipeline.plan.shard_state import ShardState
 from pipeline.schema import KINDS, Annotations, ImageRow, Row
-from pipeline.storage.images import given_name, truth_name
-from pipeline.storage.manifest import Manifest, count_annotations, count_samples, digest
+from pipeline.storage import layout
+from pipeline.storage.layout import IMAGES
+from pipeline.storage.manifest import (
+    FileDigest,
+    Manifest,
+    count_annotations,
+    count_samples,
+    digest,
+)
 from pipeline.storage.parquet import publish_table
-from pipeline.storage.store import Store, withdrawn_name
+from pipeline.storage.store import Store
 from pipeline.storage.tars import TarWriter
 from stages.base import SampleError
 from stages.ingest import DUPLICATE_KEY, Accepted, Item, make_key, receive
 
-CRASHED, OUT_OF_MEMORY = "crashed", "out_of_memory"
+CRASHED = "crashed"
+OUT_OF_MEMORY = "out_of_memory"
+
+
+@dataclass(frozen=True, slots=True)
+class ShardTables:
+    """The rows of one shard while it is brought in."""
+
+    images: list[ImageRow] = field(default_factory=list)
+    given: list[Row] = field(default_factory=list)
+    truth: list[Row] = field(default_factory=list)
 
 
 class Ingest:
-    """Reads the items of one shard a call and publishes its tar, its table of all items, what the source gave them and
-    what is true of them, if anything."""
+    """Brings in one shard per call.
 
-    def __init__(self, url: str, config: SourceConfig, shards: dict[str, list[str]]) -> None:
+    It publishes the tar, a table of all images, and the labels: given ones, and true ones.
+    """
+
+    def __init__(self, url: str, config: SourceConfig, shards: Mapping[str, list[str]]) -> None:
         self.store, self.config, self.shards = Store(url), config, shards
         self._source = open_source(config)
 
-    def __call__(self, shard: str, done: Done) -> Done:
+    def __call__(self, shard: str, state: ShardState) -> ShardState:
         with attempts.mark(self.store, IMAGES, shard) as isolated:
-            child = Isolated(_receiver, threads=1) if isolated else None
-            try:
-                manifest = self._ingest(shard, functools.partial(_received, child))
-            finally:
-                if child:
-                    child.close()
-        return {**done, IMAGES: (manifest.inputs, manifest.output)}
+            if isolated:
+                with child_receiver() as receive_item:
+                    manifest = self._ingest(shard, receive_item)
+            else:
+                manifest = self._ingest(shard, _received)
+        return state.with_(IMAGES, manifest.digests)
 
-    def _ingest(self, shard: str, receive: Receive) -> Manifest:
+    def _ingest(self, shard: str, receive_item: Receive) -> Manifest:
         names = self.shards[shard]
         revision = self._source.revision(names)
-        rows, files = [], {}
-        labels: dict[str, list[Row]] = {given_name(shard): [], truth_name(shard): []}
-        with stored(self.store, shard, bool(revision)) as before:
-            with self.store.publishing(f"{IMAGES}/{shard}.tar") as sink:
-                tar = TarWriter(sink)
-                for row, accepted in self._items(shard, receive, before):
-                    rows.append(_written(tar, row, accepted) if accepted else row)
-                    if accepted:
-                        said = stamped(accepted.given, self.config.use), accepted.truth
-                        for name, annotations in zip(labels, said, strict=True):
-                            labels[name] += (
-                                [Row(key=row.key, annotations=annotations)] if annotations else []
-                            )
-                tar.close()
-            files[f"{IMAGES}/{shard}.tar"] = {"sha256": sink.sha256, "size": sink.size}
-            files[f"{IMAGES}/{shard}.parquet"] = publish_table(
-                self.store, f"{IMAGES}/{shard}.parquet", ImageRow, rows
-            )
-            files |= {
-                name: publish_table(self.store, name, Row, said)
-                for name, said in labels.items()
-                if said
-            }
+        tables = ShardTables()
+        with open_repair(self.store, shard, bool(revision)) as repair:
+            images = self._images(shard, receive_item, repair)
+            tar = self._publish_tar(shard, images, tables)
+            files = {layout.images_tar(shard): tar, **self._publish_tables(shard, tables)}
             manifest = Manifest(
                 shard=shard,
                 inputs=digest(*names, *([revision] if revision else [])),
                 files=files,
-                samples=count_samples(len(rows), [row.failed for row in rows]),
-                annotations=count_annotations(
-                    [row.annotations for row in labels[given_name(shard)]]
+                samples=count_samples(
+                    len(tables.images), [image.failed for image in tables.images]
                 ),
+                annotations=count_annotations([row.annotations for row in tables.given]),
             )
             self.store.publish_manifest(IMAGES, manifest)
-            if before:
-                before.tell(manifest, rows, labels[given_name(shard)])
-        self.store.remove(withdrawn_name(IMAGES, shard))
+            if repair is not None:
+                repair.record_changes(manifest, tables.images, tables.given)
+        self.store.remove(layout.withdrawn(IMAGES, shard))
         return manifest
 
-    def _items(self, shard: str, receive: Receive, before: Stored | None) -> Iterator[Received]:
+    def _publish_tar(
+        self, shard: str, images: Iterator[IngestedImage], tables: ShardTables
+    ) -> FileDigest:
+        """Write the images to the tar, one after the other, and their rows to `tables`."""
+        with self.store.publishing(layout.images_tar(shard)) as sink:
+            tar = TarWriter(sink)
+            for image in images:
+                row, accepted = image.row, image.accepted
+                if accepted is None:
+                    tables.images.append(row)
+                    continue
+                tables.images.append(_written(tar, row, accepted))
+                given = stamped(accepted.given, self.config.use)
+                if len(given):
+                    tables.given.append(Row(key=row.key, annotations=given))
+                if accepted.truth:
+                    tables.truth.append(Row(key=row.key, annotations=accepted.truth))
+            tar.close()
+        return sink.digest
+
+    def _publish_tables(self, shard: str, tables: ShardTables) -> dict[str, FileDigest]:
+        name = layout.images_table(shard)
+        files = {name: publish_table(self.store, name, ImageRow, tables.images)}
+        for name, rows in (
+            (layout.given_table(shard), tables.given),
+            (layout.truth_table(shard), tables.truth),
+        ):
+            if rows:
+                files[name] = publish_table(self.store, name, Row, rows)
+        return files
+
+    def _images(
+        self, shard: str, receive_item: Receive, repair: Repair | None
+    ) -> Iterator[IngestedImage]:
+        """The images of a shard, in the order of the source."""
         items = self._source.read(self.shards[shard])
-        if before and before.rows is not None:
-            yield from before.again(items, receive)
+        if repair is not None and repair.rows is not None:
+            yield from repair.images_by_table(items, receive_item)
             return
-        keys, elsewhere = set[str](), taken(self.store, shard) if self._source.whole else ()
-        later = came_later(self.store, shard)
+        in_earlier_shards: set[str] = set()
+        if self._source.whole:
+            in_earlier_shards = keys_of_replaced_shards(self.store, shard)
+        came_later = reasons_of_replaced_samples(self.store, shard)
+        keys: set[str] = set()
         for item in items:
             key = make_key(item.key or item.name)
-            if key in elsewhere:
+            if key in in_earlier_shards:
                 continue
-            row = ImageRow(
-                key=key, name=item.name, source_sha256=hashlib.sha256(item.data or b"").hexdigest()
-            )
+            source_sha256 = hashlib.sha256(item.data or b"").hexdigest()
+            row = ImageRow(key=key, name=item.name, source_sha256=source_sha256)
             try:
-                if key in later:
-                    raise SampleError(later[key], "it came in at another try")
-                if key in keys and not item.failed:
-                    raise SampleError(
-                        DUPLICATE_KEY, f"another image of the shard has the key {key}"
-                    )
-                found = before.recovered(row, item, receive) if before and key not in keys else None
-                row, accepted = found or (row, receive(item))
+                if key in came_later:
+                    raise SampleError(came_later[key], "it came in at another try")
+                image = _image(row, item, receive_item, repair, is_duplicate=key in keys)
             except SampleError as error:
-                yield failed(row, error), None
+                yield failed_image(row, error)
                 continue
             keys.add(key)
-            yield row, accepted
-        if before:
-            yield from before.left(keys, receive)
+            yield image
+        if repair is not None:
+            yield from repair.other_images(keys, receive_item)
+
+
+def _image(
+    row: ImageRow, item: Item, receive_item: Receive, repair: Repair | None, is_duplicate: bool
+) -> IngestedImage:
+    """One image, from what is left of its shard if that has it, or else from the source.
+
+    Raises:
+        SampleError: it cannot be used, or another image of the shard has its key (`is_duplicate`).
+    """
+    if is_duplicate:
+        if not item.failed:
+            raise SampleError(DUPLICATE_KEY, f"another image of the shard has the key {row.key}")
+        return IngestedImage(row, receive_item(item))
+    if repair is not None:
+        image = repair.image_by_tar(row, item, receive_item)
+        if image is not None:
+            return image
+    return IngestedImage(row, receive_item(item))
 
 
 def stamped(given: Annotations, use: str) -> Annotations:
-    """What the source gave, with ids of its own and the source's name where it left them open."""
+    """The labels of a source with ids, and with the source's name where they name no model."""
+    labels = Annotations()
+    for kind in KINDS:
+        for number, annotation in enumerate(getattr(given, kind)):
+            getattr(labels, kind).append(_stamped(annotation, f"{kind}.{number}", use))
+    return labels
 
-    def stamp(annotation: Any, index: str) -> Any:
-        return replace(
-            annotation,
-            id=annotation.id or f"{annotation.source}.{index}",
-            model=annotation.model or use,
-        )
 
-    return Annotations(
-        *([stamp(a, f"{kind}.{i}") for i, a in enumerate(getattr(given, kind))] for kind in KINDS)
+def _stamped(annotation: Any, index: str, use: str) -> Any:
+    return replace(
+        annotation,
+        id=annotation.id or f"{annotation.source}.{index}",
+        model=annotation.model or use,
     )
 
 
 @contextmanager
 def child_receiver() -> Iterator[Receive]:
-    """`receive` in a child process, so that an image may kill it."""
-    child = Isolated(_receiver, threads=1)
+    """`receive` in a child process, so that an image that kills its process fails alone."""
+    child = Isolated(_load_receiver, threads=1)
     try:
-        yield functools.partial(_received, child)
+        yield functools.partial(_received, child=child)
     finally:
         child.close()
 
 
-def _receiver() -> Callable[[Sequence[Item]], list[Accepted]]:
-    return lambda items: [receive(item) for item in items]
+def _load_receiver() -> Callable[[Sequence[Item]], list[Accepted]]:
+    return _receive_all
 
 
-def _received(child: Isolated | None, item: Item) -> Accepted:
-    """Raises:
-    SampleError: the item cannot be used, or kills the process that decodes it.
+def _receive_all(items: Sequence[Item]) -> list[Accepted]:
+    return [receive(item) for item in items]
+
+
+def _received(item: Item, child: Isolated | None = None) -> Accepted:
+    """What to store of an item.
+
+    Raises:
+        SampleError: the item cannot be used, or kills the process that decodes it.
     """
     try:
-        accepted: Accepted = child([item])[0] if child else receive(item)
+        accepted: Accepted = receive(item) if child is None else child([item])[0]
         return accepted
     except StageDied as error:
         raise SampleError(CRASHED, str(error)) from error
@@ -171,8 +227,13 @@ def _received(child: Isolated | None, item: Item) -> Accepted:
 
 
 def _written(tar: TarWriter, row: ImageRow, accepted: Accepted) -> ImageRow:
+    """Write an image to the tar; its row with where it lies."""
     member = tar.write(row.key, {accepted.extension: accepted.data})[0]
-    turned = accepted.orientation != 1
+    sha256, transform = row.source_sha256, None
+    if accepted.orientation != 1:
+        # The image was turned upright, so the stored bytes are not those of the source.
+        sha256 = hashlib.sha256(accepted.data).hexdigest()
+        transform = f"exif_orientation_{accepted.orientation}"
     return replace(
         row,
         member=member.name,
@@ -180,6 +241,6 @@ def _written(tar: TarWriter, row: ImageRow, accepted: Accepted) -> ImageRow:
         size=member.size,
         width=accepted.width,
         height=accepted.height,
-        sha256=hashlib.sha256(accepted.data).hexdigest() if turned else row.source_sha256,
-        transform=f"exif_orientation_{accepted.orientation}" if turned else None,
+        sha256=sha256,
+        transform=transform,
     )

@@ -1,8 +1,9 @@
-"""`fld dedup`: the hashes of all images, a table per shard made by the engine, then one pass that finds duplicates.
+"""`fld dedup`: hashes of all images, then one pass that finds duplicates.
 
-In: images. Out: `dedup/<recipe>/groups.parquet` (a row per image that repeats another) and `summary.json`;
-`dedup/latest.json` names them. Hashes are resumed and reused as signals are; the pass over them takes memory for all
-images: some 700 bytes each, and 32 for each number of an embedding.
+In: images. Out: `groups.parquet` (one row per image that repeats another) and `summary.json`;
+`latest.json` names their folder. Hashes are made by the engine, one table per shard, and are resumed
+and reused as signals are. The pass over them needs memory for all images: about 700 bytes each, and
+32 bytes for each number of an embedding.
 """
 
 from __future__ import annotations
@@ -15,65 +16,67 @@ from typing import Any
 
 from pipeline.config.run import RunConfig
 from pipeline.execution.engine import Engine, Step
-from pipeline.plan.graph import IMAGES
 from pipeline.plan.recipe import fingerprint, recipe_settings
-from pipeline.plan.shard_state import Done
+from pipeline.plan.shard_state import ShardState
+from pipeline.storage import layout
 from pipeline.storage.images import read_image_bytes, read_images
+from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import Manifest, count_samples, digest
 from pipeline.storage.parquet import publish_table, read_table
 from pipeline.storage.store import Store
 from stages.dedup import DedupConfig, Duplicate, HashConfig, Hashed, Hashes, duplicates
 
-LATEST = "dedup/latest.json"
-NODE = "hashes"
+HASHES = "hashes"
+"""How the hashes are called in the state of a shard."""
 
 
 class HashShard:
-    """The hashes of one shard a call; knows no Ray."""
+    """Makes the hashes of one shard per call; knows no Ray."""
 
     def __init__(self, url: str, config: HashConfig, folder: str) -> None:
         self.store, self.config, self.folder = Store(url), config, folder
         self._hashes = Hashes(config)
 
-    def __call__(self, shard: str, done: Done) -> Done:
+    def __call__(self, shard: str, state: ShardState) -> ShardState:
         keys = [row.key for row in read_images(self.store, shard)]
-        data = read_image_bytes(self.store, shard)
+        images = read_image_bytes(self.store, shard)
         rows: list[Hashed] = []
         for start in range(0, len(keys), self.config.batch_size):
             batch = keys[start : start + self.config.batch_size]
-            rows += self._hashes(shard, batch, [next(data) for _ in batch])
-        name = f"{self.folder}/{shard}.parquet"
+            rows += self._hashes(shard, batch, [next(images) for _ in batch])
+        name = layout.hashes_table(self.folder, shard)
         manifest = Manifest(
             shard=shard,
-            inputs=done[IMAGES][1],
+            inputs=state.output(IMAGES),
             files={name: publish_table(self.store, name, Hashed, rows)},
             samples=count_samples(len(keys), [None] * len(rows)),
-            reads={IMAGES: done[IMAGES][1]},
+            reads={IMAGES: state.output(IMAGES)},
         )
         self.store.publish_manifest(self.folder, manifest)
-        return {**done, NODE: (manifest.inputs, manifest.output)}
+        return state.with_(HASHES, manifest.digests)
 
 
 def dedup(store: Store, run: RunConfig, config: DedupConfig) -> dict[str, Any]:
-    """Hash what is not hashed yet, find duplicates, publish them; returns the summary."""
-    shards = {shard: {IMAGES: done} for shard, done in store.done(IMAGES).items()}
+    """Hash the images that are not hashed yet, find duplicates, and publish them.
+
+    Returns the summary: counts of images, kept and dropped ones, and groups of duplicates.
+    """
+    shards = {}
+    for shard, digests in store.done(IMAGES).items():
+        shards[shard] = ShardState().with_(IMAGES, digests)
     hashed = _hashed(store, run, config, shards)
-    folder, inputs = (
-        f"dedup/{_recipe(config)}",
-        digest(*(hashed[shard][NODE][1] for shard in sorted(hashed))),
-    )
-    if store.exists(f"{folder}/summary.json"):
-        summary: dict[str, Any] = store.read_json(f"{folder}/summary.json")
-        if summary["inputs"] == inputs:
-            return _publish_latest(store, folder, config, summary)
-    source = _folder(config)
-    rows = [
-        row
-        for shard in sorted(hashed)
-        for row in read_table(store, f"{source}/{shard}.parquet", Hashed)
-    ]
+    folder = layout.dedup_folder(_recipe(config))
+    inputs = digest(*(hashed[shard].output(HASHES) for shard in sorted(hashed)))
+    name = layout.dedup_summary(folder)
+    if store.exists(name):
+        earlier: dict[str, Any] = store.read_json(name)
+        if earlier["inputs"] == inputs:
+            return _publish_latest(store, folder, config, earlier)
+    rows: list[Hashed] = []
+    for shard in sorted(hashed):
+        rows += read_table(store, layout.hashes_table(_hashes_folder(config), shard), Hashed)
     found = duplicates(rows, config)
-    publish_table(store, f"{folder}/groups.parquet", Duplicate, found)
+    publish_table(store, layout.dedup_groups(folder), Duplicate, found)
     kinds = Counter(duplicate.kind for duplicate in found)
     summary = {
         "inputs": inputs,
@@ -83,39 +86,43 @@ def dedup(store: Store, run: RunConfig, config: DedupConfig) -> dict[str, Any]:
         "groups": len({duplicate.kept for duplicate in found}),
         "settings": recipe_settings(config),
     }
-    store.publish_json(f"{folder}/summary.json", summary)
+    store.publish_json(name, summary)
     return _publish_latest(store, folder, config, summary)
 
 
 def _hashed(
-    store: Store, run: RunConfig, config: HashConfig, shards: Mapping[str, Done]
-) -> dict[str, Done]:
-    folder = _folder(config)
-    known = store.done(folder)
-    stale = {
-        shard: ()
-        for shard, found in known.items()
-        if shard in shards and found[0] != shards[shard][IMAGES][1]
-    }
+    store: Store, run: RunConfig, config: HashConfig, shards: Mapping[str, ShardState]
+) -> dict[str, ShardState]:
+    """The states of all shards with their hashes, made now where they are missing or stale."""
+    folder = _hashes_folder(config)
+    done = store.done(folder)
+    stale: dict[str, tuple[str, ...]] = {}
+    todo = {}
+    for shard, state in shards.items():
+        todo[shard] = state
+        if shard not in done:
+            continue
+        if done[shard].inputs == state.output(IMAGES):
+            todo[shard] = state.with_(HASHES, done[shard])
+        else:
+            stale[shard] = ()
     store.withdraw(folder, stale)
-    todo = {
-        shard: {**done, NODE: known[shard]} if shard in known and shard not in stale else done
-        for shard, done in shards.items()
-    }
     make = functools.partial(HashShard, store.url, config, folder)
-    return Engine(run.cluster, store).run("dedup", [Step("dedup", make, (NODE,))], todo)
+    return Engine(run.cluster, store).run("dedup", [Step("dedup", make, (HASHES,))], todo)
 
 
 def _publish_latest(
     store: Store, folder: str, config: HashConfig, summary: dict[str, Any]
 ) -> dict[str, Any]:
-    store.publish_json(LATEST, {"groups": folder, "hashes": _folder(config)})
-    return {**summary, "file": store.path(f"{folder}/groups.parquet")}
+    latest = {"groups": folder, "hashes": _hashes_folder(config)}
+    store.publish_json(layout.DEDUP_LATEST, latest)
+    return {**summary, "file": store.path(layout.dedup_groups(folder))}
 
 
-def _folder(config: HashConfig) -> str:
-    """Where the hashes lie; thresholds have no part in its name."""
-    return f"dedup/hashes-{_recipe(HashConfig(**{f.name: getattr(config, f.name) for f in fields(HashConfig)}))}"
+def _hashes_folder(config: HashConfig) -> str:
+    """Where the hashes lie. Thresholds do not change hashes, so they are not part of the name."""
+    own = {field.name: getattr(config, field.name) for field in fields(HashConfig)}
+    return layout.hashes_folder(_recipe(HashConfig(**own)))
 
 
 def _recipe(config: HashConfig) -> str:

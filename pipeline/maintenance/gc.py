@@ -1,7 +1,7 @@
-"""What a work folder holds that its present chain does not use: `fld gc`.
+"""`fld gc`: which folders of a work folder its present chain of rounds does not use.
 
-In use is what `head.json` and the journal's graph name, and every folder that a run of the saved config would read or
-write. Images and releases are never garbage.
+In use are the folders that `head.json` and the journal's graph name, and those that a run of the
+saved config would read or write. Images and releases are never removed.
 """
 
 from __future__ import annotations
@@ -10,16 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pipeline.config import saved
-from pipeline.execution.attempts import ATTEMPTS
-from pipeline.execution.reuse import CHANGES
-from pipeline.maintenance.dedup import LATEST
-from pipeline.refinement import loop
-from pipeline.refinement.round_metrics import MEASURED
+from pipeline.plan.journal import read_graph
 from pipeline.report import plan
-from pipeline.storage.store import TEMPORARY, WITHDRAWN, Store
-
-MADE = ("signals", "rounds", "models", "dedup")
-JOURNALS = (WITHDRAWN, CHANGES, MEASURED, "journal/train")  # each mirrors the folders of `MADE`
+from pipeline.storage import layout
+from pipeline.storage.rounds import read_head, read_round_state
+from pipeline.storage.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,45 +23,50 @@ class Unused:
 
     folder: str
     files: int
-    size: int  # bytes
+    size: int
+    """Of all its files, in bytes."""
 
 
 def unused(store: Store) -> list[Unused]:
-    """The folders that can go, with their sizes."""
+    """The folders that can be removed."""
     return [Unused(folder, *store.usage(folder)) for folder in _unused(store, in_use(store))]
 
 
 def remove(store: Store, garbage: list[Unused]) -> None:
-    for each in garbage:
-        store.remove(each.folder)
+    """Remove these folders."""
+    for item in garbage:
+        store.remove(item.folder)
 
 
 def in_use(store: Store) -> set[str]:
     """The folders of the present chain."""
-    used = {line["folder"] for line in plan.plan(store, saved.load(store), []) if line["folder"]}
-    if store.exists(loop.GRAPH):
-        used |= {node["folder"] for node in store.read_json(loop.GRAPH)}
-    if store.exists("head.json"):
-        used |= {
-            f"rounds/{attempt['round']}" for attempt in store.read_json("head.json")["attempts"]
-        }
-    for folder in [folder for folder in used if store.exists(f"{folder}/round.json")]:
-        used |= set(store.read_json(f"{folder}/round.json")["models"])
-    if store.exists(LATEST):
-        used |= {LATEST, *store.read_json(LATEST).values()}
+    used = set()
+    for line in plan.plan(store, saved.load(store), []):
+        if line["folder"]:
+            used.add(line["folder"])
+    used |= {node.folder for node in read_graph(store)}
+    head = read_head(store)
+    if head is not None:
+        used |= {layout.named_round(attempt.round) for attempt in head.attempts}
+    for folder in list(used):
+        state = read_round_state(store, folder)
+        if state is not None:
+            used |= set(state.models)
+    if store.exists(layout.DEDUP_LATEST):
+        used.add(layout.DEDUP_LATEST)
+        used |= set(store.read_json(layout.DEDUP_LATEST).values())
     return used
 
 
 def _unused(store: Store, used: set[str]) -> Iterator[str]:
-    for root in ("", *(f"{journal}/" for journal in JOURNALS)):
-        for kind in MADE:
-            yield from (
-                f"{root}{kind}/{name}"
-                for name in store.list(f"{root}{kind}")
-                if f"{kind}/{name}" not in used
-            )
-    yield from (
-        f"{ATTEMPTS}/{work}" for work in store.list(ATTEMPTS) if f"signals/{work}" not in used
-    )
-    if store.exists(TEMPORARY):
-        yield TEMPORARY
+    for root in ("", *layout.JOURNALS_BY_FOLDER):
+        for kind in layout.STAGED:
+            for name in store.list(layout.within(root, kind)):
+                folder = layout.within(kind, name)
+                if folder not in used:
+                    yield layout.within(root, folder)
+    for work in store.list(layout.ATTEMPTS):
+        if layout.named_signals(work) not in used:
+            yield layout.attempts(work)
+    if store.exists(layout.TEMPORARY):
+        yield layout.TEMPORARY

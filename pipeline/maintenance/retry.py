@@ -1,125 +1,166 @@
-"""`fld retry`: forget failures, so that the next run does the failed samples again and what depends on them.
+"""`fld retry`: forget failures, so that the next run does the failed samples again.
 
-A sample that failed in a stage is done again in its place: its shard's manifest is withdrawn with its key, and
-`pipeline.execution.reuse` keeps the others. An image that did not come in is read now; if it is good, it gets a shard of its own.
+A sample that failed in a stage is redone in its shard: the manifest is withdrawn together with the
+sample's key, and `pipeline.execution.reuse` keeps the other rows. An image that failed at ingest is
+read now. If it is good, it gets a shard of its own, because no image of a shard ever changes.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from pipeline.config.run import RunConfig
-from pipeline.execution.attempts import ATTEMPTS
 from pipeline.ingest.assignment import assign, open_source
-from pipeline.ingest.listing import Listed, append_listing, replacements, taken
+from pipeline.ingest.assignment_log import (
+    ShardAssignment,
+    append_assignments,
+    keys_of_replaced_shards,
+    replacements,
+)
 from pipeline.ingest.repair import Receive
 from pipeline.ingest.shard import child_receiver
-from pipeline.plan.graph import IMAGES
-from pipeline.refinement import loop
+from pipeline.plan.journal import INGEST, NodeRef, read_graph
 from pipeline.schema import ImageRow, Row
+from pipeline.storage import layout
+from pipeline.storage.layout import IMAGES
 from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
 from stages.base import SampleError
 from stages.ingest import Source, make_key
 
-INGEST = "ingest"
+
+@dataclass(frozen=True, slots=True)
+class NewShards:
+    """What ingest shall try again: names for new shards, and how many samples by old reason."""
+
+    containers: list[list[ShardAssignment]] = field(default_factory=list)
+    """The rows of containers of samples, which get one new shard each."""
+    images: list[ShardAssignment] = field(default_factory=list)
+    """The rows of single images, which are put into shards of the usual size."""
+    counts: Counter[str] = field(default_factory=Counter)
 
 
 def withdraw(
     store: Store, run: RunConfig, stage: str | None, reason: str | None
 ) -> dict[str, dict[str, int]]:
-    """Forget the failures of a stage (None: of all) with a reason (None: any); {stage: {reason: samples}}.
+    """Forget failures; returns how many samples by stage and by reason.
 
-    Of the images that did not come in, those that can be read now count.
+    `stage` None means all stages, `reason` None all reasons. Of the images that failed at ingest,
+    only those count that can be read now.
 
     Raises:
         ValueError: the run has no such stage.
     """
-    graph = store.read_json(loop.GRAPH) if store.exists(loop.GRAPH) else []
-    nodes = [node for node in graph if node["kind"] == "signals"]
-    names = {INGEST, *(node["name"].partition(".")[2] for node in nodes)}
-    if stage is not None and stage.partition(".")[2] not in names and stage not in names:
-        raise ValueError(f"--stage {stage}: no such stage; known: {', '.join(sorted(names))}")
-    store.remove(ATTEMPTS)
-    found = {}
+    nodes = [node for node in read_graph(store) if not node.is_round]
+    _check_stage(stage, nodes)
+    store.remove(layout.ATTEMPTS)
+    counts: dict[str, Counter[str]] = {}
     if stage in (None, INGEST):
-        found[INGEST] = _withdraw_images(store, run, reason)
+        counts[INGEST] = _withdraw_images(store, run, reason)
     for node in nodes:
-        if stage in (None, node["name"], node["name"].partition(".")[2]):
-            found[node["name"]] = _withdraw_signals(store, node["folder"], reason)
-    return {name: dict(counts) for name, counts in found.items() if counts}
+        if stage in (None, node.name, node.stage):
+            counts[node.name] = _withdraw_signals(store, node, reason)
+    return {name: dict(reasons) for name, reasons in counts.items() if reasons}
 
 
-def _withdraw_signals(store: Store, folder: str, reason: str | None) -> Counter[str]:
+def _check_stage(stage: str | None, nodes: Sequence[NodeRef]) -> None:
+    """`stage` may be a stage's name, or that of a node (ROUND.STAGE)."""
+    if stage is None:
+        return
+    names = {INGEST, *(node.stage for node in nodes)}
+    if stage not in names and stage.partition(".")[2] not in names:
+        raise ValueError(f"--stage {stage}: no such stage; known: {', '.join(sorted(names))}")
+
+
+def _withdraw_signals(store: Store, node: NodeRef, reason: str | None) -> Counter[str]:
+    """Withdraw the shards of a node in which samples failed."""
     counts: Counter[str] = Counter()
-    shards: dict[str, list[str]] = {}
-    for shard, (_, failed) in store.counts(folder).items():
-        rows: list[Row] = read_table(store, f"{folder}/{shard}.parquet", Row) if failed else []
-        wanted = [row for row in rows if row.failed and reason in (None, row.failed)]
-        counts.update(row.failed for row in wanted if row.failed)
-        if wanted:
-            shards[shard] = [row.key for row in wanted]
-    store.withdraw(folder, shards)
+    redo: dict[str, list[str]] = {}
+    for shard, samples in store.counts(node.folder).items():
+        if not samples.failed:
+            continue
+        rows: list[Row] = read_table(store, node.table(shard), Row)
+        for row in rows:
+            if row.failed and reason in (None, row.failed):
+                counts[row.failed] += 1
+                redo.setdefault(shard, []).append(row.key)
+    store.withdraw(node.folder, redo)
     return counts
 
 
 def _withdraw_images(store: Store, run: RunConfig, reason: str | None) -> Counter[str]:
+    """Assign the failed images that can be read now to new shards."""
     shards = assign(store, run.source, [], publish=False)
     source = open_source(run.source)
-    before = {(row.replaces, row.name) for row in replacements(store)}
-    containers: list[list[Listed]] = []  # a new shard each
-    listed: list[Listed] = []
-    counts: Counter[str] = Counter()
+    tried = {(row.replaces, row.name) for row in replacements(store)}
+    new = NewShards()
     with child_receiver() as receive:
-        for shard, (_, failures) in sorted(store.counts(IMAGES).items()):
-            rows: list[ImageRow] = (
-                read_table(store, f"{IMAGES}/{shard}.parquet", ImageRow) if failures else []
-            )
-            failed = {
-                r.name: str(r.failed) for r in rows if r.failed and (shard, r.name) not in before
-            }
+        for shard, samples in sorted(store.counts(IMAGES).items()):
+            if not samples.failed:
+                continue
+            rows: list[ImageRow] = read_table(store, layout.images_table(shard), ImageRow)
+            failed = {}
+            for row in rows:
+                if row.failed and (shard, row.name) not in tried:
+                    failed[row.name] = row.failed
             wanted = [name for name, why in failed.items() if reason in (None, why)]
-            if not wanted or (source.whole and (shard, shards[shard][0]) in before):
+            if not wanted:
                 continue
-            have = {r.key for r in rows if r.failed is None} | taken(store, shard)
-            good = _readable(source, shards[shard] if source.whole else wanted, have, receive)
-            if source.whole:
-                if any(good):
-                    containers.append(
-                        [Listed(shard="", name=name, replaces=shard) for name in shards[shard]]
-                    )
-                    counts.update(failed.values())
-                continue
-            listed += [
-                Listed(shard="", name=name, replaces=shard, reason=failed[name]) for name in good
-            ]
-    counts.update(str(row.reason) for row in listed)
-    size = run.source.shard_size
-    fresh = containers + [listed[i : i + size] for i in range(0, len(listed), size)]
-    numbered = [
-        replace(row, shard=f"shard-{len(shards) + i:06d}")
-        for i, rows in enumerate(fresh)
-        for row in rows
-    ]
-    if numbered:
-        append_listing(store, numbered)
-    return counts
+            keys = {row.key for row in rows if row.failed is None}
+            keys |= keys_of_replaced_shards(store, shard)
+            if not source.whole:
+                readable = _readable(source, wanted, keys, receive)
+                _add_images(new, shard, readable, failed)
+            elif (shard, shards[shard][0]) not in tried:
+                readable = _readable(source, shards[shard], keys, receive)
+                if any(readable):
+                    _add_container(new, shard, shards[shard], failed)
+    _append(store, new, len(shards), run.source.shard_size)
+    return new.counts
+
+
+def _add_images(
+    new: NewShards, shard: str, names: Iterator[str], reasons: Mapping[str, str]
+) -> None:
+    for name in names:
+        why = reasons[name]
+        new.images.append(ShardAssignment(shard="", name=name, replaces=shard, reason=why))
+        new.counts[why] += 1
+
+
+def _add_container(
+    new: NewShards, shard: str, names: Sequence[str], reasons: Mapping[str, str]
+) -> None:
+    new.containers.append([ShardAssignment(shard="", name=name, replaces=shard) for name in names])
+    new.counts.update(reasons.values())
+
+
+def _append(store: Store, new: NewShards, first: int, shard_size: int) -> None:
+    """Number the new shards from `first` on, and add them to the assignments."""
+    groups = list(new.containers)
+    for start in range(0, len(new.images), shard_size):
+        groups.append(new.images[start : start + shard_size])
+    rows = []
+    for number, group in enumerate(groups, first):
+        rows += [replace(row, shard=layout.shard_name(number)) for row in group]
+    if rows:
+        append_assignments(store, rows)
 
 
 def _readable(
-    source: Source, names: Sequence[str], have: set[str], receive: Receive
+    source: Source, names: Sequence[str], keys: set[str], receive: Receive
 ) -> Iterator[str]:
-    """The names of the items that can be used now, but for those that the work folder has."""
-    keys = set(have)
+    """The names of items that can be read now and whose keys are not in use (`keys`)."""
+    in_use = set(keys)
     for item in source.read(names):
         key = make_key(item.key or item.name)
-        if key in keys:
+        if key in in_use:
             continue
         try:
             receive(item)
         except SampleError:
             continue
-        keys.add(key)
+        in_use.add(key)
         yield item.name

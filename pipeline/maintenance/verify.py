@@ -1,10 +1,11 @@
-"""Every manifest against its files: `fld verify`.
+"""`fld verify`: every manifest against its files.
 
-Plain, it looks at names and sizes; deep, it reads every byte: sha256 of each file, the rows of each table, and each
-sample of each tar through its index. What no manifest vouches for (listings, configs, metrics) is parsed.
+A plain check looks at names and sizes. A deep one reads every byte: the sha256 of each file, the
+rows of each table, and each sample of each tar through its index. Files that have no manifest
+(assignments, settings, metrics) are parsed.
 
-The manifest of a broken file is withdrawn, so that `fld run` makes the file anew: signals and rounds from what they
-were made of, images from what is left of their tar and the source.
+The manifest of a broken file is withdrawn, so that `fld run` makes the file again: signals and rounds
+from what they were made of, images from what is left of their tar and from the source.
 """
 
 from __future__ import annotations
@@ -13,216 +14,276 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 import pyarrow as pa
 
 from pipeline.config import saved
-from pipeline.ingest.listing import LISTING
-from pipeline.maintenance.dedup import LATEST
-from pipeline.plan.graph import IMAGES
 from pipeline.schema import ImageRow, IndexRow, Record
-from pipeline.storage.manifest import MANIFEST, Manifest
+from pipeline.storage import layout
+from pipeline.storage.layout import IMAGES
+from pipeline.storage.manifest import FileDigest, Manifest, ManifestName
 from pipeline.storage.parquet import parse_parquet, parse_table
 from pipeline.storage.store import IO_THREADS, Store
 
-STAGED = ("signals", "rounds", "models", "dedup")  # folders of folders with manifests
-MADE_WITH = {
-    "index.parquet": "metrics.json",
-    "groups.parquet": "summary.json",
-}  # the second tells that both are there
-BLOCK = 1 << 20
+BLOCK_BYTES = 1 << 20
+MAX_PROBLEM = 200
 Action = Literal["withdraw", "remove", "keep"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One broken file and what mends it: `shard`'s manifest in `folder` is withdrawn, or the file is removed, as every
-    run writes it anew, or nothing could make it anew and it is kept."""
+    """One broken file."""
 
     file: str
     problem: str
     action: Action
+    """What repairs it. `withdraw`: the manifest of `shard` in `folder` is withdrawn. `remove`: the
+    file is removed, because every run writes it again. `keep`: nothing could make it again."""
     folder: str = ""
     shard: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class VerifyReport:
+    """What was checked, and what is broken."""
+
     files: int
-    size: int  # bytes
+    size: int
+    """Of all checked files with a manifest, in bytes."""
     problems: list[Problem]
 
 
+@dataclass(frozen=True, slots=True)
+class CheckedManifest:
+    """One manifest, and what is broken of its files."""
+
+    manifest: Manifest | None
+    """None if the manifest itself is broken."""
+    problems: list[Problem] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Where one thing lies in a tar."""
+
+    name: str
+    """What it is called: a key, or a sha256."""
+    offset: int
+    size: int
+
+
+def _no_progress(done: int, total: int) -> None:
+    pass
+
+
 def verify(
-    store: Store, deep: bool, advance: Callable[[int, int], None] = lambda done, total: None
-) -> Verdict:
-    """All problems of a work folder; `advance` is told manifests done and in all."""
-    todo = [
-        (folder, name) for folder in folders(store) for name in store.list(f"{folder}/manifests")
-    ]
+    store: Store, deep: bool, advance: Callable[[int, int], None] = _no_progress
+) -> VerifyReport:
+    """All problems of a work folder. `advance` is called with the manifests done and in all."""
+
+    def check(place: tuple[str, str]) -> CheckedManifest:
+        folder, name = place
+        return _check_manifest(store, folder, name, deep)
+
+    todo = []
+    for folder in folders(store):
+        todo += [(folder, name) for name in store.list(layout.manifests(folder))]
     files = size = 0
     problems: list[Problem] = []
     with ThreadPoolExecutor(IO_THREADS) as pool:
-        checked = pool.map(lambda each: _check_manifest(store, each[0], each[1], deep), todo)
-        for i, (manifest, found) in enumerate(checked, 1):
-            files += len(manifest.files) if manifest else 0
-            size += sum(file["size"] for file in manifest.files.values()) if manifest else 0
-            problems += found
-            advance(i, len(todo))
-    loose = list(_loose(store))
-    problems += [problem for name in loose for problem in _check_loose(store, name)]
-    return Verdict(files + len(loose), size, problems)
+        results = pool.map(check, todo)
+        for number, checked in enumerate(results, 1):
+            if checked.manifest is not None:
+                files += len(checked.manifest.files)
+                size += sum(file.size for file in checked.manifest.files.values())
+            problems += checked.problems
+            advance(number, len(todo))
+    for name in _without_manifest(store):
+        files += 1
+        problems += _check_readable(store, name)
+    return VerifyReport(files, size, problems)
 
 
 def withdraw(store: Store, problems: list[Problem]) -> None:
-    """Take back what vouches for broken files."""
+    """Withdraw or remove what claims that broken files are good."""
     shards: dict[str, dict[str, tuple[str, ...]]] = {}
     for problem in problems:
         if problem.action == "withdraw":
             shards.setdefault(problem.folder, {})[problem.shard] = ()
         elif problem.action == "remove":
             store.remove(problem.file)
-            folder, _, name = problem.file.rpartition("/")
-            if name in MADE_WITH:
-                store.remove(f"{folder}/{MADE_WITH[name]}")
+            _remove_counts(store, problem.file)
     for folder, broken in shards.items():
         store.withdraw(folder, broken)
 
 
 def folders(store: Store) -> list[str]:
-    """Everything that has manifests."""
-    return [IMAGES, *(f"{kind}/{name}" for kind in STAGED for name in store.list(kind))]
+    """All folders that have manifests."""
+    found = [IMAGES]
+    for kind in layout.STAGED:
+        found += [layout.within(kind, name) for name in store.list(kind)]
+    return found
 
 
-def _check_manifest(
-    store: Store, folder: str, name: str, deep: bool
-) -> tuple[Manifest | None, list[Problem]]:
-    path = f"{folder}/manifests/{name}"
-    if not MANIFEST.fullmatch(name):
-        return None, [Problem(file=path, problem="no manifest has such a name", action="remove")]
+def _remove_counts(store: Store, table: str) -> None:
+    """Remove the counts of a broken table: a run takes them for the sign that the table is there."""
+    folder = table.rpartition("/")[0]
+    if table == layout.round_index(folder):
+        store.remove(layout.round_metrics(folder))
+    elif table == layout.dedup_groups(folder):
+        store.remove(layout.dedup_summary(folder))
+
+
+def _check_manifest(store: Store, folder: str, name: str, deep: bool) -> CheckedManifest:
+    path = layout.manifest(folder, name)
+    if ManifestName.parse(name) is None:
+        problem = "no manifest has such a name"
+        return CheckedManifest(None, [Problem(file=path, problem=problem, action="remove")])
     try:
         manifest = Manifest.decode(store.read(path))
     except ValueError as error:
-        return None, [Problem(file=path, problem=str(error), action="remove")]
-    found = {file: _check_file(store, file, known, deep) for file, known in manifest.files.items()}
+        return CheckedManifest(None, [Problem(file=path, problem=str(error), action="remove")])
+    found = {}
+    for file, expected in manifest.files.items():
+        found[file] = _check_file(store, file, expected, deep)
     if deep and not any(found.values()):
         found = _check_content(store, folder, manifest)
-    return manifest, [
-        Problem(file=file, problem=problem, action="withdraw", folder=folder, shard=manifest.shard)
-        for file, problem in found.items()
-        if problem
-    ]
+    result = CheckedManifest(manifest)
+    for file, problem in found.items():
+        if problem:
+            result.problems.append(
+                Problem(
+                    file=file,
+                    problem=problem,
+                    action="withdraw",
+                    folder=folder,
+                    shard=manifest.shard,
+                )
+            )
+    return result
 
 
-def _check_file(store: Store, name: str, known: dict[str, Any], deep: bool) -> str:
+def _check_file(store: Store, name: str, expected: FileDigest, deep: bool) -> str:
+    """What is wrong with a file, "" if nothing is."""
     try:
         size = store.size(name)
-        if size != known["size"]:
-            return f"{size} bytes, not {known['size']}"
-        if deep and _sha256(store, name) != known["sha256"]:
-            return f"other bytes than were written (sha256 is not {known['sha256'][:12]}...)"
+        if size != expected.size:
+            return f"{size} bytes, not {expected.size}"
+        if deep and _sha256(store, name) != expected.sha256:
+            return f"other bytes than were written (sha256 is not {expected.sha256[:12]}...)"
     except FileNotFoundError:
         return "missing"
     return ""
 
 
-def _sha256(store: Store, name: str) -> str:
-    hasher = hashlib.sha256()
-    with store.open(name) as file:
-        while block := file.read(BLOCK):
-            hasher.update(block)
-    return hasher.hexdigest()
-
-
 def _check_content(store: Store, folder: str, manifest: Manifest) -> dict[str, str]:
-    """Files that hash as they should but are not what the others say: {name: problem}."""
-    shard = manifest.shard
+    """Problems of files that hash as they should, but contradict each other; by file."""
     if folder == IMAGES:
-        rows: list[ImageRow] = parse_table(store.read(f"{IMAGES}/{shard}.parquet"), ImageRow)
-        good = [(r.offset or 0, r.size or 0, r.sha256) for r in rows if r.failed is None]
-        bad = [
-            sha
-            for sha, data in _slices(store, f"{IMAGES}/{shard}.tar", good)
-            if hashlib.sha256(data).hexdigest() != sha
-        ]
-        counted = {f"{IMAGES}/{shard}.parquet": _miscounted(len(rows), manifest)}
-        return {
-            **counted,
-            f"{IMAGES}/{shard}.tar": f"{len(bad)} images are not where the table says"
-            if bad
-            else "",
-        }
-    if folder.startswith("rounds/"):
+        return _check_images(store, manifest)
+    if layout.is_round(folder):
         return _check_round(store, folder, manifest)
-    if folder.startswith("signals/"):
-        table = f"{folder}/{shard}.parquet"
+    if layout.is_signals(folder):
+        table = layout.signals_table(folder, manifest.shard)
         return {table: _miscounted(parse_parquet(store.read(table)).num_rows, manifest)}
     return {}
 
 
+def _check_images(store: Store, manifest: Manifest) -> dict[str, str]:
+    """Check that the images lie in the tar where the table says."""
+    table, tar = layout.images_table(manifest.shard), layout.images_tar(manifest.shard)
+    rows: list[ImageRow] = parse_table(store.read(table), ImageRow)
+    slices = []
+    for row in rows:
+        if row.failed is None:
+            slices.append(Slice(row.sha256 or "", row.offset or 0, row.size or 0))
+    wrong = 0
+    for sha256, data in _read_slices(store, tar, slices):
+        if hashlib.sha256(data).hexdigest() != sha256:
+            wrong += 1
+    problem = f"{wrong} images are not where the table says" if wrong else ""
+    return {table: _miscounted(len(rows), manifest), tar: problem}
+
+
 def _check_round(store: Store, folder: str, manifest: Manifest) -> dict[str, str]:
+    """Check that the samples of a round lie in the tar where the index says."""
     shard = manifest.shard
-    records: list[Record] = parse_table(store.read(f"{folder}/records/{shard}.parquet"), Record)
-    index: list[IndexRow] = parse_table(store.read(f"{folder}/index/{shard}.parquet"), IndexRow)
-    tar = f"{folder}/shards/{shard}.tar"
-    images = _slices(store, tar, [(row.image_offset, row.image_size, row.key) for row in index])
-    hashes = {key: hashlib.sha256(data).hexdigest() for key, data in images}
-    texts = dict(_slices(store, tar, [(row.json_offset, row.json_size, row.key) for row in index]))
-    bad = [
-        r.key
-        for r in records
-        if hashes.get(r.key) != r.sha256 or json.loads(texts.get(r.key, b"{}")).get("key") != r.key
-    ]
-    return {
-        f"{folder}/records/{shard}.parquet": _miscounted(len(records), manifest),
-        tar: f"{len(bad)} samples are not where the index says" if bad else "",
-    }
+    table, tar = layout.round_table(folder, shard), layout.round_tar(folder, shard)
+    records: list[Record] = parse_table(store.read(table), Record)
+    index_data = store.read(layout.shard_index(folder, shard))
+    index: list[IndexRow] = parse_table(index_data, IndexRow)
+    images = [Slice(row.key, row.image_offset, row.image_size) for row in index]
+    texts = [Slice(row.key, row.json_offset, row.json_size) for row in index]
+    hashes = {}
+    for key, data in _read_slices(store, tar, images):
+        hashes[key] = hashlib.sha256(data).hexdigest()
+    records_in_tar = dict(_read_slices(store, tar, texts))
+    wrong = 0
+    for record in records:
+        if (
+            hashes.get(record.key) != record.sha256
+            or json.loads(records_in_tar.get(record.key, b"{}")).get("key") != record.key
+        ):
+            wrong += 1
+    problem = f"{wrong} samples are not where the index says" if wrong else ""
+    return {table: _miscounted(len(records), manifest), tar: problem}
 
 
-def _slices(
-    store: Store, name: str, places: list[tuple[int, int, Any]]
-) -> Iterator[tuple[Any, bytes]]:
-    with store.open(name) as file:
-        for offset, size, what in places:
-            file.seek(offset)
-            yield what, file.read(size)
+def _read_slices(store: Store, tar: str, slices: list[Slice]) -> Iterator[tuple[str, bytes]]:
+    """(name, bytes) of parts of a tar."""
+    with store.open(tar) as file:
+        for part in slices:
+            file.seek(part.offset)
+            yield part.name, file.read(part.size)
 
 
 def _miscounted(rows: int, manifest: Manifest) -> str:
-    return (
-        ""
-        if rows == manifest.samples["in"]
-        else f"{rows} rows, the manifest counts {manifest.samples['in']} samples"
-    )
+    samples = manifest.samples["in"]
+    if rows == samples:
+        return ""
+    return f"{rows} rows, the manifest counts {samples} samples"
 
 
-def _loose(store: Store) -> Iterator[str]:
-    """Published files that no manifest vouches for."""
-    yield from (f"{LISTING}/{name}" for name in store.list(LISTING))
-    made = [
-        f"rounds/{name}/{file}"
-        for name in store.list("rounds")
-        for file in ("metrics.json", "round.json", "index.parquet")
-    ]
-    for name in store.list("dedup"):
-        if store.exists(f"dedup/{name}/summary.json"):
-            yield from (f"dedup/{name}/summary.json", f"dedup/{name}/groups.parquet")
-    known = (saved.NAME, f"{IMAGES}/source.json", "head.json", LATEST, *made)
-    yield from (name for name in known if store.exists(name))
+def _without_manifest(store: Store) -> Iterator[str]:
+    """Published files that no manifest describes."""
+    for name in store.list(layout.LISTING):
+        yield layout.in_listing(name)
+    for name in store.list(layout.DEDUP):
+        folder = layout.dedup_folder(name)
+        if store.exists(layout.dedup_summary(folder)):
+            yield layout.dedup_summary(folder)
+            yield layout.dedup_groups(folder)
+    others = [layout.CONFIG, layout.SOURCE, layout.HEAD, layout.DEDUP_LATEST]
+    for name in store.list(layout.ROUNDS):
+        folder = layout.named_round(name)
+        others.append(layout.round_metrics(folder))
+        others.append(layout.round_state(folder))
+        others.append(layout.round_index(folder))
+    for name in others:
+        if store.exists(name):
+            yield name
 
 
-def _check_loose(store: Store, name: str) -> list[Problem]:
+def _check_readable(store: Store, name: str) -> list[Problem]:
+    """The problem of a file that cannot be parsed, if any."""
     try:
-        if name == saved.NAME:
+        if name == layout.CONFIG:
             saved.values(store)
-        elif name.endswith(".json"):
+        elif name.endswith(layout.JSON_SUFFIX):
             store.read_json(name)
         else:
             parse_parquet(store.read(name), verify=True)
     except (ValueError, pa.ArrowException, OSError) as error:
-        kept = name == saved.NAME or name.startswith(LISTING)
-        problem = f"unreadable: {' '.join(str(error).split())}"[:200]
-        return [Problem(file=name, problem=problem, action="keep" if kept else "remove")]
+        problem = f"unreadable: {' '.join(str(error).split())}"[:MAX_PROBLEM]
+        is_kept = name == layout.CONFIG or name.startswith(layout.LISTING)
+        return [Problem(file=name, problem=problem, action="keep" if is_kept else "remove")]
     return []
+
+
+def _sha256(store: Store, name: str) -> str:
+    hasher = hashlib.sha256()
+    with store.open(name) as file:
+        while block := file.read(BLOCK_BYTES):
+            hasher.update(block)
+    return hasher.hexdigest()

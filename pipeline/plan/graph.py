@@ -1,12 +1,14 @@
-"""The graph of a run, its fingerprints, and the plan: what is done and what is to do.
+"""The graph of a run: its nodes, and their fingerprints.
 
-A *recipe* is everything that decides what a node makes of its inputs: the stage and its version, the settings that
-change results, the content of its model, batch size and threads, and the recipes upstream. Data (but for the levels
-that a merge measures), paths and worker counts are not in it. Its fingerprint names the node's folder, so another
-threshold makes a new folder beside the old.
+A *recipe* is everything that decides what a node makes of its inputs: the stage and its version, the
+settings that change results, the content of its model, batch size and threads, and the recipes
+upstream. Data, paths and worker counts are not part of it; the one exception is the thresholds that
+a merge measures. The recipe's fingerprint names the node's folder, so another threshold makes a new
+folder beside the old one.
 
-A shard is done when a manifest with the digest of its present inputs exists. That digest hashes the *outputs* of the
-nodes upstream, so a corrected label or a retried sample redoes what depends on it and nothing else.
+A shard is done when there is a manifest with the digest of its present inputs. That digest hashes the
+*outputs* of the nodes upstream, so a corrected label or a retried sample redoes what depends on it
+and nothing else (`pipeline.plan.shard_state`).
 """
 
 from __future__ import annotations
@@ -18,29 +20,32 @@ from typing import Any, Literal
 
 from pipeline.config.run import ROUND_MODEL, ClusterConfig, Entry, RunConfig
 from pipeline.plan.recipe import fingerprint, recipe_settings, revision_of
-from pipeline.refinement.rules import Levels
 from pipeline.schema import SCHEMA_VERSION
+from pipeline.storage import layout
 from stages import registry
 
-IMAGES = "images"
-WORK = "work:"  # a model that lies in the work folder
+WORK = "work:"
+"""Before the name of a model that lies in the work folder."""
+FILTER_GROUP = "filters"
+GROUNDING_TASK = "<CAPTION_TO_PHRASE_GROUNDING>"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One stage in one round. Its samples' annotations are the outputs of `reads`, laid over each other in order.
-
-    `kind` round: the node consolidates what it reads into the records and public shards of a round.
-    """
+    """One stage in one round."""
 
     name: str
+    """ROUND.STAGE."""
     entry: Entry
     round: int
     reads: tuple[str, ...]
+    """The nodes whose annotations it reads. Later ones revise earlier ones."""
     fingerprint: str
     folder: str
     revision: str = ""
+    """The content of its model; the annotations that it makes carry it."""
     kind: Literal["signals", "round"] = "signals"
+    """`round`: the node puts everything that it reads into the records and tars of a round."""
 
     @property
     def group(self) -> str:
@@ -48,110 +53,88 @@ class Node:
 
     def table(self, shard: str) -> str:
         """The name of the Parquet table that this node writes for a shard."""
-        return (
-            f"{self.folder}/records/{shard}.parquet"
-            if self.kind == "round"
-            else f"{self.folder}/{shard}.parquet"
-        )
+        if self.kind == "round":
+            return layout.round_table(self.folder, shard)
+        return layout.signals_table(self.folder, shard)
 
     def tar(self, shard: str) -> str:
-        return f"{self.folder}/shards/{shard}.tar"
+        """The name of the tar that this node writes for a shard, if it makes a round."""
+        return layout.round_tar(self.folder, shard)
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
-    """A trained model: its folder, the digest of its files, and the fold that it has not seen (None: it saw all)."""
+class TrainedModel:
+    """A model of this run."""
 
     folder: str
     revision: str
+    """The digest of its files."""
     fold: int | None = None
+    """The fold that it was not trained on, None if it was trained on all."""
 
 
 @dataclass(frozen=True, slots=True)
-class Models:
-    """The models of a round: one, or one a fold; `sparse` writes the texts of `refine.sparse` that are missing."""
+class RoundModels:
+    """The models of a round."""
 
-    refining: Sequence[Model]
-    sparse: Model | None = None
+    refining: Sequence[TrainedModel]
+    """Those that annotate: one, or one per fold."""
+    sparse: TrainedModel | None = None
+    """The one that writes the texts of `refine.sparse` where they are missing."""
 
 
 def round_zero(run: RunConfig) -> list[Node]:
-    """The specialists in the order of their `after`, the filters in theirs, and the node that writes round 0."""
+    """The specialists in the order of their `after`, then the filters, then the round itself."""
     nodes: dict[str, Node] = {}
     for entry in _sorted(run.specialists.values()):
-        reads = _closure(entry.after, run.specialists)
+        reads = _with_dependencies(entry.after, run.specialists)
         nodes[entry.name] = make_node(entry, 0, [nodes[name] for name in reads], run.cluster)
-    return _decided(run, 0, list(nodes.values()))
+    return _with_filters(run, 0, list(nodes.values()))
 
 
-def refining(run: RunConfig, number: int, head: Node, models: Models) -> list[Node]:
-    """The first nodes of round `number`: with folds one per model, which looks at the samples of its fold only."""
-    return [
-        _asked(run, run.refine.annotate.name, number, [head], model, {})
-        for model in models.refining
-    ]
+def refine_nodes(run: RunConfig, number: int, head: Node, models: RoundModels) -> list[Node]:
+    """The first nodes of round `number`: the models annotate, each the samples of its fold."""
+    name = run.refine.annotate.name
+    return [_model_node(run, name, number, [head], model, {}) for model in models.refining]
+
+
+def refine_node_names(run: RunConfig, number: int) -> list[str]:
+    """The names of `refine_nodes`, by fold."""
+    name = f"{number}.{run.refine.annotate.name}"
+    folds = run.refine.folds
+    if folds == 1:
+        return [name]
+    return [f"{name}_{fold}" for fold in range(folds)]
 
 
 def next_round(
-    run: RunConfig, number: int, head: Node, models: Models, levels: Mapping[str, Levels]
+    run: RunConfig, number: int, head: Node, models: RoundModels, merge: Entry
 ) -> list[Node]:
-    """Refine with the round's models, merge, complete what changed, filter: the nodes of round `number`. `levels` are
-    measured once the models have looked."""
-    nodes = refining(run, number, head, models)
-    merge = dataclasses.replace(
-        run.refine.merge, options=dataclasses.replace(run.refine.merge.options, levels=levels)
-    )
+    """The nodes of round `number`: annotate, merge, complete what changed, filter.
+
+    `merge` is `refine.merge` with the thresholds that were measured after the models annotated.
+    """
+    nodes = refine_nodes(run, number, head, models)
     nodes.append(make_node(merge, number, [head, *nodes], run.cluster))
     if models.sparse is not None:
-        own: dict[str, Any] = {"tasks": (), "support": (), "missing": run.refine.sparse.texts}
-        nodes.append(_asked(run, "sparse", number, [head, *nodes], models.sparse, own))
-    if ROUND_MODEL in run.refine.complete:
-        ground: dict[str, Any] = {
-            "tasks": ("<CAPTION_TO_PHRASE_GROUNDING>",),
+        settings: dict[str, Any] = {
+            "tasks": (),
             "support": (),
-            "alternatives": False,
-            "fresh": True,
+            "missing": run.refine.sparse.texts,
         }
-        nodes += [
-            _asked(run, "model", number, [head, *nodes], model, ground) for model in models.refining
-        ]
+        nodes.append(_model_node(run, "sparse", number, [head, *nodes], models.sparse, settings))
+    if ROUND_MODEL in run.refine.complete:
+        nodes += _grounding_nodes(run, number, [head, *nodes], models)
     for entry in _sorted(run.specialists.values()):
         if entry.name in run.refine.complete:
             nodes.append(make_node(entry, number, [head, *nodes], run.cluster))
-    return _decided(run, number, nodes, head)
-
-
-def model_nodes(run: RunConfig, number: int) -> list[str]:
-    """The names of the nodes at which the models of a round look at the samples, by fold."""
-    name = f"{number}.{run.refine.annotate.name}"
-    return (
-        [f"{name}_{fold}" for fold in range(run.refine.folds)] if run.refine.folds > 1 else [name]
-    )
-
-
-def _asked(
-    run: RunConfig,
-    name: str,
-    number: int,
-    reads: Sequence[Node],
-    model: Model,
-    own: Mapping[str, Any],
-) -> Node:
-    """A node at which a model looks at the samples of its fold, with settings of its own."""
-    options = dataclasses.replace(run.refine.annotate.options, model=f"{WORK}{model.folder}", **own)
-    if model.fold is not None:
-        options = dataclasses.replace(options, fold=model.fold, folds=run.refine.folds)
-        name = f"{name}_{model.fold}"
-    entry = dataclasses.replace(run.refine.annotate, name=name, options=options)
-    return make_node(entry, number, reads, run.cluster, model.revision)
-
-
-FILTER_GROUP = "filters"
+    return _with_filters(run, number, nodes, head)
 
 
 def make_node(
     entry: Entry, number: int, reads: Sequence[Node], cluster: ClusterConfig, revision: str = ""
 ) -> Node:
+    """The node of a stage in round `number`. `revision` is the content of a model of this run."""
     cls, _ = registry.load(entry.use)
     recipe = {
         "schema": SCHEMA_VERSION,
@@ -170,57 +153,95 @@ def make_node(
         round=number,
         reads=tuple(node.name for node in reads),
         fingerprint=mark,
-        folder=f"signals/{entry.name}-{mark}",
+        folder=layout.signals_folder(entry.name, mark),
         revision=revision or revision_of(entry.options),
     )
 
 
-def _decided(
+def _model_node(
+    run: RunConfig,
+    name: str,
+    number: int,
+    reads: Sequence[Node],
+    model: TrainedModel,
+    settings: Mapping[str, Any],
+) -> Node:
+    """A node at which a model annotates its samples, with some settings of its own."""
+    values = {**settings, "model": f"{WORK}{model.folder}"}
+    if model.fold is not None:
+        values |= {"fold": model.fold, "folds": run.refine.folds}
+        name = f"{name}_{model.fold}"
+    options = dataclasses.replace(run.refine.annotate.options, **values)
+    entry = dataclasses.replace(run.refine.annotate, name=name, options=options)
+    return make_node(entry, number, reads, run.cluster, model.revision)
+
+
+def _grounding_nodes(
+    run: RunConfig, number: int, reads: Sequence[Node], models: RoundModels
+) -> list[Node]:
+    """The nodes at which the models find the phrases of new texts."""
+    settings: dict[str, Any] = {
+        "tasks": (GROUNDING_TASK,),
+        "support": (),
+        "alternatives": False,
+        "fresh": True,
+    }
+    return [
+        _model_node(run, ROUND_MODEL, number, reads, model, settings) for model in models.refining
+    ]
+
+
+def _with_filters(
     run: RunConfig, number: int, nodes: list[Node], head: Node | None = None
 ) -> list[Node]:
+    """The nodes, then the filters, then the node that writes the round."""
+    nodes = list(nodes)
     base = [head] if head else []
     for entry in _sorted(run.filters.values()):
         nodes.append(make_node(entry, number, [*base, *nodes], run.cluster))
-    mark = fingerprint(
-        {
-            "schema": SCHEMA_VERSION,
-            "round": number,
-            "upstream": [n.fingerprint for n in base + nodes],
-        }
-    )
+    reads = [*base, *nodes]
+    upstream = [node.fingerprint for node in reads]
+    mark = fingerprint({"schema": SCHEMA_VERSION, "round": number, "upstream": upstream})
     last = Node(
         name=f"{number}.round",
         entry=Entry(name="round", use="round", options=None, group=FILTER_GROUP),
         round=number,
-        reads=tuple(node.name for node in base + nodes),
+        reads=tuple(node.name for node in reads),
         fingerprint=mark,
-        folder=f"rounds/{number:02d}-{mark}",
+        folder=layout.round_folder(number, mark),
         kind="round",
     )
     return [*nodes, last]
 
 
 def _sorted(entries: Iterable[Entry]) -> list[Entry]:
-    """Topological by `after`, ties in the order of the config.
+    """Topological by `after`; ties keep the order of the config.
 
     Raises:
         ValueError: the stages wait for each other.
     """
-    left, done = list(entries), dict[str, Entry]()
-    names = {entry.name for entry in left}
-    while left:
-        ready = next((e for e in left if all(a in done or a not in names for a in e.after)), None)
-        if ready is None:
-            raise ValueError(
-                f"after: {', '.join(e.name for e in left)} wait for each other; remove one `after`"
-            )
-        done[ready.name] = ready
-        left.remove(ready)
-    return list(done.values())
+    waiting = list(entries)
+    names = {entry.name for entry in waiting}
+    result: list[Entry] = []
+    done: set[str] = set()
+    while waiting:
+        for entry in waiting:
+            # A name outside of `entries` is not waited for.
+            if names.intersection(entry.after) <= done:
+                break
+        else:
+            stuck = ", ".join(entry.name for entry in waiting)
+            raise ValueError(f"after: {stuck} wait for each other; remove one `after`")
+        result.append(entry)
+        done.add(entry.name)
+        waiting.remove(entry)
+    return result
 
 
-def _closure(names: Iterable[str], entries: Mapping[str, Entry]) -> list[str]:
-    wanted, todo = set[str](), list(names)
+def _with_dependencies(names: Iterable[str], entries: Mapping[str, Entry]) -> list[str]:
+    """`names` and everything that they come after, in topological order."""
+    wanted: set[str] = set()
+    todo = list(names)
     while todo:
         name = todo.pop()
         if name not in wanted:

@@ -1,6 +1,7 @@
-"""What decides a result, as a digest: settings, the content of models and data files, never their paths.
+"""What decides a result, as a digest: settings and the content of models and data files.
 
-The digest of a recipe names the folder of what is made by it.
+Paths are not part of it, so a moved model gives the same digest. The digest of a recipe names the
+folder of what the recipe makes.
 """
 
 from __future__ import annotations
@@ -15,58 +16,65 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.storage.manifest import digest
+from stages.base import role_of
 
 FINGERPRINT_LENGTH = 8
 
 
 def fingerprint(recipe: Mapping[str, Any]) -> str:
+    """A short digest of a recipe. The order of its keys does not matter."""
     text = json.dumps(recipe, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_LENGTH]
 
 
 def recipe_settings(options: Any, revision: str = "") -> dict[str, Any]:
-    """The settings of a stage that change its results, contents of models and data files in place of their paths.
+    """The settings of a stage that change its results.
 
-    `revision` is the known content of a model that this run made.
+    A setting that names a model or data file is replaced by the digest of its content, or by
+    `revision` if that is given: the digest of a model that this run has trained.
     """
     values: dict[str, Any] = {}
-    for f in dataclasses.fields(options):
-        value = getattr(options, f.name)
-        if f.metadata.get("recipe", True):
-            content = f.metadata.get("content") and value
-            values[f.name] = _plain((revision or content_hash(value)) if content else value)
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        role = role_of(field)
+        if not role.recipe:
+            continue
+        if role.content and value:
+            value = revision or content_hash(value)
+        values[field.name] = _plain(value)
     return values
 
 
 def content_hash(path: str) -> str:
-    """sha256 of a file, or of a folder's files and their names; a name that is no path stands for itself."""
+    """The digest of a file, or of the names and contents of all files in a folder.
+
+    If there is no such path, it is the name of something else (a hub model) and is returned.
+    """
     root = Path(path)
     if not root.exists():
         return path
-    files = [root] if root.is_file() else sorted(file for file in root.rglob("*") if file.is_file())
-    names = [file.relative_to(root).as_posix() for file in files]
-    return digest(
-        *(
-            part
-            for name, file in zip(names, files, strict=True)
-            for part in (name, _file_hash(file))
-        )
-    )
+    files = [root]
+    if root.is_dir():
+        files = sorted(file for file in root.rglob("*") if file.is_file())
+    parts = []
+    for file in files:
+        parts += [file.relative_to(root).as_posix(), _file_hash(file)]
+    return digest(*parts)
 
 
 def revision_of(options: Any) -> str:
-    """The commit of a model from a hub, where the settings have one; else the content of the first model or file."""
+    """The commit of a stage's hub model, or the content of its first model or data file."""
     if getattr(options, "revision", ""):
         return str(options.revision)
-    contents = [
-        content_hash(getattr(options, f.name))
-        for f in dataclasses.fields(options)
-        if f.metadata.get("content") and getattr(options, f.name)
-    ]
-    return contents[0] if contents else ""
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if role_of(field).content and value:
+            return content_hash(value)
+    return ""
 
 
 def _plain(value: Any) -> Any:
+    """Values that JSON can hold."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return recipe_settings(value)
     if isinstance(value, Mapping):
@@ -78,10 +86,11 @@ def _plain(value: Any) -> Any:
 
 def _file_hash(path: Path) -> str:
     stat = os.stat(path)
-    return _hash_of(str(path), stat.st_size, stat.st_mtime_ns)
+    return _cached_hash(str(path), stat.st_size, stat.st_mtime_ns)
 
 
 @cache
-def _hash_of(path: str, size: int, changed: int) -> str:
+def _cached_hash(path: str, size: int, changed: int) -> str:
+    """sha256 of a file, computed once for each size and time of change."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,67 +1,115 @@
-"""What is done of each shard, and what is to do."""
+"""What is done on each shard, and what is still to do."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from pipeline.plan.graph import (
-    IMAGES,
-    Node,
-)
-from pipeline.storage.manifest import digest
+from pipeline.plan.graph import Node
+from pipeline.storage.layout import IMAGES
+from pipeline.storage.manifest import Digests, digest
 from pipeline.storage.store import Store
 
-Done = dict[
-    str, tuple[str, str]
-]  # node name or IMAGES -> (input digest, output digest) of one shard
+
+@dataclass(frozen=True, slots=True)
+class ShardState:
+    """Which nodes are done on one shard. A node that is not in it is still to do."""
+
+    done: Mapping[str, Digests] = field(default_factory=dict)
+    """The digests of each finished node by its name; `images` stands for ingest."""
+
+    def has(self, name: str) -> bool:
+        """Whether a node is done."""
+        return name in self.done
+
+    def has_all(self, names: Iterable[str]) -> bool:
+        """Whether all of some nodes are done."""
+        return all(name in self.done for name in names)
+
+    def output(self, name: str) -> str:
+        """The digest of what a finished node wrote."""
+        return self.done[name].output
+
+    def with_(self, name: str, digests: Digests) -> ShardState:
+        """This state with one more finished node."""
+        return ShardState({**self.done, name: digests})
+
+    def only(self, names: Iterable[str]) -> ShardState:
+        """This state with some of its finished nodes."""
+        return ShardState({name: self.done[name] for name in names})
+
+    def encode(self) -> str:
+        """JSON, for rows that Ray moves."""
+        return json.dumps({name: [d.inputs, d.output] for name, d in self.done.items()})
+
+    @classmethod
+    def decode(cls, text: str) -> ShardState:
+        """The state that `encode` made `text` from."""
+        return cls({name: Digests(*pair) for name, pair in json.loads(text).items()})
+
+
+@dataclass(frozen=True, slots=True)
+class StaleManifest:
+    """A manifest whose inputs have changed since it was written."""
+
+    folder: str
+    shard: str
+    digests: Digests
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is done of some nodes, by shard; a node that is absent from a shard's `done` is to do there. `stale` are
-    manifests whose inputs have changed since: (folder, shard, digests)."""
+    """What is done of some nodes, and what is to do."""
 
     nodes: Sequence[Node]
-    done: dict[str, Done]
-    stale: list[tuple[str, str, tuple[str, str]]]
+    states: dict[str, ShardState]
+    """By shard."""
+    stale: list[StaleManifest]
+    """Work that is done, but on other inputs than the present ones."""
 
     def todo(self, node: Node) -> int:
-        return sum(node.name not in done for done in self.done.values())
+        """On how many shards a node is still to do."""
+        return sum(not state.has(node.name) for state in self.states.values())
 
-    def forget_stale(self, store: Store) -> None:
-        """Withdraw stale manifests: what of their files still holds is found out when they are made anew."""
+    def withdraw_stale(self, store: Store) -> None:
+        """Withdraw the stale manifests. How much of their files still holds is found out later."""
         folders: dict[str, dict[str, tuple[str, ...]]] = {}
-        for folder, shard, _ in self.stale:
-            folders.setdefault(folder, {})[shard] = ()
+        for manifest in self.stale:
+            folders.setdefault(manifest.folder, {})[manifest.shard] = ()
         for folder, shards in folders.items():
             store.withdraw(folder, shards)
 
 
-def plan(store: Store, nodes: Sequence[Node], shards: Mapping[str, Done]) -> Plan:
-    """Compare the manifests of `nodes` with the present inputs. `shards` says what is done before them. Reads the names
-    of manifests, never their content."""
-    known = {node.name: store.done(node.folder) for node in nodes}
+def plan(store: Store, nodes: Sequence[Node], shards: Mapping[str, ShardState]) -> Plan:
+    """Compare the manifests of `nodes` with their present inputs.
+
+    `shards` says what is done of the nodes that come before. Only names of manifests are read,
+    never their content, so this takes seconds for a hundred thousand shards.
+    """
+    manifests = {node.name: store.done(node.folder) for node in nodes}
     result = Plan(nodes, {}, [])
     for shard, earlier in shards.items():
-        done = dict(earlier)
+        state = earlier
         for node in nodes:
-            found = known[node.name].get(shard)
-            if found and found[0] == input_digest(node, done):
-                done[node.name] = found
-            elif found:
-                result.stale.append((node.folder, shard, found))
-        result.done[shard] = done
+            digests = manifests[node.name].get(shard)
+            if digests is None:
+                continue
+            if digests.inputs == input_digest(node, state):
+                state = state.with_(node.name, digests)
+            else:
+                result.stale.append(StaleManifest(node.folder, shard, digests))
+        result.states[shard] = state
     return result
 
 
-def input_digest(node: Node, done: Done) -> str | None:
+def input_digest(node: Node, state: ShardState) -> str | None:
     """The digest of a shard's inputs to a node, None while one of them is still to do."""
-    if any(name not in done for name in (IMAGES, *node.reads)):
+    if not state.has_all((IMAGES, *node.reads)):
         return None
-    return digest(*read_outputs(node, done).values())
+    return digest(*read_outputs(node, state).values())
 
 
-def read_outputs(node: Node, done: Done) -> dict[str, str]:
-    """The output digest of everything that a node reads."""
-    return {name: done[name][1] for name in (IMAGES, *node.reads)}
+def read_outputs(node: Node, state: ShardState) -> dict[str, str]:
+    """The output digest of everything that a node reads, by name."""
+    return {name: state.output(name) for name in (IMAGES, *node.reads)}

@@ -6,28 +6,28 @@ their score thresholds. What they suppress as a duplicate stays out.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import yaml
 
-from pipeline.config.parse import parse
-from pipeline.config.run import Entry
 from pipeline.quality import calibration
+from pipeline.quality.calibration import CalibrateConfig
 from pipeline.quality.calibration_truth import PLACED, Truth, of_coco, of_people, of_source
 from pipeline.quality.figures import calibration_curves
 from pipeline.schema import KINDS, Annotation, Annotations, Record
+from pipeline.storage import layout
 from pipeline.storage.images import read_truth
-from pipeline.storage.rounds import open_round, records_of
 from stages import registry
 from stages.base import Sample
 
 if TYPE_CHECKING:
-    from pipeline.storage.store import Store
+    from pipeline.storage.rounds import OpenRound
 
 # Reasons that depend on scores; a label that was dropped for another reason stays dropped.
 SCORE_REASONS = ("low_score", "low_box_score", "class_overlap", "any_overlap", "duplicate_of_human")
@@ -38,6 +38,21 @@ NO_THRESHOLDS: dict[str, dict[str, Any]] = {
 }
 # The setting of each filter that takes thresholds by specialist and class.
 THRESHOLDS = {"region_filter": "min_scores", "triplet_filter": "min_box_scores"}
+
+
+class FilterEntry(Protocol):
+    """What is read of a filter's entry in the run's config."""
+
+    @property
+    def use(self) -> str:
+        """The name of the stage."""
+
+    @property
+    def options(self) -> Any:
+        """The config of the stage."""
+
+
+Filters = Mapping[str, FilterEntry]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +71,7 @@ class Calibration:
         filters = yaml.safe_dump(self.values["filters"], sort_keys=False)
         (folder / "filters.yaml").write_text(filters)
         config = yaml.safe_dump(self.values, sort_keys=False, allow_unicode=True)
-        (folder / "config.yaml").write_text(config)
+        (folder / layout.CONFIG).write_text(config)
         (folder / "curves.json").write_text(json.dumps(self.summary, indent=1) + "\n")
         wanted = self.summary["wanted"]["precision"]
         picture = calibration_curves(self.summary["curves"], wanted)
@@ -64,62 +79,72 @@ class Calibration:
 
 
 def calibrate_round(
-    url: str, ground_truth: str | None, config: calibration.CalibrateConfig
+    opened: OpenRound,
+    values: Mapping[str, Any],
+    filters: Filters,
+    ground_truth: str | None,
+    config: CalibrateConfig,
 ) -> Calibration:
     """Calibrate the filters of a round by a COCO file, or by the round's own truth.
 
+    `values` are the resolved settings of the run as plain values, and `filters` its filters.
+
     Raises:
-        ValueError: a share is out of range, there is no such round, or no sample has truth.
+        ValueError: no sample has truth.
     """
-    if not 0 < config.precision <= 1 or not 0 < config.iou <= 1:
-        raise ValueError(f"--precision {config.precision} --iou {config.iou}: both are in (0, 1]")
-    store, folder = open_round(url)
-    values = yaml.safe_load(store.read("config.yaml"))
-    filters = parse(values).filters
-    samples = samples_with_truth(store, folder, filters, ground_truth)
+    samples = samples_with_truth(opened, filters, ground_truth)
     curves = calibration.calibrate(samples, config)
     thresholds = calibration.thresholds(curves, config.precision)
+    calibrated = copy.deepcopy(dict(values))
     for name, entry in filters.items():
         if thresholds.get(entry.use):
             setting = THRESHOLDS[entry.use]
-            settings = values["filters"][name]
+            settings = calibrated["filters"][name]
             settings[setting] = {**(settings.get(setting) or {}), **thresholds[entry.use]}
-    return Calibration(values=values, summary=calibration.summary(curves, config, len(samples)))
+    summary = calibration.summary(curves, config, len(samples))
+    return Calibration(values=calibrated, summary=summary)
 
 
 def samples_with_truth(
-    store: Store, folder: str, filters: Mapping[str, Entry], ground_truth: str | None
+    opened: OpenRound, filters: Filters, ground_truth: str | None
 ) -> list[tuple[Annotations, Truth]]:
     """The labels and the truth of each sample of a round whose truth is known.
 
     Raises:
         ValueError: no sample has truth.
     """
-    known: dict[str, Annotations] = {}
+    of_the_source: dict[str, Annotations] = {}
     truth_of = of_coco(ground_truth) if ground_truth else of_people
     if not ground_truth:
-        for shard in sorted(store.done(folder)):
-            known.update(read_truth(store, shard))
-    kinds = tuple(kind for kind in PLACED if any(getattr(truth, kind) for truth in known.values()))
+        for shard in opened.shards():
+            of_the_source.update(read_truth(opened.store, shard))
+    kinds = _kinds(of_the_source.values())
     samples = []
-    for record, labels in undecided(records_of(store, folder), filters):
-        if record.key in known:
-            truth: Truth | None = of_source(known[record.key], kinds)
-        else:
-            truth = truth_of(record)
+    for record, labels in undecided(opened.records(), filters):
+        if record.key in of_the_source:
+            samples.append((labels, of_source(of_the_source[record.key], kinds)))
+            continue
+        truth = truth_of(record)
         if truth is not None:
             samples.append((labels, truth))
     if not samples:
         raise ValueError(
-            f"{store.url}/{folder}: no sample has a known truth; give --ground-truth F (COCO"
-            " instances of the round's images)"
+            f"{opened.url}: no sample has a known truth; give --ground-truth F (COCO instances of"
+            " the round's images)"
         )
     return samples
 
 
-def undecided(
-    records: Iterable[Record], filters: Mapping[str, Entry]
-) -> Iterator[tuple[Record, Annotations]]:
+def _kinds(truths: Collection[Annotations]) -> tuple[str, ...]:
+    """The kinds of which the source knows the truth of any sample."""
+    kinds = []
+    for kind in PLACED:
+        if any(getattr(truth, kind) for truth in truths):
+            kinds.append(kind)
+    return tuple(kinds)
+
+
+def undecided(records: Iterable[Record], filters: Filters) -> Iterator[tuple[Record, Annotations]]:
     """Each record with the machine-made labels that remain if no score threshold is set."""
     stages = []
     for entry in filters.values():

@@ -40,6 +40,15 @@ class CalibrateConfig:
     min_labels: int = 30
     """Labels of a class that earn it a threshold of its own."""
 
+    def check(self) -> None:
+        """Check the shares, which come from options that argparse does not check.
+
+        Raises:
+            ValueError: a share is not in (0, 1].
+        """
+        if not 0 < self.precision <= 1 or not 0 < self.iou <= 1:
+            raise ValueError(f"--precision {self.precision} --iou {self.iou}: both are in (0, 1]")
+
 
 @dataclass(frozen=True, slots=True)
 class Curve:

@@ -42,11 +42,11 @@ def open_source(name: str) -> str | list[Record]:
     Raises:
         ValueError: there is neither a file nor a round of that name.
     """
-    from pipeline.storage.rounds import open_round, records_of
+    from pipeline.storage.rounds import open_round
 
     if name.endswith(".json") or Path(name).is_file():
         return name
-    return list(records_of(*open_round(name)))
+    return list(open_round(name).records())
 
 
 def evaluate(

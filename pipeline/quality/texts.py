@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from pipeline.config.compose import dotlist
-from pipeline.config.validation import build
 from pipeline.schema import Annotations, Granularity, Parse, Text
 from pipeline.storage.arrow import to_dict
 from stages import registry
 from stages.base import Sample
+
+TextFilter = Callable[[Sequence[Sample]], Sequence[Any]]  # a stage of filters
 
 
 def read_texts(file: str, column: str) -> list[str]:
@@ -39,25 +39,25 @@ def read_texts(file: str, column: str) -> list[str]:
 
 
 def parse_texts(
-    texts: Sequence[str], granularity: str | None, overrides: Sequence[str]
+    texts: Sequence[str], granularity: str | None = None, text_filter: TextFilter | None = None
 ) -> list[dict[str, Any]]:
     """Objects, attributes, actions, noun phrases and complexities of each text, as plain values.
 
-    With a granularity, `dropped` is the reason why the text filter drops the text, or None;
-    `overrides` are settings of the filter (`key=value`).
+    With a filter, `dropped` is the reason why it drops the text as one of this granularity, None if
+    it keeps the text.
 
     Raises:
-        ValueError: there is no such granularity or setting.
+        ValueError: there is no such granularity.
     """
-    if granularity is not None and granularity not in get_args(Granularity):
+    choices = get_args(Granularity)
+    if text_filter and granularity not in choices:
         raise ValueError(
-            f"--filter {granularity}: no such granularity; choose from"
-            f" {', '.join(get_args(Granularity))}"
+            f"--filter {granularity}: no such granularity; choose from {', '.join(choices)}"
         )
     parses = registry.resolve(registry.PARSE)(texts)
     rows: list[dict[str, Any]] = [{"text": text} for text in texts]
-    if granularity is not None:
-        reasons = _drop_reasons(texts, parses, cast(Granularity, granularity), overrides)
+    if text_filter:
+        reasons = _drop_reasons(texts, parses, cast(Granularity, granularity), text_filter)
         for row, reason in zip(rows, reasons, strict=True):
             row["dropped"] = reason
     for row, parse in zip(rows, parses, strict=True):
@@ -77,15 +77,13 @@ def _drop_reasons(
     texts: Sequence[str],
     parses: Sequence[Parse],
     granularity: Granularity,
-    overrides: Sequence[str],
+    text_filter: TextFilter,
 ) -> list[str | None]:
     """Why the text filter drops each text, None for those that it keeps."""
-    stage, config = registry.load("text_filter")
     annotations = Annotations()
     for i, (text, parse) in enumerate(zip(texts, parses, strict=True)):
         entry = Text(id=str(i), granularity=granularity, text=text, parse=parse)
         annotations.texts.append(entry)
-    text_filter = stage(build(config, dotlist(overrides), ""))
     (result,) = text_filter([Sample("texts", (0, 0), annotations=annotations)])
     reasons = {text.id: text.dropped for text in result.texts}
     return [reasons.get(text.id) for text in annotations.texts]

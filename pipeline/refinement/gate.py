@@ -14,15 +14,14 @@ from typing import Any
 import numpy as np
 
 from pipeline.config.run import RunConfig
-from pipeline.execution.reading import read_before, read_rows
-from pipeline.plan.graph import Node, model_nodes
+from pipeline.execution.reading import read_inputs, read_rows
+from pipeline.plan.graph import Node, refine_node_names
 from pipeline.plan.recipe import recipe_settings
-from pipeline.plan.shard_state import Done
+from pipeline.plan.shard_state import ShardState
 from pipeline.quality import truth
 from pipeline.refinement import merge
 from pipeline.refinement.changes import CONFIRMED, KEPT
 from pipeline.refinement.round_metrics import (
-    MEASURED,
     _once,
     _outputs,
     held_out,
@@ -30,6 +29,7 @@ from pipeline.refinement.round_metrics import (
 )
 from pipeline.refinement.rules import Levels
 from pipeline.schema import Annotations, Record, Row
+from pipeline.storage import layout
 from pipeline.storage.images import read_truth
 from pipeline.storage.store import Store
 from stages.base import fold_of
@@ -48,13 +48,13 @@ class Verdict:
 
 
 def judge(
-    store: Store, run: RunConfig, head: Node, nodes: Sequence[Node], done: Mapping[str, Done]
+    store: Store, run: RunConfig, head: Node, nodes: Sequence[Node], done: Mapping[str, ShardState]
 ) -> Verdict:
     """Whether the last of `nodes` becomes head."""
     last = nodes[-1]
-    refine = [node for node in nodes if node.name in model_nodes(run, last.round)]
+    refine = [node for node in nodes if node.name in refine_node_names(run, last.round)]
     inputs = (run.seed, recipe_settings(run.refine.gate), _outputs([head, *refine, last], done))
-    name = f"{MEASURED}/{last.folder}/verdict.json"
+    name = layout.measured_verdict(last.folder)
     said = _once(store, name, inputs, lambda: asdict(_judge(store, run, head, refine, last, done)))
     return Verdict(said["status"], said["reason"], said["evidence"])
 
@@ -65,7 +65,7 @@ def _judge(
     head: Node,
     refine: Sequence[Node],
     last: Node,
-    done: Mapping[str, Done],
+    done: Mapping[str, ShardState],
 ) -> Verdict:
     changes = measure(store, run, last, done, head)["changes"]
     if not any(rules.keys() - UNCHANGED for rules in changes.values()):
@@ -88,7 +88,7 @@ def levels(
     run: RunConfig,
     head: Node,
     looked: Sequence[Node],
-    done: Mapping[str, Done],
+    done: Mapping[str, ShardState],
     *,
     keep: bool = True,
 ) -> dict[str, Levels]:
@@ -106,12 +106,12 @@ def levels(
         found = merge.levels(_unlearned(store, run, head, looked, done), looked[0].round, rules)
         return {"levels": {kind: asdict(each) for kind, each in found.items()}}
 
-    said = _once(store, f"{MEASURED}/{looked[0].folder}/levels.json", inputs, make, keep)
+    said = _once(store, layout.measured_levels(looked[0].folder), inputs, make, keep)
     return {kind: Levels(**each) for kind, each in said["levels"].items()}
 
 
 def _unlearned(
-    store: Store, run: RunConfig, head: Node, looked: Sequence[Node], done: Mapping[str, Done]
+    store: Store, run: RunConfig, head: Node, looked: Sequence[Node], done: Mapping[str, ShardState]
 ) -> Iterator[Annotations]:
     """`_judged` of the samples that the model which looked at them has not learned from."""
     for key, labels in _judged(store, head, looked, done):
@@ -120,12 +120,12 @@ def _unlearned(
 
 
 def _judged(
-    store: Store, head: Node, looked: Sequence[Node], done: Mapping[str, Done]
+    store: Store, head: Node, looked: Sequence[Node], done: Mapping[str, ShardState]
 ) -> Iterator[tuple[str, Annotations]]:
     """(key, the head's labels with what the model said of them) of every sample that a model looked at: with folds,
     the one of its fold."""
     for shard in sorted(done):
-        before: list[Record] = read_before(store, head, shard)
+        before: list[Record] = read_inputs(store, head, shard)
         said = zip(*(read_rows(store, node, shard) for node in looked), strict=True)
         for old, rows in zip(before, said, strict=True):
             row: Row = rows[fold_of(old.key, len(looked))]
@@ -177,7 +177,7 @@ def _by_agreement(run: RunConfig, evidence: dict[str, Any]) -> Verdict:
 
 
 def _held_out_rounds(
-    store: Store, run: RunConfig, head: Node, last: Node, done: Mapping[str, Done]
+    store: Store, run: RunConfig, head: Node, last: Node, done: Mapping[str, ShardState]
 ) -> Iterator[tuple[Annotations, Annotations, Annotations]]:
     """(labels before, labels after, truth) of every held-out sample with truth."""
     for shard in sorted(done):

@@ -14,19 +14,22 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from pipeline.config.run import RunConfig
+from pipeline.config.run import Entry, RunConfig
 from pipeline.execution.engine import Engine, Step
-from pipeline.execution.reading import index_name, read_rows
+from pipeline.execution.reading import read_rows
 from pipeline.execution.worker import Worker
-from pipeline.ingest.assignment import assign, check_keys, ingested
+from pipeline.ingest.assignment import assign, check_keys, ingest_state
 from pipeline.ingest.shard import Ingest
 from pipeline.plan import graph, shard_state
-from pipeline.plan.graph import IMAGES, Model, Models, Node
-from pipeline.plan.shard_state import Done
+from pipeline.plan.graph import Node, RoundModels, TrainedModel
+from pipeline.plan.journal import INGEST, publish_graph
+from pipeline.plan.shard_state import ShardState
 from pipeline.refinement.gate import ACCEPTED, Verdict, judge, levels
 from pipeline.refinement.round_metrics import held_out, measure
 from pipeline.refinement.rules import Levels, MergeConfig
 from pipeline.schema import KINDS, IndexRow
+from pipeline.storage import layout, rounds
+from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import digest
 from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
@@ -35,7 +38,6 @@ from pipeline.training.run import Training, prepare, train
 from stages.base import fold_of
 from stages.florence.tasks import TEXTS
 
-GRAPH = "journal/graph.json"
 warn = logging.getLogger("fld").warning
 
 
@@ -45,12 +47,12 @@ class Attempt:
 
     node: Node
     nodes: Sequence[Node]
-    models: Sequence[Model]
+    models: Sequence[TrainedModel]
     verdict: Verdict
 
     @property
     def name(self) -> str:
-        return self.node.folder.removeprefix("rounds/")
+        return layout.round_name(self.node.folder)
 
     @property
     def model(self) -> str | None:
@@ -69,7 +71,7 @@ def run_loop(store: Store, run: RunConfig, names: Sequence[str]) -> list[Attempt
     attempts = [Attempt(nodes[-1], nodes, (), Verdict(ACCEPTED, "the filtered specialists", {}))]
     publish_attempt(store, run, attempts[0], done, [])
     head, head_done = attempts[0], done
-    models: Models | None = None
+    models: RoundModels | None = None
     for number in range(1, run.refine.rounds + 1):
         get = functools.partial(train, store, run.cluster)
         models = obtain(store, run, head.node, head_done, number, models, get)
@@ -79,11 +81,10 @@ def run_loop(store: Store, run: RunConfig, names: Sequence[str]) -> list[Attempt
             )
             break
         base, title = carried(head.node, head_done), f"round {number}"
-        looked = graph.refining(run, number, head.node, models)
+        looked = graph.refine_nodes(run, number, head.node, models)
         done = execute(store, run, engine, looked, base, title, head.node)
-        nodes = graph.next_round(
-            run, number, head.node, models, levels(store, run, head.node, looked, done)
-        )
+        merge = merge_entry(run, levels(store, run, head.node, looked, done))
+        nodes = graph.next_round(run, number, head.node, models, merge)
         done = execute(store, run, engine, nodes, base, title, head.node)
         verdict = judge(store, run, head.node, nodes, done)
         attempts.append(Attempt(nodes[-1], nodes, models.refining, verdict))
@@ -96,15 +97,19 @@ def run_loop(store: Store, run: RunConfig, names: Sequence[str]) -> list[Attempt
     return attempts
 
 
-def ingest(store: Store, run: RunConfig, engine: Engine, names: Sequence[str]) -> dict[str, Done]:
+def ingest(
+    store: Store, run: RunConfig, engine: Engine, names: Sequence[str]
+) -> dict[str, ShardState]:
     """Bring new images in; returns what is done of every shard: its images."""
-    listing = assign(store, run.source, names)
-    shards, relabelled = ingested(store, run.source, listing)
-    store.withdraw(IMAGES, dict.fromkeys(relabelled, ()))
-    make = functools.partial(
-        Ingest, store.url, run.source, {s: listing[s] for s, done in shards.items() if not done}
-    )
-    done = engine.run("ingest", [Step("ingest", make, (IMAGES,))], shards)
+    shards = assign(store, run.source, names)
+    present = ingest_state(store, run.source, shards)
+    store.withdraw(IMAGES, dict.fromkeys(present.relabelled, ()))
+    todo = {}
+    for shard, state in present.states.items():
+        if not state.has(IMAGES):
+            todo[shard] = shards[shard]
+    make = functools.partial(Ingest, store.url, run.source, todo)
+    done = engine.run(INGEST, [Step(INGEST, make, (IMAGES,))], present.states)
     check_keys(store, run.source, list(done))
     return done
 
@@ -114,26 +119,15 @@ def execute(
     run: RunConfig,
     engine: Engine,
     nodes: Sequence[Node],
-    shards: Mapping[str, Done],
+    shards: Mapping[str, ShardState],
     title: str,
     head: Node | None = None,
-) -> dict[str, Done]:
+) -> dict[str, ShardState]:
     """Do what is to do of `nodes` on every shard."""
     planned = shard_state.plan(store, nodes, shards)
-    planned.forget_stale(store)
-    journal_graph(store, nodes)
-    return engine.run(title, steps(store, run, nodes, head), planned.done)
-
-
-def journal_graph(store: Store, nodes: Sequence[Node]) -> None:
-    """Tell readers (`fld status`, `fld explain`) which folders make up the present run, in the order of work."""
-    earlier = (
-        []
-        if nodes[0].round == 0
-        else [n for n in store.read_json(GRAPH) if n["round"] < nodes[0].round]
-    )
-    mine = [{"name": n.name, "folder": n.folder, "kind": n.kind, "round": n.round} for n in nodes]
-    store.publish_json(GRAPH, earlier + mine)
+    planned.withdraw_stale(store)
+    publish_graph(store, nodes)
+    return engine.run(title, steps(store, run, nodes, head), planned.states)
 
 
 def steps(
@@ -149,44 +143,42 @@ def steps(
     return made
 
 
-def carried(head: Node, done: Mapping[str, Done]) -> dict[str, Done]:
+def carried(head: Node, done: Mapping[str, ShardState]) -> dict[str, ShardState]:
     """What a round takes over from its head: the images and the head's labels."""
-    return {
-        shard: {name: each[name] for name in (IMAGES, head.name)} for shard, each in done.items()
-    }
+    return {shard: state.only((IMAGES, head.name)) for shard, state in done.items()}
 
 
 def obtain(
     store: Store,
     run: RunConfig,
     head: Node,
-    done: Mapping[str, Done],
+    done: Mapping[str, ShardState],
     number: int,
-    before: Models | None,
+    before: RoundModels | None,
     get: Callable[[Training], str | None],
-) -> Models | None:
+) -> RoundModels | None:
     """The models of round `number`, `before` being those of the round before it. `get` trains a model, or looks it up,
     and returns its revision; None when that is None or there is nothing to learn from."""
-    refining: list[Model] = []
+    refining: list[TrainedModel] = []
     for fold, training in trainings(store, run, head, done, number, before).items():
         revision = get(training) if len(training.data) else None
         if revision is None:
             return None
-        refining.append(Model(training.folder, revision, fold))
+        refining.append(TrainedModel(training.folder, revision, fold))
     texts = sparse_training(store, run, head, done, number, refining[0])
     if texts is None:
-        return Models(refining)
+        return RoundModels(refining)
     revision = get(texts)
-    return Models(refining, Model(texts.folder, revision)) if revision else None
+    return RoundModels(refining, TrainedModel(texts.folder, revision)) if revision else None
 
 
 def trainings(
     store: Store,
     run: RunConfig,
     head: Node,
-    done: Mapping[str, Done],
+    done: Mapping[str, ShardState],
     number: int,
-    before: Models | None,
+    before: RoundModels | None,
 ) -> dict[int | None, Training]:
     """The trainings of a round by the fold that they leave out (None: nothing): on the head's kept labels, but for the
     samples that are held out."""
@@ -195,7 +187,7 @@ def trainings(
     earlier = {model.fold: model for model in previous}
     keys = _labelled(store, run, head, done)
     labels = digest(
-        str(run.refine.gate.held_out), *(done[shard][head.name][1] for shard in sorted(done))
+        str(run.refine.gate.held_out), *(done[shard].output(head.name) for shard in sorted(done))
     )
     planned: dict[int | None, Training] = {}
     for fold in range(folds) if folds > 1 else (None,):
@@ -211,19 +203,24 @@ def trainings(
 
 
 def _labelled(
-    store: Store, run: RunConfig, head: Node, done: Mapping[str, Done]
+    store: Store, run: RunConfig, head: Node, done: Mapping[str, ShardState]
 ) -> dict[str, list[str]]:
     """The samples with labels that may be trained on, by shard."""
     keys = {}
     for shard in done:
-        rows: list[IndexRow] = read_table(store, index_name(head, shard), IndexRow)
+        rows: list[IndexRow] = read_table(store, layout.shard_index(head.folder, shard), IndexRow)
         labelled = [row.key for row in rows if any(getattr(row, kind) for kind in KINDS)]
         keys[shard] = [key for key in labelled if not held_out(key, run)]
     return keys
 
 
 def sparse_training(
-    store: Store, run: RunConfig, head: Node, done: Mapping[str, Done], number: int, model: Model
+    store: Store,
+    run: RunConfig,
+    head: Node,
+    done: Mapping[str, ShardState],
+    number: int,
+    model: TrainedModel,
 ) -> Training | None:
     """The fine-tuning on texts that only some samples of the head have; None when none or all have them."""
     sparse = run.refine.sparse
@@ -243,7 +240,7 @@ def sparse_training(
     inputs = digest(
         "sparse",
         str(run.refine.gate.held_out),
-        *(done[shard][head.name][1] for shard in sorted(done)),
+        *(done[shard].output(head.name) for shard in sorted(done)),
     )
     tasks = tuple(token for token, granularity in TEXTS.items() if granularity in wanted)
     config = replace(
@@ -262,25 +259,29 @@ def publish_attempt(
     store: Store,
     run: RunConfig,
     attempt: Attempt,
-    done: Mapping[str, Done],
+    done: Mapping[str, ShardState],
     before: Sequence[Attempt],
 ) -> None:
     """`round.json` of a round; also its `index.parquet` and `metrics.json`, unless they are of the same shards."""
     parent = next((a for a in reversed(before) if a.verdict.status == ACCEPTED), None)
     measure(store, run, attempt.node, done, parent.node if parent else None)
-    store.publish_json(
-        f"{attempt.node.folder}/round.json",
-        {
-            "round": attempt.node.round,
-            "parent": parent.name if parent else None,
-            "model": attempt.model,
-            "status": attempt.verdict.status,
-            "models": [model.folder for model in attempt.models],
-            "reason": attempt.verdict.reason,
-            "evidence": attempt.verdict.evidence,
-            "levels": {kind: asdict(each) for kind, each in merge_levels(attempt.nodes).items()},
-        },
+    state = rounds.RoundState(
+        round=attempt.node.round,
+        parent=parent.name if parent else None,
+        model=attempt.model,
+        models=[model.folder for model in attempt.models],
+        status=attempt.verdict.status,
+        reason=attempt.verdict.reason,
+        evidence=attempt.verdict.evidence,
+        levels={kind: asdict(each) for kind, each in merge_levels(attempt.nodes).items()},
     )
+    rounds.publish_round_state(store, attempt.node.folder, state)
+
+
+def merge_entry(run: RunConfig, measured: Mapping[str, Levels]) -> Entry:
+    """`refine.merge` with the thresholds that were measured for this round."""
+    options = replace(run.refine.merge.options, levels=measured)
+    return replace(run.refine.merge, options=options)
 
 
 def merge_levels(nodes: Sequence[Node]) -> Mapping[str, Levels]:
@@ -293,13 +294,7 @@ def merge_levels(nodes: Sequence[Node]) -> Mapping[str, Levels]:
 
 def publish_head(store: Store, head: Attempt, attempts: Sequence[Attempt]) -> None:
     """`head.json`: the chain that counts. Written once the loop is over, so that readers see whole runs."""
-    store.publish_json(
-        "head.json",
-        {
-            "round": head.name,
-            "model": head.model,
-            "attempts": [
-                {"round": a.name, "model": a.model, "status": a.verdict.status} for a in attempts
-            ],
-        },
-    )
+    tried = [
+        rounds.HeadAttempt(round=a.name, model=a.model, status=a.verdict.status) for a in attempts
+    ]
+    rounds.publish_head(store, rounds.Head(round=head.name, model=head.model, attempts=tried))

@@ -11,38 +11,45 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.config.run import RunConfig
-from pipeline.execution.reading import index_name, read_rows
-from pipeline.plan.graph import IMAGES, Node
-from pipeline.plan.shard_state import Done
+from pipeline.execution.reading import read_rows
+from pipeline.plan.graph import Node
+from pipeline.plan.shard_state import ShardState
 from pipeline.quality import truth
 from pipeline.refinement.changes import tally
 from pipeline.schema import KINDS
+from pipeline.storage import layout
 from pipeline.storage.images import read_truth
+from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import count_annotations, digest
 from pipeline.storage.parquet import read_parquet
 from pipeline.storage.store import Store
 
-INDEX = "index.parquet"
 VERSION = 1  # of what is measured and how: another one measures anew
-MEASURED = "journal/measured"  # what reading all rows of a round has told, so that a finished run need not read them
 
 
 def measure(
-    store: Store, run: RunConfig, node: Node, done: Mapping[str, Done], head: Node | None = None
+    store: Store,
+    run: RunConfig,
+    node: Node,
+    done: Mapping[str, ShardState],
+    head: Node | None = None,
 ) -> dict[str, Any]:
     """`metrics.json` and `index.parquet` of a round, made anew only when its shards have changed. `head` is the round
     that it began with."""
     inputs = (run.refine.gate.held_out, head.fingerprint if head else "", _outputs([node], done))
     metrics = _once(
-        store, f"{node.folder}/metrics.json", inputs, lambda: _measure(store, run, node, done, head)
+        store,
+        layout.round_metrics(node.folder),
+        inputs,
+        lambda: _measure(store, run, node, done, head),
     )
-    if not store.exists(f"{node.folder}/{INDEX}"):
+    if not store.exists(layout.round_index(node.folder)):
         _publish_index(store, node, sorted(done))
     return metrics
 
 
 def _measure(
-    store: Store, run: RunConfig, node: Node, done: Mapping[str, Done], head: Node | None
+    store: Store, run: RunConfig, node: Node, done: Mapping[str, ShardState], head: Node | None
 ) -> dict[str, Any]:
     kept: Counter[str] = Counter()
     dropped: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
@@ -99,11 +106,11 @@ def _once(
     return made
 
 
-def _outputs(nodes: Sequence[Node], done: Mapping[str, Done]) -> str:
+def _outputs(nodes: Sequence[Node], done: Mapping[str, ShardState]) -> str:
     """The digest of all that `nodes` wrote and of what is known of the images."""
     return digest(
         *(
-            done[shard][name][1]
+            done[shard].output(name)
             for name in (IMAGES, *(node.name for node in nodes))
             for shard in sorted(done)
         )
@@ -116,6 +123,6 @@ def held_out(key: str, run: RunConfig) -> bool:
 
 
 def _publish_index(store: Store, node: Node, shards: Sequence[str]) -> None:
-    tables = [read_parquet(store, index_name(node, shard)) for shard in shards]
-    with store.publishing(f"{node.folder}/{INDEX}") as sink:
+    tables = [read_parquet(store, layout.shard_index(node.folder, shard)) for shard in shards]
+    with store.publishing(layout.round_index(node.folder)) as sink:
         pq.write_table(pa.concat_tables(tables), sink, compression="zstd")

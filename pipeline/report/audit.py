@@ -15,7 +15,7 @@ from pipeline.report.panels import data_uri, environment, panel
 from pipeline.storage.images import read_image_bytes, read_images
 
 if TYPE_CHECKING:
-    from pipeline.storage.store import Store
+    from pipeline.storage.rounds import OpenRound
 
 _QUESTIONS = {
     "texts": "Is everything that this text says right?",
@@ -52,15 +52,15 @@ def audit_page(round_name: str, items: Sequence[Item], images: Mapping[str, byte
     )
 
 
-def images_of(store: Store, folder: str, items: Sequence[Item]) -> dict[str, bytes]:
+def images_of(opened: OpenRound, items: Sequence[Item]) -> dict[str, bytes]:
     """The stored bytes of each item's sample by its key; only shards with one of them are read."""
     wanted = {item.key for item in items}
     images: dict[str, bytes] = {}
-    for shard in sorted(store.done(folder)):
-        rows = read_images(store, shard)
+    for shard in opened.shards():
+        rows = read_images(opened.store, shard)
         if wanted.isdisjoint(row.key for row in rows):
             continue
-        for row, data in zip(rows, read_image_bytes(store, shard), strict=True):
+        for row, data in zip(rows, read_image_bytes(opened.store, shard), strict=True):
             if row.key in wanted:
                 images[row.key] = data
     return images

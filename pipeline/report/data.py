@@ -11,9 +11,10 @@ from pipeline.quality.truth import Interval
 from pipeline.report.terminal import rounds_table
 from pipeline.report.views import PictureView, ReportData, RoundView
 from pipeline.schema import Annotations, Record
+from pipeline.storage import layout
 from pipeline.storage.images import read_image_bytes, read_images, read_truth
 from pipeline.storage.parquet import read_table
-from pipeline.storage.rounds import AUDIT
+from pipeline.storage.rounds import read_head, read_round_state
 from pipeline.storage.store import Store
 
 PICTURES = 16
@@ -21,20 +22,20 @@ PICTURES = 16
 
 def report_data(store: Store, experiment: str) -> ReportData:
     """What the report shows: every attempted round of the present chain, and samples from all over the set."""
-    if not store.exists("head.json"):
+    head = read_head(store)
+    if head is None:
         raise ValueError(
             f"{store.url}: no finished run there; start or resume it with `fld run work={store.url}`"
         )
-    head = store.read_json("head.json")
-    names = [attempt["round"] for attempt in head["attempts"]]
+    names = [attempt.round for attempt in head.attempts]
     views = [_round_view(store, name) for name in names]
-    images = int(store.read_json(f"rounds/{names[0]}/metrics.json")["samples"])
+    images = int(store.read_json(layout.round_metrics(layout.named_round(names[0])))["samples"])
     return ReportData(
         experiment=experiment,
         images=images,
         rounds=views,
         pictures=_pictures(store, names, images),
-        head=head["round"],
+        head=head.round,
     )
 
 
@@ -43,29 +44,31 @@ def publish_report(store: Store, experiment: str) -> str:
     from pipeline.report.html import write_report
 
     data = report_data(store, experiment)
-    store.publish("report.html", write_report(data).encode())
-    return f"{rounds_table(data.rounds)}\n\nhead: {data.head}\nreport: {store.path('report.html')}"
+    store.publish(layout.REPORT, write_report(data).encode())
+    return f"{rounds_table(data.rounds)}\n\nhead: {data.head}\nreport: {store.path(layout.REPORT)}"
 
 
 def _round_view(store: Store, name: str) -> RoundView:
-    metrics = store.read_json(f"rounds/{name}/metrics.json")
-    said = store.read_json(f"rounds/{name}/round.json")
-    evidence = said["evidence"]
+    folder = layout.named_round(name)
+    metrics = store.read_json(layout.round_metrics(folder))
+    state = read_round_state(store, folder)
+    assert state is not None, f"{folder} is in the chain, but was never judged"
+    evidence = state.evidence
     gate = {key: Interval(**value) for key, value in evidence.get("differences", {}).items()}
     return RoundView(
         name=name,
-        status=said["status"],
-        reason=said["reason"],
+        status=state.status,
+        reason=state.reason,
         kept=metrics["kept"],
         dropped=metrics["dropped"],
         failed=metrics["failed"],
         changes=metrics["changes"] or {},
         metrics=(metrics["truth"] or {}).get("all"),
         gate=gate,
-        levels=said.get("levels", {}),
+        levels=state.levels,
         agreement=evidence if evidence.get("kind") == "agreement" else None,
-        audit=store.read_json(f"rounds/{name}/{AUDIT}")
-        if store.exists(f"rounds/{name}/{AUDIT}")
+        audit=store.read_json(layout.round_audit(folder))
+        if store.exists(layout.round_audit(folder))
         else (),
     )
 
@@ -74,14 +77,16 @@ def _pictures(store: Store, names: Sequence[str], images: int) -> list[PictureVi
     """Samples evenly spread over the set, with their annotations in every round."""
     step = max(1, images // PICTURES)
     views, seen = [], 0
-    for shard in sorted(set.intersection(*(set(store.done(f"rounds/{name}")) for name in names))):
+    for shard in sorted(
+        set.intersection(*(set(store.done(layout.named_round(name))) for name in names))
+    ):
         rows = read_images(store, shard)
         wanted = [i for i in range(len(rows)) if (seen + i) % step == 0]
         seen += len(rows)
         if not wanted:
             continue
         made = {
-            name: read_table(store, f"rounds/{name}/records/{shard}.parquet", Record)
+            name: read_table(store, layout.round_table(layout.named_round(name), shard), Record)
             for name in names
         }
         known = read_truth(store, shard)

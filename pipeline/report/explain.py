@@ -23,33 +23,34 @@ from pipeline.schema import (
 from pipeline.storage.arrow import to_dict
 
 if TYPE_CHECKING:
-    from pipeline.report.history import Chapter, Story
+    from pipeline.report.history import SampleHistory, SampleInRound
 
 # Fields of the image's row that have a line of their own.
 _OWN_LINES = ("key", "failed", "detail", "member", "offset", "size")
 _LONGEST_VALUE = 60  # letters of a value that are shown
 
 
-def explain(story: Story) -> str:
+def explain(sample: SampleHistory) -> str:
     """What came in, what stages saw and decided, and what rounds changed, in this order."""
     parts = []
-    for shard, row in story.tries:
-        parts.append(_section(f"try in {shard}", [_failure(row.failed, row.detail)]))
-    image_lines = [f"shard: {story.shard}", *_image_lines(story.image, story.shard)]
-    parts.append(_section(story.image.key, image_lines))
-    if story.given:
-        parts.append(_section("given by the source", _additions(story.given)))
-    if story.truth:
-        parts.append(_section("truth", _additions(story.truth)))
-    annotations = story.given
-    for stage in story.stages:
+    for attempt in sample.tries:
+        failure = _failure(attempt.row.failed, attempt.row.detail)
+        parts.append(_section(f"try in {attempt.shard}", [failure]))
+    image_lines = [f"shard: {sample.shard}", *_image_lines(sample.image, sample.shard)]
+    parts.append(_section(sample.image.key, image_lines))
+    if sample.given:
+        parts.append(_section("given by the source", _additions(sample.given)))
+    if sample.truth:
+        parts.append(_section("truth", _additions(sample.truth)))
+    annotations = sample.given
+    for stage in sample.stages:
         lines = _stage_lines(stage.row, annotations)
         parts.append(_section(f"{stage.stage}  {stage.folder}", lines))
         annotations = annotations.overlaid(stage.row.annotations)
     before = None
-    for chapter in story.rounds:
-        parts.append(_round_section(chapter, before))
-        before = chapter.annotations
+    for sample_in_round in sample.rounds:
+        parts.append(_round_section(sample_in_round, before))
+        before = sample_in_round.annotations
     return "\n\n".join(parts)
 
 
@@ -140,19 +141,19 @@ def _revision(old: Annotation, new: Annotation) -> str:
     return f"{head}  {'; '.join(differences) or 'as it was'}"
 
 
-def _round_section(chapter: Chapter, before: Annotations | None) -> str:
+def _round_section(sample: SampleInRound, before: Annotations | None) -> str:
     """A round: failures, and what it changed of the round before (of the first round, all)."""
-    title = f"round {chapter.round}"
-    if chapter.status:
-        title += f"  {chapter.status}"
+    title = f"round {sample.round}"
+    if sample.status:
+        title += f"  {sample.status}"
     lines = []
-    for failure in chapter.failures:
+    for failure in sample.failures:
         lines.append(_failure(f"{failure.stage}: {failure.reason}", failure.detail))
     if before is None:
-        lines += _additions(chapter.annotations)
+        lines += _additions(sample.annotations)
         return _section(title, lines)
-    found = changes(before, chapter.annotations)
-    kept = len(chapter.annotations.kept())
+    found = changes(before, sample.annotations)
+    kept = len(sample.annotations.kept())
     for change in found:
         lines.append(f"{change.what} {describe_change(change)}")
         if change.what != "dropped":

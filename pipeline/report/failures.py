@@ -1,6 +1,7 @@
 """Samples that failed: counts by stage and reason, and one by one.
 
-Only manifests and tables of shards with failures are read. Images that failed and came in at another try do not count.
+Only the manifests and tables of shards with failures are read. Images that failed and came in at a
+later try do not count.
 """
 
 from __future__ import annotations
@@ -9,85 +10,87 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pipeline.ingest.listing import Listed, replacements
-from pipeline.plan.graph import IMAGES
+from pipeline.ingest.assignment_log import ShardAssignment, replacements
+from pipeline.plan.journal import INGEST, NodeRef
 from pipeline.schema import ImageRow, Row
+from pipeline.storage import layout
+from pipeline.storage.layout import IMAGES
 from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
 
-INGEST = {"name": "ingest", "folder": IMAGES, "kind": "images"}
-
 
 def count(store: Store, stage: str, folder: str, shards: int) -> dict[str, Any]:
-    """A stage's folder, its shards done of all, and its samples. What went in and what was kept is told by the names of
-    manifests, what failed by their content: in = kept + failed by reason."""
-    known = store.counts(folder)
-    given, lost = (
-        (sum(numbers) for numbers in zip(*known.values(), strict=True)) if known else (0, 0)
-    )
-    failed: Counter[str] = Counter()
-    replaced = (
-        [row for row in _replaced(store) if row.replaces in known] if folder == IMAGES else []
-    )
+    """How many of all `shards` a stage has done, and its samples: in = kept + failed by reason.
+
+    The names of manifests say how many samples went in and how many failed. Only the manifests of
+    shards with failures are opened, for the reasons.
+    """
+    counts = store.counts(folder)
+    given = sum(samples.given for samples in counts.values())
+    lost = sum(samples.failed for samples in counts.values())
+    replaced: list[ShardAssignment] = []
+    if folder == IMAGES:
+        replaced = [row for row in _replaced(store) if row.replaces in counts]
     containers = {row.replaces for row in replaced if row.reason is None}
-    for manifest in store.manifests(
-        folder, [shard for shard, (_, failures) in known.items() if failures]
-    ):
+    failed: Counter[str] = Counter()
+    with_failures = [shard for shard, samples in counts.items() if samples.failed]
+    for manifest in store.manifests(folder, with_failures):
         if manifest.shard not in containers:
             failed.update(manifest.samples["failed"])
+    # What came in at a later try is counted in its new shard only.
     failed -= Counter(row.reason for row in replaced if row.reason)
-    again = sum(bool(row.reason) for row in replaced) + sum(
-        known[str(shard)][1] for shard in containers
-    )
+    again = sum(bool(row.reason) for row in replaced)
+    again += sum(counts[str(shard)].failed for shard in containers)
     samples = {"in": given - again, "kept": given - lost, "failed": dict(failed)}
     return {
         "stage": stage,
         "folder": folder,
-        "done": len(known),
+        "done": len(counts),
         "total": shards,
         "samples": samples,
     }
 
 
-def each(store: Store, graph: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Every failed sample: key, name, stage, reason and detail. `graph` are the run's nodes in the order of work."""
-    yield from _images(store)
+def failed_samples(store: Store, graph: Sequence[NodeRef]) -> Iterator[dict[str, Any]]:
+    """Every failed sample: key, name, stage, reason and detail, in the order of work."""
+    yield from _failed_images(store)
     for node in graph:
-        if node["kind"] != "signals":
+        if node.is_round:
             continue
-        for shard in _shards(store, node["folder"]):
-            rows = read_table(store, f"{node['folder']}/{shard}.parquet", Row)
-            names = {
-                row.key: row.name
-                for row in read_table(store, f"{IMAGES}/{shard}.parquet", ImageRow)
-            }
+        for shard in _shards_with_failures(store, node.folder):
+            rows: list[Row] = read_table(store, node.table(shard), Row)
+            images: list[ImageRow] = read_table(store, layout.images_table(shard), ImageRow)
+            names = {image.key: image.name for image in images}
             for row in rows:
                 if row.failed:
-                    yield _told(row, names[row.key], node["name"])
+                    yield _failure(row, names[row.key], node.name)
 
 
-def _images(store: Store) -> Iterator[dict[str, Any]]:
+def _failed_images(store: Store) -> Iterator[dict[str, Any]]:
     again = {(row.replaces, row.name if row.reason else None) for row in _replaced(store)}
-    for shard in _shards(store, IMAGES):
+    for shard in _shards_with_failures(store, IMAGES):
         if (shard, None) in again:
             continue
-        for row in read_table(store, f"{IMAGES}/{shard}.parquet", ImageRow):
+        rows: list[ImageRow] = read_table(store, layout.images_table(shard), ImageRow)
+        for row in rows:
             if row.failed and (shard, row.name) not in again:
-                yield _told(row, row.name, "ingest")
+                yield _failure(row, row.name, INGEST)
 
 
-def _replaced(store: Store) -> list[Listed]:
-    """Failed rows whose next try is done."""
+def _replaced(store: Store) -> list[ShardAssignment]:
+    """The replacements of failed rows whose new shard is done."""
     rows = replacements(store)
-    known = store.counts(IMAGES) if rows else {}
-    return [row for row in rows if row.shard in known]
+    if not rows:
+        return []
+    done = store.counts(IMAGES)
+    return [row for row in rows if row.shard in done]
 
 
-def _shards(store: Store, folder: str) -> list[str]:
-    return sorted(shard for shard, (_, failed) in store.counts(folder).items() if failed)
+def _shards_with_failures(store: Store, folder: str) -> list[str]:
+    return sorted(shard for shard, samples in store.counts(folder).items() if samples.failed)
 
 
-def _told(row: ImageRow | Row, name: str, stage: str) -> dict[str, Any]:
+def _failure(row: ImageRow | Row, name: str, stage: str) -> dict[str, Any]:
     return {
         "key": row.key,
         "name": name,

@@ -1,4 +1,4 @@
-"""Everything that happened to one sample: `fld explain`. Found by its key or its name in the source."""
+"""Everything that happened to one sample: `fld explain`. A sample is found by its key or its name."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.ingest.listing import replacements
-from pipeline.plan.graph import IMAGES
-from pipeline.refinement import loop
+from pipeline.ingest.assignment_log import replacements
+from pipeline.plan.journal import NodeRef, read_graph
 from pipeline.refinement.changes import changes
 from pipeline.schema import Annotations, Failure, ImageRow, Record, Row
+from pipeline.storage import layout
 from pipeline.storage.arrow import to_dict
 from pipeline.storage.images import read_given, read_truth
+from pipeline.storage.layout import IMAGES
 from pipeline.storage.parquet import read_table
+from pipeline.storage.rounds import read_head, read_round_state
 from pipeline.storage.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """What one stage said of the sample."""
+class StageOutput:
+    """What one stage made of the sample."""
 
     stage: str
     folder: str
@@ -30,132 +32,165 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chapter:
-    """The sample in one round; `status` is the gate's, None while the round is being made."""
+class SampleInRound:
+    """The sample in one round."""
 
     round: str
+    """NN-FINGERPRINT."""
     status: str | None
+    """The gate's verdict on the round, None while the round is being made."""
     failures: list[Failure]
     annotations: Annotations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Story:
-    """One sample. `image` is how it came in (or why not) into `shard`, `tries` the failed tries before."""
+class IngestTry:
+    """One try to bring the sample in."""
+
+    shard: str
+    row: ImageRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleHistory:
+    """One sample, from ingest to the newest round."""
 
     image: ImageRow
+    """How it came in, or why it did not."""
     shard: str
-    tries: list[tuple[str, ImageRow]]
+    tries: list[IngestTry]
+    """The failed tries before."""
     given: Annotations
+    """The labels of the source."""
     truth: Annotations | None
-    stages: list[Told]
-    rounds: list[Chapter]
+    """The labels that are known to be true."""
+    stages: list[StageOutput]
+    rounds: list[SampleInRound]
 
 
-def tell(store: Store, name: str) -> Story:
-    """Raises:
-    ValueError: no sample has that key or name.
+def sample_history(store: Store, name: str) -> SampleHistory:
+    """The history of the sample with this key or this name in the source.
+
+    Raises:
+        ValueError: there is no such sample.
     """
-    found = _find(store, name)
-    if not found:
-        raise ValueError(
-            f"{name}: no such sample in {store.url}; keys and names stand in images/*.parquet"
-        )
-    shard, image = next((each for each in found if each[1].failed is None), found[-1])
-    stages, made = [], []
-    for node in (
-        store.read_json(loop.GRAPH) if store.exists(loop.GRAPH) and not image.failed else []
-    ):
-        folder, is_round = node["folder"], node["kind"] == "round"
-        table = f"{folder}/records/{shard}.parquet" if is_round else f"{folder}/{shard}.parquet"
-        rows = read_table(store, table, Record if is_round else Row) if store.exists(table) else []
-        for row in (row for row in rows if row.key == image.key):
-            if is_round:
-                made.append(_chapter(store, folder, row))
-            else:
-                stages.append(Told(stage=node["name"], folder=folder, row=row))
-    known = image.failed is None
-    return Story(
+    tries = _find(store, name)
+    if not tries:
+        where = "keys and names stand in images/*.parquet"
+        raise ValueError(f"{name}: no such sample in {store.url}; {where}")
+    last = tries[-1]
+    for one in tries:
+        if one.row.failed is None:
+            last = one
+            break
+    image, shard = last.row, last.shard
+    given, truth = Annotations(), None
+    stages: list[StageOutput] = []
+    rounds: list[SampleInRound] = []
+    if image.failed is None:
+        given = read_given(store, shard).get(image.key, given)
+        truth = read_truth(store, shard).get(image.key)
+        for node in read_graph(store):
+            for row in _rows_of(store, node, shard, image.key):
+                if isinstance(row, Record):
+                    rounds.append(_in_round(store, node.folder, row))
+                else:
+                    stages.append(StageOutput(stage=node.name, folder=node.folder, row=row))
+    return SampleHistory(
         image=image,
         shard=shard,
-        tries=[each for each in found if each != (shard, image)],
-        given=(read_given(store, shard) if known else {}).get(image.key, Annotations()),
-        truth=(read_truth(store, shard) if known else {}).get(image.key),
+        tries=[one for one in tries if one != last],
+        given=given,
+        truth=truth,
         stages=stages,
-        rounds=made,
+        rounds=rounds,
     )
 
 
-def as_json(story: Story) -> dict[str, Any]:
-    """Plain values; a round after the first also has what it changed."""
-    value = {"key": story.image.key, "name": story.image.name, **to_dict(story)}
-    value["tries"] = [{"shard": shard, **to_dict(row)} for shard, row in story.tries]
-    for i in range(1, len(story.rounds)):
-        made = changes(story.rounds[i - 1].annotations, story.rounds[i].annotations)
-        value["rounds"][i]["changes"] = [to_dict(change) for change in made]
+def as_json(history: SampleHistory) -> dict[str, Any]:
+    """The history as plain values. Each round after the first also has what it changed."""
+    value = {"key": history.image.key, "name": history.image.name, **to_dict(history)}
+    value["tries"] = [{"shard": one.shard, **to_dict(one.row)} for one in history.tries]
+    for i in range(1, len(history.rounds)):
+        before, after = history.rounds[i - 1], history.rounds[i]
+        changed = changes(before.annotations, after.annotations)
+        value["rounds"][i]["changes"] = [to_dict(change) for change in changed]
     return value
 
 
-def _chapter(store: Store, folder: str, record: Record) -> Chapter:
-    name = f"{folder}/round.json"
-    return Chapter(
-        round=folder.removeprefix("rounds/"),
-        status=store.read_json(name)["status"] if store.exists(name) else None,
+def _rows_of(store: Store, node: NodeRef, shard: str, key: str) -> list[Any]:
+    """The rows that a node wrote for one sample: one, or none if it has not run yet."""
+    table = node.table(shard)
+    if not store.exists(table):
+        return []
+    rows = read_table(store, table, Record if node.is_round else Row)
+    return [row for row in rows if row.key == key]
+
+
+def _in_round(store: Store, folder: str, record: Record) -> SampleInRound:
+    state = read_round_state(store, folder)
+    return SampleInRound(
+        round=layout.round_name(folder),
+        status=state.status if state else None,
         failures=record.failures,
         annotations=record.annotations,
     )
 
 
-def _find(store: Store, name: str) -> list[tuple[str, ImageRow]]:
-    """(shard, row) of every try to bring the sample in, the first one first."""
-    shard = _indexed(store, name)
-    image = (
-        next((r for r in _rows(store, shard) if r.key == name and r.failed is None), None)
-        if shard
-        else None
-    )
-    if shard and image:  # else the index is older than the images
-        return [*_tries(store, shard, image), (shard, image)]
+def _find(store: Store, name: str) -> list[IngestTry]:
+    """Every try to bring the sample in, the first one first."""
+    shard = _indexed_shard(store, name)
+    if shard is not None:
+        for row in _image_rows(store, shard):
+            if row.key == name and row.failed is None:
+                return [*_tries_before(store, shard, row), IngestTry(shard=shard, row=row)]
+        # The index is older than the images.
     found = []
     for file in store.list(IMAGES):
-        if file.endswith(".parquet"):
-            with store.open(f"{IMAGES}/{file}") as opened:
-                table = pq.ParquetFile(opened, pre_buffer=False).read(
-                    columns=["key", "name"], use_threads=False
-                )
-            if pc.any(pc.or_(pc.equal(table["key"], name), pc.equal(table["name"], name))).as_py():
-                shard = file.removesuffix(".parquet")
-                found += [
-                    (shard, row) for row in _rows(store, shard) if name in (row.key, row.name)
-                ]
+        table_shard = layout.shard_of_table(file)
+        if table_shard is not None and _has_sample(store, table_shard, name):
+            for row in _image_rows(store, table_shard):
+                if name in (row.key, row.name):
+                    found.append(IngestTry(shard=table_shard, row=row))
     return found
 
 
-def _tries(store: Store, shard: str, image: ImageRow) -> Iterator[tuple[str, ImageRow]]:
-    """The rows of earlier shards that `image` of `shard` stands for."""
-    for listed in replacements(store):
-        if listed.shard == shard and (listed.reason is None or listed.name == image.name):
-            old = str(listed.replaces)
-            tried = [row for row in _rows(store, old) if row.failed and row.name == image.name]
-            for row in tried:
-                yield from _tries(store, old, row)
-                yield old, row
+def _has_sample(store: Store, shard: str, name: str) -> bool:
+    """Whether a shard has a sample with this key or name; reads two columns of its table."""
+    with store.open(layout.images_table(shard)) as file:
+        parquet = pq.ParquetFile(file, pre_buffer=False)
+        table = parquet.read(columns=["key", "name"], use_threads=False)
+    matches = pc.or_(pc.equal(table["key"], name), pc.equal(table["name"], name))
+    return bool(pc.any(matches).as_py())
 
 
-def _rows(store: Store, shard: str) -> Iterator[ImageRow]:
-    yield from read_table(store, f"{IMAGES}/{shard}.parquet", ImageRow)
+def _tries_before(store: Store, shard: str, image: ImageRow) -> Iterator[IngestTry]:
+    """The failed rows in earlier shards that `image` of `shard` replaces."""
+    for assignment in replacements(store):
+        is_other_name = assignment.reason is not None and assignment.name != image.name
+        if assignment.shard != shard or is_other_name:
+            continue
+        earlier = str(assignment.replaces)
+        for row in _image_rows(store, earlier):
+            if row.failed and row.name == image.name:
+                yield from _tries_before(store, earlier, row)
+                yield IngestTry(shard=earlier, row=row)
 
 
-def _indexed(store: Store, key: str) -> str | None:
-    """The shard of a sample of the head round, from its index, a row group at a time."""
-    head = store.read_json("head.json")["round"] if store.exists("head.json") else None
-    if head is None or not store.exists(f"rounds/{head}/index.parquet"):
+def _image_rows(store: Store, shard: str) -> list[ImageRow]:
+    return read_table(store, layout.images_table(shard), ImageRow)
+
+
+def _indexed_shard(store: Store, key: str) -> str | None:
+    """The shard of a sample in the head's index, which is read one row group at a time."""
+    head = read_head(store)
+    if head is None or not store.exists(layout.round_index(head.folder)):
         return None
-    with store.open(f"rounds/{head}/index.parquet") as opened:
-        index = pq.ParquetFile(opened, pre_buffer=False)
+    with store.open(layout.round_index(head.folder)) as file:
+        index = pq.ParquetFile(file, pre_buffer=False)
         for group in range(index.num_row_groups):
             table = index.read_row_group(group, columns=["key", "shard"], use_threads=False)
-            where = pc.index(table["key"], key).as_py()
-            if where >= 0:
-                return str(table["shard"][where].as_py())
+            position = pc.index(table["key"], key).as_py()
+            if position >= 0:
+                return str(table["shard"][position].as_py())
     return None

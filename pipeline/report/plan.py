@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.config.run import RunConfig
-from pipeline.ingest.assignment import assign, ingested
+from pipeline.ingest.assignment import assign, ingest_state
 from pipeline.plan import graph, shard_state
-from pipeline.plan.graph import IMAGES
 from pipeline.refinement import loop
+from pipeline.storage.layout import IMAGES
+from pipeline.storage.rounds import read_round_state
 from pipeline.storage.store import Store
 from pipeline.training.run import Training, trained
 
@@ -20,14 +21,14 @@ def plan(store: Store, run: RunConfig, names: Sequence[str]) -> list[dict[str, A
     Rounds whose labels or model do not exist yet can only be announced: `folder` is None there.
     """
     listing = assign(store, run.source, names, publish=False)
-    shards, _ = ingested(store, run.source, listing)
-    missing = sum(not done for done in shards.values())
+    shards = ingest_state(store, run.source, listing).states
+    missing = sum(not state.has(IMAGES) for state in shards.values())
     lines = [{"stage": "ingest", "folder": IMAGES, "done": len(shards) - missing, "todo": missing}]
     nodes = graph.round_zero(run)
     planned = shard_state.plan(store, nodes, shards)
     lines += _lines(planned)
-    head, done = nodes[-1], planned.done
-    models: graph.Models | None = None
+    head, done = nodes[-1], planned.states
+    models: graph.RoundModels | None = None
 
     def known(training: Training) -> str | None:
         revision = trained(store, training)
@@ -38,7 +39,7 @@ def plan(store: Store, run: RunConfig, names: Sequence[str]) -> list[dict[str, A
         return revision
 
     for number in range(1, run.refine.rounds + 1):
-        if not all(head.name in each for each in done.values()):
+        if not all(state.has(head.name) for state in done.values()):
             lines.append(
                 {
                     "stage": f"{number}.train and what follows",
@@ -59,7 +60,7 @@ def plan(store: Store, run: RunConfig, names: Sequence[str]) -> list[dict[str, A
                 }
             )
             break
-        looked = graph.refining(run, number, head, models)
+        looked = graph.refine_nodes(run, number, head, models)
         planned = shard_state.plan(store, looked, loop.carried(head, done))
         if any(planned.todo(node) for node in looked):
             lines += _lines(planned)
@@ -72,21 +73,22 @@ def plan(store: Store, run: RunConfig, names: Sequence[str]) -> list[dict[str, A
                 }
             )
             break
-        measured = loop.levels(store, run, head, looked, planned.done, keep=False)
-        nodes = graph.next_round(run, number, head, models, measured)
+        measured = loop.levels(store, run, head, looked, planned.states, keep=False)
+        merge = loop.merge_entry(run, measured)
+        nodes = graph.next_round(run, number, head, models, merge)
         planned = shard_state.plan(store, nodes, loop.carried(head, done))
         lines += _lines(planned)
-        name = f"{nodes[-1].folder}/round.json"
-        verdict = store.read_json(name)["status"] if store.exists(name) else None
+        state = read_round_state(store, nodes[-1].folder)
+        verdict = state.status if state else None
         if verdict == loop.ACCEPTED:
-            head, done = nodes[-1], planned.done
+            head, done = nodes[-1], planned.states
         elif verdict and run.refine.stop == "no_gain":
             break
     return lines
 
 
 def _lines(planned: shard_state.Plan) -> list[dict[str, Any]]:
-    shards = len(planned.done)
+    shards = len(planned.states)
     counts = [(node, planned.todo(node)) for node in planned.nodes]
     return [
         {"stage": node.name, "folder": node.folder, "done": shards - todo, "todo": todo}

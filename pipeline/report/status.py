@@ -7,10 +7,11 @@ import time
 from typing import Any
 
 from pipeline.execution import attempts
-from pipeline.ingest.listing import count_shards
-from pipeline.refinement import loop
+from pipeline.ingest.assignment_log import count_shards
+from pipeline.plan.journal import INGEST, read_graph
 from pipeline.report import failures
-from pipeline.storage import lease
+from pipeline.storage import layout, lease
+from pipeline.storage.rounds import RoundState, read_head, read_round_state
 from pipeline.storage.store import Store
 
 
@@ -21,13 +22,19 @@ def status(store: Store, limit: int) -> dict[str, Any]:
     Reads the names of manifests, and the content of those with failures only.
     """
     shards = count_shards(store)
-    graph = store.read_json(loop.GRAPH) if store.exists(loop.GRAPH) else []
+    graph = read_graph(store)
+    head = read_head(store)
     state = (lease.holder(store) or {"state": "never run"})["state"]
     stages = [
-        failures.count(store, node["name"], node["folder"], shards)
-        for node in [failures.INGEST, *graph]
+        failures.count(store, INGEST, layout.IMAGES, shards),
+        *(failures.count(store, node.name, node.folder, shards) for node in graph),
     ]
-    made = [node["folder"] for node in graph if node["kind"] == "round"]
+    rounds = []
+    for node in graph:
+        if node.is_round:
+            state_of_round = read_round_state(store, node.folder)
+            if state_of_round is not None:
+                rounds.append(_round(store, node.folder, state_of_round))
     return {
         "work": store.url,
         "state": state,
@@ -35,17 +42,17 @@ def status(store: Store, limit: int) -> dict[str, Any]:
         "stages": stages,
         "now": _rate(store),
         "workers": attempts.workers(store, state == "running"),
-        "rounds": [_said(store, folder) for folder in made if store.exists(f"{folder}/round.json")],
-        "head": store.read_json("head.json")["round"] if store.exists("head.json") else None,
+        "rounds": rounds,
+        "head": head.round if head else None,
         "failures_total": sum(sum(stage["samples"]["failed"].values()) for stage in stages),
-        "failures": list(itertools.islice(failures.each(store, graph), limit)),
+        "failures": list(itertools.islice(failures.failed_samples(store, graph), limit)),
     }
 
 
 def _rate(store: Store) -> dict[str, Any] | None:
-    if not store.exists("journal/progress.json"):
+    if not store.exists(layout.PROGRESS):
         return None
-    state = store.read_json("journal/progress.json")
+    state = store.read_json(layout.PROGRESS)
     seconds = max(state["now"] - state["started"], 1e-3)
     rate = state["done"] / seconds
     left = (state["total"] - state["done"]) / rate if rate else None
@@ -59,15 +66,14 @@ def _rate(store: Store) -> dict[str, Any] | None:
     }
 
 
-def _said(store: Store, folder: str) -> dict[str, Any]:
-    said = store.read_json(f"{folder}/round.json")
-    metrics = (
-        store.read_json(f"{folder}/metrics.json") if store.exists(f"{folder}/metrics.json") else {}
-    )
+def _round(store: Store, folder: str, state: RoundState) -> dict[str, Any]:
+    metrics = {}
+    if store.exists(layout.round_metrics(folder)):
+        metrics = store.read_json(layout.round_metrics(folder))
     return {
-        "round": folder.removeprefix("rounds/"),
-        "status": said["status"],
-        "reason": said["reason"],
+        "round": layout.round_name(folder),
+        "status": state.status,
+        "reason": state.reason,
         "kept": metrics.get("kept", {}),
         "dropped": metrics.get("dropped", {}),
     }

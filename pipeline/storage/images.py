@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pipeline.plan.graph import IMAGES
 from pipeline.schema import Annotations, ImageRow, Row
+from pipeline.storage import layout
 from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
 from pipeline.storage.tars import read_tar
@@ -18,28 +18,18 @@ from stages.ingest import to_rgb
 def read_images(store: Store, shard: str) -> list[ImageRow]:
     """The shard's images that can be annotated, in the order of its tar."""
     return [
-        row
-        for row in read_table(store, f"{IMAGES}/{shard}.parquet", ImageRow)
-        if row.failed is None
+        row for row in read_table(store, layout.images_table(shard), ImageRow) if row.failed is None
     ]
-
-
-def given_name(shard: str) -> str:
-    return f"{IMAGES}/given/{shard}.parquet"
-
-
-def truth_name(shard: str) -> str:
-    return f"{IMAGES}/truth/{shard}.parquet"
 
 
 def read_given(store: Store, shard: str) -> dict[str, Annotations]:
     """What the source gave the samples of a shard, by key; it lies beneath everything that the stages say."""
-    return _read_labels(store, given_name(shard))
+    return _read_labels(store, layout.given_table(shard))
 
 
 def read_truth(store: Store, shard: str) -> dict[str, Annotations]:
     """What is exactly known of a shard's samples, by key; empty when nothing is."""
-    return _read_labels(store, truth_name(shard))
+    return _read_labels(store, layout.truth_table(shard))
 
 
 def _read_labels(store: Store, name: str) -> dict[str, Annotations]:
@@ -50,7 +40,7 @@ def _read_labels(store: Store, name: str) -> dict[str, Annotations]:
 
 def read_image_bytes(store: Store, shard: str) -> Iterator[bytes]:
     """The stored bytes of each of `read_images`, in order."""
-    with store.open(f"{IMAGES}/{shard}.tar") as file:
+    with store.open(layout.images_tar(shard)) as file:
         for _, members in read_tar(file):
             yield next(iter(members.values()))
 

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Any
 
+from pipeline.storage import layout
 from pipeline.storage.store import Store
 
-NAME = "journal/lease.json"
 BEAT_SECONDS = 10.0
 DEAD_AFTER_SECONDS = 60.0
 
@@ -43,9 +43,9 @@ def alive(who: dict[str, Any]) -> bool | None:
 
 def holder(store: Store) -> dict[str, Any] | None:
     """The lease as it stands, with `state` running, stale or finished; None when nobody ever held it."""
-    if not store.exists(NAME):
+    if not store.exists(layout.LEASE):
         return None
-    lease: dict[str, Any] = json.loads(store.read(NAME))
+    lease: dict[str, Any] = json.loads(store.read(layout.LEASE))
     if lease.get("released"):
         return {**lease, "state": "finished"}
     seen = alive(lease)
@@ -72,9 +72,9 @@ def held(store: Store) -> Iterator[None]:
     def beat() -> None:
         while not stop.wait(BEAT_SECONDS):
             with suppress(OSError):  # a hiccup of the storage costs a beat, not the run
-                store.publish_json(NAME, {**me, "beat": time.time()})
+                store.publish_json(layout.LEASE, {**me, "beat": time.time()})
 
-    store.publish_json(NAME, {**me, "beat": time.time()})
+    store.publish_json(layout.LEASE, {**me, "beat": time.time()})
     store.clear_temporary()
     thread = threading.Thread(target=beat, name="lease", daemon=True)
     thread.start()
@@ -83,7 +83,7 @@ def held(store: Store) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
-        store.publish_json(NAME, {**me, "beat": time.time(), "released": True})
+        store.publish_json(layout.LEASE, {**me, "beat": time.time(), "released": True})
         if lock:
             lock.close()
 
@@ -92,7 +92,7 @@ def _lock(store: Store) -> IO[str] | None:
     """On local disk the kernel decides between two drivers that start at the same moment."""
     if not store.local:
         return None
-    path = store.path("journal/lock")
+    path = store.path(layout.LOCK)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     file = open(path, "w")  # noqa: SIM115 (the lock lasts as long as the file is open: `held` closes it)
     try:

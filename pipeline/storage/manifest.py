@@ -12,95 +12,164 @@ from typing import Any
 
 from pipeline.schema import KINDS, Annotations
 
-
-def count_samples(given: int, failed: Sequence[str | None]) -> dict[str, Any]:
-    """`given` samples went in; `failed` has a reason or None for each that came out."""
-    reasons = Counter(failed)
-    kept = reasons.pop(None, 0)
-    return {"in": given, "kept": kept, "dropped": {}, "failed": dict(reasons)}
-
-
-def count_annotations(samples: Sequence[Annotations]) -> dict[str, dict[str, Any]]:
-    """Per kind: in, kept, and dropped by reason."""
-    counts = {}
-    for kind in KINDS:
-        fates = Counter(a.dropped for sample in samples for a in getattr(sample, kind))
-        kept = fates.pop(None, 0)
-        counts[kind] = {"in": kept + fates.total(), "kept": kept, "dropped": dict(fates)}
-    return counts
-
-
 DIGEST_LENGTH = 12
-MANIFEST = re.compile(
+_FILE_NAME = re.compile(
     r"(?P<shard>[^.]+)\.(?P<inputs>[^.-]+)-(?P<output>[^.-]+)\.(?P<given>\d+)-(?P<failed>\d+)\.json"
 )
 
 
-def digest(*parts: str) -> str:
-    """The short digest that names recipes' inputs and outputs: 48 bits of sha256 over length-prefixed parts."""
-    hasher = hashlib.sha256()
-    for part in parts:
-        hasher.update(f"{len(part)}:{part}".encode())
-    return hasher.hexdigest()[:DIGEST_LENGTH]
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """What a node read and wrote on one shard."""
+
+    inputs: str
+    """Digest of the outputs that the node read."""
+    output: str
+    """Digest of the files that the node wrote."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleCounts:
+    """How many samples of a shard went into a stage, and how many of them failed."""
+
+    given: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileDigest:
+    """The content of a published file."""
+
+    sha256: str
+    size: int
+    """In bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestName:
+    """What the name of a manifest says. A listing of a folder thus tells what is done, unread."""
+
+    file: str
+    shard: str
+    digests: Digests
+    counts: SampleCounts
+
+    @classmethod
+    def parse(cls, file: str) -> ManifestName | None:
+        """The parts of a file name, None when no manifest has such a name."""
+        match = _FILE_NAME.fullmatch(file)
+        if match is None:
+            return None
+        digests = Digests(match["inputs"], match["output"])
+        counts = SampleCounts(int(match["given"]), int(match["failed"]))
+        return cls(file, match["shard"], digests, counts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """The sign that a stage has done a shard: what it read, wrote and counted. Holds no clocks, hosts or attempts.
+    """The sign that a stage has done a shard: what it read, wrote and counted.
 
-    `samples` and `annotations` obey in = kept + dropped + failed (`lost`); `files` maps names relative to the work
-    folder to sha256 and size in bytes; `reads` maps what was read (`images`, names of nodes) to its output digest.
-    Its name holds the digests and counts, so that a listing tells what is done and how many samples failed.
+    A manifest holds no clocks, hosts or attempts, so the same work gives the same bytes.
     """
 
     shard: str
     inputs: str
-    files: dict[str, dict[str, Any]]
+    """Digest of what was read; `Digests.inputs`."""
+    files: dict[str, FileDigest]
+    """The files that were written, by their names in the work folder."""
     samples: dict[str, Any] = field(default_factory=dict)
+    """Counts of samples: in = kept + dropped + failed, the latter two by reason."""
     annotations: dict[str, Any] = field(default_factory=dict)
+    """Counts of annotations by kind, with the same equation."""
     reads: dict[str, str] = field(default_factory=dict)
+    """The output digest of each thing that was read: `images`, or the name of a node."""
 
     @property
     def output(self) -> str:
-        return digest(*(file["sha256"] for _, file in sorted(self.files.items())))
+        """Digest of all files that were written."""
+        return digest(*(self.files[name].sha256 for name in sorted(self.files)))
+
+    @property
+    def digests(self) -> Digests:
+        return Digests(self.inputs, self.output)
 
     @property
     def name(self) -> str:
-        given, failed = self.samples["in"], sum(self.samples["failed"].values())
+        """The name of the manifest's file; `ManifestName` reads it."""
+        given = self.samples["in"]
+        failed = sum(self.samples["failed"].values())
         return f"{self.shard}.{self.inputs}-{self.output}.{given}-{failed}.json"
 
     def encode(self) -> bytes:
-        """The file's bytes, with a digest of the rest in them."""
+        """The bytes of the manifest's file. They contain a digest of the rest."""
         body = asdict(self)
-        return _json_bytes({**body, "check": digest(_json_bytes(body).decode())})
+        check = digest(json_bytes(body).decode())
+        return json_bytes({**body, "check": check})
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Manifest:
+        """The manifest of plain values, as `asdict` makes them."""
+        files = {name: FileDigest(**file) for name, file in value["files"].items()}
+        return cls(**{**value, "files": files})
 
     @classmethod
     def decode(cls, data: bytes) -> Manifest:
-        """Raises:
-        ValueError: these are not the bytes that were written.
+        """The manifest in a file.
+
+        Raises:
+            ValueError: the bytes are not those that `encode` made.
         """
         try:
             value = json.loads(data)
             del value["check"]
-            manifest = cls(**value)
-        except (ValueError, TypeError, KeyError) as error:
+            manifest = cls.from_json(value)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"not a manifest: {error}") from None
         if manifest.encode() != data:
             raise ValueError("not the manifest that was written")
         return manifest
 
     def lost(self) -> str:
-        """What went in and did not come out, '' when all did."""
-        for what, count in {"samples": self.samples, **self.annotations}.items():
-            total = (
-                count["kept"]
-                + sum(count["dropped"].values())
-                + sum(count.get("failed", {}).values())
-            )
-            if total != count["in"]:
-                return f"{self.shard}: {what} went in {count['in']} and came out {total}"
+        """A sentence about samples or annotations that went in and did not come out, or ""."""
+        for what, counts in {"samples": self.samples, **self.annotations}.items():
+            came_out = counts["kept"] + sum(counts["dropped"].values())
+            came_out += sum(counts.get("failed", {}).values())
+            if came_out != counts["in"]:
+                return f"{self.shard}: {what} went in {counts['in']} and came out {came_out}"
         return ""
 
 
-def _json_bytes(value: Any) -> bytes:
+def digest(*parts: str) -> str:
+    """A short digest of strings: 48 bits of sha256. Each part is hashed with its length."""
+    hasher = hashlib.sha256()
+    for part in parts:
+        hasher.update(f"{len(part)}:{part}".encode())
+    return hasher.hexdigest()[:DIGEST_LENGTH]
+
+
+def count_samples(given: int, failed: Sequence[str | None]) -> dict[str, Any]:
+    """The counts of a manifest's samples.
+
+    `given` samples went in. `failed` has one entry per sample that came out: the reason why it
+    failed, or None.
+    """
+    reasons = Counter(failed)
+    kept = reasons.pop(None, 0)
+    return {"in": given, "kept": kept, "dropped": {}, "failed": dict(reasons)}
+
+
+def count_annotations(samples: Sequence[Annotations]) -> dict[str, dict[str, Any]]:
+    """The counts of a manifest's annotations, by kind: in, kept, and dropped by reason."""
+    counts = {}
+    for kind in KINDS:
+        fates: Counter[str | None] = Counter()
+        for sample in samples:
+            fates.update(annotation.dropped for annotation in getattr(sample, kind))
+        kept = fates.pop(None, 0)
+        counts[kind] = {"in": kept + fates.total(), "kept": kept, "dropped": dict(fates)}
+    return counts
+
+
+def json_bytes(value: Any) -> bytes:
+    """JSON as every file of a work folder has it: sorted keys, one space of indent."""
     return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.storage.arrow import from_table, to_table
+from pipeline.storage.manifest import FileDigest
 from pipeline.storage.store import Store
 
 
@@ -33,9 +34,9 @@ def parse_parquet(data: bytes, verify: bool = False) -> pa.Table:
     return file.read(use_threads=False)
 
 
-def publish_table(store: Store, name: str, cls: Any, rows: Sequence[Any]) -> dict[str, Any]:
+def publish_table(store: Store, name: str, cls: Any, rows: Sequence[Any]) -> FileDigest:
     with store.publishing(name) as sink:
         pq.write_table(
             to_table(cls, list(rows)), sink, compression="zstd", write_page_checksum=True
         )
-    return {"sha256": sink.sha256, "size": sink.size}
+    return sink.digest

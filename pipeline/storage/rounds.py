@@ -1,43 +1,141 @@
-"""Opening a round by the name that a user gives."""
+"""The head, the state of each round, and how a round is opened by the name that a user gives."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pipeline.storage import layout
 
 if TYPE_CHECKING:
     from pipeline.schema import Record
     from pipeline.storage.store import Store
 
-AUDIT = "audit.json"  # of a round's folder: what `score` made of the judged file
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadAttempt:
+    """One attempted round of the chain, accepted or not."""
+
+    round: str
+    """NN-FINGERPRINT."""
+    model: str | None
+    """The folder of the model that refined it, None for round 0."""
+    status: str
+    """`accepted` or `rejected`."""
 
 
-def open_round(url: str) -> tuple[Store, str]:
-    """The work folder and the name in it of the round that `url` names."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """`head.json`: the newest accepted round, and the chain that led to it."""
+
+    round: str
+    """NN-FINGERPRINT of the head."""
+    model: str | None
+    attempts: list[HeadAttempt]
+    """Every attempted round, round 0 first."""
+
+    @property
+    def folder(self) -> str:
+        return layout.named_round(self.round)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundState:
+    """`round.json`: the gate's verdict on a round, and what the round was made with."""
+
+    round: int
+    parent: str | None
+    """NN-FINGERPRINT of the head that it began with, None for round 0."""
+    model: str | None
+    models: list[str]
+    """The folders of its models, one per fold."""
+    status: str
+    """`accepted` or `rejected`."""
+    reason: str
+    evidence: dict[str, Any]
+    """The numbers behind the verdict."""
+    levels: dict[str, Any] = field(default_factory=dict)
+    """The thresholds that its merge measured, by kind of annotation."""
+
+
+def read_head(store: Store) -> Head | None:
+    """The head, None before the first run has ended."""
+    if not store.exists(layout.HEAD):
+        return None
+    value = store.read_json(layout.HEAD)
+    attempts = [HeadAttempt(**attempt) for attempt in value["attempts"]]
+    return Head(**{**value, "attempts": attempts})
+
+
+def publish_head(store: Store, head: Head) -> None:
+    """Write `head.json`."""
+    store.publish_json(layout.HEAD, asdict(head))
+
+
+def read_round_state(store: Store, folder: str) -> RoundState | None:
+    """The state of a round, None before the gate has judged it."""
+    name = layout.round_state(folder)
+    return RoundState(**store.read_json(name)) if store.exists(name) else None
+
+
+def publish_round_state(store: Store, folder: str, state: RoundState) -> None:
+    """Write `round.json`."""
+    store.publish_json(layout.round_state(folder), asdict(state))
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRound:
+    """A finished round: its work folder, and its own folder in that."""
+
+    store: Store
+    folder: str
+
+    @property
+    def name(self) -> str:
+        """NN-FINGERPRINT."""
+        return layout.round_name(self.folder)
+
+    @property
+    def url(self) -> str:
+        return f"{self.store.url}/{self.folder}"
+
+    def shards(self) -> list[str]:
+        return sorted(self.store.done(self.folder))
+
+    def read(self, shard: str) -> list[Record]:
+        """The records of one shard."""
+        from pipeline.schema import Record
+        from pipeline.storage.parquet import read_table
+
+        return read_table(self.store, layout.round_table(self.folder, shard), Record)
+
+    def records(self) -> Iterator[Record]:
+        """The records of all shards."""
+        for shard in self.shards():
+            yield from self.read(shard)
+
+
+def open_round(url: str) -> OpenRound:
+    """The round that `url` names: WORK/rounds/NN-FINGERPRINT, or WORK for its head.
+
+    Raises:
+        ValueError: there is no finished round.
+    """
     from pipeline.storage.store import Store
 
-    work, _, name = url.rstrip("/").rpartition("/rounds/")
-    if work:
-        store, folder = Store(work), f"rounds/{name}"
+    split = layout.split_round(url)
+    if split:
+        work, folder = split
+        store = Store(work)
     else:
         store = Store(url)
-        if not store.exists("head.json"):
+        head = read_head(store)
+        if head is None:
             raise ValueError(
                 f"{url}: no round there; give WORK/rounds/NN-.. or a WORK with a finished run"
             )
-        folder = f"rounds/{store.read_json('head.json')['round']}"
+        folder = head.folder
     if not store.done(folder):
         raise ValueError(f"{url}: no finished round there")
-    return store, folder
-
-
-def records_of(store: Store, folder: str) -> Iterator[Record]:
-    for shard in sorted(store.done(folder)):
-        yield from _records(store, folder, shard)
-
-
-def _records(store: Store, folder: str, shard: str) -> list[Record]:
-    from pipeline.schema import Record
-    from pipeline.storage.parquet import read_table
-
-    return read_table(store, f"{folder}/records/{shard}.parquet", Record)
+    return OpenRound(store, folder)

@@ -1,8 +1,8 @@
 """The work folder behind any fsspec URL: reading, listing, atomic publishing and manifests.
 
-This is the only file that touches paths of the work folder. A file is *published*: it appears whole under its final
-name or not at all. A shard's manifest is published after its files, so its existence means that they are complete; a
-kill between the two leaves nothing that counts.
+A file is *published*: it appears whole under its final name, or not at all. A shard's manifest is
+published after its files, so a manifest means that the files are complete. A kill between the two
+leaves files that no manifest counts, and the shard is done again.
 """
 
 from __future__ import annotations
@@ -11,32 +11,40 @@ import hashlib
 import io
 import json
 import os
-import re
 import shutil
 import tempfile
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import IO, Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import SamplesLost
-from pipeline.storage.manifest import MANIFEST, Manifest, _json_bytes, digest
+from pipeline.storage import layout
+from pipeline.storage.manifest import (
+    Digests,
+    FileDigest,
+    Manifest,
+    ManifestName,
+    SampleCounts,
+    digest,
+    json_bytes,
+)
 
-TEMPORARY = "journal/tmp"
-WITHDRAWN = "journal/withdrawn"
 IO_THREADS = 16
 
 
 class Sink(io.RawIOBase):
-    """A binary file that hashes what is written, for `Store.publishing`."""
+    """A binary file that hashes what is written to it; see `Store.publishing`."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._file, self._hasher, self.size = file, hashlib.sha256(), 0
+        self._file = file
+        self._hasher = hashlib.sha256()
+        self.size = 0
 
     def writable(self) -> bool:
         return True
@@ -55,29 +63,40 @@ class Sink(io.RawIOBase):
     def sha256(self) -> str:
         return self._hasher.hexdigest()
 
+    @property
+    def digest(self) -> FileDigest:
+        """The digest and size of everything that was written."""
+        return FileDigest(self.sha256, self.size)
 
-def withdrawn_name(folder: str, shard: str) -> str:
-    return f"{WITHDRAWN}/{folder}/{shard}.json"
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """A manifest that was taken back, so that its shard is done again."""
+
+    manifest: Manifest
+    redo: set[str]
+    """Keys of samples that must be done again even if their inputs are unchanged."""
 
 
 class Store:
-    """One work folder. Names are relative, with forward slashes."""
+    """One work folder. Names of files are relative to it, with forward slashes."""
 
     def __init__(self, url: str) -> None:
         try:
             self.fs, root = fsspec.core.url_to_fs(url)
-        except (
-            ImportError,
-            ValueError,
-        ) as error:  # a protocol whose package is not installed, or that is none
+        except (ImportError, ValueError) as error:
+            # The protocol is unknown, or its package is not installed.
             raise ValueError(f"work={url}: {error}") from None
         self.local = isinstance(self.fs, LocalFileSystem)
         self.root = root.rstrip("/")
-        self.url = self.root if self.local else url  # absolute: workers may stand in another folder
+        # A local path is made absolute, because workers may run in another folder.
+        self.url = self.root if self.local else url
 
     def check_usable(self) -> None:
-        """Raises:
-        ValueError: a regular file stands where the folder or one above it should be.
+        """Check that the work folder exists or can be made.
+
+        Raises:
+            ValueError: it, or a folder above it, is a file.
         """
         folder = self.root if self.local else ""
         while folder and not os.path.exists(folder):
@@ -92,11 +111,13 @@ class Store:
         return bool(self.fs.exists(self.path(name)))
 
     def size(self, name: str) -> int:
+        """The size of a file in bytes."""
         return int(self.fs.size(self.path(name)))
 
     def usage(self, folder: str) -> tuple[int, int]:
-        """(files, bytes) beneath a folder."""
-        sizes = [entry["size"] for entry in self.fs.find(self.path(folder), detail=True).values()]
+        """(number of files, their bytes) in a folder and all folders below it."""
+        found = self.fs.find(self.path(folder), detail=True)
+        sizes = [entry["size"] for entry in found.values()]
         return len(sizes), sum(sizes)
 
     def open(self, name: str) -> Any:
@@ -109,20 +130,19 @@ class Store:
         return json.loads(self.read(name))
 
     def list(self, folder: str) -> list[str]:
-        """The names (not paths) in a folder, sorted; none when there is no such folder."""
+        """The names (not paths) in a folder, sorted; an empty list if there is no such folder."""
         path = self.path(folder)
         try:
             if self.local:
                 return sorted(os.listdir(path))
             self.fs.invalidate_cache(path)
-            return sorted(
-                entry.rstrip("/").rsplit("/", 1)[-1] for entry in self.fs.ls(path, detail=False)
-            )
+            entries = self.fs.ls(path, detail=False)
         except (FileNotFoundError, NotADirectoryError):
             return []
+        return sorted(entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries)
 
     def local_copy(self, folder: str) -> str:
-        """The path of a folder on local disk, fetched once per process' temporary folder where the store is remote."""
+        """The path of a folder on local disk. From a remote store it is fetched once per machine."""
         if self.local:
             return self.path(folder)
         target = os.path.join(tempfile.gettempdir(), "fld", digest(self.url), folder)
@@ -131,11 +151,13 @@ class Store:
             self.fs.get(self.path(folder), aside, recursive=True)
             try:
                 os.rename(aside, target)
-            except OSError:  # another process on this machine was faster
+            except OSError:
+                # Another process on this machine has fetched it meanwhile.
                 shutil.rmtree(aside)
         return target
 
     def remove(self, name: str) -> None:
+        """Remove a file, or a folder with everything in it, if it exists."""
         if self.exists(name):
             self.fs.rm(self.path(name), recursive=True)
 
@@ -143,113 +165,124 @@ class Store:
     def publishing(self, name: str) -> Iterator[Sink]:
         """A `Sink` whose content appears under `name` when the block ends without an error.
 
-        The file is written aside on local disk, then renamed or uploaded: an object store shows whole objects only.
+        The content is first written to a temporary file on local disk, which is then renamed, or
+        uploaded to an object store: such a store shows whole objects only.
         """
         target = self.path(name)
-        folder = self.path(TEMPORARY) if self.local else tempfile.gettempdir()
+        folder = self.path(layout.TEMPORARY) if self.local else tempfile.gettempdir()
         os.makedirs(folder, exist_ok=True)
         aside = f"{folder}/{uuid.uuid4().hex}"
         try:
             with open(aside, "wb") as file:
                 yield Sink(file)
+            parent = target.rsplit("/", 1)[0]
             if self.local:
-                os.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
+                os.makedirs(parent, exist_ok=True)
                 os.replace(aside, target)
             else:
-                self.fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
+                self.fs.makedirs(parent, exist_ok=True)
                 self.fs.put_file(aside, target)
         finally:
             if os.path.exists(aside):
                 os.remove(aside)
 
-    def publish(self, name: str, data: bytes) -> dict[str, Any]:
+    def publish(self, name: str, data: bytes) -> FileDigest:
         with self.publishing(name) as sink:
             sink.write(data)
-        return {"sha256": sink.sha256, "size": sink.size}
+        return sink.digest
 
-    def publish_json(self, name: str, value: Any) -> dict[str, Any]:
-        return self.publish(name, _json_bytes(value))
+    def publish_json(self, name: str, value: Any) -> FileDigest:
+        return self.publish(name, json_bytes(value))
 
     def clear_temporary(self) -> None:
-        """Forget what killed writers left; only the holder of the lease may call this."""
-        self.remove(TEMPORARY)
+        """Remove what killed writers left. Only the holder of the lease may call this."""
+        self.remove(layout.TEMPORARY)
 
     def publish_manifest(self, folder: str, manifest: Manifest) -> None:
-        """Raises:
-        SamplesLost: what went in is not what came out.
+        """Publish a manifest, after all of its files.
+
+        Raises:
+            SamplesLost: its counts do not add up.
         """
-        if lost := manifest.lost():
+        lost = manifest.lost()
+        if lost:
             raise SamplesLost(f"{folder}: {lost}")
-        self.publish(f"{folder}/manifests/{manifest.name}", manifest.encode())
+        self.publish(layout.manifest(folder, manifest.name), manifest.encode())
 
     def read_manifest(self, name: str) -> Manifest:
+        """The manifest in a file.
+
+        Raises:
+            ValueError: the file is broken.
+        """
         try:
             return Manifest.decode(self.read(name))
         except ValueError as error:
-            raise ValueError(
-                f"{self.path(name)}: {error}; `fld verify` finds and mends what is broken"
-            ) from None
+            advice = "`fld verify` finds and repairs broken files"
+            raise ValueError(f"{self.path(name)}: {error}; {advice}") from None
 
     def withdraw(self, folder: str, shards: Mapping[str, Collection[str]]) -> None:
-        """Move the manifests of `shards` to the journal, so that their work is done again.
+        """Move the manifests of `shards` to the journal, so that these shards are done again.
 
-        Never is a file replaced behind a manifest that vouches for it. What was withdrawn tells how much of the files
-        still holds (`pipeline.execution.reuse`); the samples named with a shard are done again in any case.
+        A manifest must never describe bytes that have changed, so it is withdrawn before its files
+        are rewritten. The withdrawn manifest tells which rows of the old files can be reused
+        (`pipeline.execution.reuse`). The samples that are named with a shard are redone in any case.
         """
 
-        def move(name: re.Match[str]) -> None:
-            shard = name["shard"]
-            manifest = self.read_manifest(f"{folder}/manifests/{name[0]}")
-            self.publish_json(
-                withdrawn_name(folder, shard), {**asdict(manifest), "redo": sorted(shards[shard])}
-            )
-            self.remove(f"{folder}/manifests/{name[0]}")
+        def move(name: ManifestName) -> None:
+            manifest = self.read_manifest(layout.manifest(folder, name.file))
+            value = {**asdict(manifest), "redo": sorted(shards[name.shard])}
+            self.publish_json(layout.withdrawn(folder, name.shard), value)
+            self.remove(layout.manifest(folder, name.file))
 
+        if not shards:
+            return
         with ThreadPoolExecutor(IO_THREADS) as pool:
             list(pool.map(move, self._manifest_names(folder, shards)))
 
-    def withdrawn(self, folder: str, shard: str) -> tuple[Manifest, set[str]] | None:
-        """The withdrawn manifest of a shard and the samples to do again, None when it was not withdrawn."""
-        name = withdrawn_name(folder, shard)
+    def withdrawn(self, folder: str, shard: str) -> Withdrawn | None:
+        """The withdrawn manifest of a shard, None if there is none."""
+        name = layout.withdrawn(folder, shard)
         if not self.exists(name):
             return None
         value = self.read_json(name)
-        return Manifest(**{key: each for key, each in value.items() if key != "redo"}), set(
-            value["redo"]
-        )
+        redo = set(value.pop("redo"))
+        return Withdrawn(Manifest.from_json(value), redo)
 
-    def done(self, folder: str) -> dict[str, tuple[str, str]]:
-        """(input digest, output digest) of every finished shard, from the names of the manifests alone."""
-        return {
-            name["shard"]: (name["inputs"], name["output"]) for name in self._manifest_names(folder)
-        }
+    def done(self, folder: str) -> dict[str, Digests]:
+        """The digests of every finished shard, from the names of the manifests alone."""
+        return {name.shard: name.digests for name in self._manifest_names(folder)}
 
-    def counts(self, folder: str) -> dict[str, tuple[int, int]]:
-        """(samples that went in, samples that failed) of every finished shard, from the names alone."""
-        return {
-            name["shard"]: (int(name["given"]), int(name["failed"]))
-            for name in self._manifest_names(folder)
-        }
-
-    def _manifest_names(
-        self, folder: str, shards: Collection[str] | None = None
-    ) -> Sequence[re.Match[str]]:
-        """The parsed names of manifests; a stray file (of a file manager, of a sync tool) is none."""
-        names = self.list(f"{folder}/manifests") if shards is None or shards else []
-        return [
-            m
-            for name in names
-            if (m := MANIFEST.fullmatch(name)) and (shards is None or m["shard"] in shards)
-        ]
+    def counts(self, folder: str) -> dict[str, SampleCounts]:
+        """The samples of every finished shard, from the names of the manifests alone."""
+        return {name.shard: name.counts for name in self._manifest_names(folder)}
 
     def manifests(self, folder: str, shards: Collection[str] | None = None) -> Iterator[Manifest]:
-        """The manifests of a folder, or of some shards of it, but for those that are withdrawn meanwhile."""
+        """The manifests of a folder, or of some shards of it.
 
-        def read(name: re.Match[str]) -> Manifest | None:
+        Manifests that are withdrawn while this runs are left out.
+        """
+
+        def read(name: ManifestName) -> Manifest | None:
             try:
-                return self.read_manifest(f"{folder}/manifests/{name[0]}")
+                return self.read_manifest(layout.manifest(folder, name.file))
             except FileNotFoundError:
                 return None
 
+        if shards is not None and not shards:
+            return
         with ThreadPoolExecutor(IO_THREADS) as pool:
-            yield from filter(None, pool.map(read, self._manifest_names(folder, shards)))
+            for manifest in pool.map(read, self._manifest_names(folder, shards)):
+                if manifest is not None:
+                    yield manifest
+
+    def _manifest_names(
+        self, folder: str, shards: Collection[str] | None = None
+    ) -> Sequence[ManifestName]:
+        """The parsed names of manifests. Other files, such as those of a sync tool, are ignored."""
+        names = []
+        for file in self.list(layout.manifests(folder)):
+            name = ManifestName.parse(file)
+            if name is not None and (shards is None or name.shard in shards):
+                names.append(name)
+        return names

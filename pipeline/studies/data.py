@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.schema import Annotations, Record
+from pipeline.storage import layout
 from pipeline.storage.arrow import to_dict
 from pipeline.storage.images import decode_image
 from pipeline.storage.manifest import digest
@@ -38,7 +39,7 @@ def obtain(store: Store, config: DataConfig) -> tuple[TrainingSet, str]:
         return find(config.path)
     cls, options = registry.load("scenes")
     source = cls(options(count=config.scenes, seed=config.seed))
-    folder = Folder(f"scenes/{config.seed}")
+    folder = Folder(layout.study_scenes(config.seed))
     listed = source.list()
     keys = {}
     for start in range(0, config.scenes, SHARD_SIZE):

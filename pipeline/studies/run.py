@@ -7,7 +7,7 @@ another row costs only itself.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +16,14 @@ from pipeline.execution.engine import check_resources, connect
 from pipeline.execution.threads import bound_threads
 from pipeline.plan.graph import WORK
 from pipeline.plan.recipe import content_hash, fingerprint, recipe_settings
+from pipeline.storage import layout
 from pipeline.storage.images import decode_image
 from pipeline.storage.lease import held
 from pipeline.storage.store import Store
 from pipeline.studies.config import StudyConfig, phase_config
 from pipeline.studies.data import first, obtain
 from pipeline.studies.scores import score
-from pipeline.training.data import Shards, TrainingSet
+from pipeline.training.data import TrainingSet, TrainingSetRef
 from pipeline.training.run import GROUP, Training, train
 from stages import registry
 from stages.base import Sample
@@ -112,9 +113,9 @@ def _trained(
         "samples": len(data),
         "threads": study.config.cluster.group(GROUP).threads,
     }
-    folder = f"models/{fingerprint(recipe)}"
-    clock = f"journal/seconds/{folder}.json"
-    resumed = bool(study.store.list(f"journal/train/{folder}"))
+    folder = layout.study_model(fingerprint(recipe))
+    clock = layout.study_seconds(folder)
+    resumed = bool(study.store.list(layout.checkpoints(folder)))
     todo, started = not study.store.done(folder), time.time()
     training = Training(settings, start.name, 0, data, study.labels, folder)
     revision = train(study.store, study.config.cluster, training, f"{row}, {phase}: train")
@@ -136,11 +137,11 @@ def _tested(study: Study, model: Model) -> dict[str, float]:
     }
     version = registry.resolve(registry.EXAMINE).version
     recipe = {**options, "version": version, "model": model.revision, "labels": study.test_labels}
-    name = f"scores/{fingerprint(recipe)}.json"
+    name = layout.study_scores(fingerprint(recipe))
     if not study.store.exists(name):
         shards = [(shard, keys) for shard, keys in sorted(study.test.keys.items())]
         jobs = [
-            (_examined, (study.store.url, model.name, options, _place(study.test), *shard))
+            (_examined, (study.store.url, model.name, options, study.test.ref(), *shard))
             for shard in shards
         ]
         answers = [entry for entries in _remote(config.cluster, jobs, "test") for entry in entries]
@@ -162,24 +163,13 @@ def _detector(
         "samples": len(data),
         "threads": study.config.cluster.group(GROUP).threads,
     }
-    name = f"scores/{fingerprint(recipe)}.json"
+    name = layout.study_scores(fingerprint(recipe))
     if not study.store.exists(name):
-        job = (study.store.url, model.name, settings, _place(data), _place(study.test))
+        job = (study.store.url, model.name, settings, data.ref(), study.test.ref())
         (answers,) = _remote(study.config.cluster, [(_detected, job)], f"{row}, {phase}: detector")
         study.store.publish_json(name, {"scores": score(answers), "answers": answers})
     scores = study.store.read_json(name)["scores"]
     return {"model": model.name, "steps": settings.steps, "samples": len(data), "scores": scores}
-
-
-Place = tuple[str, Shards, Mapping[str, Sequence[str]]]
-
-
-def _place(data: TrainingSet) -> Place:
-    return data.store.url, data.node, dict(data.keys)
-
-
-def _set(place: Place) -> TrainingSet:
-    return TrainingSet(Store(place[0]), *place[1:])
 
 
 def _remote(
@@ -203,11 +193,16 @@ def _job(function: Any, arguments: tuple[Any, ...], threads: int) -> Any:
 
 
 def _examined(
-    url: str, model: str, options: dict[str, Any], place: Place, shard: str, keys: Sequence[str]
+    url: str,
+    model: str,
+    options: dict[str, Any],
+    test: TrainingSetRef,
+    shard: str,
+    keys: Sequence[str],
 ) -> Any:
     cls = registry.resolve(registry.EXAMINE)
     examine = cls(registry.config_of(cls)(model=_local(url, model), **options))
-    samples = _samples(_set(place), shard, keys)
+    samples = _samples(test.open(), shard, keys)
     return [
         entry
         for i in range(0, len(samples), BATCH)
@@ -216,8 +211,10 @@ def _examined(
     ]
 
 
-def _detected(url: str, model: str, settings: Any, train_place: Place, test_place: Place) -> Any:
-    data, test = _set(train_place), _set(test_place)
+def _detected(
+    url: str, model: str, settings: Any, train_ref: TrainingSetRef, test_ref: TrainingSetRef
+) -> Any:
+    data, test = train_ref.open(), test_ref.open()
     shown = (data.read(shard, key)[1] for shard, keys in data.keys.items() for key in keys)
     categories = sorted(
         {region.phrase for record in shown for region in record.annotations.regions}

@@ -19,17 +19,18 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from pipeline.schema import KINDS, IndexRow, Record
+from pipeline.storage import layout
 from pipeline.storage.arrow import from_dict
 from pipeline.storage.images import decode_image
 from pipeline.storage.manifest import digest
 from pipeline.storage.parquet import read_table
+from pipeline.storage.rounds import read_head
 from pipeline.storage.store import Store
 from stages.base import Sample, thread_count
 
 BLOCK_SHARDS = 4
 AHEAD = 2  # batches that wait decoded
-INDEX = "index.parquet"
-IMAGES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "avif")
+IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "avif")
 
 
 class Shards(Protocol):
@@ -49,7 +50,20 @@ class Folder:
     fingerprint: str = ""
 
     def tar(self, shard: str) -> str:
-        return f"{self.name}/{shard}.tar" if self.name else f"{shard}.tar"
+        return layout.tar_in(self.name, shard)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSetRef:
+    """A training set without an open store, so that it can be sent to another process."""
+
+    url: str
+    node: Shards
+    keys: Mapping[str, Sequence[str]]
+
+    def open(self) -> TrainingSet:
+        """The training set, in the process that has received this."""
+        return TrainingSet(Store(self.url), self.node, self.keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +76,10 @@ class TrainingSet:
 
     def __len__(self) -> int:
         return sum(len(keys) for keys in self.keys.values())
+
+    def ref(self) -> TrainingSetRef:
+        """These samples in a form that another process can take."""
+        return TrainingSetRef(self.store.url, self.node, dict(self.keys))
 
     def batches(
         self, first_step: int, size: int, seed: int, rank: int, world_size: int
@@ -120,11 +138,13 @@ def find(url: str) -> tuple[TrainingSet, str]:
         ValueError: there are no shards, or they hold no labels.
     """
     store, folder = Store(url), ""
-    if store.exists("head.json"):
-        folder = f"rounds/{store.read_json('head.json')['round']}/"
-    index = f"{folder}{INDEX}"
-    name = f"{folder}shards" if store.list(f"{folder}shards") else folder.rstrip("/")
-    shards = [file.removesuffix(".tar") for file in store.list(name) if file.endswith(".tar")]
+    head = read_head(store)
+    if head is not None:
+        folder = head.folder
+    index = layout.round_index(folder)
+    name = layout.round_shards(folder) if store.list(layout.round_shards(folder)) else folder
+    found = [layout.shard_of_tar(file) for file in store.list(name)]
+    shards = [shard for shard in found if shard is not None]
     if not shards:
         raise ValueError(
             f"{url}: no shards there; give WORK, WORK/rounds/NN-.. or a folder of .tar files of a round"
@@ -187,7 +207,7 @@ def _samples(store: Store, tar: str) -> Iterator[tuple[str, dict[str, bytes]]]:
 
 def _parsed(key: str, members: dict[str, bytes]) -> tuple[bytes, Record]:
     record: Record = from_dict(Record, json.loads(members["json"]))
-    image = next((data for name, data in members.items() if name in IMAGES), None)
+    image = next((data for name, data in members.items() if name in IMAGE_EXTENSIONS), None)
     if image is None:
         raise ValueError(f"{key}: its shard holds no image; give a round that holds its images")
     return image, replace(record, annotations=record.annotations.kept())

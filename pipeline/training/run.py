@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,15 @@ from typing import Any
 from pipeline.config.run import ClusterConfig, GroupConfig, RunConfig
 from pipeline.execution.engine import check_resources, connect
 from pipeline.execution.threads import bound_threads
-from pipeline.plan.graph import WORK, Model
+from pipeline.plan.graph import WORK, TrainedModel
 from pipeline.plan.recipe import content_hash, fingerprint, recipe_settings
-from pipeline.storage.manifest import Manifest
+from pipeline.storage import layout
+from pipeline.storage.manifest import FileDigest, Manifest
 from pipeline.storage.store import Store
-from pipeline.training.data import Shards, TrainingSet
+from pipeline.training.data import TrainingSet, TrainingSetRef
 from stages.florence.model import resolve
 from stages.florence.training import VERSION
 
-PROGRESS = "journal/progress.json"
 GROUP = "train"
 CURVES = ("loss", "rate", "gradient_norm", "tokens")
 
@@ -47,12 +47,27 @@ class Training:
     folder: str
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TrainJob:
+    """A training run as it is sent to the workers of Ray Train."""
+
+    url: str
+    """The work folder."""
+    threads: int
+    config: Any
+    start: str
+    """The checkpoint that it starts from; see `Training`."""
+    data: TrainingSetRef
+    folder: str
+    """The folder of the model."""
+
+
 def prepare(
     run: RunConfig,
     number: int,
     data: TrainingSet,
     inputs: str,
-    start: Model | str = "",
+    start: TrainedModel | str = "",
     config: Any = None,
 ) -> Training:
     """Name the training run of a round by everything that decides its result.
@@ -71,21 +86,21 @@ def prepare(
         "inputs": inputs,
     }
     return Training(
-        config, name, number, data, inputs, f"models/{number:02d}-{fingerprint(recipe)}"
+        config, name, number, data, inputs, layout.model_folder(number, fingerprint(recipe))
     )
 
 
-def _start(start: Model | str) -> tuple[str, str]:
+def _start(start: TrainedModel | str) -> tuple[str, str]:
     """Where to load it from, and its content."""
-    if isinstance(start, Model):
+    if isinstance(start, TrainedModel):
         return f"{WORK}{start.folder}", start.revision
     return start, content_hash(resolve(start))
 
 
 def trained(store: Store, training: Training) -> str | None:
     """The digest of the model's files, None when it is still to train."""
-    found = store.done(training.folder).get("model")
-    return found[1] if found else None
+    found = store.done(training.folder).get(layout.MODEL_SHARD)
+    return found.output if found else None
 
 
 def train(store: Store, cluster: ClusterConfig, training: Training, title: str = "") -> str:
@@ -99,19 +114,21 @@ def train(store: Store, cluster: ClusterConfig, training: Training, title: str =
     workers = _workers(cluster.group(GROUP), ray.cluster_resources())
     folder = training.folder
     _fit(store, cluster.group(GROUP), workers, training, title or f"round {training.number}: train")
-    names = [
-        name for name in store.list(folder) if name != "manifests"
-    ]  # left by a model that was withdrawn
-    files = {f"{folder}/{name}": _file(store, f"{folder}/{name}") for name in names}
+    # The folder of manifests is there when an earlier model was withdrawn.
+    files = {}
+    for name in store.list(folder):
+        if name != layout.MANIFESTS:
+            path = layout.within(folder, name)
+            files[path] = _file_digest(store, path)
     samples = len(training.data)
     manifest = Manifest(
-        shard="model",
+        shard=layout.MODEL_SHARD,
         inputs=training.inputs,
         files=files,
         samples={"in": samples, "kept": samples, "dropped": {}, "failed": {}},
     )
     store.publish_manifest(folder, manifest)
-    store.remove(f"journal/train/{folder}")
+    store.remove(layout.checkpoints(folder))
     return manifest.output
 
 
@@ -141,17 +158,21 @@ def _fit(store: Store, group: GroupConfig, workers: int, training: Training, tit
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
+    job = TrainJob(
+        url=store.url,
+        threads=group.threads,
+        config=training.config,
+        start=training.start,
+        data=training.data.ref(),
+        folder=training.folder,
+    )
     with (
         tempfile.TemporaryDirectory(prefix="fld-ray-train-") as scratch,
         _bar(store, title, training.config.steps),
     ):
         TorchTrainer(
             _worker,
-            train_loop_config={
-                "url": store.url,
-                "threads": group.threads,
-                "training": _portable(training),
-            },
+            train_loop_config={"job": job},
             torch_config=TorchConfig(backend="nccl" if group.gpus else "gloo"),
             scaling_config=ScalingConfig(
                 num_workers=workers, use_gpu=bool(group.gpus), resources_per_worker=_wanted(group)
@@ -162,21 +183,21 @@ def _fit(store: Store, group: GroupConfig, workers: int, training: Training, tit
         ).fit()
 
 
-def _worker(setup: dict[str, Any]) -> None:
+def _worker(loop_config: dict[str, Any]) -> None:
     """Runs in each Ray Train worker; the only place where training code meets Ray."""
     import ray.train
 
     from stages.florence import training
 
-    store = Store(setup["url"])
-    config, start, (data_url, *data_parts), model_folder = setup["training"]
+    job: TrainJob = loop_config["job"]
+    store, config, start = Store(job.url), job.config, job.start
     if start.startswith(WORK):
         start = store.local_copy(start.removeprefix(WORK))
-    bound_threads(setup["threads"])
+    bound_threads(job.threads)
     context = ray.train.get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()
-    data = TrainingSet(Store(data_url), *data_parts)
-    checkpoints = f"journal/train/{model_folder}"
+    data = job.data.open()
+    checkpoints = layout.checkpoints(job.folder)
     with tempfile.TemporaryDirectory(prefix="fld-model-") as local:
         hooks = training.Hooks()
         if rank == 0:
@@ -194,53 +215,41 @@ def _worker(setup: dict[str, Any]) -> None:
             resume=_newest(store, checkpoints),
         )
         if rank == 0:
-            _upload(store, Path(local), model_folder)
-
-
-def _portable(
-    training: Training,
-) -> tuple[Any, str, tuple[str, Shards, dict[str, Sequence[str]]], str]:
-    data = training.data
-    return (
-        training.config,
-        training.start,
-        (data.store.url, data.node, dict(data.keys)),
-        training.folder,
-    )
+            _upload(store, Path(local), job.folder)
 
 
 def _save(store: Store, checkpoints: str, folder: Path, step: int) -> None:
     """Keep a checkpoint: its mark is written last, older ones go after that."""
-    _upload(store, folder, f"{checkpoints}/step-{step:08d}")
-    store.publish_json(f"{checkpoints}/step-{step:08d}.done", {})
+    newest = layout.checkpoint_name(step)
+    _upload(store, folder, layout.within(checkpoints, newest))
+    store.publish_json(layout.within(checkpoints, layout.checkpoint_mark(newest)), {})
     for name in store.list(checkpoints):
-        if name.split(".")[0] < f"step-{step:08d}":
-            store.remove(f"{checkpoints}/{name}")
+        if name.split(".")[0] < newest:
+            store.remove(layout.within(checkpoints, name))
 
 
 def _newest(store: Store, checkpoints: str) -> Path | None:
-    complete = [name for name in store.list(checkpoints) if name.endswith(".done")]
+    marked = [layout.marked_checkpoint(name) for name in store.list(checkpoints)]
+    complete = [checkpoint for checkpoint in marked if checkpoint is not None]
     if not complete:
         return None
-    return Path(store.local_copy(f"{checkpoints}/{complete[-1].removesuffix('.done')}"))
+    return Path(store.local_copy(layout.within(checkpoints, complete[-1])))
 
 
 def _upload(store: Store, folder: Path, name: str) -> None:
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with (
-            store.publishing(f"{name}/{file.relative_to(folder).as_posix()}") as sink,
-            file.open("rb") as source,
-        ):
+        target = layout.within(name, file.relative_to(folder).as_posix())
+        with store.publishing(target) as sink, file.open("rb") as source:
             shutil.copyfileobj(source, sink, 1 << 20)
 
 
-def _file(store: Store, name: str) -> dict[str, Any]:
+def _file_digest(store: Store, name: str) -> FileDigest:
     import hashlib
 
     with store.open(name) as file:
         size = file.seek(0, 2)
         file.seek(0)
-        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "size": size}
+        return FileDigest(hashlib.file_digest(file, "sha256").hexdigest(), size)
 
 
 def _reporter(store: Store, config: Any) -> Callable[[dict[str, Any]], None]:
@@ -262,7 +271,7 @@ def _reporter(store: Store, config: Any) -> Callable[[dict[str, Any]], None]:
         if time.time() - written > 2 or last:
             written = time.time()
             store.publish_json(
-                PROGRESS,
+                layout.PROGRESS,
                 {
                     "title": "train",
                     "done": state["step"],
@@ -283,14 +292,14 @@ def _bar(store: Store, title: str, steps: int) -> Iterator[None]:
     from tqdm import tqdm
 
     stop = threading.Event()
-    store.remove(PROGRESS)
+    store.remove(layout.PROGRESS)
 
     def follow() -> None:
         with tqdm(total=steps, desc=title, unit="step", dynamic_ncols=True) as bar:
             while True:
                 last = stop.wait(1.0)
-                if store.exists(PROGRESS):
-                    state = store.read_json(PROGRESS)
+                if store.exists(layout.PROGRESS):
+                    state = store.read_json(layout.PROGRESS)
                     bar.set_postfix_str(
                         f"loss {state['loss']:.3f}, learning rate {state['rate']:.1e}",
                         refresh=False,

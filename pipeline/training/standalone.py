@@ -15,14 +15,13 @@ from pipeline.config.parse import check_there
 from pipeline.config.run import ClusterConfig
 from pipeline.config.validation import build
 from pipeline.plan.recipe import content_hash, recipe_settings
+from pipeline.storage import layout
 from pipeline.storage.lease import held
 from pipeline.storage.store import Store
 from pipeline.training.data import find
 from pipeline.training.run import GROUP, Training, train
 from stages.florence.model import check_format, resolve
 from stages.florence.training import VERSION, TrainConfig
-
-MODEL, RECIPE = "model", "train.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,21 +67,21 @@ def fit(source: str, out: str, config: FitConfig) -> dict[str, Any]:
     recipe = json.loads(json.dumps(recipe))  # as it is read again
     with held(store):
         _claim(store, recipe)
-        training = Training(config.train, config.start, 0, data, labels, MODEL)
-        if not store.done(MODEL):
+        training = Training(config.train, config.start, 0, data, labels, layout.TRAIN_MODEL)
+        if not store.done(layout.TRAIN_MODEL):
             check_format(start, "main")
         train(store, config.cluster, training, "train")
     return {
-        "model": store.path(MODEL),
+        "model": store.path(layout.TRAIN_MODEL),
         "samples": len(data),
         "steps": config.train.steps,
-        **last_metrics(store, MODEL),
+        **last_metrics(store, layout.TRAIN_MODEL),
     }
 
 
 def last_metrics(store: Store, model: str) -> dict[str, Any]:
     """The metrics of the last step that made a model; none when it took no step."""
-    lines = store.read(f"{model}/metrics.jsonl").splitlines()
+    lines = store.read(layout.model_metrics(model)).splitlines()
     last: dict[str, Any] = json.loads(lines[-1]) if lines else {}
     return {name: value for name, value in last.items() if name != "step"}
 
@@ -91,10 +90,10 @@ def _claim(store: Store, recipe: dict[str, Any]) -> None:
     """Raises:
     ValueError: the folder holds what another recipe makes.
     """
-    if not store.exists(RECIPE):
-        store.publish_json(RECIPE, recipe)
+    if not store.exists(layout.TRAIN_RECIPE):
+        store.publish_json(layout.TRAIN_RECIPE, recipe)
         return
-    other = store.read_json(RECIPE)
+    other = store.read_json(layout.TRAIN_RECIPE)
     if other != recipe:
         changed = [
             f"{prefix}{key}"

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from stages.ingest import MAY_CHANGE, Item
+from stages.base import MAY_CHANGE
+from stages.ingest import Item
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from pipeline.schema import CROWD, HUMAN, Annotations, Region, Text
-from stages.base import SampleError
-from stages.ingest import MAY_CHANGE, SUFFIXES, Item
+from stages.base import MAY_CHANGE, SampleError
+from stages.ingest import SUFFIXES, Item
 from stages.sources.alt import encodable
 from stages.sources.files import Files, printable
 from stages.sources.shapes import box_of, is_number, mask_of

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pipeline.schema import Annotations
-from stages.base import SampleError
-from stages.ingest import FILE_TOO_LARGE, MAX_BYTES, NO_IMAGE, UNIQUE, UNREADABLE, Item
+from stages.base import UNIQUE, SampleError
+from stages.ingest import FILE_TOO_LARGE, MAX_BYTES, NO_IMAGE, UNREADABLE, Item
 from stages.sources.alt import alt_texts, strings
 from stages.sources.files import Files, ahead, printable
 

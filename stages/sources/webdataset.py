@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from pipeline.schema import Annotations
-from stages.base import SampleError
-from stages.ingest import MAX_BYTES, NO_IMAGE, UNIQUE, UNREADABLE, Item
+from stages.base import UNIQUE, SampleError
+from stages.ingest import MAX_BYTES, NO_IMAGE, UNREADABLE, Item
 from stages.ingest import SUFFIXES as IMAGE_SUFFIXES
 from stages.sources.alt import alt_texts, parse_json, strings, unreadable_json
 from stages.sources.files import Files

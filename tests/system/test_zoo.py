@@ -24,13 +24,14 @@ from pipeline.config.compose import compose
 from pipeline.config.parse import parse
 from pipeline.ingest.assignment import assign, list_source
 from pipeline.ingest.shard import Ingest
+from pipeline.plan.shard_state import ShardState
 from pipeline.storage.store import Store
 run = parse(compose([f"source={sys.argv[1]}", f"source.path={sys.argv[2]}"]))
 listing = assign(Store(sys.argv[3]), run.source, list_source(run.source))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 ingest = Ingest(sys.argv[3], run.source, listing)
 for shard in listing:
-    ingest(shard, {})
+    ingest(shard, ShardState())
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 

@@ -11,6 +11,7 @@ from pipeline.cli import main
 from pipeline.schema import Annotations, ImageRow, Record, Region
 from pipeline.storage.manifest import Manifest
 from pipeline.storage.parquet import publish_table
+from pipeline.storage.rounds import Head, publish_head
 from pipeline.storage.store import Store
 from pipeline.storage.tars import TarWriter
 
@@ -46,7 +47,7 @@ def work(tmp_path: Path) -> Path:
     store.publish_manifest(
         ROUND, Manifest(shard="shard-000000", inputs="0" * 12, files={}, samples=count)
     )
-    store.publish_json("head.json", {"round": ROUND.removeprefix("rounds/")})
+    publish_head(store, Head(round=ROUND.removeprefix("rounds/"), model=None, attempts=[]))
     return tmp_path / "work"
 
 

@@ -7,10 +7,13 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field
 
+from pipeline.commands.settings import command_configs
 from pipeline.config.compose import compose
 from pipeline.config.parse import parse
 from pipeline.config.reference import field_meanings, select, settings
 from pipeline.config.type_text import type_text
+
+SETTINGS = settings(command_configs())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,14 +63,14 @@ def test_types_are_told_in_words(hint: Any, text: str) -> None:
 
 
 def test_nested_settings_have_the_defaults_of_their_place() -> None:
-    limits = {setting.name: setting.default for setting in select("text_filter")}
+    limits = {setting.name: setting.default for setting in select(SETTINGS, "text_filter")}
     assert limits["filters.NAME.brief.max_objects"] != limits["filters.NAME.detailed.max_objects"]
 
 
 def test_every_setting_of_a_run_is_listed() -> None:
     """Every field of the demo's parsed config, found by walking through it."""
     run = parse(compose([]))
-    listed = {(setting.use, setting.name) for setting in settings()}
+    listed = {(setting.use, setting.name) for setting in SETTINGS}
     for kind, entries in (("specialists", run.specialists), ("filters", run.filters)):
         for entry in entries.values():
             for option in fields(entry.options):
@@ -84,7 +87,7 @@ def test_every_setting_of_a_run_is_listed() -> None:
 
 def test_every_setting_has_a_meaning() -> None:
     missing = []
-    for setting in settings():
+    for setting in SETTINGS:
         if not setting.meaning:
             missing.append(f"{setting.use or setting.group}: {setting.name}")
     assert not missing, "no text below the field of:\n" + "\n".join(missing)

@@ -9,7 +9,8 @@ from pipeline.config.run import ClusterConfig, GroupConfig
 from pipeline.errors import ShardsFailed
 from pipeline.execution import engine
 from pipeline.execution.engine import Engine, ShardFunction, Step
-from pipeline.plan.shard_state import Done
+from pipeline.plan.shard_state import ShardState
+from pipeline.storage.manifest import Digests
 from pipeline.storage.store import Store
 
 
@@ -26,11 +27,11 @@ def step(name: str, *after: str) -> Step:
     """Marks a shard as done by `name`, with what it found done before as its output; fails on shards named bad."""
 
     def make() -> ShardFunction:
-        def run(shard: str, done: Done) -> Done:
+        def run(shard: str, state: ShardState) -> ShardState:
             if shard.startswith("bad"):
                 raise OSError("disk on fire")
-            assert set(after) <= set(done)
-            return {**done, name: ("in", "+".join(sorted(done)))}
+            assert state.has_all(after)
+            return state.with_(name, Digests("in", "+".join(sorted(state.done))))
 
         return run
 
@@ -42,9 +43,10 @@ def test_every_shard_passes_every_step_in_order_whatever_the_window(
 ) -> None:
     monkeypatch.setattr(engine, "WINDOW", 2)
     config = ClusterConfig(groups={name: GroupConfig(cpus=0.5) for name in "ab"})
-    shards: dict[str, Done] = {f"s{i}": {} for i in range(5)}
+    shards = {f"s{i}": ShardState() for i in range(5)}
     done = Engine(config, Store(str(tmp_path))).run("test", [step("a"), step("b", "a")], shards)
-    assert done == {shard: {"a": ("in", ""), "b": ("in", "a")} for shard in shards}
+    both = ShardState({"a": Digests("in", ""), "b": Digests("in", "a")})
+    assert done == dict.fromkeys(shards, both)
 
 
 def test_groups_that_do_not_fit_together_run_in_waves(tmp_path: Path) -> None:
@@ -52,11 +54,11 @@ def test_groups_that_do_not_fit_together_run_in_waves(tmp_path: Path) -> None:
     steps = [step("a"), step("b", "a")]
     runner = Engine(config, Store(str(tmp_path)))
     assert [[s.name for s in wave] for wave in runner._waves(steps)] == [["a"], ["b"]]
-    assert set(runner.run("test", steps, {"s": {}})["s"]) == {"a", "b"}
+    assert set(runner.run("test", steps, {"s": ShardState()})["s"].done) == {"a", "b"}
 
 
 def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
-    known: Done = {"a": ("in", "from before")}
+    known = ShardState({"a": Digests("in", "from before")})
     done = Engine(ClusterConfig(), Store(str(tmp_path))).run("test", [step("a")], {"s": known})
     assert done == {"s": known}
 
@@ -68,8 +70,8 @@ def test_a_shard_that_cannot_be_done_is_named_and_the_others_are_done(tmp_path: 
     def make() -> ShardFunction:
         inner = step("a").make()
 
-        def run(shard: str, done: Done) -> Done:
-            result = inner(shard, done)
+        def run(shard: str, state: ShardState) -> ShardState:
+            result = inner(shard, state)
             (seen / shard).touch()
             return result
 
@@ -77,7 +79,7 @@ def test_a_shard_that_cannot_be_done_is_named_and_the_others_are_done(tmp_path: 
 
     with pytest.raises(ShardsFailed, match="1 of 3 shards failed, bad: OSError: disk on fire"):
         Engine(ClusterConfig(), Store(str(tmp_path))).run(
-            "test", [Step("a", make, ("a",))], {"s0": {}, "bad": {}, "s1": {}}
+            "test", [Step("a", make, ("a",))], dict.fromkeys(("s0", "bad", "s1"), ShardState())
         )
     assert {path.name for path in seen.iterdir()} == {"s0", "s1"}
 
@@ -87,4 +89,4 @@ def test_a_group_that_wants_more_than_the_cluster_has_is_refused_at_once(tmp_pat
     with pytest.raises(
         ValueError, match=r"cluster.groups.a: an actor wants 1 GPU, the cluster has 0"
     ):
-        Engine(config, Store(str(tmp_path))).run("test", [step("a")], {"s": {}})
+        Engine(config, Store(str(tmp_path))).run("test", [step("a")], {"s": ShardState()})

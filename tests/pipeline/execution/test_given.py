@@ -12,17 +12,18 @@ from pycocotools import mask as rle
 from pipeline.config.compose import compose
 from pipeline.config.parse import parse
 from pipeline.config.run import RunConfig
+from pipeline.execution.provenance import result_row
 from pipeline.execution.reading import read_rows
-from pipeline.execution.worker import Worker, _row
-from pipeline.ingest.assignment import assign, ingested, list_source
+from pipeline.execution.worker import Worker
+from pipeline.ingest.assignment import assign, ingest_state, list_source
 from pipeline.ingest.shard import Ingest
 from pipeline.plan import graph, shard_state
-from pipeline.plan.graph import IMAGES
-from pipeline.plan.shard_state import Done
+from pipeline.plan.shard_state import ShardState
 from pipeline.release.coco import coco_of
 from pipeline.schema import HUMAN, Annotations, Record, Region, Text
 from pipeline.storage.arrow import to_dict
 from pipeline.storage.images import read_given
+from pipeline.storage.layout import IMAGES
 from pipeline.storage.store import Store
 from stages import registry
 from stages.base import Sample
@@ -72,16 +73,18 @@ def run_config(folder: Path, instances: list[dict[str, Any]]) -> RunConfig:
     return parse(compose(["source=coco", f"source.path={folder / 'images'}", *files, *ONLY]))
 
 
-def labelled(store: Store, run: RunConfig) -> tuple[Done, list[Record]]:
+def labelled(store: Store, run: RunConfig) -> tuple[ShardState, list[Record]]:
     """What `fld run` makes of round 0."""
     listing = assign(store, run.source, list_source(run.source))
-    done, stale = ingested(store, run.source, listing)
-    store.withdraw(IMAGES, dict.fromkeys(stale, ()))
-    images = done[SHARD] or Ingest(store.url, run.source, listing)(SHARD, {})
+    present = ingest_state(store, run.source, listing)
+    store.withdraw(IMAGES, dict.fromkeys(present.relabelled, ()))
+    images = present.states[SHARD]
+    if not images.has(IMAGES):
+        images = Ingest(store.url, run.source, listing)(SHARD, images)
     nodes = graph.round_zero(run)
     planned = shard_state.plan(store, nodes, {SHARD: images})
-    planned.forget_stale(store)
-    after = Worker(store.url, nodes, [node.name for node in nodes])(SHARD, planned.done[SHARD])
+    planned.withdraw_stale(store)
+    after = Worker(store.url, nodes, [node.name for node in nodes])(SHARD, planned.states[SHARD])
     return after, read_rows(store, nodes[-1], SHARD)
 
 
@@ -162,7 +165,7 @@ def test_a_stage_cannot_change_or_drop_a_human_label(folder: Path) -> None:
         texts=[replace(given.texts[0], dropped="empty_text", confidence=0.1)],
         regions=[replace(r, dropped="low_score", support=-9.0) for r in given.regions],
     )
-    row = _row(node, Sample(key="a", size=(40, 40), annotations=given), said)
+    row = result_row(node, Sample(key="a", size=(40, 40), annotations=given), said)
     assert [(a.id, a.dropped) for a in row.annotations.all()] == [
         ("0.detect.regions.0", "low_score")
     ]
@@ -197,11 +200,11 @@ def coco_of_one(folder: Path, size: tuple[int, int], bbox: list[int]) -> RunConf
 def images_done_again(store: Store, run: RunConfig) -> list[tuple[PLACE, str | None]]:
     """The labels after an ingest like that of `fld run`."""
     listing = assign(store, run.source, list_source(run.source))
-    done, stale = ingested(store, run.source, listing)
-    store.withdraw(IMAGES, dict.fromkeys(stale, ()))
-    if not done[SHARD]:
-        Ingest(store.url, run.source, listing)(SHARD, {})
-    assert ingested(store, run.source, listing)[1] == []
+    present = ingest_state(store, run.source, listing)
+    store.withdraw(IMAGES, dict.fromkeys(present.relabelled, ()))
+    if not present.states[SHARD].has(IMAGES):
+        Ingest(store.url, run.source, listing)(SHARD, present.states[SHARD])
+    assert ingest_state(store, run.source, listing).relabelled == []
     return [
         (r.box, r.dropped) for labels in read_given(store, SHARD).values() for r in labels.regions
     ]

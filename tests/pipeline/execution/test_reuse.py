@@ -15,10 +15,13 @@ from pipeline.execution.worker import Worker
 from pipeline.ingest.assignment import assign, list_source
 from pipeline.ingest.shard import Ingest
 from pipeline.plan import graph, shard_state
-from pipeline.plan.graph import IMAGES, Node
-from pipeline.plan.shard_state import Done
+from pipeline.plan.graph import Node
+from pipeline.plan.shard_state import ShardState
 from pipeline.schema import Row
-from pipeline.storage.store import Store, withdrawn_name
+from pipeline.storage import layout
+from pipeline.storage.layout import IMAGES
+from pipeline.storage.manifest import Digests
+from pipeline.storage.store import Store
 from stages import registry
 from stages.base import Batch, Result
 
@@ -62,30 +65,29 @@ def _watched(original: Callable[[object, Batch], list[Result]], keys: list[str])
     return call
 
 
-def ingested(store: Store, run: RunConfig) -> Done:
-    return Ingest(store.url, run.source, assign(store, run.source, list_source(run.source)))(
-        SHARD, {}
-    )
+def ingested(store: Store, run: RunConfig) -> ShardState:
+    shards = assign(store, run.source, list_source(run.source))
+    return Ingest(store.url, run.source, shards)(SHARD, ShardState())
 
 
-def work(store: Store, nodes: list[Node], images: Done) -> Done:
+def work(store: Store, nodes: list[Node], images: ShardState) -> ShardState:
     """What `fld run` does of `nodes`, in two groups as with two pools of actors."""
     planned = shard_state.plan(store, nodes, {SHARD: images})
-    planned.forget_stale(store)
-    done = planned.done[SHARD]
+    planned.withdraw_stale(store)
+    done = planned.states[SHARD]
     for group in (NAMES[:2], NAMES[2:]):
         done = Worker(store.url, nodes, group)(SHARD, done)
     return done
 
 
-def fail(store: Store, node: Node, done: Done, key: str) -> None:
+def fail(store: Store, node: Node, done: ShardState, key: str) -> None:
     """Leave the work folder as if `key` had failed in `node`."""
     rows = [
         row if row.key != key else Row(key=key, failed="error", detail="hiccup")
         for row in read_rows(store, node, SHARD)
     ]
     store.withdraw(node.folder, {SHARD: ()})
-    store.remove(withdrawn_name(node.folder, SHARD))
+    store.remove(layout.withdrawn(node.folder, SHARD))
     publish_signals(store, node, SHARD, rows, done)
 
 
@@ -106,7 +108,7 @@ def test_a_failed_sample_is_done_again_alone_with_what_follows_and_all_ends_as_w
         keys.clear()
     failed = work(store, nodes, images)
     # No list of changes reached the readers here, so they were done in full on what was left.
-    assert failed["0.detect"] != done["0.detect"] and len(seen["0.score"]) == 6
+    assert failed.done["0.detect"] != done.done["0.detect"] and len(seen["0.score"]) == 6
 
     for keys in seen.values():
         keys.clear()
@@ -114,7 +116,7 @@ def test_a_failed_sample_is_done_again_alone_with_what_follows_and_all_ends_as_w
     assert work(store, nodes, images) == done
     assert seen == {name: [FAILED] for name in NAMES}
     assert tables(store, nodes) == clean
-    assert not store.exists(withdrawn_name(nodes[0].folder, SHARD))
+    assert not store.exists(layout.withdrawn(nodes[0].folder, SHARD))
 
 
 def test_failures_of_another_kind_stay_as_they_are(
@@ -158,7 +160,7 @@ def test_other_images_make_everything_anew(
     work(store, nodes, images)
     for keys in seen.values():
         keys.clear()
-    work(store, nodes, {IMAGES: (images[IMAGES][0], "other")})
+    work(store, nodes, images.with_(IMAGES, Digests(images.done[IMAGES].inputs, "other")))
     assert {name: len(keys) for name, keys in seen.items()} == dict.fromkeys(NAMES, 6)
 
 
@@ -167,10 +169,10 @@ def test_what_changed_twice_before_a_reader_came_is_known_to_it(
 ) -> None:
     images = ingested(store, run)
     done = work(store, nodes, images)
-    outputs, keys = [done["0.detect"][1]], ["scene_000001", FAILED]
+    outputs, keys = [done.output("0.detect")], ["scene_000001", FAILED]
     for key in keys:
         fail(store, nodes[0], done, key)
-        outputs.append(store.done(nodes[0].folder)[SHARD][1])
+        outputs.append(store.done(nodes[0].folder)[SHARD].output)
         record_change(store, nodes[0].folder, SHARD, (outputs[-2], outputs[-1]), {key})
     for looked in seen.values():
         looked.clear()

@@ -10,18 +10,18 @@ import pytest
 from pipeline.config.compose import compose
 from pipeline.config.parse import parse
 from pipeline.execution import pictures
-from pipeline.execution.attempts import ATTEMPTS
 from pipeline.execution.isolation import Isolated
-from pipeline.execution.pictures import Pictures
+from pipeline.execution.pictures import Pictures, StageInput
 from pipeline.execution.reading import read_rows
 from pipeline.execution.worker import Worker, call
 from pipeline.ingest.assignment import assign, list_source
 from pipeline.ingest.shard import Ingest
 from pipeline.plan import graph
 from pipeline.plan.graph import Node
-from pipeline.plan.shard_state import Done
+from pipeline.plan.shard_state import ShardState
 from pipeline.schema import Annotations, ImageRow, Region
 from pipeline.storage.images import read_images
+from pipeline.storage.layout import ATTEMPTS
 from pipeline.storage.lease import this_process
 from pipeline.storage.store import Store
 from stages.base import Batch, Failed, Result, Sample, SampleError
@@ -131,12 +131,11 @@ def test_a_child_that_died_while_nobody_asked_is_no_samples_fault() -> None:
 
 
 @pytest.fixture
-def shard(tmp_path: Path) -> tuple[Store, Done, list[Node]]:
+def shard(tmp_path: Path) -> tuple[Store, ShardState, list[Node]]:
     """A shard of six scenes, and the detector's node."""
     run = parse(compose([f"work={tmp_path}", "source.count=6", "source.shard_size=6"]))
-    done = Ingest(
-        run.work, run.source, assign(Store(run.work), run.source, list_source(run.source))
-    )(SHARD, {})
+    shards = assign(Store(run.work), run.source, list_source(run.source))
+    done = Ingest(run.work, run.source, shards)(SHARD, ShardState())
     return Store(run.work), done, graph.round_zero(run)[:1]
 
 
@@ -145,7 +144,7 @@ def rows_of(store: Store, node: Node) -> list[tuple[str, str | None]]:
 
 
 def test_an_image_that_cannot_be_decoded_is_a_row_and_the_rest_of_its_shard_is_done(
-    shard: tuple[Store, Done, list[Node]], monkeypatch: pytest.MonkeyPatch
+    shard: tuple[Store, ShardState, list[Node]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, done, nodes = shard
     images = read_images(store, SHARD)
@@ -164,7 +163,7 @@ def test_an_image_that_cannot_be_decoded_is_a_row_and_the_rest_of_its_shard_is_d
 
 
 def test_a_store_that_fails_is_no_samples_fault(
-    shard: tuple[Store, Done, list[Node]], monkeypatch: pytest.MonkeyPatch
+    shard: tuple[Store, ShardState, list[Node]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, done, nodes = shard
     worker = Worker(store.url, nodes, [node.name for node in nodes])
@@ -178,20 +177,21 @@ def test_a_store_that_fails_is_no_samples_fault(
 
 
 def test_only_a_batch_is_decoded_at_once_and_stages_of_a_group_share_it_within_bounds(
-    shard: tuple[Store, Done, list[Node]],
+    shard: tuple[Store, ShardState, list[Node]],
 ) -> None:
     store, _, _ = shard
-    asked = [(Sample(key=image.key, size=(1, 1)), image) for image in read_images(store, SHARD)]
+    images = read_images(store, SHARD)
+    inputs = [StageInput(Sample(key=image.key, size=(1, 1)), image) for image in images]
     for keep, again in ((1 << 30, True), (0, False)):
         with Pictures(store, SHARD, 1, keep) as pictures:
-            pictures.read(asked[:2])
-            first = pictures.shown(asked[:2])
-            pictures.read(asked[:2])
-            assert (pictures.shown(asked[1:2])[0].image is first[1].image) == again
-            assert len(pictures._known) == (2 if again else 0)
+            pictures.read(inputs[:2])
+            first = pictures.with_pixels(inputs[:2])
+            pictures.read(inputs[:2])
+            assert (pictures.with_pixels(inputs[1:2])[0].image is first[1].image) == again
+            assert len(pictures._decoded) == (2 if again else 0)
 
 
-def test_in_a_child_a_stage_sees_the_same(shard: tuple[Store, Done, list[Node]]) -> None:
+def test_in_a_child_a_stage_sees_the_same(shard: tuple[Store, ShardState, list[Node]]) -> None:
     store, done, nodes = shard
     names = [node.name for node in nodes]
     here = Worker(store.url, nodes, names)(SHARD, done)

@@ -8,11 +8,12 @@ from PIL import Image
 
 from pipeline.config.run import SourceConfig
 from pipeline.ingest.assignment import assign, check_keys, list_source
-from pipeline.ingest.listing import Listed, append_listing
+from pipeline.ingest.assignment_log import ShardAssignment, append_assignments
 from pipeline.ingest.shard import Ingest
-from pipeline.plan.graph import IMAGES
+from pipeline.plan.shard_state import ShardState
 from pipeline.schema import ImageRow
 from pipeline.storage.images import read_image_bytes, read_images
+from pipeline.storage.layout import IMAGES
 from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
 from stages.sources.folder import FolderConfig
@@ -57,8 +58,8 @@ def test_good_images_are_stored_and_bad_ones_are_rows_with_reasons(tmp_path: Pat
         (photos / name).write_bytes(data)
     config = folder(photos, shard_size=10)
     shards = assign(store, config, list_source(config))
-    done = Ingest(store.url, config, shards)("shard-000000", {})
-    assert list(done) == [IMAGES]
+    done = Ingest(store.url, config, shards)("shard-000000", ShardState())
+    assert list(done.done) == [IMAGES]
     rows = {row.name: row for row in read_table(store, "images/shard-000000.parquet", ImageRow)}
     assert {name: row.failed for name, row in rows.items()} == {
         "a.png": None,
@@ -90,7 +91,9 @@ def test_a_file_that_is_gone_is_a_row_and_the_rest_of_its_shard_is_stored(tmp_pa
     (photos / "a.png").write_bytes(picture(0))
     (photos / "b.png").symlink_to(tmp_path / "nowhere")
     config = folder(photos)
-    Ingest(store.url, config, assign(store, config, ["a.png", "b.png"]))("shard-000000", {})
+    Ingest(store.url, config, assign(store, config, ["a.png", "b.png"]))(
+        "shard-000000", ShardState()
+    )
     rows = read_table(store, "images/shard-000000.parquet", ImageRow)
     assert [(row.name, row.failed) for row in rows] == [("a.png", None), ("b.png", "unreadable")]
 
@@ -113,16 +116,18 @@ def test_a_container_that_was_tried_again_keeps_its_samples_apart_when_a_table_i
     tars.mkdir()
     (tars / "x.tar").write_bytes(tar(("a.png", picture(0)), ("b.png", picture(1)[:2000])))
     config = SourceConfig(use="webdataset", options=WebDatasetConfig(path=str(tars)))
-    Ingest(store.url, config, assign(store, config, ["x.tar"]))("shard-000000", {})
-    append_listing(store, [Listed(shard="shard-000001", name="x.tar", replaces="shard-000000")])
+    Ingest(store.url, config, assign(store, config, ["x.tar"]))("shard-000000", ShardState())
+    append_assignments(
+        store, [ShardAssignment(shard="shard-000001", name="x.tar", replaces="shard-000000")]
+    )
     (tars / "x.tar").write_bytes(tar(("a.png", picture(0)), ("b.png", picture(1))))
     listing = assign(store, config, ["x.tar"])
-    Ingest(store.url, config, listing)("shard-000001", {})
+    Ingest(store.url, config, listing)("shard-000001", ShardState())
     tables = [f"images/shard-00000{i}.parquet" for i in range(2)]
     before = [read_table(store, table, ImageRow) for table in tables]
     (tmp_path / "w" / "images" / file).write_bytes(b"broken")
     store.withdraw(IMAGES, {file.partition(".")[0]: ()})
-    Ingest(store.url, config, listing)(file.partition(".")[0], {})
+    Ingest(store.url, config, listing)(file.partition(".")[0], ShardState())
     after = [read_table(store, table, ImageRow) for table in tables]
     assert [[(r.name, bool(r.failed)) for r in rows] for rows in after] == [
         [("x.tar/a.png", False), ("x.tar/b.png", True)],
@@ -139,13 +144,13 @@ def test_what_is_left_of_a_container_outlives_it(tmp_path: Path) -> None:
         use="webdataset", options=WebDatasetConfig(path=str(tars), unique_keys=True)
     )
     listing = assign(store, config, ["x.tar"])
-    Ingest(store.url, config, listing)("shard-000000", {})
+    Ingest(store.url, config, listing)("shard-000000", ShardState())
     (tars / "x.tar").unlink()
     for table in (None, b"broken"):
         store.withdraw(IMAGES, {"shard-000000": ()})
         if table:
             (tmp_path / "w" / "images" / "shard-000000.parquet").write_bytes(table)
-        Ingest(store.url, config, listing)("shard-000000", {})
+        Ingest(store.url, config, listing)("shard-000000", ShardState())
         assert [row.key for row in read_images(store, "shard-000000")] == ["a", "b"]
         assert list(read_image_bytes(store, "shard-000000")) == [picture(0), picture(1)]
 
@@ -163,7 +168,7 @@ def test_a_source_whose_keys_are_not_as_unique_as_it_says_is_refused(
     )
     listing = assign(store, config, list_source(config))
     for shard in listing:
-        Ingest(store.url, config, listing)(shard, {})
+        Ingest(store.url, config, listing)(shard, ShardState())
     message = (
         "source.unique_keys=True: shard-000000, shard-000001 all have an image of the key same"
     )

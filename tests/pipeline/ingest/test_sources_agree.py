@@ -13,6 +13,7 @@ from pipeline.execution.worker import Worker
 from pipeline.ingest.assignment import assign, list_source
 from pipeline.ingest.shard import Ingest
 from pipeline.plan import graph
+from pipeline.plan.shard_state import ShardState
 from pipeline.schema import Record
 from pipeline.storage.store import Store
 from tests.pipeline.execution.test_given import ONLY
@@ -47,7 +48,7 @@ def made(forms: Path, source: str, work: Path) -> tuple[dict[str, str], list[Rec
     )
     records: list[Record] = []
     for shard in listing:
-        worker(shard, ingest(shard, {}))
+        worker(shard, ingest(shard, ShardState()))
         records += [replace(record, name="") for record in read_rows(store, nodes[-1], shard)]
     files = [*(work / source).glob("images/*.tar"), *(work / source).glob("signals/*/*.parquet")]
     return {

@@ -7,11 +7,13 @@ import pytest
 from pipeline.config.compose import compose
 from pipeline.config.parse import parse
 from pipeline.config.run import RunConfig
-from pipeline.ingest.assignment import assign, ingested, list_source
+from pipeline.ingest.assignment import assign, ingest_state, list_source
 from pipeline.ingest.shard import Ingest
 from pipeline.maintenance import retry
 from pipeline.maintenance.verify import verify, withdraw
+from pipeline.plan.shard_state import ShardState
 from pipeline.schema import ImageRow
+from pipeline.storage.layout import IMAGES
 from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
 from stages.embedded.source import ScenesConfig, ScenesSource
@@ -41,10 +43,10 @@ def ingest(run: RunConfig) -> list[str]:
     """Bring in what is to do; returns the shards that were."""
     store = Store(run.work)
     listing = assign(store, run.source, list_source(run.source))
-    done, _ = ingested(store, run.source, listing)
-    todo = [shard for shard in listing if not done[shard]]
+    states = ingest_state(store, run.source, listing).states
+    todo = [shard for shard in listing if not states[shard].has(IMAGES)]
     for shard in todo:
-        Ingest(store.url, run.source, dict(listing))(shard, {})
+        Ingest(store.url, run.source, dict(listing))(shard, ShardState())
     return todo
 
 

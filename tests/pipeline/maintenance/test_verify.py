@@ -7,8 +7,9 @@ import pytest
 from pipeline.config import saved
 from pipeline.config.compose import compose
 from pipeline.maintenance import gc
-from pipeline.maintenance.dedup import LATEST
 from pipeline.maintenance.verify import Problem, verify, withdraw
+from pipeline.storage import layout
+from pipeline.storage.layout import DEDUP_LATEST as LATEST
 from pipeline.storage.manifest import Manifest
 from pipeline.storage.parquet import publish_table
 from pipeline.storage.store import Store
@@ -58,7 +59,7 @@ def test_a_stray_file_among_the_manifests_is_named_and_removed(store: Store) -> 
     assert list(store.done(HASHES)) == ["shard-000000"]
 
 
-@pytest.mark.parametrize("name", [saved.NAME, "images/listing/000000.parquet"])
+@pytest.mark.parametrize("name", [layout.CONFIG, "images/listing/000000.parquet"])
 def test_what_nothing_could_make_anew_is_named_and_kept(store: Store, name: str) -> None:
     store.publish(name, b"{[")
     ((file, problem, action),) = mended(store)

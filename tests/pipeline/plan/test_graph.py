@@ -5,9 +5,10 @@ import pytest
 from pipeline.config.compose import compose
 from pipeline.config.parse import parse
 from pipeline.plan import graph, shard_state
-from pipeline.plan.graph import IMAGES
 from pipeline.plan.recipe import content_hash
-from pipeline.storage.manifest import Manifest
+from pipeline.plan.shard_state import ShardState
+from pipeline.storage.layout import IMAGES
+from pipeline.storage.manifest import Digests, FileDigest, Manifest
 from pipeline.storage.store import Store
 
 
@@ -66,31 +67,32 @@ def test_the_plan_redoes_what_changed_inputs_touch_and_stops_where_outputs_are_e
     store = Store(str(tmp_path))
     planned = [nodes()["0.detect"], nodes()["0.region_text"]]
 
-    def publish(node: graph.Node, done: shard_state.Done, content: str) -> None:
-        inputs = shard_state.input_digest(node, done)
+    def publish(node: graph.Node, state: ShardState, content: str) -> ShardState:
+        inputs = shard_state.input_digest(node, state)
         assert inputs
         manifest = Manifest(
             shard="s",
             inputs=inputs,
-            files={node.table("s"): {"sha256": content, "size": 1}},
+            files={node.table("s"): FileDigest(content, 1)},
             samples={"in": 0, "kept": 0, "dropped": {}, "failed": {}},
         )
         store.publish_manifest(node.folder, manifest)
-        done[node.name] = (inputs, manifest.output)
+        return state.with_(node.name, manifest.digests)
 
-    old: shard_state.Done = {IMAGES: ("listing", "pixels")}
-    assert shard_state.plan(store, planned, {"s": old}).done == {"s": old}
-    done = dict(old)
+    old = ShardState({IMAGES: Digests("listing", "pixels")})
+    assert shard_state.plan(store, planned, {"s": old}).states == {"s": old}
+    done = old
     for node in planned:
-        publish(node, done, f"said by {node.name}")
+        done = publish(node, done, f"made by {node.name}")
     plan = shard_state.plan(store, planned, {"s": old})
-    assert plan.done == {"s": done} and plan.stale == []
+    assert plan.states == {"s": done} and plan.stale == []
 
-    other = shard_state.plan(store, planned, {"s": {IMAGES: ("listing", "other pixels")}})
-    assert set(other.done["s"]) == {IMAGES}
-    assert {folder for folder, _, _ in other.stale} == {node.folder for node in planned}
-    other.forget_stale(store)
-    assert shard_state.plan(store, planned, {"s": old}).done == {"s": old}
+    corrected = ShardState({IMAGES: Digests("listing", "other pixels")})
+    other = shard_state.plan(store, planned, {"s": corrected})
+    assert set(other.states["s"].done) == {IMAGES}
+    assert {stale.folder for stale in other.stale} == {node.folder for node in planned}
+    other.withdraw_stale(store)
+    assert shard_state.plan(store, planned, {"s": old}).states == {"s": old}
 
 
 def test_a_hub_model_is_told_by_its_commit() -> None:

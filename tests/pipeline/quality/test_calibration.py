@@ -85,7 +85,10 @@ def test_a_box_that_gave_way_to_a_human_one_is_judged_too() -> None:
 def test_a_source_tells_of_its_kinds_only_and_its_crowds_are_crowds() -> None:
     known = of_source(Annotations(regions=[region(A), region(FAR, dropped="crowd")]), ("regions",))
     assert known.kinds == ("regions",)
-    assert ([r.box for r in known.annotations.regions], [r.box for r in known.crowds]) == ([A], [FAR])
+    assert ([r.box for r in known.annotations.regions], [r.box for r in known.crowds]) == (
+        [A],
+        [FAR],
+    )
 
 
 def test_thresholds_come_per_specialist_and_per_class_with_enough_labels() -> None:

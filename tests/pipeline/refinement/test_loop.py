@@ -16,18 +16,20 @@ from PIL import Image
 from pipeline.config.compose import compose
 from pipeline.config.parse import parse
 from pipeline.execution.engine import Step
-from pipeline.execution.reading import read_before, read_rows
+from pipeline.execution.reading import read_inputs, read_rows
 from pipeline.ingest.assignment import list_source
 from pipeline.plan import graph
-from pipeline.plan.graph import Models, Node
+from pipeline.plan.graph import Node, RoundModels
 from pipeline.plan.recipe import content_hash
-from pipeline.plan.shard_state import Done
+from pipeline.plan.shard_state import ShardState
 from pipeline.refinement import gate, round_metrics
 from pipeline.refinement import loop as rounds
 from pipeline.refinement.gate import judge
 from pipeline.refinement.round_metrics import held_out
 from pipeline.schema import HUMAN, Annotations, Record, Region, Triplet
+from pipeline.storage import layout
 from pipeline.storage.arrow import to_dict
+from pipeline.storage.manifest import Digests
 from pipeline.storage.store import Store
 from pipeline.training.data import TrainingSet
 from pipeline.training.run import Training
@@ -71,7 +73,9 @@ LOOSE = [
 class Serial:
     """An engine without Ray."""
 
-    def run(self, title: str, steps: Sequence[Step], shards: Mapping[str, Done]) -> dict[str, Done]:
+    def run(
+        self, title: str, steps: Sequence[Step], shards: Mapping[str, ShardState]
+    ) -> dict[str, ShardState]:
         done = dict(shards)
         for step in steps:
             work = step.make()
@@ -95,23 +99,24 @@ class Loop:
         )
 
     def _execute(
-        self, nodes: Sequence[Node], shards: Mapping[str, Done], head: Node | None
-    ) -> dict[str, Done]:
+        self, nodes: Sequence[Node], shards: Mapping[str, ShardState], head: Node | None
+    ) -> dict[str, ShardState]:
         return rounds.execute(self.store, self.run, self.engine, nodes, shards, "", head)
 
-    def models(self, number: int, get: Callable[[Training], str | None]) -> Models:
+    def models(self, number: int, get: Callable[[Training], str | None]) -> RoundModels:
         found = rounds.obtain(self.store, self.run, self.head, self.done, number, None, get)
         assert found is not None
         return found
 
-    def refine(self, number: int, models: Models) -> tuple[list[Node], dict[str, Done]]:
+    def refine(self, number: int, models: RoundModels) -> tuple[list[Node], dict[str, ShardState]]:
         base, looked = (
             rounds.carried(self.head, self.done),
-            graph.refining(self.run, number, self.head, models),
+            graph.refine_nodes(self.run, number, self.head, models),
         )
         done = self._execute(looked, base, self.head)
         measured = rounds.levels(self.store, self.run, self.head, looked, done)
-        nodes = graph.next_round(self.run, number, self.head, models, measured)
+        merge = rounds.merge_entry(self.run, measured)
+        nodes = graph.next_round(self.run, number, self.head, models, merge)
         return nodes, self._execute(nodes, base, self.head)
 
     def records(self, node: Node) -> dict[str, Record]:
@@ -208,7 +213,7 @@ def test_a_model_that_finds_hardly_any_old_label_again_changes_nothing(tmp_path:
 
 def test_levels_are_measured_on_samples_that_no_model_has_learned_from(tmp_path: Path) -> None:
     loop = Loop(tmp_path / "w", *SCENES, "refine.folds=1", "refine.gate.held_out=0.5")
-    looked = graph.refining(loop.run, 1, loop.head, loop.models(1, untrained(loop)))
+    looked = graph.refine_nodes(loop.run, 1, loop.head, loop.models(1, untrained(loop)))
     done = loop._execute(looked, rounds.carried(loop.head, loop.done), loop.head)
     heads, said = loop.records(loop.head), loop.records(looked[0])
     judged = {key for key, row in said.items() if held_out(key, loop.run) and row.failed is None}
@@ -235,7 +240,7 @@ def test_what_a_finished_round_has_told_is_not_read_again_unless_what_it_rests_o
     for node in (loop.head, *nodes):
         for shard in done:
             loop.store.remove(node.table(shard))
-    index = f"{nodes[-1].folder}/{round_metrics.INDEX}"
+    index = layout.round_index(nodes[-1].folder)
     before = loop.store.read(index)
     loop.store.remove(index)
     assert judge(loop.store, loop.run, loop.head, nodes, done) == verdict
@@ -248,8 +253,8 @@ def test_what_a_finished_round_has_told_is_not_read_again_unless_what_it_rests_o
     with pytest.raises(FileNotFoundError):
         rounds.levels(loop.store, other, loop.head, nodes[:1], done)
     corrected = {
-        shard: {**each, graph.IMAGES: (each[graph.IMAGES][0], "new")}
-        for shard, each in done.items()
+        shard: state.with_(layout.IMAGES, Digests(state.done[layout.IMAGES].inputs, "new"))
+        for shard, state in done.items()
     }
     with pytest.raises(FileNotFoundError):  # the truth lies with the images
         judge(loop.store, loop.run, loop.head, nodes, corrected)
@@ -264,7 +269,7 @@ def test_what_an_earlier_model_believed_is_no_judgement(tmp_path: Path) -> None:
     ]
     assert any(a.support is not None for a in kept)
     again = [
-        a for row in read_before(loop.store, nodes[-1], shard) for a in row.annotations.kept().all()
+        a for row in read_inputs(loop.store, nodes[-1], shard) for a in row.annotations.kept().all()
     ]
     assert [replace(a, support=None) for a in kept] == again
 
@@ -425,6 +430,6 @@ def test_sparse_texts_are_learned_from_the_rounds_model_or_another_checkpoint(
         f"refine.sparse.start={start}",
     )
     loop = Loop(tmp_path / "w", *SCENES, "source.limit=6", *sparse)
-    model = graph.Model("models/01-x", "revision")
+    model = graph.TrainedModel("models/01-x", "revision")
     training = rounds.sparse_training(loop.store, loop.run, loop.head, loop.done, 1, model)
     assert training is not None and training.start == (start or "work:models/01-x")

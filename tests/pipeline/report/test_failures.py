@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.ingest.listing import Listed, append_listing
+from pipeline.ingest.assignment_log import ShardAssignment, append_assignments
 from pipeline.report import failures
 from pipeline.storage.manifest import Manifest
 from pipeline.storage.store import Store
@@ -25,10 +25,10 @@ def store(tmp_path: Path) -> Store:
     publish(made, "images", "shard-000001", 2, unreadable=2)
     publish(made, "images", "shard-000002", 2)
     again = [
-        Listed(shard="shard-000002", name=n, replaces="shard-000000", reason="unreadable")
+        ShardAssignment(shard="shard-000002", name=n, replaces="shard-000000", reason="unreadable")
         for n in "ab"
     ]
-    append_listing(made, again)
+    append_assignments(made, again)
     return made
 
 

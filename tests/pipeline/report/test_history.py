@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from pipeline.report.history import tell
+from pipeline.report.history import sample_history
 from pipeline.schema import ImageRow, IndexRow
 from pipeline.storage.parquet import publish_table
 from pipeline.storage.store import Store
@@ -29,6 +29,10 @@ def test_a_sample_whose_image_was_lost_after_the_round_is_told_from_its_row(tmp_
         triplets=0,
     )
     publish_table(store, "rounds/00-aa/index.parquet", IndexRow, [row])
-    store.publish_json("head.json", {"round": "00-aa"})
-    story = tell(store, "a")
-    assert (story.shard, story.image.failed, story.rounds) == ("shard-000000", "truncated", [])
+    store.publish_json("head.json", {"round": "00-aa", "model": None, "attempts": []})
+    history = sample_history(store, "a")
+    assert (history.shard, history.image.failed, history.rounds) == (
+        "shard-000000",
+        "truncated",
+        [],
+    )

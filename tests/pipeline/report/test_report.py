@@ -15,7 +15,7 @@ from pipeline.quality.truth import Interval, count_sample, summary
 from pipeline.refinement.changes import changes, tally
 from pipeline.report.draw import draw
 from pipeline.report.explain import explain
-from pipeline.report.history import Chapter, Story, Told
+from pipeline.report.history import IngestTry, SampleHistory, SampleInRound, StageOutput
 from pipeline.report.html import write_report
 from pipeline.report.overlay import Colours, coloured_text, outlines, overlay
 from pipeline.report.panels import data_uri
@@ -362,28 +362,32 @@ def test_explain_tells_each_stage_and_round() -> None:
     later = [region(dropped="low_score"), region("1.refine.0", confidence=0.8, parents=["p"])]
     seen = Row(key="a", annotations=Annotations(regions=[region(id_="0.detect.0", score=0.75)]))
     failure = Failure(stage="ocr", reason="x")
-    story = Story(
+    story = SampleHistory(
         image=ImageRow(key="a", name="a.jpg", width=64, member="a.jpg", offset=512, size=99),
         shard="shard-1",
-        tries=[("shard-0", ImageRow(key="a", name="a.jpg", failed="unreadable"))],
+        tries=[
+            IngestTry(shard="shard-0", row=ImageRow(key="a", name="a.jpg", failed="unreadable"))
+        ],
         truth=None,
         given=Annotations(
             [Text(id="human.texts.0", source="human", granularity="brief", text="A sign.")]
         ),
         stages=[
-            Told(stage="detect", folder="signals/detect-1", row=seen),
-            Told(
+            StageOutput(stage="detect", folder="signals/detect-1", row=seen),
+            StageOutput(
                 stage="ocr",
                 folder="signals/ocr-1",
                 row=Row(key="a", failed="out_of_memory", detail="2 GB"),
             ),
-            Told(stage="score", folder="f", row=replace(seen, annotations=rescored)),
-            Told(stage="filter", folder="f", row=Row(key="a", annotations=filtered)),
-            Told(stage="segment", folder="f", row=Row(key="a")),
+            StageOutput(stage="score", folder="f", row=replace(seen, annotations=rescored)),
+            StageOutput(stage="filter", folder="f", row=Row(key="a", annotations=filtered)),
+            StageOutput(stage="segment", folder="f", row=Row(key="a")),
         ],
         rounds=[
-            Chapter(round="00-aa", status="accepted", failures=[failure], annotations=filtered),
-            Chapter(
+            SampleInRound(
+                round="00-aa", status="accepted", failures=[failure], annotations=filtered
+            ),
+            SampleInRound(
                 round="01-bb", status=None, failures=[], annotations=Annotations(regions=later)
             ),
         ],

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.execution import attempts
-from pipeline.storage import lease
+from pipeline.storage import layout, lease
 from pipeline.storage.store import Store
 
 
@@ -35,14 +35,14 @@ def test_a_second_driver_is_kept_out_and_told_by_whom(tmp_path: Path) -> None:
 def test_of_two_drivers_that_start_at_the_same_moment_one_gets_the_lease(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     with lease.held(store):
-        (tmp_path / lease.NAME).unlink()  # as the second one saw it when it looked
+        (tmp_path / layout.LEASE).unlink()  # as the second one saw it when it looked
         with pytest.raises(ValueError, match="another process has just begun"), lease.held(store):
             pass
 
 
 def test_the_lease_of_a_dead_process_is_taken_over_at_once(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    store.publish_json(lease.NAME, {**_dead_process(), "beat": 9e9})
+    store.publish_json(layout.LEASE, {**_dead_process(), "beat": 9e9})
     state = lease.holder(store)
     assert state is not None and state["state"] == "stale"
     with lease.held(store):
@@ -55,7 +55,7 @@ def test_a_lease_on_another_host_counts_for_a_minute_after_its_last_beat(tmp_pat
     store = Store(str(tmp_path))
     other = {"host": "elsewhere", "boot": "b", "pid": 1, "started": "1"}
     for age, expected in ((5, "running"), (70, "stale")):
-        store.publish_json(lease.NAME, {**other, "beat": time.time() - age})
+        store.publish_json(layout.LEASE, {**other, "beat": time.time() - age})
         state = lease.holder(store)
         assert state is not None and state["state"] == expected
 

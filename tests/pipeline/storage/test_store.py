@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import SamplesLost
-from pipeline.storage.manifest import Manifest, digest
-from pipeline.storage.store import Store, withdrawn_name
+from pipeline.storage import layout
+from pipeline.storage.manifest import Digests, FileDigest, Manifest, SampleCounts, digest
+from pipeline.storage.store import Store
 
 COUNTS = {"in": 3, "kept": 1, "dropped": {"low_score": 1}, "failed": {"truncated": 1}}
 
@@ -31,30 +32,32 @@ def test_a_file_that_fails_half_way_is_not_seen_on_an_object_store_either() -> N
 
 def test_publishing_returns_the_hash_and_size_of_the_file(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    assert store.publish("x", b"abc") == {"sha256": hashlib.sha256(b"abc").hexdigest(), "size": 3}
+    assert store.publish("x", b"abc") == FileDigest(hashlib.sha256(b"abc").hexdigest(), 3)
     assert (tmp_path / "x").read_bytes() == b"abc"
 
 
 def test_what_is_done_is_read_from_the_names_of_manifests(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    files = {"s/shard-000001.parquet": {"sha256": "11", "size": 1}}
+    files = {"s/shard-000001.parquet": FileDigest("11", 1)}
     manifest = Manifest(shard="shard-000001", inputs="aa", files=files, samples=COUNTS)
     store.publish_manifest("s", manifest)
-    assert store.done("s") == {"shard-000001": ("aa", digest("11"))}
-    assert store.counts("s") == {"shard-000001": (COUNTS["in"], sum(COUNTS["failed"].values()))}
+    assert store.done("s") == {"shard-000001": Digests("aa", digest("11"))}
+    assert store.counts("s") == {
+        "shard-000001": SampleCounts(COUNTS["in"], sum(COUNTS["failed"].values()))
+    }
     assert list(store.manifests("s")) == [manifest]
 
 
 def test_a_withdrawn_manifest_does_not_count_and_says_what_to_do_again(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     for shard in ("shard-000001", "shard-000002"):
-        files = {f"s/{shard}.parquet": {"sha256": "11", "size": 1}}
+        files = {f"s/{shard}.parquet": FileDigest("11", 1)}
         store.publish_manifest(
             "s", Manifest(shard=shard, inputs="aa", files=files, samples=COUNTS, reads={"a": "b"})
         )
     store.withdraw("s", {"shard-000001": ["key"]})
     assert list(store.done("s")) == ["shard-000002"]
-    kept = store.read_json(withdrawn_name("s", "shard-000001"))
+    kept = store.read_json(layout.withdrawn("s", "shard-000001"))
     assert (kept["redo"], kept["reads"], kept["inputs"]) == (["key"], {"a": "b"}, "aa")
 
 

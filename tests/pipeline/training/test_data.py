@@ -79,7 +79,7 @@ def test_a_bare_folder_and_an_indexed_round_give_the_same_set(
         rows += [_index_row(key, shard, 1) for key in data.keys[shard]]
     rows.append(_index_row("unlabelled", "part-2", 0))
     publish_table(work, "rounds/00-abc/index.parquet", IndexRow, rows)
-    work.publish_json("head.json", {"round": "00-abc"})
+    work.publish_json("head.json", {"round": "00-abc", "model": None, "attempts": []})
     for url in (tmp_path, tmp_path / "rounds/00-abc"):
         found, _ = find(str(url))
         assert found.keys == data.keys

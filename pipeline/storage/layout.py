@@ -1,0 +1,401 @@
+"""Every name inside a work folder. No other file of `pipeline/` spells one (a test checks that).
+
+Names are relative to the work folder, with forward slashes:
+
+    config.yaml                         the resolved settings of the last `fld run`
+    head.json                           which round is the head, and every round that was attempted
+    report.html                         the report
+    images/                             what ingest has brought in
+        source.json                     which source the images come from
+        listing/NNNNNN.parquet          which shard each name of the source was assigned to
+        SHARD.tar                       the images of a shard, `shard-NNNNNN`
+        SHARD.parquet                   one row per image of the source, also for those that failed
+        given/SHARD.parquet             labels that the source gave
+        truth/SHARD.parquet             labels that are known to be true
+        manifests/                      one file per finished shard (every folder of shards has this)
+    signals/STAGE-FINGERPRINT/          what one stage found
+        SHARD.parquet
+        manifests/
+    rounds/NN-FINGERPRINT/              one round of labels
+        records/SHARD.parquet           the records of a shard
+        index/SHARD.parquet             where the samples of one shard lie in its tar
+        shards/SHARD.tar                images and records, in the WebDataset convention
+        manifests/
+        index.parquet                   the index of all shards
+        metrics.json                    counts, changes, and scores against truth
+        round.json                      the gate's verdict, and the models of the round
+        audit.json                      precision by human judgement (`fld audit score`)
+    models/NN-FINGERPRINT/              a trained model, loads by `from_pretrained`
+        metrics.jsonl                   loss and learning rate, one line per step
+        manifests/
+    dedup/                              what `fld dedup` found
+        latest.json                     which of the folders below are the newest
+        hashes-FINGERPRINT/SHARD.parquet
+        FINGERPRINT/groups.parquet      one row per image that repeats another
+        FINGERPRINT/summary.json
+    journal/                            about runs, not results: clocks, hosts, work in progress
+        graph.json                      the nodes of the present run, in the order of work
+        lease.json, lock                which driver works on this folder
+        progress.json                   how far the present step is
+        tmp/                            files that are being written
+        attempts/STAGE-FINGERPRINT/SHARD/ID.json    a worker has begun with the shard
+        withdrawn/FOLDER/SHARD.json     a manifest that was taken back
+        changes/FOLDER/SHARD/BEFORE-AFTER.json      which samples changed between two outputs
+        measured/FOLDER/                results that take long to compute
+        train/FOLDER/step-NNNNNNNN      a checkpoint; `.done` behind the name marks a whole one
+        seconds/FOLDER.json             how long the training of a study took
+
+The folder of `fld train` holds `train.json` (the recipe) and `model/`. The folder of `fld study` holds
+`models/`, `scores/FINGERPRINT.json`, and `scenes/SEED/SHARD.tar`.
+"""
+
+from __future__ import annotations
+
+CONFIG = "config.yaml"
+HEAD = "head.json"
+REPORT = "report.html"
+
+IMAGES = "images"
+SIGNALS = "signals"
+ROUNDS = "rounds"
+MODELS = "models"
+DEDUP = "dedup"
+STAGED = (SIGNALS, ROUNDS, MODELS, DEDUP)
+"""Folders of folders: each folder in them is named by a fingerprint and has manifests."""
+
+SOURCE = f"{IMAGES}/source.json"
+LISTING = f"{IMAGES}/listing"
+
+TRAIN_RECIPE = "train.json"
+TRAIN_MODEL = "model"
+
+JOURNAL = "journal"
+GRAPH = f"{JOURNAL}/graph.json"
+LEASE = f"{JOURNAL}/lease.json"
+LOCK = f"{JOURNAL}/lock"
+PROGRESS = f"{JOURNAL}/progress.json"
+TEMPORARY = f"{JOURNAL}/tmp"
+ATTEMPTS = f"{JOURNAL}/attempts"
+WITHDRAWN = f"{JOURNAL}/withdrawn"
+CHANGES = f"{JOURNAL}/changes"
+MEASURED = f"{JOURNAL}/measured"
+CHECKPOINTS = f"{JOURNAL}/train"
+JOURNALS_BY_FOLDER = (WITHDRAWN, CHANGES, MEASURED, CHECKPOINTS)
+"""Parts of the journal that repeat the tree of the folders they are about."""
+
+MODEL_SHARD = "model"
+"""The only shard of a model's folder, so that a model has a manifest like everything else."""
+
+SHARD_PATTERN = "shard-%06d"
+MANIFESTS = "manifests"
+TABLE_SUFFIX = ".parquet"
+TAR_SUFFIX = ".tar"
+JSON_SUFFIX = ".json"
+
+
+def shard_name(number: int) -> str:
+    """The name of shard `number` of the images."""
+    return SHARD_PATTERN % number
+
+
+def shard_number(shard: str) -> int:
+    """The number in the name of a shard."""
+    return int(shard.rpartition("-")[2])
+
+
+def shard_of_table(file: str) -> str | None:
+    """The shard of a table in a folder, None when the file is no table."""
+    return file.removesuffix(TABLE_SUFFIX) if file.endswith(TABLE_SUFFIX) else None
+
+
+def shard_of_tar(file: str) -> str | None:
+    """The shard of a tar in a folder, None when the file is no tar."""
+    return file.removesuffix(TAR_SUFFIX) if file.endswith(TAR_SUFFIX) else None
+
+
+def manifests(folder: str) -> str:
+    """The folder of the manifests of `folder`."""
+    return f"{folder}/{MANIFESTS}"
+
+
+def manifest(folder: str, name: str) -> str:
+    """The manifest that is called `name` (`Manifest.name`)."""
+    return f"{folder}/{MANIFESTS}/{name}"
+
+
+# Images
+
+
+def images_table(shard: str) -> str:
+    """What ingest did with each image of a shard."""
+    return _table(IMAGES, shard)
+
+
+def images_tar(shard: str) -> str:
+    """The images of a shard."""
+    return _tar(IMAGES, shard)
+
+
+def given_table(shard: str) -> str:
+    """The labels that the source gave for a shard."""
+    return _table(f"{IMAGES}/given", shard)
+
+
+def truth_table(shard: str) -> str:
+    """The labels of a shard that are known to be true."""
+    return _table(f"{IMAGES}/truth", shard)
+
+
+def listing_table(number: int) -> str:
+    """The listing's table `number`; each assignment of new names writes the next one."""
+    return f"{LISTING}/{number:06d}{TABLE_SUFFIX}"
+
+
+def in_listing(file: str) -> str:
+    """A table of the listing by the name that it has in its folder."""
+    return f"{LISTING}/{file}"
+
+
+# Signals
+
+
+def signals_folder(stage: str, fingerprint: str) -> str:
+    """The folder of what a stage found with one recipe."""
+    return f"{SIGNALS}/{stage}-{fingerprint}"
+
+
+def named_signals(name: str) -> str:
+    """The folder of the signals that are called `name` (STAGE-FINGERPRINT)."""
+    return f"{SIGNALS}/{name}"
+
+
+def signals_name(folder: str) -> str:
+    """STAGE-FINGERPRINT of a folder of signals."""
+    return folder.removeprefix(f"{SIGNALS}/")
+
+
+def is_signals(folder: str) -> bool:
+    """Whether a folder holds signals."""
+    return folder.startswith(f"{SIGNALS}/")
+
+
+def signals_table(folder: str, shard: str) -> str:
+    """What a stage found in a shard."""
+    return _table(folder, shard)
+
+
+# Rounds
+
+
+def round_folder(number: int, fingerprint: str) -> str:
+    """The folder of a round."""
+    return f"{ROUNDS}/{number:02d}-{fingerprint}"
+
+
+def named_round(name: str) -> str:
+    """The folder of the round that people call `name` (NN-FINGERPRINT)."""
+    return f"{ROUNDS}/{name}"
+
+
+def round_name(folder: str) -> str:
+    """NN-FINGERPRINT of a round's folder."""
+    return folder.removeprefix(f"{ROUNDS}/")
+
+
+def is_round(folder: str) -> bool:
+    """Whether a folder holds a round."""
+    return folder.startswith(f"{ROUNDS}/")
+
+
+def split_round(url: str) -> tuple[str, str] | None:
+    """(work folder, folder of the round in it) of the URL of a round, None when it is none."""
+    work, _, name = url.rstrip("/").rpartition(f"/{ROUNDS}/")
+    return (work, named_round(name)) if work else None
+
+
+def round_table(folder: str, shard: str) -> str:
+    """The records of a shard."""
+    return _table(within(folder, "records"), shard)
+
+
+def round_shards(folder: str) -> str:
+    """The folder of a round's tars. `folder` "" means that the store is the round's folder itself."""
+    return within(folder, "shards")
+
+
+def round_tar(folder: str, shard: str) -> str:
+    """The images and records of a shard."""
+    return _tar(round_shards(folder), shard)
+
+
+def shard_index(folder: str, shard: str) -> str:
+    """Where the samples of one shard lie in its tar."""
+    return _table(within(folder, "index"), shard)
+
+
+def round_index(folder: str) -> str:
+    """Where all samples of a round lie. `folder` "" as in `round_shards`."""
+    return within(folder, "index.parquet")
+
+
+def round_metrics(folder: str) -> str:
+    """Counts, changes, and scores against truth."""
+    return within(folder, "metrics.json")
+
+
+def round_state(folder: str) -> str:
+    """The gate's verdict on a round, and the models of the round."""
+    return within(folder, "round.json")
+
+
+def round_audit(folder: str) -> str:
+    """Precision of a round by human judgement."""
+    return within(folder, "audit.json")
+
+
+def tar_in(folder: str, shard: str) -> str:
+    """The tar of a shard in any folder; "" is the work folder itself."""
+    return _tar(folder, shard)
+
+
+# Models and training
+
+
+def model_folder(number: int, fingerprint: str) -> str:
+    """The folder of a model that was trained for a round."""
+    return f"{MODELS}/{number:02d}-{fingerprint}"
+
+
+def model_metrics(folder: str) -> str:
+    """What was measured at each step of a training."""
+    return f"{folder}/metrics.jsonl"
+
+
+def checkpoints(folder: str) -> str:
+    """The folder of the checkpoints of the training that makes model `folder`."""
+    return f"{CHECKPOINTS}/{folder}"
+
+
+def checkpoint_name(step: int) -> str:
+    """The name of a checkpoint within `checkpoints`."""
+    return f"step-{step:08d}"
+
+
+def checkpoint_mark(checkpoint: str) -> str:
+    """The empty file that says that a checkpoint is whole."""
+    return f"{checkpoint}.done"
+
+
+def marked_checkpoint(file: str) -> str | None:
+    """The checkpoint that a file marks as whole, None when the file is no mark."""
+    return file.removesuffix(".done") if file.endswith(".done") else None
+
+
+# Studies
+
+
+def study_model(fingerprint: str) -> str:
+    """The folder of a model that was trained by a study."""
+    return f"{MODELS}/{fingerprint}"
+
+
+def study_seconds(folder: str) -> str:
+    """How long the training of a study's model took."""
+    return f"{JOURNAL}/seconds/{folder}{JSON_SUFFIX}"
+
+
+def study_scores(fingerprint: str) -> str:
+    """The scores and answers of one tested model."""
+    return f"scores/{fingerprint}{JSON_SUFFIX}"
+
+
+def study_scenes(seed: int) -> str:
+    """The folder of rendered scenes."""
+    return f"scenes/{seed}"
+
+
+# Duplicates
+
+DEDUP_LATEST = f"{DEDUP}/latest.json"
+
+
+def dedup_folder(fingerprint: str) -> str:
+    """What was found with one set of thresholds."""
+    return f"{DEDUP}/{fingerprint}"
+
+
+def hashes_folder(fingerprint: str) -> str:
+    """The hashes of all images, made by one recipe."""
+    return f"{DEDUP}/hashes-{fingerprint}"
+
+
+def hashes_table(folder: str, shard: str) -> str:
+    """The hashes of a shard."""
+    return _table(folder, shard)
+
+
+def dedup_groups(folder: str) -> str:
+    """One row per image that repeats another."""
+    return f"{folder}/groups.parquet"
+
+
+def dedup_summary(folder: str) -> str:
+    """The counts of `dedup_groups`; written after it."""
+    return f"{folder}/summary.json"
+
+
+# The journal
+
+
+def attempts(work: str, shard: str = "") -> str:
+    """The folder of the marks of a stage's started work, or of those of one shard."""
+    return f"{ATTEMPTS}/{work}/{shard}".rstrip("/")
+
+
+def attempt(work: str, shard: str, mark: str) -> str:
+    """One mark; `mark` is a file name."""
+    return f"{ATTEMPTS}/{work}/{shard}/{mark}"
+
+
+def withdrawn(folder: str, shard: str) -> str:
+    """A manifest of `folder` that was taken back."""
+    return f"{WITHDRAWN}/{folder}/{shard}{JSON_SUFFIX}"
+
+
+def changes(folder: str, shard: str) -> str:
+    """The folder of what changed in a shard from one output to the next."""
+    return f"{CHANGES}/{folder}/{shard}"
+
+
+def change(folder: str, shard: str, before: str, after: str) -> str:
+    """Which samples changed between two outputs of a shard, by their digests."""
+    return f"{changes(folder, shard)}/{before}-{after}{JSON_SUFFIX}"
+
+
+def parse_change(file: str) -> tuple[str, str]:
+    """(output before, output after) of a file name in `changes`."""
+    before, after = file.removesuffix(JSON_SUFFIX).split("-")
+    return before, after
+
+
+def measured_verdict(folder: str) -> str:
+    """The gate's verdict on a round, kept so that a finished run need not read all rows again."""
+    return f"{MEASURED}/{folder}/verdict.json"
+
+
+def measured_levels(folder: str) -> str:
+    """The thresholds that were measured for a merge, kept for the same reason."""
+    return f"{MEASURED}/{folder}/levels.json"
+
+
+def within(folder: str, name: str) -> str:
+    """The name of a file or folder in `folder`; "" is the work folder itself."""
+    return f"{folder}/{name}" if folder else name
+
+
+def _table(folder: str, shard: str) -> str:
+    return within(folder, f"{shard}{TABLE_SUFFIX}")
+
+
+def _tar(folder: str, shard: str) -> str:
+    return within(folder, f"{shard}{TAR_SUFFIX}")
