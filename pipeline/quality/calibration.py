@@ -9,6 +9,7 @@ specialist. `calibrated_round.py` does this for a round.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,9 +68,21 @@ class Curve:
         good = np.flatnonzero(self.precision >= precision)
         return int(good[-1]) if len(good) else None
 
+    def at(self, precision: float) -> dict[str, float | None]:
+        """The lowest threshold with this precision, and what it reaches; None if there is none."""
+        i = self.reach(precision)
+        if i is None:
+            return {"threshold": None, "precision": None, "recall": None}
+        return {
+            "threshold": float(self.threshold[i]),
+            "precision": float(self.precision[i]),
+            "recall": float(self.recall[i]),
+        }
 
-# By kind (`regions`, ...) and by specialist or specialist/class.
-Curves = dict[tuple[str, str], Curve]
+
+# Kind (`regions`, ...) and specialist or specialist/class.
+Key = tuple[str, str]
+Curves = dict[Key, Curve]
 
 
 def curve(scores: Sequence[float], right: Sequence[bool], truths: int) -> Curve:
@@ -99,28 +112,44 @@ class _Judged:
 
 def calibrate(samples: Iterable[tuple[Annotations, Truth]], config: CalibrateConfig) -> Curves:
     """The curves of samples, each with its labels and its truth."""
-    judged: dict[tuple[str, str], _Judged] = {}
-    truths: dict[tuple[str, str], int] = {}
+    judged: dict[Key, _Judged] = {}
+    truths: Counter[Key] = Counter()
     for labels, truth in samples:
         for kind in truth.kinds:
-            for item in getattr(truth.annotations, kind):
-                for name in {"", _class(item)}:
-                    truths[kind, name] = truths.get((kind, name), 0) + 1
+            _count_truths(kind, truth, truths)
             for item, is_right in _judge(kind, labels, truth, config.iou):
-                keys = [item.source]
-                if _class(item):
-                    keys.append(f"{item.source}/{_class(item)}")
-                for key in keys:
-                    entry = judged.setdefault((kind, key), _Judged())
+                for name in _names(item):
+                    entry = judged.setdefault((kind, name), _Judged())
                     entry.scores.append(_score(item))
                     entry.right.append(is_right)
     curves = {}
-    for (kind, key), entry in sorted(judged.items(), key=lambda item: item[0]):
-        _, _, name = key.partition("/")
-        if not name or len(entry.scores) >= config.min_labels:
-            there = truths.get((kind, name), 0)
-            curves[kind, key] = curve(entry.scores, entry.right, there)
+    for (kind, name), entry in sorted(judged.items(), key=_by_key):
+        _, _, class_ = name.partition("/")
+        if not class_ or len(entry.scores) >= config.min_labels:
+            curves[kind, name] = curve(entry.scores, entry.right, truths[kind, class_])
     return curves
+
+
+def _by_key(item: tuple[Key, _Judged]) -> Key:
+    key, _ = item
+    return key
+
+
+def _count_truths(kind: str, truth: Truth, truths: Counter[Key]) -> None:
+    """Count the true objects of a sample, in all (class "") and by class."""
+    for item in getattr(truth.annotations, kind):
+        truths[kind, ""] += 1
+        class_ = _class(item)
+        if class_:
+            truths[kind, class_] += 1
+
+
+def _names(item: Any) -> list[str]:
+    """The specialist of a label and, if the label has a class, specialist/class."""
+    class_ = _class(item)
+    if not class_:
+        return [item.source]
+    return [item.source, f"{item.source}/{class_}"]
 
 
 def thresholds(curves: Curves, precision: float) -> dict[str, dict[str, float]]:
@@ -139,22 +168,18 @@ def thresholds(curves: Curves, precision: float) -> dict[str, dict[str, float]]:
 def summary(curves: Curves, config: CalibrateConfig, samples: int) -> dict[str, Any]:
     """Everything as plain JSON: a row for each threshold, and the curves."""
     rows, lines = [], []
-    for (kind, key), curve in curves.items():
-        source, _, name = key.partition("/")
-        head = {"type": kind, "source": source, "class": name or None}
-        arrays = {
-            "threshold": curve.threshold,
-            "precision": curve.precision,
-            "recall": curve.recall,
-        }
-        row: dict[str, Any] = {**head, "labels": curve.labels}
-        line: dict[str, Any] = dict(head)
-        i = curve.reach(config.precision)
-        for column, values in arrays.items():
-            row[column] = None if i is None else float(values[i])
-            line[column] = values.tolist()
-        rows.append(row)
-        lines.append(line)
+    for (kind, name), curve in curves.items():
+        source, _, class_ = name.partition("/")
+        head = {"type": kind, "source": source, "class": class_ or None}
+        rows.append({**head, "labels": curve.labels, **curve.at(config.precision)})
+        lines.append(
+            {
+                **head,
+                "threshold": curve.threshold.tolist(),
+                "precision": curve.precision.tolist(),
+                "recall": curve.recall.tolist(),
+            }
+        )
     return {
         "wanted": dataclasses.asdict(config),
         "samples": samples,
@@ -173,14 +198,18 @@ def _judge(kind: str, labels: Annotations, truth: Truth, iou: float) -> Iterator
     items = [item for item in getattr(labels, kind) if _has_score(item)]
     if kind == "triplets":
         items = _with_known_texts(items, labels, truth.annotations)
-    true_items = getattr(truth.annotations, kind)
-    for source in dict.fromkeys(item.source for item in items):
-        own = [item for item in items if item.source == source]
-        pairs = greedy_match(_overlap(kind, own, true_items), [_score(item) for item in own], iou)
-        right = {row for row, _ in pairs}
+    by_source: dict[str, list[Any]] = {}
+    for item in items:
+        by_source.setdefault(item.source, []).append(item)
+    for own in by_source.values():
+        overlap = _overlap(kind, own, getattr(truth.annotations, kind))
+        scores = [_score(item) for item in own]
+        right = {row for row, _ in greedy_match(overlap, scores, iou)}
         for row, item in enumerate(own):
-            if row in right or not in_crowd(item, truth.crowds):
-                yield item, row in right
+            if row in right:
+                yield item, True
+            elif not in_crowd(item, truth.crowds):
+                yield item, False
 
 
 def _with_known_texts(

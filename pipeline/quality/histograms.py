@@ -29,12 +29,16 @@ class BoxHistograms:
         corners = np.array(list(boxes), np.float64).reshape(-1, 4)
         sides = corners[:, 2:] - corners[:, :2]
         has_area = (sides > 0).all(axis=1)
-        corners, sides = corners[has_area], sides[has_area]
-        area = np.sqrt((sides / size).prod(axis=1))
-        aspect = np.log(sides[:, 0] / sides[:, 1])
-        x, y = ((corners[:, :2] + corners[:, 2:]) / 2 / size).T
-        np.add.at(self.area, _bin(area), 1)
+        corners = corners[has_area]
+        sides = sides[has_area]
+        shares = sides / size
+        root_area = np.sqrt(shares.prod(axis=1))
+        np.add.at(self.area, _bin(root_area), 1)
+        width, height = sides.T
+        aspect = np.log(width / height)
         np.add.at(self.aspect, _bin((aspect + ASPECT) / (2 * ASPECT)), 1)
+        centres = (corners[:, :2] + corners[:, 2:]) / 2
+        x, y = (centres / size).T
         np.add.at(self.centre, (_bin(y), _bin(x)), 1)
 
     def merge(self, other: BoxHistograms) -> None:
@@ -47,11 +51,14 @@ class BoxHistograms:
         """Densities of area and aspect, and the share of the boxes with their centre in a cell."""
         boxes = int(self.area.sum())
         total = max(boxes, 1)
+        area = self.area * BINS / total
+        aspect = self.aspect * BINS / (2 * ASPECT) / total
+        centre = self.centre / total
         return {
             "boxes": boxes,
-            "area": (self.area * BINS / total).tolist(),
-            "aspect": (self.aspect * BINS / (2 * ASPECT) / total).tolist(),
-            "centre": (self.centre / total).tolist(),
+            "area": area.tolist(),
+            "aspect": aspect.tolist(),
+            "centre": centre.tolist(),
         }
 
 

@@ -58,13 +58,12 @@ def count_sample(labels: Annotations, truth: Annotations) -> np.ndarray:
     crowds = [region for region in truth.regions if region.dropped == CROWD]
     truth = truth.kept()
     labels = _outside(labels.kept(), truth, crowds)
-    texts, tokens = _count_texts(_brief(labels), _brief(truth))
-    overlap = box_iou(_boxes(labels.regions), _boxes(truth.regions))
-    category = where_same(overlap, labels.regions, truth.regions, _same_category)
+    label_texts, true_texts = _brief(labels), _brief(truth)
+    category = _region_overlap(labels.regions, truth.regions)
     attributes = where_same(category, labels.regions, truth.regions, _same_attributes)
     counts = [
-        texts,
-        tokens,
+        _count_texts(label_texts, true_texts),
+        _count_words(label_texts, true_texts),
         _count(category, labels.regions, truth.regions, _IOU),
         _count(category, labels.regions, truth.regions, _STRICT_IOU),
         _count(attributes, labels.regions, truth.regions, _IOU),
@@ -80,14 +79,26 @@ def in_crowd(item: Annotation, crowds: Sequence[Region]) -> bool:
     if not isinstance(item, Region):
         return False
     x0, y0, x1, y1 = item.box
-    area = (x1 - x0) * (y1 - y0)
     for crowd in crowds:
         left, top, right, bottom = crowd.box
-        width = max(0.0, min(x1, right) - max(x0, left))
-        height = max(0.0, min(y1, bottom) - max(y0, top))
-        if _same_category(crowd, item) and width * height >= 0.5 * area:
+        width = min(x1, right) - max(x0, left)
+        height = min(y1, bottom) - max(y0, top)
+        shared = max(0.0, width) * max(0.0, height)
+        is_inside = shared >= 0.5 * (x1 - x0) * (y1 - y0)
+        if is_inside and _same_category(crowd, item):
             return True
     return False
+
+
+def pair_values(
+    labels: Sequence[Any], truth: Sequence[Any], value: Callable[[Any, Any], float]
+) -> np.ndarray:
+    """`value(label, true)` of every pair: (labels, truth) float64."""
+    values = np.zeros((len(labels), len(truth)))
+    for i, label in enumerate(labels):
+        for j, true in enumerate(truth):
+            values[i, j] = value(label, true)
+    return values
 
 
 def where_same(
@@ -96,12 +107,12 @@ def where_same(
     truth: Sequence[Any],
     same: Callable[[Any, Any], bool],
 ) -> np.ndarray:
-    """The overlap (labels, truth) where `same(label, truth)` holds, elsewhere -1."""
-    allowed = np.zeros(overlap.shape, bool)
-    for i, label in enumerate(labels):
-        for j, true in enumerate(truth):
-            allowed[i, j] = same(label, true)
-    return np.where(allowed, overlap, -1.0)
+    """The overlap where `same(label, true)` holds, elsewhere -1.
+
+    Both `overlap` and the result are (labels, truth) float64.
+    """
+    is_same = pair_values(labels, truth, same) > 0
+    return np.where(is_same, overlap, -1.0)
 
 
 def _outside(labels: Annotations, truth: Annotations, crowds: Sequence[Region]) -> Annotations:
@@ -111,14 +122,19 @@ def _outside(labels: Annotations, truth: Annotations, crowds: Sequence[Region]) 
     """
     if not crowds:
         return labels
-    overlap = box_iou(_boxes(labels.regions), _boxes(truth.regions))
-    category = where_same(overlap, labels.regions, truth.regions, _same_category)
-    single: np.ndarray = np.any(category >= _IOU, axis=1)
+    overlap = _region_overlap(labels.regions, truth.regions)
+    is_single: np.ndarray = np.any(overlap >= _IOU, axis=1)
     kept = []
-    for i, region in enumerate(labels.regions):
-        if single[i] or not in_crowd(region, crowds):
+    for region, single in zip(labels.regions, is_single, strict=True):
+        if single or not in_crowd(region, crowds):
             kept.append(region)
     return replace(labels, regions=kept)
+
+
+def _region_overlap(labels: Sequence[Region], truth: Sequence[Region]) -> np.ndarray:
+    """The IoU of regions of one category, elsewhere -1: (labels, truth) float64."""
+    overlap = box_iou(_boxes(labels), _boxes(truth))
+    return where_same(overlap, labels, truth, _same_category)
 
 
 def _boxes(items: Sequence[Any]) -> list[Any]:
@@ -145,60 +161,79 @@ def _count(
     return Counts(len(pairs), len(labels), len(truth))
 
 
-def _same_category(label: Region, truth: Region) -> bool:
-    return normalise(label.phrase) == normalise(truth.phrase)
+def _same_text(label: Text, true: Text) -> bool:
+    return normalise(label.text) == normalise(true.text)
 
 
-def _same_attributes(label: Region, truth: Region) -> bool:
-    if truth.brief is None:
+def _same_category(label: Region, true: Region) -> bool:
+    return normalise(label.phrase) == normalise(true.phrase)
+
+
+def _same_attributes(label: Region, true: Region) -> bool:
+    if true.brief is None:
         return True
-    return bare_phrase(label.brief or "") == bare_phrase(truth.brief)
+    return bare_phrase(label.brief or "") == bare_phrase(true.brief)
 
 
-def _same_letters(label: TextRegion, truth: TextRegion) -> bool:
-    return letters(label.text) == letters(truth.text)
+def _same_letters(label: TextRegion, true: TextRegion) -> bool:
+    return letters(label.text) == letters(true.text)
 
 
-def _same_phrase(label: Triplet, truth: Triplet) -> bool:
-    return bare_phrase(label.phrase) == bare_phrase(truth.phrase)
+def _same_phrase(label: Triplet, true: Triplet) -> bool:
+    return bare_phrase(label.phrase) == bare_phrase(true.phrase)
 
 
-def _count_texts(labels: Sequence[Text], truth: Sequence[Text]) -> tuple[Counts, Counts]:
-    """The counts of whole texts, and of their words."""
-    label_words = [Counter(normalise(text.text).split()) for text in labels]
-    truth_words = [Counter(normalise(text.text).split()) for text in truth]
-    same = np.zeros((len(labels), len(truth)))
-    similar = np.zeros((len(labels), len(truth)))
-    for i, label in enumerate(labels):
-        for j, true in enumerate(truth):
-            same[i, j] = normalise(label.text) == normalise(true.text)
-            shared, either = label_words[i] & truth_words[j], label_words[i] | truth_words[j]
-            similar[i, j] = shared.total() / max(either.total(), 1)
-    exact = greedy_match(same, _confidences(labels), 1.0)
+def _count_texts(labels: Sequence[Text], truth: Sequence[Text]) -> Counts:
+    same = pair_values(labels, truth, _same_text)
+    pairs = greedy_match(same, _confidences(labels), 1.0)
+    # One text is needed; the others of the truth are alternatives.
     needed = min(len(truth), max(1, len(labels)))
-    pairs = greedy_match(similar, _confidences(labels), 0.0)
+    return Counts(len(pairs), len(labels), needed)
+
+
+def _count_words(labels: Sequence[Text], truth: Sequence[Text]) -> Counts:
+    """Words of texts that are matched by the share of words that they have in common."""
+    label_words = [_words(text) for text in labels]
+    true_words = [_words(text) for text in truth]
+    similar = pair_values(label_words, true_words, _common_share)
+    shared = 0
+    expected = []
+    for i, j in greedy_match(similar, _confidences(labels), 0.0):
+        shared += (label_words[i] & true_words[j]).total()
+        expected.append(true_words[j])
     # Without a label, the first text of the truth is the one that is missed.
-    expected = [truth_words[j] for _, j in pairs] or truth_words[:1]
-    words = Counts(
-        matched=sum((label_words[i] & truth_words[j]).total() for i, j in pairs),
+    expected = expected or true_words[:1]
+    return Counts(
+        matched=shared,
         labels=sum(words.total() for words in label_words),
         truth=sum(words.total() for words in expected),
     )
-    return Counts(len(exact), len(labels), needed), words
+
+
+def _words(text: Text) -> Counter[str]:
+    return Counter(normalise(text.text).split())
+
+
+def _common_share(label: Counter[str], true: Counter[str]) -> float:
+    """Words in both over words in either, both with their repetitions."""
+    either = (label | true).total()
+    return (label & true).total() / max(either, 1)
 
 
 def _count_text_regions(labels: Sequence[TextRegion], truth: Sequence[TextRegion]) -> Counts:
-    overlap = quad_iou([word.quad for word in labels], [word.quad for word in truth])
+    quads = [word.quad for word in labels]
+    true_quads = [word.quad for word in truth]
+    overlap = quad_iou(quads, true_quads)
     same = where_same(overlap, labels, truth, _same_letters)
     return _count(same, labels, truth, _IOU)
 
 
 def _count_triplets(labels: Annotations, truth: Annotations) -> Counts:
     """Triplets of a granularity that the truth lacks are left out: nothing is known about them."""
-    by_granularity = _by_granularity(labels)
+    predicted = _by_granularity(labels)
     total = np.zeros(3, int)
     for granularity, expected in _by_granularity(truth).items():
-        found = by_granularity.get(granularity, [])
+        found = predicted.get(granularity, [])
         overlap = box_iou(_boxes(found), _boxes(expected))
         same = where_same(overlap, found, expected, _same_phrase)
         total += _count(same, found, expected, _IOU)
@@ -207,8 +242,11 @@ def _count_triplets(labels: Annotations, truth: Annotations) -> Counts:
 
 def _by_granularity(annotations: Annotations) -> dict[str, list[Triplet]]:
     """The triplets of the texts of each granularity that there is."""
-    granularity: dict[str, str] = {text.id: text.granularity for text in annotations.texts}
-    triplets: dict[str, list[Triplet]] = {name: [] for name in granularity.values()}
+    granularity: dict[str, str] = {}
+    triplets: dict[str, list[Triplet]] = {}
+    for text in annotations.texts:
+        granularity[text.id] = text.granularity
+        triplets[text.granularity] = []
     for triplet in annotations.triplets:
         if triplet.text_id in granularity:
             triplets[granularity[triplet.text_id]].append(triplet)

@@ -7,6 +7,7 @@ can read (`###`, as ICDAR marks them) count neither as missed nor as found.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -41,19 +42,31 @@ def score(ground_truth: Entry, predictions: list[Entry]) -> dict[str, Any]:
 
 def _count(predictions: Sequence[Entry], truth: Sequence[Entry]) -> np.ndarray:
     """(matched, predicted, true): of words read right, and of words found; (2, 3) int."""
-    overlap = quad_iou([_quad(entry) for entry in predictions], [_quad(entry) for entry in truth])
-    legible: np.ndarray = np.array([entry["text"] != _ILLEGIBLE for entry in truth], bool)
+    overlap = quad_iou(_quads(predictions), _quads(truth))
+    legible = np.array([entry["text"] != _ILLEGIBLE for entry in truth], bool)
     hits = overlap >= _IOU
-    ignored = hits[:, ~legible].any(axis=1) & ~hits[:, legible].any(axis=1)
-    kept = [predictions[i] for i in np.flatnonzero(~ignored).tolist()]
-    words = [truth[i] for i in np.flatnonzero(legible).tolist()]
-    overlap = overlap[~ignored][:, legible]
-    read = where_same(overlap, kept, words, lambda a, b: letters(a["text"]) == letters(b["text"]))
+    on_legible: np.ndarray = np.any(hits[:, legible], axis=1)
+    on_illegible: np.ndarray = np.any(hits[:, ~legible], axis=1)
+    # What lies on an illegible word only is neither right nor wrong.
+    judged = on_legible | ~on_illegible
+    kept = list(compress(predictions, judged))
+    words = list(compress(truth, legible))
+    overlap = overlap[judged][:, legible]
+    read = where_same(overlap, kept, words, _same_letters)
     scores = [entry.get("score", 0.0) for entry in kept]
     counts = []
     for matching in (read, overlap):
-        counts.append([len(greedy_match(matching, scores, _IOU)), len(kept), len(words)])
+        matched = greedy_match(matching, scores, _IOU)
+        counts.append([len(matched), len(kept), len(words)])
     return np.array(counts)
+
+
+def _same_letters(label: Entry, true: Entry) -> bool:
+    return letters(label["text"]) == letters(true["text"])
+
+
+def _quads(entries: Sequence[Entry]) -> list[Sequence[float]]:
+    return [_quad(entry) for entry in entries]
 
 
 def _quad(entry: Entry) -> Sequence[float]:

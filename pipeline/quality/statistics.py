@@ -10,158 +10,196 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from pipeline.quality.histograms import BoxHistograms
 from pipeline.quality.wording import word_count
-from pipeline.schema import KINDS, Annotations, Parse, Record, Region, Text, Triplet
+from pipeline.schema import KINDS, Annotations, Record, Text
 
 GRANULARITIES = ("brief", "detailed", "more_detailed", "alt")
+REGION_TEXTS = ("phrase", "brief")
 FIGURE = ("regions", "triplets")
 ELEMENTS = ("objects", "attributes", "actions", "proper_nouns")
 COMPLEXITIES = ("object_complexity", "action_complexity")
 
 Size = tuple[int, int]
 Row = dict[str, Any]
+Counts = dict[str, Counter[str]]
+
+
+@dataclass(slots=True)
+class PhraseSums:
+    """Sums over the phrases, or over the brief texts, of regions."""
+
+    count: int = 0
+    """Regions that have one."""
+    tokens: int = 0
+    """Words of all of them."""
+
+    def add(self, phrase: str) -> None:
+        """Count one."""
+        self.count += 1
+        self.tokens += word_count(phrase)
+
+
+@dataclass(slots=True)
+class TextSums:
+    """Sums over the texts of one granularity."""
+
+    texts: int = 0
+    """How many there are."""
+    tokens: int = 0
+    """Words of all texts."""
+    parsed: int = 0
+    """Texts that have a parse; the sums below are over them."""
+    objects: int = 0
+    attributes: int = 0
+    actions: int = 0
+    proper_nouns: int = 0
+    object_complexity: float = 0
+    """Sum of the texts' mean complexities."""
+    action_complexity: float = 0
+    """Sum of the texts' mean complexities."""
+    triplets: PhraseSums = field(default_factory=PhraseSums)
+    """Phrase-box pairs of these texts."""
+
+    def add(self, text: Text) -> None:
+        """Count one text."""
+        self.texts += 1
+        parse = text.parse
+        if parse is None:
+            self.tokens += word_count(text.text)
+            return
+        self.parsed += 1
+        self.tokens += parse.tokens
+        self.objects += len(parse.objects)
+        self.attributes += len(parse.attributes)
+        self.actions += len(parse.actions)
+        self.proper_nouns += len(parse.proper_nouns)
+        self.object_complexity += parse.object_complexity_mean
+        self.action_complexity += parse.action_complexity_mean
+
+    @property
+    def mean_tokens(self) -> float | None:
+        """Words per text."""
+        return _mean(self.tokens, self.texts)
 
 
 class Statistics:
     """Sums over samples."""
 
     def __init__(self) -> None:
-        self.sums: Counter[tuple[str, ...]] = Counter()
-        """By what is summed, and by granularity or by kind and name."""
+        self.images = 0
+        self.text_regions = 0
+        self.texts = {name: TextSums() for name in GRANULARITIES}
+        """By granularity."""
+        self.regions = {name: PhraseSums() for name in REGION_TEXTS}
+        """By what is said of a region."""
         self.figure = {kind: BoxHistograms() for kind in FIGURE}
-        """The histograms of Figure 5, for regions and for triplets."""
+        """The histograms of Figure 5, by kind."""
+        self.sources: Counts = {kind: Counter() for kind in KINDS}
+        """Kept annotations by kind and source."""
+        self.dropped: Counts = {kind: Counter() for kind in KINDS}
+        """Dropped annotations by kind and reason."""
 
     def add(self, annotations: Annotations, size: Size) -> None:
         """Count one sample; `size` is the (width, height) of its image in pixels."""
         kept = annotations.kept()
-        self.sums["images",] += 1
+        self.images += 1
+        self.text_regions += len(kept.text_regions)
         for text in kept.texts:
-            self._add_text(text)
+            self.texts[text.granularity].add(text)
         for region in kept.regions:
-            self._add_region(region)
-        granularity = {text.id: text.granularity for text in kept.texts}
-        for triplet in kept.triplets:
-            self._add_triplet(triplet, granularity.get(triplet.text_id, "none"))
-        self.sums["text_regions",] += len(kept.text_regions)
+            self.regions["phrase"].add(region.phrase)
+            if region.brief is not None:
+                self.regions["brief"].add(region.brief)
+        self._add_triplets(kept)
         self.figure["regions"].add([region.box for region in kept.regions], size)
         self.figure["triplets"].add([triplet.box for triplet in kept.triplets], size)
         for kind in KINDS:
             for annotation in getattr(annotations, kind):
                 if annotation.dropped is None:
-                    self.sums["source", kind, annotation.source] += 1
+                    self.sources[kind][annotation.source] += 1
                 else:
-                    self.sums["dropped", kind, annotation.dropped] += 1
+                    self.dropped[kind][annotation.dropped] += 1
+
+    def _add_triplets(self, kept: Annotations) -> None:
+        """Count phrase-box pairs with the granularity of their text."""
+        granularity = {}
+        for text in kept.texts:
+            granularity[text.id] = text.granularity
+        for triplet in kept.triplets:
+            # A pair whose text is dropped belongs to no granularity.
+            if triplet.text_id in granularity:
+                sums = self.texts[granularity[triplet.text_id]]
+                sums.triplets.add(triplet.phrase)
 
     def merge(self, other: Statistics) -> None:
         """Count the samples of `other` too."""
-        self.sums.update(other.sums)
+        self.images += other.images
+        self.text_regions += other.text_regions
+        for name, text_sums in other.texts.items():
+            _add_fields(self.texts[name], text_sums)
+        for name, phrase_sums in other.regions.items():
+            _add_fields(self.regions[name], phrase_sums)
+        for kind in KINDS:
+            self.sources[kind].update(other.sources[kind])
+            self.dropped[kind].update(other.dropped[kind])
         for kind, histograms in other.figure.items():
             self.figure[kind].merge(histograms)
 
     def to_dict(self) -> dict[str, Any]:
         """All tables, and Figure 5 as densities, as plain JSON."""
         table2 = self._table2()
+        figure = {}
+        for kind, histograms in self.figure.items():
+            figure[kind] = histograms.to_dict()
         return {
-            "images": self.sums["images",],
+            "images": self.images,
             "annotations": annotation_totals(table2),
             "table2": table2,
             "table3": self._table3(),
-            "figure5": {kind: histograms.to_dict() for kind, histograms in self.figure.items()},
-            "text_regions": self.sums["text_regions",],
-            "sources": self._by_kind("source"),
-            "dropped": self._by_kind("dropped"),
+            "figure5": figure,
+            "text_regions": self.text_regions,
+            "sources": _sorted(self.sources),
+            "dropped": _sorted(self.dropped),
         }
 
-    def _add_text(self, text: Text) -> None:
-        name, parse = text.granularity, text.parse
-        self.sums["texts", name] += 1
-        if parse is None:
-            self.sums["text_tokens", name] += word_count(text.text)
-        else:
-            self.sums["text_tokens", name] += parse.tokens
-            self._add_parse(name, parse)
-
-    def _add_parse(self, granularity: str, parse: Parse) -> None:
-        self.sums["parsed", granularity] += 1
-        for element in ELEMENTS:
-            self.sums[element, granularity] += len(getattr(parse, element))
-        for complexity in COMPLEXITIES:
-            self.sums[complexity, granularity] += getattr(parse, f"{complexity}_mean")
-
-    def _add_region(self, region: Region) -> None:
-        self.sums["regions", "phrase"] += 1
-        self.sums["region_tokens", "phrase"] += word_count(region.phrase)
-        if region.brief is not None:
-            self.sums["regions", "brief"] += 1
-            self.sums["region_tokens", "brief"] += word_count(region.brief)
-
-    def _add_triplet(self, triplet: Triplet, granularity: str) -> None:
-        self.sums["triplets", granularity] += 1
-        self.sums["triplet_tokens", granularity] += word_count(triplet.phrase)
-
     def _table2(self) -> list[Row]:
-        present = [name for name in GRANULARITIES if self.sums["texts", name]]
-        rows = [self._text_row(name) for name in present]
-        rows += [self._region_row(name) for name in ("phrase", "brief")]
-        rows += [self._triplet_row(name) for name in present]
-        return rows
+        text_rows, region_rows, triplet_rows = [], [], []
+        for name, sums in self.texts.items():
+            if sums.texts:
+                text_rows.append(_text_row(name, sums))
+                triplet_rows.append(_triplet_row(name, sums))
+        for name, phrases in self.regions.items():
+            region_rows.append(self._region_row(name, phrases))
+        return text_rows + region_rows + triplet_rows
 
-    def _text_row(self, granularity: str) -> Row:
-        texts = self.sums["texts", granularity]
-        return _row("text", granularity, texts, tokens=self._tokens(granularity))
-
-    def _region_row(self, name: str) -> Row:
-        images, regions = self.sums["images",], self.sums["regions", name]
+    def _region_row(self, name: str, phrases: PhraseSums) -> Row:
         return _row(
             "region_text",
             name,
-            images,
-            regions=regions,
-            average_regions=_mean(regions, images),
-            regional_tokens=_mean(self.sums["region_tokens", name], regions),
-        )
-
-    def _triplet_row(self, granularity: str) -> Row:
-        texts, pairs = self.sums["texts", granularity], self.sums["triplets", granularity]
-        return _row(
-            "text_phrase_region",
-            granularity,
-            texts,
-            tokens=self._tokens(granularity),
-            regions=pairs,
-            average_regions=_mean(pairs, texts),
-            regional_tokens=_mean(self.sums["triplet_tokens", granularity], pairs),
+            self.images,
+            regions=phrases.count,
+            average_regions=_mean(phrases.count, self.images),
+            regional_tokens=_mean(phrases.tokens, phrases.count),
         )
 
     def _table3(self) -> dict[str, Row]:
         """Means over the texts that have a parse."""
         table = {}
-        for name in GRANULARITIES:
-            parsed = self.sums["parsed", name]
-            if not parsed:
+        for name, sums in self.texts.items():
+            if not sums.parsed:
                 continue
             row: Row = {
-                "image_annotations": self.sums["texts", name],
-                "tokens": self._tokens(name),
+                "image_annotations": sums.texts,
+                "tokens": sums.mean_tokens,
             }
             for column in (*ELEMENTS, *COMPLEXITIES):
-                row[column] = _mean(self.sums[column, name], parsed)
+                row[column] = _mean(getattr(sums, column), sums.parsed)
             table[name] = row
         return table
-
-    def _tokens(self, granularity: str) -> float | None:
-        return _mean(self.sums["text_tokens", granularity], self.sums["texts", granularity])
-
-    def _by_kind(self, what: str) -> dict[str, dict[str, int]]:
-        counts: dict[str, dict[str, int]] = {kind: {} for kind in KINDS}
-        for key, count in sorted(self.sums.items(), key=lambda item: item[0]):
-            if key[0] == what:
-                _, kind, name = key
-                counts[kind][name] = int(count)
-        return counts
 
 
 def statistics_of(records: Iterable[Record]) -> dict[str, Any]:
@@ -178,17 +216,62 @@ def annotation_totals(table2: Iterable[Row]) -> dict[str, int]:
     Texts count in their own rows and not again with their phrases, as in the paper:
     487M + 1362M + 3574M = 5423M.
     """
-    totals = dict.fromkeys(("text", "region_text", "text_phrase_region"), 0)
+    totals = {"text": 0, "region_text": 0, "text_phrase_region": 0, "total": 0}
     for row in table2:
         column = "image_annotations" if row["type"] == "text" else "regions"
         totals[row["type"]] += row[column]
-    return {**totals, "total": sum(totals.values())}
+        totals["total"] += row[column]
+    return totals
+
+
+def _text_row(granularity: str, sums: TextSums) -> Row:
+    return _row("text", granularity, sums.texts, tokens=sums.mean_tokens)
+
+
+def _triplet_row(granularity: str, sums: TextSums) -> Row:
+    pairs = sums.triplets
+    return _row(
+        "text_phrase_region",
+        granularity,
+        sums.texts,
+        tokens=sums.mean_tokens,
+        regions=pairs.count,
+        average_regions=_mean(pairs.count, sums.texts),
+        regional_tokens=_mean(pairs.tokens, pairs.count),
+    )
 
 
 def _row(type_: str, text: str, count: int, **columns: Any) -> Row:
     """A row of Table 2; columns that are not given are empty."""
-    empty = dict.fromkeys(("tokens", "regions", "average_regions", "regional_tokens"))
-    return {"type": type_, "text": text, "image_annotations": count, **empty, **columns}
+    row: Row = {
+        "type": type_,
+        "text": text,
+        "image_annotations": count,
+        "tokens": None,
+        "regions": None,
+        "average_regions": None,
+        "regional_tokens": None,
+    }
+    row.update(columns)
+    return row
+
+
+def _add_fields(sums: Any, other: Any) -> None:
+    """Add each sum of `other`, also those of sums within sums."""
+    for entry in fields(sums):
+        value = getattr(other, entry.name)
+        if isinstance(value, PhraseSums):
+            _add_fields(getattr(sums, entry.name), value)
+        else:
+            setattr(sums, entry.name, getattr(sums, entry.name) + value)
+
+
+def _sorted(counts: Counts) -> dict[str, dict[str, int]]:
+    """Counts by kind and name, the names in alphabetical order."""
+    tables = {}
+    for kind, by_name in counts.items():
+        tables[kind] = dict(sorted(by_name.items()))
+    return tables
 
 
 def _mean(total: float, count: float) -> float | None:

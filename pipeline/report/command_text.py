@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import groupby
+from operator import attrgetter
+from textwrap import TextWrapper
 from typing import Any
 
 from pipeline.config.reference import GROUPS, Setting
 from pipeline.report.terminal import columns
 
-_WIDTH = 100
+_MEANING = TextWrapper(width=100, initial_indent=" " * 6, subsequent_indent=" " * 6)
+_REQUIRED = "[-]: no default in the code; a file of configs or the command line has it"
 
 
 def plan_table(lines: Sequence[Mapping[str, Any]]) -> str:
@@ -39,7 +41,8 @@ def calibration_table(thresholds: Sequence[Mapping[str, Any]]) -> str:
     for row in thresholds:
         cells = [row["type"], row["source"], row["class"] or "all", str(row["labels"])]
         for name in ("threshold", "precision", "recall"):
-            cells.append("never" if row[name] is None else f"{row[name]:.3f}")
+            number = row[name]
+            cells.append("never" if number is None else f"{number:.3f}")
         table.append(cells)
     return columns(table)
 
@@ -54,8 +57,8 @@ def audit_table(rows: Sequence[Mapping[str, Any]]) -> str:
                 row["source"],
                 str(row["judged"]),
                 str(row["right"]),
-                f"{row['precision']:.3f}",
-                f"{row['low']:.3f} to {row['high']:.3f}",
+                "{precision:.3f}".format_map(row),
+                "{low:.3f} to {high:.3f}".format_map(row),
             ]
         )
     return columns(table)
@@ -64,27 +67,27 @@ def audit_table(rows: Sequence[Mapping[str, Any]]) -> str:
 def settings_text(settings: Sequence[Setting]) -> str:
     """Settings under headings, each with its type and default, and its meaning on the next line."""
     sections = []
-    for group, members in groupby(settings, key=lambda setting: setting.group):
+    for group, members in groupby(settings, key=attrgetter("group")):
         sections.append(f"{group}: {GROUPS[group]}")
-        for use, own in groupby(members, key=lambda setting: setting.use):
+        for use, own in groupby(members, key=attrgetter("use")):
             sections.append(_settings_section(use, list(own)))
     if any(setting.required for setting in settings):
-        sections.append("[-]: no default in the code; a file of configs or the command line has it")
+        sections.append(_REQUIRED)
     return "\n\n".join(sections)
 
 
 def _settings_section(use: str, settings: Sequence[Setting]) -> str:
+    """The settings of one stage, or those of the engine itself."""
     width = max(len(setting.name) for setting in settings)
-    lines = [f"  {use}"] if use else []
+    lines = []
+    if use:
+        lines.append(f"  {use}")
     for setting in settings:
+        name = setting.name.ljust(width)
         default = "-" if setting.required else _value_text(setting.default)
-        lines.append(f"  {setting.name:<{width}}  {setting.type}  [{default}]")
-        lines += textwrap.wrap(
-            setting.meaning or "(no meaning written)",
-            _WIDTH,
-            initial_indent=" " * 6,
-            subsequent_indent=" " * 6,
-        )
+        lines.append(f"  {name}  {setting.type}  [{default}]")
+        meaning = setting.meaning or "(no meaning written)"
+        lines += _MEANING.wrap(meaning)
     return "\n".join(lines)
 
 

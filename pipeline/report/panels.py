@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -21,6 +21,7 @@ from pipeline.report.overlay import (
     coloured_text,
     overlay,
 )
+from pipeline.report.terminal import commonest
 from pipeline.schema import Annotations
 
 _LONGEST_SIDE = 1280  # pixels; larger pictures are embedded as smaller copies
@@ -96,11 +97,6 @@ def environment() -> Environment:
     environment.filters["total"] = lambda counts: sum(counts.values())
     environment.filters["commonest"] = commonest
     return environment
-
-
-def commonest(counts: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Reasons with their counts, the commonest first, equal counts by name."""
-    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
 def svg_path(outlines: Sequence[np.ndarray]) -> str:

@@ -15,6 +15,8 @@ from pipeline.report.views import NAMES, RoundView
 from pipeline.schema import KINDS
 
 REFRESH_SECONDS = 2.0
+_DEAD_WORKER = "worker died: {work} {shard} (process {pid} on {host})"
+_RATIOS = "{precision:.3f} / {recall:.3f} / {f1:.3f}"
 
 Counts = Mapping[str, int]  # by reason
 
@@ -27,24 +29,29 @@ def rounds_table(rounds: Sequence[RoundView]) -> str:
 
 
 def status_text(state: Mapping[str, Any]) -> str:
-    """A work folder's state (`report.status.status`).
+    """A work folder's state as text.
 
-    Stages, what goes on now, workers that died, failures and rounds.
+    Stages, the step that is going on, workers that died, failures, rounds, and the head.
+
+    Args:
+        state: what `report.status.status` returns.
     """
-    lines = [f"{state['work']}: {state['state']}", _stages_table(state["stages"])]
-    lines += _progress(state)
-    for dead in state["workers"]["stale"]:
-        lines.append(
-            f"worker died: {dead['work']} {dead['shard']} (process {dead['pid']} on {dead['host']})"
-        )
-    lines += [_failure(failure) for failure in state["failures"]]
+    lines = ["{work}: {state}".format_map(state)]
+    lines.append(_stages_table(state["stages"]))
+    if state["now"] and state["state"] == "running":
+        lines.append(_progress(state["now"], state["workers"]["alive"]))
+    for worker in state["workers"]["stale"]:
+        lines.append(_DEAD_WORKER.format_map(worker))
+    for failure in state["failures"]:
+        lines.append(_failure(failure))
     unlisted = state["failures_total"] - len(state["failures"])
     if unlisted > 0:
         lines.append(f"... {unlisted:,} more failed; --limit N lists them")
     for attempt in state["rounds"]:
-        lines.append(f"round {attempt['round']}: {attempt['status']}: {attempt['reason']}")
+        lines.append("round {round}: {status}: {reason}".format_map(attempt))
         lines += _dropped(attempt["dropped"])
-    lines.append(f"head: {state['head'] or 'none yet'}")
+    head = state["head"] or "none yet"
+    lines.append(f"head: {head}")
     return "\n".join(lines)
 
 
@@ -67,54 +74,65 @@ def live(look: Callable[[], Mapping[str, Any]], forever: bool) -> None:
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
     """Rows in columns: the first is flush left, the others are flush right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = []
-        for i, cell in enumerate(row):
-            cells.append(cell.rjust(widths[i]) if i else cell.ljust(widths[i]))
-        lines.append("  ".join(cells).rstrip())
+    columns = list(zip(*rows, strict=True))
+    aligned = []
+    for number, cells in enumerate(columns):
+        width = max(map(len, cells))
+        if number == 0:
+            aligned.append([cell.ljust(width) for cell in cells])
+        else:
+            aligned.append([cell.rjust(width) for cell in cells])
+    lines = ["  ".join(cells).rstrip() for cells in zip(*aligned, strict=True)]
     return "\n".join(lines)
 
 
 def reasons(counts: Counts) -> str:
     """The reasons with their counts, the commonest first."""
-    commonest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{reason} {count:,}" for reason, count in commonest)
+    parts = [f"{reason} {count:,}" for reason, count in commonest(counts)]
+    return ", ".join(parts)
+
+
+def commonest(counts: Counts) -> list[tuple[str, int]]:
+    """Names with their counts, the highest first, equal counts by name."""
+    by_name = sorted(counts.items())
+    return sorted(by_name, key=_count, reverse=True)
+
+
+def _count(item: tuple[str, int]) -> int:
+    _, count = item
+    return count
 
 
 def _stages_table(stages: Sequence[Mapping[str, Any]]) -> str:
+    """Shards and samples of each stage."""
     rows = [["stage", "shards", "samples", "kept", "failed"]]
     for stage in stages:
         samples = stage["samples"]
         rows.append(
             [
                 stage["stage"],
-                f"{stage['done']:,}/{stage['total']:,}",
-                f"{samples['in']:,}",
-                f"{samples['kept']:,}",
+                "{done:,}/{total:,}".format_map(stage),
+                "{in:,}".format_map(samples),
+                "{kept:,}".format_map(samples),
                 reasons(samples["failed"]) or "0",
             ]
         )
     return columns(rows)
 
 
-def _progress(state: Mapping[str, Any]) -> list[str]:
-    """A line about the step that is going on, none while nothing runs."""
-    now = state["now"]
-    if not now or state["state"] != "running":
-        return []
-    line = f"now: {now['what']}  {now['done']:,}/{now['total']:,}  {now['per_second']:.2f}/s"
+def _progress(now: Mapping[str, Any], workers: int) -> str:
+    """A line about the step that is going on."""
+    line = "now: {what}  {done:,}/{total:,}  {per_second:.2f}/s".format_map(now)
     if now["eta_seconds"] is not None:
-        line += f", {now['eta_seconds']:.0f} s left"
-    return [f"{line}, {state['workers']['alive']} workers"]
+        line += ", {eta_seconds:.0f} s left".format_map(now)
+    return f"{line}, {workers} workers"
 
 
 def _failure(failure: Mapping[str, Any]) -> str:
-    line = f"failed: {failure['key']} ({failure['name']}) in {failure['stage']}"
-    line += f": {failure['reason']}"
+    """A line about a sample that failed in a stage."""
+    line = "failed: {key} ({name}) in {stage}: {reason}".format_map(failure)
     if failure["detail"]:
-        line += f": {failure['detail']}"
+        line += ": {detail}".format_map(failure)
     return line
 
 
@@ -128,30 +146,37 @@ def _dropped(by_kind: Mapping[str, Counts]) -> list[str]:
 
 
 def _kept_table(rounds: Sequence[RoundView]) -> str:
-    rows = [["round", "status", *(NAMES[kind] for kind in KINDS), "score"]]
+    """Status, kept annotations by type, and score of each round."""
+    head = ["round", "status"]
+    for kind in KINDS:
+        head.append(NAMES[kind])
+    rows = [[*head, "score"]]
     for view in rounds:
         row = [view.name, view.status]
-        row += [f"{view.kept.get(kind, 0):,}" for kind in KINDS]
-        row.append(f"{view.metrics['score']:.3f}" if view.metrics else "-")
-        rows.append(row)
+        for kind in KINDS:
+            count = view.kept.get(kind, 0)
+            row.append(f"{count:,}")
+        score = "-"
+        if view.metrics:
+            score = "{score:.3f}".format_map(view.metrics)
+        rows.append([*row, score])
     return columns(rows)
 
 
 def _quality_table(rounds: Sequence[RoundView]) -> str:
     """Precision, recall and F1 of each metric in each round; empty without truth."""
-    metrics = {view.name: view.metrics["metrics"] for view in rounds if view.metrics}
+    metrics = {}
+    for view in rounds:
+        if view.metrics:
+            metrics[view.name] = view.metrics["metrics"]
     rows = [["precision / recall / F1", *metrics]]
     for name in METRICS:
         cells = []
         for values in metrics.values():
-            cells.append(_ratios(values[name]) if name in values else "-")
-        if any(cell != "-" for cell in cells):
+            cells.append(_RATIOS.format_map(values[name]) if name in values else "-")
+        if set(cells) - {"-"}:
             rows.append([NAMES[name], *cells])
     return columns(rows) if len(rows) > 1 else ""
-
-
-def _ratios(metric: Mapping[str, float]) -> str:
-    return f"{metric['precision']:.3f} / {metric['recall']:.3f} / {metric['f1']:.3f}"
 
 
 def _losses(view: RoundView) -> str:
