@@ -1,183 +1,160 @@
-"""`fld retry`, `fld verify`, `fld gc`, `fld dedup`: thin commands on a work folder."""
+"""`fld retry`, `fld verify`, `fld gc` and `fld dedup`: maintain a work folder."""
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+from pipeline.commands.group import CommandGroup, Output, add_json, add_overrides, add_work
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pipeline.maintenance.gc import Unused
+    from pipeline.maintenance.verify import VerifyReport
 
 
-def add(commands: Any) -> None:
-    """Register the commands on `fld`'s subparsers."""
-    command = _command(
-        commands, "retry", retry, "do the failed samples again, and what depends on them"
-    )
+def add_commands(group: CommandGroup) -> None:
+    """Register the commands."""
+    command = group.add("retry", "do the failed samples again, and what depends on them")
+    add_work(command)
+    add_json(command)
     command.add_argument(
         "--stage",
         metavar="STAGE",
-        help="of one stage only; `ingest` are images that did not come in",
+        help="only failures of this stage; `ingest` means images that did not come in",
     )
     command.add_argument(
-        "--reason", metavar="REASON", help="with one reason only, as `fld status` tells them"
+        "--reason", metavar="REASON", help="only failures with this reason (see `fld status`)"
     )
-    command = _command(
-        commands,
-        "verify",
-        verify,
-        "files against their manifests; `fld run` mends what is withdrawn",
-    )
+    command.set_defaults(command=retry)
+
+    command = group.add("verify", "files against their manifests; `fld run` mends them")
+    add_work(command)
+    add_json(command)
     command.add_argument(
         "--deep", action="store_true", help="read every byte, row and index entry, not only sizes"
     )
     command.add_argument(
         "--dry-run",
         action="store_true",
-        help="only look: withdraw nothing; also while a run goes on",
+        help="only look and withdraw nothing; works also during a run",
     )
-    command = _command(
-        commands, "gc", gc, "remove what the present chain of rounds does not use; never images"
-    )
+    command.set_defaults(command=verify)
+
+    command = group.add("gc", "remove what the present rounds do not use; never images")
+    add_work(command)
+    add_json(command)
     command.add_argument(
-        "--dry-run", action="store_true", help="only tell what would go, and its size"
+        "--dry-run", action="store_true", help="only list what would be removed, with its size"
     )
-    command = _command(
-        commands, "dedup", dedup, "which images repeat another: equal, near or, with a model, alike"
+    command.set_defaults(command=gc)
+    _add_dedup(group)
+
+
+def _add_dedup(group: CommandGroup) -> None:
+    command = group.add(
+        "dedup",
+        "which images repeat another: equal, near or semantically",
+        description="Which images repeat another: equal or near and, with a model, alike.",
     )
-    command.add_argument(
-        "overrides",
-        nargs="*",
-        metavar="KEY=VALUE",
-        help="distance=6 mirrored=true model=FOLDER ...",
-    )
+    add_work(command)
+    add_json(command)
+    add_overrides(command, "distance=6 mirrored=true model=FOLDER ...")
+    command.set_defaults(command=dedup)
 
 
-def _command(commands: Any, name: str, function: Any, text: str) -> Any:
-    command = commands.add_parser(name, help=text, description=text)
-    command.add_argument("work", metavar="WORK", help="the work folder of a run")
-    command.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    command.set_defaults(command=function)
-    return command
-
-
-def retry(args: argparse.Namespace) -> int:
+def retry(args: argparse.Namespace) -> Output:
+    """Do the failed samples again."""
     from pipeline.config import saved
     from pipeline.ingest.assignment import list_source
     from pipeline.maintenance.retry import withdraw
     from pipeline.refinement.executor import run_loop
     from pipeline.report.data import publish_report
-    from pipeline.report.terminal import reasons
     from pipeline.storage import lease
 
     store = saved.existing(args.work)
-    run = saved.load(store)
+    config = saved.load(store)
     with lease.held(store):
-        found = withdraw(store, run, args.stage, args.reason)
-        run_loop(store, run, list_source(run.source))  # also what a killed `fld retry` left
-        summary = publish_report(store, run.experiment)
-    if args.json:
-        print(json.dumps({"retried": found}))
-    else:
-        print(summary)
-        print(
-            "\n".join(f"{stage}: {reasons(counts)}" for stage, counts in found.items())
-            or "nothing failed that works now"
-        )
-    return 0
+        retried = withdraw(store, config, args.stage, args.reason)
+        # The loop runs even if nothing was withdrawn: an earlier retry may have been killed.
+        run_loop(store, config, list_source(config.source))
+        summary = publish_report(store, config.experiment)
+    return Output(text=f"{summary}\n{_retried_text(retried)}", value={"retried": retried})
 
 
-def verify(args: argparse.Namespace) -> int:
+def verify(args: argparse.Namespace) -> Output:
+    """Check files against their manifests. The exit code is 1 when there are problems."""
     from dataclasses import asdict
 
     from pipeline.config import saved
-    from pipeline.maintenance import verify as job
+    from pipeline.maintenance import verify
     from pipeline.storage import layout, lease
 
     store = saved.existing(args.work)
-    with (
-        lease.held(store) if not args.dry_run else _nothing(),
-        _bar("verify", "manifest") as advance,
-    ):
-        report = job.verify(store, args.deep, advance)
+    # A dry run writes nothing, so it needs no lease and may look while a run goes on.
+    with nullcontext() if args.dry_run else lease.held(store):
+        with _progress_bar("verify", "manifest") as advance:
+            report = verify.verify(store, args.deep, advance)
         if not args.dry_run:
-            job.withdraw(store, report.problems)
-    withdrawn = not args.dry_run and any(problem.action != "keep" for problem in report.problems)
-    if args.json:
-        print(json.dumps({**asdict(report), "deep": args.deep, "withdrawn": withdrawn}))
-    else:
-        print(
-            "\n".join(f"{problem.file}: {problem.problem}" for problem in report.problems)
-            or "no problems"
-        )
-        print(
-            f"{report.files:,} files, {_size(report.size)}, {'every byte' if args.deep else 'names and sizes'}"
-        )
-        if withdrawn:
-            print(f"withdrawn; `fld run --config {store.path(layout.CONFIG)}` makes them anew")
-    return int(bool(report.problems))
+            verify.withdraw(store, report.problems)
+    broken = any(problem.action != "keep" for problem in report.problems)
+    withdrawn = broken and not args.dry_run
+    text = _problems_text(report, args.deep)
+    if withdrawn:
+        text += f"\nwithdrawn; `fld run --config {store.path(layout.CONFIG)}` makes them anew"
+    return Output(
+        text=text,
+        value={**asdict(report), "deep": args.deep, "withdrawn": withdrawn},
+        exit_code=int(bool(report.problems)),
+    )
 
 
-def gc(args: argparse.Namespace) -> int:
+def gc(args: argparse.Namespace) -> Output:
+    """Remove what the present rounds do not use."""
     from dataclasses import asdict
 
     from pipeline.config import saved
-    from pipeline.maintenance import gc as job
+    from pipeline.maintenance import gc
     from pipeline.storage import lease
 
     store = saved.existing(args.work)
     with lease.held(store):
-        garbage = job.unused(store)
+        unused = gc.unused(store)
         if not args.dry_run:
-            job.remove(store, garbage)
-    total = sum(each.size for each in garbage)
-    if args.json:
-        print(
-            json.dumps(
-                {
-                    "unused": [asdict(each) for each in garbage],
-                    "size": total,
-                    "removed": not args.dry_run,
-                }
-            )
-        )
-        return 0
-    for each in garbage:
-        print(f"{_size(each.size):>10}  {each.folder}")
-    print(f"{_size(total):>10}  {'to remove' if args.dry_run else 'removed'}")
-    return 0
+            gc.remove(store, unused)
+    value = {
+        "unused": [asdict(garbage) for garbage in unused],
+        "size": sum(garbage.size for garbage in unused),
+        "removed": not args.dry_run,
+    }
+    return Output(text=_unused_text(unused, removed=not args.dry_run), value=value)
 
 
-def dedup(args: argparse.Namespace) -> int:
+def dedup(args: argparse.Namespace) -> Output:
+    """List the images that repeat another."""
     from pipeline.config import saved
     from pipeline.config.compose import dotlist
     from pipeline.config.validation import build
-    from pipeline.maintenance.dedup import dedup as job
+    from pipeline.maintenance import dedup
     from pipeline.report.terminal import reasons
     from pipeline.storage import lease
     from stages.dedup import DedupConfig
 
-    options = build(DedupConfig, dotlist(args.overrides), "")
+    config = build(DedupConfig, dotlist(args.overrides), "")
     store = saved.existing(args.work)
     with lease.held(store):
-        summary = job(store, saved.load(store), options)
-    if args.json:
-        print(json.dumps(summary))
-    else:
-        print(
-            f"{summary['images']:,} images, {summary['kept']:,} kept; repeated: {reasons(summary['dropped']) or '0'}"
-        )
-        print(summary["file"])
-    return 0
+        summary = dedup.dedup(store, saved.load(store), config)
+    repeated = reasons(summary["dropped"]) or "0"
+    counts = f"{summary['images']:,} images, {summary['kept']:,} kept; repeated: {repeated}"
+    return Output(text=f"{counts}\n{summary['file']}", value=summary)
 
 
 @contextmanager
-def _nothing() -> Iterator[None]:
-    yield
-
-
-@contextmanager
-def _bar(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+def _progress_bar(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error; the function takes how many units are done, and of how many."""
     from tqdm import tqdm
 
     with tqdm(desc=title, unit=unit, dynamic_ncols=True) as bar:
@@ -189,9 +166,36 @@ def _bar(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
         yield advance
 
 
+def _retried_text(retried: Mapping[str, Mapping[str, int]]) -> str:
+    from pipeline.report.terminal import reasons
+
+    if not retried:
+        return "nothing failed that works now"
+    return "\n".join(f"{stage}: {reasons(counts)}" for stage, counts in retried.items())
+
+
+def _problems_text(report: VerifyReport, deep: bool) -> str:
+    lines = [f"{problem.file}: {problem.problem}" for problem in report.problems]
+    if not lines:
+        lines.append("no problems")
+    checked = "every byte" if deep else "names and sizes"
+    lines.append(f"{report.files:,} files, {_size(report.size)}, {checked}")
+    return "\n".join(lines)
+
+
+def _unused_text(unused: Sequence[Unused], removed: bool) -> str:
+    lines = [f"{_size(garbage.size):>10}  {garbage.folder}" for garbage in unused]
+    total = sum(garbage.size for garbage in unused)
+    lines.append(f"{_size(total):>10}  {'removed' if removed else 'to remove'}")
+    return "\n".join(lines)
+
+
 def _size(count: float) -> str:
-    for unit in ("B", "KB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+    """A number of bytes with its unit."""
+    if count < 1000:
+        return f"{count:.0f} B"
+    for unit in ("KB", "MB", "GB"):
         count /= 1000
-    return f"{count:.1f} TB"
+        if count < 1000:
+            return f"{count:.1f} {unit}"
+    return f"{count / 1000:.1f} TB"

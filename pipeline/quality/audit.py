@@ -1,7 +1,7 @@
 """Audits: which annotations a person judges, and the precision that the judgements show.
 
-In: the records of a round. Out: a stratified sample, the same whatever the order of the records; and, of the
-judged file, precision with 95% Wilson intervals per type and source.
+In: the records of a round. Out: a stratified sample that does not depend on the order of the
+records; and, from the judged file, precision with 95% Wilson intervals per type and source.
 """
 
 from __future__ import annotations
@@ -9,70 +9,96 @@ from __future__ import annotations
 import hashlib
 import heapq
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pipeline.schema import KINDS, Annotations, Record, Triplet
+from pipeline.schema import KINDS, Annotation, Annotations, Record, Triplet
 
-_Z95 = 1.959963984540054
+_Z95 = 1.959963984540054  # the 97.5% quantile of the normal distribution
 YES, NO = "yes", "no"
+ALL_SOURCES = "all"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One annotation to judge. `shown` holds it alone, for a triplet with its text."""
+    """One annotation to judge."""
 
     key: str
+    """Key of the sample."""
     id: str
+    """Id of the annotation."""
     type: str
+    """`texts`, `regions`, `text_regions` or `triplets`."""
     source: str
+    """The stage that made the annotation."""
     size: tuple[int, int]
+    """(width, height) of the image in pixels."""
     shown: Annotations
+    """The annotation alone; a triplet comes with its text."""
 
 
 def sample(
     records: Iterable[Record], n: int, per: Literal["type", "source"] = "type", seed: int = 0
 ) -> list[Item]:
-    """At most `n` kept annotations of each type (of each type and source), drawn without regard to order."""
+    """Draw at most `n` kept annotations of each type, or of each type and source.
+
+    Every annotation gets a number from the hash of the seed and its name, and the lowest numbers
+    are drawn: so the sample does not depend on the order of the records.
+
+    Raises:
+        ValueError: `n` is below 1.
+    """
     if n < 1:
         raise ValueError(f"--n {n}: give at least 1")
-    drawn: dict[tuple[str, ...], list[tuple[int, str, str, Item]]] = {}
+    # For each stratum a heap with the highest of the drawn numbers on top (they are negated).
+    strata: dict[tuple[str, ...], list[tuple[int, str, str, Item]]] = {}
     for record in records:
-        kept = record.annotations.kept()
-        for type_ in KINDS:
-            for annotation in getattr(kept, type_):
-                stratum = (type_,) if per == "type" else (type_, annotation.source)
-                heap = drawn.setdefault(stratum, [])
-                entry = (-_lot(seed, record.key, annotation.id), record.key, annotation.id)
-                if len(heap) < n or entry[0] > heap[0][0]:
-                    push = heapq.heappush if len(heap) < n else heapq.heapreplace
-                    push(heap, (*entry, _item(record, kept, type_, annotation)))
-    items = [entry[-1] for heap in drawn.values() for entry in heap]
+        for item in _items_of(record):
+            stratum = (item.type,) if per == "type" else (item.type, item.source)
+            heap = strata.setdefault(stratum, [])
+            entry = (-_draw_number(seed, item), item.key, item.id, item)
+            if len(heap) < n:
+                heapq.heappush(heap, entry)
+            elif entry[0] > heap[0][0]:
+                heapq.heapreplace(heap, entry)
+    items = []
+    for heap in strata.values():
+        for entry in heap:
+            items.append(entry[-1])
     order = list(KINDS)
     return sorted(items, key=lambda item: (order.index(item.type), item.key, item.id))
 
 
 def score(judged: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row per type and source, and one per type with source `all`: judged, right, precision, low, high.
+    """Precision per type and source, and per type over all sources (source `all`).
 
-    `judged` is the file that the page saves: `{"round", "items": [{"type", "source", "verdict"}]}` where the
-    verdict is yes, no, or null for what was not judged.
+    `judged` is the file that the page saves: `{"round", "items": [{"type", "source", "verdict"}]}`,
+    where the verdict is yes, no, or null for an annotation that was not judged.
+
+    Raises:
+        ValueError: it is not such a file.
     """
-    counts: dict[tuple[str, str], list[int]] = {}
-    for i, item in enumerate(_items(judged)):
+    counts: dict[tuple[str, str], _Count] = {}
+    for i, item in enumerate(_judged_items(judged)):
         verdict = item.get("verdict")
         if verdict not in (YES, NO, None):
             raise ValueError(f"items[{i}].verdict={verdict!r}: expected {YES!r}, {NO!r} or null")
-        for source in ("all", item["source"]) if verdict is not None else ():
-            count = counts.setdefault((item["type"], source), [0, 0])
-            count[0] += 1
-            count[1] += verdict == YES
-    return [_row(type_, source, *count) for (type_, source), count in sorted(counts.items())]
+        if verdict is None:
+            continue
+        for source in (ALL_SOURCES, item["source"]):
+            count = counts.setdefault((item["type"], source), _Count())
+            count.judged += 1
+            if verdict == YES:
+                count.right += 1
+    rows = []
+    for (type_, source), count in sorted(counts.items(), key=lambda entry: entry[0]):
+        rows.append(_row(type_, source, count))
+    return rows
 
 
 def wilson(right: int, judged: int) -> tuple[float, float]:
-    """The 95% Wilson score interval of a share."""
+    """The 95% Wilson score interval of the share `right / judged`."""
     share, z2 = right / judged, _Z95**2
     middle = share + z2 / (2 * judged)
     spread = _Z95 * math.sqrt(share * (1 - share) / judged + z2 / (4 * judged**2))
@@ -80,41 +106,58 @@ def wilson(right: int, judged: int) -> tuple[float, float]:
     return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
 
 
-def _items(judged: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    items = judged.get("items") if isinstance(judged, Mapping) else None
-    if not isinstance(items, list) or "round" not in judged:
-        raise ValueError(
-            'not a judged audit: expected {"round": .., "items": [..]}; save it from the audit page'
-        )
-    return items
+@dataclass(slots=True)
+class _Count:
+    judged: int = 0
+    right: int = 0
 
 
-def _row(type_: str, source: str, judged: int, right: int) -> dict[str, Any]:
-    low, high = wilson(right, judged)
-    return {
-        "type": type_,
-        "source": source,
-        "judged": judged,
-        "right": right,
-        "precision": right / judged,
-        "low": low,
-        "high": high,
-    }
+def _items_of(record: Record) -> Iterator[Item]:
+    """Every kept annotation of a sample."""
+    kept = record.annotations.kept()
+    for type_ in KINDS:
+        for annotation in getattr(kept, type_):
+            yield Item(
+                key=record.key,
+                id=annotation.id,
+                type=type_,
+                source=annotation.source,
+                size=(record.width, record.height),
+                shown=_alone(type_, annotation, kept),
+            )
 
 
-def _item(record: Record, kept: Annotations, type_: str, annotation: Any) -> Item:
-    shown = {type_: [annotation]}
+def _alone(type_: str, annotation: Annotation, kept: Annotations) -> Annotations:
+    shown: dict[str, list[Any]] = {type_: [annotation]}
     if isinstance(annotation, Triplet):
         shown["texts"] = [text for text in kept.texts if text.id == annotation.text_id]
-    return Item(
-        key=record.key,
-        id=annotation.id,
-        type=type_,
-        source=annotation.source,
-        size=(record.width, record.height),
-        shown=Annotations(**shown),
+    return Annotations(**shown)
+
+
+def _draw_number(seed: int, item: Item) -> int:
+    name = f"{seed}/{item.key}/{item.id}"
+    digest = hashlib.sha256(name.encode()).digest()
+    return int.from_bytes(digest[:8], "big")
+
+
+def _judged_items(judged: Any) -> list[Mapping[str, Any]]:
+    if isinstance(judged, Mapping) and "round" in judged:
+        items = judged.get("items")
+        if isinstance(items, list):
+            return items
+    raise ValueError(
+        'not a judged audit: expected {"round": .., "items": [..]}; save it from the audit page'
     )
 
 
-def _lot(seed: int, key: str, id_: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed}/{key}/{id_}".encode()).digest()[:8], "big")
+def _row(type_: str, source: str, count: _Count) -> dict[str, Any]:
+    low, high = wilson(count.right, count.judged)
+    return {
+        "type": type_,
+        "source": source,
+        "judged": count.judged,
+        "right": count.right,
+        "precision": count.right / count.judged,
+        "low": low,
+        "high": high,
+    }

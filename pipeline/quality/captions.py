@@ -1,7 +1,8 @@
 """Captions against reference captions: BLEU, ROUGE-L and CIDEr by pycocoevalcap.
 
-Its tokenizer and METEOR need Java, so texts are split here as the Penn Treebank does: lower case, clitics
-apart, punctuation removed. With `tokenized`, texts that are already split by spaces are taken as they are.
+The tokenizer and METEOR of pycocoevalcap need Java, so texts are split here as the Penn Treebank
+does: lower case, clitics apart, punctuation removed. With `tokenized`, texts are expected to be
+split by spaces already.
 """
 
 from __future__ import annotations
@@ -9,62 +10,71 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from pipeline.quality.coco import Entry, check, grouped
+from pipeline.quality.coco import Entry, by_image, check, grouped
 
 _WORD = re.compile(r"\w+(?:[-./,:]\w+)*")
-_CLITIC = re.compile(r"(\w)(n't|'(?:s|m|d|re|ve|ll))\b")
+_CLITIC = r"n't|'(?:s|m|d|re|ve|ll)"
+_WORD_WITH_CLITIC = re.compile(rf"(\w)({_CLITIC})\b")
+_FIELDS = ("image_id", "caption")
 
 
 def score(
     ground_truth: Entry, predictions: list[Entry], *, tokenized: bool = False
 ) -> dict[str, Any]:
-    """Scores over the images that have a prediction; `missing` counts those that have references but none."""
-    check(ground_truth, predictions, ("image_id", "caption"), ("image_id", "caption"))
-    split = str if tokenized else tokenize
-    references = grouped(ground_truth["annotations"], lambda e: (e["image_id"],))
-    found = grouped(predictions, lambda e: (e["image_id"],))
-    double = next((key[0] for key, entries in found.items() if len(entries) > 1), None)
-    if double is not None:
-        raise ValueError(f"predictions: image_id {double!r} has several captions; give one")
-    alone = next((key[0] for key in found if key not in references), None)
-    if alone is not None:
-        raise ValueError(
-            f"predictions: image_id {alone!r} has no reference caption in the ground truth"
-        )
-    if not found:
+    """Scores over the images that have a prediction.
+
+    `missing` counts the images that have references but no prediction.
+
+    Raises:
+        ValueError: an entry cannot be scored; the message names it.
+    """
+    check(ground_truth, predictions, _FIELDS, _FIELDS)
+    references = grouped(ground_truth["annotations"], by_image)
+    captions = grouped(predictions, by_image)
+    if not captions:
         raise ValueError("predictions: no caption to score")
-    expected = {key: [split(e["caption"]) for e in references[key]] for key in found}
-    given = {key: [split(entries[0]["caption"])] for key, entries in found.items()}
+    for (image,), entries in captions.items():
+        if len(entries) > 1:
+            raise ValueError(f"predictions: image_id {image!r} has several captions; give one")
+        if (image,) not in references:
+            raise ValueError(
+                f"predictions: image_id {image!r} has no reference caption in the ground truth"
+            )
+    split = str if tokenized else tokenize
+    expected, predicted = {}, {}
+    for key, entries in captions.items():
+        expected[key] = [split(entry["caption"]) for entry in references[key]]
+        predicted[key] = [split(entries[0]["caption"])]
     return {
-        **_scores(expected, given),
-        "images": len(found),
-        "missing": len(references) - len(found),
+        **_scores(expected, predicted),
+        "images": len(captions),
+        "missing": len(references) - len(captions),
     }
 
 
 def tokenize(text: str) -> str:
-    """The words of a text separated by spaces."""
-    text = _CLITIC.sub(r"\1 \2", text.lower().replace("\u2019", "'"))
-    return " ".join(
-        word
-        for piece in text.split()
-        for word in ([piece] if _is_clitic(piece) else _WORD.findall(piece))
-    )
+    """The words of a text, separated by spaces."""
+    text = text.lower().replace("\u2019", "'")
+    words = []
+    for piece in _WORD_WITH_CLITIC.sub(r"\1 \2", text).split():
+        if re.fullmatch(_CLITIC, piece):
+            words.append(piece)
+        else:
+            words += _WORD.findall(piece)
+    return " ".join(words)
 
 
-def _is_clitic(piece: str) -> bool:
-    return re.fullmatch(r"n't|'(?:s|m|d|re|ve|ll)", piece) is not None
-
-
-def _scores(expected: dict[Any, list[str]], given: dict[Any, list[str]]) -> dict[str, float]:
+def _scores(expected: dict[Any, list[str]], predicted: dict[Any, list[str]]) -> dict[str, float]:
     from pycocoevalcap.bleu.bleu import Bleu
     from pycocoevalcap.cider.cider import Cider
     from pycocoevalcap.rouge.rouge import Rouge
 
-    bleu, _ = Bleu(4).compute_score(expected, given, verbose=0)
-    rouge, _ = Rouge().compute_score(expected, given)
-    cider, _ = Cider().compute_score(expected, given)
-    numbers = {f"BLEU_{n}": value for n, value in enumerate(bleu, 1)}
-    return {
-        name: float(value) for name, value in {**numbers, "ROUGE_L": rouge, "CIDEr": cider}.items()
-    }
+    bleu, _ = Bleu(4).compute_score(expected, predicted, verbose=0)
+    rouge, _ = Rouge().compute_score(expected, predicted)
+    cider, _ = Cider().compute_score(expected, predicted)
+    scores = {}
+    for n, value in enumerate(bleu, 1):
+        scores[f"BLEU_{n}"] = float(value)
+    scores["ROUGE_L"] = float(rouge)
+    scores["CIDEr"] = float(cider)
+    return scores

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pipeline.quality.coco import Entry, check, image_ids
@@ -23,58 +24,77 @@ _NAMES = (
     "AR_medium",
     "AR_large",
 )
+# (height, width) in pixels of each image by its id.
+_Sizes = dict[Any, tuple[int, int]]
 
 
 def score(
     ground_truth: Entry, predictions: list[Entry], kind: Literal["bbox", "segm"]
 ) -> dict[str, float]:
-    """COCO's twelve numbers, -1 where the ground truth has no object of that size; the images of the ground truth, and
-    how many of them have no prediction: they count as unseen objects."""
+    """COCO's twelve numbers; one is -1 where the ground truth has no object of that size.
+
+    `images` counts the images of the ground truth, and `missing` those without a prediction, whose
+    objects count as not found.
+
+    Raises:
+        ValueError: an entry cannot be scored; the message names it.
+    """
     from pycocotools.cocoeval import COCOeval
 
-    field = "bbox" if kind == "bbox" else "segmentation"
-    check(
-        ground_truth,
-        predictions,
-        ("image_id", "category_id", field),
-        ("image_id", "category_id", field, "score"),
-    )
+    shape = "bbox" if kind == "bbox" else "segmentation"
+    fields = ("image_id", "category_id", shape)
+    check(ground_truth, predictions, fields, (*fields, "score"))
     sizes = sizes_of(ground_truth, predictions)
-    images = [
-        {"id": id_, "height": sizes.get(id_, (0, 0))[0], "width": sizes.get(id_, (0, 0))[1]}
-        for id_ in image_ids(ground_truth)
-    ]
-    known = {entry["category_id"] for entry in ground_truth["annotations"]}
-    categories = ground_truth.get("categories") or [{"id": id_} for id_ in sorted(known)]
-    truth, found = (
-        {
-            "images": images,
-            "categories": categories,
-            "annotations": [_completed(e, i, kind, sizes) for i, e in enumerate(entries, 1)],
-        }
-        for entries in (ground_truth["annotations"], predictions)
-    )
-    with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(_indexed(truth), _indexed(found), kind)
+    images = []
+    for image in image_ids(ground_truth):
+        height, width = sizes.get(image, (0, 0))
+        images.append({"id": image, "height": height, "width": width})
+    dataset = {"images": images, "categories": _categories(ground_truth)}
+    truth = _completed(ground_truth["annotations"], kind, sizes)
+    predicted = _completed(predictions, kind, sizes)
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints as it goes
+        evaluation = COCOeval(
+            _indexed({**dataset, "annotations": truth}),
+            _indexed({**dataset, "annotations": predicted}),
+            kind,
+        )
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    scores = {name: float(value) for name, value in zip(_NAMES, evaluation.stats, strict=True)}
-    silent = {image["id"] for image in images} - {entry["image_id"] for entry in predictions}
-    return {**scores, "images": len(images), "missing": len(silent)}
+    scores = {}
+    for name, value in zip(_NAMES, evaluation.stats, strict=True):
+        scores[name] = float(value)
+    missing = {image["id"] for image in images}
+    missing -= {entry["image_id"] for entry in predictions}
+    return {**scores, "images": len(images), "missing": len(missing)}
 
 
-def _completed(
-    entry: Entry, id_: int, kind: str, sizes: dict[Any, tuple[int, int]]
-) -> dict[str, Any]:
-    """The entry with what pycocotools reads: a fresh id, the area, the crowd flag, masks as run lengths."""
-    entry = {"iscrowd": 0, **entry, "id": id_}
-    if kind == "segm":
-        entry["segmentation"] = run_lengths(entry["segmentation"], sizes[entry["image_id"]])
-        entry.setdefault("area", area_of(entry["segmentation"]))
-    else:
-        entry.setdefault("area", entry["bbox"][2] * entry["bbox"][3])
-    return entry
+def _categories(ground_truth: Entry) -> list[dict[str, Any]]:
+    """The categories that a ground truth lists, else those that its annotations name."""
+    listed: list[dict[str, Any]] = ground_truth.get("categories") or []
+    if listed:
+        return listed
+    named = {entry["category_id"] for entry in ground_truth["annotations"]}
+    return [{"id": category} for category in sorted(named)]
+
+
+def _completed(entries: Iterable[Entry], kind: str, sizes: _Sizes) -> list[dict[str, Any]]:
+    """The entries with all that pycocotools reads.
+
+    That is a fresh id, the area, the crowd flag, and masks as run lengths.
+    """
+    completed = []
+    for number, given in enumerate(entries, 1):
+        entry = {"iscrowd": 0, **given, "id": number}
+        if kind == "segm":
+            size = sizes[entry["image_id"]]
+            entry["segmentation"] = run_lengths(entry["segmentation"], size)
+            entry.setdefault("area", area_of(entry["segmentation"]))
+        else:
+            _, _, width, height = entry["bbox"]
+            entry.setdefault("area", width * height)
+        completed.append(entry)
+    return completed
 
 
 def _indexed(dataset: dict[str, Any]) -> Any:

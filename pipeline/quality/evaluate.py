@@ -1,4 +1,4 @@
-"""`fld evaluate`: predictions against ground truth, by kind, with the usual names of the metrics."""
+"""`fld evaluate`: predictions against ground truth, by kind, with the metrics' usual names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.quality import captions, detection, grounding, ocr, vqa
-from pipeline.quality.coco import predictions_of_records, read, truth_of_records
+from pipeline.quality.coco import GROUND_TRUTH, PREDICTIONS, read
+from pipeline.quality.coco_records import predictions_of_records, truth_of_records
 from pipeline.schema import Record
 
 _SCORERS: dict[str, Callable[..., dict[str, Any]]] = {
@@ -21,6 +22,7 @@ _SCORERS: dict[str, Callable[..., dict[str, Any]]] = {
     "ocr": ocr.score,
     "vqa": vqa.score,
 }
+# The entries of a round that an evaluation takes: those of a kind that have a field.
 _OF_A_ROUND = {
     "caption": ("brief", "caption"),
     "detection": ("region", "bbox"),
@@ -34,35 +36,50 @@ _OF_A_ROUND = {
 Source = str | Path | dict[str, Any] | list[dict[str, Any]] | Sequence[Record]
 
 
+def open_source(name: str) -> str | list[Record]:
+    """The name of a JSON file as it is; for the name of a round, its records.
+
+    Raises:
+        ValueError: there is neither a file nor a round of that name.
+    """
+    from pipeline.storage.rounds import open_round
+
+    if name.endswith(".json") or Path(name).is_file():
+        return name
+    return list(open_round(name).records())
+
+
 def evaluate(
     kind: str, ground_truth: Source, predictions: Source, tokenized: bool = False
 ) -> dict[str, Any]:
     """The metrics of `kind`. Each side is a JSON file, its content, or the records of a round.
 
     Raises:
-        ValueError: one line that names what cannot be read or scored.
+        ValueError: something cannot be read or scored; one line names it.
     """
     if kind not in _SCORERS:
         raise ValueError(f"evaluate {kind}: choose from {', '.join(_SCORERS)}")
     if tokenized and kind != "caption":
         raise ValueError(f"--tokenized is for captions, not for {kind}")
-    truth, found = read(ground_truth, "ground truth"), read(predictions, "predictions")
-    for side in (truth, found):
-        if _is_round(side) and kind not in _OF_A_ROUND:
-            raise ValueError(
-                f"evaluate {kind}: a round holds nothing of that kind; give a JSON file"
-            )
+    truth = read(ground_truth, GROUND_TRUTH)
+    predicted = read(predictions, PREDICTIONS)
+    if kind not in _OF_A_ROUND and (_is_round(truth) or _is_round(predicted)):
+        raise ValueError(f"evaluate {kind}: a round holds nothing of that kind; give a JSON file")
     if _is_round(truth):
         truth = truth_of_records(truth)
         truth["annotations"] = _of_kind(kind, truth["annotations"])
-    if _is_round(found):
-        found = _of_kind(kind, predictions_of_records(found, truth))
-        found = _surest_captions(found) if kind == "caption" else found
-    return _SCORERS[kind](truth, found, **({"tokenized": True} if tokenized else {}))
+    if _is_round(predicted):
+        predicted = _of_kind(kind, predictions_of_records(predicted, truth))
+        if kind == "caption":
+            predicted = _surest_captions(predicted)
+    options = {"tokenized": True} if tokenized else {}
+    return _SCORERS[kind](truth, predicted, **options)
 
 
 def _is_round(source: Any) -> bool:
-    return isinstance(source, list | tuple) and bool(source) and isinstance(source[0], Record)
+    if not isinstance(source, list | tuple) or not source:
+        return False
+    return isinstance(source[0], Record)
 
 
 def _of_kind(kind: str, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -71,10 +88,10 @@ def _of_kind(kind: str, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _surest_captions(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One caption an image: the first of the surest."""
+    """One caption for each image: the first of those with the highest score."""
     best: dict[Any, dict[str, Any]] = {}
     for entry in entries:
-        held = best.get(entry["image_id"])
-        if held is None or entry["score"] > held["score"]:
-            best[entry["image_id"]] = entry
+        image = entry["image_id"]
+        if image not in best or entry["score"] > best[image]["score"]:
+            best[image] = entry
     return list(best.values())

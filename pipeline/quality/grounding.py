@@ -1,85 +1,113 @@
 """Phrases and referring expressions tied to boxes or masks.
 
-A query is a phrase of an image (of one text of it, where entries have a `text_id`); its words stand in
-`phrase`, `expression` or `caption`. True entries with the same query are alternatives: to hit one is right.
+A query is a phrase of an image (of one text of it, where entries have a `text_id`); its words stand
+in `phrase`, `expression` or `caption`. True entries with the same query are alternatives: a hit on
+one of them is right.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from pipeline.quality.coco import Entry, Key, check, grouped, xyxy
 from pipeline.quality.geometry import box_iou
-from pipeline.quality.masks import area_of, overlap, run_lengths, sizes_of
+from pipeline.quality.masks import Overlap, area_of, overlap, run_lengths, sizes_of
 
 _IOU = 0.5
 _TEXTS = ("phrase", "expression", "caption")
+_BOX_FIELDS = ("image_id", "bbox")
+_MASK_FIELDS = ("image_id", "segmentation")
 
 
 def recall(
     ground_truth: Entry, predictions: list[Entry], ranks: Sequence[int] = (1, 5, 10)
 ) -> dict[str, Any]:
-    """`R@k`: the share of queries of which one of the k surest boxes has an IoU of 0.5 with a true one."""
-    check(ground_truth, predictions, ("image_id", "bbox"), ("image_id", "bbox"))
-    queries, found = grouped(ground_truth["annotations"], _query), grouped(predictions, _query)
+    """`R@k`: the share of queries with a true box among the k surest predictions.
+
+    A predicted box is right when its IoU with a true box is at least 0.5 (the metric of Flickr30k
+    Entities).
+
+    Raises:
+        ValueError: an entry cannot be scored, or there is no query.
+    """
+    check(ground_truth, predictions, _BOX_FIELDS, _BOX_FIELDS)
+    queries = grouped(ground_truth["annotations"], _query)
+    predicted = grouped(predictions, _query)
     if not queries:
         raise ValueError("ground truth: no phrase to find")
-    first = [_first_hit(found.get(query, []), entries) for query, entries in queries.items()]
-    hits = {f"R@{k}": sum(rank < k for rank in first) / len(first) for k in ranks}
-    return {**hits, "phrases": len(queries)}
+    first_hits = []
+    for query, entries in queries.items():
+        first_hits.append(_first_hit(predicted.get(query, []), entries))
+    scores: dict[str, Any] = {}
+    for k in ranks:
+        scores[f"R@{k}"] = sum(rank < k for rank in first_hits) / len(first_hits)
+    scores["phrases"] = len(queries)
+    return scores
 
 
 def referring(ground_truth: Entry, predictions: list[Entry]) -> dict[str, Any]:
-    """`Acc@0.5`: the share of expressions of which the surest box has an IoU of 0.5 with the true one."""
-    found = recall(ground_truth, predictions, (1,))
-    return {"Acc@0.5": found["R@1"], "expressions": found["phrases"]}
+    """`Acc@0.5`: the share of expressions whose surest box has an IoU of 0.5 with the true one.
+
+    Raises:
+        ValueError: as in `recall`.
+    """
+    scores = recall(ground_truth, predictions, (1,))
+    return {"Acc@0.5": scores["R@1"], "expressions": scores["phrases"]}
 
 
 def referring_segmentation(ground_truth: Entry, predictions: list[Entry]) -> dict[str, Any]:
-    """`mIoU`, the mean over expressions, and `oIoU`, all intersections over all unions, of the surest masks.
+    """How well the surest masks of expressions overlap the true ones (metrics of RefCOCO).
 
-    An expression without a mask counts with an IoU of 0.
+    `mIoU` is the mean IoU over expressions, `oIoU` the sum of all intersections over the sum of all
+    unions. An expression without a predicted mask counts with an IoU of 0.
+
+    Raises:
+        ValueError: an entry cannot be scored, or there is no expression.
     """
-    check(ground_truth, predictions, ("image_id", "segmentation"), ("image_id", "segmentation"))
-    queries, found = grouped(ground_truth["annotations"], _query), grouped(predictions, _query)
+    check(ground_truth, predictions, _MASK_FIELDS, _MASK_FIELDS)
+    queries = grouped(ground_truth["annotations"], _query)
+    predicted = grouped(predictions, _query)
     if not queries:
         raise ValueError("ground truth: no expression to find")
     sizes = sizes_of(ground_truth, predictions)
     overlaps = []
     for query, entries in queries.items():
-        truth, masks = (
-            [run_lengths(entry["segmentation"], sizes[query[0]]) for entry in side]
-            for side in (entries, _surest(found.get(query, []))[:1])
-        )
-        pairs = [overlap(mask, other) for mask in masks for other in truth]
-        overlaps.append(max(pairs or [(0.0, area_of(truth[0]))], key=_ratio))
-    shared, union = (sum(column) for column in zip(*overlaps, strict=True))
-    mean = sum(map(_ratio, overlaps)) / len(overlaps)
-    return {"mIoU": mean, "oIoU": shared / union if union else 0.0, "expressions": len(queries)}
+        size = sizes[query[0]]
+        truth = [run_lengths(entry["segmentation"], size) for entry in entries]
+        # A query without a prediction misses the whole area of its truth.
+        best = Overlap(shared=0.0, union=area_of(truth[0]))
+        surest = _by_score(predicted.get(query, []))[:1]
+        if surest:
+            mask = run_lengths(surest[0]["segmentation"], size)
+            best = max((overlap(mask, other) for other in truth), key=lambda pair: pair.iou)
+        overlaps.append(best)
+    shared = sum(pair.shared for pair in overlaps)
+    union = sum(pair.union for pair in overlaps)
+    return {
+        "mIoU": sum(pair.iou for pair in overlaps) / len(overlaps),
+        "oIoU": Overlap(shared=shared, union=union).iou,
+        "expressions": len(queries),
+    }
 
 
 def _query(entry: Entry) -> Key:
-    text = next((entry[name] for name in _TEXTS if name in entry), None)
-    if text is None:
-        raise ValueError(
-            f"an entry of image_id {entry['image_id']!r} has no phrase; name it `phrase`"
-        )
-    return entry["image_id"], entry.get("text_id"), text
+    for name in _TEXTS:
+        if name in entry:
+            return entry["image_id"], entry.get("text_id"), entry[name]
+    raise ValueError(f"an entry of image_id {entry['image_id']!r} has no phrase; name it `phrase`")
 
 
-def _surest(predictions: Sequence[Entry]) -> list[Entry]:
+def _by_score(predictions: Sequence[Entry]) -> list[Entry]:
     return sorted(predictions, key=lambda entry: -entry.get("score", 0.0))
 
 
 def _first_hit(predictions: Sequence[Entry], truth: Sequence[Entry]) -> float:
-    """The rank from 0 of the first box that hits."""
+    """The rank from 0 of the first box that hits, infinity when none does."""
     if not predictions:
-        return float("inf")
-    boxes = [xyxy(entry["bbox"]) for entry in _surest(predictions)]
-    hits = (box_iou(boxes, [xyxy(entry["bbox"]) for entry in truth]) >= _IOU).any(axis=1)
-    return float(hits.argmax()) if hits.any() else float("inf")
-
-
-def _ratio(areas: tuple[float, float]) -> float:
-    return areas[0] / areas[1] if areas[1] else 0.0
+        return math.inf
+    boxes = [xyxy(entry["bbox"]) for entry in _by_score(predictions)]
+    true_boxes = [xyxy(entry["bbox"]) for entry in truth]
+    hits = (box_iou(boxes, true_boxes) >= _IOU).any(axis=1)
+    return float(hits.argmax()) if hits.any() else math.inf

@@ -1,59 +1,76 @@
 """Words in pictures: found where they are (quad IoU 0.5) and read right.
 
-To be read right is to have the same letters and digits, whatever their case. Words that nobody can read
-(`###`, as ICDAR marks them) count neither as missed nor as found.
+A word is read right when its letters and digits are equal, whatever their case. Words that nobody
+can read (`###`, as ICDAR marks them) count neither as missed nor as found.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
 
-from pipeline.quality.coco import Entry, check, grouped, xyxy
+from pipeline.quality.coco import Entry, by_image, check, grouped, xyxy
 from pipeline.quality.geometry import greedy_match, quad_iou
-from pipeline.quality.truth import letters
+from pipeline.quality.matches import where_same
+from pipeline.quality.wording import letters
 
 _IOU = 0.5
 _ILLEGIBLE = "###"
+_FIELDS = ("image_id", "text")
 
 
 def score(ground_truth: Entry, predictions: list[Entry]) -> dict[str, Any]:
-    """Precision, recall and F1 of words read right; with `detection_`, of words found, whatever was read."""
-    check(ground_truth, predictions, ("image_id", "text"), ("image_id", "text"))
-    truth = grouped(ground_truth["annotations"], lambda e: (e["image_id"],))
-    found = grouped(predictions, lambda e: (e["image_id"],))
+    """Precision, recall and F1 of words that are read right.
+
+    Those with the prefix `detection_` are of words that are found, whatever was read.
+
+    Raises:
+        ValueError: an entry cannot be scored; the message names it.
+    """
+    check(ground_truth, predictions, _FIELDS, _FIELDS)
+    truth = grouped(ground_truth["annotations"], by_image)
+    predicted = grouped(predictions, by_image)
     counts = np.zeros((2, 3), int)
-    for image in truth | found:
-        counts += _count(found.get(image, []), truth.get(image, []))
-    return {
-        **_ratios("", *counts[0]),
-        **_ratios("detection_", *counts[1]),
-        "words": int(counts[0, 2]),
-    }
+    for image in truth | predicted:
+        counts += _count(predicted.get(image, []), truth.get(image, []))
+    read, located = counts.tolist()
+    return {**_ratios("", *read), **_ratios("detection_", *located), "words": read[2]}
 
 
-def _count(found: Sequence[Entry], truth: Sequence[Entry]) -> np.ndarray:
-    """(matched, found, true) of words read right, and of words found."""
-    overlap = quad_iou([_quad(e) for e in found], [_quad(e) for e in truth])
-    legible: np.ndarray = np.array([e["text"] != _ILLEGIBLE for e in truth], bool)
-    ignored = (overlap[:, ~legible] >= _IOU).any(axis=1) & ~(overlap[:, legible] >= _IOU).any(
-        axis=1
-    )
-    kept = [found[i] for i in np.flatnonzero(~ignored).tolist()]
-    words = [truth[i] for i in np.flatnonzero(legible).tolist()]
-    overlap = overlap[~ignored][:, legible]
-    scores = [e.get("score", 0.0) for e in kept]
-    same = np.array([[letters(a["text"]) == letters(b["text"]) for b in words] for a in kept], bool)
-    read = np.where(same.reshape(overlap.shape), overlap, 0.0)
-    return np.array(
-        [[len(greedy_match(o, scores, _IOU)), len(kept), len(words)] for o in (read, overlap)]
-    )
+def _count(predictions: Sequence[Entry], truth: Sequence[Entry]) -> np.ndarray:
+    """(matched, predicted, true): of words read right, and of words found; (2, 3) int."""
+    overlap = quad_iou(_quads(predictions), _quads(truth))
+    legible = np.array([entry["text"] != _ILLEGIBLE for entry in truth], bool)
+    hits = overlap >= _IOU
+    on_legible: np.ndarray = np.any(hits[:, legible], axis=1)
+    on_illegible: np.ndarray = np.any(hits[:, ~legible], axis=1)
+    # What lies on an illegible word only is neither right nor wrong.
+    judged = on_legible | ~on_illegible
+    kept = list(compress(predictions, judged))
+    words = list(compress(truth, legible))
+    overlap = overlap[judged][:, legible]
+    read = where_same(overlap, kept, words, _same_letters)
+    scores = [entry.get("score", 0.0) for entry in kept]
+    counts = []
+    for matching in (read, overlap):
+        matched = greedy_match(matching, scores, _IOU)
+        counts.append([len(matched), len(kept), len(words)])
+    return np.array(counts)
+
+
+def _same_letters(label: Entry, true: Entry) -> bool:
+    return letters(label["text"]) == letters(true["text"])
+
+
+def _quads(entries: Sequence[Entry]) -> list[Sequence[float]]:
+    return [_quad(entry) for entry in entries]
 
 
 def _quad(entry: Entry) -> Sequence[float]:
-    """Four points; a `bbox` stands for its corners."""
+    """The four points of a word; a `bbox` stands for its corners."""
     if "quad" in entry:
         return list(entry["quad"])
     if "bbox" not in entry:
@@ -64,9 +81,10 @@ def _quad(entry: Entry) -> Sequence[float]:
     return [x0, y0, x1, y0, x1, y1, x0, y1]
 
 
-def _ratios(prefix: str, matched: int, found: int, true: int) -> dict[str, float]:
+def _ratios(prefix: str, matched: int, predicted: int, true: int) -> dict[str, float]:
+    both = predicted + true
     return {
-        f"{prefix}precision": float(matched / found) if found else 0.0,
-        f"{prefix}recall": float(matched / true) if true else 0.0,
-        f"{prefix}F1": float(2 * matched / (found + true)) if found + true else 0.0,
+        f"{prefix}precision": matched / predicted if predicted else 0.0,
+        f"{prefix}recall": matched / true if true else 0.0,
+        f"{prefix}F1": 2 * matched / both if both else 0.0,
     }

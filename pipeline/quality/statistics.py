@@ -1,218 +1,278 @@
-"""What a round or a release holds: the paper's Tables 1, 2 and 3 and the counts by source and by reason.
+"""What a round or a release holds: the paper's Tables 1, 2 and 3, and counts by source and reason.
 
-In: annotations with the (width, height) of their image. Out: sums that add up over shards, and tables of
-their ratios. Only kept annotations count, but for `dropped`. As in the paper a text is one annotation, a
-region one for its phrase and one for its brief text, a phrase-box pair one; averages are per text or, for
-regions, per image. Text regions are counted apart.
+In: annotations with the (width, height) of their image. Out: sums that add up over shards, and
+tables of their ratios. Only kept annotations count, except in `dropped`. As in the paper, a text is
+one annotation, a region is one for its phrase and one for its brief text, and a phrase-box pair is
+one. Averages are per text or, for regions, per image. Text regions are counted apart.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-import numpy as np
-
-from pipeline.quality.truth import normalise
-from pipeline.schema import KINDS, Annotations, Box, Text
+from pipeline.quality.histograms import BoxHistograms
+from pipeline.quality.wording import word_count
+from pipeline.schema import KINDS, Annotations, Record, Text
 
 GRANULARITIES = ("brief", "detailed", "more_detailed", "alt")
+REGION_TEXTS = ("phrase", "brief")
 FIGURE = ("regions", "triplets")
-BINS = 50
-ASPECT = 3.0  # Figure 5 shows natural logarithms of width / height in [-3, 3]
-
 ELEMENTS = ("objects", "attributes", "actions", "proper_nouns")
 COMPLEXITIES = ("object_complexity", "action_complexity")
 
 Size = tuple[int, int]
+Row = dict[str, Any]
+Counts = dict[str, Counter[str]]
+
+
+@dataclass(slots=True)
+class PhraseSums:
+    """Sums over the phrases, or over the brief texts, of regions."""
+
+    count: int = 0
+    """Regions that have one."""
+    tokens: int = 0
+    """Words of all of them."""
+
+    def add(self, phrase: str) -> None:
+        """Count one."""
+        self.count += 1
+        self.tokens += word_count(phrase)
+
+
+@dataclass(slots=True)
+class TextSums:
+    """Sums over the texts of one granularity."""
+
+    texts: int = 0
+    """How many there are."""
+    tokens: int = 0
+    """Words of all texts."""
+    parsed: int = 0
+    """Texts that have a parse; the sums below are over them."""
+    objects: int = 0
+    attributes: int = 0
+    actions: int = 0
+    proper_nouns: int = 0
+    object_complexity: float = 0
+    """Sum of the texts' mean complexities."""
+    action_complexity: float = 0
+    """Sum of the texts' mean complexities."""
+    triplets: PhraseSums = field(default_factory=PhraseSums)
+    """Phrase-box pairs of these texts."""
+
+    def add(self, text: Text) -> None:
+        """Count one text."""
+        self.texts += 1
+        parse = text.parse
+        if parse is None:
+            self.tokens += word_count(text.text)
+            return
+        self.parsed += 1
+        self.tokens += parse.tokens
+        self.objects += len(parse.objects)
+        self.attributes += len(parse.attributes)
+        self.actions += len(parse.actions)
+        self.proper_nouns += len(parse.proper_nouns)
+        self.object_complexity += parse.object_complexity_mean
+        self.action_complexity += parse.action_complexity_mean
+
+    @property
+    def mean_tokens(self) -> float | None:
+        """Words per text."""
+        return _mean(self.tokens, self.texts)
 
 
 class Statistics:
-    """Sums over samples. `figure` holds, for regions and for triplets, the histograms of Figure 5."""
+    """Sums over samples."""
 
     def __init__(self) -> None:
-        self.sums: Counter[tuple[str, ...]] = Counter()
-        self.figure = {kind: _Histograms() for kind in FIGURE}
+        self.images = 0
+        self.text_regions = 0
+        self.texts = {name: TextSums() for name in GRANULARITIES}
+        """By granularity."""
+        self.regions = {name: PhraseSums() for name in REGION_TEXTS}
+        """By what is said of a region."""
+        self.figure = {kind: BoxHistograms() for kind in FIGURE}
+        """The histograms of Figure 5, by kind."""
+        self.sources: Counts = {kind: Counter() for kind in KINDS}
+        """Kept annotations by kind and source."""
+        self.dropped: Counts = {kind: Counter() for kind in KINDS}
+        """Dropped annotations by kind and reason."""
 
     def add(self, annotations: Annotations, size: Size) -> None:
-        """Count one sample."""
-        sums, kept = self.sums, annotations.kept()
-        sums["images",] += 1
-        granularity: dict[str, str] = {}
+        """Count one sample; `size` is the (width, height) of its image in pixels."""
+        kept = annotations.kept()
+        self.images += 1
+        self.text_regions += len(kept.text_regions)
+        for text in kept.texts:
+            self.texts[text.granularity].add(text)
+        for region in kept.regions:
+            self.regions["phrase"].add(region.phrase)
+            if region.brief is not None:
+                self.regions["brief"].add(region.brief)
+        self._add_triplets(kept)
+        self.figure["regions"].add([region.box for region in kept.regions], size)
+        self.figure["triplets"].add([triplet.box for triplet in kept.triplets], size)
+        for kind in KINDS:
+            for annotation in getattr(annotations, kind):
+                if annotation.dropped is None:
+                    self.sources[kind][annotation.source] += 1
+                else:
+                    self.dropped[kind][annotation.dropped] += 1
+
+    def _add_triplets(self, kept: Annotations) -> None:
+        """Count phrase-box pairs with the granularity of their text."""
+        granularity = {}
         for text in kept.texts:
             granularity[text.id] = text.granularity
-            self._add_text(text)
-        for region in kept.regions:
-            sums["regions", "phrase"] += 1
-            sums["region_tokens", "phrase"] += words(region.phrase)
-            if region.brief is not None:
-                sums["regions", "brief"] += 1
-                sums["region_tokens", "brief"] += words(region.brief)
         for triplet in kept.triplets:
-            kind = granularity.get(triplet.text_id, "none")
-            sums["triplets", kind] += 1
-            sums["triplet_tokens", kind] += words(triplet.phrase)
-        sums["text_regions",] += len(kept.text_regions)
-        self.figure["regions"].add([r.box for r in kept.regions], size)
-        self.figure["triplets"].add([t.box for t in kept.triplets], size)
-        for name in KINDS:
-            for annotation in getattr(annotations, name):
-                if annotation.dropped is None:
-                    sums["source", name, annotation.source] += 1
-                else:
-                    sums["dropped", name, annotation.dropped] += 1
+            # A pair whose text is dropped belongs to no granularity.
+            if triplet.text_id in granularity:
+                sums = self.texts[granularity[triplet.text_id]]
+                sums.triplets.add(triplet.phrase)
 
     def merge(self, other: Statistics) -> None:
         """Count the samples of `other` too."""
-        self.sums.update(other.sums)
+        self.images += other.images
+        self.text_regions += other.text_regions
+        for name, text_sums in other.texts.items():
+            _add_fields(self.texts[name], text_sums)
+        for name, phrase_sums in other.regions.items():
+            _add_fields(self.regions[name], phrase_sums)
+        for kind in KINDS:
+            self.sources[kind].update(other.sources[kind])
+            self.dropped[kind].update(other.dropped[kind])
         for kind, histograms in other.figure.items():
             self.figure[kind].merge(histograms)
 
     def to_dict(self) -> dict[str, Any]:
         """All tables, and Figure 5 as densities, as plain JSON."""
         table2 = self._table2()
+        figure = {}
+        for kind, histograms in self.figure.items():
+            figure[kind] = histograms.to_dict()
         return {
-            "images": self.sums["images",],
+            "images": self.images,
             "annotations": annotation_totals(table2),
             "table2": table2,
             "table3": self._table3(),
-            "figure5": {kind: histograms.to_dict() for kind, histograms in self.figure.items()},
-            "text_regions": self.sums["text_regions",],
-            "sources": self._by_kind("source"),
-            "dropped": self._by_kind("dropped"),
+            "figure5": figure,
+            "text_regions": self.text_regions,
+            "sources": _sorted(self.sources),
+            "dropped": _sorted(self.dropped),
         }
 
-    def _add_text(self, text: Text) -> None:
-        name, parse, sums = text.granularity, text.parse, self.sums
-        sums["texts", name] += 1
-        sums["text_tokens", name] += words(text.text) if parse is None else parse.tokens
-        if parse is not None:
-            sums["parsed", name] += 1
-            for element in ELEMENTS:
-                sums[element, name] += len(getattr(parse, element))
-            for complexity in COMPLEXITIES:
-                sums[complexity, name] += getattr(parse, f"{complexity}_mean")
+    def _table2(self) -> list[Row]:
+        text_rows, region_rows, triplet_rows = [], [], []
+        for name, sums in self.texts.items():
+            if sums.texts:
+                text_rows.append(_text_row(name, sums))
+                triplet_rows.append(_triplet_row(name, sums))
+        for name, phrases in self.regions.items():
+            region_rows.append(self._region_row(name, phrases))
+        return text_rows + region_rows + triplet_rows
 
-    def _table2(self) -> list[dict[str, Any]]:
-        sums, rows = self.sums, []
-        present = [name for name in GRANULARITIES if sums["texts", name]]
-        for name in present:
-            rows.append(_row("text", name, sums["texts", name], tokens=self._tokens(name)))
-        for name in ("phrase", "brief"):
-            regions = sums["regions", name]
-            rows.append(
-                _row(
-                    "region_text",
-                    name,
-                    sums["images",],
-                    regions=regions,
-                    average_regions=_mean(regions, sums["images",]),
-                    regional_tokens=_mean(sums["region_tokens", name], regions),
-                )
-            )
-        for name in present:
-            pairs = sums["triplets", name]
-            rows.append(
-                _row(
-                    "text_phrase_region",
-                    name,
-                    sums["texts", name],
-                    tokens=self._tokens(name),
-                    regions=pairs,
-                    average_regions=_mean(pairs, sums["texts", name]),
-                    regional_tokens=_mean(sums["triplet_tokens", name], pairs),
-                )
-            )
-        return rows
+    def _region_row(self, name: str, phrases: PhraseSums) -> Row:
+        return _row(
+            "region_text",
+            name,
+            self.images,
+            regions=phrases.count,
+            average_regions=_mean(phrases.count, self.images),
+            regional_tokens=_mean(phrases.tokens, phrases.count),
+        )
 
-    def _table3(self) -> dict[str, dict[str, Any]]:
+    def _table3(self) -> dict[str, Row]:
         """Means over the texts that have a parse."""
-        return {
-            name: {
-                "image_annotations": self.sums["texts", name],
-                "tokens": self._tokens(name),
-                **{
-                    key: _mean(self.sums[key, name], self.sums["parsed", name])
-                    for key in (*ELEMENTS, *COMPLEXITIES)
-                },
+        table = {}
+        for name, sums in self.texts.items():
+            if not sums.parsed:
+                continue
+            row: Row = {
+                "image_annotations": sums.texts,
+                "tokens": sums.mean_tokens,
             }
-            for name in GRANULARITIES
-            if self.sums["parsed", name]
-        }
-
-    def _tokens(self, granularity: str) -> float | None:
-        return _mean(self.sums["text_tokens", granularity], self.sums["texts", granularity])
-
-    def _by_kind(self, what: str) -> dict[str, dict[str, int]]:
-        return {
-            kind: {
-                key[2]: int(n) for key, n in sorted(self.sums.items()) if key[:2] == (what, kind)
-            }
-            for kind in KINDS
-        }
+            for column in (*ELEMENTS, *COMPLEXITIES):
+                row[column] = _mean(getattr(sums, column), sums.parsed)
+            table[name] = row
+        return table
 
 
-class _Histograms:
-    """Counts of boxes by sqrt of normalised area, by log aspect ratio, and by centre (row y, column x)."""
-
-    def __init__(self) -> None:
-        self.area = np.zeros(BINS, np.int64)
-        self.aspect = np.zeros(BINS, np.int64)
-        self.centre = np.zeros((BINS, BINS), np.int64)
-
-    def add(self, boxes: Iterable[Box], size: Size) -> None:
-        xyxy = np.array(list(boxes), np.float64).reshape(-1, 4)
-        sides = xyxy[:, 2:] - xyxy[:, :2]
-        xyxy, sides = xyxy[(sides > 0).all(axis=1)], sides[(sides > 0).all(axis=1)]
-        area = np.sqrt((sides / size).prod(axis=1))
-        aspect = np.log(sides[:, 0] / sides[:, 1])
-        x, y = ((xyxy[:, :2] + xyxy[:, 2:]) / 2 / size).T
-        np.add.at(self.area, _bin(area), 1)
-        np.add.at(self.aspect, _bin((aspect + ASPECT) / (2 * ASPECT)), 1)
-        np.add.at(self.centre, (_bin(y), _bin(x)), 1)
-
-    def merge(self, other: _Histograms) -> None:
-        self.area += other.area
-        self.aspect += other.aspect
-        self.centre += other.centre
-
-    def to_dict(self) -> dict[str, Any]:
-        """Densities of area over [0, 1] and of aspect over [-3, 3], and each centre's share of the boxes."""
-        total = max(int(self.area.sum()), 1)
-        return {
-            "boxes": int(self.area.sum()),
-            "area": (self.area * BINS / total).tolist(),
-            "aspect": (self.aspect * BINS / (2 * ASPECT) / total).tolist(),
-            "centre": (self.centre / total).tolist(),
-        }
+def statistics_of(records: Iterable[Record]) -> dict[str, Any]:
+    """The statistics of a round, as plain JSON."""
+    statistics = Statistics()
+    for record in records:
+        statistics.add(record.annotations, (record.width, record.height))
+    return statistics.to_dict()
 
 
-def annotation_totals(table2: Iterable[dict[str, Any]]) -> dict[str, int]:
-    """How many annotations of each type, and in all, a Table 2 tells of.
+def annotation_totals(table2: Iterable[Row]) -> dict[str, int]:
+    """How many annotations of each type, and in all, the rows of a Table 2 sum up to.
 
-    Texts count in their own rows, not again with their phrases: the paper's 487M + 1362M + 3574M = 5423M.
+    Texts count in their own rows and not again with their phrases, as in the paper:
+    487M + 1362M + 3574M = 5423M.
     """
-    totals = dict.fromkeys(("text", "region_text", "text_phrase_region"), 0)
+    totals = {"text": 0, "region_text": 0, "text_phrase_region": 0, "total": 0}
     for row in table2:
-        totals[row["type"]] += row["image_annotations"] if row["type"] == "text" else row["regions"]
-    return {**totals, "total": sum(totals.values())}
+        column = "image_annotations" if row["type"] == "text" else "regions"
+        totals[row["type"]] += row[column]
+        totals["total"] += row[column]
+    return totals
 
 
-def words(text: str) -> int:
-    """Words without punctuation, as `Parse.tokens` counts them."""
-    return len(normalise(text).split())
+def _text_row(granularity: str, sums: TextSums) -> Row:
+    return _row("text", granularity, sums.texts, tokens=sums.mean_tokens)
 
 
-def _row(type_: str, text: str, count: int, **more: Any) -> dict[str, Any]:
-    empty = dict.fromkeys(("tokens", "regions", "average_regions", "regional_tokens"))
-    return {"type": type_, "text": text, "image_annotations": count, **empty, **more}
+def _triplet_row(granularity: str, sums: TextSums) -> Row:
+    pairs = sums.triplets
+    return _row(
+        "text_phrase_region",
+        granularity,
+        sums.texts,
+        tokens=sums.mean_tokens,
+        regions=pairs.count,
+        average_regions=_mean(pairs.count, sums.texts),
+        regional_tokens=_mean(pairs.tokens, pairs.count),
+    )
+
+
+def _row(type_: str, text: str, count: int, **columns: Any) -> Row:
+    """A row of Table 2; columns that are not given are empty."""
+    row: Row = {
+        "type": type_,
+        "text": text,
+        "image_annotations": count,
+        "tokens": None,
+        "regions": None,
+        "average_regions": None,
+        "regional_tokens": None,
+    }
+    row.update(columns)
+    return row
+
+
+def _add_fields(sums: Any, other: Any) -> None:
+    """Add each sum of `other`, also those of sums within sums."""
+    for entry in fields(sums):
+        value = getattr(other, entry.name)
+        if isinstance(value, PhraseSums):
+            _add_fields(getattr(sums, entry.name), value)
+        else:
+            setattr(sums, entry.name, getattr(sums, entry.name) + value)
+
+
+def _sorted(counts: Counts) -> dict[str, dict[str, int]]:
+    """Counts by kind and name, the names in alphabetical order."""
+    tables = {}
+    for kind, by_name in counts.items():
+        tables[kind] = dict(sorted(by_name.items()))
+    return tables
 
 
 def _mean(total: float, count: float) -> float | None:
     return total / count if count else None
-
-
-def _bin(share: np.ndarray) -> np.ndarray:
-    """The bin of each share of [0, 1]; what lies outside goes to the first or the last."""
-    return np.clip((share * BINS).astype(int), 0, BINS - 1)

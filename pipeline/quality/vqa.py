@@ -1,8 +1,8 @@
 """Answers to questions: VQA accuracy, where an answer that three of ten people gave is right.
 
-An answer's credit is the mean, over each person left out, of min(1, matches among the others / 3); with a
-single true answer it is plain equality. Answers are compared after `normalise_answer`, much as the VQA
-challenge does.
+The credit of an answer is the mean, over each person left out, of min(1, matches among the others /
+3); with a single true answer it is plain equality. Answers are compared after `normalise_answer`,
+much as the VQA challenge does (Antol et al., "VQA: Visual Question Answering").
 """
 
 from __future__ import annotations
@@ -14,45 +14,60 @@ from typing import Any
 from pipeline.quality.coco import Entry, check
 
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-_DIGITS = {"none": "0", **{word: str(i) for i, word in enumerate(_NUMBERS)}}
+_DIGITS = {word: str(number) for number, word in enumerate(_NUMBERS)} | {"none": "0"}
 _ARTICLES = {"a", "an", "the"}
+_TRUTH_FIELDS = ("question_id", "answers")
+_FIELDS = ("question_id", "answer")
 
 
 def score(ground_truth: Entry, predictions: list[Entry]) -> dict[str, Any]:
-    """`accuracy`, the mean credit over all questions; a question without an answer has none."""
-    check(ground_truth, predictions, ("question_id", "answers"), ("question_id", "answer"))
-    given = {entry["question_id"]: entry["answer"] for entry in predictions}
-    questions = ground_truth["annotations"]
-    unknown = set(given) - {entry["question_id"] for entry in questions}
+    """`accuracy`, the mean credit over all questions; a question without an answer has credit 0.
+
+    Raises:
+        ValueError: an entry cannot be scored, or there is no question.
+    """
+    check(ground_truth, predictions, _TRUTH_FIELDS, _FIELDS)
+    answers = {entry["question_id"]: entry["answer"] for entry in predictions}
+    questions = {entry["question_id"]: entry for entry in ground_truth["annotations"]}
+    unknown = answers.keys() - questions.keys()
     if unknown:
-        raise ValueError(
-            f"predictions: question_id {min(unknown, key=str)!r} is not in the ground truth"
-        )
+        first = min(unknown, key=str)
+        raise ValueError(f"predictions: question_id {first!r} is not in the ground truth")
     if not questions:
         raise ValueError("ground truth: no question")
-    credits = [
-        credit(given[q["question_id"]], _people(q)) for q in questions if q["question_id"] in given
-    ]
-    return {"accuracy": sum(credits) / len(questions), "questions": len(questions)}
+    total = 0.0
+    for question in ground_truth["annotations"]:
+        answer = answers.get(question["question_id"])
+        if answer is not None:
+            total += credit(answer, _people(question))
+    count = len(ground_truth["annotations"])
+    return {"accuracy": total / count, "questions": count}
 
 
 def credit(answer: str, people: Sequence[str]) -> float:
-    mine = normalise_answer(answer)
-    matches = [normalise_answer(other) == mine for other in people]
+    """How right an answer is, in [0, 1], by the answers that people gave."""
+    normalised = normalise_answer(answer)
+    matches = [normalise_answer(other) == normalised for other in people]
     if len(people) == 1:
         return float(matches[0])
-    others = (sum(matches) - match for match in matches)
-    return sum(min(1.0, count / 3) for count in others) / len(people)
+    total = 0.0
+    for match in matches:
+        others = sum(matches) - match
+        total += min(1.0, others / 3)
+    return total / len(people)
 
 
 def normalise_answer(answer: str) -> str:
     """Lower case, without articles, apostrophes and other punctuation, numbers to ten as digits."""
     text = re.sub(r"(?<=\d),(?=\d)|['\u2019]", "", answer.lower())
     text = re.sub(r"(?<!\d)\.|\.(?!\d)|[^\w\s.]|_", " ", text)
-    return " ".join(_DIGITS.get(word, word) for word in text.split() if word not in _ARTICLES)
+    words = [word for word in text.split() if word not in _ARTICLES]
+    return " ".join(_DIGITS.get(word, word) for word in words)
 
 
 def _people(question: Entry) -> list[str]:
-    return [
-        answer["answer"] if isinstance(answer, dict) else answer for answer in question["answers"]
-    ]
+    """The answers that people gave; the challenge's files wrap each in a mapping."""
+    answers = []
+    for answer in question["answers"]:
+        answers.append(answer["answer"] if isinstance(answer, dict) else answer)
+    return answers

@@ -15,7 +15,7 @@ from typing import Any, Generic, Literal, TypeVar
 import numpy as np
 
 from pipeline.quality.geometry import box_iou, quad_iou
-from pipeline.quality.truth import bare_phrase, letters, normalise
+from pipeline.quality.wording import bare_phrase, letters, normalise
 from pipeline.refinement.rules import Rules
 from pipeline.schema import Annotation, Region, Text, TextRegion, Triplet
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.quality.truth import METRICS
@@ -11,100 +11,131 @@ from pipeline.schema import KINDS
 
 WIDTH, HEIGHT = 280, 150
 _RATIOS = ("precision", "recall", "f1")
+# Margins around the plot, in units of the SVG.
 _LEFT, _RIGHT, _TOP, _BOTTOM = 34, 14, 12, 26
+_STEPS = (0.0, 0.5, 1.0)  # ticks, as shares of the highest value
+
+# By the name of a line, its value in each round; None where a round has none.
+Series = Mapping[str, Sequence[float | None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
+    """One value, in units of the SVG."""
+
     x: float
     y: float
     text: str
+    """Shown when the pointer rests on it."""
     rejected: bool
+    """The value is of a rejected round."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
+    """One curve."""
+
     name: str
     points: list[Point]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """`ticks` are (y, text) of the vertical axis, `rounds` (x, text) of the horizontal one."""
+    """Some curves over the rounds."""
 
     title: str
     lines: list[Line]
     ticks: list[tuple[float, str]]
+    """(y, text) of the vertical axis."""
     rounds: list[tuple[float, str]]
+    """(x, text) of the horizontal axis."""
     width: int = WIDTH
     height: int = HEIGHT
 
 
 def quality_charts(rounds: Sequence[RoundView]) -> list[Chart]:
     """Precision, recall and F1 of each metric; without truth, how much the model re-found."""
-    scored = [view.metrics["metrics"] if view.metrics else {} for view in rounds]
-    charts = [
-        _chart(
-            NAMES[metric],
-            {name: [values.get(metric, {}).get(name) for values in scored] for name in _RATIOS},
-            rounds,
-            1.0,
-        )
-        for metric in METRICS
-        if any(metric in values for values in scored)
-    ]
+    by_round = [view.metrics["metrics"] if view.metrics else {} for view in rounds]
+    charts = []
+    for metric in METRICS:
+        if not any(metric in metrics for metrics in by_round):
+            continue
+        series = {}
+        for ratio in _RATIOS:
+            series[ratio] = [metrics.get(metric, {}).get(ratio) for metrics in by_round]
+        charts.append(_share_chart(NAMES[metric], series, rounds))
+    if charts:
+        return charts
     refound = [view.agreement["refound"] if view.agreement else None for view in rounds]
-    if not charts and any(value is not None for value in refound):
-        charts = [_chart("old labels that the model re-found", {"share": refound}, rounds, 1.0)]
-    return charts
+    if all(value is None for value in refound):
+        return []
+    return [_share_chart("old labels that the model re-found", {"share": refound}, rounds)]
 
 
 def counts_charts(rounds: Sequence[RoundView]) -> list[Chart]:
     """How many annotations of each type were kept."""
-    kinds = [kind for kind in KINDS if any(view.kept.get(kind) for view in rounds)]
-    return [
-        _chart(
-            f"{NAMES[kind]} kept",
-            {"kept": [view.kept.get(kind, 0) for view in rounds]},
-            rounds,
-            None,
-        )
-        for kind in kinds
-    ]
+    charts = []
+    for kind in KINDS:
+        counts = [view.kept.get(kind, 0) for view in rounds]
+        if any(counts):
+            charts.append(_count_chart(f"{NAMES[kind]} kept", counts, rounds))
+    return charts
 
 
-def _chart(
-    title: str,
-    series: dict[str, list[float | None]],
+def _share_chart(title: str, series: Series, rounds: Sequence[RoundView]) -> Chart:
+    """A chart of values from 0 to 1."""
+    lines = []
+    for name, values in series.items():
+        labels = [f" {name} {value:,.3f}" if value is not None else "" for value in values]
+        lines.append(_line(name, values, labels, rounds))
+    ticks = [(_y(step), f"{step:.1f}") for step in _STEPS]
+    return Chart(title=title, lines=lines, ticks=ticks, rounds=_round_names(rounds))
+
+
+def _count_chart(title: str, counts: Sequence[int], rounds: Sequence[RoundView]) -> Chart:
+    """A chart of counts from 0 to a round number."""
+    highest = _round_up(max(counts))
+    labels = [f" {count:,.0f}" for count in counts]
+    shares = [count / highest for count in counts]
+    ticks = [(_y(step), f"{step * highest:,.0f}") for step in _STEPS]
+    lines = [_line("kept", shares, labels, rounds)]
+    return Chart(title=title, lines=lines, ticks=ticks, rounds=_round_names(rounds))
+
+
+def _line(
+    name: str,
+    shares: Sequence[float | None],
+    labels: Sequence[str],
     rounds: Sequence[RoundView],
-    top: float | None,
-) -> Chart:
-    highest = top or _round_up(max(value or 0 for values in series.values() for value in values))
-    xs = [
-        _LEFT + (WIDTH - _LEFT - _RIGHT) * i / max(len(rounds) - 1, 1) for i in range(len(rounds))
-    ]
-    lines = [
-        Line(
-            name=name,
-            points=[
+) -> Line:
+    """A curve; `shares` are the heights of its points, from 0 at the bottom to 1 at the top."""
+    points = []
+    for i, view in enumerate(rounds):
+        share = shares[i]
+        if share is not None:
+            points.append(
                 Point(
-                    x=x,
-                    y=_y(value / highest),
-                    text=f"{view.name} {name} {value:,.3f}" if top else f"{view.name} {value:,.0f}",
+                    x=_x(i, len(rounds)),
+                    y=_y(share),
+                    text=view.name + labels[i],
                     rejected=view.status == "rejected",
                 )
-                for x, value, view in zip(xs, values, rounds, strict=True)
-                if value is not None
-            ],
-        )
-        for name, values in series.items()
-    ]
-    steps = (0.0, 0.5, 1.0)
-    ticks = [
-        (_y(step), f"{step * highest:.1f}" if top else f"{step * highest:,.0f}") for step in steps
-    ]
-    names = [(x, view.name.split("-")[0]) for x, view in zip(xs, rounds, strict=True)]
-    return Chart(title=title, lines=lines, ticks=ticks, rounds=names)
+            )
+    return Line(name=name, points=points)
+
+
+def _round_names(rounds: Sequence[RoundView]) -> list[tuple[float, str]]:
+    """(x, number) of each round, for the horizontal axis."""
+    names = []
+    for i, view in enumerate(rounds):
+        number, _, _ = view.name.partition("-")
+        names.append((_x(i, len(rounds)), number))
+    return names
+
+
+def _x(i: int, count: int) -> float:
+    """Where the i-th of `count` rounds stands."""
+    return _LEFT + (WIDTH - _LEFT - _RIGHT) * i / max(count - 1, 1)
 
 
 def _y(share: float) -> float:

@@ -1,8 +1,9 @@
-"""The story of one sample for a terminal: what came in, what stages saw and decided, what rounds changed."""
+"""Everything that happened to one sample, as text for a terminal: `fld explain`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from pipeline.refinement.changes import Change, changes
@@ -10,6 +11,7 @@ from pipeline.schema import (
     KINDS,
     Annotation,
     Annotations,
+    ImageRow,
     Mask,
     Parse,
     Region,
@@ -21,117 +23,147 @@ from pipeline.schema import (
 from pipeline.storage.arrow import to_dict
 
 if TYPE_CHECKING:
-    from pipeline.report.history import SampleHistory
+    from pipeline.report.history import SampleHistory, SampleInRound
 
-SPOKEN = ("key", "failed", "detail", "member", "offset", "size")  # told in lines of their own
+# Fields of the image's row that have a line of their own.
+_OWN_LINES = ("key", "failed", "detail", "member", "offset", "size")
+_LONGEST_VALUE = 60  # letters of a value that are shown
 
 
-def explain(story: SampleHistory) -> str:
-    """Everything that happened to a sample, in the order in which it happened."""
-    image = story.image
-    parts = [
-        _section(f"try in {one.shard}", _failed(one.row.failed, one.row.detail))
-        for one in story.tries
-    ]
-    parts.append(_section(image.key, [f"shard: {story.shard}", *_image_lines(story)]))
-    for title, known in (("given by the source", story.given), ("truth", story.truth)):
-        if known:
-            parts.append(_section(title, [f"{_noun(a)} {describe(a)}" for a in known.all()]))
-    known = story.given
-    for told in story.stages:
-        parts.append(_section(f"{told.stage}  {told.folder}", _stage_lines(told.row, known)))
-        known = known.overlaid(told.row.annotations)
+def explain(sample: SampleHistory) -> str:
+    """What came in, what stages saw and decided, and what rounds changed, in this order."""
+    parts = []
+    for attempt in sample.tries:
+        failure = _failure(attempt.row.failed, attempt.row.detail)
+        parts.append(_section(f"try in {attempt.shard}", [failure]))
+    image_lines = [f"shard: {sample.shard}", *_image_lines(sample.image, sample.shard)]
+    parts.append(_section(sample.image.key, image_lines))
+    if sample.given:
+        parts.append(_section("given by the source", _additions(sample.given)))
+    if sample.truth:
+        parts.append(_section("truth", _additions(sample.truth)))
+    annotations = sample.given
+    for stage in sample.stages:
+        lines = _stage_lines(stage.row, annotations)
+        parts.append(_section(f"{stage.stage}  {stage.folder}", lines))
+        annotations = annotations.overlaid(stage.row.annotations)
     before = None
-    for chapter in story.rounds:
-        lines = [
-            line for f in chapter.failures for line in _failed(f"{f.stage}: {f.reason}", f.detail)
-        ]
-        title = f"round {chapter.round}" + (f"  {chapter.status}" if chapter.status else "")
-        parts.append(_section(title, lines + _round_lines(before, chapter.annotations)))
-        before = chapter.annotations
+    for sample_in_round in sample.rounds:
+        parts.append(_round_section(sample_in_round, before))
+        before = sample_in_round.annotations
     return "\n\n".join(parts)
 
 
 def describe(annotation: Annotation) -> str:
-    """One line: what it says, where it lies, how sure its maker was, where it came from, and its fate."""
-    said = _content(annotation)
-    numbers = [
-        f"{name} {value:.3f}"
-        for name in ("score", "confidence", "support")
-        if (value := getattr(annotation, name)) is not None
-    ]
+    """One line about an annotation.
+
+    What it says and where it lies, its scores, where it came from, and whether it is dropped.
+    """
+    parts = [annotation.id, _content(annotation)]
+    for name in ("score", "confidence", "support"):
+        value = getattr(annotation, name)
+        if value is not None:
+            parts.append(f"{name} {value:.3f}")
     origin = f"{annotation.source} {annotation.model}".strip()
-    parents = [f"from {', '.join(annotation.parents)}"] if annotation.parents else []
-    fate = [f"DROPPED {annotation.dropped}"] if annotation.dropped else []
-    return "  ".join(
-        [annotation.id, said, *numbers, *([f"({origin})"] if origin else []), *parents, *fate]
-    ).strip()
+    if origin:
+        parts.append(f"({origin})")
+    if annotation.parents:
+        parts.append(f"from {', '.join(annotation.parents)}")
+    if annotation.dropped:
+        parts.append(f"DROPPED {annotation.dropped}")
+    return "  ".join(parts).strip()
 
 
-def told(change: Change) -> str:
-    """One line: what was added, what became of what, what was dropped and why."""
-    origin = f"{_content(change.before)} -> " if change.before else ""
-    fate = f"DROPPED {change.reason}" if change.reason else ""
-    return f"{_noun(change.annotation)} {origin}{describe(change.annotation)}  {fate}".strip()
+def describe_change(change: Change) -> str:
+    """One line about a change: what was there before, what it became, and why it was dropped."""
+    line = f"{_noun(change.annotation)} "
+    if change.before:
+        line += f"{_content(change.before)} -> "
+    line += f"{describe(change.annotation)}  "
+    if change.reason:
+        line += f"DROPPED {change.reason}"
+    return line.strip()
 
 
 def _section(title: str, lines: Sequence[str]) -> str:
-    return "\n".join([title, *(f"  {line}" for line in lines or ["nothing"])])
+    """A title and lines below it, further right."""
+    section = [title]
+    for line in lines or ["nothing"]:
+        section.append(f"  {line}")
+    return "\n".join(section)
 
 
-def _image_lines(story: SampleHistory) -> list[str]:
-    image = to_dict(story.image)
-    told = [
-        f"{name}: {value}"
-        for name, value in image.items()
-        if name not in SPOKEN and value not in (None, "")
-    ]
-    if story.image.failed:
-        return told + _failed(story.image.failed, story.image.detail)
-    place = f"{story.image.member} of images/{story.shard}.tar, {story.image.size} bytes from {story.image.offset}"
-    return [*told, f"lies in: {place}"]
+def _image_lines(image: ImageRow, shard: str) -> list[str]:
+    lines = []
+    for name, value in to_dict(image).items():
+        if name not in _OWN_LINES and value not in (None, ""):
+            lines.append(f"{name}: {value}")
+    if image.failed:
+        lines.append(_failure(image.failed, image.detail))
+    else:
+        place = f"{image.member} of images/{shard}.tar"
+        lines.append(f"lies in: {place}, {image.size} bytes from {image.offset}")
+    return lines
 
 
-def _failed(reason: str | None, detail: str | None) -> list[str]:
-    return [f"FAILED {reason}" + (f": {detail}" if detail else "")]
+def _failure(reason: str | None, detail: str | None) -> str:
+    return f"FAILED {reason}: {detail}" if detail else f"FAILED {reason}"
 
 
-def _stage_lines(row: Row, known: Annotations) -> list[str]:
-    """Additions in full; of a revision, what it changed."""
+def _additions(annotations: Annotations) -> list[str]:
+    """A full line for each annotation."""
+    return [f"{_noun(annotation)} {describe(annotation)}" for annotation in annotations.all()]
+
+
+def _stage_lines(row: Row, before: Annotations) -> list[str]:
+    """Additions of a stage in full; of its revisions, what they change."""
     if row.failed:
-        return _failed(row.failed, row.detail)
-    before = {a.id: a for a in known.all()}
-    return [
-        _revision(before[a.id], a) if a.id in before else f"{_noun(a)} {describe(a)}"
-        for a in row.annotations.all()
-    ]
+        return [_failure(row.failed, row.detail)]
+    old = {annotation.id: annotation for annotation in before.all()}
+    lines = []
+    for annotation in row.annotations.all():
+        if annotation.id in old:
+            lines.append(_revision(old[annotation.id], annotation))
+        else:
+            lines.append(f"{_noun(annotation)} {describe(annotation)}")
+    return lines
 
 
 def _revision(old: Annotation, new: Annotation) -> str:
+    head = f"{_noun(new)} {new.id}"
     if new.dropped and not old.dropped:
-        return f"{_noun(new)} {new.id}  {_content(new)}  DROPPED {new.dropped}"
-    named = [
-        f"{name} {_short(getattr(old, name))} -> {_short(getattr(new, name))}"
-        for name in _differing(old, new)
-    ]
-    return f"{_noun(new)} {new.id}  " + ("; ".join(named) or "as it was")
+        return f"{head}  {_content(new)}  DROPPED {new.dropped}"
+    differences = []
+    for field in fields(old):
+        before, after = getattr(old, field.name), getattr(new, field.name)
+        if before != after:
+            differences.append(f"{field.name} {_short(before)} -> {_short(after)}")
+    return f"{head}  {'; '.join(differences) or 'as it was'}"
 
 
-def _round_lines(before: Annotations | None, now: Annotations) -> list[str]:
+def _round_section(sample: SampleInRound, before: Annotations | None) -> str:
+    """A round: failures, and what it changed of the round before (of the first round, all)."""
+    title = f"round {sample.round}"
+    if sample.status:
+        title += f"  {sample.status}"
+    lines = []
+    for failure in sample.failures:
+        lines.append(_failure(f"{failure.stage}: {failure.reason}", failure.detail))
     if before is None:
-        return [f"{_noun(a)} {describe(a)}" for a in now.all()]
-    found = changes(before, now)
-    same = len(now.kept()) - sum(change.what != "dropped" for change in found)
-    return [*(f"{change.what} {told(change)}" for change in found), f"{same} kept as they were"]
-
-
-def _differing(old: Annotation, new: Annotation) -> list[str]:
-    return [
-        name for name in type(old).__dataclass_fields__ if getattr(old, name) != getattr(new, name)
-    ]
+        lines += _additions(sample.annotations)
+        return _section(title, lines)
+    found = changes(before, sample.annotations)
+    kept = len(sample.annotations.kept())
+    for change in found:
+        lines.append(f"{change.what} {describe_change(change)}")
+        if change.what != "dropped":
+            kept -= 1
+    lines.append(f"{kept} kept as they were")
+    return _section(title, lines)
 
 
 def _short(value: Any) -> str:
+    """A value in few letters."""
     match value:
         case float():
             return f"{value:.3f}"
@@ -141,15 +173,22 @@ def _short(value: Any) -> str:
             return f"a {type(value).__name__.lower()}"
         case tuple():
             return _numbers(value)
-    return str(value) if len(str(value)) <= 60 else f"{str(value)[:57]}..."
+    text = str(value)
+    if len(text) <= _LONGEST_VALUE:
+        return text
+    return text[: _LONGEST_VALUE - 3] + "..."
 
 
 def _noun(annotation: Annotation) -> str:
-    kind = next(kind for kind, cls in KINDS.items() if isinstance(annotation, cls))
-    return kind.replace("_", " ").removesuffix("s")
+    """The kind of an annotation in the singular."""
+    for kind, cls in KINDS.items():
+        if isinstance(annotation, cls):
+            return kind.replace("_", " ").removesuffix("s")
+    raise TypeError(f"not an annotation: {annotation!r}")
 
 
 def _content(annotation: Annotation) -> str:
+    """What an annotation says, and where it lies."""
     match annotation:
         case Text():
             return f'{annotation.granularity} "{annotation.text}"'
@@ -159,7 +198,8 @@ def _content(annotation: Annotation) -> str:
         case TextRegion():
             return f'"{annotation.text}" at {_numbers(annotation.quad)}'
         case Triplet():
-            return f'"{annotation.phrase}" [{annotation.start}:{annotation.end}] at {_numbers(annotation.box)}'
+            span = f"[{annotation.start}:{annotation.end}]"
+            return f'"{annotation.phrase}" {span} at {_numbers(annotation.box)}'
     raise TypeError(f"not an annotation: {annotation!r}")
 
 

@@ -1,11 +1,12 @@
 """Annotations as coloured shapes in image pixels, for the HTML report and for drawn pictures.
 
-One object has one colour everywhere: in each round, as a region, as a phrase of a text, and as a mask.
+One object has one colour everywhere: in each round, as a region, as a phrase of a text, and as a
+mask.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -28,12 +29,18 @@ PALETTE = (
     "#4338ca",
 )
 QUAD_COLOUR = "#fbbf24"
-_SAME_OBJECT = 0.5
-_LONGEST_LABEL = 28
+_DROPPED_COLOUR = "#6b7280"
+_SAME_OBJECT = 0.5  # the IoU from which on two boxes are of one object
+_LONGEST_LABEL = 28  # letters
+
+TextPiece = tuple[str, str | None]  # a piece of a text, and the colour of the object it names
+Owner = Region | Triplet  # an annotation with a box and perhaps a mask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoxShape:
+    """A box with its label."""
+
     box: Box
     colour: str
     label: str
@@ -41,31 +48,25 @@ class BoxShape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaskShape:
-    """Outlines, each an (n, 2) integer array; holes are outlines too (fill even-odd)."""
+    """A mask, to be filled by the even-odd rule."""
 
     outlines: list[np.ndarray]
+    """Each is (points, 2) int32 xy; holes are outlines too."""
     colour: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuadShape:
+    """A word in the picture."""
+
     quad: Quad
     label: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chip:
-    """A label on a rounded rectangle, (x, y) its top left corner."""
-
-    x: float
-    y: float
-    width: float
-    text: str
-    colour: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Overlay:
+    """All shapes of one picture, the largest boxes first."""
+
     boxes: list[BoxShape]
     masks: list[MaskShape]
     quads: list[QuadShape]
@@ -73,118 +74,100 @@ class Overlay:
 
 
 class Colours:
-    """Gives each box the colour of the first seen box that it overlaps by half."""
+    """Gives each box the colour of the first box before it that is of the same object."""
 
     def __init__(self) -> None:
-        self._anchors: list[Box] = []
+        self._objects: list[Box] = []
 
     def of(self, box: Box) -> str:
-        overlap = box_iou([box], self._anchors)[0] if self._anchors else np.zeros(1)
-        index = int(overlap.argmax())
-        if overlap[index] < _SAME_OBJECT:
-            index = len(self._anchors)
-            self._anchors.append(box)
+        """The colour of a box, as #rrggbb."""
+        index = len(self._objects)
+        if self._objects:
+            overlap = box_iou([box], self._objects)[0]
+            nearest = int(overlap.argmax())
+            if overlap[nearest] >= _SAME_OBJECT:
+                index = nearest
+        if index == len(self._objects):
+            self._objects.append(box)
         return PALETTE[index % len(PALETTE)]
 
 
 def overlay(annotations: Annotations, colours: Colours) -> Overlay:
-    """Kept regions, and the boxes of triplets where there is no region, as shapes, the largest first."""
+    """Kept regions as shapes, and the boxes of triplets where there is no region."""
     kept = annotations.kept()
-    everything: list[Region | Triplet] = [*kept.regions, *kept.triplets]
-    owners = sorted(_distinct(everything), key=lambda owner: -_area(owner.box))
-    masked = _distinct(owner for owner in everything if owner.mask is not None)
-    return Overlay(
-        boxes=[BoxShape(box=o.box, colour=colours.of(o.box), label=label(o)) for o in owners],
-        masks=[
-            MaskShape(outlines=outlines(o.mask), colour=colours.of(o.box)) for o in masked if o.mask
-        ],
-        quads=[QuadShape(quad=t.quad, label=t.text) for t in kept.text_regions],
-        dropped=[
-            BoxShape(box=r.box, colour="#6b7280", label=f"{r.phrase}: {r.dropped}")
-            for r in annotations.regions
-            if r.dropped
-        ],
-    )
+    owners: list[Owner] = [*kept.regions, *kept.triplets]
+    boxes = []
+    for owner in sorted(_distinct(owners), key=lambda owner: -_area(owner.box)):
+        boxes.append(BoxShape(box=owner.box, colour=colours.of(owner.box), label=label(owner)))
+    masks = []
+    for owner in _distinct(owner for owner in owners if owner.mask is not None):
+        if owner.mask:
+            colour = colours.of(owner.box)
+            masks.append(MaskShape(outlines=outlines(owner.mask), colour=colour))
+    dropped = []
+    for region in annotations.regions:
+        if region.dropped:
+            text = f"{region.phrase}: {region.dropped}"
+            dropped.append(BoxShape(box=region.box, colour=_DROPPED_COLOUR, label=text))
+    quads = [QuadShape(quad=word.quad, label=word.text) for word in kept.text_regions]
+    return Overlay(boxes=boxes, masks=masks, quads=quads, dropped=dropped)
 
 
-def label(owner: Region | Triplet) -> str:
-    """The chosen brief text where it is short, else the category (or the phrase of a triplet)."""
-    brief = owner.brief if isinstance(owner, Region) else None
-    text = brief if brief and len(brief) <= _LONGEST_LABEL else owner.phrase
-    return text if len(text) <= _LONGEST_LABEL else text[: _LONGEST_LABEL - 3] + "..."
+def label(owner: Owner) -> str:
+    """The chosen brief text if it is short, else the category (or the phrase of a triplet)."""
+    text = owner.phrase
+    if isinstance(owner, Region) and owner.brief and len(owner.brief) <= _LONGEST_LABEL:
+        text = owner.brief
+    if len(text) <= _LONGEST_LABEL:
+        return text
+    return text[: _LONGEST_LABEL - 3] + "..."
 
 
-def coloured_text(
-    text: Text, triplets: Iterable[Triplet], colours: Colours
-) -> list[tuple[str, str | None]]:
-    """The text in pieces, each with the colour of the object it names; of overlapping phrases the first."""
-    spans = sorted(
-        {
-            (t.start, t.end): t for t in triplets if t.text_id == text.id and t.dropped is None
-        }.items()
-    )
-    pieces: list[tuple[str, str | None]] = []
+def coloured_text(text: Text, triplets: Iterable[Triplet], colours: Colours) -> list[TextPiece]:
+    """The text in pieces, each with the colour of the object that it names, None for none.
+
+    Of phrases that overlap, the first is coloured.
+    """
+    by_span = {}
+    for triplet in triplets:
+        if triplet.text_id == text.id and triplet.dropped is None:
+            by_span[triplet.start, triplet.end] = triplet
+    pieces: list[TextPiece] = []
     position = 0
-    for (start, end), triplet in spans:
+    for start, end in sorted(by_span):
         if start < position or end > len(text.text):
             continue
-        pieces += [
-            (text.text[position:start], None),
-            (text.text[start:end], colours.of(triplet.box)),
-        ]
+        pieces.append((text.text[position:start], None))
+        pieces.append((text.text[start:end], colours.of(by_span[start, end].box)))
         position = end
-    return [piece for piece in [*pieces, (text.text[position:], None)] if piece[0]]
+    pieces.append((text.text[position:], None))
+    return [piece for piece in pieces if piece[0]]
 
 
 def outlines(mask: Mask) -> list[np.ndarray]:
-    """The borders of a mask, simplified to within a pixel."""
+    """The borders of a mask, simplified to within a pixel: each is (points, 2) int32 xy."""
     bitmap = coco_mask.decode({"size": list(mask.size), "counts": mask.counts.encode()})
-    found, _ = cv2.findContours(bitmap, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    simple = (cv2.approxPolyDP(contour, 0.7, True).reshape(-1, 2) for contour in found)
-    return [points for points in simple if len(points) >= 3]
+    contours, _ = cv2.findContours(bitmap, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    borders = []
+    for contour in contours:
+        points = cv2.approxPolyDP(contour, 0.7, True).reshape(-1, 2)
+        if len(points) >= 3:
+            borders.append(points)
+    return borders
 
 
-def chips(
-    shapes: Overlay, size: tuple[float, float], height: float, width_of: Callable[[str], float]
-) -> list[Chip]:
-    """A label for each box and quad: above it, inside or below it, away from the other labels if possible."""
-    wanted = [(shape.box, shape.label, shape.colour) for shape in shapes.boxes]
-    wanted += [(bounds(shape.quad), shape.label, QUAD_COLOUR) for shape in shapes.quads]
-    placed: list[Box] = []
-    for box, text, _ in wanted:
-        width = width_of(text)
-        right = max(0.0, size[0] - width)
-        spots = [
-            (x, y, x + width, y + height)
-            for y in (box[1] - height, box[1], box[3] - height, box[3])
-            for x in (min(max(box[0], 0.0), right), min(max(box[2] - width, 0.0), right))
-            if 0 <= y <= size[1] - height
-        ] or [(0.0, 0.0, width, height)]
-        clashes = [box_iou([spot], placed).sum() if placed else 0.0 for spot in spots]
-        placed.append(spots[int(np.argmin(clashes))])
-    return [
-        Chip(x=spot[0], y=spot[1], width=spot[2] - spot[0], text=text, colour=colour)
-        for spot, (_, text, colour) in zip(placed, wanted, strict=True)
-    ]
-
-
-def bounds(quad: Quad) -> Box:
-    return (min(quad[::2]), min(quad[1::2]), max(quad[::2]), max(quad[1::2]))
-
-
-def _distinct(owners: Iterable[Region | Triplet]) -> list[Region | Triplet]:
+def _distinct(owners: Iterable[Owner]) -> list[Owner]:
     """All regions, and the first triplet of each object that no region shows."""
-    found: list[Region | Triplet] = []
+    distinct: list[Owner] = []
     for owner in owners:
-        boxes = [other.box for other in found]
-        if (
-            isinstance(owner, Region)
-            or not boxes
-            or box_iou([owner.box], boxes).max() < _SAME_OBJECT
-        ):
-            found.append(owner)
-    return found
+        boxes = [other.box for other in distinct]
+        is_new = not boxes or box_iou([owner.box], boxes).max() < _SAME_OBJECT
+        if isinstance(owner, Region) or is_new:
+            distinct.append(owner)
+    return distinct
 
 
 def _area(box: Box) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])
+    """Square pixels."""
+    x0, y0, x1, y1 = box
+    return (x1 - x0) * (y1 - y0)

@@ -1,4 +1,7 @@
-"""What a terminal shows: the table of rounds at the end of `fld run`, and `fld status`, live while a run goes on."""
+"""What a terminal shows of a work folder: the rounds after `fld run`, and `fld status`.
+
+While a run goes on, the status is live.
+"""
 
 from __future__ import annotations
 
@@ -12,44 +15,51 @@ from pipeline.report.views import NAMES, RoundView
 from pipeline.schema import KINDS
 
 REFRESH_SECONDS = 2.0
+_DEAD_WORKER = "worker died: {work} {shard} (process {pid} on {host})"
+_RATIOS = "{precision:.3f} / {recall:.3f} / {f1:.3f}"
+
+Counts = Mapping[str, int]  # by reason
 
 
 def rounds_table(rounds: Sequence[RoundView]) -> str:
-    """Per round: counts of kept annotations, quality against truth, what was dropped or failed, and why."""
-    parts = [_counts(rounds), _quality(rounds), *(_losses(view) for view in rounds)]
+    """Kept annotations and quality of each round, and what was dropped or failed, by reason."""
+    parts = [_kept_table(rounds), _quality_table(rounds)]
+    parts += [_losses(view) for view in rounds]
     return "\n\n".join(part for part in parts if part)
 
 
 def status_text(state: Mapping[str, Any]) -> str:
-    """A work folder's state (`pipeline.status.status`): stages, what goes on, what died, failures, rounds."""
-    rows = [["stage", "shards", "samples", "kept", "failed"]]
-    for stage in state["stages"]:
-        samples = stage["samples"]
-        shards = f"{stage['done']:,}/{stage['total']:,}"
-        counts = [f"{samples[name]:,}" for name in ("in", "kept")]
-        rows.append([stage["stage"], shards, *counts, reasons(samples["failed"]) or "0"])
-    lines = [f"{state['work']}: {state['state']}", columns(rows), *_now(state)]
-    for dead in state["workers"]["stale"]:
-        lines.append(
-            f"worker died: {dead['work']} {dead['shard']} (process {dead['pid']} on {dead['host']})"
-        )
-    lines += [_failed(failure) for failure in state["failures"]]
-    if state["failures_total"] > len(state["failures"]):
-        lines.append(
-            f"... {state['failures_total'] - len(state['failures']):,} more failed; --limit N lists them"
-        )
-    for made in state["rounds"]:
-        lines.append(f"round {made['round']}: {made['status']}: {made['reason']}")
-        lines += [
-            f"  {NAMES[kind]} dropped: {reasons(counts)}"
-            for kind, counts in made["dropped"].items()
-            if counts
-        ]
-    return "\n".join([*lines, f"head: {state['head'] or 'none yet'}"])
+    """A work folder's state as text.
+
+    Stages, the step that is going on, workers that died, failures, rounds, and the head.
+
+    Args:
+        state: what `report.status.status` returns.
+    """
+    lines = ["{work}: {state}".format_map(state)]
+    lines.append(_stages_table(state["stages"]))
+    if state["now"] and state["state"] == "running":
+        lines.append(_progress(state["now"], state["workers"]["alive"]))
+    for worker in state["workers"]["stale"]:
+        lines.append(_DEAD_WORKER.format_map(worker))
+    for failure in state["failures"]:
+        lines.append(_failure(failure))
+    unlisted = state["failures_total"] - len(state["failures"])
+    if unlisted > 0:
+        lines.append(f"... {unlisted:,} more failed; --limit N lists them")
+    for attempt in state["rounds"]:
+        lines.append("round {round}: {status}: {reason}".format_map(attempt))
+        lines += _dropped(attempt["dropped"])
+    head = state["head"] or "none yet"
+    lines.append(f"head: {head}")
+    return "\n".join(lines)
 
 
 def live(look: Callable[[], Mapping[str, Any]], forever: bool) -> None:
-    """Show `look()` again and again, until the run ends or, with `forever`, the user does (Ctrl-C)."""
+    """Show the state that `look` returns again and again, until the run ends.
+
+    With `forever`, only the user ends it (Ctrl-C).
+    """
     from rich.live import Live
     from rich.text import Text
 
@@ -62,87 +72,120 @@ def live(look: Callable[[], Mapping[str, Any]], forever: bool) -> None:
             time.sleep(REFRESH_SECONDS)
 
 
-def _now(state: Mapping[str, Any]) -> list[str]:
-    now = state["now"]
-    if not now or state["state"] != "running":
-        return []
-    eta = f", {now['eta_seconds']:.0f} s left" if now["eta_seconds"] is not None else ""
-    workers = f", {state['workers']['alive']} workers"
-    return [
-        f"now: {now['what']}  {now['done']:,}/{now['total']:,}  {now['per_second']:.2f}/s{eta}{workers}"
-    ]
-
-
-def _failed(failure: Mapping[str, Any]) -> str:
-    detail = f": {failure['detail']}" if failure["detail"] else ""
-    return f"failed: {failure['key']} ({failure['name']}) in {failure['stage']}: {failure['reason']}{detail}"
-
-
 def columns(rows: Sequence[Sequence[str]]) -> str:
-    """Rows in columns: the first flush left, the others flush right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.rjust(w) if i else cell.ljust(w)
-            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-    return "\n".join(line.rstrip() for line in lines)
+    """Rows in columns: the first is flush left, the others are flush right."""
+    columns = list(zip(*rows, strict=True))
+    aligned = []
+    for number, cells in enumerate(columns):
+        width = max(map(len, cells))
+        if number == 0:
+            aligned.append([cell.ljust(width) for cell in cells])
+        else:
+            aligned.append([cell.rjust(width) for cell in cells])
+    lines = ["  ".join(cells).rstrip() for cells in zip(*aligned, strict=True)]
+    return "\n".join(lines)
 
 
-def reasons(counts: Mapping[str, int]) -> str:
+def reasons(counts: Counts) -> str:
     """The reasons with their counts, the commonest first."""
-    return ", ".join(
-        f"{reason} {n:,}"
-        for reason, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    )
+    parts = [f"{reason} {count:,}" for reason, count in commonest(counts)]
+    return ", ".join(parts)
 
 
-def _counts(rounds: Sequence[RoundView]) -> str:
-    head = ["round", "status", *(NAMES[kind] for kind in KINDS), "score"]
-    rows = [
-        [
-            view.name,
-            view.status,
-            *(f"{view.kept.get(kind, 0):,}" for kind in KINDS),
-            f"{view.metrics['score']:.3f}" if view.metrics else "-",
-        ]
-        for view in rounds
-    ]
-    return columns([head, *rows])
+def commonest(counts: Counts) -> list[tuple[str, int]]:
+    """Names with their counts, the highest first, equal counts by name."""
+    by_name = sorted(counts.items())
+    return sorted(by_name, key=_count, reverse=True)
 
 
-def _quality(rounds: Sequence[RoundView]) -> str:
-    scored = [view for view in rounds if view.metrics]
-    names = [
-        name
-        for name in METRICS
-        if any(name in view.metrics["metrics"] for view in scored if view.metrics)
-    ]
-    if not names:
-        return ""
-    rows = [["precision / recall / F1", *(view.name for view in scored)]]
-    for name in names:
-        found = [(view.metrics or {})["metrics"].get(name) for view in scored]
-        rows.append([NAMES[name], *(_ratios(m) if m else "-" for m in found)])
+def _count(item: tuple[str, int]) -> int:
+    _, count = item
+    return count
+
+
+def _stages_table(stages: Sequence[Mapping[str, Any]]) -> str:
+    """Shards and samples of each stage."""
+    rows = [["stage", "shards", "samples", "kept", "failed"]]
+    for stage in stages:
+        samples = stage["samples"]
+        rows.append(
+            [
+                stage["stage"],
+                "{done:,}/{total:,}".format_map(stage),
+                "{in:,}".format_map(samples),
+                "{kept:,}".format_map(samples),
+                reasons(samples["failed"]) or "0",
+            ]
+        )
     return columns(rows)
 
 
-def _ratios(metric: Mapping[str, float]) -> str:
-    return " / ".join(f"{metric[name]:.3f}" for name in ("precision", "recall", "f1"))
+def _progress(now: Mapping[str, Any], workers: int) -> str:
+    """A line about the step that is going on."""
+    line = "now: {what}  {done:,}/{total:,}  {per_second:.2f}/s".format_map(now)
+    if now["eta_seconds"] is not None:
+        line += ", {eta_seconds:.0f} s left".format_map(now)
+    return f"{line}, {workers} workers"
+
+
+def _failure(failure: Mapping[str, Any]) -> str:
+    """A line about a sample that failed in a stage."""
+    line = "failed: {key} ({name}) in {stage}: {reason}".format_map(failure)
+    if failure["detail"]:
+        line += ": {detail}".format_map(failure)
+    return line
+
+
+def _dropped(by_kind: Mapping[str, Counts]) -> list[str]:
+    """A line for each kind of which annotations were dropped."""
+    lines = []
+    for kind, counts in by_kind.items():
+        if counts:
+            lines.append(f"  {NAMES[kind]} dropped: {reasons(counts)}")
+    return lines
+
+
+def _kept_table(rounds: Sequence[RoundView]) -> str:
+    """Status, kept annotations by type, and score of each round."""
+    head = ["round", "status"]
+    for kind in KINDS:
+        head.append(NAMES[kind])
+    rows = [[*head, "score"]]
+    for view in rounds:
+        row = [view.name, view.status]
+        for kind in KINDS:
+            count = view.kept.get(kind, 0)
+            row.append(f"{count:,}")
+        score = "-"
+        if view.metrics:
+            score = "{score:.3f}".format_map(view.metrics)
+        rows.append([*row, score])
+    return columns(rows)
+
+
+def _quality_table(rounds: Sequence[RoundView]) -> str:
+    """Precision, recall and F1 of each metric in each round; empty without truth."""
+    metrics = {}
+    for view in rounds:
+        if view.metrics:
+            metrics[view.name] = view.metrics["metrics"]
+    rows = [["precision / recall / F1", *metrics]]
+    for name in METRICS:
+        cells = []
+        for values in metrics.values():
+            cells.append(_RATIOS.format_map(values[name]) if name in values else "-")
+        if set(cells) - {"-"}:
+            rows.append([NAMES[name], *cells])
+    return columns(rows) if len(rows) > 1 else ""
 
 
 def _losses(view: RoundView) -> str:
-    dropped = [
-        f"  {NAMES[kind]} dropped: {reasons(counts)}"
-        for kind, counts in view.dropped.items()
-        if counts
-    ]
-    failed = [
-        f"  samples failed in {stage}: {reasons(counts)}"
-        for stage, counts in view.failed.items()
-        if counts
-    ]
-    said = [f"  {view.reason}"] if view.reason else []
-    return "\n".join([view.name, *said, *dropped, *failed]) if said or dropped or failed else ""
+    """Why the round was accepted or not, and what was dropped and failed in it."""
+    lines = []
+    if view.reason:
+        lines.append(f"  {view.reason}")
+    lines += _dropped(view.dropped)
+    for stage, counts in view.failed.items():
+        if counts:
+            lines.append(f"  samples failed in {stage}: {reasons(counts)}")
+    return "\n".join([view.name, *lines]) if lines else ""

@@ -1,4 +1,4 @@
-"""What a report shows: plain values that the caller gathers. Nothing here reads a file or a clock."""
+"""What a report shows, as plain values: nothing here reads a file or a clock."""
 
 from __future__ import annotations
 
@@ -24,44 +24,63 @@ NAMES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundView:
-    """One attempted round. `status` is accepted, rejected or stopped, `reason` one sentence with the numbers.
-
-    `kept` counts annotations by type, `dropped` by type and reason, `failed` samples by stage and reason.
-    `metrics` is `truth.summary` where there is truth, `agreement` is `thresholds.agreement` where there is none,
-    `changes` counts by type and rule what became of the labels of the round before and of its own (`changes.tally`),
-    `levels` what its merge measured by (`rules.Thresholds`),
-    `gate` the differences to the head that decided, `audit` the rows of `quality.audit.score` if people judged.
-    """
+    """One attempted round."""
 
     name: str
+    """The name of its folder, `NN-xxxxxxxx`."""
     status: str
+    """`accepted`, `rejected` or `stopped`."""
     reason: str = ""
+    """One sentence with the numbers that decided."""
     kept: Mapping[str, int]
+    """Kept annotations by type."""
     dropped: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Dropped annotations by type and reason."""
     failed: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Failed samples by stage and reason."""
     changes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """By type and rule, what became of the labels of the round before and of this round's own
+    (`changes.tally`)."""
     metrics: Mapping[str, Any] | None = None
+    """`truth.summary`, None without truth."""
     agreement: Mapping[str, Any] | None = None
+    """`thresholds.agreement`, None where there is truth."""
     levels: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    """By type, the share of old labels that the model re-found and the merge's thresholds, in nats
+    per token."""
     gate: Mapping[str, Interval] = field(default_factory=dict)
+    """The differences to the head that decided, by metric."""
     audit: Sequence[Mapping[str, Any]] = ()
+    """The rows of `quality.audit.score`, if people have judged the round."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureView:
-    """One sample to look at: stored bytes, (width, height), and its annotations by round, round 0 first."""
+    """One sample to look at."""
 
     key: str
+    """Key of the sample."""
     image: bytes
+    """The stored file."""
     size: tuple[int, int]
+    """(width, height) in pixels."""
     rounds: Mapping[str, Annotations]
+    """The annotations by round, round 0 first."""
     truth: Annotations | None = None
+    """The true annotations, if they are known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportData:
+    """Everything that the report shows."""
+
     experiment: str
+    """The name of the experiment, which is the title."""
     images: int
+    """Samples of the set."""
     rounds: Sequence[RoundView]
+    """All attempted rounds, round 0 first."""
     pictures: Sequence[PictureView] = ()
+    """Samples to look at."""
     head: str | None = None
+    """The name of the head, None while no round is accepted."""

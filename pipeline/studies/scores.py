@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.quality import captions, detection, grounding
 from pipeline.quality.coco import xywh
 from pipeline.quality.geometry import box_iou, greedy_match, quad_iou
-from pipeline.quality.truth import letters, normalise
+from pipeline.quality.wording import letters, normalise
 
 
 class Place(TypedDict, total=False):

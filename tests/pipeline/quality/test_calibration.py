@@ -11,17 +11,16 @@ import yaml
 from pipeline.cli import main
 from pipeline.config.compose import compose, load
 from pipeline.config.parse import parse
+from pipeline.quality.calibrated_round import undecided
 from pipeline.quality.calibration import (
-    SHUT,
+    NEVER,
     CalibrateConfig,
     Curves,
-    Known,
     calibrate,
     curve,
-    of_source,
     thresholds,
-    undecided,
 )
+from pipeline.quality.calibration_truth import Truth, of_source
 from pipeline.schema import Annotations, Box, Record, Region, Text, TextRegion, Triplet
 from pipeline.storage.manifest import Manifest
 from pipeline.storage.parquet import publish_table
@@ -39,13 +38,13 @@ def region(box: Box = A, phrase: str = "dog", score: float | None = 0.8, **more:
 def curves(
     labels: list[Region], truth: list[Region], crowds: tuple[Region, ...] = (), least: int = 1
 ) -> dict[str, tuple[list[float], list[float]]]:
-    known = Known(Annotations(regions=truth), ("regions",), crowds)
+    known = Truth(Annotations(regions=truth), ("regions",), crowds)
     found = calibrate([(Annotations(regions=labels), known)], CalibrateConfig(min_labels=least))
     return {key: (c.threshold.tolist(), c.precision.tolist()) for (_, key), c in found.items()}
 
 
 def test_a_curve_by_hand() -> None:
-    found = curve([0.9, 0.5, 0.7, 0.3], [True, False, True, True], there=4)
+    found = curve([0.9, 0.5, 0.7, 0.3], [True, False, True, True], truths=4)
     assert found.threshold.tolist() == [0.9, 0.7, 0.5, 0.3]
     assert found.precision == pytest.approx([1, 1, 2 / 3, 3 / 4])
     assert found.recall == pytest.approx([1 / 4, 1 / 2, 1 / 2, 3 / 4])
@@ -53,7 +52,7 @@ def test_a_curve_by_hand() -> None:
 
 
 def test_equal_scores_stand_or_fall_together() -> None:
-    found = curve([0.5, 0.5, 0.5], [True, False, False], there=1)
+    found = curve([0.5, 0.5, 0.5], [True, False, False], truths=1)
     assert (found.threshold.tolist(), found.precision.tolist()) == ([0.5], [1 / 3])
     assert found.reach(0.5) is None
 
@@ -86,19 +85,22 @@ def test_a_box_that_gave_way_to_a_human_one_is_judged_too() -> None:
 def test_a_source_tells_of_its_kinds_only_and_its_crowds_are_crowds() -> None:
     known = of_source(Annotations(regions=[region(A), region(FAR, dropped="crowd")]), ("regions",))
     assert known.kinds == ("regions",)
-    assert ([r.box for r in known.truth.regions], [r.box for r in known.crowds]) == ([A], [FAR])
+    assert ([r.box for r in known.annotations.regions], [r.box for r in known.crowds]) == (
+        [A],
+        [FAR],
+    )
 
 
 def test_thresholds_come_per_specialist_and_per_class_with_enough_labels() -> None:
     dogs = [region((i * 20.0, 0.0, i * 20.0 + 10, 10.0), score=0.2 + i / 100) for i in range(40)]
     cats = [region(FAR, "cat", score) for score in (0.25, 0.9)]
-    known = Known(Annotations(regions=[region(d.box, score=None) for d in dogs]), ("regions",))
+    known = Truth(Annotations(regions=[region(d.box, score=None) for d in dogs]), ("regions",))
     found: Curves = calibrate(
         [(Annotations(regions=dogs + cats), known)], CalibrateConfig(min_labels=30)
     )
     assert [key for _, key in found] == ["detect", "detect/dog"]
     assert found["regions", "detect/dog"].recall[-1] == 1
-    assert thresholds(found, 1.0)["region_filter"] == {"detect": SHUT, "detect/dog": 0.2}
+    assert thresholds(found, 1.0)["region_filter"] == {"detect": NEVER, "detect/dog": 0.2}
     assert thresholds(found, 0.95)["region_filter"]["detect"] == 0.2
 
 
@@ -123,7 +125,7 @@ def test_words_and_phrases_have_thresholds_too() -> None:
     told = Annotations(truth.texts[:1], [], truth.text_regions, truth.triplets[:1])
     kinds = ("text_regions", "triplets")
     found = calibrate(
-        [(said(0.7, "stop"), Known(told, kinds)), (said(0.4, "top"), Known(told, kinds))],
+        [(said(0.7, "stop"), Truth(told, kinds)), (said(0.4, "top"), Truth(told, kinds))],
         CalibrateConfig(),
     )
     assert {key: (c.threshold.tolist(), c.precision.tolist()) for key, c in found.items()} == {

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.quality.statistics import ASPECT, BINS, Statistics, annotation_totals
-from pipeline.quality.tables import PAPER_2, PAPER_3, figure5, markdown
+from pipeline.quality.figures import figure5
+from pipeline.quality.histograms import ASPECT, BINS
+from pipeline.quality.statistics import Statistics, annotation_totals
+from pipeline.quality.tables import PAPER_2, PAPER_3, markdown
 from pipeline.schema import Annotations, Box, Parse, Region, Text, TextRegion, Triplet
 
 MILLION = 1_000_000

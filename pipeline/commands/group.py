@@ -1,0 +1,70 @@
+"""What all commands share: a place under a heading of `fld --help`, and an output to print."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """What a command returns to `fld`, which prints either the text or the value."""
+
+    text: str = ""
+    """Printed on standard output without `--json`. Nothing is printed for an empty text."""
+    value: Any = None
+    """Plain values, printed as one JSON object on standard output with `--json`."""
+    exit_code: int = 0
+    """0 when everything that was asked for is there."""
+
+
+Command = Callable[[argparse.Namespace], Output]
+
+
+class CommandGroup:
+    """The commands under one heading of `fld --help`."""
+
+    def __init__(self, subparsers: Any, heading: str) -> None:
+        self._subparsers = subparsers
+        self._heading = heading
+        self._summaries: dict[str, str] = {}
+
+    def add(self, name: str, summary: str, **options: Any) -> argparse.ArgumentParser:
+        """Register a command by its name; `summary` is its line in `fld --help`.
+
+        `options` go to `argparse.ArgumentParser`.
+        """
+        self._summaries[name] = summary
+        options.setdefault("description", summary)
+        # Without `help`, argparse leaves the command out of its own list, which has no headings.
+        parser: argparse.ArgumentParser = self._subparsers.add_parser(name, **options)
+        return parser
+
+    def help_text(self) -> str:
+        """The heading and a line for each command."""
+        lines = [f"{self._heading}:"]
+        for name, summary in self._summaries.items():
+            lines.append(f"  {name:<17}{summary}")
+        return "\n".join(lines)
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add the option `--json`."""
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
+
+def add_work(parser: argparse.ArgumentParser) -> None:
+    """Add the argument WORK."""
+    parser.add_argument("work", metavar="WORK", help="the work folder of a run")
+
+
+def add_round(parser: argparse.ArgumentParser) -> None:
+    """Add the argument ROUND."""
+    parser.add_argument("round", metavar="ROUND", help="WORK, or WORK/rounds/NN-...")
+
+
+def add_overrides(parser: argparse.ArgumentParser, examples: str) -> None:
+    """Add the arguments KEY=VALUE."""
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=examples)

@@ -1,0 +1,84 @@
+"""`fld run` and `fld plan`: make labels, and see beforehand what that would take."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from pipeline.commands.group import CommandGroup, Output, add_json, add_overrides
+
+if TYPE_CHECKING:
+    from pipeline.config.run import RunConfig
+    from pipeline.storage.store import Store
+
+
+def add_commands(group: CommandGroup) -> None:
+    """Register the commands."""
+    command = group.add("run", "label, train, re-label; the same command resumes")
+    _add_configuration(command)
+    command.set_defaults(command=run)
+
+    command = group.add("plan", "what `fld run` would do and reuse; runs nothing")
+    _add_configuration(command)
+    add_json(command)
+    command.set_defaults(command=plan)
+
+
+def run(args: argparse.Namespace) -> Output:
+    """The whole loop, from the source to the report."""
+    from pipeline.config import saved
+    from pipeline.ingest.assignment import assign, list_source
+    from pipeline.refinement.executor import run_loop
+    from pipeline.report.data import publish_report
+    from pipeline.storage import lease
+
+    values, config = _configuration(args)
+    names = list_source(config.source)
+    store = _usable_store(config.work)
+    with lease.held(store):
+        # Another source in the same work folder is refused here, before anything is written.
+        assign(store, config.source, names, publish=False)
+        saved.save(store, values)
+        run_loop(store, config, names)
+        summary = publish_report(store, config.experiment)
+    return Output(text=summary)
+
+
+def plan(args: argparse.Namespace) -> Output:
+    """What `fld run` with the same arguments would do."""
+    from dataclasses import asdict
+
+    from pipeline.ingest.assignment import list_source
+    from pipeline.refinement.planning import plan_run
+    from pipeline.report.command_text import plan_table
+
+    _, config = _configuration(args)
+    stages = plan_run(_usable_store(config.work), config, list_source(config.source))
+    return Output(text=plan_table(stages), value=[asdict(stage) for stage in stages])
+
+
+def _add_configuration(command: argparse.ArgumentParser) -> None:
+    add_overrides(command, "experiment=photos work=DIR a.b=c ...")
+    command.add_argument(
+        "--config", help="a saved resolved config (WORK/config.yaml) to start from"
+    )
+
+
+def _configuration(args: argparse.Namespace) -> tuple[dict[str, Any], RunConfig]:
+    """The plain values of a run, with absolute paths, and the validated config."""
+    from pipeline.config import compose, parse
+
+    if args.config:
+        values = compose.load(args.config, args.overrides)
+    else:
+        values = compose.compose(args.overrides)
+    values = parse.with_absolute_paths(values, parse.parse(values))
+    return values, parse.parse(values)
+
+
+def _usable_store(url: str) -> Store:
+    from pipeline.storage.store import Store
+
+    store = Store(url)
+    store.check_usable()
+    return store

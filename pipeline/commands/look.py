@@ -1,0 +1,81 @@
+"""`fld status`, `fld explain` and `fld report`: look at a work folder."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from pipeline.commands.group import CommandGroup, Output, add_json, add_work
+
+FAILURES = 10  # failed samples that `fld status` lists unless `--limit` says otherwise
+JSON_FAILURES = 1000  # the same with `--json`
+
+
+def add_commands(group: CommandGroup) -> None:
+    """Register the commands."""
+    command = group.add(
+        "status",
+        "progress, rate, failures; live in a terminal during a run",
+        description="Progress, rate and failures of a run. In a terminal the display is live while"
+        " the run goes on. Only files are read, so it works from any machine.",
+    )
+    add_work(command)
+    add_json(command)
+    command.add_argument(
+        "--limit",
+        type=int,
+        help=f"failed samples to list: {FAILURES}, with --json {JSON_FAILURES}",
+    )
+    command.add_argument(
+        "--watch", action="store_true", help="in a terminal: follow also before and after a run"
+    )
+    command.set_defaults(command=status)
+
+    command = group.add("explain", "everything that happened to one sample")
+    add_work(command)
+    add_json(command)
+    command.add_argument("key", metavar="KEY", help="the sample's key, or its name in the source")
+    command.set_defaults(command=explain)
+
+    command = group.add("report", "write WORK/report.html: numbers, curves, pictures")
+    add_work(command)
+    command.set_defaults(command=report)
+
+
+def status(args: argparse.Namespace) -> Output:
+    """How far a run is."""
+    from pipeline.config import saved
+    from pipeline.report import status
+    from pipeline.report.terminal import live, status_text
+
+    store = saved.existing(args.work)
+    limit = args.limit
+    if limit is None:
+        limit = JSON_FAILURES if args.json else FAILURES
+    state = status.status(store, limit)
+    if args.json:
+        return Output(value=state)
+    running = state["state"] == "running"
+    if sys.stdout.isatty() and (args.watch or running):
+        live(lambda: status.status(store, limit), args.watch)
+        return Output()
+    return Output(text=status_text(state))
+
+
+def explain(args: argparse.Namespace) -> Output:
+    """Everything that happened to one sample."""
+    from pipeline.config import saved
+    from pipeline.report import history
+    from pipeline.report.explain import explain
+
+    sample = history.sample_history(saved.existing(args.work), args.key)
+    return Output(text=explain(sample), value=history.as_json(sample))
+
+
+def report(args: argparse.Namespace) -> Output:
+    """Write the report anew."""
+    from pipeline.config import saved
+    from pipeline.report.data import publish_report
+
+    store = saved.existing(args.work)
+    return Output(text=publish_report(store, saved.values(store)["experiment"]))

@@ -1,0 +1,226 @@
+"""Every setting with its type, default and meaning: `fld settings`.
+
+All of it is read from the code. Settings are the fields of frozen dataclasses, and the meaning of a
+field is the string literal below it. So the table cannot differ from what the engine accepts.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+import inspect
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from itertools import pairwise
+from typing import Any, get_args, get_origin, get_type_hints
+
+from pipeline.config.run import Entry, RunConfig, SourceConfig
+from pipeline.config.type_text import type_text
+from stages import registry
+
+GROUPS = {
+    "run": "fld run, fld plan",
+    "source": "fld run: where images come from, by `source.use`",
+    "specialists": "fld run: the stages that label; NAME is free, `use` picks one of these",
+    "filters": "fld run: the stages that drop labels; NAME is free, `use` picks one of these",
+    "refine": "fld run: the loop of training, annotating and merging",
+    "train": "fld run, fld train: the training of a model",
+    "cluster": "fld run, fld train, fld study: where stages and trainings run",
+    "training": "fld train ROUND OUT; more under train and cluster",
+    "study": "fld study NAME; more under train",
+    "dedup": "fld dedup WORK",
+    "calibrate": "fld calibrate ROUND",
+    "bench": "fld bench NAME",
+}
+# Where a stage's settings stand, unless its folder tells.
+PLACES = {
+    "florence": "refine.annotate.",
+    "merge": "refine.merge.",
+    "parse": "specialists.NAME.",  # it lies beside the filters but labels texts
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One setting."""
+
+    group: str
+    """The part of the configuration that it belongs to: a key of `GROUPS`."""
+    use: str
+    """The stage, source or bench that takes it; empty for a setting of the engine itself."""
+    name: str
+    """As it is typed on the command line."""
+    type: str
+    """What the value may be, in words."""
+    default: Any
+    """Plain value; None also where there is no default."""
+    required: bool
+    """The code has no default: a file of `configs` or the command line must give a value."""
+    meaning: str
+    """What it means and its unit; empty if nobody has written it."""
+
+
+def settings(command_configs: Mapping[str, type]) -> list[Setting]:
+    """Every setting of the engine and of every registered stage, by group.
+
+    `command_configs` are the config classes of commands beside `fld run`, by group. They lie on
+    higher floors than this file.
+    """
+    found = [*_run_settings(), *_stage_settings(), *_bench_settings()]
+    for group, config in command_configs.items():
+        found += _command_settings(group, config)
+    order = list(GROUPS)
+    return sorted(found, key=lambda setting: order.index(setting.group))
+
+
+def select(settings: Sequence[Setting], part: str) -> list[Setting]:
+    """The settings of a group, of a stage, source or bench, or below a name such as `refine.gate`.
+
+    Raises:
+        ValueError: nothing has that name; the message names the nearest match.
+    """
+    selected = []
+    for setting in settings:
+        below = f"{setting.name}.".startswith(f"{part}.")
+        if part in (setting.group, setting.use) or below:
+            selected.append(setting)
+    if not selected:
+        names = [*GROUPS, *sorted({setting.use for setting in settings if setting.use})]
+        near = difflib.get_close_matches(part, names, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(names)}"
+        raise ValueError(f"{part}: no such group, stage or source; {hint}")
+    return selected
+
+
+def field_meanings(cls: type) -> dict[str, str]:
+    """The string literal below each field of a dataclass and of its bases, as one line."""
+    meanings: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if dataclasses.is_dataclass(base):
+            meanings.update(_own_meanings(base))
+    return meanings
+
+
+def _own_meanings(cls: type) -> Iterator[tuple[str, str]]:
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    assert isinstance(definition, ast.ClassDef)
+    for statement, below in pairwise(definition.body):
+        match statement, below:
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)),
+                ast.Expr(value=ast.Constant(value=str(text))),
+            ):
+                yield name, " ".join(text.split())
+
+
+def _run_settings() -> Iterator[Setting]:
+    """The engine's own settings of `fld run`."""
+    from stages.florence.training import TrainConfig
+
+    for setting in _settings_of(RunConfig, "", "run"):
+        top, _, rest = setting.name.partition(".")
+        if top in GROUPS and rest:
+            yield dataclasses.replace(setting, group=top)
+        elif top not in GROUPS:
+            yield setting
+    yield from _settings_of(TrainConfig, "train.", "train")
+
+
+def _stage_settings() -> Iterator[Setting]:
+    """The settings of every registered source and stage."""
+    for use in registry.SOURCES:
+        yield from _settings_of(registry.load(use)[1], "source.", "source", use)
+    others = [point.name for point in entry_points(group="fld.stages")]
+    for use in (*registry.STAGES, *others):
+        cls, config = registry.load(use)
+        kind = "filters" if cls.__module__.startswith("stages.filters.") else "specialists"
+        where = PLACES.get(use, f"{kind}.NAME.")
+        yield from _settings_of(config, where, where.partition(".")[0], use)
+
+
+def _command_settings(group: str, config: type) -> Iterator[Setting]:
+    """The settings of a command beside `fld run`, without those of groups of their own."""
+    for setting in _settings_of(config, "", group):
+        name = setting.name
+        # The training of `fld train` has a group of its own, and so has the cluster.
+        is_train = group == "training" and name == "train"
+        if is_train or name.startswith("cluster."):
+            continue
+        if group == "calibrate":
+            name = "--" + name.replace("_", "-")
+        yield dataclasses.replace(setting, name=name)
+    if group == "study":
+        detector = registry.config_of(registry.resolve(registry.DETECTOR))
+        yield from _settings_of(detector, "detector.", group, "detector")
+
+
+def _bench_settings() -> Iterator[Setting]:
+    for name, target in registry.BENCHES.items():
+        config = get_type_hints(registry.resolve(target))["config"]
+        yield from _settings_of(config, "", "bench", name)
+
+
+def _settings_of(
+    cls: type, where: str, group: str, use: str = "", defaults: Any = None
+) -> Iterator[Setting]:
+    """The fields of a config class, those of nested config classes in their place.
+
+    `defaults` is an instance whose values count instead of the defaults of the class.
+    """
+    hints = get_type_hints(cls, include_extras=True)
+    meanings = field_meanings(cls)
+    for field in _fields(cls):
+        name = where + field.name
+        default = _default(field) if defaults is None else getattr(defaults, field.name)
+        required = default is dataclasses.MISSING
+        nested = _config_class(hints[field.name])
+        if nested is None:
+            yield Setting(
+                group=group,
+                use=use,
+                name=name,
+                type=type_text(hints[field.name]),
+                default=None if required else _plain(default),
+                required=required,
+                meaning=meanings.get(field.name, ""),
+            )
+        elif isinstance(default, nested):
+            yield from _settings_of(nested, f"{name}.", group, use, default)
+        else:
+            is_map = get_origin(hints[field.name]) is dict
+            below = f"{name}.NAME." if is_map else f"{name}."
+            yield from _settings_of(nested, below, group, use)
+
+
+def _fields(cls: type) -> Iterable[dataclasses.Field[Any]]:
+    """The fields that a user types."""
+    assert dataclasses.is_dataclass(cls)
+    # The name of an entry is its key, and its options are the settings of its stage.
+    hidden = {Entry: ("name", "options"), SourceConfig: ("options",), RunConfig: ("train",)}
+    return [field for field in dataclasses.fields(cls) if field.name not in hidden.get(cls, ())]
+
+
+def _config_class(hint: Any) -> type | None:
+    """The dataclass that a field or each value of a mapping holds."""
+    for part in (hint, *get_args(hint)):
+        if isinstance(part, type) and dataclasses.is_dataclass(part):
+            return part
+    return None
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def _plain(value: Any) -> Any:
+    """The value as YAML and JSON write it."""
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,81 @@
+"""Pictures of statistics and of calibration curves, drawn by matplotlib as PNG."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.quality.histograms import ASPECT, BINS
+from pipeline.quality.statistics import FIGURE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_TITLES = {"regions": "region-text", "triplets": "text-phrase-region"}
+
+
+def figure5(statistics: Mapping[str, Any]) -> bytes:
+    """The paper's Figure 5: densities of box size and aspect ratio, heat maps of box centres."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 3.4), layout="constrained", dpi=110)
+    area, aspect, *heat = figure.subplots(1, 4)
+    centres = (np.arange(BINS) + 0.5) / BINS
+    for kind in FIGURE:
+        densities = statistics["figure5"][kind]
+        area.plot(centres, densities["area"], label=_TITLES[kind])
+        aspect.plot(centres * 2 * ASPECT - ASPECT, densities["aspect"], label=_TITLES[kind])
+    area.set(title="(a) box size", xlabel="sqrt of normalised area", ylabel="density", xlim=(0, 1))
+    aspect.set(title="(b) aspect ratio", xlabel="log (width / height)", xlim=(-ASPECT, ASPECT))
+    area.legend(frameon=False)
+    for axes, kind, letter in zip(heat, FIGURE, "cd", strict=True):
+        shown = _heat_map(axes, statistics["figure5"][kind]["centre"])
+        axes.set(title=f"({letter}) centres, {_TITLES[kind]}", xlabel="x", ylabel="y")
+    figure.colorbar(shown, ax=heat, label="share")
+    return _png(figure)
+
+
+def calibration_curves(curves: Sequence[Mapping[str, Any]], precision: float) -> bytes:
+    """Precision and recall over the score threshold for each specialist.
+
+    The wanted precision is a dotted line.
+    """
+    from matplotlib.figure import Figure
+
+    whole = [curve for curve in curves if curve["class"] is None]
+    columns = max(len(whole), 1)
+    figure = Figure(figsize=(4.2 * columns, 3.4), layout="constrained", dpi=110)
+    all_axes = figure.subplots(1, columns, squeeze=False)[0]
+    for axes, curve in zip(all_axes, whole, strict=False):
+        axes.step(curve["threshold"], curve["precision"], where="pre", label="precision")
+        axes.step(curve["threshold"], curve["recall"], where="pre", label="recall")
+        axes.axhline(precision, color="grey", linestyle=":")
+        title = f"{curve['source']}: {curve['type'].replace('_', ' ')}"
+        axes.set(title=title, xlabel="score threshold", xlim=(0, 1), ylim=(0, 1.02))
+        axes.legend(frameon=False)
+    return _png(figure)
+
+
+def _heat_map(axes: Axes, shares: Sequence[Sequence[float]]) -> Any:
+    """Draw shares of a grid on a logarithmic scale; cells without a box stay white."""
+    import matplotlib
+    from matplotlib.colors import LogNorm
+
+    values = np.array(shares)
+    return axes.imshow(
+        np.where(values > 0, values, np.nan),
+        extent=(0, 1, 1, 0),
+        norm=LogNorm(1e-4, 1e-2),
+        cmap=matplotlib.colormaps["viridis"],
+    )
+
+
+def _png(figure: Figure) -> bytes:
+    """The picture without the name of the software, so that equal data give equal bytes."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", metadata={"Software": None})
+    return file.getvalue()

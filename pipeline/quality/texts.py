@@ -1,0 +1,89 @@
+"""What the texts of a file say, and why the text filter drops them: `fld parse`."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from pipeline.schema import Annotations, Granularity, Parse, Text
+from pipeline.storage.arrow import to_dict
+from stages import registry
+from stages.base import Sample
+
+TextFilter = Callable[[Sequence[Sample]], Sequence[Any]]  # a stage of filters
+
+
+def read_texts(file: str, column: str) -> list[str]:
+    """The lines of a text file or of standard input (`-`), or the strings of a Parquet column.
+
+    Raises:
+        ValueError: there is no such file or column.
+    """
+    if file == "-":
+        return sys.stdin.read().splitlines()
+    if not Path(file).is_file():
+        raise ValueError(
+            f"{file}: no such file; give a file with one text a line, a Parquet file, or -"
+        )
+    if not file.endswith(".parquet"):
+        return Path(file).read_text().splitlines()
+    from pipeline.storage.parquet import parse_parquet
+
+    table = parse_parquet(Path(file).read_bytes())
+    if column not in table.column_names:
+        raise ValueError(f"--column {column}: {file} has {', '.join(table.column_names)}")
+    return [str(text or "") for text in table[column].to_pylist()]
+
+
+def parse_texts(
+    texts: Sequence[str], granularity: str | None = None, text_filter: TextFilter | None = None
+) -> list[dict[str, Any]]:
+    """Objects, attributes, actions, noun phrases and complexities of each text, as plain values.
+
+    With a filter, `dropped` is the reason why it drops the text as one of this granularity, None if
+    it keeps the text.
+
+    Raises:
+        ValueError: there is no such granularity.
+    """
+    choices = get_args(Granularity)
+    if text_filter and granularity not in choices:
+        raise ValueError(
+            f"--filter {granularity}: no such granularity; choose from {', '.join(choices)}"
+        )
+    parses = registry.resolve(registry.PARSE)(texts)
+    rows: list[dict[str, Any]] = [{"text": text} for text in texts]
+    if text_filter:
+        reasons = _drop_reasons(texts, parses, cast(Granularity, granularity), text_filter)
+        for row, reason in zip(rows, reasons, strict=True):
+            row["dropped"] = reason
+    for row, parse in zip(rows, parses, strict=True):
+        row.update(to_dict(parse))
+    return rows
+
+
+def count_line(rows: Sequence[dict[str, Any]]) -> str:
+    """How many texts the filter kept, and how many it dropped for each reason."""
+    counts = Counter(row["dropped"] for row in rows)
+    parts = [f"kept {counts.pop(None, 0)}"]
+    parts += [f"{reason} {count}" for reason, count in counts.most_common()]
+    return f"{len(rows)} texts: {', '.join(parts)}"
+
+
+def _drop_reasons(
+    texts: Sequence[str],
+    parses: Sequence[Parse],
+    granularity: Granularity,
+    text_filter: TextFilter,
+) -> list[str | None]:
+    """Why the text filter drops each text, None for those that it keeps."""
+    annotations = Annotations()
+    for i, (text, parse) in enumerate(zip(texts, parses, strict=True)):
+        entry = Text(id=str(i), granularity=granularity, text=text, parse=parse)
+        annotations.texts.append(entry)
+    (result,) = text_filter([Sample("texts", (0, 0), annotations=annotations)])
+    reasons = {text.id: text.dropped for text in result.texts}
+    return [reasons.get(text.id) for text in annotations.texts]

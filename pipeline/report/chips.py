@@ -1,0 +1,74 @@
+"""Where the labels of boxes and quads are set, so that few of them overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.quality.geometry import box_iou
+from pipeline.report.overlay import QUAD_COLOUR, Overlay
+from pipeline.schema import Box, Quad
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chip:
+    """A label on a rounded rectangle, in pixels of the image."""
+
+    x: float
+    """Left edge."""
+    y: float
+    """Top edge."""
+    width: float
+    text: str
+    colour: str
+    """Of the rectangle, as #rrggbb."""
+
+
+def chips(
+    shapes: Overlay, size: tuple[float, float], height: float, width_of: Callable[[str], float]
+) -> list[Chip]:
+    """A label for each box and quad of a picture of (width, height) pixels.
+
+    A label stands above its box, inside it or below it, where it overlaps the labels before it
+    least.
+    """
+    labels = [(shape.box, shape.label, shape.colour) for shape in shapes.boxes]
+    labels += [(bounds(shape.quad), shape.label, QUAD_COLOUR) for shape in shapes.quads]
+    placed: list[Box] = []
+    result = []
+    for box, text, colour in labels:
+        spot = _freest(_spots(box, size, width_of(text), height), placed)
+        placed.append(spot)
+        x0, y0, x1, _ = spot
+        result.append(Chip(x=x0, y=y0, width=x1 - x0, text=text, colour=colour))
+    return result
+
+
+def bounds(quad: Quad) -> Box:
+    """The smallest xyxy box around a quad."""
+    xs, ys = quad[::2], quad[1::2]
+    return (min(xs), min(ys), max(xs), max(ys))
+
+
+def _spots(box: Box, size: tuple[float, float], width: float, height: float) -> list[Box]:
+    """Where a label may stand: at the left or right edge of its box, at four heights."""
+    x0, y0, x1, y1 = box
+    rightmost = max(0.0, size[0] - width)
+    left = min(max(x0, 0.0), rightmost)
+    right = min(max(x1 - width, 0.0), rightmost)
+    spots = []
+    for y in (y0 - height, y0, y1 - height, y1):
+        if 0 <= y <= size[1] - height:
+            for x in (left, right):
+                spots.append((x, y, x + width, y + height))
+    return spots or [(0.0, 0.0, width, height)]
+
+
+def _freest(spots: Sequence[Box], placed: Sequence[Box]) -> Box:
+    """The first of the spots that overlap the placed labels least."""
+    if not placed:
+        return spots[0]
+    overlaps = box_iou(spots, placed).sum(axis=1)
+    return spots[int(np.argmin(overlaps))]

@@ -1,0 +1,92 @@
+"""The command line as a whole: headings of the help, closed pipes, and what `--json` prints."""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline import cli
+from pipeline.commands import look
+from pipeline.commands.group import Output
+
+HEADINGS = {
+    "label": ["run", "plan", "settings"],
+    "look": ["status", "explain", "report"],
+    "measure": ["evaluate", "calibrate", "stats", "audit", "parse", "bench"],
+    "train": ["train", "study", "export-backbone"],
+    "maintain": ["retry", "verify", "gc", "dedup"],
+    "publish": ["export"],
+}
+
+
+def test_the_help_lists_commands_under_headings(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    printed = capsys.readouterr().out
+    listed: dict[str, list[str]] = {}
+    heading = ""
+    for line in printed.split("options:")[1].splitlines()[2:]:
+        if found := re.match(r"(\w+):$", line):
+            heading = found[1]
+            listed[heading] = []
+        elif found := re.match(r"  ([\w-]+)  +\S", line):
+            listed[heading].append(found[1])
+    assert listed == HEADINGS
+    assert max(map(len, printed.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("command", [name for names in HEADINGS.values() for name in names])
+def test_every_listed_command_is_there_and_has_a_help(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([command, "--help"])
+    assert stopped.value.code == 0
+    assert f"usage: fld {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["parse", "texts.txt"], ["parse", "--help"], ["--help"]])
+def test_a_reader_that_goes_away_is_no_error(words: list[str], tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("a dog\n" * 2000)
+    command = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", *words],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(Path(cli.__file__).parents[1]), "PATH": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert command.stdout is not None and command.stderr is not None
+    command.stdout.close()
+    assert command.stderr.read() == b""
+    assert command.wait() == 1
+    command.stderr.close()
+
+
+def test_with_json_a_command_prints_its_object_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def status(args: argparse.Namespace) -> Output:
+        print("a library talks")
+        return Output(text="for people", value={"for": "programs"}, exit_code=1)
+
+    monkeypatch.setattr(look, "status", status)
+    assert cli.main(["status", "work", "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"for": "programs"} and out.count("\n") == 1
+    assert err == "a library talks\n"
+    assert cli.main(["status", "work"]) == 1
+    assert capsys.readouterr().out == "a library talks\nfor people\n"
+
+
+def test_settings_may_stand_behind_options(capsys: pytest.CaptureFixture[str]) -> None:
+    args = cli._arguments(["dedup", "work", "distance=3", "--json", "mirrored=true"])
+    assert args.overrides == ["distance=3", "mirrored=true"]
+    for words in (["dedup", "work", "--jsno"], ["status", "work", "limit=3"]):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(words)
+        assert stopped.value.code == 2
+        assert f"unknown argument {words[-1]}" in capsys.readouterr().err
