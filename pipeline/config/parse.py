@@ -33,7 +33,7 @@ def parse(values: Mapping[str, Any]) -> RunConfig:
     Raises:
         ValueError: one line with the key, the value and what to change.
     """
-    from stages.florence.training import TrainConfig
+    from stages.florence.config import TrainConfig
 
     check_keys(values, RunConfig, "")
     for key in ("source", "specialists", "filters", "refine", "train", "cluster"):

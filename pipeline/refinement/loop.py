@@ -33,7 +33,7 @@ from pipeline.storage.store import Store
 from pipeline.training.data import TrainingSet
 from pipeline.training.run import Training, prepare, train
 from stages.base import fold_of
-from stages.florence.tasks import TEXTS
+from stages.florence.tasks import TEXT_TASKS
 
 GRAPH = "journal/graph.json"
 warn = logging.getLogger("fld").warning
@@ -245,7 +245,7 @@ def sparse_training(
         str(run.refine.gate.held_out),
         *(done[shard][head.name][1] for shard in sorted(done)),
     )
-    tasks = tuple(token for token, granularity in TEXTS.items() if granularity in wanted)
+    tasks = tuple(token for token, granularity in TEXT_TASKS.items() if granularity in wanted)
     config = replace(
         run.train,
         tasks=tasks,

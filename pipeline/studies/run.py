@@ -26,8 +26,8 @@ from pipeline.training.data import Shards, TrainingSet
 from pipeline.training.run import GROUP, Training, train
 from stages import registry
 from stages.base import Sample
+from stages.florence.config import VERSION
 from stages.florence.model import resolve
-from stages.florence.training import VERSION
 
 BATCH = 32
 

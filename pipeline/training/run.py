@@ -23,8 +23,8 @@ from pipeline.plan.recipe import content_hash, fingerprint, recipe_settings
 from pipeline.storage.manifest import Manifest
 from pipeline.storage.store import Store
 from pipeline.training.data import Shards, TrainingSet
+from stages.florence.config import VERSION
 from stages.florence.model import resolve
-from stages.florence.training import VERSION
 
 PROGRESS = "journal/progress.json"
 GROUP = "train"
@@ -184,14 +184,14 @@ def _worker(setup: dict[str, Any]) -> None:
                 save=lambda folder, step: _save(store, checkpoints, folder, step),
                 progress=_reporter(store, config),
             )
+        newest = _newest(store, checkpoints)
         training.train(
             config,
-            start,
+            start if newest is None else training.Checkpoint(newest),
             lambda step: data.batches(step, config.batch_size, config.seed, rank, world_size),
             Path(local),
-            world=training.World(rank, world_size),
+            distributed=training.Distributed(rank, world_size),
             hooks=hooks,
-            resume=_newest(store, checkpoints),
         )
         if rank == 0:
             _upload(store, Path(local), model_folder)

@@ -1,321 +1,312 @@
-"""Training: many targets of an image from one vision pass, the same result whatever the world size or kills.
+"""Training: many targets of an image from one vision pass.
 
-What a step learns is a function of the config, the step and the samples' keys alone: targets are drawn from a
-generator seeded by them, dropout from one seeded by (seed, step, rank), the learning rate is a function of
-the step. So a checkpoint is weights, AdamW's moments and a step number, all safetensors, and a resumed run
-continues bit for bit (same threads). Ranks and micro-batches sum the losses of their tokens; the sum of the
-gradients is divided by the number of all tokens, so that neither changes the result beyond rounding. Paper
-section 6.1: AdamW, cosine decay, linear warm-up, growing resolution.
+What a step learns is a function of the config, the step and the samples' keys alone. Targets are
+drawn from a generator seeded by them, dropout from one seeded by (seed, step, rank), and the
+learning rate is a function of the step. So a checkpoint is weights, AdamW's moments and a step
+number, and a resumed run ends with the same bytes.
+
+Each rank, and each micro-batch, adds up the loss of its own tokens. The sum of the gradients is
+divided by the number of all tokens, so neither changes the result beyond rounding. Florence-2
+paper, section 6.1: AdamW, cosine decay, linear warm-up, growing resolution.
 """
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages.base import NOT_RECIPE, Sample, thread_count
-from stages.florence import forward, state
-from stages.florence.examples import augmented, targets
+from stages.base import Sample, thread_count
+from stages.florence import forward
+from stages.florence.config import TrainConfig
+from stages.florence.distributed import SINGLE_PROCESS, Distributed
+from stages.florence.examples import augment_samples, draw_examples
 from stages.florence.loss import token_loss
-from stages.florence.model import RESOLUTIONS, Florence, load, place, save, token_id
-from stages.florence.tasks import Family, task
+from stages.florence.model import Florence, load, move_to_device, save
+from stages.florence.state import (
+    Checkpoint,
+    TrainingState,
+    restore_checkpoint,
+    save_checkpoint,
+    write_metrics,
+)
+from stages.florence.tasks import Example
+from stages.florence.tokenizer import token_id
 
 if TYPE_CHECKING:
     import torch
 
 Batches = Callable[[int], Iterator[Sequence[Sample]]]
-VERSION = 2  # raised whenever the same data and settings give another model
-_ROWS = 16  # rows that go through the language model at once: fewer padded, more calls
-_BUCKET = 1 << 25  # numbers that ranks exchange in one message
+"""Yields this rank's share of the batch of the given step and of every step after it."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainConfig:
-    """`stages` are (resolution, steps), one after the other. `batch_size` counts images over all ranks; a rank
-    takes its share `micro_batch` images at a time (0: at once), which sums to the same gradient. A target's family
-    is drawn by `families`, then its task among `tasks` of that family, then the example. With `average`, the
-    model that is saved is the running average of the weights with this decay. `recompute` trades time for memory:
-    activations of a layer are computed again when its gradient is. `tensorboard` names a folder on the machine of
-    the first worker, for curves beside those in metrics.jsonl."""
-
-    stages: tuple[tuple[int, int], ...] = ((RESOLUTIONS["nano"], 240),)
-    batch_size: int = 16
-    micro_batch: int = 0
-    targets_per_image: int = 4
-    tasks: tuple[str, ...] = (
-        "<CAPTION>",
-        "<OD>",
-        "<DENSE_REGION_CAPTION>",
-        "<CAPTION_TO_PHRASE_GROUNDING>",
-        "<REGION_TO_CATEGORY>",
-        "<REGION_TO_DESCRIPTION>",
-    )
-    families: dict[Family, float] = field(
-        default_factory=lambda: {"image": 1.0, "region": 2.0, "alignment": 1.0}
-    )
-    max_prompt_tokens: int = 96
-    max_target_tokens: int = 128
-    learning_rate: float = 1e-3
-    warmup_steps: int = 20
-    final_rate: float = 0.05  # of the learning rate, where the cosine ends
-    weight_decay: float = 0.01
-    betas: tuple[float, float] = (0.9, 0.98)
-    clip: float = 1.0
-    label_smoothing: float = 0.0
-    location_spread: float = 0.0  # bins; see stages/florence/loss.py
-    location_weight: float = 1.0
-    average: float = 0.0
-    mirror: bool = False  # half of the samples of a step are shown mirrored
-    freeze_vision: bool = False
-    recompute: bool = False
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    seed: int = 0
-    checkpoint_every: int = field(default=100, metadata=NOT_RECIPE)
-    tensorboard: str = field(default="", metadata=NOT_RECIPE)
-
-    def __post_init__(self) -> None:
-        for token in self.tasks:
-            task(token)
-        if not 0 <= self.average < 1:
-            raise ValueError(f"average={self.average}: a decay is at least 0 (off) and below 1")
-
-    @property
-    def steps(self) -> int:
-        return sum(steps for _, steps in self.stages)
-
-    def resolution(self, step: int) -> int:
-        for resolution, steps in self.stages:
-            if step < steps:
-                return resolution
-            step -= steps
-        return self.stages[-1][0]
-
-    def rate(self, step: int) -> float:
-        """The learning rate of a step: linear warm-up, then a cosine."""
-        warm = min((step + 1) / max(self.warmup_steps, 1), 1.0)
-        progress = min(
-            max(step - self.warmup_steps, 0) / max(self.steps - self.warmup_steps, 1), 1.0
-        )
-        cosine = self.final_rate + (1 - self.final_rate) * (1 + math.cos(math.pi * progress)) / 2
-        return self.learning_rate * warm * cosine
+# Rows that go through the language model at once. Fewer rows are padded less but need more calls.
+_ROWS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """How a run reports: `save` gets the folder of a whole checkpoint and its step, `progress` a step's
-    metrics."""
+    """How a run reports to its caller."""
 
     save: Callable[[Path, int], None] | None = None
+    """Gets the folder of a complete checkpoint, which is removed afterwards, and its step."""
+
     progress: Callable[[dict[str, Any]], None] | None = None
+    """Gets the metrics of each step."""
 
 
 @dataclass(frozen=True, slots=True)
-class World:
-    """This process among those that train together; torch.distributed is set up by the caller when size >
-    1."""
+class BatchLoss:
+    """The loss of some samples."""
 
-    rank: int = 0
-    size: int = 1
+    total: torch.Tensor
+    """Sum over their tokens, in nats; a scalar with its graph."""
+
+    tokens: int
+    """Number of tokens; the forced start token does not count."""
 
 
 def train(
     config: TrainConfig,
-    start: str,
+    start: str | Checkpoint,
     batches: Batches,
     out: Path,
     *,
-    world: World = World(),
+    distributed: Distributed = SINGLE_PROCESS,
     hooks: Hooks = Hooks(),
-    resume: Path | None = None,
 ) -> dict[str, Any]:
-    """Trains from checkpoint `start` and leaves a `from_pretrained` folder in `out`; returns the last
-    metrics.
+    """Train a model and leave a `from_pretrained` folder in `out`.
 
-    `batches(step)` yields this rank's slice of the global batch of `step`, `step + 1`, ... `resume` is a
-    folder that `hooks.save` was given.
+    Args:
+        config: the settings.
+        start: name or folder of the model to start from, or a checkpoint to resume.
+        batches: the data, from any step on.
+        out: folder for the model; only rank 0 writes it.
+        distributed: this process among those that train together.
+        hooks: how checkpoints and metrics reach the caller.
+
+    Returns:
+        The metrics of the last step; empty if there was none.
+
+    Raises:
+        ValueError: the batch has fewer images than there are processes.
     """
-    trainer = Trainer(config, load(start if resume is None else str(resume)), world)
     history: list[dict[str, Any]] = []
-    if resume is not None:
-        history = state.restore(trainer, resume)
-    feed = batches(trainer.step)
-    while trainer.step < config.steps:
+    if isinstance(start, Checkpoint):
+        trainer = Trainer(config, load(str(start.folder)), distributed)
+        history = restore_checkpoint(trainer.state, start)
+    else:
+        trainer = Trainer(config, load(start), distributed)
+    state = trainer.state
+    feed = batches(state.step)
+    while state.step < config.steps:
         metrics = trainer.learn(next(feed))
         history.append(metrics)
         if hooks.progress is not None:
             hooks.progress(metrics)
-        unfinished = trainer.step < config.steps
-        if hooks.save is not None and unfinished and trainer.step % config.checkpoint_every == 0:
+        is_due = state.step % config.checkpoint_every == 0 and state.step < config.steps
+        if hooks.save is not None and is_due:
             folder = out / "checkpoint"
-            state.store(trainer, folder, history)
-            hooks.save(folder, trainer.step)
+            save_checkpoint(state, folder, history)
+            hooks.save(folder, state.step)
             shutil.rmtree(folder)
-    if world.rank == 0:
-        trainer.settle()
-        save(trainer.florence, out)
-        state.write_metrics(out, history)
+    if distributed.rank == 0:
+        trainer.use_average()
+        save(state.florence, out)
+        write_metrics(out, history)
     return history[-1] if history else {}
 
 
 class Trainer:
-    """A model in training: `learn` does one step."""
+    """A model in training; `learn` does one step."""
 
-    def __init__(self, config: TrainConfig, florence: Florence, world: World = World()) -> None:
+    def __init__(
+        self, config: TrainConfig, florence: Florence, distributed: Distributed = SINGLE_PROCESS
+    ) -> None:
+        """Prepare the model and its optimiser.
+
+        Raises:
+            ValueError: the batch has fewer images than there are processes.
+        """
         import torch
 
         torch.set_num_threads(thread_count())
-        torch.use_deterministic_algorithms(
-            True, warn_only=True
-        )  # sums of several threads come in one order
-        if config.batch_size < world.size:
+        # Then the sums of several threads are added in a fixed order.
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        if config.batch_size < distributed.world_size:
             raise ValueError(
-                f"batch_size={config.batch_size}: {world.size} workers need at least one image each"
+                f"batch_size={config.batch_size}: {distributed.world_size} workers need at least "
+                "one image each"
             )
-        place(florence, config.device)
-        florence.model.train()
-        if config.freeze_vision:
-            florence.model.model.vision_tower.requires_grad_(False)
-        if config.recompute:
-            recompute(florence)
-        self.config, self.florence, self.world, self.step = config, florence, world, 0
-        self.named = {n: p for n, p in florence.model.named_parameters() if p.requires_grad}
-        for parameter in (
-            self.named.values()
-        ):  # what no rank has used has a gradient too, so that all ranks agree
+        self.config = config
+        self.florence = florence
+        self.distributed = distributed
+        _prepare_model(florence, config)
+        parameters = {
+            name: parameter
+            for name, parameter in florence.model.named_parameters()
+            if parameter.requires_grad
+        }
+        # A weight that no rank has used needs a gradient, too, so that all ranks agree.
+        for parameter in parameters.values():
             parameter.grad = torch.zeros_like(parameter)
-        self.average = (
-            {n: p.detach().clone() for n, p in self.named.items()} if config.average else {}
-        )
-        decayed = [p for p in self.named.values() if p.ndim > 1]
-        plain = [p for p in self.named.values() if p.ndim <= 1]
-        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
-        self.optimiser = torch.optim.AdamW(
-            groups,
-            lr=config.learning_rate,
-            betas=config.betas,
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
+        average = {}
+        if config.average:
+            average = {name: p.detach().clone() for name, p in parameters.items()}
+        optimiser = _optimiser(config, list(parameters.values()))
+        self.state = TrainingState(florence, parameters, optimiser, average)
 
     def learn(self, samples: Sequence[Sample]) -> dict[str, Any]:
+        """Do one step on this rank's share of its batch; returns the metrics of the step."""
         import torch
 
-        config = self.config
-        samples = [augmented(sample, config, self.step) for sample in samples]
-        torch.manual_seed(config.seed * 1_000_003 + self.step * 1_009 + self.world.rank)
-        for group in self.optimiser.param_groups:
-            group["lr"] = config.rate(self.step)
-        self.optimiser.zero_grad(set_to_none=False)
-        sums = torch.zeros(2, dtype=torch.float64, device=self.florence.device)  # loss, tokens
-        size = config.micro_batch or len(samples)
-        for part in (samples[i : i + size] for i in range(0, len(samples), size)):
-            with torch.autocast(
-                self.florence.device.type, torch.bfloat16, enabled=config.dtype == "bfloat16"
-            ):
-                loss, tokens = self._loss(part)
-            loss.backward()
-            sums += torch.stack([loss.detach(), torch.tensor(tokens, device=loss.device)])
-        gradients = [p.grad for p in self.named.values() if p.grad is not None]
-        self._share([sums])
-        self._share(gradients)
-        torch._foreach_div_(gradients, max(float(sums[1]), 1.0))
-        norm = torch.nn.utils.clip_grad_norm_(list(self.named.values()), config.clip)
-        self.optimiser.step()
-        if self.average:
-            now = [parameter.detach() for parameter in self.named.values()]
-            torch._foreach_lerp_(list(self.average.values()), now, 1 - config.average)
-        self.step += 1
+        config, state = self.config, self.state
+        samples = augment_samples(samples, config, state.step)
+        rank = self.distributed.rank
+        torch.manual_seed(config.seed * 1_000_003 + state.step * 1_009 + rank)
+        for group in state.optimiser.param_groups:
+            group["lr"] = config.rate(state.step)
+        state.optimiser.zero_grad(set_to_none=False)
+        sums = self._accumulate(samples)
+        parameters = list(state.parameters.values())
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        self.distributed.sum_over_ranks([sums])
+        self.distributed.sum_over_ranks(gradients)
+        loss, tokens = sums.tolist()
+        divisor = max(tokens, 1.0)
+        torch._foreach_div_(gradients, divisor)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip)
+        state.optimiser.step()
+        self._update_average()
+        state.step += 1
         return {
-            "step": self.step,
-            "loss": round(float(sums[0]) / max(float(sums[1]), 1.0), 6),
+            "step": state.step,
+            "loss": round(loss / divisor, 6),
             "gradient_norm": round(float(norm), 4),
-            "rate": config.rate(self.step - 1),
-            "tokens": int(sums[1]),
+            "rate": config.rate(state.step - 1),
+            "tokens": int(tokens),
         }
 
-    def settle(self) -> None:
-        """Makes the running average, where there is one, the model's weights."""
+    def _accumulate(self, samples: Sequence[Sample]) -> torch.Tensor:
+        """Add up the gradients of all micro-batches.
+
+        Returns the sum of the loss and the number of tokens: (2,), float64.
+        """
+        import torch
+
+        device = self.florence.device
+        use_bfloat16 = self.config.dtype == "bfloat16"
+        sums = torch.zeros(2, dtype=torch.float64, device=device)
+        size = self.config.micro_batch or len(samples)
+        for first in range(0, len(samples), size):
+            with torch.autocast(device.type, torch.bfloat16, enabled=use_bfloat16):
+                loss = self.loss(samples[first : first + size])
+            loss.total.backward()
+            tokens = torch.tensor(loss.tokens, device=loss.total.device)
+            sums += torch.stack([loss.total.detach(), tokens])
+        return sums
+
+    def _update_average(self) -> None:
+        import torch
+
+        state = self.state
+        if state.average:
+            current = [parameter.detach() for parameter in state.parameters.values()]
+            torch._foreach_lerp_(list(state.average.values()), current, 1 - self.config.average)
+
+    def use_average(self) -> None:
+        """Make the running average, if there is one, the weights of the model."""
         import torch
 
         with torch.no_grad():
-            for name, value in self.average.items():
-                self.named[name].copy_(value)
+            for name, value in self.state.average.items():
+                self.state.parameters[name].copy_(value)
 
-    def _loss(self, samples: Sequence[Sample]) -> tuple[torch.Tensor, int]:
-        """The summed loss of the samples' rows and their number of tokens (the start token, always forced, is
-        none)."""
+    def loss(self, samples: Sequence[Sample]) -> BatchLoss:
+        """Return the loss of all examples of some samples, from one vision pass."""
+        config, florence = self.config, self.florence
+        images: list[int] = []
+        examples: list[Example] = []
+        for i, sample in enumerate(samples):
+            for example in draw_examples(sample, config, self.state.step):
+                images.append(i)
+                examples.append(example)
+        resolution = config.resolution(self.state.step)
+        features = forward.encode_images(florence, [s.pixels for s in samples], resolution)
+        if not examples:
+            # The features take part, so that every rank has the same graph.
+            return BatchLoss(features.sum() * 0.0, 0)
+        prompts = forward.tokenise(
+            florence, [example.prompt for example in examples], config.max_prompt_tokens
+        )
+        targets = forward.tokenise_targets(florence, examples, config.max_target_tokens)
+        total = features.new_zeros(())
+        tokens = 0
+        # Rows of like length go together, so that little is padded.
+        order = sorted(range(len(examples)), key=lambda row: len(targets[row]))
+        for part in np.array_split(np.array(order), max(len(order) // _ROWS, 1)):
+            rows = part.tolist()
+            encoded = forward.encode_prompts(
+                florence, features, [images[r] for r in rows], [prompts[r] for r in rows]
+            )
+            logits, labels = forward.teacher_forced_logits(
+                florence, encoded, [targets[r] for r in rows]
+            )
+            total = total + self._token_loss(logits, labels)
+            tokens += len(labels)
+        return BatchLoss(total, tokens)
+
+    def _token_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The summed loss of tokens: logits (tokens, vocabulary), labels (tokens,)."""
         import torch
 
-        config, florence = self.config, self.florence
-        features = forward.look(florence, [s.pixels for s in samples], config.resolution(self.step))
-        rows = [
-            (i, pair)
-            for i, sample in enumerate(samples)
-            for pair in targets(sample, config, self.step)
-        ]
-        if not rows:
-            return features.sum() * 0.0, 0
-        prompts = forward.tokenise(florence, [p.prompt for _, p in rows], config.max_prompt_tokens)
-        answers = forward.tokenise_targets(florence, [p for _, p in rows], config.max_target_tokens)
-        order = sorted(range(len(rows)), key=lambda r: len(answers[r]))
-        total, tokens, first = features.new_zeros(()), 0, token_id(florence.tokenizer, "<loc_0>")
-        for part in np.array_split(np.array(order), max(len(order) // _ROWS, 1)):
-            chosen = [int(r) for r in part]
-            encoded = forward.encode(
-                florence, features, [rows[r][0] for r in chosen], [prompts[r] for r in chosen]
-            )
-            logits, labels = forward.target_logits(florence, encoded, [answers[r] for r in chosen])
-            if config.location_spread or config.location_weight != 1:
-                total = total + token_loss(
-                    logits, labels, first, config.location_spread, config.location_weight
-                )
-            else:
-                total = total + torch.nn.functional.cross_entropy(
-                    logits, labels, reduction="sum", label_smoothing=config.label_smoothing
-                )
-            tokens += len(labels)
-        return total, tokens
-
-    def _share(self, tensors: Sequence[torch.Tensor]) -> None:
-        """Replaces tensors by their sums over ranks, in few messages."""
-        import torch.distributed
-
-        if self.world.size == 1:
-            return
-        for bucket in _buckets(tensors):
-            flat = torch.cat([tensor.flatten() for tensor in bucket])
-            torch.distributed.all_reduce(flat)
-            for tensor, value in zip(bucket, flat.split([t.numel() for t in bucket]), strict=True):
-                tensor.copy_(value.view_as(tensor))
+        config = self.config
+        if config.location_spread or config.location_weight != 1:
+            first = token_id(self.florence.tokenizer, "<loc_0>")
+            return token_loss(logits, labels, first, config.location_spread, config.location_weight)
+        return torch.nn.functional.cross_entropy(
+            logits, labels, reduction="sum", label_smoothing=config.label_smoothing
+        )
 
 
-def recompute(florence: Florence) -> None:
-    """Makes every layer forget its activations and compute them again in the backward pass."""
+def _prepare_model(florence: Florence, config: TrainConfig) -> None:
+    """Put the model into training mode, as the settings want it."""
+    move_to_device(florence, config.device)
+    florence.model.train()
+    if config.freeze_vision:
+        florence.model.model.vision_tower.requires_grad_(False)
+    if config.recompute:
+        recompute_activations(florence)
+
+
+def _optimiser(config: TrainConfig, parameters: Sequence[torch.nn.Parameter]) -> torch.optim.AdamW:
+    """AdamW whose weight decay leaves vectors (biases, norms) out."""
+    import torch
+
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in parameters if p.ndim > 1]},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        groups,
+        lr=config.learning_rate,
+        betas=config.betas,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
+
+
+def recompute_activations(florence: Florence) -> None:
+    """Make every layer compute its activations again in the backward pass."""
     from torch.utils.checkpoint import checkpoint
 
-    inner: Any = florence.model.model
-    language = inner.language_model
-    for layer in chain(
-        *inner.vision_tower.blocks, language.encoder.layers, language.decoder.layers
-    ):
+    model: Any = florence.model.model
+    language = model.language_model
+    layers = chain(*model.vision_tower.blocks, language.encoder.layers, language.decoder.layers)
+    for layer in layers:
         layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
-
-
-def _buckets(tensors: Sequence[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
-    bucket: list[torch.Tensor] = []
-    for tensor in tensors:
-        if bucket and sum(t.numel() for t in bucket) + tensor.numel() > _BUCKET:
-            yield bucket
-            bucket = []
-        bucket.append(tensor)
-    if bucket:
-        yield bucket
