@@ -95,20 +95,16 @@ def beam_search(
         running = [running[i] for i in stay]
         beams = _all_beams(running)
         rows = torch.tensor([beam.row for beam in beams], dtype=torch.long, device=device)
-        stay_ids = torch.tensor(stay, dtype=torch.long, device=device) if some_left else None
-        decoder.keep(stay_ids, rows)
-        last_ids = [beam.draft.tokens.ids[-1] for beam in beams]
-        ids = torch.tensor(last_ids, dtype=torch.long, device=device)
+        questions_left = torch.tensor(stay, dtype=torch.long, device=device)
+        decoder.keep(questions_left if some_left else None, rows)
+        ids = _last_ids(beams, device)
         for row, beam in enumerate(beams):
             beam.row = row
-    answers = []
-    for search in searches:
-        best = max(search.finished, key=lambda answer: answer.score)
-        answers.append(best.tokens)
-    return answers
+    return [_best_answer(search) for search in searches]
 
 
 def _start(question: Question, number: int, width: int) -> BeamSearch:
+    """The search for the answer to question `number`, whose rows stand next to each other."""
     beams = []
     for i in range(width):
         score = 0.0 if i == 0 else _DEAD
@@ -116,7 +112,21 @@ def _start(question: Question, number: int, width: int) -> BeamSearch:
     return BeamSearch(beams)
 
 
+def _last_ids(beams: Sequence[Beam], device: torch.device) -> torch.Tensor:
+    """The last token of each beam: (beams,), int64."""
+    import torch
+
+    ids = [beam.draft.tokens.ids[-1] for beam in beams]
+    return torch.tensor(ids, dtype=torch.long, device=device)
+
+
+def _best_answer(search: BeamSearch) -> GeneratedTokens:
+    best = max(search.finished, key=lambda answer: answer.score)
+    return best.tokens
+
+
 def _is_running(search: BeamSearch, width: int) -> bool:
+    """Whether the search needs another step."""
     return bool(search.beams) and len(search.finished) < width
 
 

@@ -13,8 +13,8 @@ In: images and the kept annotations of the round before. Out, for each image:
     shown annotation as its parent. Both sides answer one question, so their supports compare.
 
 The belief in a word is its log-probability. The belief in a location sums all locations within 2%
-of the image. With `folds`, a model looks only at the samples of its fold, which were left out of its
-training. Florence-2 paper, section 4.2, "iterative data refinement".
+of the image. With `folds`, a model looks only at the samples of its fold, which were left out of
+its training. Florence-2 paper, section 4.2, "iterative data refinement".
 """
 
 from __future__ import annotations

@@ -37,7 +37,10 @@ Builder = Callable[[Annotations, Size], Iterable[Target]]
 
 
 def texts(granularity: str) -> Builder:
-    """Each text of this granularity."""
+    """Each text of this granularity.
+
+    Prompt input: none. Target: `A red car on a road.`
+    """
 
     def build(annotations: Annotations, size: Size) -> Iterator[Target]:
         for text in annotations.texts:
@@ -48,13 +51,19 @@ def texts(granularity: str) -> Builder:
 
 
 def detection(annotations: Annotations, size: Size) -> Iterator[Target]:
-    """All categories in alphabetical order, each followed by its boxes, the largest first."""
+    """All categories in alphabetical order, each followed by its boxes, the largest first.
+
+    Prompt input: none. Target, with boxes written [1] [2] ..: `car[1][2]door[3]`.
+    """
     ordered = sorted(annotations.regions, key=lambda r: (r.phrase, *_largest_first(r.box)))
     return _grouped(ordered, size, category)
 
 
 def dense_captions(annotations: Annotations, size: Size) -> Iterator[Target]:
-    """All descriptions, each followed by its boxes; the one with the largest box first."""
+    """All descriptions, each followed by its boxes; the one with the largest box first.
+
+    Prompt input: none. Target: `red car[1][2]old door[3]`.
+    """
     largest: dict[str, float] = {}
     for region in annotations.regions:
         name = description(region)
@@ -68,41 +77,50 @@ def dense_captions(annotations: Annotations, size: Size) -> Iterator[Target]:
 
 
 def proposals(annotations: Annotations, size: Size) -> Iterator[Target]:
-    """All boxes without labels, the largest first."""
+    """All boxes without labels, the largest first.
+
+    Prompt input: none. Target: `[1][2][3]`.
+    """
     target = Target()
-    for region in sorted(annotations.regions, key=lambda r: _largest_first(r.box)):
+    for region in sorted(annotations.regions, key=_largest_region_first):
         target.add(location_tokens(region.box, size), [region])
     if annotations.regions:
         yield target
 
 
 def grounding(annotations: Annotations, size: Size) -> Iterator[Target]:
-    """For each text its phrases in reading order, each followed by its boxes, the largest first."""
+    """For each text its phrases in reading order, each followed by its boxes, the largest first.
+
+    Prompt input: the text. Target: `A red car[1]a road[2]`. Texts without phrases give no target.
+    """
     for text in annotations.texts:
         triplets = [t for t in annotations.triplets if t.text_id == text.id]
         triplets.sort(key=lambda t: (t.start, t.end, *_largest_first(t.box)))
         target = Target(clean_label(text.text))
-        for (start, end), group in groupby(triplets, key=lambda t: (t.start, t.end)):
-            members = list(group)
-            target.add(clean_label(text.text[start:end]), members)
-            for triplet in members:
-                target.add(location_tokens(triplet.box, size), [triplet])
+        for (start, end), group in groupby(triplets, key=_phrase_span):
+            _add_with_boxes(target, text.text[start:end], list(group), size)
         if triplets:
             yield target
 
 
 def open_vocabulary(annotations: Annotations, size: Size) -> Iterator[Target]:
-    """For each category its boxes, the largest first; the label is repeated before every box."""
+    """For each category its boxes, the largest first; the label is repeated before every box.
+
+    Prompt input: the category. Target: `car[1]car[2]`.
+    """
     ordered = sorted(annotations.regions, key=category)
     for name, group in groupby(ordered, key=category):
         target = Target(clean_label(name))
-        for region in sorted(group, key=lambda r: _largest_first(r.box)):
+        for region in sorted(group, key=_largest_region_first):
             target.add(clean_label(name) + location_tokens(region.box, size), [region])
         yield target
 
 
 def referring_boxes(annotations: Annotations, size: Size) -> Iterator[Target]:
-    """Each description that only one region of the image has, and that region's box."""
+    """Each description that only one region of the image has, and that region's box.
+
+    Prompt input: the description. Target: `red car[1]`.
+    """
     counts = Counter(clean_label(description(region)) for region in annotations.regions)
     for region in annotations.regions:
         expression = clean_label(description(region))
@@ -114,7 +132,11 @@ def referring_boxes(annotations: Annotations, size: Size) -> Iterator[Target]:
 
 
 def referring_masks(annotations: Annotations, size: Size) -> Iterator[Target]:
-    """The mask of each phrase that has exactly one box, so that the words tell which is meant."""
+    """The mask of each phrase that has exactly one box, so that the words tell which is meant.
+
+    Prompt input: the phrase. Target: the outlines of the mask, separated by `<sep>`. Masks without
+    an outline give no target.
+    """
     boxes = Counter((t.text_id, t.start, t.end) for t in annotations.triplets)
     for triplet in annotations.triplets:
         if boxes[triplet.text_id, triplet.start, triplet.end] == 1:
@@ -124,7 +146,11 @@ def referring_masks(annotations: Annotations, size: Size) -> Iterator[Target]:
 
 
 def region_masks(annotations: Annotations, size: Size) -> Iterator[Target]:
-    """The mask of each region, given its box."""
+    """The mask of each region.
+
+    Prompt input: its box. Target: the outlines of the mask, separated by `<sep>`. Masks without an
+    outline give no target.
+    """
     for region in annotations.regions:
         target = _outlined(region, size, location_tokens(region.box, size))
         if target.text:
@@ -132,7 +158,11 @@ def region_masks(annotations: Annotations, size: Size) -> Iterator[Target]:
 
 
 def region_labels(label: Callable[[Region], str]) -> Builder:
-    """The label of each region, given its box. The box is repeated but is not part of the label."""
+    """The label of each region.
+
+    Prompt input: its box. Target: `red car[1]`. The box is repeated, but it is not part of the
+    label.
+    """
 
     def build(annotations: Annotations, size: Size) -> Iterator[Target]:
         for region in annotations.regions:
@@ -143,7 +173,10 @@ def region_labels(label: Callable[[Region], str]) -> Builder:
 
 
 def region_ocr(annotations: Annotations, size: Size) -> Iterator[Target]:
-    """The text of each text region, given the box around its quad."""
+    """The text of each text region.
+
+    Prompt input: the box around its quad. Target: `EXIT`.
+    """
     for region in annotations.text_regions:
         xs, ys = region.quad[0::2], region.quad[1::2]
         box = (min(xs), min(ys), max(xs), max(ys))
@@ -151,7 +184,10 @@ def region_ocr(annotations: Annotations, size: Size) -> Iterator[Target]:
 
 
 def ocr(annotations: Annotations, size: Size) -> Iterator[Target]:
-    """All text regions in reading order, one a line."""
+    """All text regions in reading order, one a line.
+
+    Prompt input: none. Target: `EXIT`, a line break, `Platform 2`.
+    """
     target = Target()
     for region in annotations.text_regions:
         if target.text:
@@ -162,7 +198,10 @@ def ocr(annotations: Annotations, size: Size) -> Iterator[Target]:
 
 
 def ocr_with_quads(annotations: Annotations, size: Size) -> Iterator[Target]:
-    """All text regions in reading order, each followed by its quad."""
+    """All text regions in reading order, each followed by its quad.
+
+    Prompt input: none. Target: `EXIT[1]Platform 2[2]`, where a quad has eight locations.
+    """
     target = Target()
     for region in annotations.text_regions:
         target.add(clean_label(region.text) + location_tokens(region.quad, size), [region])
@@ -190,12 +229,23 @@ def _grouped(
     """One target: each label once, then the boxes that share it. No regions give no target."""
     target = Target()
     for name, group in groupby(regions, key=label):
-        members = list(group)
-        target.add(clean_label(name), members)
-        for region in members:
-            target.add(location_tokens(region.box, size), [region])
+        _add_with_boxes(target, name, list(group), size)
     if regions:
         yield target
+
+
+def _add_with_boxes(
+    target: Target, label: str, owners: Sequence[Region | Triplet], size: Size
+) -> None:
+    """Append a label and the boxes that share it."""
+    target.add(clean_label(label), owners)
+    for owner in owners:
+        target.add(location_tokens(owner.box, size), [owner])
+
+
+def _phrase_span(triplet: Triplet) -> tuple[int, int]:
+    """Where the phrase stands in its text, as (start, end) in characters."""
+    return (triplet.start, triplet.end)
 
 
 def _outlined(owner: Region | Triplet, size: Size, prompt_input: str) -> Target:
@@ -204,6 +254,11 @@ def _outlined(owner: Region | Triplet, size: Size, prompt_input: str) -> Target:
     if owner.mask is not None:
         parts = [location_tokens(polygon, size) for polygon in polygons(owner.mask)]
     return Target(prompt_input).add(SEPARATOR.join(parts), [owner])
+
+
+def _largest_region_first(region: Region) -> tuple[float, Box]:
+    """Sort key: the region with the larger box first."""
+    return _largest_first(region.box)
 
 
 def _largest_first(box: Box) -> tuple[float, Box]:

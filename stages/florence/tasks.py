@@ -17,7 +17,8 @@ from stages.florence.codec import Size
 from stages.florence.targets import Builder
 
 Family = Literal["image", "region", "alignment"]
-"""Objectives of the paper (section 2): image level, region and pixel level, fine-grained alignment."""
+"""Objectives of the paper (section 2): image level, region and pixel level, and fine-grained
+visual-semantic alignment."""
 
 AnswerKind = Literal[
     "text", "boxes", "proposals", "quads", "phrases", "polygons", "region_text", "boxes_or_polygons"

@@ -102,24 +102,36 @@ def train(
         history = restore_checkpoint(trainer.state, start)
     else:
         trainer = Trainer(config, load(start), distributed)
-    state = trainer.state
-    feed = batches(state.step)
-    while state.step < config.steps:
-        metrics = trainer.learn(next(feed))
-        history.append(metrics)
-        if hooks.progress is not None:
-            hooks.progress(metrics)
-        is_due = state.step % config.checkpoint_every == 0 and state.step < config.steps
-        if hooks.save is not None and is_due:
-            folder = out / "checkpoint"
-            save_checkpoint(state, folder, history)
-            hooks.save(folder, state.step)
-            shutil.rmtree(folder)
+    feed = batches(trainer.state.step)
+    while trainer.state.step < config.steps:
+        history.append(trainer.learn(next(feed)))
+        _report(hooks, config, trainer.state, history, out / "checkpoint")
     if distributed.rank == 0:
         trainer.use_average()
-        save(state.florence, out)
+        save(trainer.florence, out)
         write_metrics(out, history)
     return history[-1] if history else {}
+
+
+def _report(
+    hooks: Hooks,
+    config: TrainConfig,
+    state: TrainingState,
+    history: Sequence[dict[str, Any]],
+    folder: Path,
+) -> None:
+    """Pass on the metrics of the last step and, if one is due, a checkpoint.
+
+    The checkpoint is written to `folder` and removed after the caller has had it.
+    """
+    if hooks.progress is not None:
+        hooks.progress(history[-1])
+    is_due = state.step % config.checkpoint_every == 0
+    is_unfinished = state.step < config.steps
+    if hooks.save is not None and is_due and is_unfinished:
+        save_checkpoint(state, folder, history)
+        hooks.save(folder, state.step)
+        shutil.rmtree(folder)
 
 
 class Trainer:
