@@ -60,8 +60,10 @@ class GroundedPhrase:
 def label_support(example: Example, answer: AnswerText) -> dict[str, float]:
     """Return the mean belief in each annotation's own tokens, in nats, by the annotation's id.
 
-    `answer` is the target of the example, teacher-forced. An annotation that was cut off with the
-    end of a long target is left out.
+    Args:
+        example: a question, its target, and where the target says each annotation.
+        answer: the target as the model was forced to write it. If it was cut, the annotations at
+            its end are left out of the result.
     """
     support = {}
     for annotation_id, spans in example.label_spans.items():
@@ -71,7 +73,10 @@ def label_support(example: Example, answer: AnswerText) -> dict[str, float]:
 
 
 def regions_from_answers(
-    detection: AnswerText | None, dense: AnswerText | None, size: codec.Size, min_iou: float
+    detection: AnswerText | None,
+    dense: AnswerText | None,
+    size: codec.Size,
+    min_iou: float,
 ) -> list[Region]:
     """Combine the answers of object detection and of dense captions into regions.
 
@@ -79,7 +84,14 @@ def regions_from_answers(
     is at least `min_iou`. Described boxes that overlap no region so much become regions of their
     own. Their category is not known yet, so `phrase` is empty.
 
-    `size` is (width, height) in pixels. None as an answer means that the question was not asked.
+    Args:
+        detection: answer to `<OD>`; None if it was not asked.
+        dense: answer to `<DENSE_REGION_CAPTION>`; None if it was not asked.
+        size: width and height of the image, in pixels.
+        min_iou: overlap from which a description belongs to a detected box.
+
+    Returns:
+        Regions with boxes in pixels, the detected ones first.
     """
     described = _labelled_boxes(dense, size)
     found: list[Region] = []

@@ -139,11 +139,21 @@ def _all_beams(searches: Sequence[BeamSearch]) -> list[Beam]:
 
 
 def _candidates(
-    scorer: TokenScorer, logits: torch.Tensor, running: Sequence[BeamSearch], width: int
+    scorer: TokenScorer,
+    logits: torch.Tensor,
+    running: Sequence[BeamSearch],
+    width: int,
 ) -> list[list[Beam]]:
-    """The likeliest continuations of each question, best first.
+    """Rank the continuations of each question.
 
-    `logits` are (rows, vocabulary), the rows in the order of the beams.
+    Args:
+        scorer: the rules of the vocabulary.
+        logits: (rows, vocabulary), float32; one row for each beam, in the order of the beams.
+        running: the searches that go on.
+        width: beams of each.
+
+    Returns:
+        For each search its 2 x `width` likeliest continuations, the best first.
     """
     import torch
 
@@ -168,7 +178,9 @@ def _grown(beam: Beam, score: float, token: ScoredToken) -> Beam:
     """The beam with one more token; the beam itself stays unchanged."""
     old = beam.draft
     tokens = GeneratedTokens(
-        list(old.tokens.ids), list(old.tokens.log_probs), list(old.tokens.beliefs)
+        list(old.tokens.ids),
+        list(old.tokens.log_probs),
+        list(old.tokens.beliefs),
     )
     state = None if old.state is None else replace(old.state)
     draft = Draft(old.question, tokens, state)

@@ -27,6 +27,15 @@ class Decoder:
 
     They begin with the start token, so the first token to pass to `step` is `<s>`. The rows of a
     question stand next to each other.
+
+    Attributes:
+        length: tokens that every row has so far.
+        mask: (questions, 1, 1, positions), bool: the real positions of image and prompt. None if
+            nothing is padded.
+        cross_caches: for each layer the keys and values of image and prompt, each (questions,
+            heads, positions, size of a head).
+        self_caches: for each layer (2, rows, heads, positions, size of a head): the keys and the
+            values of the tokens so far, with room for more.
     """
 
     def __init__(self, florence: Florence, encoded: Encoded, width: int = 1) -> None:
@@ -50,7 +59,6 @@ class Decoder:
         rows = len(encoded.states) * width
         attention = self.layers[0].self_attn
         shape = (2, rows, attention.num_heads, _FIRST_POSITIONS, attention.head_dim)
-        # For each layer: keys and values, rows, heads, positions, size of a head.
         self.self_caches = [encoded.states.new_empty(shape) for _ in self.layers]
         self._advance(encoded.mask.new_full((rows,), START))
 
@@ -90,7 +98,14 @@ class Decoder:
             self.mask = self.mask[questions]
 
     def _advance(self, ids: torch.Tensor) -> torch.Tensor:
-        """Run the layers on one token of every row; returns the last states (rows, width)."""
+        """Run the layers on one token of every row.
+
+        Args:
+            ids: (rows,), int64.
+
+        Returns:
+            The last hidden states: (rows, width of the model).
+        """
         self._grow()
         positions = self.decoder.embed_positions
         position = positions.weight[self.length + positions.offset]
@@ -124,9 +139,21 @@ class Decoder:
         return keys.contiguous(), values.contiguous()
 
     def _self_attention(
-        self, attention: Any, states: torch.Tensor, self_cache: torch.Tensor
+        self,
+        attention: Any,
+        states: torch.Tensor,
+        self_cache: torch.Tensor,
     ) -> torch.Tensor:
-        """Attention to the tokens so far, this one included."""
+        """Attention to the tokens so far, this one included; its key and value enter the cache.
+
+        Args:
+            attention: the layer's module.
+            states: (rows, width of the model).
+            self_cache: the layer's part of `self_caches`.
+
+        Returns:
+            (rows, width of the model).
+        """
         import torch
 
         shape = (len(states), attention.num_heads, attention.head_dim)
@@ -136,20 +163,41 @@ class Decoder:
         keys, values = self_cache[:, :, :, : self.length]
         query = apply_linear(attention.q_proj, states).contiguous().view(shape)[:, :, None]
         attended = torch.nn.functional.scaled_dot_product_attention(
-            query, keys, values, scale=attention.scaling
+            query,
+            keys,
+            values,
+            scale=attention.scaling,
         )
         return apply_linear(attention.out_proj, attended.reshape(states.shape))
 
     def _cross_attention(
-        self, attention: Any, states: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
+        self,
+        attention: Any,
+        states: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
     ) -> torch.Tensor:
-        """Attention to image and prompt, all rows of a question at once."""
+        """Attention to image and prompt, all rows of a question at once.
+
+        Args:
+            attention: the layer's module.
+            states: (rows, width of the model).
+            keys: (questions, heads, positions, size of a head).
+            values: (questions, heads, positions, size of a head).
+
+        Returns:
+            (rows, width of the model).
+        """
         import torch
 
         shape = (-1, self.width, attention.num_heads, attention.head_dim)
         query = apply_linear(attention.q_proj, states).contiguous().view(shape).transpose(1, 2)
         attended = torch.nn.functional.scaled_dot_product_attention(
-            query, keys, values, attn_mask=self.mask, scale=attention.scaling
+            query,
+            keys,
+            values,
+            attn_mask=self.mask,
+            scale=attention.scaling,
         )
         attended = attended.transpose(1, 2).reshape(states.shape)
         return apply_linear(attention.out_proj, attended)

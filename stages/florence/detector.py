@@ -94,7 +94,14 @@ class Prediction:
 
 
 class Detector:
-    """The vision tower of a checkpoint with a detection head."""
+    """The vision tower of a checkpoint with a detection head.
+
+    Attributes:
+        tower: images (images, 3, side, side) to a feature map (images, channels, rows, columns).
+        head: the feature map to (images, categories + 4, rows, columns): a logit of each category,
+            and the distances to the left, top, right and bottom side of the box before softplus.
+        network: both.
+    """
 
     version = 1
 
@@ -126,14 +133,23 @@ class Detector:
         self.network = torch.nn.ModuleList([self.tower, self.head]).to(florence.device)
 
     def learn(self, batches: Iterator[Sequence[Sample]]) -> list[float]:
-        """Train for all steps, one batch each; returns the loss of each step, in nats a cell."""
+        """Train for all steps.
+
+        Args:
+            batches: yields the samples of each step.
+
+        Returns:
+            The loss of each step.
+        """
         import torch
 
         config = self.config
         self.network.train()
         parameters = [p for p in self.network.parameters() if p.requires_grad]
         optimiser = torch.optim.AdamW(
-            parameters, lr=config.learning_rate, weight_decay=config.weight_decay
+            parameters,
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, self._rate_share)
         losses = []
@@ -151,13 +167,22 @@ class Detector:
         return losses
 
     def _rate_share(self, step: int) -> float:
-        """The learning rate of a step as a share of the highest: a warm-up and a cosine."""
+        """The learning rate of a step as a share of the highest.
+
+        It grows linearly during the warm-up, and falls along a cosine to 0 at the last step.
+        """
         warm = min((step + 1) / self.config.warmup_steps, 1.0)
         progress = min(step / self.config.steps, 1.0)
         return warm * (1 + np.cos(np.pi * progress)) / 2
 
     def __call__(self, batch: Batch) -> list[dict[str, Any]]:
-        """Return the true and the detected boxes of each sample, in its pixels."""
+        """Detect boxes.
+
+        Returns:
+            For each sample its key, its size (width, height), and its true (`expected`) and
+            detected (`found`) boxes, each with label, score (a probability) and points: xyxy in
+            absolute pixels of the image. Detected boxes are sorted, the most probable first.
+        """
         import torch
 
         self.network.eval()
@@ -184,7 +209,11 @@ class Detector:
         return Prediction(logits.flatten(2).transpose(1, 2), boxes, grid)
 
     def _loss(self, samples: Sequence[Sample]) -> torch.Tensor:
-        """Focal loss of the categories plus 1 - GIoU of the boxes, per cell that has a box."""
+        """The loss of some samples, a scalar.
+
+        It is the focal loss of the categories, summed over all cells, plus 1 - GIoU of the boxes,
+        summed over the cells that have one. Both are divided by the number of these cells.
+        """
         import torch
 
         prediction = self._predict(samples)
@@ -199,7 +228,9 @@ class Detector:
         one_hot = torch.nn.functional.one_hot(wanted + 1, len(self.categories) + 1)
         target = one_hot[..., 1:].float()
         entropy = torch.nn.functional.binary_cross_entropy_with_logits(
-            logits, target, reduction="none"
+            logits,
+            target,
+            reduction="none",
         )
         focus = (logits.sigmoid() - target).abs() ** _FOCUS
         balance = _POSITIVE_WEIGHT * target + (1 - _POSITIVE_WEIGHT) * (1 - target)

@@ -21,9 +21,14 @@ _MIN_AREA = 1e-9
 
 
 def cell_centres(rows: int, columns: int) -> np.ndarray:
-    """Return the x and y of the middle of each cell, in shares of the image's sides.
+    """Return the middle of each cell.
 
-    Shape (cells, 2), float32.
+    Args:
+        rows: rows of the feature map.
+        columns: columns of the feature map.
+
+    Returns:
+        (cells, 2), float32: x and y in shares of the image's sides.
     """
     y, x = np.mgrid[0:rows, 0:columns]
     shares = [(x.ravel() + 0.5) / columns, (y.ravel() + 0.5) / rows]
@@ -31,7 +36,9 @@ def cell_centres(rows: int, columns: int) -> np.ndarray:
 
 
 def assign_cells(
-    sample: Sample, categories: Sequence[str], shape: tuple[int, int]
+    sample: Sample,
+    categories: Sequence[str],
+    shape: tuple[int, int],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Assign the boxes of a sample to cells.
 
@@ -71,7 +78,12 @@ def assign_cells(
 def giou(boxes: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     """Return the generalised IoU of pairs of boxes (Rezatofighi et al., CVPR 2019).
 
-    Both are (pairs, 4), float, xyxy in any unit; the result is (pairs,), in -1..1.
+    Args:
+        boxes: (pairs, 4), float: xyxy in any unit.
+        others: (pairs, 4), float: xyxy in the same unit.
+
+    Returns:
+        (pairs,), in the dtype of the boxes: 1 for equal boxes, down to -1 for distant ones.
     """
     import torch
 

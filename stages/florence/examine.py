@@ -124,12 +124,23 @@ def make_entry(example: Example, answer: AnswerText, sample: Sample) -> dict[str
 
 
 def read_places(
-    kind: AnswerKind, text: str, size: codec.Size, answer: AnswerText | None = None
+    kind: AnswerKind,
+    text: str,
+    size: codec.Size,
+    answer: AnswerText | None = None,
 ) -> list[dict[str, Any]]:
-    """Read the places of a target or an answer as plain JSON values, in absolute pixels.
+    """Read the places of a target or an answer as plain JSON values.
 
-    The score of a place is the exponential of the mean belief of `answer` in its tokens; without an
-    answer it is 1. Outlines have none. A text has no places.
+    Args:
+        kind: how the text is parsed.
+        text: a target or an answer.
+        size: width and height of the image, in pixels.
+        answer: the same text with the beliefs of the model; None for a target.
+
+    Returns:
+        Boxes and quads with label, points and score; outlines with their polygons only; nothing for
+        a text. Coordinates are absolute pixels. The score is the exponential of the mean belief in
+        the tokens of a place, and 1 for a target.
     """
     if kind == "text":
         return []

@@ -23,6 +23,14 @@ def draw_examples(sample: Sample, config: TrainConfig, step: int) -> list[Exampl
     """Draw the examples that a sample teaches at a step, without replacement.
 
     The family is drawn by its weight, then a task of that family, then one of its examples.
+
+    Args:
+        sample: an image with its annotations; dropped ones teach nothing.
+        config: tasks, weights and the number of examples.
+        step: number of the step, from 0.
+
+    Returns:
+        Up to `targets_per_image` examples; fewer if the sample has no more.
     """
     draw = np.random.default_rng([config.seed, step, _key_seed(sample)])
     available = _available(sample, config)
@@ -61,7 +69,10 @@ def augment_samples(samples: Sequence[Sample], config: TrainConfig, step: int) -
 
 
 def mirror_half(sample: Sample, seed: int, step: int) -> Sample:
-    """Mirror a sample at half of the steps."""
+    """Mirror a sample at half of the steps.
+
+    Which half depends on the seed, the step and the sample's key alone.
+    """
     draw = np.random.default_rng([seed, step, _key_seed(sample), 1])
     return mirrored(sample) if draw.random() < 0.5 else sample
 

@@ -48,7 +48,9 @@ def tokenise(florence: Florence, texts: Sequence[str], longest: int) -> list[lis
 
 
 def tokenise_targets(
-    florence: Florence, examples: Sequence[Example], longest: int
+    florence: Florence,
+    examples: Sequence[Example],
+    longest: int,
 ) -> list[list[int]]:
     """Return the ids of `<s> target </s>`, cut to `longest` tokens.
 
@@ -82,7 +84,9 @@ def pad_ids(florence: Florence, rows: Sequence[Sequence[int]]) -> torch.Tensor:
 
 
 def encode_images(
-    florence: Florence, images: Sequence[np.ndarray], resolution: int
+    florence: Florence,
+    images: Sequence[np.ndarray],
+    resolution: int,
 ) -> torch.Tensor:
     """Run the vision tower.
 
@@ -137,7 +141,9 @@ def encode_prompts(
 
 
 def teacher_forced_logits(
-    florence: Florence, encoded: Encoded, targets: Sequence[Sequence[int]]
+    florence: Florence,
+    encoded: Encoded,
+    targets: Sequence[Sequence[int]],
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Run the decoder on whole targets, `<s> .. </s>`.
 

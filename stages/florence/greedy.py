@@ -58,7 +58,10 @@ def greedy_search(
 
 
 def _choose(
-    scorer: TokenScorer, logits: torch.Tensor, drafts: Sequence[Draft], centre: int
+    scorer: TokenScorer,
+    logits: torch.Tensor,
+    drafts: Sequence[Draft],
+    centre: int,
 ) -> torch.Tensor:
     """The next id (rows,) of every row."""
     allowed = scorer.mask_forbidden(logits, drafts)

@@ -99,7 +99,9 @@ class FlorenceInference:
             return forward.encode_images(self.florence, images, self.resolution)
 
     def answer(
-        self, features: torch.Tensor, questions: Sequence[Question]
+        self,
+        features: torch.Tensor,
+        questions: Sequence[Question],
     ) -> list[GeneratedTokens]:
         """Answer questions about images; returns the answers in the order of the questions.
 
@@ -119,7 +121,10 @@ class FlorenceInference:
         return answers
 
     def score_answers(
-        self, features: torch.Tensor, given: Sequence[GivenAnswer], max_tokens: int = 256
+        self,
+        features: torch.Tensor,
+        given: Sequence[GivenAnswer],
+        max_tokens: int = 256,
     ) -> list[GeneratedTokens]:
         """Score given answers by teacher forcing; returns their tokens in the order of the answers.
 

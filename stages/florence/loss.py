@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 
 def token_loss(
-    logits: torch.Tensor, labels: torch.Tensor, first_location: int, spread: float, weight: float
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    first_location: int,
+    spread: float,
+    weight: float,
 ) -> torch.Tensor:
     """Return the summed cross-entropy of the tokens, in nats, as a scalar.
 

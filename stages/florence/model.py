@@ -126,7 +126,10 @@ def load(name: str, revision: str | None = None) -> Florence:
     revision = revision or "main"
     check_format(source, revision)
     model = Florence2ForConditionalGeneration.from_pretrained(
-        source, revision=revision, dtype=torch.float32, use_safetensors=True
+        source,
+        revision=revision,
+        dtype=torch.float32,
+        use_safetensors=True,
     )
     tokenizer: Any = AutoTokenizer.from_pretrained(source, revision=revision)
     return Florence(model.eval(), tokenizer)

@@ -24,7 +24,9 @@ def polygons(mask: Mask) -> list[list[float]]:
     """
     bitmap = coco_mask.decode({"size": list(mask.size), "counts": mask.counts})
     contours, _ = cv2.findContours(
-        np.ascontiguousarray(bitmap), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+        np.ascontiguousarray(bitmap),
+        cv2.RETR_EXTERNAL,
+        cv2.CHAIN_APPROX_SIMPLE,
     )
     result = []
     for contour in sorted(contours, key=cv2.contourArea, reverse=True):

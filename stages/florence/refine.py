@@ -188,7 +188,9 @@ class Refine:
             yield join_results(with_support(judged[i], support[i]), own[i], other)
 
     def _answers(
-        self, features: torch.Tensor, asked: Sequence[AnnotationQuestion]
+        self,
+        features: torch.Tensor,
+        asked: Sequence[AnnotationQuestion],
     ) -> list[list[AnsweredQuestion]]:
         """Ask questions; the answers are grouped by image."""
         tokens = self.inference.answer(features, [item.question for item in asked])
@@ -199,7 +201,11 @@ class Refine:
         return answered
 
     def _question(
-        self, token: str, image: int, about: Annotation | None, prompt_input: str = ""
+        self,
+        token: str,
+        image: int,
+        about: Annotation | None,
+        prompt_input: str = "",
     ) -> AnnotationQuestion:
         task = find_task(token)
         prompt = task.prompt.format(input=prompt_input)
@@ -207,7 +213,10 @@ class Refine:
         return AnnotationQuestion(token, about, question)
 
     def _image_questions(
-        self, image: int, sample: Sample, shown: Annotations
+        self,
+        image: int,
+        sample: Sample,
+        shown: Annotations,
     ) -> list[AnnotationQuestion]:
         """What is asked about the whole image, and about the texts to ground."""
         config = self.config
@@ -228,7 +237,11 @@ class Refine:
         return asked
 
     def _region_questions(
-        self, image: int, sample: Sample, shown: Annotations, own: Annotations
+        self,
+        image: int,
+        sample: Sample,
+        shown: Annotations,
+        own: Annotations,
     ) -> list[AnnotationQuestion]:
         """What is asked about single regions.
 
@@ -262,7 +275,10 @@ class Refine:
         return asked
 
     def _support(
-        self, features: torch.Tensor, sizes: Sequence[codec.Size], judged: Sequence[Annotations]
+        self,
+        features: torch.Tensor,
+        sizes: Sequence[codec.Size],
+        judged: Sequence[Annotations],
     ) -> list[dict[str, float]]:
         """The support of the annotations that a task of `support` covers, by id, for each image.
 

@@ -62,7 +62,9 @@ class AnsweredQuestion:
 
 
 def new_annotations(
-    answered: Sequence[AnsweredQuestion], size: codec.Size, min_iou: float
+    answered: Sequence[AnsweredQuestion],
+    size: codec.Size,
+    min_iou: float,
 ) -> Annotations:
     """Return what the answers about one image say.
 
@@ -83,7 +85,10 @@ def new_annotations(
             )
             new.texts.append(text)
     regions = regions_from_answers(
-        about_image.get(DETECTION), about_image.get(DENSE), size, min_iou
+        about_image.get(DETECTION),
+        about_image.get(DENSE),
+        size,
+        min_iou,
     )
     for i, region in enumerate(regions):
         new.regions.append(replace(region, id=f"{_OWN}{i}"))
@@ -125,7 +130,9 @@ def with_requested_labels(own: Annotations, answered: Sequence[AnsweredQuestion]
 
 
 def alternatives(
-    shown: Annotations, answered: Sequence[AnsweredQuestion], size: codec.Size
+    shown: Annotations,
+    answered: Sequence[AnsweredQuestion],
+    size: codec.Size,
 ) -> Iterator[Region | TextRegion]:
     """Yield the model's own labels of shown regions and text regions where they differ.
 
@@ -150,7 +157,9 @@ def alternatives(
 
 
 def _other_region(
-    region: Region, answers: dict[tuple[str, str], AnswerText], size: codec.Size
+    region: Region,
+    answers: dict[tuple[str, str], AnswerText],
+    size: codec.Size,
 ) -> Region | None:
     """The region with the model's labels; None if they are the same or one of them is missing."""
     old_description = region.brief or region.phrase
@@ -198,7 +207,9 @@ def _judged(annotations: Sequence[_A], support: dict[str, float]) -> list[_A]:
 
 
 def join_results(
-    judged: Annotations, own: Annotations, other: Sequence[Region | TextRegion]
+    judged: Annotations,
+    own: Annotations,
+    other: Sequence[Region | TextRegion],
 ) -> Annotations:
     """Return the judged annotations, then everything new without ids.
 

@@ -66,9 +66,14 @@ def save_checkpoint(state: TrainingState, folder: Path, history: Sequence[dict[s
 
 
 def restore_checkpoint(state: TrainingState, checkpoint: Checkpoint) -> list[dict[str, Any]]:
-    """Set a state, whose weights are the checkpoint's already, to that of the checkpoint.
+    """Set optimiser, average and step to those of a checkpoint.
 
-    Returns the metrics of the steps until then.
+    Args:
+        state: the state to change. Its model must have the checkpoint's weights already.
+        checkpoint: what an interrupted run has saved.
+
+    Returns:
+        The metrics of the steps until then.
     """
     import torch
     from safetensors import safe_open

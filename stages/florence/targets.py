@@ -224,7 +224,9 @@ def description(region: Region) -> str:
 
 
 def _grouped(
-    regions: Sequence[Region], size: Size, label: Callable[[Region], str]
+    regions: Sequence[Region],
+    size: Size,
+    label: Callable[[Region], str],
 ) -> Iterator[Target]:
     """One target: each label once, then the boxes that share it. No regions give no target."""
     target = Target()
@@ -235,7 +237,10 @@ def _grouped(
 
 
 def _add_with_boxes(
-    target: Target, label: str, owners: Sequence[Region | Triplet], size: Size
+    target: Target,
+    label: str,
+    owners: Sequence[Region | Triplet],
+    size: Size,
 ) -> None:
     """Append a label and the boxes that share it."""
     target.add(clean_label(label), owners)

@@ -21,7 +21,14 @@ Family = Literal["image", "region", "alignment"]
 visual-semantic alignment."""
 
 AnswerKind = Literal[
-    "text", "boxes", "proposals", "quads", "phrases", "polygons", "region_text", "boxes_or_polygons"
+    "text",
+    "boxes",
+    "proposals",
+    "quads",
+    "phrases",
+    "polygons",
+    "region_text",
+    "boxes_or_polygons",
 ]
 ParsedAnswer = str | list[codec.Place] | list[codec.Instance]
 

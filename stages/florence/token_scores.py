@@ -22,7 +22,12 @@ _CENTRING_STEPS = 2
 
 
 class TokenScorer:
-    """The rules of choosing tokens, for the vocabulary of one model."""
+    """The rules of choosing tokens, for the vocabulary of one model.
+
+    Attributes:
+        kinds: (vocabulary,), int64: the kind of each token; see `grammar.token_kinds`.
+        first_location: id of `<loc_0>`; the other locations follow it.
+    """
 
     def __init__(self, florence: Florence) -> None:
         vocabulary = florence.model.lm_head.out_features
@@ -65,7 +70,10 @@ class TokenScorer:
         return scores
 
     def centred_choice(
-        self, logits: torch.Tensor, allowed: torch.Tensor, radius: int
+        self,
+        logits: torch.Tensor,
+        allowed: torch.Tensor,
+        radius: int,
     ) -> torch.Tensor:
         """Choose the likeliest token of each row, where all locations together are one candidate.
 
@@ -108,6 +116,9 @@ class TokenScorer:
         Args:
             logits: (rows, vocabulary), float; without any grammar.
             ids: (rows,), int64.
+
+        Returns:
+            One token for each row.
         """
         import torch
 
@@ -121,7 +132,10 @@ class TokenScorer:
         return [ScoredToken(int(row[0]), int(row[1]), row[2], row[3]) for row in rows]
 
     def _near_probability(
-        self, logits: torch.Tensor, log_total: torch.Tensor, ids: torch.Tensor
+        self,
+        logits: torch.Tensor,
+        log_total: torch.Tensor,
+        ids: torch.Tensor,
     ) -> torch.Tensor:
         """The probability (rows,) of all locations within `NEAR` bins of each id.
 

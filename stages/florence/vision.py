@@ -36,7 +36,15 @@ def vision_features(tower: Any, pixels: torch.Tensor) -> torch.Tensor:
 
 
 def _image_features(tower: Any, states: torch.Tensor) -> torch.Tensor:
-    """The features (1, channels, rows, columns) of one image (1, 3, height, width)."""
+    """The features of one image.
+
+    Args:
+        tower: the vision tower.
+        states: (1, 3, height, width).
+
+    Returns:
+        (1, channels, rows, columns).
+    """
     for embed, blocks in zip(tower.convs, tower.blocks, strict=True):
         states = embed(states)
         feature_map = states.permute(0, 2, 3, 1).contiguous()[0]
@@ -62,7 +70,10 @@ def _convolve(convolution: Any, feature_map: torch.Tensor) -> None:
 
 
 def _feed_forward(block: Any, feature_map: torch.Tensor) -> None:
-    """Add the feed-forward block's result to the map, a few positions at a time."""
+    """Add the result of the feed-forward layers to the map, a few positions at a time.
+
+    Each chunk is (positions, channels), and a view of the map.
+    """
     chunk = max(_CHUNK // block.ffn.fc1.out_features, 1)
     for positions in feature_map.flatten(0, 1).split(chunk):
         inner = block.ffn.activation_fn(block.ffn.fc1(block.norm2(positions)))
@@ -70,7 +81,10 @@ def _feed_forward(block: Any, feature_map: torch.Tensor) -> None:
 
 
 def _attend_in_windows(block: Any, feature_map: torch.Tensor) -> None:
-    """Add attention within square windows, a few rows of windows at a time."""
+    """Add attention within square windows, a few rows of windows at a time.
+
+    Each strip is (rows, columns, channels), and a view of the map.
+    """
     side = block.window_attn.window_size
     _, columns, channels = feature_map.shape
     window_rows = max(_CHUNK // (3 * channels * side * columns), 1)
@@ -79,7 +93,15 @@ def _attend_in_windows(block: Any, feature_map: torch.Tensor) -> None:
 
 
 def _window_attention(block: Any, strip: torch.Tensor) -> torch.Tensor:
-    """Attention within the windows of some rows (rows, columns, channels) of a feature map."""
+    """Attention within the windows of a strip.
+
+    Args:
+        block: the spatial block.
+        strip: (rows, columns, channels).
+
+    Returns:
+        The same shape, to be added to the strip.
+    """
     import torch
 
     attention = block.window_attn
@@ -90,12 +112,17 @@ def _window_attention(block: Any, strip: torch.Tensor) -> torch.Tensor:
     padded = torch.nn.functional.pad(block.norm1(strip), padding)
     down, across = padded.shape[0] // side, padded.shape[1] // side
     grid = padded.view(down, side, across, side, channels).transpose(1, 2)
+    # (windows, positions of a window, channels)
     windows = grid.reshape(-1, side**2, channels)
 
+    # Query, key and value are (windows, heads, positions, channels of a head).
     projected = attention.qkv(windows).view(-1, side**2, 3, heads, channels // heads)
     query, key, value = projected.permute(2, 0, 3, 1, 4).unbind()
     attended = torch.nn.functional.scaled_dot_product_attention(
-        query, key, value, scale=attention.scale
+        query,
+        key,
+        value,
+        scale=attention.scale,
     )
     attended = attention.proj(attended.transpose(1, 2).reshape(windows.shape))
 
@@ -106,7 +133,8 @@ def _window_attention(block: Any, strip: torch.Tensor) -> torch.Tensor:
 def _attend_to_channels(block: Any, feature_map: torch.Tensor) -> None:
     """Add attention among the channels of each group.
 
-    The products of queries and keys are summed over all positions before any value is weighed.
+    The products of queries and keys are summed over all positions before any value is weighed, so
+    the map is read twice. Queries, keys and values are (positions, groups, channels of a group).
     """
     attention = block.channel_attn
     channels = feature_map.shape[-1]

@@ -21,7 +21,8 @@ from stages.florence.examples import draw_examples
 from stages.florence.model import create, load, save
 from stages.florence.state import Checkpoint
 from stages.florence.tokenizer import make_tokenizer
-from stages.florence.training import Hooks, Trainer, train
+from stages.florence.trainer import Trainer
+from stages.florence.training import Hooks, train
 
 CONFIG = TrainConfig(
     stages=((32, 4), (64, 2)),
