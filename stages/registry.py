@@ -48,8 +48,8 @@ STAGES = {
 }
 
 BENCHES = {  # `fld bench`: name -> function of a typed config
-    "florence-inference": "stages.florence.bench:inference",
-    "florence-training": "stages.florence.bench:training",
+    "florence-inference": "stages.florence.bench_inference:inference",
+    "florence-training": "stages.florence.bench_training:training",
     "refinement": "pipeline.benches.refinement:refinement",
     "bootstrapping": "pipeline.benches.refinement:bootstrapping",
     "region-rules": "stages.filters.bench:region_rules",

@@ -51,6 +51,7 @@ def test_the_pipeline_reaches_stages_by_registry_name(path: Path) -> None:
         "stages.florence",
     }
     allowed |= {"stages.florence.model", "stages.florence.tasks", "stages.florence.training"}
+    allowed |= {"stages.florence.config", "stages.florence.sizes"}
     assert {name for name in imported(path) if name.split(".")[0] == "stages"} <= allowed
 
 
@@ -286,10 +287,12 @@ def test_florence_runs_without_ray_and_spacy() -> None:
         "import sys; sys.modules['ray'] = sys.modules['spacy'] = None\n"
         "import importlib, pkgutil, stages.florence as package\n"
         "for each in pkgutil.iter_modules(package.__path__): importlib.import_module(f'stages.florence.{each.name}')\n"
-        "from stages.florence.model import load; from stages.florence.inference import Engine, Question, read\n"
-        "import numpy as np; engine = Engine(load('nano'), 64)\n"
+        "from stages.florence.model import load; from stages.florence.generation import Question\n"
+        "from stages.florence.inference import FlorenceInference\n"
+        "import numpy as np; model = FlorenceInference(load('nano'), 64)\n"
         "question = Question(0, 'What does the image describe?', 'text', max_tokens=4)\n"
-        "print(len(engine.ask(engine.look([np.zeros((64, 64, 3), np.uint8)]), [question])))"
+        "features = model.encode_images([np.zeros((64, 64, 3), np.uint8)])\n"
+        "print(len(model.answer(features, [question])))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120

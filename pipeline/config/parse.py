@@ -23,8 +23,8 @@ from pipeline.config.run import (
 from pipeline.config.validation import build, check_keys, check_mapping
 from stages import registry
 from stages.base import role_of
+from stages.florence.config import TrainConfig
 from stages.florence.model import resolve
-from stages.florence.training import TrainConfig
 
 GROUPS = ("source", "specialists", "filters", "refine", "train", "cluster")
 # A name like `a/b` is a hub name, but `a/b.onnx` is a file.

@@ -118,7 +118,7 @@ def _own_meanings(cls: type) -> Iterator[tuple[str, str]]:
 
 def _run_settings() -> Iterator[Setting]:
     """The engine's own settings of `fld run`."""
-    from stages.florence.training import TrainConfig
+    from stages.florence.config import TrainConfig
 
     for setting in _settings_of(RunConfig, "", "run"):
         top, _, rest = setting.name.partition(".")

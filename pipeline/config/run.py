@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field, InstanceOf
 
 from pipeline.config.validation import Settings
-from stages.florence.training import TrainConfig
+from stages.florence.config import TrainConfig
 
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]

@@ -23,7 +23,7 @@ from pipeline.storage.store import Store
 from pipeline.training.data import TrainingSet
 from pipeline.training.run import Training, prepare
 from stages.base import fold_of
-from stages.florence.tasks import TEXTS
+from stages.florence.tasks import TEXT_TASKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class RoundTrainings:
         keys, missing = self._with_texts(wanted)
         if not missing or not any(keys.values()):
             return None
-        tasks = tuple(token for token, granularity in TEXTS.items() if granularity in wanted)
+        tasks = tuple(token for token, granularity in TEXT_TASKS.items() if granularity in wanted)
         config = replace(
             self.run.train,
             tasks=tasks,

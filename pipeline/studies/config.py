@@ -12,8 +12,8 @@ from pipeline.config.validation import Settings, build
 from pipeline.schema import Granularity
 from pipeline.studies.data import DataConfig
 from stages import registry
-from stages.florence.model import RESOLUTIONS
-from stages.florence.training import TrainConfig
+from stages.florence.config import TrainConfig
+from stages.florence.sizes import RESOLUTIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

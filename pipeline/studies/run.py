@@ -25,8 +25,8 @@ from pipeline.studies.table import Line
 from pipeline.training.data import TrainingSet
 from pipeline.training.run import GROUP, Training, train
 from stages import registry
+from stages.florence.config import VERSION, TrainConfig
 from stages.florence.model import resolve
-from stages.florence.training import VERSION, TrainConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,8 @@ from pipeline.storage import layout
 from pipeline.storage.manifest import FileDigest, Manifest
 from pipeline.storage.store import Store
 from pipeline.training.data import TrainingSet, TrainingSetRef
+from stages.florence.config import VERSION, TrainConfig
 from stages.florence.model import resolve
-from stages.florence.training import VERSION, TrainConfig
 
 # The group of `cluster.groups` whose resources the training workers use.
 GROUP = "train"
@@ -251,14 +251,14 @@ def _worker(loop_config: dict[str, Any]) -> None:
                 save=lambda folder, step: _save(store, checkpoints, folder, step),
                 progress=_reporter(store, config),
             )
+        newest = _newest(store, checkpoints)
         training.train(
             config,
-            start,
+            start if newest is None else training.Checkpoint(newest),
             lambda step: data.batches(step, config.batch_size, config.seed, rank, world_size),
             Path(local),
-            world=training.World(rank, world_size),
+            distributed=training.Distributed(rank, world_size),
             hooks=hooks,
-            resume=_newest(store, checkpoints),
         )
         if rank == 0:
             _upload(store, Path(local), job.folder)

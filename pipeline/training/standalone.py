@@ -21,8 +21,8 @@ from pipeline.storage.lease import held
 from pipeline.storage.store import Store
 from pipeline.training.data import find_training_set
 from pipeline.training.run import GROUP, Training, train
+from stages.florence.config import VERSION, TrainConfig
 from stages.florence.model import check_format, resolve
-from stages.florence.training import VERSION, TrainConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,158 +1,264 @@
-"""Answers of a model as annotations: regions, words and grounded phrases with how surely it said them."""
+"""A model's answers as annotations: regions, text regions and grounded phrases, with their scores.
+
+Boxes are xyxy in absolute pixels, scores are probabilities and supports are log-probabilities in
+nats, as in `pipeline.schema`.
+"""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any
 
 from pipeline.schema import Box, Candidate, Quad, Region, Text, TextRegion, Triplet
 from stages.florence import codec
-from stages.florence.inference import Reading
-from stages.florence.tasks import Pair
+from stages.florence.detokenise import AnswerText
+from stages.florence.tasks import Example
 
 
-def label_support(pair: Pair, reading: Reading) -> dict[str, float]:
-    """The mean belief in every annotation's own tokens of a forced target; one that was cut off has none."""
-    return {
-        identity: reading.mean(spans)
-        for identity, spans in pair.labels.items()
-        if all(end <= len(reading.text) for _, end in spans)
-    }
+@dataclass(frozen=True, slots=True)
+class ScoredBox:
+    """A labelled box of an answer."""
+
+    box: Box
+    """xyxy, in absolute pixels."""
+
+    label: str
+    """The words that the answer gives it."""
+
+    score: float
+    """Exponential of the mean belief in the tokens of label and box."""
 
 
-def regions(
-    detected: Reading | None, dense: Reading | None, size: codec.Size, same_place: float
+@dataclass(frozen=True, slots=True)
+class RegionLabel:
+    """What a region is called."""
+
+    text: str
+    """The label; empty if the answer gives none."""
+
+    belief: float
+    """Mean belief in the tokens of the label, in nats."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroundedPhrase:
+    """A phrase of a text and the place that an answer gives it."""
+
+    start: int
+    """First character of the phrase in the text."""
+
+    end: int
+    """Character after the phrase."""
+
+    place: codec.Place
+    """Where it is in the image."""
+
+
+def label_support(example: Example, answer: AnswerText) -> dict[str, float]:
+    """Return the mean belief in each annotation's own tokens, in nats, by the annotation's id.
+
+    Args:
+        example: a question, its target, and where the target says each annotation.
+        answer: the target as the model was forced to write it. If it was cut, the annotations at
+            its end are left out of the result.
+    """
+    support = {}
+    for annotation_id, spans in example.label_spans.items():
+        if all(end <= len(answer.text) for _, end in spans):
+            support[annotation_id] = answer.mean_belief(spans)
+    return support
+
+
+def regions_from_answers(
+    detection: AnswerText | None,
+    dense: AnswerText | None,
+    size: codec.Size,
+    min_iou: float,
 ) -> list[Region]:
-    """Detected boxes, each with the description of the dense caption that lies on it, and the described boxes on which
-    no detected one lies: they have no category (an empty phrase) yet."""
-    described = list(_told(dense, size))
-    found = []
-    for place, score in _told(detected, size):
-        box = _box(place)
-        near = max((d for d, _ in described), key=lambda d: overlap(_box(d), box), default=None)
-        brief = near.label if near is not None and overlap(_box(near), box) >= same_place else ""
-        found.append(named(Region(box=box, phrase=place.label, score=score), place.label, brief))
-    for place, score in described:
-        if all(overlap(_box(place), region.box) < same_place for region in found):
-            found.append(
-                Region(
-                    box=_box(place), phrase="", brief=place.label, brief_kind="caption", score=score
-                )
+    """Combine the answers of object detection and of dense captions into regions.
+
+    A detected box takes the description of the dense caption that overlaps it most, if their IoU
+    is at least `min_iou`. Described boxes that overlap no region so much become regions of their
+    own. Their category is not known yet, so `phrase` is empty.
+
+    Args:
+        detection: answer to `<OD>`; None if it was not asked.
+        dense: answer to `<DENSE_REGION_CAPTION>`; None if it was not asked.
+        size: width and height of the image, in pixels.
+        min_iou: overlap from which a description belongs to a detected box.
+
+    Returns:
+        Regions with boxes in pixels, the detected ones first.
+    """
+    described = _labelled_boxes(dense, size)
+    found: list[Region] = []
+    for detected in _labelled_boxes(detection, size):
+        description = _description_of(detected.box, described, min_iou)
+        region = Region(box=detected.box, phrase=detected.label, score=detected.score)
+        found.append(relabelled(region, detected.label, description))
+    for candidate in described:
+        if all(iou(candidate.box, region.box) < min_iou for region in found):
+            region = Region(
+                box=candidate.box,
+                phrase="",
+                brief=candidate.label,
+                brief_kind="caption",
+                score=candidate.score,
             )
+            found.append(region)
     return found
 
 
-def _told(reading: Reading | None, size: codec.Size) -> Iterator[tuple[codec.Found, float]]:
-    """The labelled boxes of an answer and how surely they were said; a model that has learned little says many without
-    any area."""
-    for place in codec.places(reading.text, size, 4) if reading else ():
-        assert reading is not None
-        if place.label and codec.area(_box(place)) > 0:
-            yield place, math.exp(reading.mean(place.spans))
+def _description_of(box: Box, described: Sequence[ScoredBox], min_iou: float) -> str:
+    """The label of the box that overlaps most; empty if none overlaps enough."""
+    nearest = max(described, key=lambda other: iou(other.box, box), default=None)
+    if nearest is None or iou(nearest.box, box) < min_iou:
+        return ""
+    return nearest.label
 
 
-def named(region: Region, phrase: str, brief: str) -> Region:
-    """The region under another name; without a description the category is its brief text."""
-    candidates = [Candidate(text=phrase, kind="phrase")]
-    if brief and brief != phrase:
-        candidates.append(Candidate(text=brief, kind="caption"))
+def _labelled_boxes(answer: AnswerText | None, size: codec.Size) -> list[ScoredBox]:
+    """The boxes of an answer that have a label and an area.
+
+    A model that has learned little writes many boxes without any area.
+    """
+    if answer is None:
+        return []
+    found = []
+    for place in codec.places(answer.text, size, 4):
+        box = _box(place)
+        if place.label and codec.area(box) > 0:
+            score = math.exp(answer.mean_belief(place.spans))
+            found.append(ScoredBox(box, place.label, score))
+    return found
+
+
+def relabelled(region: Region, category: str, description: str) -> Region:
+    """Return the region with other labels. Without a description, its brief is the category."""
+    candidates = [Candidate(text=category, kind="phrase")]
+    if description and description != category:
+        candidates.append(Candidate(text=description, kind="caption"))
     return replace(
         region,
-        phrase=phrase,
-        brief=brief or phrase,
+        phrase=category,
+        brief=description or category,
         brief_kind=candidates[-1].kind,
         candidates=candidates,
     )
 
 
-def label(reading: Reading | None, size: codec.Size, otherwise: str) -> tuple[str, float]:
-    """What a region is called and the mean belief in those words; `otherwise`, surely, when it was not asked."""
-    if reading is None:
-        return otherwise, 0.0
-    for place in codec.places(reading.text, size, 4):
-        return place.label, reading.mean(place.spans[:1])
-    return "", -math.inf
+def region_label(answer: AnswerText | None, size: codec.Size, default: str) -> RegionLabel:
+    """Read what an answer calls a region.
+
+    If the question was not asked (None), the label is `default` and its belief is 0 (certain). If
+    the answer names no place, the label is empty and its belief is minus infinity.
+    """
+    if answer is None:
+        return RegionLabel(default, 0.0)
+    places = codec.places(answer.text, size, 4)
+    if not places:
+        return RegionLabel("", -math.inf)
+    first = places[0]
+    return RegionLabel(first.label, answer.mean_belief(first.spans[:1]))
 
 
-def bounds(item: Region | TextRegion) -> Box:
+def bounding_box(item: Region | TextRegion) -> Box:
+    """Return the xyxy box of a region, or the one around the quad of a text region, in pixels."""
     if isinstance(item, Region):
         return item.box
     xs, ys = item.quad[0::2], item.quad[1::2]
     return (min(xs), min(ys), max(xs), max(ys))
 
 
-def words(reading: Reading, size: codec.Size) -> list[TextRegion]:
-    return [
-        TextRegion(
-            quad=_quad(place),
-            text=place.label,
-            score=math.exp(reading.mean(place.spans)),
-            support=reading.mean(place.spans[:1]),
-        )
-        for place in codec.places(reading.text, size, 8)
-        if place.label
-    ]
+def text_regions_from_answer(answer: AnswerText, size: codec.Size) -> list[TextRegion]:
+    """Read the texts and quads of an answer; `size` is (width, height) in pixels."""
+    found = []
+    for place in codec.places(answer.text, size, 8):
+        if place.label:
+            text_region = TextRegion(
+                quad=_quad(place),
+                text=place.label,
+                score=math.exp(answer.mean_belief(place.spans)),
+                support=answer.mean_belief(place.spans[:1]),
+            )
+            found.append(text_region)
+    return found
 
 
-def triplets(text: Text, reading: Reading, size: codec.Size) -> list[Triplet]:
-    """The grounded phrases that stand in the text, each with its boxes."""
-    return [
-        Triplet(
-            text_id=text.id,
-            phrase=text.text[start:end],
-            start=start,
-            end=end,
-            box=_box(place),
-            score=math.exp(reading.mean(place.spans[1:])),
-            phrase_score=math.exp(reading.mean(place.spans[:1])),
-            support=reading.mean(place.spans),
-        )
-        for start, end, place in find_phrases(text, codec.places(reading.text, size, 4))
-        if codec.area(_box(place)) > 0
-    ]
+def triplets_from_answer(text: Text, answer: AnswerText, size: codec.Size) -> list[Triplet]:
+    """Read the grounded phrases of a text, each with its boxes; boxes without an area are left out.
 
-
-def find_phrases(text: Text, found: Sequence[codec.Found]) -> list[tuple[int, int, codec.Found]]:
-    """Where each grounded phrase stands in its text, from left to right; a phrase that is not there goes.
-
-    A phrase written again means its next occurrence, or the last one when there is none. Only whole words count, and a
-    box that is said again of the same phrase does not.
+    `size` is (width, height) in pixels.
     """
-    placed: dict[Any, tuple[int, int, codec.Found]] = {}
-    offset = 0
-    for (label, _), group in groupby(found, key=lambda place: (place.label, place.spans[0])):
-        starts = (
-            [m.start() for m in re.finditer(rf"(?<!\w){re.escape(label)}(?!\w)", text.text)]
-            if label
-            else []
-        )
-        if not starts:
+    found = []
+    for grounded in find_phrases(text, codec.places(answer.text, size, 4)):
+        box = _box(grounded.place)
+        if codec.area(box) <= 0:
             continue
-        start = next((start for start in starts if start >= offset), starts[-1])
-        offset = max(offset, start + len(label))
+        spans = grounded.place.spans
+        triplet = Triplet(
+            text_id=text.id,
+            phrase=text.text[grounded.start : grounded.end],
+            start=grounded.start,
+            end=grounded.end,
+            box=box,
+            score=math.exp(answer.mean_belief(spans[1:])),
+            phrase_score=math.exp(answer.mean_belief(spans[:1])),
+            support=answer.mean_belief(spans),
+        )
+        found.append(triplet)
+    return found
+
+
+def find_phrases(text: Text, places: Sequence[codec.Place]) -> list[GroundedPhrase]:
+    """Find each grounded phrase in its text, from left to right.
+
+    A phrase that the answer writes again means its next occurrence in the text, or the last one if
+    no more follow. Only whole words count. Phrases that do not occur are left out, and so is a box
+    that is repeated for the same phrase.
+    """
+    grounded: dict[tuple[int, tuple[float, ...]], GroundedPhrase] = {}
+    offset = 0
+    for (label, _), group in groupby(places, key=lambda place: (place.label, place.spans[0])):
+        start = _find_words(label, text.text, offset)
+        if start is None:
+            continue
+        end = start + len(label)
+        offset = max(offset, end)
         for place in group:
-            placed.setdefault((start, place.points), (start, start + len(label), place))
-    return list(placed.values())
+            grounded.setdefault((start, place.points), GroundedPhrase(start, end, place))
+    return list(grounded.values())
 
 
-def overlap(a: Box, b: Box) -> float:
-    """Intersection over union."""
+def _find_words(words: str, text: str, offset: int) -> int | None:
+    """Where whole words stand in a text: first at or after `offset`, else last, else nowhere."""
+    if not words:
+        return None
+    found = None
+    for match in re.finditer(rf"(?<!\w){re.escape(words)}(?!\w)", text):
+        found = match.start()
+        if found >= offset:
+            break
+    return found
+
+
+def iou(a: Box, b: Box) -> float:
+    """Return the intersection over union of two xyxy boxes; 0 if both are empty."""
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
     shared = max(width, 0.0) * max(height, 0.0)
-    whole = codec.area(a) + codec.area(b) - shared
-    return shared / whole if whole > 0 else 0.0
+    union = codec.area(a) + codec.area(b) - shared
+    return shared / union if union > 0 else 0.0
 
 
-def _box(place: codec.Found) -> Box:
+def _box(place: codec.Place) -> Box:
     x1, y1, x2, y2 = place.points
     return (x1, y1, x2, y2)
 
 
-def _quad(place: codec.Found) -> Quad:
+def _quad(place: codec.Place) -> Quad:
     x1, y1, x2, y2, x3, y3, x4, y4 = place.points
     return (x1, y1, x2, y2, x3, y3, x4, y4)

@@ -1,8 +1,9 @@
-"""The vision tower of a Florence-2 alone, as a backbone for other tasks.
+"""The vision tower of a Florence-2 alone, as a backbone for other tasks (paper, section 6.4).
 
-`export` writes it as a `transformers` folder (for `Florence2VisionBackbone.from_pretrained`; AutoModel does not know
-that class) and, where timm's DaViT computes the same, as a state dict with timm's names: `davit_base_fl` and
-`davit_huge_fl` of `timm.create_model` take it with `strict=False`, for it has no head. Paper section 6.4.
+`export` writes it as a `transformers` folder for `Florence2VisionBackbone.from_pretrained`;
+AutoModel does not know that class. Where timm's DaViT computes the same, it also writes a state
+dict with timm's names. The models `davit_base_fl` and `davit_huge_fl` of `timm.create_model` load
+it with `strict=False`, because it has no head.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     import torch
 
 TIMM = "timm.safetensors"
-_NAMES = (
+
+# Regular expressions of the names of `transformers`, and what timm has in their place.
+_RENAMES = (
     (r"^convs\.0\.", "stem."),
     (r"^convs\.(\d+)\.", r"stages.\1.downsample."),
     (r"^blocks\.(\d+)\.(\d+)\.", r"stages.\1.blocks.\2."),
@@ -29,41 +32,54 @@ _NAMES = (
 
 
 def export(model: str, out: Path) -> dict[str, Any]:
-    """Write the tower of a checkpoint (a folder, a hub name or `nano`); returns what was written."""
+    """Write the vision tower of a checkpoint.
+
+    Args:
+        model: a folder, a hub name or `nano`.
+        out: the folder to write.
+
+    Returns:
+        `transformers`: the folder; `timm`: the file for timm, or "none: " and the reason;
+        `parameters`: their number.
+    """
     from safetensors.torch import save_file
 
     tower: Any = load(model).model.model.vision_tower
     tower.save_pretrained(out)
-    reason = unlike_timm(tower.config)
-    if not reason:
-        save_file(
-            {name: value.contiguous() for name, value in timm_names(tower.state_dict()).items()},
-            out / TIMM,
-        )
-    parameters = sum(p.numel() for p in tower.parameters())
-    written = f"{out / TIMM}" if not reason else f"none: {reason}"
+    difference = timm_difference(tower.config)
+    written = f"none: {difference}"
+    if not difference:
+        renamed = timm_names(tower.state_dict())
+        save_file({name: value.contiguous() for name, value in renamed.items()}, out / TIMM)
+        written = str(out / TIMM)
+    parameters = sum(parameter.numel() for parameter in tower.parameters())
     return {"transformers": str(out), "timm": written, "parameters": parameters}
 
 
 def timm_names(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The tower's weights by the names of timm's `davit_*_fl`."""
+    """Rename the tower's weights as in timm's `davit_*_fl`; the tensors stay the same objects."""
     renamed = {}
     for name, value in state.items():
-        for pattern, replacement in _NAMES:
+        for pattern, replacement in _RENAMES:
             name = re.sub(pattern, replacement, name)
         renamed[name] = value
     return renamed
 
 
-def unlike_timm(config: Any) -> str:
-    """Why timm's DaViT would not compute the same with these weights; empty when it would."""
-    stages = len(config.embed_dim)
-    for what, here, there in (
-        ("patch_size", config.patch_size, [7, *[3] * (stages - 1)]),
-        ("patch_stride", config.patch_stride, [4, *[2] * (stages - 1)]),
-        ("patch_prenorm", config.patch_prenorm, [False, *[True] * (stages - 1)]),
-        ("num_groups", config.num_groups, config.num_heads),
-    ):
-        if list(here) != list(there):
-            return f"{what} is {list(here)}, timm's DaViT has {list(there)}"
+def timm_difference(config: Any) -> str:
+    """Return why timm's DaViT would compute something else; empty if it computes the same.
+
+    `config` is a `Florence2VisionConfig`.
+    """
+    later_stages = len(config.embed_dim) - 1
+    expected = {
+        "patch_size": [7, *[3] * later_stages],
+        "patch_stride": [4, *[2] * later_stages],
+        "patch_prenorm": [False, *[True] * later_stages],
+        "num_groups": list(config.num_heads),
+    }
+    for setting, timm_value in expected.items():
+        value = list(getattr(config, setting))
+        if value != timm_value:
+            return f"{setting} is {value}, timm's DaViT has {timm_value}"
     return ""

@@ -1,25 +1,20 @@
-"""How fast this package's inference and training are beside plain `transformers`, both sides measured in one run.
+"""What the benchmarks of inference and training share: settings, random inputs, fair timing.
 
-`inference`: all tasks of all images from one vision pass and one batch of rows, against `generate` task by task on the
-same images, and where our time goes. `training`: one step over several targets per image, against the same rows with
-the image repeated. Repeats are interleaved and their medians compared. Target lengths are forced, so that random
-weights do. On a GPU: `device=cuda dtype=bfloat16 images=N baseline_batch=M`, N and M as large as each side is best at.
+The two sides of a benchmark take turns, and their median times are compared.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from stages.florence import forward
-from stages.florence.inference import Engine, Question
-from stages.florence.model import Florence, create, make_tokenizer, pixels, place
-from stages.florence.tasks import TASKS
+from stages.florence.model import Florence, create, move_to_device
+from stages.florence.tokenizer import make_tokenizer
 
 LENGTHS = {
     "<CAPTION>": 16,
@@ -29,205 +24,110 @@ LENGTHS = {
     "<DENSE_REGION_CAPTION>": 96,
     "<REGION_PROPOSAL>": 64,
     "<OCR_WITH_REGION>": 96,
-    "<CAPTION_TO_PHRASE_GROUNDING>": 32,
+    "<CAPTION_TOPHRASE_GROUNDING>": 32,
 }
+PHRASE = "A green car."  # the input of prompts that have one
+MAX_PROMPT_TOKENS = 256
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchConfig:
-    """`baseline_batch`: images that the baseline takes at once (0: all)."""
+    """Size of the model and of the work."""
 
     size: str = "base"
-    vocabulary: int = 51_328  # the published ids and <image>, in blocks of 64
+    """Size of the model: nano, base or large."""
+
+    vocabulary: int = 51_328
+    """Tokens of the vocabulary; the published ids and `<image>` fill blocks of 64."""
+
     resolution: int = 768
+    """Side of the square images, in pixels."""
+
     images: int = 4
+    """Images of a batch."""
+
     baseline_batch: int = 0
+    """Images that the baseline of inference takes at once; 0 takes all."""
+
     repeats: int = 3
+    """Measurements of each side; the first is left out if there are more."""
+
     threads: int = 2
+    """Threads of torch."""
+
     device: str = "cpu"
+    """Where both sides run: cpu, cuda or auto."""
+
     dtype: str = "float32"
+    """Number format of the weights."""
+
     lengths: Mapping[str, int] = field(default_factory=lambda: dict(LENGTHS))
+    """Tokens of the answer to each task."""
 
 
-def inference(config: BenchConfig) -> dict[str, Any]:
-    """Images per second of both sides, their ratio, and whether all tokens are equal."""
-    import torch
+@dataclass(frozen=True, slots=True)
+class Comparison(Generic[T]):
+    """Two sides that took turns."""
 
-    torch.set_num_threads(config.threads)
-    florence = random_florence(config)
-    images = random_images(config.images, config.resolution)
-    prompts = {token: TASKS[token].prompt.format(input="A green car.") for token in config.lengths}
+    ours_seconds: float
+    """Median time of our side."""
 
-    engine = Engine(florence, config.resolution, rows=len(images) * len(prompts))
-    questions = [
-        Question(i, prompt, None, config.lengths[token], config.lengths[token])
-        for token, prompt in prompts.items()
-        for i in range(len(images))
-    ]
-    batch = config.baseline_batch or len(images)
-    batches = [images[i : i + batch] for i in range(0, len(images), batch)]
+    baseline_seconds: float
+    """Median time of the baseline."""
 
-    def ours() -> list[list[int]]:
-        return [tokens.ids for tokens in engine.ask(engine.look(images), questions)]
+    ours: T
+    """Last result of our side."""
 
-    def theirs() -> list[list[int]]:
-        asked = [
-            (some, prompt, config.lengths[token])
-            for token, prompt in prompts.items()
-            for some in batches
-        ]
-        return [ids for each in asked for ids in generate(florence, *each, config.resolution)]
-
-    mine, plain, (a, b) = interleaved(config, ours, theirs)
-    return {
-        "name": "florence-inference",
-        "ratio": plain / mine,
-        "images_per_second": len(images) / mine,
-        "baseline_images_per_second": len(images) / plain,
-        "tokens_equal": sum(x == y for x, y in zip(a, b, strict=True)) / len(a),
-        "shares": shares(engine, images, questions),
-        "settings": settings(config),
-    }
-
-
-def shares(
-    engine: Engine, images: Sequence[np.ndarray], questions: Sequence[Question]
-) -> dict[str, float]:
-    """The parts of our time that the vision tower, the encoder and the decoder take."""
-    import torch
-
-    prompts = forward.tokenise(
-        engine.florence, [q.prompt for q in questions], engine.max_prompt_tokens
-    )
-    device = engine.florence.device.type
-    with torch.inference_mode():
-        vision, features = timed(device, lambda: engine.look(images))
-        encoder, _ = timed(
-            device,
-            lambda: forward.encode(
-                engine.florence, features, [q.image for q in questions], prompts
-            ),
-        )
-        both, _ = timed(device, lambda: engine.ask(features, questions))
-    parts = {"vision": vision, "encoder": encoder, "decoder": max(both - encoder, 0.0)}
-    return {name: round(seconds / sum(parts.values()), 3) for name, seconds in parts.items()}
-
-
-def timed(device: str, work: Callable[[], Any]) -> tuple[float, Any]:
-    started = time.perf_counter()
-    result = work()
-    synchronise(device)
-    return time.perf_counter() - started, result
-
-
-def generate(
-    florence: Florence, images: Sequence[np.ndarray], prompt: str, length: int, resolution: int
-) -> list[list[int]]:
-    """What plain `generate` answers to one task on a batch of images, after the start token and `<s>`."""
-    import torch
-
-    model: Any = florence.model
-    values = pixels(images, resolution).to(model.device, model.dtype)
-    side = resolution // int(np.prod(model.config.vision_config.patch_stride))
-    row = [model.config.image_token_id] * (side * side + 1) + forward.tokenise(
-        florence, [prompt], 256
-    )[0]
-    output = model.generate(
-        input_ids=torch.tensor([row] * len(images), device=model.device),
-        pixel_values=values,
-        num_beams=1,
-        do_sample=False,
-        no_repeat_ngram_size=0,
-        forced_eos_token_id=None,
-        min_new_tokens=length + 1,  # the forced <s> counts
-        max_new_tokens=length + 1,
-    )
-    return [ids[2:] for ids in output.tolist()]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingConfig(BenchConfig):
-    """One image: the baseline keeps the activations of eight vision passes for its backward pass, several GB."""
-
-    resolution: int = 384
-    images: int = 1
-
-
-def training(config: TrainingConfig) -> dict[str, Any]:
-    """Steps per second (forward and backward) of several targets from one vision pass, and of the image repeated."""
-    import torch
-
-    torch.set_num_threads(config.threads)
-    florence = random_florence(config)
-    images = random_images(config.images, config.resolution)
-    draw = np.random.default_rng(0)
-    rows = [
-        (
-            i,
-            forward.tokenise(florence, [TASKS[token].prompt.format(input="A green car.")], 256)[0],
-            [0, *draw.integers(300, 1000, length - 2).tolist(), 2],
-        )
-        for i in range(len(images))
-        for token, length in config.lengths.items()
-    ]
-
-    def step(repeat: bool) -> float:
-        shown = [images[i] for i, *_ in rows] if repeat else images
-        places = list(range(len(rows))) if repeat else [i for i, *_ in rows]
-        features = forward.look(florence, shown, config.resolution)
-        encoded = forward.encode(florence, features, places, [prompt for _, prompt, _ in rows])
-        logits, labels = forward.target_logits(florence, encoded, [target for *_, target in rows])
-        loss = torch.nn.functional.cross_entropy(logits, labels)
-        florence.model.zero_grad()
-        loss.backward()
-        return loss.item()
-
-    mine, plain, (a, b) = interleaved(config, lambda: step(False), lambda: step(True))
-    return {
-        "name": "florence-training",
-        "ratio": plain / mine,
-        "steps_per_second": 1 / mine,
-        "baseline_steps_per_second": 1 / plain,
-        "loss_difference": abs(a - b),
-        "settings": settings(config),
-    }
+    baseline: T
+    """Last result of the baseline."""
 
 
 def random_florence(config: BenchConfig) -> Florence:
-    """A model of the size with random weights and no dropout."""
+    """Create a model of the size with random weights and a small tokenizer, in evaluation mode."""
     words = ["what does the image describe locate the objects"]
     florence = create(config.size, make_tokenizer(words, 320), seed=0)
     florence.model.resize_token_embeddings(config.vocabulary, mean_resizing=False)
-    place(florence, config.device, config.dtype)
+    move_to_device(florence, config.device, config.dtype)
     return florence
 
 
 def random_images(count: int, side: int) -> list[np.ndarray]:
+    """Return noise: (side, side, 3), uint8, RGB."""
     draw = np.random.default_rng(0)
     return [draw.integers(0, 256, (side, side, 3), dtype=np.uint8) for _ in range(count)]
 
 
-def interleaved(
-    config: BenchConfig, ours: Callable[[], Any], theirs: Callable[[], Any]
-) -> tuple[float, float, tuple[Any, Any]]:
-    """Median seconds of both sides and their last results; the first, cold round is not counted when there are more."""
-    seconds: tuple[list[float], list[float]] = ([], [])
-    results: list[Any] = [None, None]
+def compare(config: BenchConfig, ours: Callable[[], T], baseline: Callable[[], T]) -> Comparison[T]:
+    """Run both sides in turns and take the median of their times."""
+    ours_times: list[float] = []
+    baseline_times: list[float] = []
     for _ in range(config.repeats):
-        for side, work in enumerate((ours, theirs)):
-            taken, results[side] = timed(config.device, work)
-            seconds[side].append(taken)
-    warm = slice(1, None) if config.repeats > 1 else slice(None)
-    mine, plain = (statistics.median(each[warm]) for each in seconds)
-    return mine, plain, (results[0], results[1])
+        seconds, ours_result = timed(config.device, ours)
+        ours_times.append(seconds)
+        seconds, baseline_result = timed(config.device, baseline)
+        baseline_times.append(seconds)
+    # The first, cold measurement is left out if there are others.
+    first = 1 if config.repeats > 1 else 0
+    return Comparison(
+        statistics.median(ours_times[first:]),
+        statistics.median(baseline_times[first:]),
+        ours_result,
+        baseline_result,
+    )
 
 
-def synchronise(device: str) -> None:
+def timed(device: str, work: Callable[[], T]) -> tuple[float, T]:
+    """Run some work on a device; returns the seconds that it took, and its result."""
     import torch
 
+    started = time.perf_counter()
+    result = work()
     if device == "cuda":
         torch.cuda.synchronize()
+    return time.perf_counter() - started, result
 
 
 def settings(config: BenchConfig) -> dict[str, Any]:
-    return {field.name: getattr(config, field.name) for field in fields(config)}
+    """Return the settings as plain values."""
+    return {item.name: getattr(config, item.name) for item in fields(config)}

@@ -1,8 +1,9 @@
-"""A small detector on the vision tower of a Florence-2, to ask what its pre-training is worth to other tasks.
+"""A small detector on the vision tower of a Florence-2 (paper, section 6.4, Table 8).
 
-In: samples with regions. Out: entries like those of `stages.florence.examine` for `<OD>`. The head is FCOS's idea at
-one scale (Tian et al., ICCV 2019): every cell of the tower's last map tells each category's probability and the
-distances to the four sides of the box whose middle third it lies in. Paper section 6.4, Table 8.
+It tells what the tower's pre-training is worth to other tasks. In: samples with regions. Out:
+entries like those of `stages.florence.examine` for `<OD>`. The head follows FCOS (Tian et al., ICCV
+2019) at one scale: every cell of the tower's last feature map gives the probability of each
+category, and the distances to the four sides of the box whose middle third it lies in.
 """
 
 from __future__ import annotations
@@ -15,162 +16,257 @@ import numpy as np
 
 from stages.base import Batch, Sample, thread_count
 from stages.filters.nms import nms
-from stages.florence.examples import mirrored_half
-from stages.florence.model import RESOLUTIONS, load, pixels, place
+from stages.florence.detector_targets import assign_cells, cell_centres, giou
+from stages.florence.examples import mirror_half
+from stages.florence.images import pixel_values
+from stages.florence.model import load, move_to_device
+from stages.florence.sizes import RESOLUTIONS
 
 if TYPE_CHECKING:
     import torch
 
-_CENTRE = 1 / 3  # of a box's sides, where cells answer for it
-_PRIOR = 0.05  # what a fresh head believes of every cell and category
+# Probability that a fresh head gives every category in every cell (focal loss: Lin et al., 2017).
+_PRIOR = 0.05
+_POSITIVE_WEIGHT = 0.25
+_FOCUS = 2
+_MAX_NORM = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorConfig:
-    """The tower starts from the checkpoint's weights, or from fresh ones when `pretrained` is off. `freeze` are
-    the numbers, from 1, of its stages that do not learn."""
+    """How the detector is built and trained."""
 
     pretrained: bool = True
+    """Whether the tower starts from the checkpoint's weights; if not, from random ones."""
+
     freeze: tuple[int, ...] = ()
+    """Numbers, from 1, of the tower's stages that keep their weights."""
+
     resolution: int = RESOLUTIONS["nano"]
+    """Side of the square image that the tower sees, in pixels."""
+
     steps: int = 400
+    """Training steps."""
+
     batch_size: int = 16
+    """Images of a step."""
+
     learning_rate: float = 1e-3
+    """Highest learning rate, at the end of the warm-up."""
+
     warmup_steps: int = 20
+    """Steps over which the learning rate grows linearly."""
+
     weight_decay: float = 0.05
+    """Weight decay of AdamW."""
+
     width: int = 128
+    """Channels of the head's hidden layer."""
+
     mirror: bool = True
-    keep: int = 50  # boxes an image
-    iou: float = 0.5  # above which the less sure of two boxes of a category goes
+    """Whether half of the samples of a step are shown mirrored."""
+
+    keep: int = 50
+    """Most boxes of an image that are returned."""
+
+    iou: float = 0.5
+    """IoU above which the less probable of two boxes of a category is removed."""
+
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the detector runs; `auto` is the GPU if there is one."""
+
     seed: int = 0
+    """Seed of everything that is drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the network gives for some images."""
+
+    logits: torch.Tensor
+    """(images, cells, categories), float32."""
+
+    boxes: torch.Tensor
+    """(images, cells, 4), float32: xyxy in shares of the image's sides."""
+
+    grid: tuple[int, int]
+    """Rows and columns of the cells."""
 
 
 class Detector:
+    """The vision tower of a checkpoint with a detection head.
+
+    Attributes:
+        tower: images (images, 3, side, side) to a feature map (images, channels, rows, columns).
+        head: the feature map to (images, categories + 4, rows, columns): a logit of each category,
+            and the distances to the left, top, right and bottom side of the box before softplus.
+        network: both.
+    """
+
     version = 1
 
     def __init__(self, config: DetectorConfig, model: str, categories: Sequence[str]) -> None:
+        """Build the network.
+
+        Args:
+            config: the settings.
+            model: checkpoint of the tower: a folder, a hub name or `nano`.
+            categories: names of the categories to detect.
+        """
         import torch
 
         torch.set_num_threads(thread_count())
         torch.use_deterministic_algorithms(True, warn_only=True)
-        self.config, self.categories = config, list(categories)
+        self.config = config
+        self.categories = list(categories)
         florence = load(model)
-        place(florence, config.device)
+        move_to_device(florence, config.device)
         torch.manual_seed(config.seed)
-        pretrained: Any = florence.model.model.vision_tower
-        tower = pretrained if config.pretrained else type(pretrained)(pretrained.config)
+        tower: Any = florence.model.model.vision_tower
+        if not config.pretrained:
+            tower = type(tower)(tower.config)
         for number in config.freeze:
-            for part in (tower.convs[number - 1], tower.blocks[number - 1]):
-                part.requires_grad_(False)
-        outputs = len(self.categories) + 4
-        head = torch.nn.Sequential(
-            torch.nn.GroupNorm(1, tower.config.embed_dim[-1]),
-            torch.nn.Conv2d(tower.config.embed_dim[-1], config.width, 3, padding=1),
-            torch.nn.GELU(),
-            torch.nn.Conv2d(config.width, outputs, 1),
-        )
-        bias: Any = head[-1].bias
-        torch.nn.init.constant_(bias[: len(self.categories)], float(np.log(_PRIOR / (1 - _PRIOR))))
-        self.tower, self.head = tower, head
-        self.net = torch.nn.ModuleList([tower, head]).to(florence.device)
+            tower.convs[number - 1].requires_grad_(False)
+            tower.blocks[number - 1].requires_grad_(False)
+        self.tower = tower
+        self.head = _make_head(tower.config.embed_dim[-1], config.width, len(self.categories))
+        self.network = torch.nn.ModuleList([self.tower, self.head]).to(florence.device)
 
     def learn(self, batches: Iterator[Sequence[Sample]]) -> list[float]:
-        """All steps; returns their losses."""
+        """Train for all steps.
+
+        Args:
+            batches: yields the samples of each step.
+
+        Returns:
+            The loss of each step.
+        """
         import torch
 
         config = self.config
-        self.net.train()
-        learning = [p for p in self.net.parameters() if p.requires_grad]
+        self.network.train()
+        parameters = [p for p in self.network.parameters() if p.requires_grad]
         optimiser = torch.optim.AdamW(
-            learning, lr=config.learning_rate, weight_decay=config.weight_decay
+            parameters,
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
         )
-        warm, steps = config.warmup_steps, config.steps
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimiser,
-            lambda s: min((s + 1) / warm, 1.0) * (1 + np.cos(np.pi * min(s / steps, 1.0))) / 2,
-        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, self._rate_share)
         losses = []
-        for step in range(steps):
+        for step in range(config.steps):
             samples = next(batches)
             if config.mirror:
-                samples = [mirrored_half(sample, config.seed, step) for sample in samples]
+                samples = [mirror_half(sample, config.seed, step) for sample in samples]
             loss = self._loss(samples)
             optimiser.zero_grad()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(learning, 1.0)
+            torch.nn.utils.clip_grad_norm_(parameters, _MAX_NORM)
             optimiser.step()
             schedule.step()
             losses.append(float(loss.detach()))
         return losses
 
+    def _rate_share(self, step: int) -> float:
+        """The learning rate of a step as a share of the highest.
+
+        It grows linearly during the warm-up, and falls along a cosine to 0 at the last step.
+        """
+        warm = min((step + 1) / self.config.warmup_steps, 1.0)
+        progress = min(step / self.config.steps, 1.0)
+        return warm * (1 + np.cos(np.pi * progress)) / 2
+
     def __call__(self, batch: Batch) -> list[dict[str, Any]]:
+        """Detect boxes.
+
+        Returns:
+            For each sample its key, its size (width, height), and its true (`expected`) and
+            detected (`found`) boxes, each with label, score (a probability) and points: xyxy in
+            absolute pixels of the image. Detected boxes are sorted, the most probable first.
+        """
         import torch
 
-        self.net.eval()
+        self.network.eval()
         with torch.inference_mode():
-            logits, boxes = self._look(batch)
-        scores = logits.sigmoid().flatten(2).transpose(1, 2).cpu().numpy()
-        return [self._entry(*each) for each in zip(batch, scores, boxes.cpu().numpy(), strict=True)]
+            prediction = self._predict(batch)
+        scores = prediction.logits.sigmoid().cpu().numpy()
+        boxes = prediction.boxes.cpu().numpy()
+        return [self._entry(sample, scores[i], boxes[i]) for i, sample in enumerate(batch)]
 
-    def _look(self, batch: Sequence[Sample]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits (images, categories, rows, columns), and boxes (images, cells, 4) in shares of the image's sides."""
+    def _predict(self, batch: Sequence[Sample]) -> Prediction:
         import torch
 
         device = next(self.head.parameters()).device
-        values = pixels([sample.pixels for sample in batch], self.config.resolution).to(device)
+        images = [sample.pixels for sample in batch]
+        values = pixel_values(images, self.config.resolution).to(device)
         features = self.tower(values).last_hidden_state
         if torch.is_grad_enabled() and not features.requires_grad:
             # The tower's last map is channels-last. When all stages are frozen, it needs no
             # gradient, and GroupNorm's backward pass in torch 2.13 then crashes on a CPU (SIGSEGV
             # in GroupNormBackwardKernelImplChannelsLastInternal). A contiguous map is fine.
             features = features.contiguous()
+        # (images, categories and four sides, rows, columns)
         output = self.head(features)
         logits, sides = output.split([len(self.categories), 4], dim=1)
-        cells = torch.from_numpy(centres(*logits.shape[2:])).to(device)
-        near, far = torch.nn.functional.softplus(sides).flatten(2).transpose(1, 2).split(2, dim=2)
-        return logits, torch.cat([cells - near, cells + far], dim=2)
+        grid = (output.shape[2], output.shape[3])
+        centres = torch.from_numpy(cell_centres(*grid)).to(device)
+        distances = torch.nn.functional.softplus(sides).flatten(2).transpose(1, 2)
+        before, after = distances.split(2, dim=2)
+        boxes = torch.cat([centres - before, centres + after], dim=2)
+        return Prediction(logits.flatten(2).transpose(1, 2), boxes, grid)
 
     def _loss(self, samples: Sequence[Sample]) -> torch.Tensor:
-        """Focal loss of the categories and 1 - GIoU of the boxes, both over the cells that answer for a box."""
+        """The loss of some samples, a scalar.
+
+        It is the focal loss of the categories, summed over all cells, plus 1 - GIoU of the boxes,
+        summed over the cells that have one. Both are divided by the number of these cells.
+        """
         import torch
 
-        logits, boxes = self._look(samples)
-        shape = (logits.shape[2], logits.shape[3])
-        told = [assigned(sample, self.categories, shape) for sample in samples]
-        wanted = torch.from_numpy(np.stack([kinds for kinds, _ in told])).to(logits.device)
-        aims = torch.from_numpy(np.stack([aim for _, aim in told])).to(logits.device)
-        target = torch.nn.functional.one_hot(wanted + 1, len(self.categories) + 1)[..., 1:].float()
-        guess = logits.flatten(2).transpose(1, 2)
+        prediction = self._predict(samples)
+        logits = prediction.logits
+        assigned = [assign_cells(s, self.categories, prediction.grid) for s in samples]
+        categories = np.stack([cell_categories for cell_categories, _ in assigned])
+        boxes = np.stack([cell_boxes for _, cell_boxes in assigned])
+        wanted = torch.from_numpy(categories).to(logits.device)
+        wanted_boxes = torch.from_numpy(boxes).to(logits.device)
+
+        # Class 0 of the one-hot code stands for "no box" and is cut off.
+        one_hot = torch.nn.functional.one_hot(wanted + 1, len(self.categories) + 1)
+        target = one_hot[..., 1:].float()
         entropy = torch.nn.functional.binary_cross_entropy_with_logits(
-            guess, target, reduction="none"
+            logits,
+            target,
+            reduction="none",
         )
-        surprise = (guess.sigmoid() - target).abs() ** 2
-        balance = 0.25 * target + 0.75 * (1 - target)
-        inside = wanted >= 0
-        count = inside.sum().clamp(min=1)
-        return (balance * surprise * entropy).sum() / count + (
-            1 - giou(boxes[inside], aims[inside])
-        ).sum() / count
+        focus = (logits.sigmoid() - target).abs() ** _FOCUS
+        balance = _POSITIVE_WEIGHT * target + (1 - _POSITIVE_WEIGHT) * (1 - target)
+        has_box = wanted >= 0
+        count = has_box.sum().clamp(min=1)
+        overlap = giou(prediction.boxes[has_box], wanted_boxes[has_box])
+        return (balance * focus * entropy).sum() / count + (1 - overlap).sum() / count
 
     def _entry(self, sample: Sample, scores: np.ndarray, boxes: np.ndarray) -> dict[str, Any]:
-        cells, kinds = np.unravel_index(
-            np.argsort(-scores, axis=None)[: 4 * self.config.keep], scores.shape
-        )
-        told, sure = np.clip(boxes[cells], 0, 1) * np.tile(sample.size, 2), scores[cells, kinds]
-        kept = np.flatnonzero(nms(told, sure, kinds, self.config.iou))[: self.config.keep]
-        found = [
-            {
+        """The result of one sample.
+
+        `scores` are (cells, categories), probabilities; `boxes` (cells, 4), xyxy in shares.
+        """
+        # Suppression is quadratic, so it sees only a few times as many boxes as are kept.
+        best = np.argsort(-scores, axis=None)[: 4 * self.config.keep]
+        cells, kinds = np.unravel_index(best, scores.shape)
+        pixel_boxes = np.clip(boxes[cells], 0, 1) * np.tile(sample.size, 2)
+        probabilities = scores[cells, kinds]
+        kept = np.flatnonzero(nms(pixel_boxes, probabilities, kinds, self.config.iou))
+        found = []
+        for i in kept[: self.config.keep]:
+            box = {
                 "label": self.categories[kinds[i]],
-                "points": told[i].tolist(),
-                "score": float(sure[i]),
+                "points": pixel_boxes[i].tolist(),
+                "score": float(probabilities[i]),
             }
-            for i in kept
-        ]
-        expected = [
-            {"label": r.phrase, "points": list(r.box), "score": 1.0}
-            for r in sample.annotations.kept().regions
-        ]
+            found.append(box)
+        expected = []
+        for region in sample.annotations.kept().regions:
+            expected.append({"label": region.phrase, "points": list(region.box), "score": 1.0})
         return {
             "key": sample.key,
             "size": list(sample.size),
@@ -180,46 +276,17 @@ class Detector:
         }
 
 
-def centres(rows: int, columns: int) -> np.ndarray:
-    """(cells, 2): the x and y of the middle of each cell, in shares of the image's sides."""
-    y, x = np.mgrid[0:rows, 0:columns]
-    return np.stack([(x.ravel() + 0.5) / columns, (y.ravel() + 0.5) / rows], axis=1).astype(
-        np.float32
-    )
-
-
-def assigned(
-    sample: Sample, categories: Sequence[str], shape: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """For each cell the category that it answers for (-1: none) and its box; of several boxes, the smallest.
-
-    A box answers in the cells whose middle lies in its middle third, in any case in the one that holds its centre.
-    """
-    points = centres(*shape)
-    kinds, aims = np.full(len(points), -1), np.zeros((len(points), 4), np.float32)
-    regions = [r for r in sample.annotations.kept().regions if r.phrase in categories]
-    scale = np.tile(sample.size, 2)
-    boxes = np.array([np.asarray(r.box) / scale for r in regions], np.float32).reshape(-1, 4)
-    for i in np.argsort(-np.prod(boxes[:, 2:] - boxes[:, :2], axis=1), kind="stable"):
-        middle, half = (
-            (boxes[i, :2] + boxes[i, 2:]) / 2,
-            (boxes[i, 2:] - boxes[i, :2]) * _CENTRE / 2,
-        )
-        mine: np.ndarray = np.all(np.abs(points - middle) <= half, axis=1)
-        mine[np.abs(points - middle).sum(axis=1).argmin()] = True
-        kinds[mine], aims[mine] = categories.index(regions[i].phrase), boxes[i]
-    return kinds, aims
-
-
-def giou(boxes: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-    """Generalised intersection over union of pairs of boxes (Rezatofighi et al., CVPR 2019)."""
+def _make_head(channels: int, width: int, categories: int) -> torch.nn.Sequential:
+    """A head whose outputs are the categories and the four sides, for each cell."""
     import torch
 
-    def area(low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
-        return (high - low).clamp(min=0).prod(dim=1)
-
-    (a, b), (c, d) = boxes.split(2, dim=1), others.split(2, dim=1)
-    shared = area(torch.maximum(a, c), torch.minimum(b, d))
-    union = area(a, b) + area(c, d) - shared
-    hull = area(torch.minimum(a, c), torch.maximum(b, d))
-    return shared / union.clamp(min=1e-9) - (hull - union) / hull.clamp(min=1e-9)
+    head = torch.nn.Sequential(
+        torch.nn.GroupNorm(1, channels),
+        torch.nn.Conv2d(channels, width, 3, padding=1),
+        torch.nn.GELU(),
+        torch.nn.Conv2d(width, categories + 4, 1),
+    )
+    bias: Any = head[-1].bias
+    logit = float(np.log(_PRIOR / (1 - _PRIOR)))
+    torch.nn.init.constant_(bias[:categories], logit)
+    return head

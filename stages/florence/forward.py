@@ -1,8 +1,7 @@
-"""One vision pass per image for any number of prompts: the forward pass that training, scoring and generation
-share.
+"""The forward pass that training, scoring and generation share: one vision pass for many prompts.
 
-A *row* is one prompt to one image. Rows are padded on the right; padding is masked out everywhere, so a row's
-result does not depend on its neighbours beyond rounding.
+A *row* is one prompt to one image. Rows are padded on the right and padding is masked out
+everywhere, so the result of a row does not depend on its neighbours beyond rounding.
 """
 
 from __future__ import annotations
@@ -14,117 +13,158 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stages.florence import vision
-from stages.florence.codec import whole
-from stages.florence.model import Florence, pixels, token_id
-from stages.florence.tasks import GROUPS, Pair, task
+from stages.florence.codec import truncate_target
+from stages.florence.images import pixel_values
+from stages.florence.model import Florence
+from stages.florence.tasks import LOCATIONS_PER_PLACE, Example, find_task
+from stages.florence.tokenizer import EOS, PAD, START, token_id
+from stages.florence.vision import vision_features
 
 if TYPE_CHECKING:
     import torch
 
-PAD, BOS, EOS, START = 1, 0, 2, 2  # the published ids (spec 3.2)
-_CHUNK = (
-    1 << 22
-)  # numbers in the encoder's widest intermediate result on a CPU: larger ones are mapped anew each time
+# Most numbers in the widest intermediate result of the encoder on a CPU. The allocator maps larger
+# results anew each time, which costs more than smaller batches do.
+_CHUNK = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """The encoder's states of some rows and the mask of their real positions."""
+    """The encoder's output for some rows."""
 
     states: torch.Tensor
-    mask: torch.Tensor
+    """(rows, positions, width), float: image tokens, then the prompt's tokens."""
 
-    def select(self, rows: torch.Tensor) -> Encoded:
-        return Encoded(self.states[rows], self.mask[rows])
+    mask: torch.Tensor
+    """(rows, positions), int64: 1 for real positions, 0 for padding."""
 
 
 def tokenise(florence: Florence, texts: Sequence[str], longest: int) -> list[list[int]]:
-    """`<s> text </s>` ids, cut to `longest` (the end token stays)."""
-    found = florence.tokenizer(list(texts)).input_ids if texts else []
-    return [ids if len(ids) <= longest else [*ids[: longest - 1], EOS] for ids in found]
+    """Return the ids of `<s> text </s>`, cut to `longest` tokens; the end token stays."""
+    if not texts:
+        return []
+    rows = florence.tokenizer(list(texts)).input_ids
+    return [_cut(ids, longest) for ids in rows]
 
 
-def tokenise_targets(florence: Florence, pairs: Sequence[Pair], longest: int) -> list[list[int]]:
-    """`<s> target </s>` ids, cut to `longest` after a whole place; a text is cut anywhere."""
-    groups = [GROUPS.get(task(pair.task).answer) for pair in pairs]
-    ids = tokenise(florence, [pair.target for pair in pairs], sys.maxsize)
+def tokenise_targets(
+    florence: Florence,
+    examples: Sequence[Example],
+    longest: int,
+) -> list[list[int]]:
+    """Return the ids of `<s> target </s>`, cut to `longest` tokens.
+
+    A target with locations is cut after a whole place, a text anywhere.
+    """
+    rows = tokenise(florence, [example.target for example in examples], sys.maxsize)
     first = token_id(florence.tokenizer, "<loc_0>")
-    return [
-        whole(row, longest, group, first)
-        if group
-        else [*row[: longest - 1], EOS]
-        if len(row) > longest
-        else row
-        for row, group in zip(ids, groups, strict=True)
-    ]
+    result = []
+    for ids, example in zip(rows, examples, strict=True):
+        group = LOCATIONS_PER_PLACE.get(find_task(example.task).answer_kind)
+        if group is None:
+            result.append(_cut(ids, longest))
+        else:
+            result.append(truncate_target(ids, longest, group, first))
+    return result
 
 
-def padded(florence: Florence, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+def _cut(ids: list[int], longest: int) -> list[int]:
+    return ids if len(ids) <= longest else [*ids[: longest - 1], EOS]
+
+
+def pad_ids(florence: Florence, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+    """Return the ids as (rows, longest row), int64, padded on the right."""
     import torch
 
-    width = max(map(len, rows))
-    table = [[*row, *[PAD] * (width - len(row))] for row in rows]
+    width = max(len(row) for row in rows)
+    table = []
+    for row in rows:
+        table.append([*row, *[PAD] * (width - len(row))])
     return torch.tensor(table, dtype=torch.long, device=florence.device)
 
 
-def look(florence: Florence, images: Sequence[np.ndarray], resolution: int) -> torch.Tensor:
-    """Image tokens, (images, tokens, width)."""
+def encode_images(
+    florence: Florence,
+    images: Sequence[np.ndarray],
+    resolution: int,
+) -> torch.Tensor:
+    """Run the vision tower.
+
+    Args:
+        images: each (height, width, 3), uint8, RGB.
+        resolution: side of the square that they are resized to, in pixels.
+
+    Returns:
+        Image tokens (images, tokens, width), in the model's dtype.
+    """
     import torch
 
     model = florence.model
-    values = pixels(images, resolution).to(model.device, model.dtype)
+    values = pixel_values(images, resolution).to(model.device, model.dtype)
     if torch.is_grad_enabled() or not values.is_cpu:
         return model.get_image_features(values).pooler_output
-    return model.model.multi_modal_projector(vision.features(model.model.vision_tower, values))
+    features = vision_features(model.model.vision_tower, values)
+    return model.model.multi_modal_projector(features)
 
 
-def encode(
+def encode_prompts(
     florence: Florence,
     features: torch.Tensor,
     images: Sequence[int],
     prompts: Sequence[Sequence[int]],
 ) -> Encoded:
-    """Row i asks `prompts[i]` (ids) of image number `images[i]`: encoder over [image tokens, prompt]."""
-    import torch
+    """Run the encoder over the image tokens and the prompt of every row.
 
-    ids = padded(florence, prompts)
-    words = florence.model.get_input_embeddings()(ids)
-    sight = features[torch.as_tensor(images, device=florence.device)]
-    mask = torch.cat(
-        [torch.ones(sight.shape[:2], dtype=torch.long, device=ids.device), (ids != PAD).long()],
-        dim=1,
-    )
-    inputs = torch.cat([sight.to(words.dtype), words], dim=1)
-    encoder = florence.model.model.language_model.encoder
-    few = len(inputs)
-    if inputs.is_cpu and not torch.is_grad_enabled():
-        few = max(_CHUNK // (inputs.shape[1] * encoder.config.encoder_ffn_dim), 1)
-    parts = zip(inputs.split(few), mask.split(few), strict=True)
-    states = [
-        encoder(inputs_embeds=part, attention_mask=real).last_hidden_state for part, real in parts
-    ]
-    return Encoded(torch.cat(states) if len(states) > 1 else states[0], mask)
-
-
-def target_logits(
-    florence: Florence, encoded: Encoded, targets: Sequence[Sequence[int]]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Teacher forcing on `targets` (whole `<s> .. </s>` ids): the logits at every real position but the first
-    (`<s>` is always forced), row after row, and the ids that stand there.
-
-    The vocabulary is projected at real positions only, which is most of a small model's decoder.
+    Args:
+        features: (images, tokens, width), from `encode_images`.
+        images: for each row, the number of its image.
+        prompts: for each row, the ids of its prompt.
     """
     import torch
 
-    labels = padded(florence, targets)
+    ids = pad_ids(florence, prompts)
+    words = florence.model.get_input_embeddings()(ids)
+    image_tokens = features[torch.as_tensor(images, device=florence.device)]
+    image_mask = torch.ones(image_tokens.shape[:2], dtype=torch.long, device=ids.device)
+    mask = torch.cat([image_mask, (ids != PAD).long()], dim=1)
+    inputs = torch.cat([image_tokens.to(words.dtype), words], dim=1)
+
+    encoder = florence.model.model.language_model.encoder
+    chunk = len(inputs)
+    if inputs.is_cpu and not torch.is_grad_enabled():
+        chunk = max(_CHUNK // (inputs.shape[1] * encoder.config.encoder_ffn_dim), 1)
+    states = []
+    for part, part_mask in zip(inputs.split(chunk), mask.split(chunk), strict=True):
+        output = encoder(inputs_embeds=part, attention_mask=part_mask)
+        states.append(output.last_hidden_state)
+    return Encoded(torch.cat(states) if len(states) > 1 else states[0], mask)
+
+
+def teacher_forced_logits(
+    florence: Florence,
+    encoded: Encoded,
+    targets: Sequence[Sequence[int]],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Run the decoder on whole targets, `<s> .. </s>`.
+
+    Padding and the first token (`<s>` is always forced) are left out before the vocabulary is
+    projected, which is most of the work of a small model's decoder.
+
+    Returns:
+        Logits (tokens, vocabulary), float32, of the tokens of all rows, one row after the other;
+        and the ids (tokens,), int64, that stand there.
+    """
+    import torch
+
+    labels = pad_ids(florence, targets)
     start = labels.new_full((len(targets), 1), START)
-    states = florence.model.model.language_model.decoder(
+    output = florence.model.model.language_model.decoder(
         input_ids=torch.cat([start, labels[:, :-1]], dim=1),
         encoder_hidden_states=encoded.states,
         encoder_attention_mask=encoded.mask,
         use_cache=False,
-    ).last_hidden_state
-    real = labels != PAD
-    real[:, 0] = False
-    return florence.model.lm_head(states[real]).float(), labels[real]
+    )
+    scored = labels != PAD
+    scored[:, 0] = False
+    logits = florence.model.lm_head(output.last_hidden_state[scored]).float()
+    return logits, labels[scored]

@@ -1,8 +1,7 @@
-"""Which tokens may come next, so that answers are well formed: never a lone coordinate, no location inside a
-label.
+"""Which tokens may come next, so that answers are well formed.
 
-A state is kept per row as plain integers, so that a step is one masked fill over the vocabulary whatever the
-tasks. Kinds of tokens: text, location, end, separator (`<sep>`), poly (`<poly>`), unpoly (`</poly>`), other.
+No coordinate stands alone, and no location stands inside a label. The state of each row is a few
+plain integers, so that a step is one masked fill over the vocabulary whatever the tasks are.
 """
 
 from __future__ import annotations
@@ -12,83 +11,115 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stages.florence.codec import BINS
-from stages.florence.forward import EOS
-from stages.florence.model import token_id
-from stages.florence.tasks import GROUPS, Answer
+from stages.florence.tasks import LOCATIONS_PER_PLACE, AnswerKind
+from stages.florence.tokenizer import EOS, token_id
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerFast
 
+# Kinds of tokens: SEPARATOR is `<sep>`, POLY is `<poly>`, UNPOLY is `</poly>`.
 TEXT, LOCATION, END, SEPARATOR, POLY, UNPOLY, OTHER = range(7)
 _KINDS = 7
+_MIN_OUTLINE = 6  # locations of the smallest outline: three points
+_VERTEX = 2  # locations of one vertex
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """`group` locations make one place; `label` says whether one must, may or cannot precede them; `once`:
-    the answer ends after one place."""
+class GrammarRule:
+    """The form of one kind of answer."""
 
     group: int
+    """Number of locations that make one place."""
+
     label: bool
+    """Whether a label must come before the places; if not, none may."""
+
     outlines: bool = False
+    """Whether places may be outlines."""
+
     once: bool = False
+    """Whether the answer ends after one place."""
 
 
-RULES: dict[Answer, Rule | None] = {
+def _rule(kind: AnswerKind, label: bool, outlines: bool = False, once: bool = False) -> GrammarRule:
+    return GrammarRule(LOCATIONS_PER_PLACE[kind], label, outlines, once)
+
+
+RULES: dict[AnswerKind, GrammarRule | None] = {
     "text": None,
-    "boxes": Rule(GROUPS["boxes"], label=True),
-    "phrases": Rule(GROUPS["phrases"], label=True),
-    "region_text": Rule(GROUPS["region_text"], label=True, once=True),
-    "boxes_or_polygons": Rule(GROUPS["boxes_or_polygons"], label=True, outlines=True),
-    "proposals": Rule(GROUPS["proposals"], label=False),
-    "quads": Rule(GROUPS["quads"], label=True),
-    "polygons": Rule(GROUPS["polygons"], label=False, outlines=True),
+    "boxes": _rule("boxes", label=True),
+    "phrases": _rule("phrases", label=True),
+    "region_text": _rule("region_text", label=True, once=True),
+    "boxes_or_polygons": _rule("boxes_or_polygons", label=True, outlines=True),
+    "proposals": _rule("proposals", label=False),
+    "quads": _rule("quads", label=True),
+    "polygons": _rule("polygons", label=False, outlines=True),
 }
+"""Form of each kind of answer; None is free text without locations."""
 
 
 @dataclass(slots=True)
-class State:
-    """Where a row stands: locations since the last break, whether a label is open, whether an outline is
-    open."""
+class GrammarState:
+    """Where a row stands in its answer."""
 
-    answer: Answer
+    answer_kind: AnswerKind
+    """Kind of the answer, which decides its rule."""
+
     locations: int = 0
-    labelled: bool = False
-    polygon: bool = False
+    """Number of locations since the last label, separator or polygon mark."""
+
+    in_label: bool = False
+    """Whether the last tokens are a label."""
+
+    in_polygon: bool = False
+    """Whether a `<poly>` is open."""
 
     def allowed(self) -> set[int]:
-        rule = RULES[self.answer]
+        """Return the kinds of tokens that may come next."""
+        rule = RULES[self.answer_kind]
         if rule is None:
             return {TEXT, END}
-        group = 2 if self.polygon else rule.group
+        group = _VERTEX if self.in_polygon else rule.group
         if self.locations % group:
             return {LOCATION}
         if rule.once and self.locations:
             return {END}
-        if self.polygon:
-            return {LOCATION, SEPARATOR, UNPOLY} if self.locations >= 6 else {LOCATION}
-        if self.labelled:
+        if self.in_polygon:
+            if self.locations < _MIN_OUTLINE:
+                return {LOCATION}
+            return {LOCATION, SEPARATOR, UNPOLY}
+        if self.in_label:
             return {TEXT, LOCATION, POLY} if rule.outlines else {TEXT, LOCATION}
         if rule.label:
             return {TEXT, LOCATION, END} if self.locations else {TEXT, END}
         if rule.outlines and self.locations:
-            return {LOCATION, END, SEPARATOR} if self.locations >= 6 else {LOCATION}
+            if self.locations < _MIN_OUTLINE:
+                return {LOCATION}
+            return {LOCATION, END, SEPARATOR}
         return {LOCATION, END}
 
     def push(self, kind: int) -> None:
+        """Take a token of this kind."""
         if kind == LOCATION:
             self.locations += 1
-            self.labelled = False
+            self.in_label = False
         elif kind == TEXT:
-            self.labelled, self.locations = True, 0
+            self.in_label = True
+            self.locations = 0
         elif kind in (SEPARATOR, POLY, UNPOLY):
-            self.locations, self.labelled = 0, False
-            self.polygon = kind == POLY or (kind == SEPARATOR and self.polygon)
+            self.in_label = False
+            self.locations = 0
+            # A separator parts the outlines of one polygon, so it leaves the polygon open.
+            if kind != SEPARATOR:
+                self.in_polygon = kind == POLY
 
 
 def token_kinds(tokenizer: PreTrainedTokenizerFast, vocabulary: int) -> torch.Tensor:
-    """The kind of every token; ids that the tokenizer lacks are `OTHER`."""
+    """Return the kind of every token: (vocabulary,), int64.
+
+    Ids that the tokenizer does not use are `OTHER`.
+    """
     import torch
 
     kinds = torch.full((vocabulary,), OTHER)
@@ -96,14 +127,18 @@ def token_kinds(tokenizer: PreTrainedTokenizerFast, vocabulary: int) -> torch.Te
     kinds[tokenizer.all_special_ids] = OTHER
     first = token_id(tokenizer, "<loc_0>")
     kinds[first : first + BINS] = LOCATION
-    for kind, token in ((SEPARATOR, "<sep>"), (POLY, "<poly>"), (UNPOLY, "</poly>")):
-        kinds[token_id(tokenizer, token)] = kind
+    kinds[token_id(tokenizer, "<sep>")] = SEPARATOR
+    kinds[token_id(tokenizer, "<poly>")] = POLY
+    kinds[token_id(tokenizer, "</poly>")] = UNPOLY
     kinds[EOS] = END
     return kinds
 
 
-def forbidden(states: Sequence[State], kinds: torch.Tensor) -> torch.Tensor:
-    """(rows, vocabulary): true where a token may not come next."""
+def forbidden_tokens(states: Sequence[GrammarState], kinds: torch.Tensor) -> torch.Tensor:
+    """Return which tokens may not come next in each row: (rows, vocabulary), bool.
+
+    `kinds` is the result of `token_kinds`.
+    """
     import torch
 
     table = torch.ones((len(states), _KINDS), dtype=torch.bool)
@@ -112,13 +147,16 @@ def forbidden(states: Sequence[State], kinds: torch.Tensor) -> torch.Tensor:
     return table.to(kinds.device)[:, kinds]
 
 
-def repeating(ids: Sequence[int], length: int) -> list[int]:
-    """The tokens that would make the last `length` of `ids` a repetition; 0 is off (`no_repeat_ngram_size`)."""
+def repeating_tokens(ids: Sequence[int], length: int) -> list[int]:
+    """Return the tokens that would repeat an n-gram of `length` tokens.
+
+    This is `no_repeat_ngram_size` of `transformers`; a length of 0 forbids nothing.
+    """
     if length < 1 or len(ids) < length:
         return []
     last = list(ids[len(ids) - length + 1 :])
-    return [
-        ids[i + length - 1]
-        for i in range(len(ids) - length + 1)
-        if list(ids[i : i + length - 1]) == last
-    ]
+    repeating = []
+    for i in range(len(ids) - length + 1):
+        if list(ids[i : i + length - 1]) == last:
+            repeating.append(ids[i + length - 1])
+    return repeating

@@ -1,8 +1,9 @@
 """The loss of target tokens, for labels whose boxes are known only roughly.
 
-A box edge that is off by 4% of the image is a miss of forty bins to plain cross-entropy: with jittered boxes most of
-the gradient is that noise, and what things are called drowns in it. `location_spread` makes the target of a location
-a normal over the bins around it, `location_weight` is what a location counts beside a word.
+To plain cross-entropy, a box edge that is off by 4% of the image misses by forty bins. If boxes are
+jittered, most of the gradient is that noise, and the names of things are hardly learned. So the
+target of a location can be a normal distribution over the bins around it, and locations can weigh
+less than words.
 """
 
 from __future__ import annotations
@@ -16,18 +17,32 @@ if TYPE_CHECKING:
 
 
 def token_loss(
-    logits: torch.Tensor, labels: torch.Tensor, first_location: int, spread: float, weight: float
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    first_location: int,
+    spread: float,
+    weight: float,
 ) -> torch.Tensor:
-    """The summed loss; `spread` is the deviation of a location's target in bins (0: exactly the bin)."""
+    """Return the summed cross-entropy of the tokens, in nats, as a scalar.
+
+    Args:
+        logits: (tokens, vocabulary), float.
+        labels: (tokens,), int64; the target ids.
+        first_location: id of `<loc_0>`.
+        spread: standard deviation of a location's target distribution, in bins; 0 puts all of its
+            mass on the target bin.
+        weight: factor of the loss of location tokens.
+    """
     import torch
 
     log_probs = logits.log_softmax(-1)
     losses = -log_probs.gather(1, labels[:, None])[:, 0]
-    place = labels - first_location
-    located = (place >= 0) & (place < BINS)
+    label_bins = labels - first_location
+    is_location = (label_bins >= 0) & (label_bins < BINS)
     if spread > 0:
         bins = torch.arange(BINS, device=logits.device)
-        target = (-0.5 * ((bins - place[located, None]) / spread) ** 2).softmax(-1)
-        near = log_probs[located, first_location : first_location + BINS]
-        losses = losses.masked_scatter(located, -(target * near).sum(-1))
-    return losses.where(~located, losses * weight).sum()
+        offsets = (bins - label_bins[is_location, None]) / spread
+        target = (-0.5 * offsets**2).softmax(-1)
+        location_log_probs = log_probs[is_location, first_location : first_location + BINS]
+        losses = losses.masked_scatter(is_location, -(target * location_log_probs).sum(-1))
+    return losses.where(~is_location, losses * weight).sum()

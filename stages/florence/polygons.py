@@ -1,5 +1,8 @@
-"""Masks as the polygons that Florence-2 writes: clockwise, starting at the vertex nearest to the image
-origin, with few enough points for a target (spec 3.1)."""
+"""Masks as the polygons that Florence-2 writes.
+
+A polygon goes clockwise, starts at the vertex nearest to the image origin (Florence-2 paper,
+section 3.1), and has few enough points to fit a training target.
+"""
 
 from __future__ import annotations
 
@@ -9,28 +12,37 @@ from pycocotools import mask as coco_mask
 
 from pipeline.schema import Mask
 
-_TOLERANCE = 0.01  # of the outline's length
+_TOLERANCE = 0.01  # largest distance of a simplified outline, as a share of the outline's length
 _MIN_POINTS = 3
 
 
 def polygons(mask: Mask) -> list[list[float]]:
-    """The outer outlines of a mask, the largest first."""
-    pixels = coco_mask.decode({"size": list(mask.size), "counts": mask.counts})
-    found, _ = cv2.findContours(
-        np.ascontiguousarray(pixels), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+    """Return the outer outlines of a mask, the one with the largest area first.
+
+    Each is x, y, x, y ... in pixels, simplified by Douglas-Peucker (`cv2.approxPolyDP`). Holes are
+    ignored, and so are outlines of fewer than three points.
+    """
+    bitmap = coco_mask.decode({"size": list(mask.size), "counts": mask.counts})
+    contours, _ = cv2.findContours(
+        np.ascontiguousarray(bitmap),
+        cv2.RETR_EXTERNAL,
+        cv2.CHAIN_APPROX_SIMPLE,
     )
-    outlines = sorted(found, key=cv2.contourArea, reverse=True)
-    simple = [
-        cv2.approxPolyDP(o, _TOLERANCE * cv2.arcLength(o, True), True).reshape(-1, 2)
-        for o in outlines
-    ]
-    return [_clockwise(o).flatten().tolist() for o in simple if len(o) >= _MIN_POINTS]
+    result = []
+    for contour in sorted(contours, key=cv2.contourArea, reverse=True):
+        tolerance = _TOLERANCE * cv2.arcLength(contour, True)
+        outline = cv2.approxPolyDP(contour, tolerance, True).reshape(-1, 2)
+        if len(outline) >= _MIN_POINTS:
+            result.append(_clockwise(outline).flatten().tolist())
+    return result
 
 
 def _clockwise(outline: np.ndarray) -> np.ndarray:
-    x, y = outline[:, 0].astype(float), outline[:, 1].astype(float)
-    signed_area = float(
-        np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)
-    )  # positive: clockwise when y points down
+    """Order the vertices (points, 2) clockwise, from the vertex nearest to the origin."""
+    x = outline[:, 0].astype(float)
+    y = outline[:, 1].astype(float)
+    # The shoelace formula: positive means clockwise, because y points down.
+    signed_area = float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))
     ordered = outline if signed_area > 0 else outline[::-1]
-    return np.roll(ordered, -int(np.argmin((ordered**2).sum(axis=1))), axis=0)
+    nearest = int(np.argmin((ordered**2).sum(axis=1)))
+    return np.roll(ordered, -nearest, axis=0)

@@ -1,78 +1,117 @@
-"""A trained Florence-2 annotates anew and judges the labels it is shown.
+"""A trained Florence-2 annotates anew and judges the labels that it is shown.
 
-In: the image and the kept annotations of the round before. Out:
-(a) the model's own annotations, as far as `tasks` go: texts, regions (from object detection and from the dense
-    captions, which find what the other misses; what one lacks, the region is asked for), words with quads, and the
-    phrases of the shown brief texts with their boxes. `score` is the exponential of the mean belief in an annotation's
-    tokens (a token's probability; a location's that of all locations within 2% of the image), of a phrase its locations
-    only.
-(b) the shown annotations that a task of `support` covers, with `support`: the mean belief per token of the label when
-    the model is asked its question (a region: its category and its description, given its box; the lower one counts).
-    Own regions have it too.
-(c) alternatives: what the model itself answers to the same question where that is not the shown label, with the shown
-    annotation as its parent. Both sides of that comparison answer one question, so no scale has to be known.
+In: images and the kept annotations of the round before. Out, for each image:
 
-Paper section 4.2, "iterative data refinement"; spec 1.3. With `folds` a model looks only at the samples of its fold,
-which its training left out.
+(a) The model's own annotations, as far as `tasks` go: texts; regions from object detection and from
+    dense captions (each finds some that the other misses; a missing category or description is
+    asked for); text regions; phrases of the shown texts with their boxes. `score` is the
+    exponential of the mean belief in an annotation's tokens; of a phrase, in its locations only.
+(b) Shown annotations that a task of `support` covers, with `support`: the mean belief in the tokens
+    of the label when the model is asked that task's question. If several tasks judge a label (a
+    region's category and description), the lowest counts. Own regions are judged, too.
+(c) Alternatives: the model's own answer to the same question if it is not the shown label, with the
+    shown annotation as its parent. Both sides answer one question, so their supports compare.
+
+The belief in a word is its log-probability. The belief in a location sums all locations within 2%
+of the image. With `folds`, a model looks only at the samples of its fold, which were left out of
+its training. Florence-2 paper, section 4.2, "iterative data refinement".
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
-from pipeline.schema import Annotation, Annotations, Granularity, Region, Text, TextRegion
+from pipeline.schema import Annotation, Annotations, Granularity, Region, TextRegion
 from stages.base import CONTENT, Batch, Result, Sample, fold_of, thread_count
 from stages.florence import codec
-from stages.florence.answers import bounds, label, label_support, named, regions, triplets, words
-from stages.florence.inference import Engine, Question, Reading, read
-from stages.florence.tasks import TEXTS, task
+from stages.florence.answers import bounding_box, label_support
+from stages.florence.detokenise import detokenise
+from stages.florence.generation import Question
+from stages.florence.inference import FlorenceInference, GivenAnswer
+from stages.florence.revisions import (
+    CATEGORY,
+    DENSE,
+    DESCRIPTION,
+    DETECTION,
+    GROUNDING,
+    OCR,
+    REGION_OCR,
+    AnnotationQuestion,
+    AnsweredQuestion,
+    alternatives,
+    join_results,
+    new_annotations,
+    with_own_regions,
+    with_requested_labels,
+    with_support,
+)
+from stages.florence.tasks import TEXT_TASKS, Example, find_task
 
 if TYPE_CHECKING:
     import torch
 
-DETECTION, DENSE, GROUNDING = "<OD>", "<DENSE_REGION_CAPTION>", "<CAPTION_TO_PHRASE_GROUNDING>"
-WORDS, CATEGORY, DESCRIPTION = (
-    "<OCR_WITH_REGION>",
-    "<REGION_TO_CATEGORY>",
-    "<REGION_TO_DESCRIPTION>",
-)
-REGION_WORDS = "<REGION_TO_OCR>"
-ANNOTATING = (*TEXTS, DETECTION, DENSE, GROUNDING, WORDS)
-T = TypeVar("T", bound=Annotation)
-_ANY = (1, 1)  # a size, where places do not matter
-_OWN = "own."  # marks the model's regions while they are judged together with the shown ones
+ANNOTATING = (*TEXT_TASKS, DETECTION, DENSE, GROUNDING, OCR)
+"""Tasks whose answers become annotations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefineConfig:
-    """`tasks` are what the model annotates, `support` the tasks whose targets judge the shown labels. A dense
-    caption describes the detected box with which its own box has at least `same_place` IoU; `missing` are texts that
-    are written only where there is none; with `fresh` only texts of this round are grounded.
-
-    `centre` moves every location of an answer to the mean of the belief within so many bins: the likeliest bin of a
-    model that learned from jittered boxes is a draw from the jitter, their mean is not (greedy answers only; 0: off).
-    """
+    """What the model annotates and judges, and how it decodes."""
 
     model: str = field(metadata=CONTENT)
+    """Checkpoint: a folder, a hub name, or `nano`."""
+
     tasks: tuple[str, ...] = ("<CAPTION>", DETECTION, DENSE, GROUNDING)
+    """Tasks whose answers become annotations."""
+
     support: tuple[str, ...] = ("<CAPTION>", CATEGORY, DESCRIPTION, GROUNDING)
+    """Tasks whose targets judge the shown labels."""
+
     ground: tuple[Granularity, ...] = ("brief",)
+    """Granularities of the texts whose phrases are grounded and judged."""
+
     missing: tuple[Granularity, ...] = ()
+    """Granularities of texts that are written only for images without one."""
+
     fresh: bool = False
+    """Whether only texts of this round are grounded."""
+
     alternatives: bool = True
+    """Whether the model's own labels of shown regions are returned if they differ."""
+
     resolution: int = 768
+    """Side of the square image that the model sees, in pixels."""
+
     max_tokens: int = 256
+    """Most tokens of a prompt, and of an answer."""
+
     rows: int = 128
+    """Questions that are decoded at the same time."""
+
     beams: int = 1
+    """Beams of each question; 1 decodes greedily."""
+
     same_place: float = 0.5
+    """IoU from which a dense caption describes a detected box."""
+
     centre: int = 80
+    """Each location of a greedy answer moves to the mean of the belief within so many bins (of 1000
+    along a side); 0 is off. A model that learned from jittered boxes gives a likeliest bin that is
+    a draw from the jitter; their mean is not."""
+
     fold: int = 0
+    """Number of the fold that this model annotates, from 0."""
+
     folds: int = 1
+    """Number of equal parts that the samples are divided into, by their keys."""
+
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the model runs; `auto` is the GPU if there is one."""
+
     dtype: Literal["float32", "bfloat16"] = "float32"
+    """Number format of the weights."""
 
     def __post_init__(self) -> None:
         for token in self.tasks:
@@ -80,36 +119,28 @@ class RefineConfig:
                 raise ValueError(
                     f"refine.tasks: {token} makes no annotation; known: {', '.join(ANNOTATING)}"
                 )
+        granularities = get_args(Granularity)
         for name in self.ground:
-            if name not in get_args(Granularity):
-                raise ValueError(
-                    f"refine.ground: {name}; known: {', '.join(get_args(Granularity))}"
-                )
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A question, the task it is of, and the shown or own annotation that it is about (None: the image)."""
-
-    token: str
-    question: Question
-    about: Any = None
+            if name not in granularities:
+                raise ValueError(f"refine.ground: {name}; known: {', '.join(granularities)}")
 
 
 class Refine:
+    """The stage."""
+
     version: ClassVar[int] = 4
     reads_images: ClassVar[bool] = True
 
     def __init__(self, config: RefineConfig) -> None:
         import torch
 
-        from stages.florence.model import load, place
+        from stages.florence.model import load, move_to_device
 
         torch.set_num_threads(thread_count())
         florence = load(config.model)
-        place(florence, config.device, config.dtype)
+        move_to_device(florence, config.device, config.dtype)
         self.config = config
-        self.engine = Engine(
+        self.inference = FlorenceInference(
             florence,
             config.resolution,
             rows=config.rows,
@@ -119,219 +150,161 @@ class Refine:
         )
 
     def __call__(self, batch: Batch) -> list[Result]:
-        mine = [
-            i for i, s in enumerate(batch) if fold_of(s.key, self.config.folds) == self.config.fold
-        ]
+        """Return the new and revised annotations of each sample; empty ones outside the fold."""
+        config = self.config
+        in_fold = []
+        for i, sample in enumerate(batch):
+            if fold_of(sample.key, config.folds) == config.fold:
+                in_fold.append(i)
         results: list[Result] = [Annotations() for _ in batch]
-        if mine:
-            for i, result in zip(mine, self._refined([batch[i] for i in mine]), strict=True):
+        if in_fold:
+            refined = self._refine([batch[i] for i in in_fold])
+            for i, result in zip(in_fold, refined, strict=True):
                 results[i] = result
         return results
 
-    def _refined(self, batch: Batch) -> Iterator[Annotations]:
-        shown = [s.annotations.kept() for s in batch]
-        features = self.engine.look([s.pixels for s in batch])
-        said = self._answers(
-            features, [ask for i, s in enumerate(batch) for ask in self._questions(i, s, shown[i])]
-        )
-        new = [self._annotations(sample, said[i]) for i, sample in enumerate(batch)]
-        pairs = list(zip(batch, shown, new, strict=True))
-        said = self._answers(
-            features, [ask for i, each in enumerate(pairs) for ask in self._about_regions(i, *each)]
-        )
-        new = [_described(mine, said[i]) for i, mine in enumerate(new)]
-        seen = [_together(old, mine) for old, mine in zip(shown, new, strict=True)]
-        support = self._support(features, [s.size for s in batch], seen)
+    def _refine(self, batch: Batch) -> Iterator[Annotations]:
+        shown = [sample.annotations.kept() for sample in batch]
+        features = self.inference.encode_images([sample.pixels for sample in batch])
+
+        asked: list[AnnotationQuestion] = []
         for i, sample in enumerate(batch):
-            judged = with_support(seen[i], support[i])
-            other = list(alternatives(shown[i], said[i], sample.size))
-            yield _joined(judged, new[i], other)
+            asked += self._image_questions(i, sample, shown[i])
+        answered = self._answers(features, asked)
+        own = []
+        for i, sample in enumerate(batch):
+            own.append(new_annotations(answered[i], sample.size, self.config.same_place))
+
+        asked = []
+        for i, sample in enumerate(batch):
+            asked += self._region_questions(i, sample, shown[i], own[i])
+        answered = self._answers(features, asked)
+        own = [with_requested_labels(own[i], answered[i]) for i in range(len(batch))]
+
+        judged = [with_own_regions(shown[i], own[i]) for i in range(len(batch))]
+        support = self._support(features, [sample.size for sample in batch], judged)
+        for i, sample in enumerate(batch):
+            other = list(alternatives(shown[i], answered[i], sample.size))
+            yield join_results(with_support(judged[i], support[i]), own[i], other)
 
     def _answers(
-        self, features: torch.Tensor, asked: Sequence[Asked]
-    ) -> list[list[tuple[Asked, Reading]]]:
-        """By image, what was asked and answered."""
-        tokens = self.engine.ask(features, [each.question for each in asked])
-        said: list[list[tuple[Asked, Reading]]] = [[] for _ in range(len(features))]
-        for each, answer in zip(asked, tokens, strict=True):
-            said[each.question.image].append((each, read(self.engine.florence, answer)))
-        return said
+        self,
+        features: torch.Tensor,
+        asked: Sequence[AnnotationQuestion],
+    ) -> list[list[AnsweredQuestion]]:
+        """Ask questions; the answers are grouped by image."""
+        tokens = self.inference.answer(features, [item.question for item in asked])
+        answered: list[list[AnsweredQuestion]] = [[] for _ in range(len(features))]
+        for item, answer_tokens in zip(asked, tokens, strict=True):
+            answer = detokenise(self.inference.florence, answer_tokens)
+            answered[item.question.image].append(AnsweredQuestion(item.task, item.about, answer))
+        return answered
 
-    def _ask(self, token: str, image: int, about: Annotation | None, words: str = "") -> Asked:
-        prompt = task(token).prompt.format(input=words)
-        return Asked(
-            token, Question(image, prompt, task(token).answer, self.config.max_tokens), about
-        )
+    def _question(
+        self,
+        token: str,
+        image: int,
+        about: Annotation | None,
+        prompt_input: str = "",
+    ) -> AnnotationQuestion:
+        task = find_task(token)
+        prompt = task.prompt.format(input=prompt_input)
+        question = Question(image, prompt, task.answer_kind, self.config.max_tokens)
+        return AnnotationQuestion(token, about, question)
 
-    def _questions(self, image: int, sample: Sample, old: Annotations) -> list[Asked]:
-        """Everything this image is asked."""
-        config, known = self.config, {text.granularity for text in old.texts}
-        asked = [self._ask(token, image, None) for token in config.tasks if token != GROUNDING]
-        asked += [
-            self._ask(token, image, None)
-            for token, g in TEXTS.items()
-            if g in config.missing and g not in known
-        ]
+    def _image_questions(
+        self,
+        image: int,
+        sample: Sample,
+        shown: Annotations,
+    ) -> list[AnnotationQuestion]:
+        """What is asked about the whole image, and about the texts to ground."""
+        config = self.config
+        asked = []
+        for token in config.tasks:
+            if token != GROUNDING:
+                asked.append(self._question(token, image, None))
+        present = {text.granularity for text in shown.texts}
+        for token, granularity in TEXT_TASKS.items():
+            if granularity in config.missing and granularity not in present:
+                asked.append(self._question(token, image, None))
         if GROUNDING in config.tasks:
-            texts = [text for text in old.texts if text.granularity in config.ground]
-            texts = [text for text in texts if sample.fresh(text) or not config.fresh]
-            asked += [self._ask(GROUNDING, image, text, codec.clean(text.text)) for text in texts]
+            for text in shown.texts:
+                is_due = sample.fresh(text) or not config.fresh
+                if text.granularity in config.ground and is_due:
+                    caption = codec.clean_label(text.text)
+                    asked.append(self._question(GROUNDING, image, text, caption))
         return asked
 
-    def _about_regions(
-        self, image: int, sample: Sample, old: Annotations, mine: Annotations
-    ) -> list[Asked]:
-        """What own regions without a category or a description, and shown ones that may change, are asked."""
-        judges = [token for token in (CATEGORY, DESCRIPTION) if token in self.config.support]
-        about: list[tuple[str, Region | TextRegion]] = [
-            (CATEGORY, r) for r in mine.regions if not r.phrase
-        ]
+    def _region_questions(
+        self,
+        image: int,
+        sample: Sample,
+        shown: Annotations,
+        own: Annotations,
+    ) -> list[AnnotationQuestion]:
+        """What is asked about single regions.
+
+        Own regions are asked for a missing category or description. Shown regions are asked for
+        the labels that the model would give them.
+        """
+        config = self.config
+        asked: list[AnnotationQuestion] = []
+
+        def ask(token: str, item: Region | TextRegion) -> None:
+            box = codec.location_tokens(bounding_box(item), sample.size)
+            asked.append(self._question(token, image, item, box))
+
+        judges = [token for token in (CATEGORY, DESCRIPTION) if token in config.support]
+        for region in own.regions:
+            if not region.phrase:
+                ask(CATEGORY, region)
         if DESCRIPTION in judges:
-            about += [(DESCRIPTION, r) for r in mine.regions if r.brief_kind == "phrase"]
-        if self.config.alternatives:
-            about += [(token, r) for r in old.regions if not r.locked for token in judges]
-            about += [
-                (REGION_WORDS, w) for w in old.text_regions if REGION_WORDS in self.config.support
-            ]
-        return [
-            self._ask(token, image, item, codec.locations(bounds(item), sample.size))
-            for token, item in about
-        ]
-
-    def _annotations(self, sample: Sample, said: Sequence[tuple[Asked, Reading]]) -> Annotations:
-        """What the answers say of one sample; regions with a mark in place of their id."""
-        new = Annotations()
-        readings = {asked.token: reading for asked, reading in said if asked.about is None}
-        for token, granularity in TEXTS.items():
-            if (reading := readings.get(token)) and reading.text.strip():
-                belief = reading.mean()
-                new.texts.append(
-                    Text(
-                        granularity=granularity,
-                        text=reading.text.strip(),
-                        score=math.exp(belief),
-                        support=belief,
-                    )
-                )
-        found = regions(
-            readings.get(DETECTION), readings.get(DENSE), sample.size, self.config.same_place
-        )
-        new.regions.extend(replace(region, id=f"{_OWN}{i}") for i, region in enumerate(found))
-        if WORDS in readings:
-            new.text_regions.extend(words(readings[WORDS], sample.size))
-        for asked, reading in said:
-            if isinstance(asked.about, Text):
-                new.triplets.extend(triplets(asked.about, reading, sample.size))
-        return new
-
-    def _asked(self, token: str, seen: Annotations) -> Annotations:
-        """What a task judges: of phrases those of the texts that are grounded, since the others cannot be found."""
-        if token != GROUNDING:
-            return seen
-        return replace(
-            seen, texts=[text for text in seen.texts if text.granularity in self.config.ground]
-        )
+            for region in own.regions:
+                if region.brief_kind == "phrase":
+                    ask(DESCRIPTION, region)
+        if not config.alternatives:
+            return asked
+        for region in shown.regions:
+            if not region.locked:
+                for token in judges:
+                    ask(token, region)
+        if REGION_OCR in config.support:
+            for text_region in shown.text_regions:
+                ask(REGION_OCR, text_region)
+        return asked
 
     def _support(
-        self, features: torch.Tensor, sizes: Sequence[codec.Size], seen: Sequence[Annotations]
+        self,
+        features: torch.Tensor,
+        sizes: Sequence[codec.Size],
+        judged: Sequence[Annotations],
     ) -> list[dict[str, float]]:
-        """Per sample, the support of each annotation that a task of `support` covers; of several, the lowest:
-        a region is as good as the worse of its category and its description."""
-        rows = [
-            (i, pair)
-            for i, (size, annotations) in enumerate(zip(sizes, seen, strict=True))
-            for token in self.config.support
-            for pair in task(token).pairs(self._asked(token, annotations), size)
-        ]
-        found: list[dict[str, float]] = [{} for _ in seen]
-        tokens = self.engine.support(
-            features, [(i, p.prompt, p.target) for i, p in rows], self.config.max_tokens
-        )
-        for (i, pair), answer in zip(rows, tokens, strict=True):
-            for identity, value in label_support(pair, read(self.engine.florence, answer)).items():
-                found[i][identity] = min(value, found[i].get(identity, 0.0))
-        return found
+        """The support of the annotations that a task of `support` covers, by id, for each image.
 
+        If several tasks judge an annotation, the lowest support counts: a region is as good as the
+        worse of its category and its description.
+        """
+        given: list[GivenAnswer] = []
+        examples: list[Example] = []
+        for i, size in enumerate(sizes):
+            for token in self.config.support:
+                covered = self._covered(token, judged[i])
+                for example in find_task(token).examples(covered, size):
+                    given.append(GivenAnswer(i, example.prompt, example.target))
+                    examples.append(example)
+        scored = self.inference.score_answers(features, given, self.config.max_tokens)
+        support: list[dict[str, float]] = [{} for _ in judged]
+        for answer, example, tokens in zip(given, examples, scored, strict=True):
+            lowest = support[answer.image]
+            text = detokenise(self.inference.florence, tokens)
+            for annotation_id, value in label_support(example, text).items():
+                lowest[annotation_id] = min(value, lowest.get(annotation_id, 0.0))
+        return support
 
-def alternatives(
-    shown: Annotations, said: Sequence[tuple[Asked, Reading]], size: codec.Size
-) -> Iterator[Region | TextRegion]:
-    """What the model calls the shown regions and words where that differs from what they are called."""
-    answers = {
-        (asked.token, asked.about.id): reading for asked, reading in said if asked.about is not None
-    }
-    for region in shown.regions:
-        phrase, sure = label(answers.get((CATEGORY, region.id)), size, region.phrase)
-        brief, surer = label(
-            answers.get((DESCRIPTION, region.id)), size, region.brief or region.phrase
-        )
-        belief = min(sure, surer)
-        if phrase and brief and (phrase, brief) != (region.phrase, region.brief or region.phrase):
-            other = Region(
-                box=region.box,
-                phrase=phrase,
-                parents=[region.id],
-                score=math.exp(belief),
-                support=belief,
-            )
-            yield named(other, phrase, brief)
-    for word in shown.text_regions:
-        reading = answers.get((REGION_WORDS, word.id))
-        if reading is not None and reading.text.strip() not in ("", word.text):
-            belief = reading.mean()
-            yield TextRegion(
-                quad=word.quad,
-                text=reading.text.strip(),
-                parents=[word.id],
-                score=math.exp(belief),
-                support=belief,
-            )
-
-
-def with_support(seen: Annotations, support: dict[str, float]) -> Annotations:
-    """The annotations that got a judgement, with it, and the model's own regions in any case."""
-
-    def judged(kind: Sequence[T]) -> list[T]:
-        return [
-            replace(a, support=support.get(a.id))
-            for a in kind
-            if a.id in support or a.id.startswith(_OWN)
-        ]
-
-    return Annotations(
-        judged(seen.texts), judged(seen.regions), judged(seen.text_regions), judged(seen.triplets)
-    )
-
-
-def _described(mine: Annotations, said: Sequence[tuple[Asked, Reading]]) -> Annotations:
-    """Own regions with the category and the description that they were asked for; one that got no category goes."""
-    answers = {
-        (asked.token, asked.about.id): reading for asked, reading in said if asked.about is not None
-    }
-    described = []
-    for region in mine.regions:
-        phrase, brief = region.phrase, region.brief or ""
-        if not phrase:
-            phrase = label(answers[CATEGORY, region.id], _ANY, "")[0]
-        elif (DESCRIPTION, region.id) in answers:
-            brief = label(answers[DESCRIPTION, region.id], _ANY, "")[0]
-        if phrase:
-            described.append(named(region, phrase, brief))
-    return replace(mine, regions=described)
-
-
-def _together(shown: Annotations, mine: Annotations) -> Annotations:
-    return replace(shown, regions=[*shown.regions, *mine.regions])
-
-
-def _joined(
-    judged: Annotations, mine: Annotations, other: Sequence[Region | TextRegion]
-) -> Annotations:
-    """The shown annotations with their support, then everything new, without ids."""
-    own = [replace(r, id="") if r.id.startswith(_OWN) else r for r in judged.regions]
-    return Annotations(
-        judged.texts + mine.texts,
-        own + [a for a in other if isinstance(a, Region)],
-        judged.text_regions + mine.text_regions + [a for a in other if isinstance(a, TextRegion)],
-        judged.triplets + mine.triplets,
-    )
+    def _covered(self, token: str, annotations: Annotations) -> Annotations:
+        """What a task judges: grounding judges only phrases of texts that are grounded."""
+        if token != GROUNDING:
+            return annotations
+        texts = [text for text in annotations.texts if text.granularity in self.config.ground]
+        return replace(annotations, texts=texts)

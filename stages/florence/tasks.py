@@ -1,31 +1,38 @@
-"""The tasks of Florence-2 in one table: prompt, objective family, kind of answer (how it is parsed and which grammar
-keeps it well formed), and targets from our annotations.
+"""The tasks of Florence-2 in one table: prompt, objective family, kind of answer and targets.
 
-Two have no token in the released table: referring expression comprehension, which borrows the prompt of
-open-vocabulary detection (the paper lists the task and prints no prompt), and VQA, whose prompt is the question.
-
-A `Pair` is one training example and, with `Pair.labels`, the place in the target where each annotation stands, so that
-teacher forcing can say how likely the model finds each of them. Only kept annotations make targets. Spec 4.2, 4.4.
+The kind of an answer decides how it is parsed and which grammar keeps it well formed. Prompts and
+tokens are those of `Florence2Processor` of `transformers`. Two tasks have no token there: referring
+expression comprehension, for which the paper prints no prompt, borrows that of open-vocabulary
+detection; the prompt of VQA is the question.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import Literal
 
-from pipeline.schema import Annotation, Annotations, Granularity, Region, Triplet
-from stages.florence import codec
-from stages.florence.codec import Size, area, clean, locations
+from pipeline.schema import Annotations, Granularity
+from stages.florence import codec, targets
+from stages.florence.codec import Size
+from stages.florence.targets import Builder
 
 Family = Literal["image", "region", "alignment"]
-Answer = Literal[
-    "text", "boxes", "proposals", "quads", "phrases", "polygons", "region_text", "boxes_or_polygons"
+"""Objectives of the paper (section 2): image level, region and pixel level, and fine-grained
+visual-semantic alignment."""
+
+AnswerKind = Literal[
+    "text",
+    "boxes",
+    "proposals",
+    "quads",
+    "phrases",
+    "polygons",
+    "region_text",
+    "boxes_or_polygons",
 ]
-Parsed = str | list[codec.Found] | list[codec.Outlined]
-GROUPS: dict[Answer, int] = {  # locations that make one place
+ParsedAnswer = str | list[codec.Place] | list[codec.Instance]
+
+LOCATIONS_PER_PLACE: dict[AnswerKind, int] = {
     "boxes": 4,
     "phrases": 4,
     "region_text": 4,
@@ -34,329 +41,205 @@ GROUPS: dict[Answer, int] = {  # locations that make one place
     "quads": 8,
     "polygons": 2,
 }
+"""Number of location tokens that make one place: a box, a quad or a vertex. Texts have none."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """A prompt and its target; `labels` maps the id of an annotation to its character spans in the target."""
+class Example:
+    """One training example: a question about an image and the answer to learn."""
 
     task: str
+    """Token of the task, for example `<OD>`."""
+
     prompt: str
+    """Question, with its input filled in."""
+
     target: str
-    labels: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    """Answer, with its locations as tokens."""
+
+    label_spans: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    """Where the target says each annotation, by its id: (start, end) in characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """`prompt` may hold `{input}`; `build` yields (input, target writer) for every example an image can
-    give."""
+    """One row of the table."""
 
     token: str
+    """Name of the task, for example `<OD>`."""
+
     prompt: str
+    """Question; `{input}` stands for the region, phrase or caption that it is about."""
+
     family: Family
-    answer: Answer
-    build: Callable[[Annotations, Size], Iterable[tuple[str, _Target]]]
+    """Objective family that the task belongs to."""
 
-    def pairs(self, annotations: Annotations, size: Size) -> list[Pair]:
-        return [
-            Pair(self.token, self.prompt.format(input=value), target.text, target.labels)
-            for value, target in self.build(annotations.kept(), size)
-        ]
+    answer_kind: AnswerKind
+    """How answers are parsed, and which grammar they follow."""
 
-    def parse(self, answer: str, size: Size) -> Parsed:
-        """What an answer says; tokens of control are skipped."""
+    build: Builder
+    """Makes the targets from the annotations of an image."""
+
+    def examples(self, annotations: Annotations, size: Size) -> list[Example]:
+        """Return all examples that the kept annotations of an image give."""
+        examples = []
+        for target in self.build(annotations.kept(), size):
+            prompt = self.prompt.format(input=target.prompt_input)
+            examples.append(Example(self.token, prompt, target.text, target.label_spans))
+        return examples
+
+    def parse(self, answer: str, size: Size) -> ParsedAnswer:
+        """Read an answer: a text, places or outlined instances, in pixels of the image."""
         text = codec.strip_control(answer)
-        if self.answer == "text":
+        if self.answer_kind == "text":
             return text.strip()
-        if self.answer == "polygons" or (
-            self.answer == "boxes_or_polygons" and codec.POLYGON in text
-        ):
+        has_outlines = self.answer_kind == "polygons"
+        if self.answer_kind == "boxes_or_polygons":
+            has_outlines = codec.POLYGON in text
+        if has_outlines:
             return codec.outlines(text, size)
-        return codec.places(text, size, GROUPS[self.answer])
+        return codec.places(text, size, LOCATIONS_PER_PLACE[self.answer_kind])
 
 
-class _Target:
-    """A target string under construction that remembers where each annotation stands."""
+_TABLE = (
+    Task(
+        token="<CAPTION>",
+        prompt="What does the image describe?",
+        family="image",
+        answer_kind="text",
+        build=targets.texts("brief"),
+    ),
+    Task(
+        token="<DETAILED_CAPTION>",
+        prompt="Describe in detail what is shown in the image.",
+        family="image",
+        answer_kind="text",
+        build=targets.texts("detailed"),
+    ),
+    Task(
+        token="<MORE_DETAILED_CAPTION>",
+        prompt="Describe with a paragraph what is shown in the image.",
+        family="image",
+        answer_kind="text",
+        build=targets.texts("more_detailed"),
+    ),
+    Task(
+        token="<OD>",
+        prompt="Locate the objects with category name in the image.",
+        family="region",
+        answer_kind="boxes",
+        build=targets.detection,
+    ),
+    Task(
+        token="<DENSE_REGION_CAPTION>",
+        prompt="Locate the objects in the image, with their descriptions.",
+        family="region",
+        answer_kind="boxes",
+        build=targets.dense_captions,
+    ),
+    Task(
+        token="<REGION_PROPOSAL>",
+        prompt="Locate the region proposals in the image.",
+        family="region",
+        answer_kind="proposals",
+        build=targets.proposals,
+    ),
+    Task(
+        token="<OCR>",
+        prompt="What is the text in the image?",
+        family="image",
+        answer_kind="text",
+        build=targets.ocr,
+    ),
+    Task(
+        token="<OCR_WITH_REGION>",
+        prompt="What is the text in the image, with regions?",
+        family="region",
+        answer_kind="quads",
+        build=targets.ocr_with_quads,
+    ),
+    Task(
+        token="<CAPTION_TO_PHRASE_GROUNDING>",
+        prompt="Locate the phrases in the caption: {input}",
+        family="alignment",
+        answer_kind="phrases",
+        build=targets.grounding,
+    ),
+    Task(
+        token="<REFERRING_EXPRESSION_SEGMENTATION>",
+        prompt="Locate {input} in the image with mask",
+        family="alignment",
+        answer_kind="polygons",
+        build=targets.referring_masks,
+    ),
+    Task(
+        token="<REGION_TO_SEGMENTATION>",
+        prompt="What is the polygon mask of region {input}",
+        family="region",
+        answer_kind="polygons",
+        build=targets.region_masks,
+    ),
+    Task(
+        token="<OPEN_VOCABULARY_DETECTION>",
+        prompt="Locate {input} in the image.",
+        family="alignment",
+        answer_kind="boxes_or_polygons",
+        build=targets.open_vocabulary,
+    ),
+    Task(
+        token="<REGION_TO_CATEGORY>",
+        prompt="What is the region {input}?",
+        family="region",
+        answer_kind="region_text",
+        build=targets.region_labels(targets.category),
+    ),
+    Task(
+        token="<REGION_TO_DESCRIPTION>",
+        prompt="What does the region {input} describe?",
+        family="region",
+        answer_kind="region_text",
+        build=targets.region_labels(targets.description),
+    ),
+    Task(
+        token="<REGION_TO_OCR>",
+        prompt="What text is in the region {input}?",
+        family="region",
+        answer_kind="text",
+        build=targets.region_ocr,
+    ),
+    Task(
+        token="<REFERRING_EXPRESSION_COMPREHENSION>",
+        prompt="Locate {input} in the image.",
+        family="region",
+        answer_kind="region_text",
+        build=targets.referring_boxes,
+    ),
+    Task(
+        token="<VQA>",
+        prompt="{input}",
+        family="image",
+        answer_kind="text",
+        build=targets.questions,
+    ),
+)
 
-    def __init__(self) -> None:
-        self.text, self.labels = "", dict[str, list[tuple[int, int]]]()
+TASKS: dict[str, Task] = {task.token: task for task in _TABLE}
+"""Every task by its token."""
 
-    def add(self, text: str, owners: Iterable[Annotation] = ()) -> _Target:
-        span = (len(self.text), len(self.text) + len(text))
-        for owner in owners:
-            self.labels.setdefault(owner.id, []).append(span)
-        self.text += text
-        return self
-
-
-Built = Iterable[tuple[str, _Target]]
-
-
-def _texts(granularity: str) -> Callable[[Annotations, Size], Built]:
-    def build(annotations: Annotations, size: Size) -> Built:
-        for text in annotations.texts:
-            if text.granularity == granularity:
-                yield "", _Target().add(clean(text.text), [text])
-
-    return build
-
-
-def _grouped(regions: Sequence[Region], size: Size, label: Callable[[Region], str]) -> Built:
-    """One target: each label once, then the boxes that share it; no regions, no example."""
-    target = _Target()
-    for name, group in groupby(regions, key=label):
-        members = list(group)
-        target.add(clean(name), members)
-        for region in members:
-            target.add(locations(region.box, size), [region])
-    if regions:
-        yield "", target
-
-
-def _detection(annotations: Annotations, size: Size) -> Built:
-    ordered = sorted(annotations.regions, key=lambda r: (r.phrase, -area(r.box), r.box))
-    return _grouped(ordered, size, lambda r: r.phrase)
-
-
-def _brief(region: Region) -> str:
-    return region.brief or region.phrase
-
-
-def _dense(annotations: Annotations, size: Size) -> Built:
-    largest: dict[str, float] = {}
-    for region in annotations.regions:
-        largest[_brief(region)] = max(largest.get(_brief(region), 0.0), area(region.box))
-    ordered = sorted(
-        annotations.regions, key=lambda r: (-largest[_brief(r)], _brief(r), -area(r.box), r.box)
-    )
-    return _grouped(ordered, size, _brief)
-
-
-def _proposals(annotations: Annotations, size: Size) -> Built:
-    target = _Target()
-    for region in sorted(annotations.regions, key=lambda r: (-area(r.box), r.box)):
-        target.add(locations(region.box, size), [region])
-    if annotations.regions:
-        yield "", target
-
-
-def _grounding(annotations: Annotations, size: Size) -> Built:
-    for text in annotations.texts:
-        triplets = [t for t in annotations.triplets if t.text_id == text.id]
-        triplets.sort(key=lambda t: (t.start, t.end, -area(t.box), t.box))
-        target = _Target()
-        for (start, end), group in groupby(triplets, key=lambda t: (t.start, t.end)):
-            members = list(group)
-            target.add(clean(text.text[start:end]), members)
-            for triplet in members:
-                target.add(locations(triplet.box, size), [triplet])
-        if triplets:
-            yield clean(text.text), target
-
-
-def _named(annotations: Annotations, size: Size) -> Built:
-    """Open-vocabulary detection: one example per category, the label repeated before every box."""
-    for name, group in groupby(
-        sorted(annotations.regions, key=lambda r: r.phrase), key=lambda r: r.phrase
-    ):
-        target = _Target()
-        for region in sorted(group, key=lambda r: (-area(r.box), r.box)):
-            target.add(clean(name) + locations(region.box, size), [region])
-        yield clean(name), target
-
-
-def _referred(annotations: Annotations, size: Size) -> Built:
-    """Referring expressions: descriptions that only one region of the image has."""
-    counts = Counter(clean(_brief(region)) for region in annotations.regions)
-    for region in annotations.regions:
-        expression = clean(_brief(region))
-        if expression and counts[expression] == 1:
-            yield (
-                expression,
-                _Target().add(expression, [region]).add(locations(region.box, size), [region]),
-            )
-
-
-def _asked(annotations: Annotations, size: Size) -> Built:
-    """Questions: our annotations hold none."""
-    return ()
-
-
-def _region_text(label: Callable[[Region], str]) -> Callable[[Annotations, Size], Built]:
-    def build(annotations: Annotations, size: Size) -> Built:
-        for region in annotations.regions:
-            place = locations(region.box, size)
-            yield place, _Target().add(clean(label(region)), [region]).add(place)
-
-    return build
-
-
-def _region_words(annotations: Annotations, size: Size) -> Built:
-    for word in annotations.text_regions:
-        xs, ys = word.quad[0::2], word.quad[1::2]
-        box = (min(xs), min(ys), max(xs), max(ys))
-        yield locations(box, size), _Target().add(clean(word.text), [word])
-
-
-def _words(annotations: Annotations, size: Size) -> Built:
-    target = _Target()
-    for word in annotations.text_regions:
-        target.add("\n" if target.text else "").add(clean(word.text), [word])
-    if annotations.text_regions:
-        yield "", target
-
-
-def _words_with_quads(annotations: Annotations, size: Size) -> Built:
-    target = _Target()
-    for word in annotations.text_regions:
-        target.add(clean(word.text) + locations(word.quad, size), [word])
-    if annotations.text_regions:
-        yield "", target
-
-
-def _masked_regions(annotations: Annotations, size: Size) -> Built:
-    for region in annotations.regions:
-        if (target := _outlined(region, size)).text:
-            yield locations(region.box, size), target
-
-
-def _masked_phrases(annotations: Annotations, size: Size) -> Built:
-    """Referring segmentation: phrases with exactly one box, so that the words say which."""
-    boxes = Counter((t.text_id, t.start, t.end) for t in annotations.triplets)
-    for triplet in annotations.triplets:
-        alone = boxes[triplet.text_id, triplet.start, triplet.end] == 1
-        if alone and (target := _outlined(triplet, size)).text:
-            yield clean(triplet.phrase), target
-
-
-def _outlined(owner: Region | Triplet, size: Size) -> _Target:
-    """The outlines of a mask; nothing when there is no mask, or too small a one."""
-    from stages.florence.polygons import polygons
-
-    parts = (
-        [locations(polygon, size) for polygon in polygons(owner.mask)]
-        if owner.mask is not None
-        else []
-    )
-    return _Target().add(codec.SEPARATOR.join(parts), [owner])
-
-
-TASKS: dict[str, Task] = {
-    task.token: task
-    for task in (
-        Task("<CAPTION>", "What does the image describe?", "image", "text", _texts("brief")),
-        Task(
-            "<DETAILED_CAPTION>",
-            "Describe in detail what is shown in the image.",
-            "image",
-            "text",
-            _texts("detailed"),
-        ),
-        Task(
-            "<MORE_DETAILED_CAPTION>",
-            "Describe with a paragraph what is shown in the image.",
-            "image",
-            "text",
-            _texts("more_detailed"),
-        ),
-        Task(
-            "<OD>",
-            "Locate the objects with category name in the image.",
-            "region",
-            "boxes",
-            _detection,
-        ),
-        Task(
-            "<DENSE_REGION_CAPTION>",
-            "Locate the objects in the image, with their descriptions.",
-            "region",
-            "boxes",
-            _dense,
-        ),
-        Task(
-            "<REGION_PROPOSAL>",
-            "Locate the region proposals in the image.",
-            "region",
-            "proposals",
-            _proposals,
-        ),
-        Task("<OCR>", "What is the text in the image?", "image", "text", _words),
-        Task(
-            "<OCR_WITH_REGION>",
-            "What is the text in the image, with regions?",
-            "region",
-            "quads",
-            _words_with_quads,
-        ),
-        Task(
-            "<CAPTION_TO_PHRASE_GROUNDING>",
-            "Locate the phrases in the caption: {input}",
-            "alignment",
-            "phrases",
-            _grounding,
-        ),
-        Task(
-            "<REFERRING_EXPRESSION_SEGMENTATION>",
-            "Locate {input} in the image with mask",
-            "alignment",
-            "polygons",
-            _masked_phrases,
-        ),
-        Task(
-            "<REGION_TO_SEGMENTATION>",
-            "What is the polygon mask of region {input}",
-            "region",
-            "polygons",
-            _masked_regions,
-        ),
-        Task(
-            "<OPEN_VOCABULARY_DETECTION>",
-            "Locate {input} in the image.",
-            "alignment",
-            "boxes_or_polygons",
-            _named,
-        ),
-        Task(
-            "<REGION_TO_CATEGORY>",
-            "What is the region {input}?",
-            "region",
-            "region_text",
-            _region_text(lambda r: r.phrase),
-        ),
-        Task(
-            "<REGION_TO_DESCRIPTION>",
-            "What does the region {input} describe?",
-            "region",
-            "region_text",
-            _region_text(_brief),
-        ),
-        Task(
-            "<REGION_TO_OCR>",
-            "What text is in the region {input}?",
-            "region",
-            "text",
-            _region_words,
-        ),
-        Task(
-            "<REFERRING_EXPRESSION_COMPREHENSION>",
-            "Locate {input} in the image.",
-            "region",
-            "region_text",
-            _referred,
-        ),
-        Task("<VQA>", "{input}", "image", "text", _asked),
-    )
-}
-
-
-TEXTS: dict[str, Granularity] = {
+TEXT_TASKS: dict[str, Granularity] = {
     "<CAPTION>": "brief",
     "<DETAILED_CAPTION>": "detailed",
     "<MORE_DETAILED_CAPTION>": "more_detailed",
 }
+"""Granularity of the text that each captioning task writes."""
 
 
-def task(token: str) -> Task:
+def find_task(token: str) -> Task:
+    """Return the task with this token.
+
+    Raises:
+        ValueError: there is no such task.
+    """
     if token not in TASKS:
         raise ValueError(f"{token}: no such task; known: {', '.join(TASKS)}")
     return TASKS[token]

@@ -148,20 +148,23 @@ def test_the_model_gives_the_same_tokens_through_plain_generate(
     import torch
     from transformers import AutoTokenizer, Florence2ForConditionalGeneration
 
-    from stages.florence.inference import Engine, Question
-    from stages.florence.model import load, pixels
+    from stages.florence.generation import Question
+    from stages.florence.images import pixel_values
+    from stages.florence.inference import FlorenceInference
+    from stages.florence.model import load
     from stages.florence.tasks import TASKS
 
     images = [s.pixels for s in next(data.batches(0, 3, 0, 0, 1))]
-    mine = Engine(load(str(whole / "model")), 64)
+    mine = FlorenceInference(load(str(whole / "model")), 64)
     tokenizer: Any = AutoTokenizer.from_pretrained(whole / "model")
     model: Any = Florence2ForConditionalGeneration.from_pretrained(
         whole / "model", dtype=torch.float32
     )
-    values = pixels(images, 64)
+    values = pixel_values(images, 64)
     for token in ("<CAPTION>", "<OD>"):
-        answers = mine.ask(
-            mine.look(images), [Question(i, TASKS[token].prompt, max_tokens=24) for i in range(3)]
+        answers = mine.answer(
+            mine.encode_images(images),
+            [Question(i, TASKS[token].prompt, max_tokens=24) for i in range(3)],
         )
         tokens = model.get_image_features(values[:1]).pooler_output.shape[1]
         row = [model.config.image_token_id] * tokens + tokenizer(TASKS[token].prompt).input_ids

@@ -40,8 +40,9 @@ from pipeline.training.run import Training, publish_model
 from stages.base import Sample, fold_of
 from stages.embedded.scenes import DEMO, render
 from stages.embedded.segment import GrabCutConfig, grabcut
+from stages.florence.config import TrainConfig
 from stages.florence.model import load, resolve, save
-from stages.florence.training import TrainConfig, train
+from stages.florence.training import train
 
 SCENES = (
     "experiment=refinement",

@@ -11,7 +11,7 @@ from pipeline.config.compose import compose
 from pipeline.studies.config import detector_config, parse, phase_config
 from pipeline.studies.scores import TASKS
 from pipeline.training import standalone
-from stages.florence.model import RESOLUTIONS
+from stages.florence.sizes import RESOLUTIONS
 
 NAMES = sorted(
     file.name.removesuffix(".yaml") for file in (resources.files("configs") / "study").iterdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import torch
 from transformers import Florence2VisionConfig
 from transformers.models.florence2.modeling_florence2 import Florence2VisionBackbone
 
-from stages.florence.backbone import TIMM, export, timm_names, unlike_timm
-from stages.florence.model import SIZES, create, load, make_tokenizer, save
+from stages.florence import sizes
+from stages.florence.backbone import TIMM, export, timm_difference, timm_names
+from stages.florence.model import create, load, save
+from stages.florence.tokenizer import make_tokenizer
 
 
 def test_the_tower_loads_by_plain_from_pretrained_and_sees_the_same(tmp_path: Path) -> None:
@@ -36,7 +39,7 @@ def test_the_published_tower_has_the_names_and_shapes_of_timm() -> None:
         for name, value in timm_names(tower.state_dict()).items()
     }
     assert mine == dict(line.split() for line in listed)
-    assert not unlike_timm(tower.config)
+    assert not timm_difference(tower.config)
 
 
 def test_weights_for_timm_are_written_only_where_it_computes_the_same(
@@ -49,8 +52,9 @@ def test_weights_for_timm_are_written_only_where_it_computes_the_same(
         made["timm"].startswith("none: patch_stride is [4, 2, 1]")
         and not (tmp_path / "nano" / TIMM).exists()
     )
-    vision = {**SIZES["nano"]["vision"], "patch_stride": [4, 2, 2]}
-    monkeypatch.setitem(SIZES, "nano", {**SIZES["nano"], "vision": vision})
+    nano = sizes.SHAPES["nano"]
+    like_timm = replace(nano, vision={**nano.vision, "patch_stride": [4, 2, 2]})
+    monkeypatch.setitem(sizes.SHAPES, "nano", like_timm)
     save(create("nano", make_tokenizer(["a dog"], 300), seed=0), tmp_path / "like")
     export(str(tmp_path / "like"), tmp_path / "out")
     written = load_file(tmp_path / "out" / TIMM)
@@ -63,4 +67,4 @@ def test_weights_for_timm_are_written_only_where_it_computes_the_same(
 
 
 def _vision(size: str) -> dict[str, Any]:
-    return dict(SIZES[size]["vision"])
+    return dict(sizes.SHAPES[size].vision)

@@ -6,7 +6,9 @@ from dataclasses import fields, replace
 
 import pytest
 
-from stages.florence.bench import BenchConfig, TrainingConfig, inference, training
+from stages.florence.bench import BenchConfig
+from stages.florence.bench_inference import inference
+from stages.florence.bench_training import TrainingConfig, training
 
 SMALL = BenchConfig(
     size="nano",

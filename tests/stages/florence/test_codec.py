@@ -9,18 +9,19 @@ from typing import Any
 import pytest
 
 from stages.florence.codec import (
-    Found,
-    Outlined,
+    Instance,
+    Place,
     dequantise,
     outlines,
     places,
     quantise,
     strip_control,
-    whole,
+    truncate_target,
 )
 from stages.florence.forward import tokenise_targets
-from stages.florence.model import load, make_tokenizer
-from stages.florence.tasks import TASKS, Pair
+from stages.florence.model import load
+from stages.florence.tasks import TASKS, Example
+from stages.florence.tokenizer import make_tokenizer
 
 CAR = (640, 480)
 
@@ -126,7 +127,9 @@ def test_a_target_that_is_too_long_ends_with_a_whole_place() -> None:
         ]
 
     ids = places_of(4, 8)
-    assert [len(whole(ids, longest, 4, 100)) for longest in (18, 17, 16, 14, 13, 9, 8)] == [
+    assert [
+        len(truncate_target(ids, longest, 4, 100)) for longest in (18, 17, 16, 14, 13, 9, 8)
+    ] == [
         18,
         14,
         14,
@@ -135,17 +138,21 @@ def test_a_target_that_is_too_long_ends_with_a_whole_place() -> None:
         8,
         8,
     ]
-    assert whole(ids, 13, 4, 100) == places_of(4)
-    assert whole(places_of(8), 10, 8, 100) == [start, end]
-    assert whole(ids, 17, 2, 100) == [*ids[:16][:15], end]
-    assert whole([start, *range(100, 112), end], 9, 2, 100) == [start, *range(100, 106), end]
-    assert whole([start, *range(100, 112), end], 7, 2, 100) == [start, end]
+    assert truncate_target(ids, 13, 4, 100) == places_of(4)
+    assert truncate_target(places_of(8), 10, 8, 100) == [start, end]
+    assert truncate_target(ids, 17, 2, 100) == [*ids[:16][:15], end]
+    assert truncate_target([start, *range(100, 112), end], 9, 2, 100) == [
+        start,
+        *range(100, 106),
+        end,
+    ]
+    assert truncate_target([start, *range(100, 112), end], 7, 2, 100) == [start, end]
 
 
 def test_training_targets_are_cut_between_places_and_texts_anywhere() -> None:
     florence = load("nano")
-    boxes = Pair("<OD>", "", "car<loc_1><loc_2><loc_3><loc_4><loc_5><loc_6><loc_7><loc_8>")
-    text = Pair("<CAPTION>", "", "one two three four five six seven eight nine ten")
+    boxes = Example("<OD>", "", "car<loc_1><loc_2><loc_3><loc_4><loc_5><loc_6><loc_7><loc_8>")
+    text = Example("<CAPTION>", "", "one two three four five six seven eight nine ten")
     cut, short = tokenise_targets(florence, [boxes, text], 10)
     assert str(florence.tokenizer.decode(cut)) == "<s>car<loc_1><loc_2><loc_3><loc_4></s>"
     assert len(short) == 10 and short[-1] == 2
@@ -205,9 +212,9 @@ def flat(parsed: Any) -> list[tuple[str, list[float]]]:
         return [(parsed, [])]
     found: list[tuple[str, list[float]]] = []
     for each in parsed:
-        if isinstance(each, Found):
+        if isinstance(each, Place):
             found.append((each.label, list(each.points)))
-        elif isinstance(each, Outlined):
+        elif isinstance(each, Instance):
             found += [(each.label, list(polygon)) for polygon in each.polygons]
         elif "polygons" in each:
             found += [(each["cat_name"], polygon) for polygon in each["polygons"]]

@@ -15,7 +15,8 @@ import torch
 from pipeline.schema import Annotations, Region
 from stages.base import Sample
 from stages.embedded.scenes import DEMO, render
-from stages.florence.detector import Detector, DetectorConfig, assigned, giou
+from stages.florence.detector import Detector, DetectorConfig
+from stages.florence.detector_targets import assign_cells, giou
 
 CONFIG = DetectorConfig(steps=12, batch_size=4, warmup_steps=2, device="cpu", mirror=False)
 
@@ -43,7 +44,7 @@ def test_a_cell_answers_for_the_smallest_box_in_whose_middle_it_lies() -> None:
         region((1, 1, 3, 3), "tiny"),
     ]
     sample = Sample(key="a", size=(80, 80), annotations=Annotations(regions=regions))
-    kinds, boxes = assigned(sample, ["large", "small", "tiny"], (8, 8))
+    kinds, boxes = assign_cells(sample, ["large", "small", "tiny"], (8, 8))
     grid = kinds.reshape(8, 8)
     assert grid[0, 0] == 2 and grid[0, 1] == -1  # the one that holds its centre, and no other
     assert (grid == 1).sum() == 1  # the middle third of it holds no cell's middle

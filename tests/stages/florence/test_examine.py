@@ -8,8 +8,10 @@ import pytest
 
 from stages.base import Sample
 from stages.embedded.scenes import DEMO, render
-from stages.florence.examine import Examine, ExamineConfig, about, said
-from stages.florence.inference import Engine, Question, read
+from stages.florence.detokenise import detokenise
+from stages.florence.examine import Examine, ExamineConfig, only_texts, read_places
+from stages.florence.generation import Question
+from stages.florence.inference import FlorenceInference
 from stages.florence.model import load
 from stages.florence.tasks import TASKS
 
@@ -45,24 +47,26 @@ def test_answers_come_from_as_many_beams_as_are_asked_for() -> None:
             model="nano", tasks=("<CAPTION>",), resolution=64, beams=beams, device="cpu"
         )
         (entries,) = Examine(config)([SAMPLE])
-        engine = Engine(nano, 64, beams=beams)
-        (tokens,) = engine.ask(engine.look([SAMPLE.pixels]), [Question(0, prompt, "text", 256)])
-        assert entries[0]["answer"] == read(nano, tokens).text
+        inference = FlorenceInference(nano, 64, beams=beams)
+        features = inference.encode_images([SAMPLE.pixels])
+        (tokens,) = inference.answer(features, [Question(0, prompt, "text", 256)])
+        assert entries[0]["answer"] == detokenise(nano, tokens).text
 
 
 def test_only_the_texts_that_are_asked_about_have_phrases() -> None:
-    shown = about(SCENE.truth, ("brief",))
+    shown = only_texts(SCENE.truth, ("brief",))
     assert [t.granularity for t in shown.texts] == ["brief"]
     assert {t.text_id for t in shown.triplets} == {shown.texts[0].id}
 
 
 @pytest.mark.parametrize("token", TASKS)
 def test_what_a_target_says_is_read_back(token: str) -> None:
-    pairs = TASKS[token].pairs(SCENE.truth, SAMPLE.size)
-    places: list[dict[str, Any]] = [
-        p for pair in pairs for p in said(TASKS[token].answer, pair.target, SAMPLE.size)
-    ]
-    assert bool(places) == (bool(pairs) and TASKS[token].answer != "text")
+    kind = TASKS[token].answer_kind
+    examples = TASKS[token].examples(SCENE.truth, SAMPLE.size)
+    places: list[dict[str, Any]] = []
+    for example in examples:
+        places += read_places(kind, example.target, SAMPLE.size)
+    assert bool(places) == (bool(examples) and kind != "text")
     for place in places:
         corners = place.get("points") or place["polygons"][0]
         assert len(corners) in (4, 8) or "polygons" in place

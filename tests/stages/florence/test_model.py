@@ -11,8 +11,10 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from stages.florence.model import ADDED_TOKENS, create, load, make_tokenizer, pixels, token_id
+from stages.florence.images import pixel_values
+from stages.florence.model import create, load
 from stages.florence.tasks import TASKS
+from stages.florence.tokenizer import ADDED_TOKENS, make_tokenizer, token_id
 
 BART_TOKENS = 50265
 
@@ -88,7 +90,7 @@ def test_same_seed_same_weights() -> None:
 
 
 def test_pixels_are_resized_without_their_ratio_and_normalised() -> None:
-    values = pixels([np.full((50, 90, 3), 255, np.uint8)], 32)
+    values = pixel_values([np.full((50, 90, 3), 255, np.uint8)], 32)
     assert values.shape == (1, 3, 32, 32)
     assert values[0, :, 5, 5].tolist() == pytest.approx(
         [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225]

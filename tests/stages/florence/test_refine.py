@@ -9,9 +9,9 @@ import pytest
 from pipeline.schema import Annotations, Text
 from stages.base import Sample, fold_of
 from stages.embedded.scenes import PRETRAIN, render
-from stages.florence.answers import regions, triplets
-from stages.florence.codec import locations
-from stages.florence.inference import Reading, read
+from stages.florence.answers import regions_from_answers, triplets_from_answer
+from stages.florence.codec import location_tokens
+from stages.florence.detokenise import AnswerText, detokenise
 from stages.florence.refine import Refine, RefineConfig
 
 
@@ -28,14 +28,14 @@ def samples(count: int = 3) -> list[Sample]:
     ]
 
 
-def reading(text: str, beliefs: dict[str, float]) -> Reading:
+def reading(text: str, beliefs: dict[str, float]) -> AnswerText:
     """Tokens as the keys of `beliefs` split the text."""
     spans, start = [], 0
     for piece in beliefs:
         spans.append((start, start + len(piece)))
         start += len(piece)
     assert "".join(beliefs) == text
-    return Reading(text, tuple(spans), tuple(beliefs.values()))
+    return AnswerText(text, tuple(spans), tuple(beliefs.values()))
 
 
 def test_shown_annotations_come_back_judged_and_new_ones_come_without_id(refine: Refine) -> None:
@@ -120,7 +120,7 @@ def test_a_detected_box_takes_the_description_that_lies_on_it() -> None:
             beside: -9.0,
         },
     )
-    car, dog, hat = regions(found, described, (1000, 1000), 0.5)
+    car, dog, hat = regions_from_answers(found, described, (1000, 1000), 0.5)
     assert (car.phrase, car.brief, car.brief_kind) == ("car", "red car", "caption")
     assert (dog.brief, dog.brief_kind) == ("dog", "phrase")
     assert car.score == pytest.approx(2.718281828**-1.0) and dog.score == pytest.approx(
@@ -132,15 +132,18 @@ def test_a_detected_box_takes_the_description_that_lies_on_it() -> None:
         pytest.approx(700.5),
     )  # once, without a category yet
     assert hat.score == pytest.approx(2.718281828**-1.5)
-    assert [r.brief for r in regions(None, described, (1000, 1000), 0.5)] == ["red car", "old hat"]
+    assert [r.brief for r in regions_from_answers(None, described, (1000, 1000), 0.5)] == [
+        "red car",
+        "old hat",
+    ]
 
 
 def test_a_place_without_area_is_nothing() -> None:
     flat, flipped = "<loc_5><loc_5><loc_5><loc_9>", "<loc_50><loc_5><loc_20><loc_9>"
     said = reading(f"car{flat}{flipped}", {"car": -0.1, flat: -0.1, flipped: -0.1})
-    assert regions(said, said, (1000, 1000), 0.5) == []
+    assert regions_from_answers(said, said, (1000, 1000), 0.5) == []
     text = Text(id="t", granularity="brief", text="A car")
-    assert triplets(text, said, (1000, 1000)) == []
+    assert triplets_from_answer(text, said, (1000, 1000)) == []
 
 
 def test_a_place_that_only_the_dense_captions_tell_of_is_asked_for_its_category(
@@ -152,11 +155,12 @@ def test_a_place_that_only_the_dense_captions_tell_of_is_asked_for_its_category(
     assert isinstance(result, Annotations) and result.regions
     for region in result.regions:
         assert region.phrase and region.brief and region.support is not None
-        asked = told._ask("<REGION_TO_CATEGORY>", 0, region, locations(region.box, sample.size))
-        answer = read(
-            told.engine.florence,
-            told.engine.ask(told.engine.look([sample.pixels]), [asked.question])[0],
+        asked = told._question(
+            "<REGION_TO_CATEGORY>", 0, region, location_tokens(region.box, sample.size)
         )
+        features = told.inference.encode_images([sample.pixels])
+        (tokens,) = told.inference.answer(features, [asked.question])
+        answer = detokenise(told.inference.florence, tokens)
         assert answer.text.startswith(region.phrase)
 
 
@@ -220,26 +224,26 @@ def test_locations_count_together_and_lie_at_the_mean_of_the_belief_around_the_l
 ) -> None:
     import torch
 
-    engine = refine.engine
+    scorer = refine.inference.scorer
     bins = torch.arange(1000.0)
     jitter = 1.5 * torch.rand(1000, generator=torch.Generator().manual_seed(5))
     two = torch.exp(-(((bins - 300) / 25) ** 2) / 2) + 0.2 * torch.exp(
         -(((bins - 700) / 25) ** 2) / 2
     )
-    logits = torch.full((2, engine.kinds.shape[0]), -20.0)
-    logits[:, engine.first_location : engine.first_location + 1000] = (two + 1e-6).log() + jitter
-    likeliest = int(logits[0].argmax()) - engine.first_location
+    logits = torch.full((2, scorer.kinds.shape[0]), -20.0)
+    logits[:, scorer.first_location : scorer.first_location + 1000] = (two + 1e-6).log() + jitter
+    likeliest = int(logits[0].argmax()) - scorer.first_location
     some, sure = (
-        logits[:, likeliest + engine.first_location] + 0.5,
-        logits[:, engine.first_location :].logsumexp(-1) + 0.5,
+        logits[:, likeliest + scorer.first_location] + 0.5,
+        logits[:, scorer.first_location :].logsumexp(-1) + 0.5,
     )
     logits[0, 50], logits[1, 50] = (
         some[0],
         sure[1],
     )  # likelier than any bin, likelier than all together
     assert int(logits[0].argmax()) == 50
-    place, word = engine.placed(logits, logits).tolist()
-    assert abs(place - engine.first_location - 300) <= 2 < 7 < abs(likeliest - 300)
+    place, word = scorer.centred_choice(logits, logits, refine.config.centre).tolist()
+    assert abs(place - scorer.first_location - 300) <= 2 < 7 < abs(likeliest - 300)
     assert word == 50
 
 
@@ -261,14 +265,14 @@ def test_a_phrase_is_found_as_whole_words_and_a_box_that_is_said_again_counts_on
     once, twice = f"the car{places[0]}", f"the car{places[0]}{places[0]}{places[1]}"
     for answer, count in ((once, 1), (twice, 2)):
         said = read_of(answer)
-        found = triplets(text, said, (1000, 1000))
+        found = triplets_from_answer(text, said, (1000, 1000))
         assert [(t.start, t.end) for t in found] == [(26, 33)] * count
     assert [round(t.box[0]) for t in found] == [10, 20]
-    assert triplets(text, read_of(f"pet{places[0]}"), (1000, 1000)) == []
+    assert triplets_from_answer(text, read_of(f"pet{places[0]}"), (1000, 1000)) == []
 
 
-def read_of(answer: str) -> Reading:
-    return Reading(answer, ((0, len(answer)),), (-0.1,))
+def read_of(answer: str) -> AnswerText:
+    return AnswerText(answer, ((0, len(answer)),), (-0.1,))
 
 
 def test_phrases_of_texts_that_are_not_grounded_are_not_judged(refine: Refine) -> None:

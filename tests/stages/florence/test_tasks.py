@@ -17,9 +17,9 @@ from pycocotools import mask as coco_mask
 from pipeline.schema import Annotations, Box, Granularity, Mask, Region, Text, TextRegion, Triplet
 from stages.embedded.scenes import DEMO, render
 from stages.florence.answers import find_phrases
-from stages.florence.codec import Found, Size, outlines, places
+from stages.florence.codec import Place, Size, outlines, places
 from stages.florence.polygons import polygons
-from stages.florence.tasks import TASKS, Pair, task
+from stages.florence.tasks import TASKS, Example, find_task
 
 SIZE = (1000, 500)
 WORDS = ["red car", "wheel", "two-tone dog", "a person's hat", "caf\u00e9"]
@@ -41,7 +41,7 @@ def near(points: Sequence[float], found: Sequence[float], size: Size) -> bool:
     )
 
 
-def only(pairs: Sequence[Pair]) -> Pair:
+def only(pairs: Sequence[Example]) -> Example:
     assert len(pairs) == 1
     return pairs[0]
 
@@ -61,7 +61,7 @@ def test_detection_groups_labels_alphabetically_and_boxes_by_area() -> None:
         ("wheel", (0, 0, 100, 100)),
         ("door", (0, 0, 9, 9)),
     )
-    target = only(task("<OD>").pairs(seen, SIZE)).target
+    target = only(find_task("<OD>").examples(seen, SIZE)).target
     assert target == (
         "car<loc_0><loc_0><loc_500><loc_500>door<loc_0><loc_0><loc_9><loc_18>"
         "wheel<loc_0><loc_0><loc_100><loc_200><loc_0><loc_0><loc_10><loc_20>"
@@ -72,7 +72,9 @@ def test_dense_captions_go_by_the_area_of_each_groups_largest_region() -> None:
     seen = regions(("wheel", (0, 0, 300, 300)), ("car", (0, 0, 400, 400)), ("wheel", (0, 0, 9, 9)))
     labels = [
         f.label
-        for f in places(only(task("<DENSE_REGION_CAPTION>").pairs(seen, SIZE)).target, SIZE, 4)
+        for f in places(
+            only(find_task("<DENSE_REGION_CAPTION>").examples(seen, SIZE)).target, SIZE, 4
+        )
     ]
     assert labels == ["big car", "big wheel", "big wheel"]
 
@@ -85,7 +87,7 @@ def test_grounding_follows_the_caption_and_leaves_ungrounded_words_out() -> None
         Triplet(id="c", text_id="other", phrase="A green car", start=0, end=11, box=(0, 0, 10, 10)),
     ]
     pair = only(
-        task("<CAPTION_TO_PHRASE_GROUNDING>").pairs(
+        find_task("<CAPTION_TO_PHRASE_GROUNDING>").examples(
             Annotations(texts=[text], triplets=triplets), SIZE
         )
     )
@@ -93,22 +95,24 @@ def test_grounding_follows_the_caption_and_leaves_ungrounded_words_out() -> None
     assert pair.target == (
         "A green car<loc_0><loc_0><loc_10><loc_20>a building<loc_0><loc_0><loc_9><loc_18>"
     )
-    assert [pair.target[s:e] for s, e in pair.labels["b"]] == [
+    assert [pair.target[s:e] for s, e in pair.label_spans["b"]] == [
         "a building",
         "<loc_0><loc_0><loc_9><loc_18>",
     ]
 
 
 def test_region_tasks_echo_the_box_but_only_the_label_is_judged() -> None:
-    pair = only(task("<REGION_TO_CATEGORY>").pairs(regions(("car", (52, 166, 932, 387))), SIZE))
+    pair = only(
+        find_task("<REGION_TO_CATEGORY>").examples(regions(("car", (52, 166, 932, 387))), SIZE)
+    )
     place = "<loc_52><loc_332><loc_932><loc_774>"
     assert (pair.prompt, pair.target) == (f"What is the region {place}?", f"car{place}")
-    assert pair.labels == {"r0": [(0, 3)]}
+    assert pair.label_spans == {"r0": [(0, 3)]}
 
 
 def test_open_vocabulary_detection_repeats_the_label() -> None:
     seen = regions(("wheel", (0, 0, 10, 10)), ("wheel", (0, 0, 100, 100)), ("car", (0, 0, 9, 9)))
-    pairs = task("<OPEN_VOCABULARY_DETECTION>").pairs(seen, SIZE)
+    pairs = find_task("<OPEN_VOCABULARY_DETECTION>").examples(seen, SIZE)
     assert [p.prompt for p in pairs] == ["Locate car in the image.", "Locate wheel in the image."]
     assert pairs[1].target.count("wheel") == 2
 
@@ -116,7 +120,7 @@ def test_open_vocabulary_detection_repeats_the_label() -> None:
 def test_prompts_and_tokens_equal_the_released_ones() -> None:
     from transformers.models.florence2.processing_florence2 import Florence2Processor
 
-    from stages.florence.model import make_tokenizer
+    from stages.florence.tokenizer import make_tokenizer
 
     class Images:
         image_seq_length = 577
@@ -231,7 +235,7 @@ def expected(token: str, seen: Annotations, size: Size) -> list[Any]:
 def same(want: Any, got: Any, size: Size) -> bool:
     if isinstance(want, str):
         return bool(want == got)
-    if isinstance(got, Found):
+    if isinstance(got, Place):
         return want[0] == got.label and near(want[1], got.points, size)
     return len(want) == len(got.polygons) and all(
         len(a) == len(b) and near(a, b, size) for a, b in zip(want, got.polygons, strict=True)
@@ -240,10 +244,10 @@ def same(want: Any, got: Any, size: Size) -> bool:
 
 @pytest.mark.parametrize("token", TASKS)
 def test_targets_are_read_back_within_half_a_bin(token: str) -> None:
-    for size, seen in drawn(TASKS[token].answer == "polygons"):
+    for size, seen in drawn(TASKS[token].answer_kind == "polygons"):
         parsed = [
             TASKS[token].parse(f"</s><s>{p.target}</s>", size)
-            for p in TASKS[token].pairs(seen, size)
+            for p in TASKS[token].examples(seen, size)
         ]
         got = [
             each for answer in parsed for each in ([answer] if isinstance(answer, str) else answer)
@@ -258,7 +262,7 @@ def test_targets_are_read_back_within_half_a_bin(token: str) -> None:
 def test_mask_targets_are_clockwise_outlines_around_the_region() -> None:
     scene = render(DEMO, 0, 3)
     size = (192, 192)
-    pairs = task("<REGION_TO_SEGMENTATION>").pairs(scene.truth, size)
+    pairs = find_task("<REGION_TO_SEGMENTATION>").examples(scene.truth, size)
     assert len(pairs) == len(scene.truth.regions)
     for pair, region in zip(pairs, scene.truth.regions, strict=True):
         points = outlines(pair.target, size)[0].polygons[0]
@@ -269,7 +273,7 @@ def test_mask_targets_are_clockwise_outlines_around_the_region() -> None:
 
 
 def test_labels_with_angle_brackets_cannot_forge_locations() -> None:
-    target = only(task("<OD>").pairs(regions(("<loc_9>x", (0, 0, 10, 10))), SIZE)).target
+    target = only(find_task("<OD>").examples(regions(("<loc_9>x", (0, 0, 10, 10))), SIZE)).target
     assert len(places(target, SIZE, 4)) == 1 and "<loc_9>" not in target.split("<loc_0>")[0]
 
 
@@ -277,13 +281,18 @@ def test_phrases_are_placed_from_left_to_right_and_unknown_ones_go() -> None:
     text = Text(id="t", granularity="brief", text="a dog and a dog near a cat")
     labels = ["a dog", "a dog", "a cow", "a cat", "a dog"]
     found = [
-        Found(label, (float(i), 0.0, 9.0, 9.0), ((9 * i, 9 * i + 5),))
+        Place(label, (float(i), 0.0, 9.0, 9.0), ((9 * i, 9 * i + 5),))
         for i, label in enumerate(labels)
     ]
     placed = find_phrases(text, [found[0], *found])  # the first is said twice with its box
-    assert [(s, e) for s, e, _ in placed] == [(0, 5), (10, 15), (21, 26), (10, 15)]
+    assert [(phrase.start, phrase.end) for phrase in placed] == [
+        (0, 5),
+        (10, 15),
+        (21, 26),
+        (10, 15),
+    ]
 
 
 def test_an_unknown_task_is_named_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="<ODD>: no such task; known: <CAPTION>"):
-        task("<ODD>")
+        find_task("<ODD>")

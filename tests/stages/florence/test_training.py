@@ -15,9 +15,14 @@ import torch
 
 from stages.base import Sample
 from stages.embedded.scenes import DEMO, render
-from stages.florence.examples import targets
-from stages.florence.model import create, load, make_tokenizer, save
-from stages.florence.training import Hooks, TrainConfig, Trainer, World, train
+from stages.florence.config import TrainConfig
+from stages.florence.distributed import Distributed
+from stages.florence.examples import draw_examples
+from stages.florence.model import create, load, save
+from stages.florence.state import Checkpoint
+from stages.florence.tokenizer import make_tokenizer
+from stages.florence.trainer import Trainer
+from stages.florence.training import Hooks, train
 
 CONFIG = TrainConfig(
     stages=((32, 4), (64, 2)),
@@ -78,7 +83,7 @@ def test_a_killed_and_resumed_run_ends_with_the_same_bytes(start: str, tmp_path:
 
     with pytest.raises(KilledError):
         train(CONFIG, start, batches, cut, hooks=Hooks(save=keep_then_die))
-    train(CONFIG, start, batches, cut, resume=kept[-1])
+    train(CONFIG, Checkpoint(kept[-1]), batches, cut)
     assert weights(whole) == weights(cut)
     assert (whole / "metrics.jsonl").read_bytes() == (cut / "metrics.jsonl").read_bytes()
 
@@ -103,7 +108,13 @@ def _rank(rank: int, size: int, start: str, out: str, port: int) -> None:
     torch.distributed.init_process_group(
         "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size
     )
-    train(CONFIG, start, lambda step: batches(step, rank, size), Path(out), world=World(rank, size))
+    train(
+        CONFIG,
+        start,
+        lambda step: batches(step, rank, size),
+        Path(out),
+        distributed=Distributed(rank, size),
+    )
     torch.distributed.destroy_process_group()
 
 
@@ -125,11 +136,11 @@ def test_two_ranks_follow_the_curve_of_one(start: str, tmp_path: Path) -> None:
 def test_targets_depend_on_step_and_key_and_follow_the_family_weights() -> None:
     sample = samples(1)[0]
     config = replace(CONFIG, targets_per_image=2)
-    again = [targets(sample, config, step) for step in range(200)]
-    assert again == [targets(sample, config, step) for step in range(200)]
+    again = [draw_examples(sample, config, step) for step in range(200)]
+    assert again == [draw_examples(sample, config, step) for step in range(200)]
     assert len({tuple(p.target for p in chosen) for chosen in again}) > 20
     only_text = replace(config, families={"image": 1.0, "region": 0.0, "alignment": 0.0})
-    assert {p.task for p in targets(sample, only_text, 0)} == {"<CAPTION>"}
+    assert {p.task for p in draw_examples(sample, only_text, 0)} == {"<CAPTION>"}
 
 
 def learnt(start: str, out: Path, **settings: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -187,7 +198,7 @@ def test_the_running_average_is_what_is_saved(start: str, tmp_path: Path) -> Non
         feed = batches(0)
         for _ in range(steps):
             trainer.learn(next(feed))
-        seen.append(trainer.named["model.language_model.shared.weight"].detach().clone())
+        seen.append(trainer.state.parameters["model.language_model.shared.weight"].detach().clone())
     expected = seen[0]
     for weights in seen[1:]:
         expected = 0.75 * expected + 0.25 * weights
@@ -210,8 +221,8 @@ def test_dropped_labels_teach_nothing() -> None:
     annotations = sample.annotations
     dropped: Any = [replace(r, dropped="low_score") for r in annotations.regions]
     config = replace(CONFIG, tasks=("<OD>", "<REGION_TO_CATEGORY>"))
-    assert targets(sample, config, 0)
-    assert not targets(
+    assert draw_examples(sample, config, 0)
+    assert not draw_examples(
         replace(sample, annotations=replace(annotations, regions=dropped)), config, 0
     )
 

@@ -1,0 +1,101 @@
+"""What each cell of the detector answers for, and how boxes are compared.
+
+A *cell* is one position of the vision tower's last feature map, in row-major order. Here boxes are
+xyxy in shares of the image's sides (0..1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stages.base import Sample
+
+if TYPE_CHECKING:
+    import torch
+
+_CENTRE = 1 / 3  # share of a box's sides, around its centre, where cells answer for it
+_MIN_AREA = 1e-9
+
+
+def cell_centres(rows: int, columns: int) -> np.ndarray:
+    """Return the middle of each cell.
+
+    Args:
+        rows: rows of the feature map.
+        columns: columns of the feature map.
+
+    Returns:
+        (cells, 2), float32: x and y in shares of the image's sides.
+    """
+    y, x = np.mgrid[0:rows, 0:columns]
+    shares = [(x.ravel() + 0.5) / columns, (y.ravel() + 0.5) / rows]
+    return np.stack(shares, axis=1).astype(np.float32)
+
+
+def assign_cells(
+    sample: Sample,
+    categories: Sequence[str],
+    shape: tuple[int, int],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Assign the boxes of a sample to cells.
+
+    A box is assigned to the cells whose middle lies in its middle third, and always to the cell
+    nearest to its centre. Of several boxes a cell gets the smallest (FCOS: Tian et al., ICCV 2019).
+
+    Args:
+        sample: its kept regions of these categories count.
+        categories: names of the categories.
+        shape: rows and columns of the feature map.
+
+    Returns:
+        The category of each cell (cells,), int64, -1 for none; and its box (cells, 4), float32,
+        xyxy in shares of the image's sides, zeros for none.
+    """
+    points = cell_centres(*shape)
+    cell_categories = np.full(len(points), -1)
+    cell_boxes = np.zeros((len(points), 4), np.float32)
+    regions = [r for r in sample.annotations.kept().regions if r.phrase in categories]
+    scale = np.tile(sample.size, 2)
+    shares = [np.asarray(region.box) / scale for region in regions]
+    boxes = np.array(shares, np.float32).reshape(-1, 4)
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    # From the largest to the smallest, so that the smallest is written last.
+    for i in np.argsort(-areas, kind="stable"):
+        low, high = boxes[i, :2], boxes[i, 2:]
+        centre = (low + high) / 2
+        reach = (high - low) * _CENTRE / 2
+        distances = np.abs(points - centre)
+        is_inside: np.ndarray = np.all(distances <= reach, axis=1)
+        is_inside[distances.sum(axis=1).argmin()] = True
+        cell_categories[is_inside] = categories.index(regions[i].phrase)
+        cell_boxes[is_inside] = boxes[i]
+    return cell_categories, cell_boxes
+
+
+def giou(boxes: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """Return the generalised IoU of pairs of boxes (Rezatofighi et al., CVPR 2019).
+
+    Args:
+        boxes: (pairs, 4), float: xyxy in any unit.
+        others: (pairs, 4), float: xyxy in the same unit.
+
+    Returns:
+        (pairs,), in the dtype of the boxes: 1 for equal boxes, down to -1 for distant ones.
+    """
+    import torch
+
+    low, high = boxes.split(2, dim=1)
+    other_low, other_high = others.split(2, dim=1)
+    shared = _areas(torch.maximum(low, other_low), torch.minimum(high, other_high))
+    union = _areas(low, high) + _areas(other_low, other_high) - shared
+    hull = _areas(torch.minimum(low, other_low), torch.maximum(high, other_high))
+    iou = shared / union.clamp(min=_MIN_AREA)
+    return iou - (hull - union) / hull.clamp(min=_MIN_AREA)
+
+
+def _areas(low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
+    """Areas (boxes,) from two opposite corners (boxes, 2) each."""
+    return (high - low).clamp(min=0).prod(dim=1)
