@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from pipeline.quality.coco import read
-from pipeline.quality.geometry import box_iou, greedy_match, quad_iou
 from pipeline.quality.truth import bare_phrase, in_crowd, letters, normalise
 from pipeline.schema import CROWD, KINDS, Annotations, Record, Region
 from stages import registry
 from stages.base import Sample
+from stages.geometry import box_iou, greedy_match, quad_iou
 
 PLACED = ("regions", "text_regions", "triplets")
 SCORE_REASONS = ("low_score", "low_box_score", "class_overlap", "any_overlap", "duplicate_of_human")

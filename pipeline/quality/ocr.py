@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.quality.coco import Entry, check, grouped, xyxy
-from pipeline.quality.geometry import greedy_match, quad_iou
 from pipeline.quality.truth import letters
+from stages.geometry import greedy_match, quad_iou
 
 _IOU = 0.5
 _ILLEGIBLE = "###"

@@ -27,8 +27,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.quality.geometry import box_iou, greedy_match, quad_iou
 from pipeline.schema import CROWD, Annotation, Annotations, Region, Text, TextRegion, Triplet
+from stages.geometry import box_iou, greedy_match, quad_iou
 
 METRICS = (
     "texts",

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
 
-from pipeline.quality.geometry import box_iou
 from pipeline.schema import Annotations, Box, Mask, Quad, Region, Text, Triplet
+from stages.geometry import area, box_iou, decode_mask, quad_bounds
 
 PALETTE = (
     "#2563eb",
@@ -91,7 +90,7 @@ def overlay(annotations: Annotations, colours: Colours) -> Overlay:
     """Kept regions, and the boxes of triplets where there is no region, as shapes, the largest first."""
     kept = annotations.kept()
     everything: list[Region | Triplet] = [*kept.regions, *kept.triplets]
-    owners = sorted(_distinct(everything), key=lambda owner: -_area(owner.box))
+    owners = sorted(_distinct(everything), key=lambda owner: -area(owner.box))
     masked = _distinct(owner for owner in everything if owner.mask is not None)
     return Overlay(
         boxes=[BoxShape(box=o.box, colour=colours.of(o.box), label=label(o)) for o in owners],
@@ -138,8 +137,7 @@ def coloured_text(
 
 def outlines(mask: Mask) -> list[np.ndarray]:
     """The borders of a mask, simplified to within a pixel."""
-    bitmap = coco_mask.decode({"size": list(mask.size), "counts": mask.counts.encode()})
-    found, _ = cv2.findContours(bitmap, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    found, _ = cv2.findContours(decode_mask(mask), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     simple = (cv2.approxPolyDP(contour, 0.7, True).reshape(-1, 2) for contour in found)
     return [points for points in simple if len(points) >= 3]
 
@@ -149,7 +147,7 @@ def chips(
 ) -> list[Chip]:
     """A label for each box and quad: above it, inside or below it, away from the other labels if possible."""
     wanted = [(shape.box, shape.label, shape.colour) for shape in shapes.boxes]
-    wanted += [(bounds(shape.quad), shape.label, QUAD_COLOUR) for shape in shapes.quads]
+    wanted += [(quad_bounds(shape.quad), shape.label, QUAD_COLOUR) for shape in shapes.quads]
     placed: list[Box] = []
     for box, text, _ in wanted:
         width = width_of(text)
@@ -168,10 +166,6 @@ def chips(
     ]
 
 
-def bounds(quad: Quad) -> Box:
-    return (min(quad[::2]), min(quad[1::2]), max(quad[::2]), max(quad[1::2]))
-
-
 def _distinct(owners: Iterable[Region | Triplet]) -> list[Region | Triplet]:
     """All regions, and the first triplet of each object that no region shows."""
     found: list[Region | Triplet] = []
@@ -184,7 +178,3 @@ def _distinct(owners: Iterable[Region | Triplet]) -> list[Region | Triplet]:
         ):
             found.append(owner)
     return found
-
-
-def _area(box: Box) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])
