@@ -66,11 +66,9 @@ MODES = (
     "I;16N",
 )
 
-# Metadata of a field of a source's config that may change on the same work folder, because it does
-# not decide what the names mean.
+# A field of a source's config that may change on the same work folder: it does not decide what the names mean.
 MAY_CHANGE = {"identity": False}
-# Metadata of a field that, when it is set, says that the keys of the source are unique over all its
-# containers.
+# One that, when it is set, says that keys of the source are unique over all its containers.
 UNIQUE = {"unique": True}
 
 
