@@ -209,9 +209,14 @@ def accept(data: bytes) -> Accepted:
         raise
     except Exception as error:
         # Decoders of broken files raise anything: struct.error, TypeError, SyntaxError ...
-        detail = f"{type(error).__name__}: {error}"[:MAX_DETAIL]
+        detail = detail_of(error)
         is_cut = isinstance(error, EOFError) or "truncated" in detail.lower()
         raise SampleError(TRUNCATED if is_cut else CORRUPT, detail) from error
+
+
+def detail_of(error: Exception) -> str:
+    """An error in one short line, for the detail of a `SampleError`."""
+    return f"{type(error).__name__}: {error}"[:MAX_DETAIL]
 
 
 def _check_header(image: PillowImage.Image) -> None:

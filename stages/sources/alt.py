@@ -37,8 +37,9 @@ def encodable(text: str) -> str:
 
 def strings(value: Any) -> list[str]:
     """The strings of a value of JSON or Parquet: the value itself, or those of a list."""
-    values = value if isinstance(value, list) else [value]
-    return [text for text in values if isinstance(text, str)]
+    if isinstance(value, list):
+        return [text for text in value if isinstance(text, str)]
+    return [value] if isinstance(value, str) else []
 
 
 def unreadable_json() -> Text:

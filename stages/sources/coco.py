@@ -22,7 +22,7 @@ from stages.base import SampleError
 from stages.ingest import MAY_CHANGE, SUFFIXES, Item
 from stages.sources.alt import encodable
 from stages.sources.files import Files, printable
-from stages.sources.shapes import box_of, is_number, mask_of
+from stages.sources.shapes import Size, box_of, is_number, mask_of
 
 UNKNOWN_CATEGORY, MALFORMED_CAPTION = "unknown_category", "malformed_caption"
 # The box of a label that has none.
@@ -30,6 +30,8 @@ NO_BOX = (0.0, 0.0, 0.0, 0.0)
 
 # One object of COCO's JSON; nothing is known about its values.
 Entry = Mapping[str, Any]
+# The names of categories by their ids.
+Categories = Mapping[int | str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +62,7 @@ class CocoConfig:
 class CocoImage:
     """The entries of one image."""
 
-    size: tuple[int, int] | None
+    size: Size | None
     """(width, height) in pixels; None if the file does not say it."""
 
     instances: list[Entry] = field(default_factory=list)
@@ -107,17 +109,25 @@ class CocoSource:
             )
 
     def revision(self, names: Sequence[str]) -> str:
-        images = [self._images.get(name, CocoImage(None)) for name in names]
-        entries = [(image.size, image.instances, image.captions) for image in images]
+        entries = []
         category_ids = set()
-        for image in images:
-            category_ids |= {_category_id(entry) for entry in image.instances}
+        for name in names:
+            image = self._images.get(name, CocoImage(None))
+            entries.append((image.size, image.instances, image.captions))
+            for entry in image.instances:
+                category_ids.add(_category_id(entry))
         categories = []
         for id_, name in self._categories.items():
             if id_ in category_ids:
                 categories.append((str(id_), name))
-        content = [entries, sorted(categories), self.config.annotations, self.config.upright]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        content = [
+            entries,
+            sorted(categories),
+            self.config.annotations,
+            self.config.upright,
+        ]
+        text = json.dumps(content, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def _read_file(self, kind: str, url: str) -> None:
         where = f"source.{kind}={url}"
@@ -132,12 +142,11 @@ class CocoSource:
         for image in images:
             is_named = isinstance(image, dict) and isinstance(image.get("file_name"), str)
             if not is_named or "id" not in image:
-                raise ValueError(f"{where}: an image without file_name or id: {str(image)[:100]}")
+                shown = str(image)[:100]
+                raise ValueError(f"{where}: an image without file_name or id: {shown}")
             name = printable(image["file_name"])
             names[str(image["id"])] = name
-            width, height = image.get("width"), image.get("height")
-            size = (width, height) if isinstance(width, int) and isinstance(height, int) else None
-            self._images.setdefault(name, CocoImage(size))
+            self._images.setdefault(name, CocoImage(_size_of(image)))
         return names
 
     def _add_categories(self, where: str, categories: Sequence[Any]) -> None:
@@ -153,37 +162,47 @@ class CocoSource:
     ) -> None:
         left_out = 0
         for entry in entries:
-            name = names.get(str(entry.get("image_id"))) if isinstance(entry, dict) else None
+            name = None
+            if isinstance(entry, dict):
+                name = names.get(str(entry.get("image_id")))
             if name is None:
                 left_out += 1
-                continue
-            image = self._images[name]
-            entries_of_image = image.instances if kind == "instances" else image.captions
-            entries_of_image.append(entry)
+            elif kind == "instances":
+                self._images[name].instances.append(entry)
+            else:
+                self._images[name].captions.append(entry)
         if left_out:
             logging.getLogger("fld").warning(
                 "%s: %d annotations of images that it does not list are left out", where, left_out
             )
 
 
-def labels_of(image: CocoImage, categories: Mapping[int | str, str]) -> Annotations:
+def _size_of(image: Entry) -> Size | None:
+    width = image.get("width")
+    height = image.get("height")
+    if isinstance(width, int) and isinstance(height, int):
+        return width, height
+    return None
+
+
+def labels_of(image: CocoImage, categories: Categories) -> Annotations:
     """The entries of an image as annotations; what makes no sense is dropped with a reason."""
     ids = set[str]()
     labels = Annotations()
     for entry in image.instances:
-        labels.regions.append(
-            _region(entry, _new_id("regions", entry, ids), image.size, categories)
-        )
+        id_ = _new_id("regions", entry, ids)
+        labels.regions.append(_region(entry, id_, image.size, categories))
     for entry in image.captions:
-        labels.texts.append(_text(entry, _new_id("texts", entry, ids)))
+        id_ = _new_id("texts", entry, ids)
+        labels.texts.append(_text(entry, id_))
     return labels
 
 
-def _region(
-    entry: Entry, id_: str, size: tuple[int, int] | None, categories: Mapping[int | str, str]
-) -> Region:
+def _region(entry: Entry, id_: str, size: Size | None, categories: Categories) -> Region:
+    category = None
     category_id = _category_id(entry)
-    category = None if category_id is None else categories.get(category_id)
+    if category_id is not None:
+        category = categories.get(category_id)
     box, box_problem = box_of(entry.get("bbox"), size)
     mask, mask_problem = mask_of(entry.get("segmentation"), size)
     dropped = box_problem or mask_problem
@@ -214,9 +233,11 @@ def _new_id(kind: str, entry: Entry, taken: set[str]) -> str:
     It holds COCO's own id, so that a label keeps its name when others are added. An entry without
     an id gets a number.
     """
-    own = entry.get("id")
     number = f"x{len(taken)}"
-    id_ = f"{HUMAN}.{kind}.{own if is_number(own) else number}"
+    own = entry.get("id")
+    if not is_number(own):
+        own = number
+    id_ = f"{HUMAN}.{kind}.{own}"
     if id_ in taken:
         id_ += number
     taken.add(id_)

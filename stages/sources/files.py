@@ -14,12 +14,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, TypeVar
 
 from stages.base import SampleError
-from stages.ingest import FILE_TOO_LARGE, MAX_BYTES, NOT_A_FILE, UNREADABLE
+from stages.ingest import FILE_TOO_LARGE, MAX_BYTES, NOT_A_FILE, UNREADABLE, detail_of
 
 UNSAFE_NAME = "unsafe_name"
 # Threads that read from a remote store.
 READERS = 8
-MAX_DETAIL = 200
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
@@ -130,13 +129,13 @@ class Files:
                 if size is not None and size > MAX_BYTES:
                     return _too_large(f"{size}")
                 # A store that does not know the size is read one byte further than allowed.
-                data = file.read() if size is not None else file.read(MAX_BYTES + 1)
+                data = file.read(MAX_BYTES + 1) if size is None else file.read()
         except SampleError as error:
             return error
         except (OSError, ValueError) as error:
             # The file is gone, a dangling link, without permission, or its name holds a NUL; or the
             # store is out of reach.
-            return SampleError(UNREADABLE, f"{type(error).__name__}: {error}"[:MAX_DETAIL])
+            return unreadable(error)
         if len(data) > MAX_BYTES:
             return _too_large(f"{size}" if size else "more")
         return data
@@ -165,6 +164,11 @@ class Files:
         if self.local and "\\udc" in name and not os.path.lexists(path):
             return f"{self._root}/{unprintable(name)}"
         return path
+
+
+def unreadable(error: Exception) -> SampleError:
+    """A store's error as the problem of one sample."""
+    return SampleError(UNREADABLE, detail_of(error))
 
 
 def _too_large(size: str) -> SampleError:

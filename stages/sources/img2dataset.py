@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from stages.base import SampleError
-from stages.ingest import Item
-from stages.sources.files import MAX_DETAIL, Files
+from stages.ingest import MAX_DETAIL, Item
+from stages.sources.files import Files
 from stages.sources.parquet import opened, rows_of
 from stages.sources.tars import SUFFIXES
 from stages.sources.webdataset import WebDatasetConfig, WebDatasetSource
@@ -58,7 +58,9 @@ class Img2DatasetSource:
             keys = set[str | None]()
             for item in self._tars.read([name]):
                 keys.add(item.key)
-                yield replace(item, key=_in_folder(name, item.key)) if item.key else item
+                if item.key:
+                    item = replace(item, key=_in_folder(name, item.key))
+                yield item
             yield from self._missing(name, keys)
 
     def _missing(self, tar: str, keys: set[str | None]) -> Iterator[Item]:
@@ -89,4 +91,5 @@ def _problem(row: Mapping[str, Any]) -> SampleError:
     if status == SUCCESS:
         return SampleError(NOT_IN_TAR, "its table counts it as done")
     reason = REASONS.get(status, DOWNLOAD_FAILED)
-    return SampleError(reason, f"{status}: {row.get('error_message')}"[:MAX_DETAIL])
+    detail = f"{status}: {row.get('error_message')}"
+    return SampleError(reason, detail[:MAX_DETAIL])

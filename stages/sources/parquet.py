@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pipeline.schema import Annotations
 from stages.base import SampleError
-from stages.ingest import FILE_TOO_LARGE, MAX_BYTES, NO_IMAGE, UNIQUE, UNREADABLE, Item
+from stages.ingest import FILE_TOO_LARGE, MAX_BYTES, MAX_DETAIL, NO_IMAGE, UNIQUE, Item
 from stages.sources.alt import alt_texts, strings
-from stages.sources.files import MAX_DETAIL, Files, ahead, printable
+from stages.sources.files import Files, ahead, printable, unreadable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -89,7 +89,9 @@ class ParquetSource:
         wanted = {self.config.image, *self.config.texts, key_column}
         columns = [name for name in parquet.schema_arrow.names if name in wanted]
         _check_unpacked_size(parquet, columns, group)
-        number = sum(parquet.metadata.row_group(i).num_rows for i in range(group))
+        number = 0
+        for i in range(group):
+            number += parquet.metadata.row_group(i).num_rows
         if not columns:
             # Without any column Arrow would give no rows at all.
             columns = parquet.schema_arrow.names[:1]
@@ -149,7 +151,8 @@ def _check_unpacked_size(parquet: pq.ParquetFile, columns: Sequence[str], group:
         chunk = metadata.column(i)
         if chunk.path_in_schema.partition(".")[0] not in columns:
             continue
-        packed, unpacked = chunk.total_compressed_size, chunk.total_uncompressed_size
+        packed = chunk.total_compressed_size
+        unpacked = chunk.total_uncompressed_size
         if unpacked > MAX_BYTES and unpacked > MAX_RATIO * packed:
             detail = f"{chunk.path_in_schema}: {packed} bytes unpack to {unpacked}"
             raise SampleError(FILE_TOO_LARGE, detail)
@@ -203,5 +206,4 @@ def opened(files: Files, name: str) -> Iterator[pq.ParquetFile]:
         raise SampleError(NOT_PARQUET, str(error)[:MAX_DETAIL]) from None
     except OSError as error:
         # The store's error, or Arrow's for a file that is cut.
-        detail = f"{type(error).__name__}: {error}"[:MAX_DETAIL]
-        raise SampleError(UNREADABLE, detail) from None
+        raise unreadable(error) from None

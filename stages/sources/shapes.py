@@ -35,7 +35,9 @@ def is_number(value: Any) -> TypeGuard[float]:
 def is_possible(size: Size) -> bool:
     """Whether ingest could accept an image of this size."""
     width, height = size
-    return min(size) >= 1 and max(size) <= MAX_SIDE and width * height <= MAX_PIXELS
+    if min(size) < 1 or max(size) > MAX_SIDE:
+        return False
+    return width * height <= MAX_PIXELS
 
 
 def box_of(bbox: Any, size: Size | None) -> tuple[Box | None, str | None]:
@@ -46,7 +48,8 @@ def box_of(bbox: Any, size: Size | None) -> tuple[Box | None, str | None]:
     if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(is_number, bbox)):
         return None, MALFORMED_BOX
     x, y, width, height = map(float, bbox)
-    right, bottom = x + width, y + height
+    right = x + width
+    bottom = y + height
     box = (x, y, right, bottom)
     if width <= 0 or height <= 0:
         return box, EMPTY_BOX
@@ -78,10 +81,13 @@ def mask_of(segmentation: Any, size: Size | None) -> tuple[Mask | None, str | No
 def _mask_of_runs(segmentation: dict[str, Any], size: Size) -> tuple[Mask | None, str | None]:
     width, height = size
     counts = segmentation.get("counts")
-    runs = runs_of(counts) if isinstance(counts, str) else counts
+    runs: Any = counts
+    if isinstance(counts, str):
+        runs = runs_of(counts)
     if segmentation.get("size") != [height, width] or not _are_runs(runs, width * height):
         return None, MALFORMED_SEGMENTATION
-    return _encoded({"size": [height, width], "counts": runs}, size), None
+    checked = {"size": [height, width], "counts": runs}
+    return _encoded(checked, size), None
 
 
 def runs_of(counts: str) -> list[int] | None:
@@ -116,7 +122,8 @@ def _is_polygon(polygon: Any, size: Size) -> bool:
         return False
     if not all(map(is_number, polygon)):
         return False
-    xs, ys = polygon[::2], polygon[1::2]
+    xs = polygon[::2]
+    ys = polygon[1::2]
     if not _are_near(xs, size[0]) or not _are_near(ys, size[1]):
         return False
     return _outline(xs, ys) <= MAX_OUTLINE

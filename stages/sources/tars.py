@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from typing import IO, Any, Self
 
 from stages.base import SampleError
-from stages.ingest import FILE_TOO_LARGE, MAX_BYTES, NOT_A_FILE
-from stages.sources.files import MAX_DETAIL, UNSAFE_NAME, is_unsafe, printable
+from stages.ingest import FILE_TOO_LARGE, MAX_BYTES, NOT_A_FILE, detail_of
+from stages.sources.files import UNSAFE_NAME, is_unsafe, printable
 
 NO_KEY = "no_key"
 CORRUPT_GZIP = "corrupt_gzip"
@@ -42,7 +42,14 @@ EXTENDED = (
     tarfile.SOLARIS_XHDTYPE,
 )
 # What `tarfile` raises; the last two on headers that were made to break it.
-BROKEN = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError, RecursionError)
+BROKEN = (
+    tarfile.TarError,
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    ValueError,
+    RecursionError,
+)
 
 # The most bytes of a field (its name comes without `.gz`) that are read; 0 for a field to skip.
 Wanted = Callable[[str], int]
@@ -141,8 +148,7 @@ def read_samples(file: IO[bytes], wanted: Wanted) -> Iterator[TarSample]:
         reason = NOT_A_TAR
         if sample.key:
             reason = TRAILING_DATA if tar.offset > end else TRUNCATED_TAR
-        detail = f"{type(error).__name__}: {error}"[:MAX_DETAIL]
-        yield TarSample("", problem=SampleError(reason, detail))
+        yield TarSample("", problem=SampleError(reason, detail_of(error)))
         return
     if sample.key:
         yield sample
@@ -173,7 +179,8 @@ def _add(
         field = field.removesuffix(".gz")
         most = wanted(field)
         if most:
-            content = _content(tar, info, min(most, MAX_BYTES - sample.size))
+            left = MAX_BYTES - sample.size
+            content = _content(tar, info, min(most, left))
             sample.members[field] = content
             sample.size += len(content)
     except SampleError as error:
@@ -192,7 +199,8 @@ def _check(info: tarfile.TarInfo, field: str) -> None:
     if info.issparse():
         raise SampleError(NOT_A_FILE, f"{shown} is a sparse file")
     if not info.isreg():
-        raise SampleError(NOT_A_FILE, f"{shown} is {KINDS.get(info.type, 'a device or a pipe')}")
+        kind = KINDS.get(info.type, "a device or a pipe")
+        raise SampleError(NOT_A_FILE, f"{shown} is {kind}")
     if not field:
         raise SampleError(NO_KEY, f"{shown} is not named KEY.FIELD")
 

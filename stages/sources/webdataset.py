@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pipeline.schema import Annotations
 from stages.base import SampleError
-from stages.ingest import MAX_BYTES, NO_IMAGE, UNIQUE, UNREADABLE, Item
+from stages.ingest import MAX_BYTES, NO_IMAGE, UNIQUE, Item
 from stages.ingest import SUFFIXES as IMAGE_SUFFIXES
 from stages.sources.alt import alt_texts, parse_json, strings, unreadable_json
-from stages.sources.files import MAX_DETAIL, Files
+from stages.sources.files import Files, unreadable
 from stages.sources.tars import SUFFIXES, TarSample, Wanted, read_samples
 
 SEVERAL_IMAGES = "several_images"
@@ -75,26 +75,40 @@ class WebDatasetSource:
         return f".{field}".lower().endswith(IMAGE_SUFFIXES)
 
     def _item(self, tar: str, sample: TarSample) -> Item:
-        name = f"{tar}/{sample.key}" if sample.key else tar
-        key = f"{sample.key}.jpg" if self.config.unique_keys and sample.key else None
+        name = tar
+        key = None
+        if sample.key:
+            name = f"{tar}/{sample.key}"
+            if self.config.unique_keys:
+                key = f"{sample.key}.jpg"
         images = [field for field in sample.members if self._is_image(field)]
         problem = sample.problem or _image_problem(images)
         if problem:
             return Item(name, key=key, failed=problem)
         field = images[0]
-        data = sample.members[field]
-        return Item(f"{name}.{field}", data, key=key, given=self._alt_texts(sample.members))
+        return Item(
+            f"{name}.{field}",
+            sample.members[field],
+            key=key,
+            given=self._alt_texts(sample.members),
+        )
 
     def _alt_texts(self, members: Mapping[str, bytes]) -> Annotations:
-        values = {name: parse_json(members[name]) for name in self._json_fields & members.keys()}
+        objects: dict[str, dict[str, Any]] = {}
+        broken = []
+        for name in self._json_fields & members.keys():
+            value = parse_json(members[name])
+            if value is None:
+                broken.append(unreadable_json())
+            else:
+                objects[name] = value
         texts: list[str] = []
         for text in self.config.texts:
             field, _, entry = text.partition(".")
             if text in members:
                 texts.append(members[text].decode("utf-8", "replace"))
-            elif value := values.get(field):
-                texts += strings(value.get(entry))
-        broken = [unreadable_json() for value in values.values() if value is None]
+            elif field in objects:
+                texts += strings(objects[field].get(entry))
         return Annotations(texts=alt_texts(texts) + broken)
 
 
@@ -116,5 +130,4 @@ def read_tar(files: Files, name: str, wanted: Wanted) -> Iterator[TarSample]:
     except SampleError as error:
         yield TarSample("", problem=error)
     except OSError as error:
-        detail = f"{type(error).__name__}: {error}"[:MAX_DETAIL]
-        yield TarSample("", problem=SampleError(UNREADABLE, detail))
+        yield TarSample("", problem=unreadable(error))
