@@ -258,8 +258,8 @@ class _Comparison:
             comparisons.append((MIRRORED, self.hashes, self.mirrored))
             comparisons.append((MIRRORED, self.mirrored, self.hashes))
         for kind, left, right in comparisons:
-            left, right = left[later_hashed], right[kept_hashed]
-            for pairs in close_hashes(left, right, self.config.distance):
+            hashes = close_hashes(left[later_hashed], right[kept_hashed], self.config.distance)
+            for pairs in hashes:
                 yield KINDS.index(kind), _numbered(pairs, later_hashed, kept_hashed)
         if self.config.model:
             left, right = self.vectors[later], self.vectors[kept]

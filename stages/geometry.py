@@ -21,7 +21,8 @@ from pipeline.schema import Box, Mask, Quad, Region, TextRegion, Triplet
 
 def area(box: Sequence[float]) -> float:
     """The area of one box in square pixels; 0 if a side is negative."""
-    return max(box[2] - box[0], 0.0) * max(box[3] - box[1], 0.0)
+    x1, y1, x2, y2 = box
+    return max(x2 - x1, 0.0) * max(y2 - y1, 0.0)
 
 
 def areas(boxes: np.ndarray) -> np.ndarray:
@@ -29,12 +30,15 @@ def areas(boxes: np.ndarray) -> np.ndarray:
 
     Sides are not clamped: a box with one negative side has a negative area.
     """
-    return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+    widths = boxes[..., 2] - boxes[..., 0]
+    heights = boxes[..., 3] - boxes[..., 1]
+    return widths * heights
 
 
 def quad_bounds(quad: Quad) -> Box:
     """The smallest upright box around a quad."""
-    xs, ys = quad[::2], quad[1::2]
+    xs = quad[::2]
+    ys = quad[1::2]
     return min(xs), min(ys), max(xs), max(ys)
 
 
@@ -49,8 +53,9 @@ def is_degenerate(boxes: np.ndarray, min_side: float) -> np.ndarray:
     True where a coordinate is not finite, or a side is shorter than `min_side` pixels.
     """
     sides = boxes[:, 2:] - boxes[:, :2]
-    usable = np.isfinite(boxes).all(axis=1) & (sides >= min_side).all(axis=1)
-    return np.logical_not(usable)
+    is_finite = np.isfinite(boxes).all(axis=1)
+    is_large = (sides >= min_side).all(axis=1)
+    return np.logical_not(is_finite & is_large)
 
 
 def iou(a: Box, b: Box) -> float:
@@ -99,17 +104,20 @@ def quad_iou(left: Sequence[Sequence[float]], right: Sequence[Sequence[float]]) 
     for i, quad in enumerate(left):
         one = _hull(quad)
         for j, other in enumerate(hulls):
-            one_area, other_area = cv2.contourArea(one), cv2.contourArea(other)
+            one_area = cv2.contourArea(one)
+            other_area = cv2.contourArea(other)
             if min(one_area, other_area) > 0:
                 shared = cv2.intersectConvexConvex(one, other)[0]
-                overlap[i, j] = shared / (one_area + other_area - shared)
+                union = one_area + other_area - shared
+                overlap[i, j] = shared / union
     return overlap
 
 
 def _hull(quad: Sequence[float]) -> np.ndarray:
     import cv2
 
-    return np.asarray(cv2.convexHull(np.asarray(quad, np.float32).reshape(-1, 2)))
+    corners = np.asarray(quad, np.float32).reshape(-1, 2)
+    return np.asarray(cv2.convexHull(corners))
 
 
 def greedy_match(
@@ -133,7 +141,7 @@ def greedy_match(
 
 
 def encode_mask(pixels: np.ndarray) -> Mask:
-    """Pixels (height, width), bool or uint8 of 0 and 1, as COCO run lengths. Library: pycocotools."""
+    """Pixels (height, width), bool or uint8 of 0 and 1, as run lengths. Library: pycocotools."""
     from pycocotools import mask as coco_mask
 
     encoded = coco_mask.encode(np.asfortranarray(pixels, np.uint8))
@@ -145,5 +153,6 @@ def decode_mask(mask: Mask) -> np.ndarray:
     """The pixels of a mask: (height, width) uint8 of 0 and 1. Library: pycocotools."""
     from pycocotools import mask as coco_mask
 
-    pixels: np.ndarray = coco_mask.decode({"size": list(mask.size), "counts": mask.counts})
+    encoded = {"size": list(mask.size), "counts": mask.counts}
+    pixels: np.ndarray = coco_mask.decode(encoded)
     return pixels

@@ -43,7 +43,8 @@ def close_hashes(left: np.ndarray, right: np.ndarray, distance: int) -> Iterator
 
     `left` is (n,) uint64, `right` (m,) uint64. Method: multi-index hashing (Norouzi, Punjani and
     Fleet, CVPR 2012). If two hashes are cut into k parts and are close, then at least one of their
-    parts differs by at most distance // k bits. Only hashes that are so near in a part are compared.
+    parts differs by at most distance // k bits. Only hashes that are so near in a part are
+    compared.
     """
     # With so many parts there is about one hash for each value of a part.
     parts = max(1, round(BITS / np.log2(max(len(right), 2))))

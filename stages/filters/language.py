@@ -5,16 +5,16 @@ tree, read with simple rules. The paper does not print its rules. We read it thi
 
 - An object is a NOUN that does not modify another noun. A proper noun is a PROPN and is counted on
   its own.
-- An attribute is an ADJ that does not stand for a noun, a NUM, a singular NOUN that modifies another
-  one ("brick" in "brick wall"), or a VERB that only modifies a noun ("mirrored walls").
+- An attribute is an ADJ that does not stand for a noun, a NUM, a singular NOUN that modifies
+  another one ("brick" in "brick wall"), or a VERB that only modifies a noun ("mirrored walls").
 - An action is any other VERB except "be".
 - The complexity of a token is its degree in the undirected dependency tree: the number of its
   children, plus one if it has a head. A text without an action has an action complexity of 0.
 - Tokens are counted without punctuation and white space.
 
 Means over the 200 captions of 40 COCO photos, beside the paper's brief texts (Table 3). The other
-columns are other readings: (a) every NOUN is an object; (b) a DET is an attribute, too; (c) adverbs,
-possessives and the prepositions of nouns are attributes, too.
+columns are other readings: (a) every NOUN is an object; (b) a DET is an attribute, too;
+(c) adverbs, possessives and the prepositions of nouns are attributes, too.
 
     per text            paper   ours    (a)    (b)    (c)
     tokens               7.95  10.82  10.82  10.82  10.82

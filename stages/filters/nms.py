@@ -27,17 +27,19 @@ def nms(boxes: np.ndarray, scores: np.ndarray, groups: np.ndarray, threshold: fl
     """
     if (groups[1:] < groups[:-1]).any():
         order = np.argsort(groups, kind="stable")
+        kept_in_order = nms(boxes[order], scores[order], groups[order], threshold)
         kept = np.empty(len(order), bool)
-        kept[order] = nms(boxes[order], scores[order], groups[order], threshold)
+        kept[order] = kept_in_order
         return kept
     kept = np.ones(len(groups), bool)
     for start, stop in _chunks(groups):
-        score = scores[start:stop]
-        first, second = overlapping_pairs(boxes[start:stop], groups[start:stop], threshold)
+        chunk = slice(start, stop)
+        first, second = overlapping_pairs(boxes[chunk], groups[chunk], threshold)
+        score = scores[chunk]
         first_wins = score[first] >= score[second]
         winner = np.where(first_wins, first, second)
         loser = np.where(first_wins, second, first)
-        kept[start:stop] = _greedy(stop - start, winner, loser)
+        kept[chunk] = _greedy(stop - start, winner, loser)
     return kept
 
 
@@ -52,10 +54,10 @@ def soft_nms(boxes: np.ndarray, scores: np.ndarray, groups: np.ndarray, sigma: f
     while len(remaining):
         order = np.lexsort((-scores[remaining], groups[remaining]))
         remaining = remaining[order]
-        group = groups[remaining]
         # The first of each group is its best; `best` names, for every box, the best of its group.
-        is_best = np.concatenate([[True], group[1:] != group[:-1]])
-        best = remaining[is_best][np.cumsum(is_best) - 1]
+        is_best = np.concatenate([[True], _changes(groups[remaining])])
+        number_of_group = np.cumsum(is_best) - 1
+        best = remaining[is_best][number_of_group]
         overlap = paired_iou(boxes[remaining], boxes[best])
         decay = np.exp(-(overlap**2) / sigma)
         scores[remaining] *= np.where(is_best, 1.0, decay)
@@ -66,15 +68,16 @@ def soft_nms(boxes: np.ndarray, scores: np.ndarray, groups: np.ndarray, sigma: f
 def overlapping_pairs(
     boxes: np.ndarray, groups: np.ndarray, threshold: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """All pairs (i, j), i < j, of one group whose IoU is above `threshold`: two (pairs,) int arrays.
+    """Pairs (i, j), i < j, of one group whose IoU is above `threshold`: two (pairs,) int arrays.
 
     `boxes` is (n, 4); in `groups` (n,) the members of a group must be adjacent.
     """
     behind = _members_behind(groups)
     columns = np.ascontiguousarray(boxes.T)
     box_areas = areas(boxes)
-    none = np.empty(0, np.intp)
-    firsts, seconds = [none], [none]
+    # The empty arrays are the result if no pair overlaps.
+    firsts = [np.empty(0, np.intp)]
+    seconds = [np.empty(0, np.intp)]
     lag = 1
     first = np.flatnonzero(behind >= lag)
     while len(first):
@@ -92,22 +95,33 @@ def overlapping_pairs(
 def _intersection(columns: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """The shared area of pairs of boxes; `columns` is (4, n), a row per coordinate."""
     left, top, right, bottom = columns
-    width = np.minimum(right[first], right[second]) - np.maximum(left[first], left[second])
-    height = np.minimum(bottom[first], bottom[second]) - np.maximum(top[first], top[second])
-    return np.clip(width, 0, None) * np.clip(height, 0, None)
+    shared_left = np.maximum(left[first], left[second])
+    shared_right = np.minimum(right[first], right[second])
+    shared_top = np.maximum(top[first], top[second])
+    shared_bottom = np.minimum(bottom[first], bottom[second])
+    width = np.clip(shared_right - shared_left, 0, None)
+    height = np.clip(shared_bottom - shared_top, 0, None)
+    return width * height
 
 
 def _members_behind(groups: np.ndarray) -> np.ndarray:
     """For each box, how many members of its group stand behind it."""
     ends = _last_members(groups)
-    sizes = np.diff(np.concatenate([[-1], ends]))
-    return np.repeat(ends, sizes) - np.arange(len(groups))
+    sizes = np.diff(ends, prepend=-1)
+    last_of_own_group = np.repeat(ends, sizes)
+    return last_of_own_group - np.arange(len(groups))
 
 
 def _last_members(groups: np.ndarray) -> np.ndarray:
     """The index of the last member of each group."""
-    is_last = np.concatenate([groups[1:] != groups[:-1], [True]])
+    is_last = np.concatenate([_changes(groups), [True]])
     return np.flatnonzero(is_last)
+
+
+def _changes(groups: np.ndarray) -> np.ndarray:
+    """Where a group differs from the one before it: (n,) to (n - 1,) bool."""
+    changes: np.ndarray = groups[1:] != groups[:-1]
+    return changes
 
 
 def _greedy(count: int, winner: np.ndarray, loser: np.ndarray) -> np.ndarray:
@@ -132,7 +146,7 @@ def _chunks(groups: np.ndarray) -> list[tuple[int, int]]:
         return []
     ends = _last_members(groups) + 1
     targets = np.arange(CHUNK, len(groups), CHUNK)
-    cuts = ends[np.unique(np.searchsorted(ends, targets))]
-    stops = sorted({*cuts.tolist(), len(groups)})
+    places = np.unique(np.searchsorted(ends, targets))
+    stops = sorted({*ends[places].tolist(), len(groups)})
     starts = [0, *stops[:-1]]
     return list(zip(starts, stops, strict=True))

@@ -123,12 +123,14 @@ def decide(regions: RegionColumns, config: RegionFilterConfig) -> np.ndarray:
     decision = _Decision(len(regions.score))
     is_human = regions.score == np.inf
     is_machine = np.logical_not(is_human)
-    decision.drop(is_machine & is_degenerate(regions.box, config.min_side), DEGENERATE_BOX)
+    is_unusable = is_degenerate(regions.box, config.min_side)
+    decision.drop(is_machine & is_unusable, DEGENERATE_BOX)
     # Written so that a score that is not a number is dropped.
     is_sure = regions.score >= regions.min_score
     decision.drop(np.logical_not(is_sure), LOW_SCORE)
     if regions.agreement is not None and config.min_agreement > 0:
-        decision.drop(is_machine & (regions.agreement < config.min_agreement), LOW_AGREEMENT)
+        is_alone = regions.agreement < config.min_agreement
+        decision.drop(is_machine & is_alone, LOW_AGREEMENT)
 
     class_count = int(regions.label.max(initial=0)) + 1
     image_and_class = regions.image * class_count + regions.label
@@ -148,10 +150,15 @@ def _repeats_human(
     regions: RegionColumns, is_human: np.ndarray, image_and_class: np.ndarray, threshold: float
 ) -> np.ndarray:
     """True for machines' boxes that overlap a human one of the same image and class: (n,) bool."""
-    rivals = np.flatnonzero(np.isin(image_and_class, image_and_class[is_human]))
-    rivals = rivals[np.argsort(image_and_class[rivals], kind="stable")]
-    first, second = overlapping_pairs(regions.box[rivals], image_and_class[rivals], threshold)
-    one, other = rivals[first], rivals[second]
+    groups_of_humans = image_and_class[is_human]
+    rivals = np.flatnonzero(np.isin(image_and_class, groups_of_humans))
+    # The members of a group must be adjacent.
+    order = np.argsort(image_and_class[rivals], kind="stable")
+    rivals = rivals[order]
+    groups = image_and_class[rivals]
+    first, second = overlapping_pairs(regions.box[rivals], groups, threshold)
+    one = rivals[first]
+    other = rivals[second]
     repeats = np.zeros(len(is_human), bool)
     repeats[one[is_human[other]]] = True
     repeats[other[is_human[one]]] = True
@@ -165,16 +172,21 @@ def _suppress(
     if threshold >= 1:
         return
     rows = decision.kept()
-    survives = nms(regions.box[rows], regions.score[rows], groups[rows], threshold)
-    decision.drop_indices(rows[np.logical_not(survives)], reason)
+    boxes = regions.box[rows]
+    scores = regions.score[rows]
+    survives = nms(boxes, scores, groups[rows], threshold)
+    suppressed = rows[np.logical_not(survives)]
+    decision.drop_indices(suppressed, reason)
 
 
 def _suppress_softly(
     decision: _Decision, regions: RegionColumns, groups: np.ndarray, sigma: float
 ) -> None:
     rows = decision.kept()
-    scores = soft_nms(regions.box[rows], regions.score[rows], groups[rows], sigma)
-    decision.drop_indices(rows[scores < regions.min_score[rows]], CLASS_OVERLAP)
+    boxes = regions.box[rows]
+    scores = soft_nms(boxes, regions.score[rows], groups[rows], sigma)
+    suppressed = rows[scores < regions.min_score[rows]]
+    decision.drop_indices(suppressed, CLASS_OVERLAP)
 
 
 def min_score(config: RegionFilterConfig, source: str, label: str) -> float:
@@ -190,12 +202,16 @@ def columns(
 ) -> RegionColumns:
     """The columns of (number of the image, region) pairs. A text region's class is its string."""
     label_of: dict[str, int] = {}
-    images, labels, scores, thresholds, boxes, agreements = [], [], [], [], [], []
+    images, labels, boxes = [], [], []
+    scores, thresholds, agreements = [], [], []
     for image, item in items:
-        phrase = item.phrase if isinstance(item, Region) else ""
-        name = phrase if isinstance(item, Region) else f"text: {item.text}"
+        if isinstance(item, Region):
+            phrase = name = item.phrase
+        else:
+            phrase, name = "", f"text: {item.text}"
         images.append(image)
-        labels.append(label_of.setdefault(name, len(label_of)))
+        label = label_of.setdefault(name, len(label_of))
+        labels.append(label)
         scores.append(_score(item))
         thresholds.append(min_score(config, item.source, phrase))
         boxes.append(bounds(item))
@@ -265,4 +281,6 @@ class RegionFilter:
 
 
 def _is_empty_text(item: Region | TextRegion) -> bool:
-    return isinstance(item, TextRegion) and not item.text.strip() and not item.locked
+    if not isinstance(item, TextRegion) or item.locked:
+        return False
+    return not item.text.strip()

@@ -68,14 +68,20 @@ def read_list(name: str) -> frozenset[str]:
     if not path.is_file():
         names = sorted(file.stem for file in path.parent.glob("*.txt"))
         raise ValueError(f"no phrase list {name!r}: there are {names}")
-    lines = path.read_text().splitlines()
-    return frozenset(line.lower() for line in lines if line and line[0] != "#")
+    phrases = set()
+    for line in path.read_text().splitlines():
+        if line and not line.startswith("#"):
+            phrases.add(line.lower())
+    return frozenset(phrases)
 
 
 @cache
 def blacklist(lists: tuple[str, ...] = LISTS) -> frozenset[str]:
     """The phrases of several lists."""
-    return frozenset().union(*(read_list(name) for name in lists))
+    phrases: set[str] = set()
+    for name in lists:
+        phrases |= read_list(name)
+    return frozenset(phrases)
 
 
 def is_blacklisted(phrase: str, listed: frozenset[str]) -> bool:
@@ -133,8 +139,10 @@ class TripletFilter:
         return None
 
     def _has_low_box_score(self, triplet: Triplet) -> bool:
-        score = triplet.score if triplet.confidence is None else triplet.confidence
+        score = triplet.confidence
+        if score is None:
+            score = triplet.score
         if score is None:
             return False
-        threshold = self.config.min_box_scores.get(triplet.source, self.config.min_box_score)
-        return score < threshold
+        thresholds = self.config.min_box_scores
+        return score < thresholds.get(triplet.source, self.config.min_box_score)
