@@ -49,7 +49,7 @@ def found(config: DedupConfig, **images: bytes) -> dict[str, tuple[str, str]]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_copies_resized_encoded_anew_cropped_or_blurred_repeat_the_largest_and_a_mirrored_one_does_not(
+def test_altered_copies_repeat_the_largest_one_and_a_mirrored_one_does_only_if_asked(
     seed: int,
 ) -> None:
     images = {name: make(photo(seed)) for name, make in COPIES.items()}
