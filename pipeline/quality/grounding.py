@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.quality.coco import Entry, Key, check, grouped, xyxy
-from pipeline.quality.geometry import box_iou
 from pipeline.quality.masks import Overlap, area_of, overlap, run_lengths, sizes_of
+from stages.geometry import box_iou
 
 _IOU = 0.5
 _TEXTS = ("phrase", "expression", "caption")

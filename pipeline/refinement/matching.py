@@ -14,10 +14,10 @@ from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 
-from pipeline.quality.geometry import box_iou, quad_iou
 from pipeline.quality.wording import bare_phrase, letters, normalise
 from pipeline.refinement.rules import Rules
 from pipeline.schema import Annotation, Region, Text, TextRegion, Triplet
+from stages.geometry import box_iou, quad_iou
 
 A = TypeVar("A", bound=Annotation)
 Label = str | tuple[str, str]

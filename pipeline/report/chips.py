@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.quality.geometry import box_iou
 from pipeline.report.overlay import QUAD_COLOUR, Overlay
 from pipeline.schema import Box, Quad
+from stages.geometry import box_iou
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,8 @@ from stages.embedded.vocabulary import (
     verb,
     vocabulary,
 )
-from stages.filters.nms import area, nms
+from stages.filters.nms import nms
+from stages.geometry import area
 from stages.specialists.selection import effective_score, missing_granularities
 
 

@@ -25,7 +25,7 @@ from stages.embedded.vocabulary import (
     vocabulary,
     with_article,
 )
-from stages.filters.region import bounds
+from stages.geometry import bounds
 from stages.specialists.selection import effective_score, missing_granularities
 
 ROWS = ("upper", "middle", "lower")

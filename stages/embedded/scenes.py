@@ -24,7 +24,7 @@ from PIL import Image, ImageDraw, ImageFont
 from pipeline.schema import Annotations, Box, Mask, Quad, Region, Text, TextRegion, Triplet
 from stages.embedded.domains import DEMO, PRETRAIN, SIGN, SIGN_COLOUR, SIGN_RGB, SceneDomain
 from stages.embedded.scene_text import Mention, SceneObject, describe_scene
-from stages.specialists.masks import encode_mask
+from stages.geometry import encode_mask
 
 __all__ = ["DEMO", "PRETRAIN", "Scene", "SceneDomain", "render", "scenes"]
 

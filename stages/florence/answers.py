@@ -16,6 +16,7 @@ from pipeline.schema import Box, Candidate, Quad, Region, Text, TextRegion, Trip
 from stages.florence import codec
 from stages.florence.detokenise import AnswerText
 from stages.florence.tasks import Example
+from stages.geometry import area, iou
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ def _labelled_boxes(answer: AnswerText | None, size: codec.Size) -> list[ScoredB
     found = []
     for place in codec.places(answer.text, size, 4):
         box = _box(place)
-        if place.label and codec.area(box) > 0:
+        if place.label and area(box) > 0:
             score = math.exp(answer.mean_belief(place.spans))
             found.append(ScoredBox(box, place.label, score))
     return found
@@ -165,14 +166,6 @@ def region_label(answer: AnswerText | None, size: codec.Size, default: str) -> R
     return RegionLabel(first.label, answer.mean_belief(first.spans[:1]))
 
 
-def bounding_box(item: Region | TextRegion) -> Box:
-    """Return the xyxy box of a region, or the one around the quad of a text region, in pixels."""
-    if isinstance(item, Region):
-        return item.box
-    xs, ys = item.quad[0::2], item.quad[1::2]
-    return (min(xs), min(ys), max(xs), max(ys))
-
-
 def text_regions_from_answer(answer: AnswerText, size: codec.Size) -> list[TextRegion]:
     """Read the texts and quads of an answer; `size` is (width, height) in pixels."""
     found = []
@@ -196,7 +189,7 @@ def triplets_from_answer(text: Text, answer: AnswerText, size: codec.Size) -> li
     found = []
     for grounded in find_phrases(text, codec.places(answer.text, size, 4)):
         box = _box(grounded.place)
-        if codec.area(box) <= 0:
+        if area(box) <= 0:
             continue
         spans = grounded.place.spans
         triplet = Triplet(
@@ -243,15 +236,6 @@ def _find_words(words: str, text: str, offset: int) -> int | None:
         if found >= offset:
             break
     return found
-
-
-def iou(a: Box, b: Box) -> float:
-    """Return the intersection over union of two xyxy boxes; 0 if both are empty."""
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    shared = max(width, 0.0) * max(height, 0.0)
-    union = codec.area(a) + codec.area(b) - shared
-    return shared / union if union > 0 else 0.0
 
 
 def _box(place: codec.Place) -> Box:

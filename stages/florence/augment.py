@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-import numpy as np
-from pycocotools import mask as coco_mask
-
 from pipeline.schema import Annotations, Box, Mask, Region, TextRegion, Triplet
 from stages.base import Sample
+from stages.geometry import decode_mask, encode_mask
 
 _WORDS = re.compile(r"\w{2,}")  # a single letter is more likely an article than a quotation
 _SIDES = re.compile(r"\b(left|right|clockwise|counterclockwise)\b", re.IGNORECASE)
@@ -71,6 +69,4 @@ def _mirror_box(box: Box, width: int) -> Box:
 def _mirror_mask(mask: Mask | None) -> Mask | None:
     if mask is None:
         return None
-    bitmap = coco_mask.decode({"size": list(mask.size), "counts": mask.counts})
-    encoded = coco_mask.encode(np.asfortranarray(bitmap[:, ::-1]))
-    return replace(mask, counts=encoded["counts"].decode("ascii"))
+    return encode_mask(decode_mask(mask)[:, ::-1])

@@ -93,11 +93,6 @@ def location_tokens(points: Points, size: Size) -> str:
     return "".join(f"<loc_{number}>" for number in quantise(points, size))
 
 
-def area(box: Points) -> float:
-    """Return the area of an xyxy box in square pixels; an inverted box has none."""
-    return max(box[2] - box[0], 0.0) * max(box[3] - box[1], 0.0)
-
-
 def clean_label(label: str) -> str:
     """Remove `<`, so that no part of a label can be read as a special token."""
     return label.replace("<", "").strip()

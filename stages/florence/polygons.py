@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from pipeline.schema import Mask
+from stages.geometry import decode_mask
 
 _TOLERANCE = 0.01  # largest distance of a simplified outline, as a share of the outline's length
 _MIN_POINTS = 3
@@ -22,9 +22,8 @@ def polygons(mask: Mask) -> list[list[float]]:
     Each is x, y, x, y ... in pixels, simplified by Douglas-Peucker (`cv2.approxPolyDP`). Holes are
     ignored, and so are outlines of fewer than three points.
     """
-    bitmap = coco_mask.decode({"size": list(mask.size), "counts": mask.counts})
     contours, _ = cv2.findContours(
-        np.ascontiguousarray(bitmap),
+        np.ascontiguousarray(decode_mask(mask)),
         cv2.RETR_EXTERNAL,
         cv2.CHAIN_APPROX_SIMPLE,
     )

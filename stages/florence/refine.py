@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 from pipeline.schema import Annotation, Annotations, Granularity, Region, TextRegion
 from stages.base import CONTENT, Batch, Result, Sample, fold_of, thread_count
 from stages.florence import codec
-from stages.florence.answers import bounding_box, label_support
+from stages.florence.answers import label_support
 from stages.florence.detokenise import detokenise
 from stages.florence.generation import Question
 from stages.florence.inference import FlorenceInference, GivenAnswer
@@ -48,6 +48,7 @@ from stages.florence.revisions import (
     with_support,
 )
 from stages.florence.tasks import TEXT_TASKS, Example, find_task
+from stages.geometry import bounds
 
 if TYPE_CHECKING:
     import torch
@@ -252,7 +253,7 @@ class Refine:
         asked: list[AnnotationQuestion] = []
 
         def ask(token: str, item: Region | TextRegion) -> None:
-            box = codec.location_tokens(bounding_box(item), sample.size)
+            box = codec.location_tokens(bounds(item), sample.size)
             asked.append(self._question(token, image, item, box))
 
         judges = [token for token in (CATEGORY, DESCRIPTION) if token in config.support]

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 
 from pipeline.schema import Annotation, Annotations, Box, Region, Triplet
-from stages.florence.codec import SEPARATOR, Size, area, clean_label, location_tokens
+from stages.florence.codec import SEPARATOR, Size, clean_label, location_tokens
 from stages.florence.polygons import polygons
+from stages.geometry import area
 
 
 class Target:

@@ -23,8 +23,7 @@ import numpy as np
 
 from pipeline.schema import Annotation, Annotations, Region, Text, TextRegion, Triplet
 from stages.base import Batch, Result, Sample, StageError
-from stages.filters.nms import iou_matrix
-from stages.filters.region import bounds
+from stages.geometry import bounds, box_iou
 from stages.specialists.selection import effective_score, select_fresh
 
 FUSED = "fused"
@@ -98,7 +97,7 @@ def _nearest_cluster(
     if not clusters:
         return None
     key = fusion_key(item)
-    overlap = iou_matrix(np.array([bounds(item)]), np.array(boxes))[0]
+    overlap = box_iou([bounds(item)], boxes)[0]
     for index, members in enumerate(clusters):
         if fusion_key(members[0]) != key:
             overlap[index] = 0.0

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from pipeline.schema import Annotations, Box, Mask, Region, Triplet
 from stages.base import Sample
+from stages.geometry import encode_mask
 from stages.specialists.selection import select_fresh
 
 Item = TypeVar("Item", Region, Triplet)
@@ -54,13 +54,6 @@ def find_unmasked(sample: Sample, min_score: float) -> Unmasked:
         [region for region in regions if region.mask is None],
         [triplet for triplet in triplets if triplet.mask is None],
     )
-
-
-def encode_mask(mask: np.ndarray) -> Mask:
-    """COCO's compressed run-length encoding (pycocotools) of a (height, width) bool mask."""
-    encoded = coco_mask.encode(np.asfortranarray(mask, np.uint8))
-    height, width = mask.shape
-    return Mask(size=(height, width), counts=encoded["counts"].decode("ascii"))
 
 
 def _with_masks(items: Sequence[Item], encoded: Mapping[Box, Mask]) -> list[Item]:

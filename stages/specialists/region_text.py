@@ -20,8 +20,8 @@ from stages.embedded.score import CHANCE, appearance_of
 from stages.embedded.vocabulary import Vocabulary, verb, vocabulary, with_article
 from stages.filters import language
 from stages.filters.language import ParseConfig
-from stages.filters.nms import iou_matrix
 from stages.filters.triplet import blacklist, is_blacklisted
+from stages.geometry import box_iou
 from stages.specialists.caption import Captioner, CaptionerConfig
 from stages.specialists.images import crop_box
 from stages.specialists.selection import select_fresh
@@ -66,7 +66,7 @@ def compose_captions(image: np.ndarray, regions: Sequence[Region], words: Vocabu
     """
     names = [with_article(name_with_appearance(image, region, words)) for region in regions]
     boxes = np.array([region.box for region in regions]).reshape(-1, 4)
-    overlap = iou_matrix(boxes, boxes)
+    overlap = box_iou(boxes, boxes)
     np.fill_diagonal(overlap, 0)
     captions = []
     for index, region in enumerate(regions):
