@@ -50,7 +50,10 @@ class Reuse:
         todo: Sequence[Node],
         state: ShardState,
     ) -> None:
-        self.store, self.graph, self.shard, self.state = store, graph, shard, state
+        self.store = store
+        self.graph = graph
+        self.shard = shard
+        self.state = state
         self._earlier: dict[str, EarlierTable | None] = {}
         self._changed: dict[str, set[str]] = {node.name: set() for node in todo}
         for node in todo:
@@ -64,7 +67,11 @@ class Reuse:
         changed = set(earlier.changed)
         for name in node.reads:
             changed |= self._changed.get(name, set())
-        return [image for image in images if image.key in changed or image.key not in earlier.rows]
+        redo = []
+        for image in images:
+            if image.key in changed or image.key not in earlier.rows:
+                redo.append(image)
+        return redo
 
     def merged(self, node: Node, images: Sequence[ImageRow], redone: Sequence[Row]) -> list[Row]:
         """The rows of all of `images`: those that were `redone`, and earlier ones that hold."""
@@ -75,7 +82,8 @@ class Reuse:
         for key, row in new.items():
             if row != earlier.rows.get(key):
                 self._changed[node.name].add(key)
-        return [new[image.key] if image.key in new else earlier.rows[image.key] for image in images]
+        rows = {**earlier.rows, **new}
+        return [rows[image.key] for image in images]
 
     def settle(self, node: Node, output: str) -> None:
         """Write down what changed, now that the node's new manifest is published."""

@@ -37,6 +37,7 @@ class SourceIdentity:
 
     @classmethod
     def of(cls, config: SourceConfig) -> SourceIdentity:
+        """The identity of the source that a config describes."""
         settings = {"use": config.use}
         for field in fields(config.options):
             if role_of(field).identity:
@@ -52,6 +53,7 @@ class SourceIdentity:
         return cls(store.read_json(layout.SOURCE))
 
     def publish(self, store: Store) -> None:
+        """Write it to a work folder."""
         store.publish_json(layout.SOURCE, dict(self.settings))
 
 
@@ -123,15 +125,15 @@ def ingest_state(
     done = store.done(IMAGES)
     result = IngestState({}, [])
     for shard, names in shards.items():
-        state = ShardState()
+        result.states[shard] = ShardState()
         digests = done.get(shard)
-        if digests is not None:
-            revision = source.revision(names)
-            if revision and digests.inputs != digest(*names, revision):
-                result.relabelled.append(shard)
-            else:
-                state = state.with_(IMAGES, digests)
-        result.states[shard] = state
+        if digests is None:
+            continue
+        revision = source.revision(names)
+        if revision and digests.inputs != digest(*names, revision):
+            result.relabelled.append(shard)
+            continue
+        result.states[shard] = ShardState({IMAGES: digests})
     return result
 
 
@@ -174,9 +176,11 @@ def _check_source(store: Store, config: SourceConfig, publish: bool) -> None:
             now.publish(store)
         return
     for key in sorted(earlier.settings.keys() & now.settings.keys()):
-        if earlier.settings[key] != now.settings[key]:
-            here = f"{store.url} holds images of {key}={earlier.settings[key]}"
-            raise ValueError(f"source.{key}={now.settings[key]}: {here}; give another work")
+        old = earlier.settings[key]
+        new = now.settings[key]
+        if old != new:
+            here = f"{store.url} holds images of {key}={old}"
+            raise ValueError(f"source.{key}={new}: {here}; give another work")
 
 
 def _hashed_keys(store: Store, shard: str) -> np.ndarray:
@@ -187,4 +191,5 @@ def _hashed_keys(store: Store, shard: str) -> np.ndarray:
 
 
 def _hashed(key: str) -> int:
+    """A key as a number, which takes less memory."""
     return int(digest(key), 16)

@@ -1,8 +1,8 @@
 """Append-only ingest of one shard: its names are read from the source, and published.
 
 Names were assigned to shards before (`pipeline.ingest.assignment`), so a killed ingest goes on with
-the same shards, and images that are added to the source later get shards of their own. No image of a
-shard ever changes (`pipeline.ingest.repair`). If the source corrects labels, the tables of their
+the same shards, and images that are added to the source later get shards of their own. No image of
+a shard ever changes (`pipeline.ingest.repair`). If the source corrects labels, the tables of their
 shards are made again, and the stages redo the samples concerned (`pipeline.execution.reuse`). A
 shard that keeps killing its process is decoded in a child process, up to the image at fault.
 """

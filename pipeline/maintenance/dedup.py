@@ -1,8 +1,8 @@
 """`fld dedup`: hashes of all images, then one pass that finds duplicates.
 
 In: images. Out: `groups.parquet` (one row per image that repeats another) and `summary.json`;
-`latest.json` names their folder. Hashes are made by the engine, one table per shard, and are resumed
-and reused as signals are. The pass over them needs memory for all images: about 700 bytes each, and
+`latest.json` names their folder. Hashes are made by the engine, one table per shard, and are
+resumed and reused as signals are. The pass over them needs memory for all images: about 700 bytes each, and
 32 bytes for each number of an embedding.
 """
 
@@ -34,10 +34,13 @@ class HashShard:
     """Makes the hashes of one shard per call; knows no Ray."""
 
     def __init__(self, url: str, config: HashConfig, folder: str) -> None:
-        self.store, self.config, self.folder = Store(url), config, folder
+        self.store = Store(url)
+        self.config = config
+        self.folder = folder
         self._hashes = Hashes(config)
 
     def __call__(self, shard: str, state: ShardState) -> ShardState:
+        """Hash the images of a shard; returns its state with the hashes added."""
         keys = [row.key for row in read_images(self.store, shard)]
         images = read_image_bytes(self.store, shard)
         rows: list[Hashed] = []
@@ -128,7 +131,8 @@ def _hashed(
         config,
         folder,
     )
-    return Engine(run.cluster, store).run("dedup", [Step("dedup", make, (HASHES,))], todo)
+    engine = Engine(run.cluster, store)
+    return engine.run("dedup", [Step("dedup", make, (HASHES,))], todo)
 
 
 def _publish_latest(
@@ -137,9 +141,14 @@ def _publish_latest(
     config: HashConfig,
     summary: dict[str, Any],
 ) -> dict[str, Any]:
-    latest = {"groups": folder, "hashes": _hashes_folder(config)}
+    """Name the newest result; returns the summary with the file to read."""
+    latest = {
+        "groups": folder,
+        "hashes": _hashes_folder(config),
+    }
     store.publish_json(layout.DEDUP_LATEST, latest)
-    return {**summary, "file": store.path(layout.dedup_groups(folder))}
+    groups = layout.dedup_groups(folder)
+    return {**summary, "file": store.path(groups)}
 
 
 def _hashes_folder(config: HashConfig) -> str:
@@ -149,4 +158,6 @@ def _hashes_folder(config: HashConfig) -> str:
 
 
 def _recipe(config: HashConfig) -> str:
-    return fingerprint({"version": Hashes.version, **recipe_settings(config)})
+    """The fingerprint of the settings that change results."""
+    recipe = {"version": Hashes.version, **recipe_settings(config)}
+    return fingerprint(recipe)

@@ -95,12 +95,7 @@ def _withdraw_signals(store: Store, node: NodeRef, reason: str | None) -> Counte
 
 def _withdraw_images(store: Store, run: RunConfig, reason: str | None) -> Counter[str]:
     """Assign the failed images that can be read now to new shards."""
-    shards = assign(
-        store,
-        run.source,
-        [],
-        publish=False,
-    )
+    shards = assign(store, run.source, [], publish=False)
     source = open_source(run.source)
     tried = {(row.replaces, row.name) for row in replacements(store)}
     new = NewShards()
@@ -113,34 +108,20 @@ def _withdraw_images(store: Store, run: RunConfig, reason: str | None) -> Counte
             for row in rows:
                 if row.failed and (shard, row.name) not in tried:
                     failed[row.name] = row.failed
-            wanted = [name for name, why in failed.items() if reason in (None, why)]
-            if not wanted:
+            names = [name for name, why in failed.items() if reason in (None, why)]
+            if not names:
                 continue
             keys = {row.key for row in rows if row.failed is None}
             keys |= keys_of_replaced_shards(store, shard)
             if not source.whole:
-                readable = _readable(source, wanted, keys, receive)
+                readable = _readable(source, names, keys, receive)
                 _add_images(new, shard, readable, failed)
-            elif (shard, shards[shard][0]) not in tried:
-                readable = _readable(
-                    source,
-                    shards[shard],
-                    keys,
-                    receive,
-                )
-                if any(readable):
-                    _add_container(
-                        new,
-                        shard,
-                        shards[shard],
-                        failed,
-                    )
-    _append(
-        store,
-        new,
-        len(shards),
-        run.source.shard_size,
-    )
+                continue
+            container = shards[shard]
+            is_new_try = (shard, container[0]) not in tried
+            if is_new_try and any(_readable(source, container, keys, receive)):
+                _add_container(new, shard, container, failed)
+    _append(store, new, len(shards), run.source.shard_size)
     return new.counts
 
 

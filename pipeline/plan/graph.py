@@ -1,14 +1,14 @@
 """The graph of a run: its nodes, and their fingerprints.
 
-A *recipe* is everything that decides what a node makes of its inputs: the stage and its version, the
-settings that change results, the content of its model, batch size and threads, and the recipes
+A *recipe* is everything that decides what a node makes of its inputs: the stage and its version,
+the settings that change results, the content of its model, batch size and threads, and the recipes
 upstream. Data, paths and worker counts are not part of it; the one exception is the thresholds that
 a merge measures. The recipe's fingerprint names the node's folder, so another threshold makes a new
 folder beside the old one.
 
-A shard is done when there is a manifest with the digest of its present inputs. That digest hashes the
-*outputs* of the nodes upstream, so a corrected label or a retried sample redoes what depends on it
-and nothing else (`pipeline.plan.shard_state`).
+A shard is done when there is a manifest with the digest of its present inputs. That digest hashes
+the *outputs* of the nodes upstream, so a corrected label or a retried sample redoes what depends on
+it and nothing else (`pipeline.plan.shard_state`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Everything that happened to one sample: `fld explain`. A sample is found by its key or its name."""
+"""`fld explain`: everything that happened to one sample, found by its key or its name."""
 
 from __future__ import annotations
 
