@@ -1,4 +1,6 @@
-"""Brief texts by a captioning model of `transformers`. In: image. Out: one brief text.
+"""Brief texts by a captioning model of `transformers`.
+
+In: image. Out: one brief text.
 
 Paper section 4.3, "Text". Any image-to-text checkpoint will do (BLIP-2, BLIP, Florence-2, ...).
 `score` is the geometric mean of the token probabilities of the greedy answer. `region_text`

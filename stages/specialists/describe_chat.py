@@ -1,5 +1,6 @@
-"""Detailed texts by a local vision-language model. In: image. Out: a detailed and a more detailed
-text.
+"""Detailed texts by a local vision-language model.
+
+In: image. Out: a detailed and a more detailed text.
 
 Paper section 4.3, "Text": the prompts of `endpoint_describe`, answered by any chat model of
 `transformers` that sees images (SmolVLM, LLaVA, Qwen-VL, ...). `score` is the geometric mean of the

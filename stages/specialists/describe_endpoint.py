@@ -1,5 +1,6 @@
-"""Detailed texts from a model behind an OpenAI-compatible endpoint. In: image or annotations. Out:
-texts.
+"""Detailed texts from a model behind an OpenAI-compatible endpoint.
+
+In: image or annotations. Out: texts.
 
 Paper section 4.3, "Text": detailed texts come from prompting large models with what other
 specialists found. `reads: image` shows the image to a vision-language model. `reads: labels` gives
@@ -73,8 +74,9 @@ def labels_as_text(sample: Sample, min_score: float) -> str:
 
 
 def image_url(image: np.ndarray, max_side: int) -> str:
-    """A data URL with a PNG of a (height, width, 3) uint8 RGB image, at most `max_side` pixels
-    long.
+    """A data URL with a PNG of an image.
+
+    `image` is (height, width, 3) uint8 RGB. A longer side than `max_side` pixels is shrunk to it.
     """
     height, width = image.shape[:2]
     scale = min(1.0, max_side / max(height, width))

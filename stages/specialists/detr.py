@@ -1,4 +1,6 @@
-"""Boxes with categories by a detector of `transformers`. In: image. Out: regions, best first.
+"""Boxes with categories by a detector of `transformers`.
+
+In: image. Out: regions, best first.
 
 Paper section 4.3 uses DINO. This takes any checkpoint of the DETR family (RT-DETR, D-FINE,
 Deformable DETR, DAB-DETR, ...). What is stored is the raw signal; the region filter applies

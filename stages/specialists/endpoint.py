@@ -1,5 +1,4 @@
-"""A client of an OpenAI-compatible endpoint that asks nothing twice and keeps to a budget of
-tokens.
+"""A client of an OpenAI-compatible endpoint: asks nothing twice, and keeps to a token budget.
 
 The `openai` package makes the requests. Around it are a cache of answers, a budget and repeated
 attempts. Every answer is stored on disk under the hash of its request, so a killed run asks nothing

@@ -1,5 +1,6 @@
-"""Fuses the annotations of several models with one task. In: annotations. Out: fused ones; the
-members are dropped.
+"""Fuses the annotations of several models that have one task.
+
+In: annotations. Out: fused ones; the members are dropped.
 
 Paper section 1 speaks of specialists that reach a consensus ("wisdom of crowds"). For boxes this is
 weighted boxes fusion (Solovyev et al., 2021): regions of one category, text regions of one string,
@@ -92,8 +93,9 @@ def _nearest_cluster(
     boxes: Sequence[Sequence[float]],
     threshold: float,
 ) -> int | None:
-    """Index of the cluster with the item's key that it overlaps most; None if none is above the
-    threshold.
+    """Index of the cluster with the item's key that the item overlaps most.
+
+    None if no overlap is above the IoU `threshold`.
     """
     if not clusters:
         return None

@@ -1,5 +1,6 @@
-"""Boxes for the noun phrases of a text by Grounding DINO. In: image, texts with their parse. Out:
-triplets.
+"""Boxes for the noun phrases of a text by Grounding DINO.
+
+In: image, texts with their parse. Out: triplets.
 
 Paper section 4.3, "Text-phrase-region triplets". The model scores every box against every token of
 the text. A triplet's `score` is its box's highest score over all tokens of the text, its

@@ -1,5 +1,6 @@
-"""Text in the image. In: image. Out: text regions, a quad (clockwise from the top left) and a
-string each.
+"""Text in the image.
+
+In: image. Out: text regions, a quad (clockwise from the top left) and a string each.
 
 Paper section 4.3 uses a cloud OCR service. This is RapidOCR (PP-OCR detection, direction and
 recognition on onnxruntime). Its models are part of its wheel, so it runs offline. `score` is the
@@ -34,8 +35,9 @@ class RapidOcrConfig:
     """How far the detector's shrunk text cores are grown into quads; a lower factor is tighter."""
 
     side: int = 960
-    """Images are enlarged until their longer side has this many pixels, but at most to twice their
-    size.
+    """Images are enlarged until their longer side has this many pixels.
+
+    They are at most made twice as large.
     """
 
 

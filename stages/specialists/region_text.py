@@ -1,5 +1,6 @@
-"""Candidate texts of each region. In: image, regions. Out: `candidates`: category, crop caption,
-noun chunks.
+"""Candidate texts of each region.
+
+In: image, regions. Out: `candidates`: category, crop caption, noun chunks.
 
 Paper section 4.3: a captioner describes the crop, and a scorer (the next stage) picks among the
 three kinds. Without a captioning model, the caption is composed from the crop's main colour, its
@@ -80,10 +81,10 @@ def compose_captions(image: np.ndarray, regions: Sequence[Region], words: Vocabu
 
 
 def distinct_candidates(phrase: str, caption: str, chunks: Sequence[str]) -> list[Candidate]:
-    """The category, the noun chunks that name an object, and the whole caption, without leading
-    articles.
+    """The candidate texts of a region, without leading articles.
 
-    Of equal texts the first is kept.
+    They are the category, the noun chunks that name an object, and the whole caption. Of equal
+    texts the first is kept.
     """
     candidates = [Candidate(text=phrase, kind="phrase")]
     for chunk in chunks:

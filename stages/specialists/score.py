@@ -1,4 +1,6 @@
-"""Picks each region's brief text by image-text similarity. In: image, candidates. Out: `brief`.
+"""Picks each region's brief text by image-text similarity.
+
+In: image, candidates. Out: `brief`.
 
 Paper section 4.3: Florence-1 scores the category, the crop's caption and its noun chunks against
 the region, and the most similar text wins. This takes any two-tower model of `transformers`

@@ -1,5 +1,6 @@
-"""Masks by box prompt with a SAM model of `transformers`. In: image, regions, triplets. Out: their
-`mask`.
+"""Masks by box prompt with a SAM model of `transformers`.
+
+In: image, regions, triplets. Out: their `mask`.
 
 Paper section 4.3, "Text-phrase-region triplets". The model is SAM, SAM-HQ or (with the extra
 `torchvision`) SAM 2. An image is embedded once for all its boxes. A mask is cut off a little
@@ -47,8 +48,9 @@ class _EmbeddedImage:
     """Arguments of the model that stand for the image."""
 
     sizes: list[Any]
-    """The image's sizes as `post_process_masks` takes them: the original, and with SAM the resized
-    one.
+    """Arguments of the processor's `post_process_masks`.
+
+    The (1, 2) original size of the image, and for SAM its (1, 2) resized one, as (height, width).
     """
 
     scale: torch.Tensor
@@ -85,8 +87,9 @@ class Sam:
         return unmasked.with_masks(masks)
 
     def masks(self, image: np.ndarray, boxes: Sequence[Box]) -> list[np.ndarray]:
-        """A (height, width) bool mask for each box (xyxy in pixels) of a (height, width, 3) uint8
-        RGB image.
+        """A (height, width) bool mask for each box.
+
+        `image` is (height, width, 3) uint8 RGB; boxes are xyxy in pixels.
         """
         import torch
 

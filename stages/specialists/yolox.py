@@ -1,5 +1,6 @@
-"""Boxes with categories by a YOLOX ONNX file. In: image. Out: regions (`phrase` is the category),
-best first.
+"""Boxes with categories by a YOLOX ONNX file.
+
+In: image. Out: regions (`phrase` is the category), best first.
 
 Paper section 4.3, "Region-text pairs": a detector, then a threshold and NMS. What is stored is the
 raw signal of YOLOX's released evaluation (best class of each row, scores from 0.01, NMS per class
@@ -67,8 +68,7 @@ class Detections:
 
 
 def letterbox(image: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, float]:
-    """The model's input for an image, and the factor from pixels of the image to pixels of the
-    input.
+    """The model's input for an image, and the factor from image pixels to input pixels.
 
     `image` is (height, width, 3) uint8 RGB, `size` the (height, width) of the input. The input is
     (1, 3, height, width) float32 BGR, 0 to 255.
@@ -85,8 +85,10 @@ def letterbox(image: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, flo
 
 
 def grid(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """The cell (n, 2) as (x, y) and the stride (n, 1) in pixels of every row; `size` is (height,
-    width).
+    """The cell and the stride of every output row.
+
+    Cells are (n, 2) int as (x, y), strides (n, 1) int in pixels. `size` is the (height, width) of
+    the model's input.
     """
     height, width = size
     cells, strides = [], []
@@ -177,8 +179,9 @@ class Yolox:
         return outputs
 
     def _check_output(self) -> None:
-        """Runs the model once on a black image, because a file need not declare the shape of its
-        output.
+        """Runs the model once on a black image to see the shape of its output.
+
+        A file need not declare that shape.
         """
         black = np.zeros((1, 1, 3), np.uint8)
         try:
@@ -200,8 +203,9 @@ class Yolox:
 
 
 def load_session(weights: str) -> InferenceSession:
-    """An onnxruntime session on the GPU if there is one; raises StageError for a file it cannot
-    load.
+    """A session on the GPU, if there is one.
+
+    Raises StageError if onnxruntime cannot load the file.
     """
     import onnxruntime
 
