@@ -1,5 +1,6 @@
-"""One COCO-like sentence composed from detections. In: regions. Out: a brief text, or none without
-regions.
+"""One COCO-like sentence composed from detections.
+
+In: regions. Out: a brief text, or none without regions.
 
 The regions may come from any detector. They are grouped and counted by name. The most salient group
 (people and animals first, then by area) is the subject and the next one the object; the verb

@@ -1,5 +1,6 @@
-"""Several sentences from a template. In: regions, text regions. Out: a detailed and a more detailed
-text.
+"""Several sentences from a template.
+
+In: regions, text regions. Out: a detailed and a more detailed text.
 
 The detailed text is the brief sentence, then one sentence for each other group of regions, then
 what can be read. The more detailed text adds in which part of the image each region lies.
@@ -81,8 +82,9 @@ def _further_sentences(shapes: Sequence[Region], words: Vocabulary) -> list[str]
 
 
 def quote(text_region: TextRegion, signs: Sequence[Region], words: Vocabulary) -> str:
-    """The sentence about a text region: its sign, if one holds the text's centre, and what it
-    reads.
+    """The sentence about a text region.
+
+    Its subject is the sign that holds the centre of the text, if there is one.
     """
     x1, y1, x2, y2 = bounds(text_region)
     x, y = (x1 + x2) / 2, (y1 + y2) / 2

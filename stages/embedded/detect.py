@@ -1,4 +1,6 @@
-"""Finds the shapes of a rendered scene without weights. In: image. Out: regions, best first.
+"""Finds the shapes of a rendered scene without weights.
+
+In: image. Out: regions, best first.
 
 The background is a plane of colour, fitted robustly. The pixels that differ from it are cut into
 blobs of one palette colour each. A blob gets the category of the drawing that it resembles most in
@@ -31,9 +33,7 @@ class ContoursConfig:
     """Domain whose drawings and colours the detector knows: `demo` or `pretrain`."""
 
     contrast: float = 30.0
-    """Distance in Lab space above which a pixel differs from the background (OpenCV's 8-bit Lab
-    units).
-    """
+    """Distance in OpenCV's 8-bit Lab space above which a pixel differs from the background."""
 
     min_area: int = 120
     """Smallest area of a region, in pixels."""
@@ -43,14 +43,17 @@ class ContoursConfig:
 
 
 def fit_background(lab: np.ndarray) -> np.ndarray:
-    """The plane of colour that fits most pixels of a (height, width, 3) float32 Lab image, as such
-    an image.
+    """The plane of colour that fits most pixels of an image.
 
-    Least squares, three times, each time on the half of the pixels that fits better.
+    `lab` and the result are (height, width, 3) float32 in OpenCV's 8-bit Lab units. The method is
+    least squares, three times, each time on the half of the pixels that fits better.
     """
     height, width = lab.shape[:2]
     y, x = np.mgrid[:height, :width]
-    terms = np.stack([np.ones(height * width), x.ravel() / width, y.ravel() / height], 1)
+    constant = np.ones(height * width)
+    horizontal = x.ravel() / width
+    vertical = y.ravel() / height
+    terms = np.stack([constant, horizontal, vertical], 1)
     colours = lab.reshape(-1, 3)
     # Shapes are more colourful than any background, so the fit starts with the greyest half. In
     # 8-bit Lab, grey is 128 in both colour channels.
@@ -58,8 +61,9 @@ def fit_background(lab: np.ndarray) -> np.ndarray:
     for _ in range(3):
         near = error <= np.median(error)
         plane = np.linalg.lstsq(terms[near], colours[near], rcond=None)[0]
-        error = np.linalg.norm(colours - terms @ plane, axis=1)
-    return (terms @ plane).reshape(lab.shape)
+        fitted = terms @ plane
+        error = np.linalg.norm(colours - fitted, axis=1)
+    return fitted.reshape(lab.shape)
 
 
 def to_lab(rgb: np.ndarray) -> np.ndarray:
@@ -75,24 +79,36 @@ def blob_features(mask: np.ndarray) -> np.ndarray | None:
     of the enclosing circle; the area of the holes over the filled area; the roundness of the hull.
     """
     outlines, hierarchy = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    areas = [cv2.contourArea(outline) for outline in outlines]
+    outline_areas = [cv2.contourArea(outline) for outline in outlines]
     # The last number of a hierarchy entry is the index of the outline around it, -1 for an outer
     # one.
     parents = [int(entry[3]) for entry in hierarchy[0]]
     outer = [index for index, parent in enumerate(parents) if parent < 0]
-    largest = max(outer, key=lambda index: areas[index])
-    area = areas[largest]
+    largest = max(outer, key=lambda index: outline_areas[index])
+    area = outline_areas[largest]
     if area <= 0:
         return None
-    holes = sum(areas[index] for index, parent in enumerate(parents) if parent == largest)
+    hole_area = 0.0
+    for index, parent in enumerate(parents):
+        if parent == largest:
+            hole_area += outline_areas[index]
 
     outline = outlines[largest]
-    rectangle = np.prod(cv2.minAreaRect(outline)[1])
-    circle = np.pi * cv2.minEnclosingCircle(outline)[1] ** 2
     hull = cv2.convexHull(outline)
     hull_area = cv2.contourArea(hull)
-    roundness = 4 * np.pi * hull_area / cv2.arcLength(hull, True) ** 2
-    return np.array([area / hull_area, area / rectangle, area / circle, holes / area, roundness])
+    hull_length = cv2.arcLength(hull, True)
+    _, rectangle_sides, _ = cv2.minAreaRect(outline)
+    rectangle_area = np.prod(rectangle_sides)
+    _, circle_radius = cv2.minEnclosingCircle(outline)
+    circle_area = np.pi * circle_radius**2
+    features = [
+        area / hull_area,
+        area / rectangle_area,
+        area / circle_area,
+        hole_area / area,
+        4 * np.pi * hull_area / hull_length**2,
+    ]
+    return np.array(features)
 
 
 def drawing_features(shape: Shape, radius: int = 40) -> np.ndarray:
@@ -129,30 +145,42 @@ class Contours:
 
     def detect(self, image: np.ndarray) -> list[Region]:
         """The regions of a (height, width, 3) uint8 RGB image, best first."""
-        lab = to_lab(cv2.medianBlur(np.ascontiguousarray(image), 5))
+        smooth = cv2.medianBlur(np.ascontiguousarray(image), 5)
+        lab = to_lab(smooth)
         difference = np.linalg.norm(lab - fit_background(lab), axis=2)
         is_foreground = difference > self.config.contrast
         palette_lab = to_lab(np.array([list(self.colours.values())]))[0]
-        nearest = np.linalg.norm(lab[:, :, None] - palette_lab, axis=3).argmin(2)
+        distances = np.linalg.norm(lab[:, :, None] - palette_lab, axis=3)
+        nearest = distances.argmin(2)
         kernel = np.ones((3, 3), np.uint8)
         regions = []
         for index, colour in enumerate(self.colours):
-            mask = (is_foreground & (nearest == index)).astype(np.uint8)
-            regions += self._blobs(cv2.morphologyEx(mask, cv2.MORPH_OPEN, kernel), colour)
+            has_colour = is_foreground & (nearest == index)
+            mask = has_colour.astype(np.uint8)
+            # Removes lines and specks of one or two pixels.
+            opened = cv2.morphologyEx(mask, cv2.MORPH_OPEN, kernel)
+            regions += self._blobs(opened, colour)
         return sorted(regions, key=lambda region: -(region.score or 0))
 
     def _blobs(self, mask: np.ndarray, colour: str) -> list[Region]:
         """One region for each connected blob of a (height, width) uint8 mask of one colour."""
         _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
         regions = []
-        for label, (x, y, width, height, area) in enumerate(stats.tolist()):
+        for label, (x1, y1, width, height, area) in enumerate(stats.tolist()):
             # Label 0 is what no blob covers.
             if label == 0 or area < self.config.min_area:
                 continue
-            blob = labels[y : y + height, x : x + width] == label
+            x2 = x1 + width
+            y2 = y1 + height
+            blob = labels[y1:y2, x1:x2] == label
             category, score = self._classify(blob.astype(np.uint8), colour)
-            box = (float(x), float(y), float(x + width), float(y + height))
-            regions.append(Region(box=box, phrase=category, score=score))
+            box = (float(x1), float(y1), float(x2), float(y2))
+            region = Region(
+                box=box,
+                phrase=category,
+                score=score,
+            )
+            regions.append(region)
         return regions
 
     def _classify(self, blob: np.ndarray, colour: str) -> tuple[str, float]:
@@ -161,13 +189,18 @@ class Contours:
         A blob of the signs' colour is a sign; its score is the share of the rotated rectangle that
         it fills.
         """
+        # OpenCV needs a border around the blob.
         features = blob_features(np.pad(blob, 1))
-        if colour == SIGN_COLOUR:
-            return SIGN, NO_LIKENESS if features is None else float(min(1.0, features[1]))
+        is_sign = colour == SIGN_COLOUR
         if features is None:
-            return next(iter(self.prototypes)), NO_LIKENESS
+            first_category = next(iter(self.prototypes))
+            return SIGN if is_sign else first_category, NO_LIKENESS
+        if is_sign:
+            rectangle_share = min(1.0, features[1])
+            return SIGN, float(rectangle_share)
         distances = {}
         for category, prototype in self.prototypes.items():
             distances[category] = float(np.linalg.norm(features - prototype))
-        category = min(distances, key=distances.__getitem__)
-        return category, float(np.exp(-distances[category] / self.config.tolerance))
+        nearest = min(distances, key=distances.__getitem__)
+        likeness = np.exp(-distances[nearest] / self.config.tolerance)
+        return nearest, float(likeness)

@@ -1,5 +1,6 @@
-"""Ties noun phrases to detections by their words. In: texts with their parse, regions. Out:
-triplets.
+"""Ties noun phrases to detections by their words.
+
+In: texts with their parse, regions. Out: triplets.
 
 A phrase and a region match if their head nouns agree, in singular or plural. `phrase_score` is the
 share of the words that both have, `score` is the region's own. A singular phrase gets the best

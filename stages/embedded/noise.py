@@ -16,9 +16,9 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from pipeline.schema import Annotations, Box, Region, Text, TextRegion
+from pipeline.schema import Annotations, Box, Granularity, Region, Text, TextRegion
 from stages.base import Batch, Result, Sample, SampleError
-from stages.embedded.domains import DEMO, SIGN, SceneDomain, palette
+from stages.embedded.domains import DEMO, SIGN, SceneDomain, categories, palette
 from stages.embedded.scene_text import SceneObject, describe_scene
 from stages.embedded.scenes import render
 
@@ -100,7 +100,8 @@ class NoisyTruth:
         if not number.isdigit():
             raise SampleError("no_scene", f"{sample.key} is not the key of a rendered scene")
         truth = render(DEMO, self.config.scenes, int(number)).truth
-        rng = np.random.default_rng([self.config.seed, zlib.crc32(sample.key.encode())])
+        key_hash = zlib.crc32(sample.key.encode())
+        rng = np.random.default_rng([self.config.seed, key_hash])
         corruption = _Corruption(DEMO, self.config, rng)
         objects = [_scene_object(region) for region in truth.regions]
         # The order of these calls fixes which random number goes where.
@@ -119,17 +120,22 @@ class _Corruption:
     rng: np.random.Generator
 
     def regions(self, objects: Sequence[SceneObject], size: tuple[int, int]) -> list[Region]:
+        """The regions that are found, true and spurious ones."""
+        config = self.config
         regions = []
         for item in self._merged(objects):
-            if self.rng.random() >= self.config.missed:
-                box = jittered(item.box, size, self.config.jitter, self.rng)
-                regions.append(self._region(self._misnamed(item), box, TRUE_SCORE))
-            if self.rng.random() < self.config.spurious:
+            if self.rng.random() >= config.missed:
+                box = jittered(item.box, size, config.jitter, self.rng)
+                named = self._misnamed(item)
+                regions.append(self._region(named, box, TRUE_SCORE))
+            if self.rng.random() < config.spurious:
                 spurious = self._random_object()
-                regions.append(self._region(spurious, self._random_box(size), SPURIOUS_SCORE))
+                box = self._random_box(size)
+                regions.append(self._region(spurious, box, SPURIOUS_SCORE))
         return regions
 
     def texts(self, true_texts: Sequence[Text], objects: Sequence[SceneObject]) -> list[Text]:
+        """A brief text, and sometimes a detailed one."""
         brief, detailed = (text.text for text in true_texts)
         draw = self.rng.random()
         if draw < self.config.wrong_text:
@@ -138,13 +144,13 @@ class _Corruption:
         elif draw < self.config.wrong_text + self.config.alt_text:
             template = str(self.rng.choice(ALT_TEXTS))
             brief = template.format(int(self.rng.integers(10_000)))
-        texts = [Text(granularity="brief", text=brief, score=self._score(TRUE_SCORE))]
+        texts = [self._text("brief", brief)]
         if self.rng.random() < self.config.detailed:
-            score = self._score(TRUE_SCORE)
-            texts.append(Text(granularity="detailed", text=detailed, score=score))
+            texts.append(self._text("detailed", detailed))
         return texts
 
     def text_regions(self, true_text_regions: Sequence[TextRegion]) -> list[TextRegion]:
+        """The words that are read, some of them with a wrong letter."""
         text_regions = []
         for region in true_text_regions:
             draw = self.rng.random()
@@ -153,8 +159,14 @@ class _Corruption:
             text = region.text
             if draw < self.config.unread + self.config.misread:
                 text = self._misread(text)
+            # OCR is seldom unsure.
             score = 0.5 + 0.5 * self._score(TRUE_SCORE)
-            text_regions.append(TextRegion(quad=region.quad, text=text, score=score))
+            text_region = TextRegion(
+                quad=region.quad,
+                text=text,
+                score=score,
+            )
+            text_regions.append(text_region)
         return text_regions
 
     def _misread(self, word: str) -> str:
@@ -180,13 +192,15 @@ class _Corruption:
     def _misnamed(self, item: SceneObject) -> SceneObject:
         """The object, sometimes with another category, size or colour."""
         if self.rng.random() < self.config.wrong_category:
-            categories = [*self.domain.shapes, SIGN]
-            item = replace(item, category=self._another(categories, item.category))
+            category = self._another(categories(self.domain), item.category)
+            item = replace(item, category=category)
         if self.rng.random() < self.config.wrong_attribute:
             # Signs have no size word, so only their colour can be wrong.
             if item.category != SIGN and self.rng.random() < 0.5:
-                return replace(item, size=self._another(self.domain.sizes, item.size))
-            return replace(item, colour=self._another(palette(self.domain), item.colour))
+                size = self._another(self.domain.sizes, item.size)
+                return replace(item, size=size)
+            colour = self._another(palette(self.domain), item.colour)
+            return replace(item, colour=colour)
         return item
 
     def _other_object(self, item: SceneObject) -> SceneObject:
@@ -207,8 +221,10 @@ class _Corruption:
     def _random_box(self, size: tuple[int, int]) -> Box:
         """A box whose sides are a seventh to two fifths of the image's, xyxy in pixels."""
         sides = self.rng.uniform(1 / 7, 2 / 5, 2) * size
-        x, y = self.rng.uniform(0, np.array(size) - sides).tolist()
-        return (x, y, x + float(sides[0]), y + float(sides[1]))
+        corner = self.rng.uniform(0, np.array(size) - sides)
+        x, y = corner.tolist()
+        width, height = sides.tolist()
+        return (x, y, x + width, y + height)
 
     def _region(self, item: SceneObject, box: Box, score: tuple[float, float]) -> Region:
         return Region(
@@ -217,6 +233,13 @@ class _Corruption:
             brief=item.brief,
             brief_kind="chunk",
             score=self._score(score),
+        )
+
+    def _text(self, granularity: Granularity, text: str) -> Text:
+        return Text(
+            granularity=granularity,
+            text=text,
+            score=self._score(TRUE_SCORE),
         )
 
     def _any(self, names: Iterable[str]) -> str:
@@ -235,11 +258,14 @@ def jittered(box: Box, size: tuple[int, int], jitter: float, rng: np.random.Gene
     The result lies inside the image of `size` (width, height), and is at least two pixels wide and
     high.
     """
-    width, height = box[2] - box[0], box[3] - box[1]
-    edges = []
-    for edge, side in zip(box, (width, height, width, height), strict=True):
-        edges.append(edge + rng.normal(0.0, jitter * side))
-    x1, y1, x2, y2 = edges
+    left, top, right, bottom = box
+    width = right - left
+    height = bottom - top
+    # In this order, which fixes which random number goes where.
+    x1 = left + rng.normal(0.0, jitter * width)
+    y1 = top + rng.normal(0.0, jitter * height)
+    x2 = right + rng.normal(0.0, jitter * width)
+    y2 = bottom + rng.normal(0.0, jitter * height)
     left, right = _inside(x1, x2, size[0])
     top, bottom = _inside(y1, y2, size[1])
     return (left, top, right, bottom)
@@ -247,19 +273,26 @@ def jittered(box: Box, size: tuple[int, int], jitter: float, rng: np.random.Gene
 
 def _inside(a: float, b: float, side: int) -> tuple[float, float]:
     """Two edges in ascending order within 0 to `side`, at least two pixels apart."""
-    low = min(max(min(a, b), 0.0), side - 2.0)
-    high = max(min(max(a, b), float(side)), low + 2.0)
+    low = max(min(a, b), 0.0)
+    low = min(low, side - 2.0)
+    high = min(max(a, b), float(side))
+    high = max(high, low + 2.0)
     return low, high
 
 
 def _union(a: Box, b: Box) -> Box:
     """The smallest box around two boxes."""
-    return (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
+    left = min(a[0], b[0])
+    top = min(a[1], b[1])
+    right = max(a[2], b[2])
+    bottom = max(a[3], b[3])
+    return (left, top, right, bottom)
 
 
 def _scene_object(region: Region) -> SceneObject:
-    """The object of a true region; its brief text is an optional size word, the colour, the
-    category.
+    """The object of a true region.
+
+    Its brief text is an optional size word, the colour and the category.
     """
     words = (region.brief or "").split()
     colour = words[-2]

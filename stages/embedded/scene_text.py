@@ -58,15 +58,20 @@ def spatial_relation(subject: Box, other: Box) -> str:
 
     The boxes are xyxy in pixels. They overlap if they share more than an eighth of the smaller box.
     """
-    width = min(subject[2], other[2]) - max(subject[0], other[0])
-    height = min(subject[3], other[3]) - max(subject[1], other[1])
-    subject_area = (subject[2] - subject[0]) * (subject[3] - subject[1])
-    other_area = (other[2] - other[0]) * (other[3] - other[1])
-    if width > 0 and height > 0 and width * height > min(subject_area, other_area) / 8:
+    left, top, right, bottom = subject
+    other_left, other_top, other_right, other_bottom = other
+    width = min(right, other_right) - max(left, other_left)
+    height = min(bottom, other_bottom) - max(top, other_top)
+    area = (right - left) * (bottom - top)
+    other_area = (other_right - other_left) * (other_bottom - other_top)
+    smaller_area = min(area, other_area)
+    is_overlap = width > 0 and height > 0
+    if is_overlap and width * height > smaller_area / 8:
         return "overlap"
 
-    dx = (subject[0] + subject[2] - other[0] - other[2]) / 2
-    dy = (subject[1] + subject[3] - other[1] - other[3]) / 2
+    # From the centre of the other box to the centre of the subject.
+    dx = (left + right - other_left - other_right) / 2
+    dy = (top + bottom - other_top - other_bottom) / 2
     if abs(dx) > abs(dy):
         return "beside"
     return "above" if dy < 0 else "below"
@@ -82,10 +87,10 @@ def describe_scene(
     The detailed text goes on with the other shapes, each related to the largest, and with the
     signs.
     """
-    shapes = [i for i, item in enumerate(objects) if item.category != SIGN]
-    signs = [i for i, item in enumerate(objects) if item.category == SIGN]
+    shapes = [index for index, item in enumerate(objects) if item.category != SIGN]
+    signs = [index for index, item in enumerate(objects) if item.category == SIGN]
     if not shapes:
-        return SceneTexts("", "", [], [])
+        return SceneTexts(brief="", detailed="", brief_mentions=[], detailed_mentions=[])
 
     writer = _Writer(objects)
     largest = shapes[0]
@@ -94,29 +99,38 @@ def describe_scene(
     else:
         second = shapes[1]
         relation = spatial_relation(objects[largest].box, objects[second].box)
-        writer.write("A ", largest, f" {domain.relations[relation]} a ", second, ".")
+        predicate = domain.relations[relation]
+        writer.write("A ", largest, f" {predicate} a ", second, ".")
     brief = writer.sentences[0]
     brief_mentions = list(writer.mentions)
 
     for shape in shapes[2:]:
         relation = spatial_relation(objects[shape].box, objects[largest].box)
-        writer.write("A ", shape, f" {domain.relations[relation]} the ", largest, ".")
+        predicate = domain.relations[relation]
+        writer.write("A ", shape, f" {predicate} the ", largest, ".")
     for sign, text in zip(signs, sign_texts, strict=False):
         writer.write("A ", sign, f" {domain.sign_verb} {text}.")
-    return SceneTexts(brief, " ".join(writer.sentences), brief_mentions, writer.mentions)
+    return SceneTexts(
+        brief=brief,
+        detailed=" ".join(writer.sentences),
+        brief_mentions=brief_mentions,
+        detailed_mentions=writer.mentions,
+    )
 
 
 class _Writer:
     """Collects sentences, and the character span of every noun phrase in them."""
 
     def __init__(self, objects: Sequence[SceneObject]) -> None:
+        """Starts without a sentence; `objects` are those that the sentences may name."""
         self.objects = objects
         self.sentences: list[str] = []
         self.mentions: list[Mention] = []
 
     def write(self, *parts: str | int) -> None:
-        """Adds one sentence. A number is the index of an object; an article comes directly before
-        it.
+        """Adds one sentence.
+
+        A number is the index of an object; an article comes directly before it.
         """
         # Sentences are joined with one space.
         offset = sum(len(sentence) + 1 for sentence in self.sentences)

@@ -1,5 +1,4 @@
-"""Rendered scenes with exact truth: the images of the demo, and of the checkpoint in the
-repository.
+"""Renders scenes with exact truth, for the demo and for the checkpoint in the repository.
 
 In: a `SceneDomain`, a seed and an index. Out: a `Scene`: an RGB image and its `Annotations` (texts,
 regions with masks of their visible part, sign texts, grounded noun phrases). The same input always
@@ -21,15 +20,20 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.schema import Annotations, Box, Mask, Quad, Region, Text, TextRegion, Triplet
+from pipeline.schema import Annotations, Box
 from stages.embedded.domains import DEMO, PRETRAIN, SIGN, SIGN_COLOUR, SIGN_RGB, SceneDomain
-from stages.embedded.scene_text import Mention, SceneObject, describe_scene
-from stages.geometry import encode_mask
+from stages.embedded.scene_text import SceneObject
+from stages.embedded.scene_truth import (
+    SIGN_MARGIN_X,
+    SIGN_MARGIN_Y,
+    Drawing,
+    VisibleObject,
+    truth_of,
+)
 
 __all__ = ["DEMO", "PRETRAIN", "Scene", "SceneDomain", "render", "scenes"]
 
 _INK_RGB = (16, 16, 16)
-_MARGIN_X, _MARGIN_Y = 8, 7  # pixels of a sign around the ink of its word
 _ATTEMPTS = 200
 _MIN_VISIBLE = 0.45  # share of a shape that later shapes must leave visible
 # Each of the three largest shapes must be larger than the next by this factor, so that their order
@@ -58,33 +62,6 @@ class _Layer:
     alpha: np.ndarray
 
 
-@dataclass(frozen=True, slots=True)
-class _VisibleObject:
-    """An object with the (height, width) bool mask of its visible pixels."""
-
-    object: SceneObject
-    visible: np.ndarray
-
-    @property
-    def area(self) -> int:
-        return int(self.visible.sum())
-
-    @property
-    def is_sign(self) -> bool:
-        return self.object.category == SIGN
-
-
-@dataclass(frozen=True, slots=True)
-class _Drawing:
-    """A scene before noise is added: a (height, width, 3) float64 image, its objects and the sign's
-    word.
-    """
-
-    image: np.ndarray
-    objects: list[_VisibleObject]
-    word: str
-
-
 def render(domain: SceneDomain, seed: int, index: int) -> Scene:
     """Scene number `index` of the endless series of this domain and seed.
 
@@ -102,7 +79,7 @@ def render(domain: SceneDomain, seed: int, index: int) -> Scene:
     noisy = drawing.image + rng.normal(0.0, domain.noise, drawing.image.shape)
     pixels = np.clip(noisy + 0.5, 0, 255).astype(np.uint8)
     pixels.setflags(write=False)
-    return Scene(pixels, _truth(domain, drawing))
+    return Scene(pixels, truth_of(domain, drawing))
 
 
 def scenes(domain: SceneDomain, seed: int, count: int) -> Iterator[Scene]:
@@ -110,31 +87,49 @@ def scenes(domain: SceneDomain, seed: int, count: int) -> Iterator[Scene]:
     return (render(domain, seed, index) for index in range(count))
 
 
-def _draw(domain: SceneDomain, rng: np.random.Generator) -> _Drawing:
+def _draw(domain: SceneDomain, rng: np.random.Generator) -> Drawing:
+    """Draws a random scene. The order of the random numbers fixes the bytes of every scene."""
     image = _background(domain.image_size, rng)
-    shapes, colours, sizes = list(domain.shapes), list(domain.colours), list(domain.sizes)
-    count = int(rng.integers(domain.objects[0], domain.objects[1] + 1))
+    shapes = list(domain.shapes)
+    colours = list(domain.colours)
+    fewest, most = domain.objects
+    count = int(rng.integers(fewest, most + 1))
     # No two shapes of a scene share both category and colour.
     combinations = rng.choice(len(shapes) * len(colours), count, replace=False)
     layers = []
     for combination in combinations:
         category = shapes[combination % len(shapes)]
         colour = colours[combination // len(shapes)]
-        size = sizes[rng.integers(len(sizes))]
-        radius = rng.uniform(*domain.sizes[size])
-        alpha = _shape_alpha(domain, category, radius, rng)
-        shade = np.array(domain.colours[colour]) + rng.integers(-8, 9, 3)
-        _paint(image, alpha, np.clip(shade, 0, 255))
-        layers.append(_Layer(size, colour, category, alpha))
+        layers.append(_paint_shape(image, domain, category, colour, rng))
 
     word = ""
     if rng.random() < domain.sign_rate:
         word = str(rng.choice(domain.sign_words))
-        layers.append(_Layer("", SIGN_COLOUR, SIGN, _paint_sign(image, word, rng)))
-    return _Drawing(image, _visible_objects(layers), word)
+        alpha = _paint_sign(image, word, rng)
+        layers.append(_Layer("", SIGN_COLOUR, SIGN, alpha))
+    return Drawing(image, _visible_objects(layers), word)
 
 
-def _visible_objects(layers: Sequence[_Layer]) -> list[_VisibleObject]:
+def _paint_shape(
+    image: np.ndarray,
+    domain: SceneDomain,
+    category: str,
+    colour: str,
+    rng: np.random.Generator,
+) -> _Layer:
+    """Paints a shape of random size, place and shade into the image."""
+    sizes = list(domain.sizes)
+    size = sizes[rng.integers(len(sizes))]
+    low, high = domain.sizes[size]
+    radius = rng.uniform(low, high)
+    alpha = _shape_alpha(domain, category, radius, rng)
+    shade = np.array(domain.colours[colour]) + rng.integers(-8, 9, 3)
+    weight = alpha[..., None] / 255.0
+    image += weight * (np.clip(shade, 0, 255) - image)
+    return _Layer(size, colour, category, alpha)
+
+
+def _visible_objects(layers: Sequence[_Layer]) -> list[VisibleObject]:
     """The visible part of each layer, largest first, the sign last.
 
     A layer that is hidden too much gives an object without pixels.
@@ -150,11 +145,11 @@ def _visible_objects(layers: Sequence[_Layer]) -> list[_VisibleObject]:
         item = SceneObject(
             size=layer.size, colour=layer.colour, category=layer.category, box=_tight_box(visible)
         )
-        objects.append(_VisibleObject(item, visible))
+        objects.append(VisibleObject(item, visible))
     return sorted(objects, key=lambda item: (item.is_sign, -item.area))
 
 
-def _is_clear(objects: Sequence[_VisibleObject]) -> bool:
+def _is_clear(objects: Sequence[VisibleObject]) -> bool:
     """Whether every shape can be seen, and the order of the three largest is beyond doubt."""
     areas = [item.area for item in objects if not item.is_sign]
     if min(areas) == 0:
@@ -167,51 +162,62 @@ def _background(size: int, rng: np.random.Generator) -> np.ndarray:
 
     The result is (size, size, 3) float64, 0 to 255.
     """
-    greys = rng.uniform(95, 165, 2)[:, None]
-    start, end = greys + rng.uniform(-14, 14, (2, 3))
+    greys = rng.uniform(95, 165, 2)
+    tints = rng.uniform(-14, 14, (2, 3))
+    start, end = greys[:, None] + tints
     angle = rng.uniform(0, 2 * np.pi)
     y, x = np.mgrid[0:size, 0:size] / size - 0.5
-    ramp = (x * np.cos(angle) + y * np.sin(angle)) / np.sqrt(2) + 0.5
+    distance = x * np.cos(angle) + y * np.sin(angle)
+    ramp = distance / np.sqrt(2) + 0.5
     return start + ramp[..., None] * (end - start)
 
 
 def _shape_alpha(
     domain: SceneDomain, category: str, radius: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Coverage (0 to 255) of a rotated shape at a random place wholly inside the image."""
+    """Coverage of a randomly rotated shape at a random place wholly inside the image.
+
+    The result is (height, width) uint8, 0 to 255; `radius` is in pixels.
+    """
+    size = domain.image_size
     turn = np.deg2rad(rng.uniform(-domain.turn, domain.turn))
-    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    cosine = np.cos(turn)
+    sine = np.sin(turn)
+    rotation = np.array([[cosine, -sine], [sine, cosine]])
     matrix = rotation * radius
     margin = radius * 1.1
-    centre = rng.uniform(margin, domain.image_size - margin, 2)
+    centre = rng.uniform(margin, size - margin, 2)
     polygons = []
     for outline in domain.shapes[category]:
         points = np.asarray(outline) @ matrix.T + centre
         # OpenCV takes fixed-point coordinates: 4 bits behind the point, so a unit is 1/16 pixel.
         polygons.append(np.round(points * 16).astype(np.int32))
-    alpha = np.zeros((domain.image_size, domain.image_size), np.uint8)
+    alpha = np.zeros((size, size), np.uint8)
     cv2.fillPoly(alpha, polygons, 255, cv2.LINE_AA, 4)
     return alpha
 
 
-def _paint(image: np.ndarray, alpha: np.ndarray, colour: np.ndarray) -> None:
-    weight = alpha[..., None] / 255.0
-    image += weight * (colour - image)
-
-
 def _paint_sign(image: np.ndarray, word: str, rng: np.random.Generator) -> np.ndarray:
-    """Draws a white plate with a word at a random place, and returns the plate's coverage."""
-    size = image.shape[0]
-    font = _font(int(rng.integers(24, 29)))
-    ink = _ink(word, font)
-    height, width = ink.shape[0] + 2 * _MARGIN_Y, ink.shape[1] + 2 * _MARGIN_X
-    x = int(rng.integers(2, size - width - 1))
-    y = int(rng.integers(2, size - height - 1))
-    plate = np.pad(ink, ((_MARGIN_Y, _MARGIN_Y), (_MARGIN_X, _MARGIN_X)))[..., None]
-    pixels = plate * np.array(_INK_RGB) + (1 - plate) * np.array(SIGN_RGB)
-    image[y : y + height, x : x + width] = pixels
-    alpha = np.zeros((size, size), np.uint8)
-    alpha[y : y + height, x : x + width] = 255
+    """Paints a white plate with a word at a random place into the image.
+
+    Returns the plate's coverage, (height, width) uint8, 0 to 255.
+    """
+    image_size = image.shape[0]
+    font_size = int(rng.integers(24, 29))
+    ink = _ink(word, _font(font_size))
+    margins = ((SIGN_MARGIN_Y, SIGN_MARGIN_Y), (SIGN_MARGIN_X, SIGN_MARGIN_X))
+    plate = np.pad(ink, margins)
+    height, width = plate.shape
+    x = int(rng.integers(2, image_size - width - 1))
+    y = int(rng.integers(2, image_size - height - 1))
+    rows = slice(y, y + height)
+    columns = slice(x, x + width)
+    ink_share = plate[..., None]
+    dark = ink_share * np.array(_INK_RGB)
+    light = (1 - ink_share) * np.array(SIGN_RGB)
+    image[rows, columns] = dark + light
+    alpha = np.zeros((image_size, image_size), np.uint8)
+    alpha[rows, columns] = 255
     return alpha
 
 
@@ -231,77 +237,12 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return font
 
 
-def _truth(domain: SceneDomain, drawing: _Drawing) -> Annotations:
-    objects = [item.object for item in drawing.objects]
-    masks = [encode_mask(item.visible) for item in drawing.objects]
-    sign_texts = [drawing.word] if drawing.word else []
-    texts = describe_scene(domain, objects, sign_texts)
-    brief = Text(id="truth.t0", source="truth", granularity="brief", text=texts.brief)
-    detailed = Text(id="truth.t1", source="truth", granularity="detailed", text=texts.detailed)
-
-    triplets: list[Triplet] = []
-    for text, mentions in ((brief, texts.brief_mentions), (detailed, texts.detailed_mentions)):
-        for mention in mentions:
-            index = mention.object_index
-            triplet_id = f"truth.p{len(triplets)}"
-            box = objects[index].box
-            triplets.append(_triplet(triplet_id, text.id, mention, box, masks[index]))
-    return Annotations(
-        texts=[brief, detailed],
-        regions=_regions(objects, masks),
-        text_regions=_sign_text_regions(objects, drawing.word),
-        triplets=triplets,
-    )
-
-
-def _regions(objects: Sequence[SceneObject], masks: Sequence[Mask]) -> list[Region]:
-    regions = []
-    for index, (item, mask) in enumerate(zip(objects, masks, strict=True)):
-        region = Region(
-            id=f"truth.r{index}",
-            source="truth",
-            box=item.box,
-            phrase=item.category,
-            brief=item.brief,
-            mask=mask,
-        )
-        regions.append(region)
-    return regions
-
-
-def _sign_text_regions(objects: Sequence[SceneObject], word: str) -> list[TextRegion]:
-    signs = [item for item in objects if item.category == SIGN]
-    return [
-        TextRegion(id="truth.o0", source="truth", quad=_ink_quad(sign.box), text=word)
-        for sign in signs
-    ]
-
-
-def _triplet(triplet_id: str, text_id: str, mention: Mention, box: Box, mask: Mask) -> Triplet:
-    phrase = mention.phrase
-    return Triplet(
-        id=triplet_id,
-        source="truth",
-        text_id=text_id,
-        phrase=phrase.text,
-        start=phrase.start,
-        end=phrase.end,
-        box=box,
-        mask=mask,
-    )
-
-
 def _tight_box(visible: np.ndarray) -> Box:
     """The smallest box (xyxy in pixels) around a mask; all zeros for an empty mask."""
     if not visible.any():
         return (0.0, 0.0, 0.0, 0.0)
     columns = np.flatnonzero(visible.any(axis=0))
     rows = np.flatnonzero(visible.any(axis=1))
-    return (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
-
-
-def _ink_quad(plate: Box) -> Quad:
-    """The box of the word's ink as a quad: the plate without its margins."""
-    x1, y1 = plate[0] + _MARGIN_X, plate[1] + _MARGIN_Y
-    x2, y2 = plate[2] - _MARGIN_X, plate[3] - _MARGIN_Y
-    return (x1, y1, x2, y1, x2, y2, x1, y2)
+    left, right = float(columns[0]), float(columns[-1] + 1)
+    top, bottom = float(rows[0]), float(rows[-1] + 1)
+    return (left, top, right, bottom)

@@ -1,5 +1,6 @@
-"""Picks each region's brief text by how well its words fit the pixels. In: image, candidates. Out:
-`brief`.
+"""Picks each region's brief text by how well its words fit the pixels.
+
+In: image, candidates. Out: `brief`.
 
 This stands in for an image-text model (paper section 4.3). It can check words for colours and
 sizes, no others. The score of a candidate starts at 0.5. A colour word changes it by the share of
@@ -51,22 +52,28 @@ class Appearance:
 
 
 def colour_shares(image: np.ndarray, box: Box, colours: Mapping[str, Colour]) -> dict[str, float]:
-    """The share of a box (xyxy in pixels) that each colour has in a (height, width, 3) uint8 RGB
-    image.
+    """The share of a box that each colour has, 0 to 1.
+
+    `image` is (height, width, 3) uint8 RGB; the box is xyxy in pixels.
     """
     x1, y1, x2, y2 = (round(edge) for edge in box)
-    crop = image[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)]
+    # At least one pixel.
+    x2 = max(x2, x1 + 1)
+    y2 = max(y2, y1 + 1)
+    crop = image[y1:y2, x1:x2]
     if not crop.size:
         return dict.fromkeys(colours, 0.0)
-    size = (min(MAX_SIDE, crop.shape[1]), min(MAX_SIDE, crop.shape[0]))
+    height, width = crop.shape[:2]
+    size = (min(MAX_SIDE, width), min(MAX_SIDE, height))
     small = cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
     pixels = to_lab(small).reshape(-1, 1, 3)
     palette_lab = to_lab(np.array([list(colours.values())]))[0]
     distance = np.linalg.norm(pixels - palette_lab, axis=2)
     has_colour = distance.min(1) < FAR
-    nearest = distance.argmin(1)[has_colour]
-    counts = np.bincount(nearest, minlength=len(colours))
-    return dict(zip(colours, (counts / len(pixels)).tolist(), strict=True))
+    nearest = distance.argmin(1)
+    counts = np.bincount(nearest[has_colour], minlength=len(colours))
+    shares = counts / len(pixels)
+    return dict(zip(colours, shares.tolist(), strict=True))
 
 
 def appearance_of(image: np.ndarray, region: Region, words: Vocabulary) -> Appearance:
@@ -76,8 +83,9 @@ def appearance_of(image: np.ndarray, region: Region, words: Vocabulary) -> Appea
 
 
 def candidate_score(text: str, category: str, appearance: Appearance) -> float:
-    """How well the words of a candidate fit the category, the colours and the size of a box, 0 to
-    1.
+    """How well the words of a candidate fit its region, 0 to 1.
+
+    `category` and `appearance` are the region's.
     """
     words = text.lower().split()
     score = 0.5

@@ -1,4 +1,6 @@
-"""Masks by box prompt with OpenCV's GrabCut. In: image, regions, triplets. Out: their `mask`.
+"""Masks by box prompt with OpenCV's GrabCut.
+
+In: image, regions, triplets. Out: their `mask`.
 
 This stands in for SAM (paper section 4.3) and works on any image. A crop around the box is made
 small and split in foreground and background; everything outside the box is background. A box in
@@ -53,46 +55,96 @@ def grabcut(image: np.ndarray, box: Box, config: GrabCutConfig) -> np.ndarray | 
     """
     height, width = image.shape[:2]
     limits = [width, height, width, height]
-    x1, y1, x2, y2 = np.clip(np.round(box), 0, limits).astype(int).tolist()
-    if x2 - x1 < 2 or y2 - y1 < 2:
+    inside = np.clip(np.round(box), 0, limits)
+    x1, y1, x2, y2 = inside.astype(int).tolist()
+    box_width = x2 - x1
+    box_height = y2 - y1
+    if box_width < 2 or box_height < 2:
         return None
-    margin_x = int(config.margin * (x2 - x1)) + 2
-    margin_y = int(config.margin * (y2 - y1)) + 2
-    left, right = max(0, x1 - margin_x), min(width, x2 + margin_x)
-    top, bottom = max(0, y1 - margin_y), min(height, y2 + margin_y)
+
+    # The crop shows some background around the box.
+    margin_x = int(config.margin * box_width) + 2
+    margin_y = int(config.margin * box_height) + 2
+    left = max(0, x1 - margin_x)
+    right = min(width, x2 + margin_x)
+    top = max(0, y1 - margin_y)
+    bottom = min(height, y2 + margin_y)
     crop = image[top:bottom, left:right]
-    foreground = segment_crop(crop, (x1 - left, y1 - top, x2 - left, y2 - top), config)
+    box_x = x1 - left
+    box_y = y1 - top
+    box_in_crop = (box_x, box_y, box_x + box_width, box_y + box_height)
+    foreground = segment_crop(crop, box_in_crop, config)
+
+    # What lies outside the box is not part of the mask.
     mask = np.zeros((height, width), bool)
-    mask[y1:y2, x1:x2] = foreground[y1 - top : y2 - top, x1 - left : x2 - left]
+    rows = slice(box_y, box_y + box_height)
+    columns = slice(box_x, box_x + box_width)
+    mask[y1:y2, x1:x2] = foreground[rows, columns]
     return mask if mask.any() else None
 
 
 def segment_crop(crop: np.ndarray, box: Corners, config: GrabCutConfig) -> np.ndarray:
-    """The (height, width) bool foreground of a (height, width, 3) uint8 RGB crop, given a box in
-    it.
+    """The foreground of a crop, given a box in it.
+
+    `crop` is (height, width, 3) uint8 RGB, the result (height, width) bool.
     """
     height, width = crop.shape[:2]
     scale = min(1.0, config.side / max(height, width))
-    small_width, small_height = max(3, round(width * scale)), max(3, round(height * scale))
-    small = cv2.resize(crop, (small_width, small_height), interpolation=cv2.INTER_AREA)
-    factor_x, factor_y = small_width / width, small_height / height
-    scaled = np.array(box) * [factor_x, factor_y, factor_x, factor_y]
-    x1, y1, x2, y2 = np.round(scaled).astype(int).tolist()
+    small_width = max(3, round(width * scale))
+    small_height = max(3, round(height * scale))
+    small_size = (small_width, small_height)
+    small = cv2.resize(crop, small_size, interpolation=cv2.INTER_AREA)
+    small_box = _scale(box, small_width / width, small_height / height)
 
-    labels = np.full((small_height, small_width), cv2.GC_BGD, np.uint8)
+    labels = _start_labels(small_width, small_height, small_box)
+    foreground = _run(small, labels, config.iterations)
+    x1, y1, x2, y2 = small_box
+    box_area = (x2 - x1) * (y2 - y1)
+    if foreground.sum() < MIN_FILL * box_area:
+        _mark_core(labels, small_box)
+        foreground = _run(small, labels, config.iterations)
+
+    # Enlarged as numbers, so that the outline becomes smooth.
+    shares = foreground.astype(np.float32)
+    enlarged = cv2.resize(shares, (width, height), interpolation=cv2.INTER_LINEAR)
+    return enlarged >= 0.5
+
+
+def _scale(box: Corners, factor_x: float, factor_y: float) -> Corners:
+    factors = [factor_x, factor_y, factor_x, factor_y]
+    scaled = np.round(np.array(box) * factors)
+    x1, y1, x2, y2 = scaled.astype(int).tolist()
+    return (x1, y1, x2, y2)
+
+
+def _start_labels(width: int, height: int, box: Corners) -> np.ndarray:
+    """OpenCV's labels, (height, width) uint8: the box may be foreground, the rest is background."""
+    x1, y1, x2, y2 = box
+    labels = np.full((height, width), cv2.GC_BGD, np.uint8)
     # GrabCut needs some background, so a border of one pixel is background even if the box is the
     # image.
-    inner_rows = slice(max(1, y1), min(small_height - 1, y2))
-    inner_columns = slice(max(1, x1), min(small_width - 1, x2))
-    labels[inner_rows, inner_columns] = cv2.GC_PR_FGD
-    foreground = _run(small, labels, config.iterations)
-    if foreground.sum() < MIN_FILL * (x2 - x1) * (y2 - y1):
-        centre = (x1 + x2) // 2, (y1 + y2) // 2
-        axes = max(1, int(CORE * (x2 - x1))), max(1, int(CORE * (y2 - y1)))
-        cv2.ellipse(labels, centre, axes, 0, 0, 360, cv2.GC_FGD, -1)
-        foreground = _run(small, labels, config.iterations)
-    shares = foreground.astype(np.float32)
-    return cv2.resize(shares, (width, height), interpolation=cv2.INTER_LINEAR) >= 0.5
+    rows = slice(max(1, y1), min(height - 1, y2))
+    columns = slice(max(1, x1), min(width - 1, x2))
+    labels[rows, columns] = cv2.GC_PR_FGD
+    return labels
+
+
+def _mark_core(labels: np.ndarray, box: Corners) -> None:
+    """Marks an ellipse in the middle of the box as certain foreground, in place."""
+    x1, y1, x2, y2 = box
+    centre = ((x1 + x2) // 2, (y1 + y2) // 2)
+    half_width = max(1, int(CORE * (x2 - x1)))
+    half_height = max(1, int(CORE * (y2 - y1)))
+    cv2.ellipse(
+        labels,
+        centre,
+        (half_width, half_height),
+        angle=0,
+        startAngle=0,
+        endAngle=360,
+        color=cv2.GC_FGD,
+        thickness=cv2.FILLED,
+    )
 
 
 def _run(image: np.ndarray, start: np.ndarray, iterations: int) -> np.ndarray:
@@ -102,7 +154,8 @@ def _run(image: np.ndarray, start: np.ndarray, iterations: int) -> np.ndarray:
         return np.zeros(start.shape, bool)
     labels = start.copy()
     unused_rectangle = (0, 0, 0, 0)
-    background_model, foreground_model = np.zeros((1, 65)), np.zeros((1, 65))
+    background_model = np.zeros((1, 65))
+    foreground_model = np.zeros((1, 65))
     cv2.grabCut(
         image,
         labels,

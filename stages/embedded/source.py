@@ -1,5 +1,6 @@
-"""Rendered scenes as a source of images. Their truth is exact, so every type of annotation can be
-measured.
+"""Rendered scenes as a source of images.
+
+Their truth is exact, so every type of annotation can be measured on them.
 """
 
 from __future__ import annotations

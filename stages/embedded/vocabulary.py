@@ -79,13 +79,15 @@ class Vocabulary:
     """Verb phrase for the categories of a subject and an object whose boxes overlap."""
 
     small: float | None = None
-    """Regions below are 'small': longer side as a share of the image's longer side. None: no such
-    word.
+    """Longer side, as a share of the image's longer side, below which a region is 'small'.
+
+    None: there is no such word.
     """
 
     large: float | None = None
-    """Regions above are 'large': longer side as a share of the image's longer side. None: no such
-    word.
+    """Longer side, as a share of the image's longer side, above which a region is 'large'.
+
+    None: there is no such word.
     """
 
     unsized: frozenset[str] = frozenset()
@@ -167,8 +169,9 @@ def name_of(region: Region) -> str:
 
 
 def size_word(region: Region, image_side: int, words: Vocabulary) -> str:
-    """'small', 'large' or '', by the longer side of the box. `image_side` is the image's longer
-    side.
+    """The word for the size of a region: 'small', 'large' or ''.
+
+    It depends on the longer side of the box; `image_side` is the image's, in pixels.
     """
     if region.phrase in words.unsized:
         return ""

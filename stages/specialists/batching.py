@@ -26,10 +26,12 @@ def map_batches(
     for index, item in enumerate(items):
         shape = shape_of(item) if shape_of else None
         groups.setdefault(shape, []).append(index)
+
     outputs: dict[int, Output] = {}
     for indices in groups.values():
         for start in range(0, len(indices), size):
-            batch = indices[start : start + size]
+            stop = start + size
+            batch = indices[start:stop]
             results = run_halving([items[index] for index in batch], run)
             outputs.update(zip(batch, results, strict=True))
     return [outputs[index] for index in range(len(items))]
@@ -48,4 +50,6 @@ def run_halving(batch: list[Item], run: Callable[[list[Item]], Sequence[Output]]
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     middle = len(batch) // 2
-    return run_halving(batch[:middle], run) + run_halving(batch[middle:], run)
+    first_half = run_halving(batch[:middle], run)
+    second_half = run_halving(batch[middle:], run)
+    return first_half + second_half

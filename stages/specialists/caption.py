@@ -1,4 +1,6 @@
-"""Brief texts by a captioning model of `transformers`. In: image. Out: one brief text.
+"""Brief texts by a captioning model of `transformers`.
+
+In: image. Out: one brief text.
 
 Paper section 4.3, "Text". Any image-to-text checkpoint will do (BLIP-2, BLIP, Florence-2, ...).
 `score` is the geometric mean of the token probabilities of the greedy answer. `region_text`
@@ -66,9 +68,13 @@ class Captioner:
         return map_batches(images, self._caption_batch, self.config.rows)
 
     def _caption_batch(self, images: Sequence[np.ndarray]) -> list[Caption]:
+        """The captions of images that go through the model at once."""
+        prompts = None
+        if self.config.prompt:
+            prompts = [self.config.prompt] * len(images)
         inputs = self.processor(
             images=[to_pil(image) for image in images],
-            text=[self.config.prompt] * len(images) if self.config.prompt else None,
+            text=prompts,
             return_tensors="pt",
         )
         inputs = inputs.to(self.device)
@@ -76,12 +82,14 @@ class Captioner:
         generation = generate_greedily(self.model, inputs, self.config.max_tokens)
         is_token = generation.tokens != self.pad_token
         lengths = is_token.sum(1).clamp(min=1)
-        means = (generation.log_probabilities * is_token).sum(1) / lengths
+        sums = (generation.log_probabilities * is_token).sum(1)
+        scores = (sums / lengths).exp()
         texts = self.processor.batch_decode(generation.sequences, skip_special_tokens=True)
         captions = []
-        for text, score in zip(texts, means.exp().tolist(), strict=True):
+        for text, score in zip(texts, scores.tolist(), strict=True):
             # Some models repeat the prompt.
-            captions.append(Caption(text.removeprefix(self.config.prompt).strip(), score))
+            answer = text.removeprefix(self.config.prompt)
+            captions.append(Caption(answer.strip(), score))
         return captions
 
 
@@ -103,6 +111,10 @@ class PretrainedCaption:
         captions = self.captioner([batch[index].pixels for index in uncaptioned])
         for index, caption in zip(uncaptioned, captions, strict=True):
             if caption.text:
-                text = Text(granularity="brief", text=caption.text, score=caption.score)
+                text = Text(
+                    granularity="brief",
+                    text=caption.text,
+                    score=caption.score,
+                )
                 results[index] = Annotations(texts=[text])
         return results

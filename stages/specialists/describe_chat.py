@@ -1,5 +1,6 @@
-"""Detailed texts by a local vision-language model. In: image. Out: a detailed and a more detailed
-text.
+"""Detailed texts by a local vision-language model.
+
+In: image. Out: a detailed and a more detailed text.
 
 Paper section 4.3, "Text": the prompts of `endpoint_describe`, answered by any chat model of
 `transformers` that sees images (SmolVLM, LLaVA, Qwen-VL, ...). `score` is the geometric mean of the
@@ -83,21 +84,31 @@ class ChatDescribe:
         questions: list[tuple[int, Granularity]] = []
         inputs = []
         for index, sample in enumerate(batch):
-            for granularity in missing_granularities(sample, self.config.granularities):
+            missing = missing_granularities(sample, self.config.granularities)
+            for granularity in missing:
+                prompt = self.config.prompts[granularity]
                 questions.append((index, granularity))
-                inputs.append(self._prepare(sample.pixels, self.config.prompts[granularity]))
+                inputs.append(self._prepare(sample.pixels, prompt))
         answers = map_batches(inputs, self._answer_batch, self.config.rows, _shapes)
 
         texts: list[list[Text]] = [[] for _ in batch]
         for (index, granularity), scored in zip(questions, answers, strict=True):
-            text, reason = judge(scored.answer)
-            texts[index].append(
-                Text(granularity=granularity, text=text, dropped=reason, score=scored.score)
+            answer, reason = judge(scored.answer)
+            text = Text(
+                granularity=granularity,
+                text=answer,
+                dropped=reason,
+                score=scored.score,
             )
+            texts[index].append(text)
         return [Annotations(texts=sample_texts) for sample_texts in texts]
 
     def _prepare(self, image: np.ndarray, prompt: str) -> Inputs:
-        content = [{"type": "image", "image": to_pil(image)}, {"type": "text", "text": prompt}]
+        """The model's inputs for one question; `image` is (height, width, 3) uint8 RGB."""
+        content = [
+            {"type": "image", "image": to_pil(image)},
+            {"type": "text", "text": prompt},
+        ]
         inputs: Inputs = self.processor.apply_chat_template(
             [{"role": "user", "content": content}],
             add_generation_prompt=True,
@@ -121,13 +132,16 @@ class ChatDescribe:
         rows = zip(generation.tokens.tolist(), generation.log_probabilities, strict=True)
         for tokens, log_probabilities in rows:
             length = _answer_length(tokens, end_tokens)
-            finish_reason = "stop" if tokens[length - 1] in end_tokens else "length"
+            last_token = tokens[length - 1]
+            finish_reason = "stop" if last_token in end_tokens else "length"
             content = self.processor.decode(tokens[:length], skip_special_tokens=True)
-            score = float(log_probabilities[:length].mean().exp())
-            answers.append(ScoredAnswer(Answer(content, finish_reason), score))
+            answer = Answer(content, finish_reason)
+            score = log_probabilities[:length].mean().exp()
+            answers.append(ScoredAnswer(answer, float(score)))
         return answers
 
     def _end_tokens(self) -> set[int]:
+        """The tokens that end an answer."""
         tokens = self.model.generation_config.eos_token_id
         return set(tokens) if isinstance(tokens, list) else {tokens}
 
@@ -141,4 +155,5 @@ def _answer_length(tokens: Sequence[int], end_tokens: set[int]) -> int:
 
 
 def _shapes(inputs: Inputs) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(value.shape) for _, value in sorted(inputs.items()))
+    """The shape of every input, in the order of their names."""
+    return tuple(tuple(inputs[name].shape) for name in sorted(inputs))

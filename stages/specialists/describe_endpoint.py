@@ -1,5 +1,6 @@
-"""Detailed texts from a model behind an OpenAI-compatible endpoint. In: image or annotations. Out:
-texts.
+"""Detailed texts from a model behind an OpenAI-compatible endpoint.
+
+In: image or annotations. Out: texts.
 
 Paper section 4.3, "Text": detailed texts come from prompting large models with what other
 specialists found. `reads: image` shows the image to a vision-language model. `reads: labels` gives
@@ -61,8 +62,9 @@ def labels_as_text(sample: Sample, min_score: float) -> str:
             lines.append(f"Caption: {text.text}")
     for region in kept.regions:
         if effective_score(region) >= min_score:
-            x = (region.box[0] + region.box[2]) / 2 / width
-            y = (region.box[1] + region.box[3]) / 2 / height
+            left, top, right, bottom = region.box
+            x = (left + right) / 2 / width
+            y = (top + bottom) / 2 / height
             name = region.brief or region.phrase
             place = f"centre at {x:.0%} from the left and {y:.0%} from the top"
             lines.append(f"Object: {name}, {place}")
@@ -73,17 +75,21 @@ def labels_as_text(sample: Sample, min_score: float) -> str:
 
 
 def image_url(image: np.ndarray, max_side: int) -> str:
-    """A data URL with a PNG of a (height, width, 3) uint8 RGB image, at most `max_side` pixels
-    long.
+    """A data URL with a PNG of an image.
+
+    `image` is (height, width, 3) uint8 RGB. A longer side than `max_side` pixels is shrunk to it.
     """
     height, width = image.shape[:2]
     scale = min(1.0, max_side / max(height, width))
     if scale < 1:
-        size = max(1, round(width * scale)), max(1, round(height * scale))
+        small_width = max(1, round(width * scale))
+        small_height = max(1, round(height * scale))
+        size = (small_width, small_height)
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     bgr = np.ascontiguousarray(image[..., ::-1])
     _, png = cv2.imencode(".png", bgr)
-    return "data:image/png;base64," + base64.b64encode(png.tobytes()).decode("ascii")
+    encoded = base64.b64encode(png.tobytes())
+    return "data:image/png;base64," + encoded.decode("ascii")
 
 
 class EndpointDescribe:
@@ -116,7 +122,12 @@ class EndpointDescribe:
             if isinstance(answer, Failed):
                 return answer
             text, reason = judge(answer)
-            texts.append(Text(granularity=granularity, text=text, dropped=reason))
+            described = Text(
+                granularity=granularity,
+                text=text,
+                dropped=reason,
+            )
+            texts.append(described)
         return Annotations(texts=texts)
 
     def subject(self, sample: Sample) -> ChatCompletionContentPartParam | None:

@@ -1,4 +1,6 @@
-"""Boxes with categories by a detector of `transformers`. In: image. Out: regions, best first.
+"""Boxes with categories by a detector of `transformers`.
+
+In: image. Out: regions, best first.
 
 Paper section 4.3 uses DINO. This takes any checkpoint of the DETR family (RT-DETR, D-FINE,
 Deformable DETR, DAB-DETR, ...). What is stored is the raw signal; the region filter applies
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from pipeline.schema import Annotations, Box, Region
+from pipeline.schema import Annotations, Region
 from stages.base import Batch, Result
 from stages.specialists.batching import map_batches
 from stages.specialists.images import pad_image, to_pil
@@ -43,6 +45,7 @@ class _Prepared:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """(1, 3, height, width) of the model's input."""
         return tuple(self.inputs["pixel_values"].shape)
 
 
@@ -64,10 +67,16 @@ class Detr:
     def __call__(self, batch: Batch) -> list[Result]:
         prepared = []
         for sample in batch:
-            inputs = self.processor(images=to_pil(sample.pixels), return_tensors="pt")
-            prepared.append(_Prepared(sample.pixels, inputs))
-        rows = self.config.rows
-        return [*map_batches(prepared, self._detect_batch, rows, lambda item: item.shape)]
+            image = sample.pixels
+            inputs = self.processor(images=to_pil(image), return_tensors="pt")
+            prepared.append(_Prepared(image, inputs))
+        results = map_batches(
+            prepared,
+            self._detect_batch,
+            self.config.rows,
+            shape_of=lambda item: item.shape,
+        )
+        return list(results)
 
     def _detect_batch(self, batch: Sequence[_Prepared]) -> list[Annotations]:
         """The regions of images whose inputs have one shape."""
@@ -76,7 +85,8 @@ class Detr:
         joined = {}
         for name in ("pixel_values", "pixel_mask"):
             if name in batch[0].inputs:
-                joined[name] = torch.cat([item.inputs[name] for item in batch]).to(self.device)
+                tensors = [item.inputs[name] for item in batch]
+                joined[name] = torch.cat(tensors).to(self.device)
         joined["pixel_values"] = joined["pixel_values"].to(self.model.dtype)
         with torch.inference_mode():
             outputs = self.model(**joined)
@@ -91,25 +101,35 @@ class Detr:
         )
         results = []
         for detections, item in zip(found, batch, strict=True):
-            results.append(self._regions(detections, item.image.shape))
+            regions = self._regions(detections, item.image.shape)
+            results.append(Annotations(regions=regions))
         return results
 
     def _regions(
         self, detections: dict[str, torch.Tensor], image_shape: tuple[int, ...]
-    ) -> Annotations:
-        """The best regions of one image, clipped to it."""
+    ) -> list[Region]:
+        """The best regions of one image, clipped to it.
+
+        `detections` are the (n,) scores and labels and the (n, 4) boxes, xyxy in pixels.
+        """
         height, width = image_shape[:2]
+        limits = [width, height, width, height]
         scores = detections["scores"].cpu().numpy()
-        best_first = np.argsort(-scores, kind="stable")[: self.config.max_regions]
-        boxes = detections["boxes"].cpu().numpy()
-        boxes = np.clip(boxes, 0, [width, height, width, height]).astype(float)
         labels = detections["labels"].cpu().numpy()
+        boxes = detections["boxes"].cpu().numpy()
+        clipped = np.clip(boxes, 0, limits).astype(float)
+        best_first = np.argsort(-scores, kind="stable")
         regions = []
-        for index in best_first:
-            x1, y1, x2, y2 = boxes[index].tolist()
+        for index in best_first[: self.config.max_regions]:
+            x1, y1, x2, y2 = clipped[index].tolist()
             # A box that lies wholly in the padding is clipped to nothing.
-            if x1 < x2 and y1 < y2:
-                box: Box = (x1, y1, x2, y2)
-                category = self.names[int(labels[index])]
-                regions.append(Region(box=box, phrase=category, score=float(scores[index])))
-        return Annotations(regions=regions)
+            if x1 >= x2 or y1 >= y2:
+                continue
+            label = int(labels[index])
+            region = Region(
+                box=(x1, y1, x2, y2),
+                phrase=self.names[label],
+                score=float(scores[index]),
+            )
+            regions.append(region)
+        return regions

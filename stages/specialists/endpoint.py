@@ -1,5 +1,4 @@
-"""A client of an OpenAI-compatible endpoint that asks nothing twice and keeps to a budget of
-tokens.
+"""A client of an OpenAI-compatible endpoint: asks nothing twice, and keeps to a token budget.
 
 The `openai` package makes the requests. Around it are a cache of answers, a budget and repeated
 attempts. Every answer is stored on disk under the hash of its request, so a killed run asks nothing
@@ -161,10 +160,20 @@ class ChatClient:
         return completion
 
     def _most_tokens(self, request: dict[str, Any]) -> int:
-        parts = request["messages"][0]["content"]
-        texts = [part["text"] for part in parts if part["type"] == "text"]
-        image_count = len(parts) - len(texts)
-        return most_tokens(texts, image_count, self.config.image_side, self.config.max_tokens)
+        message = request["messages"][0]
+        texts = []
+        image_count = 0
+        for part in message["content"]:
+            if part["type"] == "text":
+                texts.append(part["text"])
+            else:
+                image_count += 1
+        return most_tokens(
+            texts,
+            image_count,
+            image_side=self.config.image_side,
+            max_tokens=self.config.max_tokens,
+        )
 
     def _attempt_repeatedly(self, request: dict[str, Any]) -> Completion | Failed:
         """The completion; tries again after a fault that may pass."""
@@ -177,7 +186,8 @@ class ChatClient:
             wait = min(LONGEST_WAIT, self.config.backoff * 2**attempt)
             try:
                 completion = self._openai.chat.completions.create(
-                    **request, extra_headers=self._headers
+                    **request,
+                    extra_headers=self._headers,
                 )
             except openai.APIStatusError as error:
                 fault = _status_of(error)

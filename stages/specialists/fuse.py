@@ -1,5 +1,6 @@
-"""Fuses the annotations of several models with one task. In: annotations. Out: fused ones; the
-members are dropped.
+"""Fuses the annotations of several models that have one task.
+
+In: annotations. Out: fused ones; the members are dropped.
 
 Paper section 1 speaks of specialists that reach a consensus ("wisdom of crowds"). For boxes this is
 weighted boxes fusion (Solovyev et al., 2021): regions of one category, text regions of one string,
@@ -91,8 +92,9 @@ def _nearest_cluster(
     boxes: Sequence[Sequence[float]],
     threshold: float,
 ) -> int | None:
-    """Index of the cluster with the item's key that it overlaps most; None if none is above the
-    threshold.
+    """Index of the cluster with the item's key that the item overlaps most.
+
+    None if no overlap is above the IoU `threshold`.
     """
     if not clusters:
         return None
@@ -110,8 +112,10 @@ def fuse_cluster(members: Sequence[Placed], source_count: int) -> Placed:
 
     What was made for a member's own box (mask, candidates, brief text) is left out.
     """
-    agreement = len({member.source for member in members}) / source_count
-    mean_score = float(np.mean([effective_score(member) for member in members]))
+    sources = {member.source for member in members}
+    agreement = len(sources) / source_count
+    scores = [effective_score(member) for member in members]
+    mean_score = float(np.mean(scores))
     fused = replace(
         _at_mean_place(members),
         id="",
@@ -154,25 +158,47 @@ def find_consensus(texts: Sequence[Text], source_count: int) -> list[Text]:
     The agreement of a text is the mean share of words that it has in common with the text of each
     source. It fully agrees with its own source, and not at all with a source that has no text.
     """
-    words = {text.id: _word_counts(text.text) for text in texts}
+    by_granularity: dict[str, list[Text]] = {}
+    for text in texts:
+        by_granularity.setdefault(text.granularity, []).append(text)
     judged: list[Text] = []
-    for granularity in dict.fromkeys(text.granularity for text in texts):
-        rivals = [text for text in texts if text.granularity == granularity]
-        agreement = {}
-        for text in rivals:
-            shares = []
-            for other in rivals:
-                if other.source != text.source:
-                    shares.append(_shared_words(words[text.id], words[other.id]))
-            agreement[text.id] = (1 + sum(shares)) / max(source_count, 1 + len(shares))
-        ranks = [(agreement[text.id], effective_score(text), text.id) for text in rivals]
-        best = rivals[ranks.index(max(ranks))]
-        for text in rivals:
-            if text is best:
-                judged.append(replace(text, agreement=agreement[text.id]))
-            else:
-                judged.append(replace(text, dropped=FUSED))
+    for rivals in by_granularity.values():
+        judged += _keep_best(rivals, source_count)
     return judged
+
+
+def _keep_best(texts: Sequence[Text], source_count: int) -> list[Text]:
+    """Texts of one granularity, all dropped but the one with the highest agreement."""
+    agreements = _word_agreements(texts, source_count)
+
+    def rank(index: int) -> tuple[float, float, str]:
+        text = texts[index]
+        return agreements[index], effective_score(text), text.id
+
+    best = max(range(len(texts)), key=rank)
+    judged = []
+    for index, text in enumerate(texts):
+        if index == best:
+            judged.append(replace(text, agreement=agreements[index]))
+        else:
+            judged.append(replace(text, dropped=FUSED))
+    return judged
+
+
+def _word_agreements(texts: Sequence[Text], source_count: int) -> list[float]:
+    """For each text, the mean share of words that it has in common with the text of each source."""
+    words = [_word_counts(text.text) for text in texts]
+    agreements = []
+    for text, text_words in zip(texts, words, strict=True):
+        shares = []
+        for other, other_words in zip(texts, words, strict=True):
+            if other.source != text.source:
+                shares.append(_shared_words(text_words, other_words))
+        # The text itself stands for its own source.
+        total = 1 + sum(shares)
+        count = max(source_count, 1 + len(shares))
+        agreements.append(total / count)
+    return agreements
 
 
 def _word_counts(text: str) -> Counter[str]:

@@ -27,8 +27,9 @@ class Generation:
 def generate_greedily(
     model: Any, inputs: Mapping[str, torch.Tensor], max_tokens: int
 ) -> Generation:
-    """At most `max_tokens` new tokens for each row of `inputs`, the output of the model's
-    processor.
+    """At most `max_tokens` new tokens for each row of `inputs`.
+
+    `model` is one of `transformers`, `inputs` the output of its processor.
     """
     import torch
 

@@ -1,5 +1,6 @@
-"""Boxes for the noun phrases of a text by Grounding DINO. In: image, texts with their parse. Out:
-triplets.
+"""Boxes for the noun phrases of a text by Grounding DINO.
+
+In: image, texts with their parse. Out: triplets.
 
 Paper section 4.3, "Text-phrase-region triplets". The model scores every box against every token of
 the text. A triplet's `score` is its box's highest score over all tokens of the text, its
@@ -101,13 +102,21 @@ def match(
     phrase's.
     """
     phrase_scores = scores[:, tokens].max(1)
+    box_scores = scores.max(1)
     is_phrase = phrase_scores >= config.min_phrase_score
-    is_box = scores.max(1) >= config.min_box_score
-    indices = np.flatnonzero(is_phrase & is_box)
-    one_group = np.zeros(len(indices), int)
-    indices = indices[nms(boxes[indices], phrase_scores[indices], one_group, config.nms_iou)]
-    best_first = np.argsort(-phrase_scores[indices], kind="stable")
-    return indices[best_first][: config.max_boxes]
+    is_box = box_scores >= config.min_box_score
+    certain = np.flatnonzero(is_phrase & is_box)
+    one_group = np.zeros(len(certain), int)
+    is_kept = nms(
+        boxes[certain],
+        phrase_scores[certain],
+        one_group,
+        config.nms_iou,
+    )
+    kept = certain[is_kept]
+    best_first = np.argsort(-phrase_scores[kept], kind="stable")
+    matched = kept[best_first]
+    return matched[: config.max_boxes]
 
 
 def to_pixels(boxes: np.ndarray, image: np.ndarray) -> np.ndarray:
@@ -115,12 +124,14 @@ def to_pixels(boxes: np.ndarray, image: np.ndarray) -> np.ndarray:
 
     The model's boxes are (centre x, centre y, width, height), relative to the padded image.
     """
+    centre = boxes[:, :2]
     half = boxes[:, 2:] / 2
-    corners = np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], 1)
+    corners = np.concatenate([centre - half, centre + half], 1)
     padded_height, padded_width = pad_image(image).shape[:2]
+    sides = [padded_width, padded_height, padded_width, padded_height]
     height, width = image.shape[:2]
-    pixels = corners * [padded_width, padded_height, padded_width, padded_height]
-    return np.clip(pixels, 0, [width, height, width, height])
+    limits = [width, height, width, height]
+    return np.clip(corners * sides, 0, limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +139,25 @@ class _Query:
     """One piece of a text, to be grounded in one image."""
 
     sample_index: int
+    """Place of the sample in its batch."""
+
     image: np.ndarray
+    """(height, width, 3) uint8 RGB."""
+
     inputs: dict[str, torch.Tensor]
+    """What the processor makes of the image."""
+
     text: Text
+    """The whole text."""
+
     span: Span
+    """Where the piece stands in the text."""
 
     @property
     def piece(self) -> str:
-        return self.text.text[self.span[0] : self.span[1]]
+        """The characters of the piece."""
+        start, end = self.span
+        return self.text.text[start:end]
 
 
 class GroundingDino:
@@ -195,7 +217,9 @@ class GroundingDino:
         return len(self.tokenizer(_with_full_stop(piece))["input_ids"])
 
     def _shape(self, query: _Query) -> tuple[tuple[int, ...], int]:
-        return tuple(query.inputs["pixel_values"].shape), self._token_count(query.piece)
+        """The shape of the image's input, and the number of tokens of the piece."""
+        image_shape = tuple(query.inputs["pixel_values"].shape)
+        return image_shape, self._token_count(query.piece)
 
     def _ground_batch(self, queries: Sequence[_Query]) -> list[list[Triplet]]:
         """The triplets of queries whose images and pieces have one shape."""
@@ -209,7 +233,8 @@ class GroundingDino:
         offsets = tokens.pop("offset_mapping").tolist()
         pixels = {}
         for name in ("pixel_values", "pixel_mask"):
-            pixels[name] = torch.cat([query.inputs[name] for query in queries]).to(self.device)
+            tensors = [query.inputs[name] for query in queries]
+            pixels[name] = torch.cat(tensors).to(self.device)
         pixels["pixel_values"] = pixels["pixel_values"].to(self.model.dtype)
         with torch.inference_mode():
             outputs = self.model(**pixels, **tokens.to(self.device))
@@ -217,8 +242,13 @@ class GroundingDino:
         boxes = outputs.pred_boxes.float().cpu().numpy()
         triplets = []
         for index, query in enumerate(queries):
-            pixel_boxes = to_pixels(boxes[index], query.image)
-            triplets.append(self._triplets(query, scores[index], pixel_boxes, offsets[index]))
+            query_triplets = self._triplets(
+                query,
+                scores=scores[index],
+                boxes=to_pixels(boxes[index], query.image),
+                offsets=offsets[index],
+            )
+            triplets.append(query_triplets)
         return triplets
 
     def _triplets(
@@ -236,11 +266,12 @@ class GroundingDino:
             if not tokens:
                 continue
             for index in match(scores, boxes, tokens, self.config):
-                phrase_score = float(scores[index, tokens].max())
-                triplet = _triplet(query.text, phrase, boxes[index])
-                triplets.append(
-                    replace(triplet, score=float(box_scores[index]), phrase_score=phrase_score)
+                triplet = replace(
+                    _triplet(query.text, phrase, boxes[index]),
+                    score=float(box_scores[index]),
+                    phrase_score=float(scores[index, tokens].max()),
                 )
+                triplets.append(triplet)
         return triplets
 
 

@@ -24,7 +24,9 @@ def pad_image(image: np.ndarray) -> np.ndarray:
     coordinates.
     """
     height, width = image.shape[:2]
-    min_side = max(MIN_SIDE, -(-max(height, width) // MAX_ASPECT))
+    # Rounded up.
+    aspect_side = -(-max(height, width) // MAX_ASPECT)
+    min_side = max(MIN_SIDE, aspect_side)
     below = max(0, min_side - height)
     right = max(0, min_side - width)
     if not below and not right:
@@ -48,10 +50,18 @@ def crop_box(image: np.ndarray, box: Box, context: float) -> np.ndarray:
     `context` is a margin on each side, as a share of the box's side.
     """
     height, width = image.shape[:2]
-    margin_x = context * (box[2] - box[0])
-    margin_y = context * (box[3] - box[1])
-    x1 = min(max(0, int(box[0] - margin_x)), width - 1)
-    y1 = min(max(0, int(box[1] - margin_y)), height - 1)
-    x2 = max(x1 + 1, min(width, int(np.ceil(box[2] + margin_x))))
-    y2 = max(y1 + 1, min(height, int(np.ceil(box[3] + margin_y))))
+    left, top, right, bottom = box
+    margin_x = context * (right - left)
+    margin_y = context * (bottom - top)
+    x1, x2 = _pixel_range(left - margin_x, right + margin_x, width)
+    y1, y2 = _pixel_range(top - margin_y, bottom + margin_y, height)
     return image[y1:y2, x1:x2]
+
+
+def _pixel_range(low: float, high: float, size: int) -> tuple[int, int]:
+    """The pixels from `low` to `high`, half-open: within 0 to `size`, and at least one."""
+    start = max(0, int(low))
+    start = min(start, size - 1)
+    stop = min(size, int(np.ceil(high)))
+    stop = max(start + 1, stop)
+    return start, stop

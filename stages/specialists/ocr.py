@@ -1,5 +1,6 @@
-"""Text in the image. In: image. Out: text regions, a quad (clockwise from the top left) and a
-string each.
+"""Text in the image.
+
+In: image. Out: text regions, a quad (clockwise from the top left) and a string each.
 
 Paper section 4.3 uses a cloud OCR service. This is RapidOCR (PP-OCR detection, direction and
 recognition on onnxruntime). Its models are part of its wheel, so it runs offline. `score` is the
@@ -34,8 +35,9 @@ class RapidOcrConfig:
     """How far the detector's shrunk text cores are grown into quads; a lower factor is tighter."""
 
     side: int = 960
-    """Images are enlarged until their longer side has this many pixels, but at most to twice their
-    size.
+    """Images are enlarged until their longer side has this many pixels.
+
+    They are at most made twice as large.
     """
 
 
@@ -44,11 +46,12 @@ def clockwise(corners: np.ndarray) -> Quad:
 
     `corners` is (4, 2) float, (x, y) in pixels with y down.
     """
-    centre = corners.mean(0)
-    angle = np.arctan2(corners[:, 1] - centre[1], corners[:, 0] - centre[0])
-    corners = corners[np.argsort(angle, kind="stable")]
-    first = int(corners.sum(1).argmin())
-    return tuple(np.roll(corners, -first, axis=0).astype(float).ravel().tolist())
+    x, y = (corners - corners.mean(0)).T
+    angles = np.arctan2(y, x)
+    ordered = corners[np.argsort(angles, kind="stable")]
+    first = int(ordered.sum(1).argmin())
+    rolled = np.roll(ordered, -first, axis=0)
+    return tuple(rolled.astype(float).ravel().tolist())
 
 
 def enlarge(image: np.ndarray, side: int) -> tuple[np.ndarray, float]:
@@ -56,12 +59,16 @@ def enlarge(image: np.ndarray, side: int) -> tuple[np.ndarray, float]:
 
     `image` is (height, width, 3) uint8. A narrow image is padded at the right and below.
     """
-    scale = min(max(side / max(image.shape[:2]), 1.0), 2.0)
+    longer_side = max(image.shape[:2])
+    scale = max(side / longer_side, 1.0)
+    scale = min(scale, 2.0)
     if scale > 1:
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
     height, width = image.shape[:2]
-    below, right = max(0, MIN_SIDE - height), max(0, MIN_SIDE - width)
-    return cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE), scale
+    below = max(0, MIN_SIDE - height)
+    right = max(0, MIN_SIDE - width)
+    padded = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE)
+    return padded, scale
 
 
 class RapidOcr:
@@ -104,7 +111,13 @@ class RapidOcr:
             return []
         height, width = image.shape[:2]
         text_regions = []
-        for corners, text, score in zip(output.boxes, output.txts, output.scores, strict=True):
-            quad = clockwise(np.clip(corners / scale, 0, [width, height]))
-            text_regions.append(TextRegion(quad=quad, text=text, score=float(score)))
+        rows = zip(output.boxes, output.txts, output.scores, strict=True)
+        for corners, text, score in rows:
+            inside = np.clip(corners / scale, 0, [width, height])
+            text_region = TextRegion(
+                quad=clockwise(inside),
+                text=text,
+                score=float(score),
+            )
+            text_regions.append(text_region)
         return text_regions

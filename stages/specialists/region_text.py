@@ -1,5 +1,6 @@
-"""Candidate texts of each region. In: image, regions. Out: `candidates`: category, crop caption,
-noun chunks.
+"""Candidate texts of each region.
+
+In: image, regions. Out: `candidates`: category, crop caption, noun chunks.
 
 Paper section 4.3: a captioner describes the crop, and a scorer (the next stage) picks among the
 three kinds. Without a captioning model, the caption is composed from the crop's main colour, its
@@ -54,9 +55,14 @@ def name_with_appearance(image: np.ndarray, region: Region, words: Vocabulary) -
     appearance = appearance_of(image, region, words)
     shares = appearance.colour_shares
     colour = max(shares, key=shares.__getitem__)
-    is_visible = shares[colour] > CHANCE and region.phrase not in words.uncoloured
-    parts = [appearance.size, colour if is_visible else "", region.phrase]
-    return " ".join(part for part in parts if part)
+    parts = []
+    if appearance.size:
+        parts.append(appearance.size)
+    if shares[colour] > CHANCE and region.phrase not in words.uncoloured:
+        parts.append(colour)
+    if region.phrase:
+        parts.append(region.phrase)
+    return " ".join(parts)
 
 
 def compose_captions(image: np.ndarray, regions: Sequence[Region], words: Vocabulary) -> list[str]:
@@ -64,7 +70,10 @@ def compose_captions(image: np.ndarray, regions: Sequence[Region], words: Vocabu
 
     It names the region, and how it relates to the region that overlaps it most, if there is one.
     """
-    names = [with_article(name_with_appearance(image, region, words)) for region in regions]
+    names = []
+    for region in regions:
+        name = name_with_appearance(image, region, words)
+        names.append(with_article(name))
     boxes = np.array([region.box for region in regions]).reshape(-1, 4)
     overlap = box_iou(boxes, boxes)
     np.fill_diagonal(overlap, 0)
@@ -80,10 +89,10 @@ def compose_captions(image: np.ndarray, regions: Sequence[Region], words: Vocabu
 
 
 def distinct_candidates(phrase: str, caption: str, chunks: Sequence[str]) -> list[Candidate]:
-    """The category, the noun chunks that name an object, and the whole caption, without leading
-    articles.
+    """The candidate texts of a region, without leading articles.
 
-    Of equal texts the first is kept.
+    They are the category, the noun chunks that name an object, and the whole caption. Of equal
+    texts the first is kept.
     """
     candidates = [Candidate(text=phrase, kind="phrase")]
     for chunk in chunks:
@@ -134,22 +143,33 @@ class RegionText:
         return results
 
     def _without_candidates(self, sample: Sample) -> list[Region]:
+        """The fresh regions of a sample that have neither candidates nor a brief text."""
+        regions = []
         fresh = select_fresh(sample, sample.annotations.regions, self.config.min_score)
-        return [region for region in fresh if not region.candidates and region.brief is None]
+        for region in fresh:
+            if not region.candidates and region.brief is None:
+                regions.append(region)
+        return regions
 
     def _captions(self, batch: Batch, regions: Sequence[Sequence[Region]]) -> list[list[str]]:
         """One caption for each of the `regions` of each sample."""
         if self.captioner is None:
             composed = []
             for sample, sample_regions in zip(batch, regions, strict=True):
-                composed.append(compose_captions(sample.pixels, sample_regions, self.words))
+                captions = compose_captions(sample.pixels, sample_regions, self.words)
+                composed.append(captions)
             return composed
         crops = []
         for sample, sample_regions in zip(batch, regions, strict=True):
             for region in sample_regions:
-                crops.append(crop_box(sample.pixels, region.box, self.config.context))
-        captions = iter(self.captioner(crops))
+                crop = crop_box(sample.pixels, region.box, self.config.context)
+                crops.append(crop)
+        crop_captions = iter(self.captioner(crops))
         written = []
         for sample_regions in regions:
-            written.append([next(captions).text.rstrip(".") for _ in sample_regions])
+            captions = []
+            for _ in sample_regions:
+                caption = next(crop_captions)
+                captions.append(caption.text.rstrip("."))
+            written.append(captions)
         return written

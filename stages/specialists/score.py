@@ -1,4 +1,6 @@
-"""Picks each region's brief text by image-text similarity. In: image, candidates. Out: `brief`.
+"""Picks each region's brief text by image-text similarity.
+
+In: image, candidates. Out: `brief`.
 
 Paper section 4.3: Florence-1 scores the category, the crop's caption and its noun chunks against
 the region, and the most similar text wins. This takes any two-tower model of `transformers`
@@ -64,9 +66,10 @@ class ImageTextScore:
         crops = []
         for index, sample in enumerate(batch):
             for region in needs_choice(sample, self.config.min_score):
+                crop = crop_box(sample.pixels, region.box, self.config.context)
                 regions.append(region)
                 sample_indices.append(index)
-                crops.append(crop_box(sample.pixels, region.box, self.config.context))
+                crops.append(crop)
         crop_embeddings = self.embed_images(crops)
         text_embeddings = self._embed_candidates(regions)
 
@@ -75,7 +78,9 @@ class ImageTextScore:
         for index, region, crop_embedding in rows:
             scores = []
             for candidate in region.candidates:
-                scores.append(float(crop_embedding @ text_embeddings[candidate.text]))
+                text_embedding = text_embeddings[candidate.text]
+                cosine = crop_embedding @ text_embedding
+                scores.append(float(cosine))
             chosen[index].append(choose_candidate(region, scores))
         return [Annotations(regions=sample_regions) for sample_regions in chosen]
 
@@ -94,7 +99,8 @@ class ImageTextScore:
         for region in regions:
             for candidate in region.candidates:
                 texts[candidate.text] = None
-        return dict(zip(texts, self.embed_texts(list(texts)), strict=True))
+        embeddings = self.embed_texts(list(texts))
+        return dict(zip(texts, embeddings, strict=True))
 
     def _embed_image_batch(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         pictures = [to_pil(image) for image in images]
@@ -122,5 +128,7 @@ def _unit_embeddings(embed: Callable[..., Any], inputs: Any) -> list[np.ndarray]
     import torch
 
     with torch.inference_mode():
-        embeddings = embed(**inputs).pooler_output.float()
-        return list(torch.nn.functional.normalize(embeddings, dim=-1).cpu().numpy())
+        output = embed(**inputs)
+        embeddings = output.pooler_output.float()
+        unit = torch.nn.functional.normalize(embeddings, dim=-1)
+    return list(unit.cpu().numpy())

@@ -1,5 +1,6 @@
-"""Masks by box prompt with a SAM model of `transformers`. In: image, regions, triplets. Out: their
-`mask`.
+"""Masks by box prompt with a SAM model of `transformers`.
+
+In: image, regions, triplets. Out: their `mask`.
 
 Paper section 4.3, "Text-phrase-region triplets". The model is SAM, SAM-HQ or (with the extra
 `torchvision`) SAM 2. An image is embedded once for all its boxes. A mask is cut off a little
@@ -47,8 +48,9 @@ class _EmbeddedImage:
     """Arguments of the model that stand for the image."""
 
     sizes: list[Any]
-    """The image's sizes as `post_process_masks` takes them: the original, and with SAM the resized
-    one.
+    """Arguments of the processor's `post_process_masks`.
+
+    The (1, 2) original size of the image, and for SAM its (1, 2) resized one, as (height, width).
     """
 
     scale: torch.Tensor
@@ -85,8 +87,9 @@ class Sam:
         return unmasked.with_masks(masks)
 
     def masks(self, image: np.ndarray, boxes: Sequence[Box]) -> list[np.ndarray]:
-        """A (height, width) bool mask for each box (xyxy in pixels) of a (height, width, 3) uint8
-        RGB image.
+        """A (height, width) bool mask for each box.
+
+        `image` is (height, width, 3) uint8 RGB; boxes are xyxy in pixels.
         """
         import torch
 
@@ -96,14 +99,17 @@ class Sam:
 
             def segment_batch(batch: list[Box]) -> list[np.ndarray]:
                 masks = []
-                for mask, box in zip(self._run(embedded, batch), batch, strict=True):
-                    # The processor pads small images at the right and below.
-                    masks.append(self._cut_off(mask[:height, :width], box))
+                raw_masks = self._run(embedded, batch)
+                for raw_mask, box in zip(raw_masks, batch, strict=True):
+                    # Small images were padded at the right and below.
+                    mask = raw_mask[:height, :width]
+                    masks.append(self._cut_off(mask, box))
                 return masks
 
             return map_batches(boxes, segment_batch, self.config.rows)
 
     def _embed(self, image: np.ndarray) -> _EmbeddedImage:
+        """What all prompts of a (height, width, 3) uint8 RGB image share."""
         import torch
 
         inputs = self.processor(images=to_pil(image), return_tensors="pt")
@@ -122,7 +128,10 @@ class Sam:
         if isinstance(embeddings, tuple):
             # SAM-HQ needs the embeddings of earlier layers, too.
             final, intermediate = embeddings
-            arguments = {"image_embeddings": final, "intermediate_embeddings": intermediate}
+            arguments = {
+                "image_embeddings": final,
+                "intermediate_embeddings": intermediate,
+            }
         else:
             arguments = {"image_embeddings": embeddings}
         return _EmbeddedImage(arguments, sizes, scale)
@@ -131,10 +140,15 @@ class Sam:
         """A bool mask of the padded image for each box."""
         import torch
 
-        prompts = (torch.tensor(boxes)[None] * embedded.scale).to(self.device, self.model.dtype)
-        output = self.model(input_boxes=prompts, multimask_output=False, **embedded.embeddings)
+        prompts = torch.tensor(boxes)[None] * embedded.scale
+        output = self.model(
+            input_boxes=prompts.to(self.device, self.model.dtype),
+            multimask_output=False,
+            **embedded.embeddings,
+        )
         logits = output.pred_masks.float().cpu()
-        (masks,) = self.processor.image_processor.post_process_masks(logits, *embedded.sizes)
+        image_processor = self.processor.image_processor
+        (masks,) = image_processor.post_process_masks(logits, *embedded.sizes)
         return [mask[0].numpy() for mask in masks]
 
     def _cut_off(self, mask: np.ndarray, box: Box) -> np.ndarray:
@@ -142,10 +156,13 @@ class Sam:
 
         `mask` and the result are (height, width) bool; the box is xyxy in pixels.
         """
-        slack_x = self.config.slack * (box[2] - box[0])
-        slack_y = self.config.slack * (box[3] - box[1])
-        x1, y1 = max(0, int(box[0] - slack_x)), max(0, int(box[1] - slack_y))
-        x2, y2 = int(np.ceil(box[2] + slack_x)), int(np.ceil(box[3] + slack_y))
+        left, top, right, bottom = box
+        slack_x = self.config.slack * (right - left)
+        slack_y = self.config.slack * (bottom - top)
+        x1 = max(0, int(left - slack_x))
+        y1 = max(0, int(top - slack_y))
+        x2 = int(np.ceil(right + slack_x))
+        y2 = int(np.ceil(bottom + slack_y))
         inside = np.zeros_like(mask, bool)
         inside[y1:y2, x1:x2] = mask[y1:y2, x1:x2]
         return inside

@@ -21,13 +21,12 @@ TEMPLATE_TOKENS = 64
 
 
 class TokenBudget:
-    """Counts the tokens that were used, and those reserved for requests in flight. Safe for
-    threads.
-    """
+    """Counts used tokens, and tokens that are reserved for requests in flight. Safe for threads."""
 
     def __init__(self, limit: int, folder: Path | None) -> None:
-        """`limit` is a number of tokens, 0 for no limit; `folder` holds the ledger (None: no
-        ledger).
+        """Counts from the ledger in `folder`, or from 0 without a folder.
+
+        `limit` is a number of tokens; 0 is no limit.
         """
         self.limit = limit
         self.used = 0
@@ -37,8 +36,9 @@ class TokenBudget:
         self._changed = Condition()
 
     def reserve(self, most: int) -> bool:
-        """Whether a request that uses at most `most` tokens may go out; may wait for those in
-        flight.
+        """Whether a request that uses at most `most` tokens may go out.
+
+        Waits for requests in flight before it says no.
         """
         with self._changed:
             while True:

@@ -1,5 +1,6 @@
-"""Boxes with categories by a YOLOX ONNX file. In: image. Out: regions (`phrase` is the category),
-best first.
+"""Boxes with categories by a YOLOX ONNX file.
+
+In: image. Out: regions (`phrase` is the category), best first.
 
 Paper section 4.3, "Region-text pairs": a detector, then a threshold and NMS. What is stored is the
 raw signal of YOLOX's released evaluation (best class of each row, scores from 0.01, NMS per class
@@ -67,33 +68,40 @@ class Detections:
 
 
 def letterbox(image: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, float]:
-    """The model's input for an image, and the factor from pixels of the image to pixels of the
-    input.
+    """The model's input for an image, and the factor from image pixels to input pixels.
 
     `image` is (height, width, 3) uint8 RGB, `size` the (height, width) of the input. The input is
     (1, 3, height, width) float32 BGR, 0 to 255.
     """
     height, width = size
-    scale = min(height / image.shape[0], width / image.shape[1])
-    scaled_width = max(1, int(image.shape[1] * scale))
-    scaled_height = max(1, int(image.shape[0] * scale))
-    resized = cv2.resize(image, (scaled_width, scaled_height), interpolation=cv2.INTER_LINEAR)
+    image_height, image_width = image.shape[:2]
+    scale = min(height / image_height, width / image_width)
+    scaled_width = max(1, int(image_width * scale))
+    scaled_height = max(1, int(image_height * scale))
+    scaled_size = (scaled_width, scaled_height)
+    scaled = cv2.resize(image, scaled_size, interpolation=cv2.INTER_LINEAR)
     canvas = np.full((height, width, 3), GREY, np.uint8)
-    canvas[:scaled_height, :scaled_width] = resized[..., ::-1]
+    bgr = scaled[..., ::-1]
+    canvas[:scaled_height, :scaled_width] = bgr
     pixels = canvas.transpose(2, 0, 1)[None]
     return np.ascontiguousarray(pixels, dtype=np.float32), scale
 
 
 def grid(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """The cell (n, 2) as (x, y) and the stride (n, 1) in pixels of every row; `size` is (height,
-    width).
+    """The cell and the stride of every output row.
+
+    Cells are (n, 2) int as (x, y), strides (n, 1) int in pixels. `size` is the (height, width) of
+    the model's input.
     """
     height, width = size
     cells, strides = [], []
     for stride in STRIDES:
-        y, x = np.mgrid[: height // stride, : width // stride]
-        cells.append(np.stack([x, y], -1).reshape(-1, 2))
-        strides.append(np.full((x.size, 1), stride))
+        rows = height // stride
+        columns = width // stride
+        y, x = np.mgrid[:rows, :columns]
+        stride_cells = np.stack([x, y], -1).reshape(-1, 2)
+        cells.append(stride_cells)
+        strides.append(np.full((len(stride_cells), 1), stride))
     return np.concatenate(cells), np.concatenate(strides)
 
 
@@ -107,19 +115,30 @@ def decode(output: np.ndarray, size: tuple[int, int]) -> Detections:
     centre = (output[:, :2] + cells) * strides
     half = np.exp(output[:, 2:4]) * strides / 2
     boxes = np.concatenate([centre - half, centre + half], 1)
-    labels = output[:, ROW_START:].argmax(1)
-    best_class = output[np.arange(len(output)), ROW_START + labels]
     objectness = output[:, 4]
-    return Detections(boxes, objectness * best_class, labels)
+    class_scores = output[:, ROW_START:]
+    labels = class_scores.argmax(1)
+    best_class = class_scores.max(1)
+    return Detections(
+        boxes=boxes,
+        scores=objectness * best_class,
+        labels=labels,
+    )
 
 
 def select(found: Detections, config: YoloxConfig) -> np.ndarray:
     """The (n,) int indices of the detections to store, best first."""
-    boxes, scores, labels = found.boxes, found.scores, found.labels
-    indices = np.flatnonzero(scores >= config.min_score)
-    indices = indices[nms(boxes[indices], scores[indices], labels[indices], config.nms_iou)]
-    best_first = np.argsort(-scores[indices], kind="stable")
-    return indices[best_first][: config.max_regions]
+    certain = np.flatnonzero(found.scores >= config.min_score)
+    is_kept = nms(
+        found.boxes[certain],
+        found.scores[certain],
+        found.labels[certain],
+        config.nms_iou,
+    )
+    kept = certain[is_kept]
+    best_first = np.argsort(-found.scores[kept], kind="stable")
+    selected = kept[best_first]
+    return selected[: config.max_regions]
 
 
 def read_classes(path: str) -> list[str]:
@@ -162,13 +181,17 @@ class Yolox:
         selected = select(found, self.config)
         height, width = image.shape[:2]
         limits = [width, height, width, height]
-        boxes = np.clip(found.boxes[selected] / scale, 0, limits).astype(float)
+        boxes = found.boxes[selected] / scale
+        clipped = np.clip(boxes, 0, limits).astype(float)
         regions = []
-        for box, index in zip(boxes.tolist(), selected, strict=True):
-            category = self.classes[found.labels[index]]
-            regions.append(
-                Region(box=tuple(box), phrase=category, score=float(found.scores[index]))
+        for box, index in zip(clipped.tolist(), selected, strict=True):
+            label = found.labels[index]
+            region = Region(
+                box=tuple(box),
+                phrase=self.classes[label],
+                score=float(found.scores[index]),
             )
+            regions.append(region)
         return regions
 
     def _run(self, pixels: np.ndarray) -> list[np.ndarray]:
@@ -177,8 +200,9 @@ class Yolox:
         return outputs
 
     def _check_output(self) -> None:
-        """Runs the model once on a black image, because a file need not declare the shape of its
-        output.
+        """Runs the model once on a black image to see the shape of its output.
+
+        A file need not declare that shape.
         """
         black = np.zeros((1, 1, 3), np.uint8)
         try:
@@ -187,21 +211,25 @@ class Yolox:
             raise _wrong_layout(self.config, str(error)) from error
         shapes = [output.shape for output in outputs]
         cells, _ = grid(self.size)
-        expected = (1, len(cells), ROW_START + len(self.classes))
+        row_count = len(cells)
+        name_count = len(self.classes)
+        expected = (1, row_count, ROW_START + name_count)
         if shapes == [expected]:
             return
-        if len(shapes) == 1 and shapes[0][:2] == expected[:2]:
+        if len(shapes) == 1 and shapes[0][:2] == (1, row_count):
+            class_count = shapes[0][2] - ROW_START
             raise StageError(
-                f"weights={self.config.weights}: the model has {shapes[0][2] - ROW_START} classes, "
-                f"but there are {len(self.classes)} class names: set `classes` to a file with the "
-                "model's class names, one per line"
+                f"weights={self.config.weights}: the model has {class_count} classes, "
+                f"but there are {name_count} class names: set `classes` to a file with "
+                "the model's class names, one per line"
             )
         raise _wrong_layout(self.config, f"its outputs have the shapes {shapes}, not [{expected}]")
 
 
 def load_session(weights: str) -> InferenceSession:
-    """An onnxruntime session on the GPU if there is one; raises StageError for a file it cannot
-    load.
+    """A session on the GPU, if there is one.
+
+    Raises StageError if onnxruntime cannot load the file.
     """
     import onnxruntime
 
@@ -220,16 +248,15 @@ def load_session(weights: str) -> InferenceSession:
 
 def _input_size(session: InferenceSession, config: YoloxConfig) -> tuple[int, int]:
     """The fixed (height, width) of the model's input."""
-    inputs = session.get_inputs()
-    shape = inputs[0].shape
-    is_image = len(inputs) == 1 and len(shape) == 4 and shape[1] == 3
-    # A size that is not fixed in the file is given by a name or None.
-    if not is_image or not all(isinstance(side, int) for side in shape[2:]):
-        shapes = [each.shape for each in inputs]
-        raise _wrong_layout(
-            config, f"its inputs have the shapes {shapes}, not (1, 3, height, width)"
-        )
-    return shape[2], shape[3]
+    shapes = [entry.shape for entry in session.get_inputs()]
+    if len(shapes) == 1 and len(shapes[0]) == 4:
+        _, channels, height, width = shapes[0]
+        # A size that the file does not fix is a name or None.
+        is_fixed = isinstance(height, int) and isinstance(width, int)
+        if channels == 3 and is_fixed:
+            return height, width
+    reason = f"its inputs have the shapes {shapes}, not [[1, 3, height, width]]"
+    raise _wrong_layout(config, reason)
 
 
 def _wrong_layout(config: YoloxConfig, what: str) -> StageError:
