@@ -10,11 +10,18 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+Shape = Sequence[float]  # the coordinates of one box or quad
 
-def box_iou(left: Sequence[Sequence[float]], right: Sequence[Sequence[float]]) -> np.ndarray:
+
+def box_iou(left: Sequence[Shape], right: Sequence[Shape]) -> np.ndarray:
     """Intersection over union of each box of `left` with each box of `right`.
 
-    Boxes are xyxy. The result is (left, right) float64 in [0, 1], 0 where both boxes are empty.
+    Args:
+        left: xyxy boxes, as a sequence or as a (left, 4) array.
+        right: xyxy boxes, as a sequence or as a (right, 4) array.
+
+    Returns:
+        (left, right) float64 in [0, 1]; 0 where the union is empty.
     """
     a = np.asarray(left, np.float64).reshape(-1, 1, 4)
     b = np.asarray(right, np.float64).reshape(1, -1, 4)
@@ -25,32 +32,40 @@ def box_iou(left: Sequence[Sequence[float]], right: Sequence[Sequence[float]]) -
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
-def quad_iou(left: Sequence[Sequence[float]], right: Sequence[Sequence[float]]) -> np.ndarray:
+def quad_iou(left: Sequence[Shape], right: Sequence[Shape]) -> np.ndarray:
     """Intersection over union of the convex hulls of quads, by OpenCV.
 
-    A quad is x0 y0 .. x3 y3. The result is (left, right) float64 in [0, 1], 0 where one of the two
-    hulls has no area.
+    Args:
+        left: quads x0 y0 .. x3 y3.
+        right: quads x0 y0 .. x3 y3.
+
+    Returns:
+        (left, right) float64 in [0, 1]; 0 where one of the two hulls has no area.
     """
     overlap = np.zeros((len(left), len(right)))
+    left_hulls = [_hull(quad) for quad in left]
     right_hulls = [_hull(quad) for quad in right]
-    for i, quad in enumerate(left):
-        a = _hull(quad)
-        a_area = cv2.contourArea(a)
+    for i, a in enumerate(left_hulls):
         for j, b in enumerate(right_hulls):
-            b_area = cv2.contourArea(b)
-            if a_area > 0 and b_area > 0:
-                shared = cv2.intersectConvexConvex(a, b)[0]
-                overlap[i, j] = shared / (a_area + b_area - shared)
+            overlap[i, j] = _hull_iou(a, b)
     return overlap
 
 
 def greedy_match(
     overlap: np.ndarray, scores: Sequence[float], threshold: float
 ) -> list[tuple[int, int]]:
-    """Pairs (row, column) that overlap by at least `threshold`, each row and column at most once.
+    """Pairs that overlap by at least `threshold`, each row and column at most once.
 
-    `overlap` is (rows, columns) float. Rows come by descending score, equal scores in their order,
-    and each takes the free column that it overlaps most.
+    Rows come by descending score, equal scores in their order, and each takes the free column that
+    it overlaps most.
+
+    Args:
+        overlap: (rows, columns) float.
+        scores: one for each row.
+        threshold: the least overlap of a pair.
+
+    Returns:
+        (row, column) of each pair, by descending score of the row.
     """
     if overlap.size == 0:
         return []
@@ -66,7 +81,18 @@ def greedy_match(
 
 def _areas(boxes: np.ndarray) -> np.ndarray:
     """Areas in square pixels of (..., 4) boxes."""
-    return np.asarray(np.prod(boxes[..., 2:] - boxes[..., :2], axis=-1))
+    sides = boxes[..., 2:] - boxes[..., :2]
+    return np.asarray(np.prod(sides, axis=-1))
+
+
+def _hull_iou(left: np.ndarray, right: np.ndarray) -> float:
+    """Intersection over union of two convex hulls, each (points, 1, 2) float32."""
+    left_area = cv2.contourArea(left)
+    right_area = cv2.contourArea(right)
+    if left_area <= 0 or right_area <= 0:
+        return 0.0
+    shared, _ = cv2.intersectConvexConvex(left, right)
+    return float(shared / (left_area + right_area - shared))
 
 
 def _hull(quad: Sequence[float]) -> np.ndarray:
