@@ -10,20 +10,35 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from pipeline.schema import Annotation, Record, Region
+    from pipeline.schema import Annotation, Record, Region, Text
+
+Json = dict[str, Any]
+Label = TypeVar("Label")
 
 # Decimals of a pixel. Adding and subtracting a box's corner leaves errors beyond them.
 DECIMALS = 6
 
 
-def coco_of(
-    records: Iterable[Record], sources: Sequence[str] | None = None
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """COCO's instances and captions of the kept labels, or of those from `sources` only."""
+@dataclass(frozen=True, slots=True)
+class _Owned(Generic[Label]):
+    """A label and the id of its image."""
+
+    image: int
+    label: Label
+
+
+def coco_of(records: Iterable[Record], sources: Sequence[str] | None = None) -> tuple[Json, Json]:
+    """COCO's instances and captions of the kept labels of some records.
+
+    Args:
+        records: the records of a round.
+        sources: only labels of these sources; None for all.
+    """
     records = list(records)
     image_id = image_ids(records)
     images = []
@@ -36,12 +51,23 @@ def coco_of(
                 "height": record.height,
             }
         )
-    boxes, categories = _boxes(records, image_id, sources)
-    captions = _captions(records, image_id, sources)
-    return (
-        {"images": images, "annotations": boxes, "categories": categories},
-        {"images": images, "annotations": captions},
-    )
+    regions: list[_Owned[Region]] = []
+    texts: list[_Owned[Text]] = []
+    for record in records:
+        image = image_id[record.key]
+        for region in record.annotations.regions:
+            if _is_exported(region, sources):
+                regions.append(_Owned(image, region))
+        for text in record.annotations.texts:
+            if _is_exported(text, sources):
+                texts.append(_Owned(image, text))
+    categories = _categories(regions)
+    instances = {
+        "images": images,
+        "annotations": _boxes(regions, categories),
+        "categories": [{"id": number, "name": name} for name, number in categories.items()],
+    }
+    return instances, {"images": images, "annotations": _captions(texts)}
 
 
 def write_coco(out: Path, instances: Mapping[str, Any], captions: Mapping[str, Any]) -> None:
@@ -57,58 +83,47 @@ def image_ids(records: Sequence[Record]) -> dict[str, int]:
     If all files are named by different numbers, as COCO's own are, these are the ids. Otherwise
     images are counted from 1.
     """
-    stems = [record.name.rpartition("/")[2].partition(".")[0] for record in records]
-    numbers = list(range(1, len(stems) + 1))
-    if all(stem.isdecimal() for stem in stems):
-        named = [int(stem) for stem in stems]
-        if len(set(named)) == len(named):
-            numbers = named
-    return {record.key: number for record, number in zip(records, numbers, strict=True)}
+    ids = {}
+    for record in records:
+        _, _, file = record.name.rpartition("/")
+        stem, _, _ = file.partition(".")
+        if not stem.isdecimal():
+            break
+        ids[record.key] = int(stem)
+    if len(set(ids.values())) == len(records):
+        return ids
+    return {record.key: number for number, record in enumerate(records, 1)}
 
 
-def _boxes(
-    records: Sequence[Record], image_id: Mapping[str, int], sources: Sequence[str] | None
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The entries of the regions, and the categories that they name."""
+def _categories(regions: Iterable[_Owned[Region]]) -> dict[str, int]:
+    """A number for each phrase, from 1 in alphabetical order."""
+    names = {region.label.phrase for region in regions}
+    return {name: number for number, name in enumerate(sorted(names), 1)}
+
+
+def _boxes(regions: Sequence[_Owned[Region]], categories: Mapping[str, int]) -> list[Json]:
+    """The entries of `instances.json`."""
     from pipeline.schema import CROWD
 
-    owners: list[Record] = []
-    regions: list[Region] = []
-    for record in records:
-        for region in record.annotations.regions:
-            if _is_exported(region, sources):
-                owners.append(record)
-                regions.append(region)
-    names = sorted({region.phrase for region in regions})
-    category_id = {name: number for number, name in enumerate(names, 1)}
     entries = []
-    for number, record, region in zip(_annotation_ids(regions), owners, regions, strict=True):
+    for number, region in zip(_annotation_ids(regions), regions, strict=True):
         entries.append(
             {
                 "id": number,
-                "image_id": image_id[record.key],
-                "category_id": category_id[region.phrase],
-                "iscrowd": int(region.dropped == CROWD),
-                **_shape(region),
+                "image_id": region.image,
+                "category_id": categories[region.label.phrase],
+                "iscrowd": int(region.label.dropped == CROWD),
+                **_shape(region.label),
             }
         )
-    categories = [{"id": number, "name": name} for name, number in category_id.items()]
-    return entries, categories
+    return entries
 
 
-def _captions(
-    records: Sequence[Record], image_id: Mapping[str, int], sources: Sequence[str] | None
-) -> list[dict[str, Any]]:
-    """The entries of the texts."""
-    owners, texts = [], []
-    for record in records:
-        for text in record.annotations.texts:
-            if _is_exported(text, sources):
-                owners.append(record)
-                texts.append(text)
+def _captions(texts: Sequence[_Owned[Text]]) -> list[Json]:
+    """The entries of `captions.json`."""
     entries = []
-    for number, record, text in zip(_annotation_ids(texts), owners, texts, strict=True):
-        entries.append({"id": number, "image_id": image_id[record.key], "caption": text.text})
+    for number, text in zip(_annotation_ids(texts), texts, strict=True):
+        entries.append({"id": number, "image_id": text.image, "caption": text.label.text})
     return entries
 
 
@@ -121,9 +136,9 @@ def _is_exported(annotation: Annotation, sources: Sequence[str] | None) -> bool:
     return not sources or annotation.source in sources
 
 
-def _annotation_ids(annotations: Sequence[Annotation]) -> list[int]:
-    """An id for each annotation: COCO's own if a human label ends with it, else a free number."""
-    wanted = [_coco_id(annotation) for annotation in annotations]
+def _annotation_ids(labels: Sequence[_Owned[Any]]) -> list[int]:
+    """An id for each label: COCO's own if a human label ends with it, else a free number."""
+    wanted = [_coco_id(owned.label) for owned in labels]
     free = itertools.count(1)
     taken = {number for number in wanted if number is not None}
     used = set[int]()
@@ -142,7 +157,7 @@ def _coco_id(annotation: Annotation) -> int | None:
     return int(last) if annotation.locked and last.isdecimal() else None
 
 
-def _shape(region: Region) -> dict[str, Any]:
+def _shape(region: Region) -> Json:
     """The fields `bbox`, `area` and `segmentation`."""
     from pipeline.quality.coco import xywh
 
@@ -151,7 +166,7 @@ def _shape(region: Region) -> dict[str, Any]:
         return {"bbox": box, "area": round(box[2] * box[3], DECIMALS), "segmentation": []}
     from pycocotools import mask as coco_mask
 
-    size, counts = list(region.mask.size), region.mask.counts
-    area = coco_mask.area({"size": size, "counts": counts.encode()})
-    segmentation = {"size": size, "counts": counts}
+    mask = region.mask
+    segmentation = {"size": list(mask.size), "counts": mask.counts}
+    area = coco_mask.area({**segmentation, "counts": mask.counts.encode()})
     return {"bbox": box, "area": float(area), "segmentation": segmentation}

@@ -29,39 +29,50 @@ class Chip:
 def chips(
     shapes: Overlay, size: tuple[float, float], height: float, width_of: Callable[[str], float]
 ) -> list[Chip]:
-    """A label for each box and quad of a picture of (width, height) pixels.
+    """A label for each box and quad.
 
     A label stands above its box, inside it or below it, where it overlaps the labels before it
     least.
+
+    Args:
+        shapes: the boxes and quads.
+        size: (width, height) of the picture in pixels.
+        height: of a label in pixels.
+        width_of: from a text to the width of its label in pixels.
     """
-    labels = [(shape.box, shape.label, shape.colour) for shape in shapes.boxes]
-    labels += [(bounds(shape.quad), shape.label, QUAD_COLOUR) for shape in shapes.quads]
     placed: list[Box] = []
-    result = []
-    for box, text, colour in labels:
-        spot = _freest(_spots(box, size, width_of(text), height), placed)
-        placed.append(spot)
-        x0, y0, x1, _ = spot
-        result.append(Chip(x=x0, y=y0, width=x1 - x0, text=text, colour=colour))
-    return result
+    labels: list[Chip] = []
+
+    def place(box: Box, text: str, colour: str) -> None:
+        x0, y0, x1, y1 = _freest(_spots(box, size, width_of(text), height), placed)
+        placed.append((x0, y0, x1, y1))
+        labels.append(Chip(x=x0, y=y0, width=x1 - x0, text=text, colour=colour))
+
+    for shape in shapes.boxes:
+        place(shape.box, shape.label, shape.colour)
+    for quad in shapes.quads:
+        place(bounds(quad.quad), quad.label, QUAD_COLOUR)
+    return labels
 
 
 def bounds(quad: Quad) -> Box:
     """The smallest xyxy box around a quad."""
-    xs, ys = quad[::2], quad[1::2]
+    xs = quad[::2]
+    ys = quad[1::2]
     return (min(xs), min(ys), max(xs), max(ys))
 
 
 def _spots(box: Box, size: tuple[float, float], width: float, height: float) -> list[Box]:
     """Where a label may stand: at the left or right edge of its box, at four heights."""
     x0, y0, x1, y1 = box
-    rightmost = max(0.0, size[0] - width)
-    left = min(max(x0, 0.0), rightmost)
-    right = min(max(x1 - width, 0.0), rightmost)
+    picture_width, picture_height = size
+    rightmost = max(0.0, picture_width - width)
+    at_left_edge = min(max(x0, 0.0), rightmost)
+    at_right_edge = min(max(x1 - width, 0.0), rightmost)
     spots = []
     for y in (y0 - height, y0, y1 - height, y1):
-        if 0 <= y <= size[1] - height:
-            for x in (left, right):
+        if 0 <= y <= picture_height - height:
+            for x in (at_left_edge, at_right_edge):
                 spots.append((x, y, x + width, y + height))
     return spots or [(0.0, 0.0, width, height)]
 

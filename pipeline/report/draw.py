@@ -26,16 +26,6 @@ _INK = "#111827"
 _TINT = 0.42  # opacity of masks
 
 
-@dataclass(frozen=True, slots=True)
-class _Word:
-    """A word of a text; (x, y) is its place below the picture, in pixels."""
-
-    x: float
-    y: float
-    text: str
-    colour: str | None
-
-
 def draw(image: Image.Image, annotations: Annotations) -> Image.Image:
     """The image with masks, boxes, labels and text regions, and its texts below it.
 
@@ -57,8 +47,10 @@ def _with_mask(canvas: Image.Image, shape: MaskShape, scale: float) -> Image.Ima
     """The picture tinted inside the mask."""
     inside = Image.new("1", canvas.size)
     for outline in shape.outlines:
+        points = []
+        for x, y in outline.tolist():
+            points.append(((x + 0.5) * scale, (y + 0.5) * scale))
         piece = Image.new("1", canvas.size)
-        points = [((x + 0.5) * scale, (y + 0.5) * scale) for x, y in outline.tolist()]
         ImageDraw.Draw(piece).polygon(points, fill=1)
         # The even-odd rule: an outline inside another one cuts a hole.
         inside = ImageChops.logical_xor(inside, piece)
@@ -93,41 +85,69 @@ def _draw_labels(canvas: Image.Image, shapes: Overlay, scale: float) -> None:
 
 def _with_texts(canvas: Image.Image, annotations: Annotations, colours: Colours) -> Image.Image:
     """The picture with its texts set below it."""
-    words, height = _set_texts(canvas, annotations, colours)
-    sheet = Image.new("RGB", (canvas.width, canvas.height + height), "white")
+    texts = _Texts(canvas.width)
+    for text in annotations.texts:
+        for piece, colour in coloured_text(text, annotations.triplets, colours):
+            texts.set(piece, colour)
+        texts.end()
+    sheet = Image.new("RGB", (canvas.width, canvas.height + texts.height), "white")
     sheet.paste(canvas)
-    font = ImageFont.load_default(_FONT)
     pen = ImageDraw.Draw(sheet)
-    for word in words:
+    for word in texts.words:
         top = canvas.height + word.y
         if word.colour:
-            right = word.x + pen.textlength(word.text, font=font)
-            pen.rectangle((word.x, top - 2, right, top + _FONT + 4), fill=_pale(word.colour))
-        pen.text((word.x, top), word.text, fill=word.colour or _INK, font=font)
+            box = (word.x, top - 2, word.x + word.width, top + _FONT + 4)
+            pen.rectangle(box, fill=_pale(word.colour))
+        pen.text((word.x, top), word.text, fill=word.colour or _INK, font=texts.font)
     return sheet
 
 
-def _set_texts(
-    canvas: Image.Image, annotations: Annotations, colours: Colours
-) -> tuple[list[_Word], int]:
-    """Set the texts word by word, in lines as wide as the picture; also the height they take."""
-    font = ImageFont.load_default(_FONT)
-    pen = ImageDraw.Draw(canvas)
-    words = []
-    x = y = float(_PAD)
-    for text in annotations.texts:
-        for piece, colour in coloured_text(text, annotations.triplets, colours):
-            # Every word keeps the space behind it.
-            for word in piece.replace(" ", " \0").split("\0"):
-                width = pen.textlength(word, font=font)
-                if x + width > canvas.width - _PAD:
-                    x = float(_PAD)
-                    y += _LINE
-                words.append(_Word(x, y, word, colour))
-                x += width
-        x = float(_PAD)
-        y += _LINE + 6
-    return words, round(y) + _PAD // 2 if words else 0
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Word:
+    """A word of a text, in pixels from the top left corner below the picture."""
+
+    x: float
+    y: float
+    width: float
+    text: str
+    colour: str | None
+
+
+class _Texts:
+    """Texts that are set word by word in lines of some width in pixels."""
+
+    def __init__(self, width: int) -> None:
+        self.words: list[_Word] = []
+        self.font = ImageFont.load_default(_FONT)
+        self._right = width - _PAD
+        self._x = self._y = float(_PAD)
+
+    @property
+    def height(self) -> int:
+        """What the texts take below the picture, in pixels."""
+        if not self.words:
+            return 0
+        return round(self._y) + _PAD // 2
+
+    def set(self, piece: str, colour: str | None) -> None:
+        """Set a piece of a text behind the one before it."""
+        # Every word keeps the space behind it.
+        for text in piece.replace(" ", " \0").split("\0"):
+            width = self.font.getlength(text)
+            if self._x + width > self._right:
+                self._break_line()
+            word = _Word(x=self._x, y=self._y, width=width, text=text, colour=colour)
+            self.words.append(word)
+            self._x += width
+
+    def end(self) -> None:
+        """End a text; the next one stands a little lower."""
+        self._break_line()
+        self._y += 6
+
+    def _break_line(self) -> None:
+        self._x = float(_PAD)
+        self._y += _LINE
 
 
 def _pale(colour: str) -> tuple[int, ...]:

@@ -36,21 +36,20 @@ def explain(sample: SampleHistory) -> str:
     for attempt in sample.tries:
         failure = _failure(attempt.row.failed, attempt.row.detail)
         parts.append(_section(f"try in {attempt.shard}", [failure]))
-    image_lines = [f"shard: {sample.shard}", *_image_lines(sample.image, sample.shard)]
-    parts.append(_section(sample.image.key, image_lines))
+    parts.append(_section(sample.image.key, _image_lines(sample.image, sample.shard)))
     if sample.given:
         parts.append(_section("given by the source", _additions(sample.given)))
     if sample.truth:
         parts.append(_section("truth", _additions(sample.truth)))
     annotations = sample.given
     for stage in sample.stages:
-        lines = _stage_lines(stage.row, annotations)
-        parts.append(_section(f"{stage.stage}  {stage.folder}", lines))
+        title = f"{stage.stage}  {stage.folder}"
+        parts.append(_section(title, _stage_lines(stage.row, annotations)))
         annotations = annotations.overlaid(stage.row.annotations)
     before = None
-    for sample_in_round in sample.rounds:
-        parts.append(_round_section(sample_in_round, before))
-        before = sample_in_round.annotations
+    for in_round in sample.rounds:
+        parts.append(_round_section(in_round, before))
+        before = in_round.annotations
     return "\n\n".join(parts)
 
 
@@ -68,7 +67,8 @@ def describe(annotation: Annotation) -> str:
     if origin:
         parts.append(f"({origin})")
     if annotation.parents:
-        parts.append(f"from {', '.join(annotation.parents)}")
+        parents = ", ".join(annotation.parents)
+        parts.append(f"from {parents}")
     if annotation.dropped:
         parts.append(f"DROPPED {annotation.dropped}")
     return "  ".join(parts).strip()
@@ -94,7 +94,8 @@ def _section(title: str, lines: Sequence[str]) -> str:
 
 
 def _image_lines(image: ImageRow, shard: str) -> list[str]:
-    lines = []
+    """How the image came in, or why it did not."""
+    lines = [f"shard: {shard}"]
     for name, value in to_dict(image).items():
         if name not in _OWN_LINES and value not in (None, ""):
             lines.append(f"{name}: {value}")
@@ -130,31 +131,34 @@ def _stage_lines(row: Row, before: Annotations) -> list[str]:
 
 
 def _revision(old: Annotation, new: Annotation) -> str:
+    """One line about what a stage changed of an annotation."""
     head = f"{_noun(new)} {new.id}"
     if new.dropped and not old.dropped:
         return f"{head}  {_content(new)}  DROPPED {new.dropped}"
     differences = []
     for field in fields(old):
-        before, after = getattr(old, field.name), getattr(new, field.name)
+        before = getattr(old, field.name)
+        after = getattr(new, field.name)
         if before != after:
             differences.append(f"{field.name} {_short(before)} -> {_short(after)}")
-    return f"{head}  {'; '.join(differences) or 'as it was'}"
+    summary = "; ".join(differences) or "as it was"
+    return f"{head}  {summary}"
 
 
-def _round_section(sample: SampleInRound, before: Annotations | None) -> str:
+def _round_section(in_round: SampleInRound, before: Annotations | None) -> str:
     """A round: failures, and what it changed of the round before (of the first round, all)."""
-    title = f"round {sample.round}"
-    if sample.status:
-        title += f"  {sample.status}"
+    title = f"round {in_round.round}"
+    if in_round.status:
+        title += f"  {in_round.status}"
     lines = []
-    for failure in sample.failures:
-        lines.append(_failure(f"{failure.stage}: {failure.reason}", failure.detail))
+    for failure in in_round.failures:
+        reason = f"{failure.stage}: {failure.reason}"
+        lines.append(_failure(reason, failure.detail))
     if before is None:
-        lines += _additions(sample.annotations)
+        lines += _additions(in_round.annotations)
         return _section(title, lines)
-    found = changes(before, sample.annotations)
-    kept = len(sample.annotations.kept())
-    for change in found:
+    kept = len(in_round.annotations.kept())
+    for change in changes(before, in_round.annotations):
         lines.append(f"{change.what} {describe_change(change)}")
         if change.what != "dropped":
             kept -= 1
