@@ -110,7 +110,10 @@ def test_a_table_has_a_line_a_phase_and_a_column_a_metric() -> None:
         {"row": "start", "phase": "as it is", "steps": 0, "scores": {"y": 0.125}},
     ]
     lines = markdown({"title": "Families", "test_samples": 20, "rows": rows}).splitlines()
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+    cells = []
+    for line in lines[2:]:
+        columns = line.strip("|").split("|")
+        cells.append([column.strip() for column in columns])
     assert cells[0] == ["", "samples", "steps", "minutes", "x", "y"]
     assert cells[2:] == [
         ["image: pre-train", "2,000", "500", "1.5", "0.500", ""],

@@ -39,9 +39,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
 def keys(
     data: TrainingSet, steps: int, *, start: int = 0, size: int = 5, rank: int = 0, ranks: int = 1
 ) -> list[list[str]]:
-    return [
-        [s.key for s in batch] for batch in islice(data.batches(start, size, 7, rank, ranks), steps)
-    ]
+    batches = []
+    for batch in islice(data.batches(start, size, 7, rank, ranks), steps):
+        batches.append([sample.key for sample in batch])
+    return batches
 
 
 def test_an_epoch_shows_every_sample_once_and_the_next_in_another_order(data: TrainingSet) -> None:
