@@ -41,10 +41,19 @@ class Item:
 def sample(
     records: Iterable[Record], n: int, per: Literal["type", "source"] = "type", seed: int = 0
 ) -> list[Item]:
-    """Draw at most `n` kept annotations of each type, or of each type and source.
+    """Draw kept annotations for a person to judge.
 
     Every annotation gets a number from the hash of the seed and its name, and the lowest numbers
     are drawn: so the sample does not depend on the order of the records.
+
+    Args:
+        records: the records of a round.
+        n: how many to draw of each type, or of each type and source.
+        per: what `n` counts.
+        seed: another seed draws another sample.
+
+    Returns:
+        The items by type, and by key and id within a type.
 
     Raises:
         ValueError: `n` is below 1.
@@ -73,8 +82,12 @@ def sample(
 def score(judged: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Precision per type and source, and per type over all sources (source `all`).
 
-    `judged` is the file that the page saves: `{"round", "items": [{"type", "source", "verdict"}]}`,
-    where the verdict is yes, no, or null for an annotation that was not judged.
+    Args:
+        judged: the file that the page saves: `{"round", "items": [{"type", "source", "verdict"}]}`,
+            where the verdict is yes, no, or null for an annotation that was not judged.
+
+    Returns:
+        A row for each type and source: judged, right, precision, and its 95% interval low to high.
 
     Raises:
         ValueError: it is not such a file.
@@ -92,18 +105,22 @@ def score(judged: Mapping[str, Any]) -> list[dict[str, Any]]:
             if verdict == YES:
                 count.right += 1
     rows = []
-    for (type_, source), count in sorted(counts.items(), key=lambda entry: entry[0]):
-        rows.append(_row(type_, source, count))
+    for type_, source in sorted(counts):
+        rows.append(_row(type_, source, counts[type_, source]))
     return rows
 
 
 def wilson(right: int, judged: int) -> tuple[float, float]:
-    """The 95% Wilson score interval of the share `right / judged`."""
-    share, z2 = right / judged, _Z95**2
+    """The 95% Wilson score interval (low, high) of the share `right / judged`."""
+    share = right / judged
+    z2 = _Z95**2
     middle = share + z2 / (2 * judged)
-    spread = _Z95 * math.sqrt(share * (1 - share) / judged + z2 / (4 * judged**2))
+    variance = share * (1 - share) / judged + z2 / (4 * judged**2)
+    spread = _Z95 * math.sqrt(variance)
     scale = 1 + z2 / judged
-    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
+    low = (middle - spread) / scale
+    high = (middle + spread) / scale
+    return max(0.0, low), min(1.0, high)
 
 
 @dataclass(slots=True)
@@ -128,6 +145,7 @@ def _items_of(record: Record) -> Iterator[Item]:
 
 
 def _alone(type_: str, annotation: Annotation, kept: Annotations) -> Annotations:
+    """What the page shows of an annotation."""
     shown: dict[str, list[Any]] = {type_: [annotation]}
     if isinstance(annotation, Triplet):
         shown["texts"] = [text for text in kept.texts if text.id == annotation.text_id]
@@ -135,12 +153,14 @@ def _alone(type_: str, annotation: Annotation, kept: Annotations) -> Annotations
 
 
 def _draw_number(seed: int, item: Item) -> int:
+    """A number of 64 bits that looks random but depends on the seed and the item alone."""
     name = f"{seed}/{item.key}/{item.id}"
     digest = hashlib.sha256(name.encode()).digest()
     return int.from_bytes(digest[:8], "big")
 
 
 def _judged_items(judged: Any) -> list[Mapping[str, Any]]:
+    """The items of a judged file."""
     if isinstance(judged, Mapping) and "round" in judged:
         items = judged.get("items")
         if isinstance(items, list):

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.quality.calibration_truth import Truth
-from pipeline.quality.matches import in_crowd, where_same
+from pipeline.quality.matches import boxes, in_crowd, where_same
 from pipeline.quality.wording import bare_phrase, letters, normalise
 from pipeline.schema import Annotations, Region
 from stages.geometry import box_iou, greedy_match, quad_iou
@@ -86,14 +86,18 @@ Curves = dict[Key, Curve]
 
 
 def curve(scores: Sequence[float], right: Sequence[bool], truths: int) -> Curve:
-    """The curve of labels with these scores, of which some are right, for `truths` true objects.
+    """The curve of some labels. Labels with equal scores are kept or dropped together.
 
-    Labels with equal scores are kept or dropped together.
+    Args:
+        scores: the score of each label.
+        right: whether each label is right.
+        truths: how many true objects there are.
     """
-    order = np.argsort(-np.array(scores), kind="stable")
-    sorted_scores = np.array(scores)[order]
-    hits = np.cumsum(np.array(right)[order])
-    last_of_score = np.flatnonzero(np.r_[np.diff(sorted_scores) != 0, True])
+    falling = np.argsort(-np.array(scores), kind="stable")
+    sorted_scores = np.array(scores)[falling]
+    hits = np.cumsum(np.array(right)[falling])
+    is_last = np.r_[np.diff(sorted_scores) != 0, True]
+    last_of_score = np.flatnonzero(is_last)
     return Curve(
         threshold=sorted_scores[last_of_score],
         precision=hits[last_of_score] / (last_of_score + 1),
@@ -111,7 +115,12 @@ class _Judged:
 
 
 def calibrate(samples: Iterable[tuple[Annotations, Truth]], config: CalibrateConfig) -> Curves:
-    """The curves of samples, each with its labels and its truth."""
+    """The curves of every specialist and of its classes with enough labels.
+
+    Args:
+        samples: the labels and the truth of each sample.
+        config: what is asked for.
+    """
     judged: dict[Key, _Judged] = {}
     truths: Counter[Key] = Counter()
     for labels, truth in samples:
@@ -153,7 +162,15 @@ def _names(item: Any) -> list[str]:
 
 
 def thresholds(curves: Curves, precision: float) -> dict[str, dict[str, float]]:
-    """By filter, the thresholds in the form of its setting."""
+    """The lowest thresholds that reach a precision.
+
+    Args:
+        curves: the curves of `calibrate`.
+        precision: the wanted precision, in (0, 1].
+
+    Returns:
+        By filter, the value of its setting: thresholds by specialist or specialist/class.
+    """
     found: dict[str, dict[str, float]] = {use: {} for use in FILTER_OF_KIND.values()}
     for (kind, key), curve in curves.items():
         i = curve.reach(precision)
@@ -166,7 +183,16 @@ def thresholds(curves: Curves, precision: float) -> dict[str, dict[str, float]]:
 
 
 def summary(curves: Curves, config: CalibrateConfig, samples: int) -> dict[str, Any]:
-    """Everything as plain JSON: a row for each threshold, and the curves."""
+    """Everything that was found, as plain JSON.
+
+    Args:
+        curves: the curves of `calibrate`.
+        config: what was asked for.
+        samples: how many samples have been compared.
+
+    Returns:
+        `wanted`, `samples`, `thresholds` with a row for each curve, and `curves`.
+    """
     rows, lines = [], []
     for (kind, name), curve in curves.items():
         source, _, class_ = name.partition("/")
@@ -222,12 +248,16 @@ def _with_known_texts(
 
 
 def _overlap(kind: str, labels: Sequence[Any], truth: Sequence[Any]) -> np.ndarray:
-    """The IoU (labels, truth) where both say the same, elsewhere -1."""
+    """The IoU where both say the same, elsewhere -1: (labels, truth) float64."""
     if kind == "text_regions":
-        overlap = quad_iou([item.quad for item in labels], [item.quad for item in truth])
+        overlap = quad_iou([word.quad for word in labels], [word.quad for word in truth])
     else:
-        overlap = box_iou([item.box for item in labels], [item.box for item in truth])
-    return where_same(overlap, labels, truth, lambda a, b: _words(a) == _words(b))
+        overlap = box_iou(boxes(labels), boxes(truth))
+    return where_same(overlap, labels, truth, _same_words)
+
+
+def _same_words(label: Any, true: Any) -> bool:
+    return _words(label) == _words(true)
 
 
 def _words(item: Any) -> str:
@@ -240,6 +270,7 @@ def _words(item: Any) -> str:
 
 
 def _class(item: Any) -> str:
+    """The class of a region; other kinds have none."""
     return item.phrase if isinstance(item, Region) else ""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ class Truth:
     """The true annotations, without crowds."""
     kinds: tuple[str, ...]
     """The kinds that are known at all; labels of other kinds are not judged."""
-    crowds: Sequence[Region] = field(default=())
+    crowds: list[Region] = field(default_factory=list)
     """Regions of whole crowds; a label inside one is neither right nor wrong."""
 
 
@@ -38,9 +38,14 @@ def of_people(record: Record) -> Truth | None:
 
 
 def of_coco(file: str) -> Callable[[Record], Truth | None]:
-    """A function from a record to the regions that a COCO file has of it, None for other images.
+    """The regions of a COCO file as truth.
 
-    An image is found by its file name, or by the record's key as the image's id.
+    Args:
+        file: the name of a JSON file with COCO instances.
+
+    Returns:
+        A function from a record to its truth, None for images that are not in the file. An image is
+        found by its file name, or by the record's key as the image's id.
 
     Raises:
         ValueError: the file cannot be read or has no COCO instances.
@@ -52,19 +57,20 @@ def of_coco(file: str) -> Callable[[Record], Truth | None]:
             f'{file}: expected COCO instances, {{"images": .., "annotations": ..,'
             ' "categories": ..}'
         )
+    truths: dict[Any, Truth] = {}
+    for image in content["images"]:
+        truths[image["id"]] = Truth(Annotations(), ("regions",), [])
     categories = {category["id"]: category["name"] for category in content["categories"]}
-    objects: dict[Any, list[Region]] = {image["id"]: [] for image in content["images"]}
-    crowds: dict[Any, list[Region]] = {image["id"]: [] for image in content["images"]}
     for entry in content["annotations"]:
-        region = Region(box=xyxy(entry["bbox"]), phrase=categories[entry["category_id"]])
-        regions = crowds if entry.get("iscrowd") else objects
-        regions[entry["image_id"]].append(region)
+        phrase = categories[entry["category_id"]]
+        region = Region(box=xyxy(entry["bbox"]), phrase=phrase)
+        truth = truths[entry["image_id"]]
+        regions = truth.crowds if entry.get("iscrowd") else truth.annotations.regions
+        regions.append(region)
     ids = images_by_name(content)
 
     def truth_of(record: Record) -> Truth | None:
         image = ids.get(base_name(record.name), ids.get(record.key))
-        if image is None:
-            return None
-        return Truth(Annotations(regions=objects[image]), ("regions",), crowds[image])
+        return None if image is None else truths[image]
 
     return truth_of

@@ -21,9 +21,16 @@ _FIELDS = ("image_id", "caption")
 def score(
     ground_truth: Entry, predictions: list[Entry], *, tokenized: bool = False
 ) -> dict[str, Any]:
-    """Scores over the images that have a prediction.
+    """BLEU, ROUGE-L and CIDEr over the images that have a prediction.
 
-    `missing` counts the images that have references but no prediction.
+    Args:
+        ground_truth: annotations with `image_id` and `caption`, several for an image.
+        predictions: entries with `image_id` and `caption`, one for an image.
+        tokenized: the captions are split by spaces already.
+
+    Returns:
+        The scores; `images`, how many were scored; and `missing`, the images that have references
+        but no prediction.
 
     Raises:
         ValueError: an entry cannot be scored; the message names it.

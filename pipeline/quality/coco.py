@@ -1,7 +1,7 @@
 """COCO-style files: reading them and checking them.
 
-Ground truth is `{"images": [{"id", ...}], "annotations": [{"image_id", ...}], "categories":
-[...]}`, where an image may hold only its `id`. Predictions are a list of `{"image_id", ...}`. Boxes are
+Ground truth is `{"images": [{"id", ...}], "annotations": [{"image_id", ...}], "categories": [..]}`,
+where an image may hold only its `id`. Predictions are a list of `{"image_id", ...}`. Boxes are
 x y width height in pixels.
 """
 
@@ -40,6 +40,12 @@ def check(
     prediction_fields: Sequence[str],
 ) -> None:
     """Check that every annotation and every prediction has the fields that its metric reads.
+
+    Args:
+        ground_truth: what should be a ground truth.
+        predictions: what should be a list of predictions.
+        truth_fields: the fields of an annotation of the ground truth.
+        prediction_fields: the fields of a prediction.
 
     Raises:
         ValueError: something cannot be scored; the message names the first entry at fault.

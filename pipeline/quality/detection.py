@@ -24,6 +24,7 @@ _NAMES = (
     "AR_medium",
     "AR_large",
 )
+Json = dict[str, Any]
 # (height, width) in pixels of each image by its id.
 _Sizes = dict[Any, tuple[int, int]]
 
@@ -31,61 +32,78 @@ _Sizes = dict[Any, tuple[int, int]]
 def score(
     ground_truth: Entry, predictions: list[Entry], kind: Literal["bbox", "segm"]
 ) -> dict[str, float]:
-    """COCO's twelve numbers; one is -1 where the ground truth has no object of that size.
+    """COCO's twelve numbers for boxes or masks.
 
-    `images` counts the images of the ground truth, and `missing` those without a prediction, whose
-    objects count as not found.
+    Args:
+        ground_truth: COCO instances; boxes are x y width height in pixels.
+        predictions: entries with `image_id`, `category_id`, `score`, and a box or a mask.
+        kind: what is compared, boxes or masks.
+
+    Returns:
+        The numbers, -1 where the ground truth has no object of that size; `images`, the images of
+        the ground truth; and `missing`, those without a prediction, whose objects count as not
+        found.
 
     Raises:
         ValueError: an entry cannot be scored; the message names it.
     """
-    from pycocotools.cocoeval import COCOeval
-
     shape = "bbox" if kind == "bbox" else "segmentation"
     fields = ("image_id", "category_id", shape)
     check(ground_truth, predictions, fields, (*fields, "score"))
     sizes = sizes_of(ground_truth, predictions)
-    images = []
-    for image in image_ids(ground_truth):
-        height, width = sizes.get(image, (0, 0))
-        images.append({"id": image, "height": height, "width": width})
+    images = _images(ground_truth, sizes)
     dataset = {"images": images, "categories": _categories(ground_truth)}
     truth = _completed(ground_truth["annotations"], kind, sizes)
     predicted = _completed(predictions, kind, sizes)
+    scores = _coco_scores(
+        {**dataset, "annotations": truth}, {**dataset, "annotations": predicted}, kind
+    )
+    missing = {image["id"] for image in images}
+    missing -= {entry["image_id"] for entry in predictions}
+    return {**scores, "images": len(images), "missing": len(missing)}
+
+
+def _coco_scores(truth: Json, predicted: Json, kind: str) -> dict[str, float]:
+    """The twelve numbers of two COCO data sets."""
+    from pycocotools.cocoeval import COCOeval
+
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints as it goes
-        evaluation = COCOeval(
-            _indexed({**dataset, "annotations": truth}),
-            _indexed({**dataset, "annotations": predicted}),
-            kind,
-        )
+        evaluation = COCOeval(_indexed(truth), _indexed(predicted), kind)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
     scores = {}
     for name, value in zip(_NAMES, evaluation.stats, strict=True):
         scores[name] = float(value)
-    missing = {image["id"] for image in images}
-    missing -= {entry["image_id"] for entry in predictions}
-    return {**scores, "images": len(images), "missing": len(missing)}
+    return scores
 
 
-def _categories(ground_truth: Entry) -> list[dict[str, Any]]:
+def _images(ground_truth: Entry, sizes: _Sizes) -> list[Json]:
+    """The images as pycocotools reads them; the size of one without masks does not matter."""
+    images = []
+    for image in image_ids(ground_truth):
+        height, width = sizes.get(image, (0, 0))
+        images.append({"id": image, "height": height, "width": width})
+    return images
+
+
+def _categories(ground_truth: Entry) -> list[Json]:
     """The categories that a ground truth lists, else those that its annotations name."""
-    listed: list[dict[str, Any]] = ground_truth.get("categories") or []
+    listed: list[Json] = ground_truth.get("categories") or []
     if listed:
         return listed
     named = {entry["category_id"] for entry in ground_truth["annotations"]}
     return [{"id": category} for category in sorted(named)]
 
 
-def _completed(entries: Iterable[Entry], kind: str, sizes: _Sizes) -> list[dict[str, Any]]:
+def _completed(entries: Iterable[Entry], kind: str, sizes: _Sizes) -> list[Json]:
     """The entries with all that pycocotools reads.
 
     That is a fresh id, the area, the crowd flag, and masks as run lengths.
     """
     completed = []
-    for number, given in enumerate(entries, 1):
-        entry = {"iscrowd": 0, **given, "id": number}
+    for number, original in enumerate(entries, 1):
+        entry = {"iscrowd": 0, **original, "id": number}
         if kind == "segm":
             size = sizes[entry["image_id"]]
             entry["segmentation"] = run_lengths(entry["segmentation"], size)
@@ -97,7 +115,7 @@ def _completed(entries: Iterable[Entry], kind: str, sizes: _Sizes) -> list[dict[
     return completed
 
 
-def _indexed(dataset: dict[str, Any]) -> Any:
+def _indexed(dataset: Json) -> Any:
     from pycocotools.coco import COCO
 
     coco = COCO()

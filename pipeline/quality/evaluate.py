@@ -52,7 +52,16 @@ def open_source(name: str) -> str | list[Record]:
 def evaluate(
     kind: str, ground_truth: Source, predictions: Source, tokenized: bool = False
 ) -> dict[str, Any]:
-    """The metrics of `kind`. Each side is a JSON file, its content, or the records of a round.
+    """The metrics of one kind of labels.
+
+    Args:
+        kind: one of `formats.FORMATS`.
+        ground_truth: a JSON file, its content, or the records of a round.
+        predictions: a JSON file, its content, or the records of a round.
+        tokenized: captions are split by spaces already.
+
+    Returns:
+        The metrics by their usual names.
 
     Raises:
         ValueError: something cannot be read or scored; one line names it.
@@ -77,12 +86,14 @@ def evaluate(
 
 
 def _is_round(source: Any) -> bool:
+    """Whether it is a sequence of records; everything else is JSON."""
     if not isinstance(source, list | tuple) or not source:
         return False
     return isinstance(source[0], Record)
 
 
 def _of_kind(kind: str, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The entries of a round that an evaluation takes."""
     name, field = _OF_A_ROUND[kind]
     return [entry for entry in entries if entry["kind"] == name and field in entry]
 

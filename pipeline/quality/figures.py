@@ -19,16 +19,25 @@ _TITLES = {"regions": "region-text", "triplets": "text-phrase-region"}
 
 
 def figure5(statistics: Mapping[str, Any]) -> bytes:
-    """The paper's Figure 5: densities of box size and aspect ratio, heat maps of box centres."""
+    """The paper's Figure 5: densities of box size and aspect ratio, heat maps of box centres.
+
+    Args:
+        statistics: what `statistics_of` returns.
+
+    Returns:
+        A PNG file.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 3.4), layout="constrained", dpi=110)
     area, aspect, *heat = figure.subplots(1, 4)
-    centres = (np.arange(BINS) + 0.5) / BINS
+    bins = (np.arange(BINS) + 0.5) / BINS
+    log_ratios = bins * 2 * ASPECT - ASPECT
     for kind in FIGURE:
         densities = statistics["figure5"][kind]
-        area.plot(centres, densities["area"], label=_TITLES[kind])
-        aspect.plot(centres * 2 * ASPECT - ASPECT, densities["aspect"], label=_TITLES[kind])
+        title = _TITLES[kind]
+        area.plot(bins, densities["area"], label=title)
+        aspect.plot(log_ratios, densities["aspect"], label=title)
     area.set(title="(a) box size", xlabel="sqrt of normalised area", ylabel="density", xlim=(0, 1))
     aspect.set(title="(b) aspect ratio", xlabel="log (width / height)", xlim=(-ASPECT, ASPECT))
     area.legend(frameon=False)
@@ -40,9 +49,14 @@ def figure5(statistics: Mapping[str, Any]) -> bytes:
 
 
 def calibration_curves(curves: Sequence[Mapping[str, Any]], precision: float) -> bytes:
-    """Precision and recall over the score threshold for each specialist.
+    """Precision and recall over the score threshold, a plot for each specialist.
 
-    The wanted precision is a dotted line.
+    Args:
+        curves: the curves of `calibration.summary`; those of single classes are left out.
+        precision: the wanted precision, drawn as a dotted line.
+
+    Returns:
+        A PNG file.
     """
     from matplotlib.figure import Figure
 

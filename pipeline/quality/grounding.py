@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 from pipeline.quality.coco import Entry, Key, check, grouped, xyxy
@@ -28,6 +29,14 @@ def recall(
 
     A predicted box is right when its IoU with a true box is at least 0.5 (the metric of Flickr30k
     Entities).
+
+    Args:
+        ground_truth: annotations with `image_id`, a phrase and `bbox`.
+        predictions: entries with the same fields and perhaps a `score`.
+        ranks: the values of k.
+
+    Returns:
+        `R@k` for each k, and `phrases`, the number of queries.
 
     Raises:
         ValueError: an entry cannot be scored, or there is no query.
@@ -60,8 +69,15 @@ def referring(ground_truth: Entry, predictions: list[Entry]) -> dict[str, Any]:
 def referring_segmentation(ground_truth: Entry, predictions: list[Entry]) -> dict[str, Any]:
     """How well the surest masks of expressions overlap the true ones (metrics of RefCOCO).
 
-    `mIoU` is the mean IoU over expressions, `oIoU` the sum of all intersections over the sum of all
-    unions. An expression without a predicted mask counts with an IoU of 0.
+    An expression without a predicted mask counts with an IoU of 0.
+
+    Args:
+        ground_truth: annotations with `image_id`, an expression and `segmentation`.
+        predictions: entries with the same fields and perhaps a `score`.
+
+    Returns:
+        `mIoU`, the mean IoU over expressions; `oIoU`, the sum of all intersections over the sum of
+        all unions; and `expressions`, how many there are.
 
     Raises:
         ValueError: an entry cannot be scored, or there is no expression.
@@ -74,20 +90,15 @@ def referring_segmentation(ground_truth: Entry, predictions: list[Entry]) -> dic
     sizes = sizes_of(ground_truth, predictions)
     overlaps = []
     for query, entries in queries.items():
-        size = sizes[query[0]]
-        truth = [run_lengths(entry["segmentation"], size) for entry in entries]
-        # A query without a prediction misses the whole area of its truth.
-        best = Overlap(shared=0.0, union=area_of(truth[0]))
-        surest = _by_score(predicted.get(query, []))[:1]
-        if surest:
-            mask = run_lengths(surest[0]["segmentation"], size)
-            best = max((overlap(mask, other) for other in truth), key=lambda pair: pair.iou)
-        overlaps.append(best)
-    shared = sum(pair.shared for pair in overlaps)
-    union = sum(pair.union for pair in overlaps)
+        image, *_ = query
+        overlaps.append(_best_overlap(predicted.get(query, []), entries, sizes[image]))
+    whole = Overlap(
+        shared=sum(pair.shared for pair in overlaps),
+        union=sum(pair.union for pair in overlaps),
+    )
     return {
         "mIoU": sum(pair.iou for pair in overlaps) / len(overlaps),
-        "oIoU": Overlap(shared=shared, union=union).iou,
+        "oIoU": whole.iou,
         "expressions": len(queries),
     }
 
@@ -101,6 +112,20 @@ def _query(entry: Entry) -> Key:
 
 def _by_score(predictions: Sequence[Entry]) -> list[Entry]:
     return sorted(predictions, key=lambda entry: -entry.get("score", 0.0))
+
+
+def _best_overlap(
+    predictions: Sequence[Entry], truth: Sequence[Entry], size: tuple[int, int]
+) -> Overlap:
+    """How the surest mask overlaps the true mask that it fits best."""
+    true_masks = [run_lengths(entry["segmentation"], size) for entry in truth]
+    if not predictions:
+        # Without a prediction, the whole area of the truth is missed.
+        return Overlap(shared=0.0, union=area_of(true_masks[0]))
+    surest = _by_score(predictions)[0]
+    mask = run_lengths(surest["segmentation"], size)
+    overlaps = [overlap(mask, true_mask) for true_mask in true_masks]
+    return max(overlaps, key=attrgetter("iou"))
 
 
 def _first_hit(predictions: Sequence[Entry], truth: Sequence[Entry]) -> float:

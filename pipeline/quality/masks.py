@@ -31,7 +31,11 @@ class Overlap:
 
 
 def run_lengths(segmentation: Any, size: Size) -> RunLengths:
-    """A segmentation as compressed run lengths; `size` is the (height, width) of the image.
+    """A segmentation as compressed run lengths.
+
+    Args:
+        segmentation: polygons x0 y0 x1 y1 .., or run lengths, compressed or as a list.
+        size: (height, width) of the image in pixels, which polygons need.
 
     Raises:
         ValueError: run lengths without counts.

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.quality.wording import bare_phrase, letters, normalise
-from pipeline.schema import CROWD, Annotation, Annotations, Region, Text, TextRegion, Triplet
+from pipeline.schema import CROWD, Annotation, Annotations, Box, Region, Text, TextRegion, Triplet
 from stages.geometry import box_iou, greedy_match, quad_iou
 
 METRICS = (
@@ -54,7 +54,15 @@ class Counts(NamedTuple):
 
 
 def count_sample(labels: Annotations, truth: Annotations) -> np.ndarray:
-    """The counts of one sample: (len(METRICS), 3) int64, a `Counts` for each metric."""
+    """The counts of one sample.
+
+    Args:
+        labels: the labels, of which the kept ones count.
+        truth: the truth; human regions that were dropped as crowds are crowds.
+
+    Returns:
+        (len(METRICS), 3) int64, a `Counts` for each metric.
+    """
     crowds = [region for region in truth.regions if region.dropped == CROWD]
     truth = truth.kept()
     labels = _outside(labels.kept(), truth, crowds)
@@ -75,7 +83,12 @@ def count_sample(labels: Annotations, truth: Annotations) -> np.ndarray:
 
 
 def in_crowd(item: Annotation, crowds: Sequence[Region]) -> bool:
-    """Whether at least half of a region lies in a crowd of its category."""
+    """Whether at least half of a region lies in a crowd of its category.
+
+    Args:
+        item: an annotation; one that is not a region lies in no crowd.
+        crowds: regions of whole crowds.
+    """
     if not isinstance(item, Region):
         return False
     x0, y0, x1, y1 = item.box
@@ -88,6 +101,11 @@ def in_crowd(item: Annotation, crowds: Sequence[Region]) -> bool:
         if is_inside and _same_category(crowd, item):
             return True
     return False
+
+
+def boxes(items: Sequence[Any]) -> list[Box]:
+    """The xyxy boxes of regions or triplets."""
+    return [item.box for item in items]
 
 
 def pair_values(
@@ -107,9 +125,16 @@ def where_same(
     truth: Sequence[Any],
     same: Callable[[Any, Any], bool],
 ) -> np.ndarray:
-    """The overlap where `same(label, true)` holds, elsewhere -1.
+    """The overlap of labels with those truths that say the same.
 
-    Both `overlap` and the result are (labels, truth) float64.
+    Args:
+        overlap: (labels, truth) float64.
+        labels: one for each row.
+        truth: one for each column.
+        same: whether a label and a truth say the same.
+
+    Returns:
+        (labels, truth) float64: the overlap where `same` holds, elsewhere -1.
     """
     is_same = pair_values(labels, truth, same) > 0
     return np.where(is_same, overlap, -1.0)
@@ -133,12 +158,8 @@ def _outside(labels: Annotations, truth: Annotations, crowds: Sequence[Region]) 
 
 def _region_overlap(labels: Sequence[Region], truth: Sequence[Region]) -> np.ndarray:
     """The IoU of regions of one category, elsewhere -1: (labels, truth) float64."""
-    overlap = box_iou(_boxes(labels), _boxes(truth))
+    overlap = box_iou(boxes(labels), boxes(truth))
     return where_same(overlap, labels, truth, _same_category)
-
-
-def _boxes(items: Sequence[Any]) -> list[Any]:
-    return [item.box for item in items]
 
 
 def _brief(annotations: Annotations) -> list[Text]:
@@ -157,6 +178,7 @@ def _confidences(labels: Sequence[Annotation]) -> list[float]:
 def _count(
     overlap: np.ndarray, labels: Sequence[Annotation], truth: Sequence[Any], iou: float
 ) -> Counts:
+    """The counts of a metric whose matches overlap by at least `iou`."""
     pairs = greedy_match(overlap, _confidences(labels), iou)
     return Counts(len(pairs), len(labels), len(truth))
 
@@ -184,6 +206,7 @@ def _same_phrase(label: Triplet, true: Triplet) -> bool:
 
 
 def _count_texts(labels: Sequence[Text], truth: Sequence[Text]) -> Counts:
+    """The counts of whole texts."""
     same = pair_values(labels, truth, _same_text)
     pairs = greedy_match(same, _confidences(labels), 1.0)
     # One text is needed; the others of the truth are alternatives.
@@ -234,7 +257,7 @@ def _count_triplets(labels: Annotations, truth: Annotations) -> Counts:
     total = np.zeros(3, int)
     for granularity, expected in _by_granularity(truth).items():
         found = predicted.get(granularity, [])
-        overlap = box_iou(_boxes(found), _boxes(expected))
+        overlap = box_iou(boxes(found), boxes(expected))
         same = where_same(overlap, found, expected, _same_phrase)
         total += _count(same, found, expected, _IOU)
     return Counts(*total.tolist())

@@ -23,9 +23,15 @@ _FIELDS = ("image_id", "text")
 
 
 def score(ground_truth: Entry, predictions: list[Entry]) -> dict[str, Any]:
-    """Precision, recall and F1 of words that are read right.
+    """Precision, recall and F1 of words.
 
-    Those with the prefix `detection_` are of words that are found, whatever was read.
+    Args:
+        ground_truth: annotations with `image_id`, `text`, and `quad` (eight numbers) or `bbox`.
+        predictions: entries with the same fields and perhaps a `score`.
+
+    Returns:
+        `precision`, `recall` and `F1` of words that are read right; the same with the prefix
+        `detection_` of words that are found, whatever was read; and `words`, the legible words.
 
     Raises:
         ValueError: an entry cannot be scored; the message names it.

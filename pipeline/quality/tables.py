@@ -59,7 +59,12 @@ PAPER_3 = {
 
 
 def markdown(name: str, statistics: Mapping[str, Any]) -> str:
-    """Tables 1, 2 and 3 with the paper's values in brackets, and counts by source and reason."""
+    """Tables 1, 2 and 3 with the paper's values in brackets, and counts by source and reason.
+
+    Args:
+        name: of the round.
+        statistics: what `statistics_of` returns.
+    """
     sections = [
         f"# {name}",
         "## Table 1: beside published datasets",

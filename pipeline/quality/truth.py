@@ -42,7 +42,14 @@ class Interval:
 
 
 def count_samples(samples: Iterable[LabelsAndTruth]) -> np.ndarray:
-    """The counts of each sample: (samples, len(METRICS), 3) int64."""
+    """The counts of each sample.
+
+    Args:
+        samples: the labels and the truth of each sample.
+
+    Returns:
+        (samples, len(METRICS), 3) int64.
+    """
     counts = [count_sample(labels, truth) for labels, truth in samples]
     return np.array(counts, np.int64).reshape(-1, len(METRICS), 3)
 
@@ -55,8 +62,11 @@ def score_round(samples: Iterable[LabelsAndTruth]) -> dict[str, Any]:
 def summary(totals: np.ndarray) -> dict[str, Any]:
     """Counts, precision, recall and F1 of each metric that has truth.
 
-    `score` is the mean F1 of the metrics in `SCORED` that have truth.
-    `totals` is (len(METRICS), 3) int, a sum over samples.
+    Args:
+        totals: (len(METRICS), 3) int, a sum over samples.
+
+    Returns:
+        `score`, the mean F1 of the metrics in `SCORED` that have truth, and `metrics` by name.
     """
     metrics = {}
     for name, (matched, labels, truth) in zip(METRICS, totals.tolist(), strict=True):
@@ -77,9 +87,16 @@ def compare(
 ) -> dict[str, Interval]:
     """New minus old, on the same samples in the same order.
 
-    Returns the differences of `score` and of the F1 of each metric that has truth. The method is a
-    paired bootstrap: both sides are resampled alike. `new` and `old` are the arrays of
-    `count_samples`, (samples, len(METRICS), 3) int.
+    The method is a paired bootstrap: both sides are resampled alike.
+
+    Args:
+        new: (samples, len(METRICS), 3) int, the counts of `count_samples`.
+        old: (samples, len(METRICS), 3) int, the counts of the other side.
+        seed: of the resampling.
+        resamples: how often the samples are drawn again.
+
+    Returns:
+        The differences of `score` and of the F1 of each metric that has truth, by name.
     """
     assert new.shape == old.shape, f"{new.shape} and {old.shape} are not the same samples"
     has_truth = _has_truth(new.sum(axis=0))

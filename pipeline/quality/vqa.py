@@ -21,7 +21,15 @@ _FIELDS = ("question_id", "answer")
 
 
 def score(ground_truth: Entry, predictions: list[Entry]) -> dict[str, Any]:
-    """`accuracy`, the mean credit over all questions; a question without an answer has credit 0.
+    """The mean credit of answers.
+
+    Args:
+        ground_truth: annotations with `question_id` and `answers`, those of several people.
+        predictions: entries with `question_id` and `answer`.
+
+    Returns:
+        `accuracy`, where a question without a prediction has credit 0, and `questions`, how many
+        there are.
 
     Raises:
         ValueError: an entry cannot be scored, or there is no question.

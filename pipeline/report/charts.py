@@ -55,21 +55,20 @@ class Chart:
 
 def quality_charts(rounds: Sequence[RoundView]) -> list[Chart]:
     """Precision, recall and F1 of each metric; without truth, how much the model re-found."""
-    by_round = [view.metrics["metrics"] if view.metrics else {} for view in rounds]
     charts = []
     for metric in METRICS:
-        if not any(metric in metrics for metrics in by_round):
-            continue
         series = {}
         for ratio in _RATIOS:
-            series[ratio] = [metrics.get(metric, {}).get(ratio) for metrics in by_round]
-        charts.append(_share_chart(NAMES[metric], series, rounds))
+            series[ratio] = [_ratio(view, metric, ratio) for view in rounds]
+        if any(value is not None for value in series["f1"]):
+            charts.append(_share_chart(NAMES[metric], series, rounds))
     if charts:
         return charts
-    refound = [view.agreement["refound"] if view.agreement else None for view in rounds]
+    refound = [_refound(view) for view in rounds]
     if all(value is None for value in refound):
         return []
-    return [_share_chart("old labels that the model re-found", {"share": refound}, rounds)]
+    series = {"share": refound}
+    return [_share_chart("old labels that the model re-found", series, rounds)]
 
 
 def counts_charts(rounds: Sequence[RoundView]) -> list[Chart]:
@@ -80,6 +79,19 @@ def counts_charts(rounds: Sequence[RoundView]) -> list[Chart]:
         if any(counts):
             charts.append(_count_chart(f"{NAMES[kind]} kept", counts, rounds))
     return charts
+
+
+def _ratio(view: RoundView, metric: str, ratio: str) -> float | None:
+    """Precision, recall or F1 of a metric, None for a round without that truth."""
+    if view.metrics is None or metric not in view.metrics["metrics"]:
+        return None
+    value: float = view.metrics["metrics"][metric][ratio]
+    return value
+
+
+def _refound(view: RoundView) -> float | None:
+    """The share of old labels that the round's model found again."""
+    return view.agreement["refound"] if view.agreement else None
 
 
 def _share_chart(title: str, series: Series, rounds: Sequence[RoundView]) -> Chart:
