@@ -19,26 +19,27 @@ from stages.florence.tokenizer import make_tokenizer
 
 
 def test_the_tower_loads_by_plain_from_pretrained_and_sees_the_same(tmp_path: Path) -> None:
-    made = export("nano", tmp_path)
+    written = export("nano", tmp_path)
     values = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         expected = load("nano").model.model.vision_tower(values).last_hidden_state
         loaded: Any = Florence2VisionBackbone.from_pretrained(tmp_path)
         assert torch.equal(loaded.eval()(values).last_hidden_state, expected)
-    assert made["parameters"] == sum(p.numel() for p in loaded.parameters())
+    assert written["parameters"] == sum(p.numel() for p in loaded.parameters())
 
 
 def test_the_published_tower_has_the_names_and_shapes_of_timm() -> None:
-    """The list is `state_dict()` of timm 1.0.22's davit_base_fl without its head, whose module gives our features
-    within 1e-5 with these weights."""
+    """The file lists `state_dict()` of davit_base_fl of timm 1.0.22, without its head.
+
+    With our weights, that module gives our features within 1e-5.
+    """
     listed = (Path(__file__).parent / "davit_base_fl.txt").read_text().splitlines()
     with torch.device("meta"):
         tower = Florence2VisionBackbone(Florence2VisionConfig(**_vision("base")))
-    mine = {
-        name: "x".join(map(str, value.shape))
-        for name, value in timm_names(tower.state_dict()).items()
-    }
-    assert mine == dict(line.split() for line in listed)
+    ours = {}
+    for name, value in timm_names(tower.state_dict()).items():
+        ours[name] = "x".join(map(str, value.shape))
+    assert ours == dict(line.split() for line in listed)
     assert not timm_difference(tower.config)
 
 
@@ -47,11 +48,9 @@ def test_weights_for_timm_are_written_only_where_it_computes_the_same(
 ) -> None:
     from safetensors.torch import load_file
 
-    made = export("nano", tmp_path / "nano")
-    assert (
-        made["timm"].startswith("none: patch_stride is [4, 2, 1]")
-        and not (tmp_path / "nano" / TIMM).exists()
-    )
+    result = export("nano", tmp_path / "nano")
+    assert result["timm"].startswith("none: patch_stride is [4, 2, 1]")
+    assert not (tmp_path / "nano" / TIMM).exists()
     nano = sizes.SHAPES["nano"]
     like_timm = replace(nano, vision={**nano.vision, "patch_stride": [4, 2, 2]})
     monkeypatch.setitem(sizes.SHAPES, "nano", like_timm)

@@ -1,4 +1,4 @@
-"""Quantiser and parsers against the released ones: golden values, raw generations, `transformers` itself."""
+"""Quantiser and parsers against golden values, real generations and the released code."""
 
 from __future__ import annotations
 
@@ -119,34 +119,22 @@ def test_separators_split_outlines_and_poly_marks_split_instances() -> None:
 def test_a_target_that_is_too_long_ends_with_a_whole_place() -> None:
     start, end, word, comma = 0, 2, 7, 8
 
-    def places_of(*counts: int) -> list[int]:  # locations are ids from 100
-        return [
-            start,
-            *(id_ for count in counts for id_ in (word, comma, *range(100, 100 + count))),
-            end,
-        ]
+    def places_of(*counts: int) -> list[int]:
+        ids = [start]
+        for count in counts:
+            ids += [word, comma, *range(100, 100 + count)]  # locations are ids from 100
+        return [*ids, end]
 
     ids = places_of(4, 8)
-    assert [
-        len(truncate_target(ids, longest, 4, 100)) for longest in (18, 17, 16, 14, 13, 9, 8)
-    ] == [
-        18,
-        14,
-        14,
-        14,
-        8,
-        8,
-        8,
-    ]
+    lengths = {18: 18, 17: 14, 16: 14, 14: 14, 13: 8, 9: 8, 8: 8}
+    for longest, expected in lengths.items():
+        assert len(truncate_target(ids, longest, 4, 100)) == expected
     assert truncate_target(ids, 13, 4, 100) == places_of(4)
     assert truncate_target(places_of(8), 10, 8, 100) == [start, end]
     assert truncate_target(ids, 17, 2, 100) == [*ids[:16][:15], end]
-    assert truncate_target([start, *range(100, 112), end], 9, 2, 100) == [
-        start,
-        *range(100, 106),
-        end,
-    ]
-    assert truncate_target([start, *range(100, 112), end], 7, 2, 100) == [start, end]
+    outline = [start, *range(100, 112), end]
+    assert truncate_target(outline, 9, 2, 100) == [start, *range(100, 106), end]
+    assert truncate_target(outline, 7, 2, 100) == [start, end]
 
 
 def test_training_targets_are_cut_between_places_and_texts_anywhere() -> None:
@@ -158,12 +146,13 @@ def test_training_targets_are_cut_between_places_and_texts_anywhere() -> None:
     assert len(short) == 10 and short[-1] == 2
 
 
-def truncated(mine: Sequence[float], theirs: Sequence[int]) -> bool:
-    """Theirs is mine cut to an integer, but for what float32 rounds across an integer."""
-    return all(-1e-3 <= a - b < 1.001 for a, b in zip(mine, theirs, strict=True))
+def truncated(ours: Sequence[float], theirs: Sequence[int]) -> bool:
+    """Whether theirs are ours without the fraction; float32 may round across an integer."""
+    return all(-1e-3 <= a - b < 1.001 for a, b in zip(ours, theirs, strict=True))
 
 
-KINDS = {  # parse type of the released post-processor: a task of ours that is parsed so
+# Parse types of the released post-processor, each with a task of ours that is parsed like it.
+KINDS = {
     "description_with_bboxes": "<OD>",
     "bboxes": "<REGION_PROPOSAL>",
     "phrase_grounding": "<CAPTION_TO_PHRASE_GROUNDING>",
@@ -182,6 +171,12 @@ def random_outlines(draw: random.Random) -> str:
     return "<sep>".join(random_run(draw, 2 * draw.randint(3, 9)) for _ in range(draw.randint(1, 3)))
 
 
+def random_instances(draw: random.Random) -> str:
+    """The instances of one label."""
+    count = draw.randint(1, 2)
+    return "".join(f"<poly>{random_outlines(draw)}</poly>" for _ in range(count))
+
+
 def random_answer(draw: random.Random, kind: str) -> str:
     """A well-formed answer of this parse type."""
     labels = [
@@ -195,10 +190,7 @@ def random_answer(draw: random.Random, kind: str) -> str:
         return random_run(draw, 4 * draw.randint(1, 6))
     if kind == "ocr":
         return "".join(label + random_run(draw, 8) for label in labels)
-    instances = [
-        "".join(f"<poly>{random_outlines(draw)}</poly>" for _ in range(draw.randint(1, 2)))
-        for _ in labels
-    ]
+    instances = [random_instances(draw) for _ in labels]
     if kind == "polygons":
         return draw.choice([random_outlines(draw), instances[0]])
     if kind == "description_with_bboxes_or_polygons" and draw.random() < 0.5:
@@ -207,7 +199,7 @@ def random_answer(draw: random.Random, kind: str) -> str:
 
 
 def flat(parsed: Any) -> list[tuple[str, list[float]]]:
-    """What either parser says, as (label, numbers) of every box, quad or outline."""
+    """The result of either parser, as (label, numbers) of every box, quad or outline."""
     if isinstance(parsed, str):
         return [(parsed, [])]
     found: list[tuple[str, list[float]]] = []
@@ -232,9 +224,9 @@ def test_answers_agree_with_the_released_parser(kind: str, released: Any) -> Non
     for _ in range(10_000):
         answer, size = random_answer(draw, kind), (draw.randint(50, 3000), draw.randint(50, 3000))
         theirs = flat(released(text=answer, image_size=size, parse_tasks=kind)[kind])
-        mine = flat(TASKS[KINDS[kind]].parse(f"</s><s>{answer}</s>", size))
-        assert [label for label, _ in mine] == [label for label, _ in theirs]
-        assert all(truncated(a, b) for (_, a), (_, b) in zip(mine, theirs, strict=True))
+        ours = flat(TASKS[KINDS[kind]].parse(f"</s><s>{answer}</s>", size))
+        assert [label for label, _ in ours] == [label for label, _ in theirs]
+        assert all(truncated(a, b) for (_, a), (_, b) in zip(ours, theirs, strict=True))
 
 
 BOX = "<loc_1><loc_2><loc_3><loc_4>"
@@ -282,7 +274,8 @@ def test_where_the_released_parser_loses_something_ours_keeps_it(
         ),
         (
             "<OD>",
-            "</s><s><s><s>car<loc_53><loc_333><loc_933><loc_774>door<loc_712><loc_203><loc_906><loc_545></s>",
+            "</s><s><s><s>car<loc_53><loc_333><loc_933><loc_774>"
+            "door<loc_712><loc_203><loc_906><loc_545></s>",
             [("car", [34, 160, 597, 371]), ("door", [456, 97, 580, 261])],
         ),
         (

@@ -1,4 +1,4 @@
-"""Inference against `transformers`: the tokens of `generate`, the log-probabilities of its forward pass."""
+"""Inference against `transformers`: tokens of `generate`, log-probabilities of a forward pass."""
 
 from __future__ import annotations
 
@@ -91,9 +91,8 @@ def test_log_probabilities_of_an_answer_equal_those_of_forcing_it(
     (answer,) = inference.answer(features, [Question(2, PROMPTS[0])])
     text = detokenise(florence, answer).text
     (forced,) = inference.score_answers(features, [GivenAnswer(2, PROMPTS[0], text)])
-    if (
-        forced.ids == answer.ids
-    ):  # the tokenizer may split the text in another way than the model wrote it
+    # The tokenizer may split the text in another way than the model wrote it.
+    if forced.ids == answer.ids:
         assert forced.log_probs == pytest.approx(answer.log_probs, abs=1e-4)
         assert forced.beliefs == pytest.approx(answer.beliefs, abs=1e-4)
 

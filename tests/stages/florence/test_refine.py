@@ -28,7 +28,7 @@ def samples(count: int = 3) -> list[Sample]:
     ]
 
 
-def reading(text: str, beliefs: dict[str, float]) -> AnswerText:
+def answer_text(text: str, beliefs: dict[str, float]) -> AnswerText:
     """Tokens as the keys of `beliefs` split the text."""
     spans, start = [], 0
     for piece in beliefs:
@@ -96,13 +96,14 @@ def test_results_do_not_depend_on_the_batch(refine: Refine) -> None:
         assert isinstance(a, Annotations) and isinstance(b, Annotations)
         assert [t.text for t in a.texts] == [t.text for t in b.texts]
         assert [r.box for r in a.regions] == [r.box for r in b.regions]
-        supports = [[x.support for x in each.regions if x.id] for each in (a, b)]
-        assert supports[0] == pytest.approx(supports[1], abs=1e-4)
+        together_support = [region.support for region in a.regions if region.id]
+        alone_support = [region.support for region in b.regions if region.id]
+        assert together_support == pytest.approx(alone_support, abs=1e-4)
 
 
 def test_a_detected_box_takes_the_description_that_lies_on_it() -> None:
     boxes = "<loc_100><loc_100><loc_500><loc_500>"
-    found = reading(
+    found = answer_text(
         f"car{boxes}dog<loc_0><loc_0><loc_50><loc_50>",
         {"car": -0.5, boxes: -1.5, "dog": -1.0, "<loc_0><loc_0><loc_50><loc_50>": -3.0},
     )
@@ -110,7 +111,7 @@ def test_a_detected_box_takes_the_description_that_lies_on_it() -> None:
         "<loc_700><loc_700><loc_800><loc_800>",
         "<loc_701><loc_700><loc_800><loc_800>",
     )
-    described = reading(
+    described = answer_text(
         f"red car<loc_110><loc_100><loc_500><loc_490>old hat{elsewhere}{beside}",
         {
             "red car": -0.1,
@@ -140,13 +141,13 @@ def test_a_detected_box_takes_the_description_that_lies_on_it() -> None:
 
 def test_a_place_without_area_is_nothing() -> None:
     flat, flipped = "<loc_5><loc_5><loc_5><loc_9>", "<loc_50><loc_5><loc_20><loc_9>"
-    said = reading(f"car{flat}{flipped}", {"car": -0.1, flat: -0.1, flipped: -0.1})
+    said = answer_text(f"car{flat}{flipped}", {"car": -0.1, flat: -0.1, flipped: -0.1})
     assert regions_from_answers(said, said, (1000, 1000), 0.5) == []
     text = Text(id="t", granularity="brief", text="A car")
     assert triplets_from_answer(text, said, (1000, 1000)) == []
 
 
-def test_a_place_that_only_the_dense_captions_tell_of_is_asked_for_its_category(
+def test_a_region_that_only_the_dense_captions_find_is_asked_for_its_category(
     refine: Refine,
 ) -> None:
     (sample,) = samples(1)
@@ -264,14 +265,14 @@ def test_a_phrase_is_found_as_whole_words_and_a_box_that_is_said_again_counts_on
     text = Text(id="t", granularity="brief", text="Toys on the carpet beside the car.")
     once, twice = f"the car{places[0]}", f"the car{places[0]}{places[0]}{places[1]}"
     for answer, count in ((once, 1), (twice, 2)):
-        said = read_of(answer)
+        said = sure_answer(answer)
         found = triplets_from_answer(text, said, (1000, 1000))
         assert [(t.start, t.end) for t in found] == [(26, 33)] * count
     assert [round(t.box[0]) for t in found] == [10, 20]
-    assert triplets_from_answer(text, read_of(f"pet{places[0]}"), (1000, 1000)) == []
+    assert triplets_from_answer(text, sure_answer(f"pet{places[0]}"), (1000, 1000)) == []
 
 
-def read_of(answer: str) -> AnswerText:
+def sure_answer(answer: str) -> AnswerText:
     return AnswerText(answer, ((0, len(answer)),), (-0.1,))
 
 

@@ -14,7 +14,17 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from pipeline.schema import Annotations, Box, Granularity, Mask, Region, Text, TextRegion, Triplet
+from pipeline.schema import (
+    Annotations,
+    Box,
+    Granularity,
+    Mask,
+    Quad,
+    Region,
+    Text,
+    TextRegion,
+    Triplet,
+)
 from stages.embedded.scenes import DEMO, render
 from stages.florence.answers import find_phrases
 from stages.florence.codec import Place, Size, outlines, places
@@ -144,6 +154,11 @@ def random_label(draw: random.Random) -> str:
     return " ".join(draw.choices(WORDS, k=draw.randint(1, 2)))
 
 
+def random_quad(draw: random.Random, size: Size) -> Quad:
+    x1, y1, x2, y2, x3, y3, x4, y4 = (draw.uniform(0, size[i % 2]) for i in range(8))
+    return (x1, y1, x2, y2, x3, y3, x4, y4)
+
+
 def random_mask(draw: random.Random, size: Size) -> Mask:
     """One or two filled boxes or triangles."""
     bitmap = np.zeros((size[1], size[0]), np.uint8)
@@ -182,9 +197,7 @@ def random_annotations(draw: random.Random, size: Size, masks: bool) -> Annotati
         start = texts[0].text.index(phrase)
         place = {"start": start, "end": start + len(phrase), "box": box_of(draw, size)}
         triplets.append(Triplet(id=f"t{i}", text_id="brief", phrase=phrase, mask=mask(), **place))
-    quads = [
-        tuple(draw.uniform(0, size[i % 2]) for i in range(8)) for _ in range(draw.randint(0, 3))
-    ]
+    quads = [random_quad(draw, size) for _ in range(draw.randint(0, 3))]
     words = [
         TextRegion(id=f"o{i}", quad=quad, text=random_label(draw)) for i, quad in enumerate(quads)
     ]
@@ -200,10 +213,14 @@ def drawn(masks: bool) -> list[tuple[Size, Annotations]]:
 
 
 def expected(token: str, seen: Annotations, size: Size) -> list[Any]:
-    """What the answers of all examples of a task should say, in any order: texts, (label, numbers) or outlines."""
+    """What the answers of all examples of a task should say, in any order.
+
+    Each item is a text, a (label, numbers) pair, or the outlines of a mask.
+    """
     briefs = [(region.brief or region.phrase, region.box) for region in seen.regions]
     grounded = Counter((t.start, t.end) for t in seen.triplets)
     single = [t for t in seen.triplets if grounded[t.start, t.end] == 1]
+    uses = Counter(brief for brief, _ in briefs)
     words = [word.text for word in seen.text_regions]
     found: dict[str, list[Any]] = {
         "<OD>": [(region.phrase, region.box) for region in seen.regions],
@@ -220,9 +237,7 @@ def expected(token: str, seen: Annotations, size: Size) -> list[Any]:
         "<REGION_TO_CATEGORY>": [(region.phrase, region.box) for region in seen.regions],
         "<REGION_TO_DESCRIPTION>": briefs,
         "<REGION_TO_OCR>": words,
-        "<REFERRING_EXPRESSION_COMPREHENSION>": [
-            b for b in briefs if sum(b[0] == c[0] for c in briefs) == 1
-        ],
+        "<REFERRING_EXPRESSION_COMPREHENSION>": [pair for pair in briefs if uses[pair[0]] == 1],
         "<VQA>": [],
     }
     texts = {

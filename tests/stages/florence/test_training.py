@@ -1,4 +1,4 @@
-"""Training: same bytes after a kill, same curve for any world size, targets a function of seed, step, key."""
+"""Training: same bytes after a kill, same curve for any number of ranks, reproducible examples."""
 
 from __future__ import annotations
 
@@ -136,9 +136,12 @@ def test_two_ranks_follow_the_curve_of_one(start: str, tmp_path: Path) -> None:
 def test_targets_depend_on_step_and_key_and_follow_the_family_weights() -> None:
     sample = samples(1)[0]
     config = replace(CONFIG, targets_per_image=2)
-    again = [draw_examples(sample, config, step) for step in range(200)]
-    assert again == [draw_examples(sample, config, step) for step in range(200)]
-    assert len({tuple(p.target for p in chosen) for chosen in again}) > 20
+    drawn = [draw_examples(sample, config, step) for step in range(200)]
+    assert drawn == [draw_examples(sample, config, step) for step in range(200)]
+    different = set()
+    for examples in drawn:
+        different.add(tuple(example.target for example in examples))
+    assert len(different) > 20
     only_text = replace(config, families={"image": 1.0, "region": 0.0, "alignment": 0.0})
     assert {p.task for p in draw_examples(sample, only_text, 0)} == {"<CAPTION>"}
 
@@ -188,11 +191,8 @@ def test_a_frozen_vision_tower_stays_as_it_was_and_the_rest_learns(
 def test_the_running_average_is_what_is_saved(start: str, tmp_path: Path) -> None:
     config = replace(CONFIG, stages=((32, 3),), average=0.75)
     seen = [load(start).model.state_dict()["model.language_model.shared.weight"].clone()]
-    for steps in (
-        1,
-        2,
-        3,
-    ):  # the schedule of the rate is that of three steps: only the data is cut short
+    # The learning rate is always scheduled for three steps; the runs only stop earlier.
+    for steps in (1, 2, 3):
         part = tmp_path / str(steps)
         trainer = Trainer(config, load(start))
         feed = batches(0)
@@ -209,7 +209,12 @@ def test_the_running_average_is_what_is_saved(start: str, tmp_path: Path) -> Non
     )
 
 
-def test_a_wrong_setting_is_told_before_training() -> None:
+def test_more_processes_than_images_are_refused(start: str) -> None:
+    with pytest.raises(ValueError, match="batch_size=4: 5 workers need at least one image each"):
+        Trainer(CONFIG, load(start), Distributed(rank=0, world_size=5))
+
+
+def test_a_wrong_setting_is_refused_before_training() -> None:
     with pytest.raises(ValueError, match=r"average=1\.5"):
         TrainConfig(average=1.5)
     with pytest.raises(ValueError, match="<CAPTOIN>: no such task"):
