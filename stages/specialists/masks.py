@@ -64,4 +64,5 @@ def encode_mask(mask: np.ndarray) -> Mask:
 
 
 def _with_masks(items: Sequence[Item], encoded: Mapping[Box, Mask]) -> list[Item]:
+    """The items whose box has a mask, with that mask."""
     return [replace(item, mask=encoded[item.box]) for item in items if item.box in encoded]
