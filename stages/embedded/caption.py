@@ -53,17 +53,20 @@ def salient_regions(regions: Sequence[Region], config: CaptionConfig) -> list[Re
     """The regions that a text mentions, most salient first."""
     certain = []
     for region in regions:
-        if region.dropped is None and effective_score(region) >= config.min_score:
+        is_certain = effective_score(region) >= config.min_score
+        if is_certain and region.dropped is None:
             certain.append(region)
     if not certain:
         return []
 
     boxes = np.array([region.box for region in certain])
     scores = np.array([effective_score(region) for region in certain])
+    # All regions compete, whatever their category.
     one_group = np.zeros(len(certain), int)
     kept = nms(boxes, scores, one_group, config.any_iou)
 
     def salience(index: int) -> tuple[bool, float]:
+        """Sort key: people and animals first, then the largest area."""
         return certain[index].phrase not in ANIMATE, -float(area(boxes[index]))
 
     order = sorted(np.flatnonzero(kept).tolist(), key=salience)

@@ -76,8 +76,10 @@ def _further_sentences(shapes: Sequence[Region], words: Vocabulary) -> list[str]
     anchor = f"the {name_of(first[0])}" if len(first) == 1 else "them"
     sentences = []
     for group in groups[2:]:
-        subject = counted(name_of(group[0]), len(group))
-        sentences.append(sentence(subject, verb(words, group[0], first[0], len(group)), anchor))
+        count = len(group)
+        subject = counted(name_of(group[0]), count)
+        predicate = verb(words, group[0], first[0], count)
+        sentences.append(sentence(subject, predicate, anchor))
     return sentences
 
 
@@ -102,8 +104,13 @@ def place(box: Box, size: tuple[int, int]) -> str:
 
     `size` is the image's (width, height) in pixels.
     """
-    row = ROWS[min(2, int(3 * (box[1] + box[3]) / 2 / size[1]))]
-    column = COLUMNS[min(2, int(3 * (box[0] + box[2]) / 2 / size[0]))]
+    width, height = size
+    x1, y1, x2, y2 = box
+    row_index = int(3 * (y1 + y2) / 2 / height)
+    column_index = int(3 * (x1 + x2) / 2 / width)
+    # A centre on the right or lower edge belongs to the last ninth.
+    row = ROWS[min(2, row_index)]
+    column = COLUMNS[min(2, column_index)]
     if row == column == "middle":
         return "in the middle"
     return f"in the {row} {column}"
@@ -139,10 +146,16 @@ class TemplateDescribe:
             written = list(sentences)
             if granularity == "more_detailed":
                 written += self._places(regions, sample.size)
-            texts.append(Text(granularity=granularity, text=" ".join(written), score=score))
+            text = Text(
+                granularity=granularity,
+                text=" ".join(written),
+                score=score,
+            )
+            texts.append(text)
         return texts
 
     def _quoted(self, sample: Sample) -> list[TextRegion]:
+        """The kept text regions of a sample with a score high enough to be quoted."""
         quoted = []
         for text_region in sample.annotations.text_regions:
             is_certain = effective_score(text_region) >= self.config.min_text_score

@@ -11,6 +11,7 @@ shapes are missed. `score` is the likeness to the drawing, 1 for equal features.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,7 +20,7 @@ import numpy as np
 
 from pipeline.schema import Annotations, Region
 from stages.base import Batch, Result, StageError
-from stages.embedded.domains import DOMAINS, SIGN, SIGN_COLOUR, palette
+from stages.embedded.domains import DOMAINS, SIGN, SIGN_COLOUR, Colour, palette
 from stages.embedded.shapes import Shape
 
 NO_LIKENESS = 0.01  # score of a blob whose features cannot be computed
@@ -50,10 +51,14 @@ def fit_background(lab: np.ndarray) -> np.ndarray:
     """
     height, width = lab.shape[:2]
     y, x = np.mgrid[:height, :width]
-    constant = np.ones(height * width)
-    horizontal = x.ravel() / width
-    vertical = y.ravel() / height
-    terms = np.stack([constant, horizontal, vertical], 1)
+    terms = np.stack(
+        [
+            np.ones(height * width),
+            x.ravel() / width,
+            y.ravel() / height,
+        ],
+        axis=1,
+    )
     colours = lab.reshape(-1, 3)
     # Shapes are more colourful than any background, so the fit starts with the greyest half. In
     # 8-bit Lab, grey is 128 in both colour channels.
@@ -70,6 +75,12 @@ def to_lab(rgb: np.ndarray) -> np.ndarray:
     """(height, width, 3) uint8 RGB as float32 in OpenCV's 8-bit Lab units."""
     pixels = np.ascontiguousarray(rgb, np.uint8)
     return cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB).astype(np.float32)
+
+
+def palette_to_lab(colours: Mapping[str, Colour]) -> np.ndarray:
+    """(n, 3) float32 in OpenCV's 8-bit Lab units, in the order of the colours."""
+    row = np.array([list(colours.values())])
+    return to_lab(row)[0]
 
 
 def blob_features(mask: np.ndarray) -> np.ndarray | None:
@@ -136,6 +147,7 @@ class Contours:
         self.config = config
         domain = DOMAINS[config.world]
         self.colours = palette(domain)
+        self.palette_lab = palette_to_lab(self.colours)
         self.prototypes = {}
         for category, shape in domain.shapes.items():
             self.prototypes[category] = drawing_features(shape)
@@ -149,8 +161,7 @@ class Contours:
         lab = to_lab(smooth)
         difference = np.linalg.norm(lab - fit_background(lab), axis=2)
         is_foreground = difference > self.config.contrast
-        palette_lab = to_lab(np.array([list(self.colours.values())]))[0]
-        distances = np.linalg.norm(lab[:, :, None] - palette_lab, axis=3)
+        distances = np.linalg.norm(lab[:, :, None] - self.palette_lab, axis=3)
         nearest = distances.argmin(2)
         kernel = np.ones((3, 3), np.uint8)
         regions = []

@@ -138,12 +138,15 @@ class _Corruption:
         """A brief text, and sometimes a detailed one."""
         brief, detailed = (text.text for text in true_texts)
         draw = self.rng.random()
-        if draw < self.config.wrong_text:
+        is_wrong = draw < self.config.wrong_text
+        is_alt_text = draw < self.config.wrong_text + self.config.alt_text
+        if is_wrong:
             others = [self._other_object(item) for item in objects]
             brief = describe_scene(self.domain, others).brief
-        elif draw < self.config.wrong_text + self.config.alt_text:
+        elif is_alt_text:
             template = str(self.rng.choice(ALT_TEXTS))
-            brief = template.format(int(self.rng.integers(10_000)))
+            number = int(self.rng.integers(10_000))
+            brief = template.format(number)
         texts = [self._text("brief", brief)]
         if self.rng.random() < self.config.detailed:
             texts.append(self._text("detailed", detailed))
@@ -227,6 +230,7 @@ class _Corruption:
         return (x, y, x + width, y + height)
 
     def _region(self, item: SceneObject, box: Box, score: tuple[float, float]) -> Region:
+        """A region with the names of `item` and a random score."""
         return Region(
             box=box,
             phrase=item.category,
@@ -236,6 +240,7 @@ class _Corruption:
         )
 
     def _text(self, granularity: Granularity, text: str) -> Text:
+        """A text with the score of a true one."""
         return Text(
             granularity=granularity,
             text=text,
@@ -243,12 +248,15 @@ class _Corruption:
         )
 
     def _any(self, names: Iterable[str]) -> str:
+        """A random name."""
         return str(self.rng.choice(list(names)))
 
     def _another(self, names: Iterable[str], old: str) -> str:
+        """A random name other than `old`."""
         return self._any(name for name in names if name != old)
 
     def _score(self, parameters: tuple[float, float]) -> float:
+        """A random score from a beta distribution, rounded to four digits."""
         return round(float(self.rng.beta(*parameters)), 4)
 
 

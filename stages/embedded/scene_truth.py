@@ -62,16 +62,32 @@ def truth_of(domain: SceneDomain, drawing: Drawing) -> Annotations:
     masks = [encode_mask(item.visible) for item in drawing.objects]
     sign_texts = [drawing.word] if drawing.word else []
     texts = describe_scene(domain, objects, sign_texts)
-    brief = Text(id="truth.t0", source="truth", granularity="brief", text=texts.brief)
-    detailed = Text(id="truth.t1", source="truth", granularity="detailed", text=texts.detailed)
+    brief = Text(
+        id="truth.t0",
+        source="truth",
+        granularity="brief",
+        text=texts.brief,
+    )
+    detailed = Text(
+        id="truth.t1",
+        source="truth",
+        granularity="detailed",
+        text=texts.detailed,
+    )
 
-    triplets: list[Triplet] = []
-    for text, mentions in ((brief, texts.brief_mentions), (detailed, texts.detailed_mentions)):
-        for mention in mentions:
-            index = mention.object_index
-            triplet_id = f"truth.p{len(triplets)}"
-            box = objects[index].box
-            triplets.append(_triplet(triplet_id, text.id, mention, box, masks[index]))
+    grounded = [(brief.id, mention) for mention in texts.brief_mentions]
+    grounded += [(detailed.id, mention) for mention in texts.detailed_mentions]
+    triplets = []
+    for number, (text_id, mention) in enumerate(grounded):
+        index = mention.object_index
+        triplet = _triplet(
+            f"truth.p{number}",
+            text_id,
+            mention,
+            box=objects[index].box,
+            mask=masks[index],
+        )
+        triplets.append(triplet)
     return Annotations(
         texts=[brief, detailed],
         regions=_regions(objects, masks),
@@ -81,6 +97,7 @@ def truth_of(domain: SceneDomain, drawing: Drawing) -> Annotations:
 
 
 def _regions(objects: Sequence[SceneObject], masks: Sequence[Mask]) -> list[Region]:
+    """One region per object, in the same order."""
     regions = []
     for index, (item, mask) in enumerate(zip(objects, masks, strict=True)):
         region = Region(
@@ -96,6 +113,7 @@ def _regions(objects: Sequence[SceneObject], masks: Sequence[Mask]) -> list[Regi
 
 
 def _sign_text_regions(objects: Sequence[SceneObject], word: str) -> list[TextRegion]:
+    """The text region of the sign; none for a scene without one."""
     signs = [item for item in objects if item.category == SIGN]
     return [
         TextRegion(id="truth.o0", source="truth", quad=_ink_quad(sign.box), text=word)
@@ -104,6 +122,7 @@ def _sign_text_regions(objects: Sequence[SceneObject], word: str) -> list[TextRe
 
 
 def _triplet(triplet_id: str, text_id: str, mention: Mention, box: Box, mask: Mask) -> Triplet:
+    """The triplet of one mention; `box` and `mask` are the object's."""
     phrase = mention.phrase
     return Triplet(
         id=triplet_id,

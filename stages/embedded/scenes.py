@@ -143,7 +143,10 @@ def _visible_objects(layers: Sequence[_Layer]) -> list[VisibleObject]:
         if visible.sum() < _MIN_VISIBLE * whole.sum():
             visible = np.zeros_like(visible)
         item = SceneObject(
-            size=layer.size, colour=layer.colour, category=layer.category, box=_tight_box(visible)
+            size=layer.size,
+            colour=layer.colour,
+            category=layer.category,
+            box=_tight_box(visible),
         )
         objects.append(VisibleObject(item, visible))
     return sorted(objects, key=lambda item: (item.is_sign, -item.area))
@@ -224,13 +227,19 @@ def _paint_sign(image: np.ndarray, word: str, rng: np.random.Generator) -> np.nd
 def _ink(word: str, font: ImageFont.FreeTypeFont) -> np.ndarray:
     """Coverage (0 to 1) of a word, cropped to the pixels that it touches."""
     em = int(font.size)
-    canvas = Image.new("L", (em * (len(word) + 1), 2 * em))
-    ImageDraw.Draw(canvas).text((4, 4), word, fill=255, font=font)
-    return np.asarray(canvas.crop(canvas.getbbox())) / 255.0
+    # Large enough for any word of capital letters.
+    width = em * (len(word) + 1)
+    height = 2 * em
+    canvas = Image.new("L", (width, height))
+    draw = ImageDraw.Draw(canvas)
+    draw.text((4, 4), word, fill=255, font=font)
+    ink = canvas.crop(canvas.getbbox())
+    return np.asarray(ink) / 255.0
 
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
+    """The font of all signs, with `size` in pixels."""
     # This outline font is part of Pillow's wheel, so the letters are the same on every machine.
     font = ImageFont.load_default(size)
     assert isinstance(font, ImageFont.FreeTypeFont), "Pillow was built without FreeType"

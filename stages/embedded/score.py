@@ -19,7 +19,7 @@ import numpy as np
 
 from pipeline.schema import Annotations, Box, Region
 from stages.base import Batch, Result, Sample
-from stages.embedded.detect import to_lab
+from stages.embedded.detect import palette_to_lab, to_lab
 from stages.embedded.domains import Colour
 from stages.embedded.vocabulary import Vocabulary, size_word, vocabulary
 from stages.specialists.selection import choose_candidate, needs_choice
@@ -67,8 +67,7 @@ def colour_shares(image: np.ndarray, box: Box, colours: Mapping[str, Colour]) ->
     size = (min(MAX_SIDE, width), min(MAX_SIDE, height))
     small = cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
     pixels = to_lab(small).reshape(-1, 1, 3)
-    palette_lab = to_lab(np.array([list(colours.values())]))[0]
-    distance = np.linalg.norm(pixels - palette_lab, axis=2)
+    distance = np.linalg.norm(pixels - palette_to_lab(colours), axis=2)
     has_colour = distance.min(1) < FAR
     nearest = distance.argmin(1)
     counts = np.bincount(nearest[has_colour], minlength=len(colours))

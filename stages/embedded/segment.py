@@ -57,30 +57,31 @@ def grabcut(image: np.ndarray, box: Box, config: GrabCutConfig) -> np.ndarray | 
     limits = [width, height, width, height]
     inside = np.clip(np.round(box), 0, limits)
     x1, y1, x2, y2 = inside.astype(int).tolist()
-    box_width = x2 - x1
-    box_height = y2 - y1
-    if box_width < 2 or box_height < 2:
+    if x2 - x1 < 2 or y2 - y1 < 2:
         return None
 
     # The crop shows some background around the box.
-    margin_x = int(config.margin * box_width) + 2
-    margin_y = int(config.margin * box_height) + 2
-    left = max(0, x1 - margin_x)
-    right = min(width, x2 + margin_x)
-    top = max(0, y1 - margin_y)
-    bottom = min(height, y2 + margin_y)
+    left, right = _with_margin(x1, x2, width, config)
+    top, bottom = _with_margin(y1, y2, height, config)
     crop = image[top:bottom, left:right]
-    box_x = x1 - left
-    box_y = y1 - top
-    box_in_crop = (box_x, box_y, box_x + box_width, box_y + box_height)
-    foreground = segment_crop(crop, box_in_crop, config)
+    box_in_crop = (x1 - left, y1 - top, x2 - left, y2 - top)
+    foreground = np.zeros((height, width), bool)
+    foreground[top:bottom, left:right] = segment_crop(crop, box_in_crop, config)
 
     # What lies outside the box is not part of the mask.
     mask = np.zeros((height, width), bool)
-    rows = slice(box_y, box_y + box_height)
-    columns = slice(box_x, box_x + box_width)
-    mask[y1:y2, x1:x2] = foreground[rows, columns]
-    return mask if mask.any() else None
+    mask[y1:y2, x1:x2] = foreground[y1:y2, x1:x2]
+    if not mask.any():
+        return None
+    return mask
+
+
+def _with_margin(low: int, high: int, size: int, config: GrabCutConfig) -> tuple[int, int]:
+    """A range of pixels with the configured margin on both sides, within 0 to `size`."""
+    margin = int(config.margin * (high - low)) + 2
+    start = max(0, low - margin)
+    stop = min(size, high + margin)
+    return start, stop
 
 
 def segment_crop(crop: np.ndarray, box: Corners, config: GrabCutConfig) -> np.ndarray:
@@ -111,6 +112,7 @@ def segment_crop(crop: np.ndarray, box: Corners, config: GrabCutConfig) -> np.nd
 
 
 def _scale(box: Corners, factor_x: float, factor_y: float) -> Corners:
+    """The box in the pixels of the shrunk crop."""
     factors = [factor_x, factor_y, factor_x, factor_y]
     scaled = np.round(np.array(box) * factors)
     x1, y1, x2, y2 = scaled.astype(int).tolist()

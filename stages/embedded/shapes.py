@@ -45,8 +45,9 @@ def _heart() -> Outline:
     for step in range(48):
         angle = 2 * pi * step / 48
         x = sin(angle) ** 3
-        y = -(13 * cos(angle) - 5 * cos(2 * angle) - 2 * cos(3 * angle) - cos(4 * angle)) / 16.5
-        points.append((x, y))
+        height = 13 * cos(angle) - 5 * cos(2 * angle)
+        height = height - 2 * cos(3 * angle) - cos(4 * angle)
+        points.append((x, -height / 16.5))
     return tuple(points)
 
 

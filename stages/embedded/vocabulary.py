@@ -101,6 +101,7 @@ class Vocabulary:
 
 
 def _handling_verbs() -> dict[tuple[str, str], str]:
+    """The verbs of `HANDLING` by the categories of subject and object."""
     verbs = {}
     for verb, objects in HANDLING.items():
         for category in objects:

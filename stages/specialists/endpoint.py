@@ -142,6 +142,7 @@ class ChatClient:
             return self._request_locks.setdefault(name, Lock())
 
     def _ask_within_budget(self, request: dict[str, Any]) -> Completion | Failed:
+        """The completion, if the budget allows the request; counts what it uses."""
         most = self._most_tokens(request)
         if not self.budget.reserve(most):
             detail = (
@@ -160,6 +161,7 @@ class ChatClient:
         return completion
 
     def _most_tokens(self, request: dict[str, Any]) -> int:
+        """The most tokens that the request can use, its answer included."""
         message = request["messages"][0]
         texts = []
         image_count = 0
@@ -208,9 +210,11 @@ class ChatClient:
         return Failed(ENDPOINT_FAILED, fault)
 
     def _is_account_fault(self, error: APIStatusError) -> bool:
+        """Whether every other request would fail in the same way."""
         return error.status_code in ACCOUNT_STATUSES or error.code == OUT_OF_QUOTA
 
     def _account_error(self, error: APIStatusError) -> StageError:
+        """The error that says which setting to change."""
         config = self.config
         if error.status_code == 404:
             advice = f"set model (now {config.model}) and endpoint to what the server offers"
@@ -224,6 +228,7 @@ class ChatClient:
 
 
 def _cache_folder(cache: str) -> Path | None:
+    """The folder of stored answers, made if it is missing; None if nothing is stored."""
     if not cache:
         return None
     folder = Path(cache)
@@ -245,6 +250,7 @@ def _write(file: Path, completion: Completion) -> None:
 
 
 def _answer(completion: Completion) -> Answer:
+    """The first choice of a completion."""
     choice = completion["choices"][0]
     message = choice["message"]
     return Answer(
@@ -262,6 +268,7 @@ def _has_choice(completion: ChatCompletion) -> bool:
 
 
 def _status_of(error: APIStatusError) -> str:
+    """Status and reason, such as '404 Not Found'."""
     return f"{error.status_code} {error.response.reason_phrase}"
 
 

@@ -134,6 +134,7 @@ def fuse_cluster(members: Sequence[Placed], source_count: int) -> Placed:
 
 
 def _mean_phrase_score(members: Sequence[Region | TextRegion | Triplet]) -> float | None:
+    """The mean phrase score of the members that have one; None if none has."""
     scores = []
     for member in members:
         if isinstance(member, Triplet) and member.phrase_score is not None:
@@ -172,6 +173,7 @@ def _keep_best(texts: Sequence[Text], source_count: int) -> list[Text]:
     agreements = _word_agreements(texts, source_count)
 
     def rank(index: int) -> tuple[float, float, str]:
+        """Sort key: agreement, then score; the id makes the choice independent of the order."""
         text = texts[index]
         return agreements[index], effective_score(text), text.id
 
@@ -202,6 +204,7 @@ def _word_agreements(texts: Sequence[Text], source_count: int) -> list[float]:
 
 
 def _word_counts(text: str) -> Counter[str]:
+    """The words of a text and how often each occurs."""
     return Counter(text.casefold().replace(".", " ").replace(",", " ").split())
 
 
@@ -242,6 +245,7 @@ class Fuse:
         )
 
     def _members(self, sample: Sample, items: Sequence[Item]) -> list[Item]:
+        """The fresh items that come from the configured sources."""
         fresh = select_fresh(sample, items, self.config.min_score)
         return [item for item in fresh if item.source in self.config.sources]
 

@@ -211,9 +211,11 @@ class GroundingDino:
         return queries
 
     def _fits(self, piece: str) -> bool:
+        """Whether a piece is short enough for the model."""
         return self._token_count(piece) <= self.max_tokens
 
     def _token_count(self, piece: str) -> int:
+        """Number of tokens of a piece, special tokens included."""
         return len(self.tokenizer(_with_full_stop(piece))["input_ids"])
 
     def _shape(self, query: _Query) -> tuple[tuple[int, ...], int]:
@@ -276,6 +278,7 @@ class GroundingDino:
 
 
 def _triplet(text: Text, phrase: NounPhrase, box: np.ndarray) -> Triplet:
+    """A triplet without scores; `box` is (4,), xyxy in pixels."""
     x1, y1, x2, y2 = box.astype(float).tolist()
     return Triplet(
         text_id=text.id,

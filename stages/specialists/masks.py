@@ -57,4 +57,5 @@ def find_unmasked(sample: Sample, min_score: float) -> Unmasked:
 
 
 def _with_masks(items: Sequence[Item], encoded: Mapping[Box, Mask]) -> list[Item]:
+    """The items whose box has a mask, with that mask."""
     return [replace(item, mask=encoded[item.box]) for item in items if item.box in encoded]

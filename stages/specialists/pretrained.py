@@ -57,6 +57,7 @@ def load_pretrained(auto_class: Any, config: PretrainedConfig) -> Any:
 
 
 def _load_model(auto_class: Any, config: PretrainedConfig) -> Any:
+    """The model of a checkpoint on its device, in eval mode."""
     import torch
 
     model = auto_class.from_pretrained(
@@ -86,6 +87,7 @@ def wrong_architecture(config: PretrainedConfig, model: Any, needed: str) -> Sta
 
 
 def _check_source(config: PretrainedConfig) -> None:
+    """Checks that the checkpoint is a folder, or is named with a commit."""
     if not config.model:
         raise StageError("no model given: set `model` to a folder or a hub name")
     is_commit = re.fullmatch("[0-9a-f]{40}", config.revision)
@@ -97,4 +99,5 @@ def _check_source(config: PretrainedConfig) -> None:
 
 
 def _source(config: PretrainedConfig) -> str:
+    """The checkpoint as error messages name it."""
     return f"model {config.model!r} at revision {config.revision!r}"

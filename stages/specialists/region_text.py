@@ -107,6 +107,7 @@ def distinct_candidates(phrase: str, caption: str, chunks: Sequence[str]) -> lis
 
 
 def _without_article(phrase: str) -> str:
+    """The phrase without its leading article."""
     first, _, rest = phrase.partition(" ")
     return rest if first.lower() in ARTICLES else phrase
 

@@ -103,12 +103,14 @@ class ImageTextScore:
         return dict(zip(texts, embeddings, strict=True))
 
     def _embed_image_batch(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The embeddings of images that go through the model at once."""
         pictures = [to_pil(image) for image in images]
         inputs = self.image_processor(images=pictures, return_tensors="pt")
         inputs = inputs.to(self.device, self.model.dtype)
         return _unit_embeddings(self.model.get_image_features, inputs)
 
     def _embed_text_batch(self, texts: list[str]) -> list[np.ndarray]:
+        """The embeddings of texts that go through the model at once."""
         # Padded to the full length, as in training. So the embedding of a text does not depend on
         # the other texts of its batch.
         inputs = self.tokenizer(

@@ -98,6 +98,7 @@ class Sam:
             embedded = self._embed(image)
 
             def segment_batch(batch: list[Box]) -> list[np.ndarray]:
+                """The masks of boxes that go through the model at once."""
                 masks = []
                 raw_masks = self._run(embedded, batch)
                 for raw_mask, box in zip(raw_masks, batch, strict=True):

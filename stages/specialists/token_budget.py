@@ -65,6 +65,7 @@ class TokenBudget:
                 self._append(self._ledger, used)
 
     def _append(self, ledger: Path, used: int) -> None:
+        """Adds one line to the ledger."""
         try:
             # One short write in append mode: lines of several processes do not mix.
             with ledger.open("ab", buffering=0) as file:

@@ -195,6 +195,7 @@ class Yolox:
         return regions
 
     def _run(self, pixels: np.ndarray) -> list[np.ndarray]:
+        """All outputs of the model for an input of `letterbox`."""
         name = self.session.get_inputs()[0].name
         outputs: list[np.ndarray] = self.session.run(None, {name: pixels})
         return outputs
@@ -260,6 +261,7 @@ def _input_size(session: InferenceSession, config: YoloxConfig) -> tuple[int, in
 
 
 def _wrong_layout(config: YoloxConfig, what: str) -> StageError:
+    """The error for an ONNX file that is another kind of model."""
     return StageError(
         f"weights={config.weights}: no YOLOX model ({what}): give a file made by "
         "tools/export_onnx.py of the YOLOX project, without --decode_in_inference"
