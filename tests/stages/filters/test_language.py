@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 
 
 def rows_of(name: str) -> list[list[str]]:
-    """The columns of each line of a file beside this one; lines that begin with `#` are comments."""
+    """The columns of each line of a file beside this one, without lines that begin with `#`."""
     rows = []
     for line in (HERE / name).read_text().splitlines():
         if not line.startswith("#"):
