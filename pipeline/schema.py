@@ -1,9 +1,9 @@
-"""The records that flow between stages. No other file invents a field (pipeline/tables.py stores them).
+"""The records that flow between stages. No other file invents a field.
 
-Conventions: boxes are xyxy in absolute pixels of the stored (upright) image, x to the right and y down, edges
-0..width and 0..height; quads are four points clockwise from the top left; masks are COCO run-length encodings.
-One annotation is one text, one region, one text region, or one phrase-box pair of a text (the unit that the
-paper's Table 2 counts).
+Conventions: boxes are xyxy in absolute pixels of the stored (upright) image, x to the right and y
+down, edges 0..width and 0..height. Quads are four points (x, y), clockwise from the top left. Masks
+are COCO run-length encodings. One annotation is one text, one region, one text region, or one
+phrase-box pair of a text (the unit that the paper's Table 2 counts).
 """
 
 from __future__ import annotations
@@ -17,34 +17,37 @@ SCHEMA_VERSION = 1
 Box = tuple[float, float, float, float]
 Quad = tuple[float, float, float, float, float, float, float, float]
 Granularity = Literal["brief", "detailed", "more_detailed", "alt"]
+BriefKind = Literal["phrase", "caption", "chunk"]
 HUMAN = "human"
-CROWD = "crowd"  # why a human region of a whole crowd is dropped: nothing learns from it
+"""The source of human labels."""
+CROWD = "crowd"
+"""Why a human region of a whole crowd is dropped: no model is trained on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mask:
-    """A COCO run-length encoding: `size` is (height, width), `counts` the compressed ASCII string of pycocotools."""
+    """A mask as a COCO run-length encoding."""
 
     size: tuple[int, int]
+    """(height, width) in pixels."""
     counts: str
+    """The compressed ASCII string of pycocotools."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NounPhrase:
-    """A noun phrase and its half-open character span in its text."""
+    """A noun phrase of a text."""
 
     text: str
     start: int
+    """First character in the text."""
     end: int
+    """The character after the last one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parse:
-    """What spaCy finds in a text (paper sections 4.2 and 5.2).
-
-    The complexities are the largest undirected degree in the dependency tree over the objects (the actions) of
-    the text, 0 when it has none; `_mean` fields are the means that Table 3 reports.
-    """
+    """What spaCy finds in a text (paper sections 4.2 and 5.2)."""
 
     tokens: int
     objects: list[str]
@@ -52,92 +55,119 @@ class Parse:
     actions: list[str]
     proper_nouns: list[str]
     object_complexity: int
+    """The largest undirected degree of an object in the dependency tree, 0 without objects."""
     action_complexity: int
+    """The same of the actions."""
     object_complexity_mean: float
+    """The mean degree of the objects, which the paper's Table 3 reports."""
     action_complexity_mean: float
+    """The mean degree of the actions."""
     noun_phrases: list[NounPhrase]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One possible brief text of a region: the category, the crop's caption, or a noun chunk of that caption."""
+    """One possible brief text of a region."""
 
     text: str
-    kind: Literal["phrase", "caption", "chunk"]
+    kind: BriefKind
+    """The category, the caption of the crop, or a noun chunk of that caption."""
     score: float | None = None
+    """Image-text score, None before it is scored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Annotation:
-    """What every annotation carries: where it came from, how sure its maker was, and its fate.
+    """What every annotation carries: its origin, how sure its maker was, and whether it is kept.
 
-    The worker fills `id` (unique in its sample, `<round>.<source>.<index>`), `source` (the stage; `human` is
-    locked), `model`, `revision` and `round`; a stage leaves them alone. `score` is the raw score of the source,
-    `confidence` what the merge believes now (None until a merge has spoken), `support` the mean log-probability per
-    token that the round's model gives to this label, `agreement` the share of an ensemble's members that say the same
-    (None for a lone specialist). `dropped` is None or the snake_case reason; `parents` are ids.
+    The worker fills in `id`, `source`, `model`, `revision` and `round`; a stage leaves them empty.
     """
 
     id: str = ""
+    """Unique in its sample: ROUND.STAGE.KIND.NUMBER."""
     source: str = ""
+    """The stage that made it, or `human`."""
     model: str = ""
+    """The name of the stage's model, or of the stage's class if it has no model."""
     revision: str = ""
+    """The commit or the content of that model."""
     round: int = 0
+    """The round in which it was made."""
     score: float | None = None
+    """The raw score of its source."""
     confidence: float | None = None
+    """How likely the merge believes it to be right, None before any merge."""
     support: float | None = None
+    """Mean log-probability per token that the round's model gives to it, in nats."""
     agreement: float | None = None
+    """The share of an ensemble's members that agree on it, None for a single specialist."""
     parents: list[str] = field(default_factory=list)
+    """The ids of the annotations that it was made from."""
     dropped: str | None = None
+    """None if it is kept, or the reason in snake_case."""
 
     @property
     def locked(self) -> bool:
-        """Human labels are never changed by a machine."""
+        """Whether it is a human label: those are never changed by a machine."""
         return self.source == HUMAN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Text(Annotation):
+    """A text about the whole image."""
+
     granularity: Granularity
+    """How detailed it is; `alt` texts were given by the source."""
     text: str
     parse: Parse | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Region(Annotation):
-    """A box; `phrase` is its category, `brief` the candidate chosen by image-text score (paper section 4.3)."""
+    """A box with a label."""
 
     box: Box
     phrase: str
+    """Its category."""
     brief: str | None = None
-    brief_kind: Literal["phrase", "caption", "chunk"] | None = None
+    """The candidate with the best image-text score (paper section 4.3)."""
+    brief_kind: BriefKind | None = None
+    """Which kind of candidate that is."""
     candidates: list[Candidate] = field(default_factory=list)
     mask: Mask | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextRegion(Annotation):
+    """A string that is written in the image (OCR)."""
+
     quad: Quad
     text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Triplet(Annotation):
-    """A noun phrase of a text (half-open character span) tied to one box; `score` is the box's, `phrase_score` the
-    phrase's."""
+    """A noun phrase of a text, tied to one box."""
 
     text_id: str
+    """The id of the text."""
     phrase: str
     start: int
+    """First character in the text."""
     end: int
+    """The character after the last one."""
     box: Box
     phrase_score: float | None = None
+    """The score of the phrase; `score` is that of the box."""
     mask: Mask | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Annotations:
-    """All annotations of one sample, or the ones that a stage adds (empty `id`) or revises (the `id` it was given)."""
+    """All annotations of one sample, or those that one stage adds or revises.
+
+    An addition has an empty `id`. A revision has the `id` of the annotation that it replaces.
+    """
 
     texts: list[Text] = field(default_factory=list)
     regions: list[Region] = field(default_factory=list)
@@ -145,27 +175,39 @@ class Annotations:
     triplets: list[Triplet] = field(default_factory=list)
 
     def all(self) -> Iterator[Annotation]:
+        """The annotations of all kinds."""
         for kind in KINDS:
             yield from getattr(self, kind)
 
     def overlaid(self, later: Annotations) -> Annotations:
-        """These annotations with the revisions of `later` in place and its additions behind; what names a parent stands
-        right behind it, so that words stay in reading order."""
-        return Annotations(*(_overlay(getattr(self, kind), getattr(later, kind)) for kind in KINDS))
+        """These annotations with the revisions and additions of `later`.
+
+        A revision takes the place of what it revises. An addition comes directly after its first
+        parent, or at the end; so words stay in reading order.
+        """
+        lists = [_overlay(getattr(self, kind), getattr(later, kind)) for kind in KINDS]
+        return Annotations(*lists)
 
     def where(self, condition: Callable[[Annotation], bool]) -> Annotations:
-        return Annotations(*([a for a in getattr(self, kind) if condition(a)] for kind in KINDS))
+        """The annotations that fulfil a condition."""
+        result = Annotations()
+        for kind in KINDS:
+            getattr(result, kind).extend(filter(condition, getattr(self, kind)))
+        return result
 
     def kept(self) -> Annotations:
-        return self.where(lambda a: a.dropped is None)
+        """The annotations that are not dropped."""
+        return self.where(lambda annotation: annotation.dropped is None)
 
     def unjudged(self) -> Annotations:
-        """Without `support`: what one round's model believed is no judgement in the next."""
-        judged = (
-            [replace(a, support=None) if a.support is not None else a for a in getattr(self, k)]
-            for k in KINDS
-        )
-        return Annotations(*judged)
+        """These annotations without `support`: that was the opinion of an earlier round's model."""
+        result = Annotations()
+        for kind in KINDS:
+            for annotation in getattr(self, kind):
+                if annotation.support is not None:
+                    annotation = replace(annotation, support=None)
+                getattr(result, kind).append(annotation)
+        return result
 
     def __len__(self) -> int:
         return sum(len(getattr(self, kind)) for kind in KINDS)
@@ -173,34 +215,43 @@ class Annotations:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRow:
-    """What ingest did with one image of the source: a row of `images/<shard>.parquet`.
-
-    `failed` is None or the reason why there is no image. `offset` and `size` locate `member` in the shard's tar.
-    `sha256` is of the stored bytes, `source_sha256` of those that came; they differ only when `transform` names the
-    EXIF orientation that was applied.
-    """
+    """What ingest did with one image of the source: a row of `images/<shard>.parquet`."""
 
     key: str
+    """Names the sample; ASCII without dots."""
     name: str
+    """Its name in the source."""
     failed: str | None = None
+    """None, or the reason why there is no image."""
     detail: str | None = None
+    """A line about the failure."""
     member: str | None = None
+    """Its file in the shard's tar."""
     offset: int | None = None
+    """Where its bytes begin in the tar."""
     size: int | None = None
+    """How many bytes it has."""
     width: int | None = None
+    """Of the stored image, in pixels."""
     height: int | None = None
+    """Of the stored image, in pixels."""
     sha256: str | None = None
+    """Of the stored bytes."""
     source_sha256: str | None = None
+    """Of the bytes that came. It differs from `sha256` only where `transform` is set."""
     transform: str | None = None
+    """The EXIF orientation that was applied to store the image upright."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What a stage said of one sample: a row of a signals table. `failed` is None or the reason."""
+    """What a stage made of one sample: a row of a signals table."""
 
     key: str
     failed: str | None = None
+    """None, or the reason why the stage could not do the sample."""
     detail: str | None = None
+    """A line about the failure."""
     annotations: Annotations = field(default_factory=Annotations)
 
 
@@ -215,24 +266,28 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One sample of a round: `KEY.json` of its public shards and a row of its records table. Dropped annotations are
-    in it, with their reasons."""
+    """One sample of a round: `KEY.json` of its public shards, and a row of its records table."""
 
     schema_version: int = SCHEMA_VERSION
     key: str
     name: str
+    """Its name in the source."""
     width: int
+    """Of the stored image, in pixels."""
     height: int
+    """Of the stored image, in pixels."""
     sha256: str
+    """Of the stored bytes."""
     failures: list[Failure] = field(default_factory=list)
     annotations: Annotations = field(default_factory=Annotations)
+    """Dropped ones too, with their reasons."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexRow:
-    """Where a sample of a round lies, and how many kept annotations it has: a row of `index.parquet`.
+    """Where a sample of a round lies, and how many annotations it has: a row of `index.parquet`.
 
-    Offsets and sizes are bytes in `shards/<shard>.tar`, so a range request reads one sample.
+    Offsets and sizes are bytes in the shard's tar, so that a range request reads one sample.
     """
 
     key: str
@@ -242,11 +297,17 @@ class IndexRow:
     json_offset: int
     json_size: int
     width: int
+    """Of the stored image, in pixels."""
     height: int
+    """Of the stored image, in pixels."""
     texts: int
+    """How many texts are kept."""
     regions: int
+    """How many regions are kept."""
     text_regions: int
+    """How many text regions are kept."""
     triplets: int
+    """How many triplets are kept."""
 
 
 KINDS: dict[str, type[Annotation]] = {
@@ -258,18 +319,24 @@ KINDS: dict[str, type[Annotation]] = {
 
 
 def _overlay(old: list[Any], new: list[Any]) -> list[Any]:
-    revised = {a.id: a for a in new}
-    known = {a.id for a in old}
-    every = [revised.get(a.id, a) for a in old] + [a for a in new if a.id not in known]
-    known |= revised.keys()
-    behind: dict[str, list[Any]] = {}
-    for a in every:
-        behind.setdefault(a.parents[0] if a.parents and a.parents[0] in known else "", []).append(a)
-    return list(_with_descendants(behind, ""))
+    """`old` with the revisions of `new` in place and the additions of `new` after their parents."""
+    revisions = {annotation.id: annotation for annotation in new}
+    ids = {annotation.id for annotation in old}
+    annotations = [revisions.get(annotation.id, annotation) for annotation in old]
+    annotations += [annotation for annotation in new if annotation.id not in ids]
+    ids |= revisions.keys()
+    children: dict[str, list[Any]] = {}
+    for annotation in annotations:
+        parent = ""
+        if annotation.parents and annotation.parents[0] in ids:
+            parent = annotation.parents[0]
+        children.setdefault(parent, []).append(annotation)
+    return list(_with_descendants(children, ""))
 
 
-def _with_descendants(behind: Mapping[str, list[Any]], parent: str) -> Iterator[Any]:
-    for a in behind.get(parent, ()):
-        yield a
-        if a.id:
-            yield from _with_descendants(behind, a.id)
+def _with_descendants(children: Mapping[str, list[Any]], parent: str) -> Iterator[Any]:
+    """The annotations with this parent, each followed by its own descendants."""
+    for annotation in children.get(parent, ()):
+        yield annotation
+        if annotation.id:
+            yield from _with_descendants(children, annotation.id)

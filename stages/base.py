@@ -1,4 +1,4 @@
-"""What a stage is: a class that loads its model once and maps a batch of samples to one result per sample.
+"""What a stage is: a class that loads its model once, and then maps batches of samples to results.
 
 `pipeline.execution.worker` does the rest: it decodes images, makes the batches, halves them when
 memory runs out, finds the sample that breaks a batch, fills in where annotations came from, counts,

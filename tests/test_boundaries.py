@@ -81,7 +81,7 @@ def module_of(path: Path) -> str:
 
 
 def imported_files(path: Path, modules: set[str]) -> set[str]:
-    """The files of the project (`modules`) that a file imports. `from package import file` counts."""
+    """Those of `modules` that a file imports, also as `from package import file`."""
     names = imported(path)
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -137,7 +137,7 @@ def test_the_pipeline_imports_from_its_own_floor_and_downward(path: Path) -> Non
 
 
 def packages() -> list[Path]:
-    """The folders in which no circle of imports may be: `pipeline`, `stages`, and each of its parts."""
+    """The folders without circles of imports: `pipeline`, `stages`, and each part of `stages`."""
     parts = (file.parent for file in files("stages"))
     return sorted({ROOT / "pipeline", *parts})
 
@@ -175,7 +175,7 @@ NOT_OF_THE_WORK_FOLDER = {
 
 
 def strings(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """(line, text) of every string in code that is no docstring; values of f-strings read as `{}`."""
+    """(line, text) of every string but docstrings; the values in f-strings read as `{}`."""
     if isinstance(tree, ast.JoinedStr):
         parts = [str(v.value) if isinstance(v, ast.Constant) else "{}" for v in tree.values]
         yield tree.lineno, "".join(parts)
@@ -192,7 +192,7 @@ def strings(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def names_in_a_work_folder() -> tuple[set[str], set[str], set[str]]:
-    """Names of files, names of folders, and parts of names, taken from the code of `layout.py` itself."""
+    """Names of files, names of folders, and parts of names, from the code of `layout.py`."""
     segments: set[str] = set()
     for _, text in strings(ast.parse(LAYOUT.read_text())):
         segments |= set(text.split("/"))
@@ -204,7 +204,10 @@ def names_in_a_work_folder() -> tuple[set[str], set[str], set[str]]:
 
 
 def paths_of_the_work_folder(code: str) -> list[str]:
-    """The strings of a file that spell a place in the work folder. Texts for people (with spaces) may name one."""
+    """The strings of a file that spell a place in the work folder.
+
+    Texts for people may name one; they are told by their spaces.
+    """
     files, folders, parts = names_in_a_work_folder()
     tree = ast.parse(code)
     found = []

@@ -68,7 +68,15 @@ def workers(store: Store, running: bool) -> dict[str, Any]:
             alive_count += 1
             continue
         host, pid, since = (attempt.get(key) for key in ("host", "pid", "since"))
-        dead.append(DeadAttempt(work=work, shard=shard, host=host, pid=pid, since=since))
+        dead.append(
+            DeadAttempt(
+                work=work,
+                shard=shard,
+                host=host,
+                pid=pid,
+                since=since,
+            )
+        )
     return {"alive": alive_count, "stale": [asdict(attempt) for attempt in dead]}
 
 

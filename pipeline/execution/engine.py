@@ -63,7 +63,10 @@ class Engine:
         self.config, self.store = config, store
 
     def run(
-        self, title: str, steps: Sequence[Step], shards: Mapping[str, ShardState]
+        self,
+        title: str,
+        steps: Sequence[Step],
+        shards: Mapping[str, ShardState],
     ) -> dict[str, ShardState]:
         """The states of `shards` with the nodes of all steps added.
 
@@ -85,7 +88,10 @@ class Engine:
         return states
 
     def _run_wave(
-        self, title: str, wave: Sequence[Step], states: dict[str, ShardState]
+        self,
+        title: str,
+        wave: Sequence[Step],
+        states: dict[str, ShardState],
     ) -> dict[str, str]:
         """Run some steps at the same time and put the results in `states`; errors by shard."""
         todo = _with_work(wave, states)
@@ -100,7 +106,9 @@ class Engine:
         return errors
 
     def _stream(
-        self, wave: Sequence[Step], rows: list[tuple[str, ShardState]]
+        self,
+        wave: Sequence[Step],
+        rows: list[tuple[str, ShardState]],
     ) -> Iterator[ShardResult]:
         """The shards as they come out of the last step of a wave."""
         import ray
@@ -161,7 +169,12 @@ class Engine:
 
         started = time.time()
         written = 0.0
-        with tqdm(total=total, desc=title, unit="shard", dynamic_ncols=True) as bar:
+        with tqdm(
+            total=total,
+            desc=title,
+            unit="shard",
+            dynamic_ncols=True,
+        ) as bar:
 
             def advance() -> None:
                 nonlocal written
@@ -225,7 +238,10 @@ def connect(config: ClusterConfig) -> None:
         address = {"address": config.address}
     try:
         ray.init(
-            **address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True
+            **address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=True,
         )
     except Exception as error:
         # Ray raises plain exceptions when it does not start in time.

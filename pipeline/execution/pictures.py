@@ -37,7 +37,11 @@ class Pictures:
     """
 
     def __init__(
-        self, store: Store, shard: str, threads: int, max_bytes: int = MAX_DECODED_BYTES
+        self,
+        store: Store,
+        shard: str,
+        threads: int,
+        max_bytes: int = MAX_DECODED_BYTES,
     ) -> None:
         self._store = store
         self._tar = layout.images_tar(shard)

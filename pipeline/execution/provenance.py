@@ -22,7 +22,12 @@ def result_row(node: Node, sample: Sample, result: Result) -> Row:
     stamped = Annotations()
     for kind in KINDS:
         for number, annotation in enumerate(getattr(result, kind)):
-            with_origin = _with_origin(node, annotation, f"{kind}.{number}", before)
+            with_origin = _with_origin(
+                node,
+                annotation,
+                f"{kind}.{number}",
+                before,
+            )
             is_unchanged_label = with_origin.locked and with_origin == before.get(with_origin.id)
             if not is_unchanged_label:
                 getattr(stamped, kind).append(with_origin)
@@ -30,7 +35,10 @@ def result_row(node: Node, sample: Sample, result: Result) -> Row:
 
 
 def _with_origin(
-    node: Node, annotation: Any, index: str, before: Mapping[str, Annotation]
+    node: Node,
+    annotation: Any,
+    index: str,
+    before: Mapping[str, Annotation],
 ) -> Annotation:
     """An annotation with its origin.
 

@@ -28,7 +28,11 @@ from pipeline.storage.tars import Member, TarWriter
 
 
 def publish_signals(
-    store: Store, node: Node, shard: str, rows: Sequence[Row], state: ShardState
+    store: Store,
+    node: Node,
+    shard: str,
+    rows: Sequence[Row],
+    state: ShardState,
 ) -> Digests:
     """Publish the rows that a stage made of a shard."""
     table = node.table(shard)
@@ -45,7 +49,11 @@ def publish_signals(
 
 
 def publish_round(
-    store: Store, node: Node, graph: Mapping[str, Node], shard: str, state: ShardState
+    store: Store,
+    node: Node,
+    graph: Mapping[str, Node],
+    shard: str,
+    state: ShardState,
 ) -> Digests:
     """Publish a shard of a round: its records, and the public tar with images and records."""
     inputs = _inputs(node, state)
@@ -86,7 +94,14 @@ def _publish_files(
     """Publish the table, the tar and the index of a round's shard."""
     table, tar = node.table(shard), node.tar(shard)
     index = layout.shard_index(node.folder, shard)
-    files = {table: publish_table(store, table, Record, list(records.values()))}
+    files = {
+        table: publish_table(
+            store,
+            table,
+            Record,
+            list(records.values()),
+        )
+    }
     rows = []
     with store.publishing(tar) as sink:
         writer = TarWriter(sink)
@@ -140,7 +155,12 @@ def _extended(record: Record, node: Node, row: Row | Record) -> Record:
     return replace(record, failures=failures, annotations=annotations)
 
 
-def _index_row(record: Record, shard: str, image: Member, text: Member) -> IndexRow:
+def _index_row(
+    record: Record,
+    shard: str,
+    image: Member,
+    text: Member,
+) -> IndexRow:
     kept = record.annotations.kept()
     counts: dict[str, Any] = {kind: len(getattr(kept, kind)) for kind in KINDS}
     return IndexRow(

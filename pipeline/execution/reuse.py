@@ -50,7 +50,10 @@ class Reuse:
         todo: Sequence[Node],
         state: ShardState,
     ) -> None:
-        self.store, self.graph, self.shard, self.state = store, graph, shard, state
+        self.store = store
+        self.graph = graph
+        self.shard = shard
+        self.state = state
         self._earlier: dict[str, EarlierTable | None] = {}
         self._changed: dict[str, set[str]] = {node.name: set() for node in todo}
         for node in todo:
@@ -64,7 +67,11 @@ class Reuse:
         changed = set(earlier.changed)
         for name in node.reads:
             changed |= self._changed.get(name, set())
-        return [image for image in images if image.key in changed or image.key not in earlier.rows]
+        redo = []
+        for image in images:
+            if image.key in changed or image.key not in earlier.rows:
+                redo.append(image)
+        return redo
 
     def merged(self, node: Node, images: Sequence[ImageRow], redone: Sequence[Row]) -> list[Row]:
         """The rows of all of `images`: those that were `redone`, and earlier ones that hold."""
@@ -75,14 +82,21 @@ class Reuse:
         for key, row in new.items():
             if row != earlier.rows.get(key):
                 self._changed[node.name].add(key)
-        return [new[image.key] if image.key in new else earlier.rows[image.key] for image in images]
+        rows = {**earlier.rows, **new}
+        return [rows[image.key] for image in images]
 
     def settle(self, node: Node, output: str) -> None:
         """Write down what changed, now that the node's new manifest is published."""
         earlier = self._earlier[node.name]
         if earlier is not None and earlier.output != output:
             changed = self._changed[node.name]
-            record_change(self.store, node.folder, self.shard, (earlier.output, output), changed)
+            record_change(
+                self.store,
+                node.folder,
+                self.shard,
+                (earlier.output, output),
+                changed,
+            )
         self.store.remove(layout.withdrawn(node.folder, self.shard))
 
     def _find(self, node: Node) -> EarlierTable | None:
@@ -119,13 +133,26 @@ class Reuse:
             if output not in next_output:
                 return None
             after = next_output.pop(output)
-            changed.update(self.store.read_json(layout.change(folder, self.shard, output, after)))
+            changed.update(
+                self.store.read_json(
+                    layout.change(
+                        folder,
+                        self.shard,
+                        output,
+                        after,
+                    )
+                )
+            )
             output = after
         return changed
 
 
 def record_change(
-    store: Store, folder: str, shard: str, outputs: tuple[str, str], keys: set[str]
+    store: Store,
+    folder: str,
+    shard: str,
+    outputs: tuple[str, str],
+    keys: set[str],
 ) -> None:
     """Write down that only the samples `keys` changed from the first of `outputs` to the second."""
     store.publish_json(layout.change(folder, shard, *outputs), sorted(keys))

@@ -37,6 +37,7 @@ class SourceIdentity:
 
     @classmethod
     def of(cls, config: SourceConfig) -> SourceIdentity:
+        """The identity of the source that a config describes."""
         settings = {"use": config.use}
         for field in fields(config.options):
             if role_of(field).identity:
@@ -52,6 +53,7 @@ class SourceIdentity:
         return cls(store.read_json(layout.SOURCE))
 
     def publish(self, store: Store) -> None:
+        """Write it to a work folder."""
         store.publish_json(layout.SOURCE, dict(self.settings))
 
 
@@ -66,7 +68,10 @@ class IngestState:
 
 
 def assign(
-    store: Store, config: SourceConfig, names: Sequence[str], publish: bool = True
+    store: Store,
+    config: SourceConfig,
+    names: Sequence[str],
+    publish: bool = True,
 ) -> dict[str, list[str]]:
     """The source's names by shard.
 
@@ -111,22 +116,24 @@ def open_source(config: SourceConfig) -> Source:
 
 
 def ingest_state(
-    store: Store, config: SourceConfig, shards: Mapping[str, Sequence[str]]
+    store: Store,
+    config: SourceConfig,
+    shards: Mapping[str, Sequence[str]],
 ) -> IngestState:
     """What is done of `shards`, which maps each shard to its names in the source."""
     source = open_source(config)
     done = store.done(IMAGES)
     result = IngestState({}, [])
     for shard, names in shards.items():
-        state = ShardState()
+        result.states[shard] = ShardState()
         digests = done.get(shard)
-        if digests is not None:
-            revision = source.revision(names)
-            if revision and digests.inputs != digest(*names, revision):
-                result.relabelled.append(shard)
-            else:
-                state = state.with_(IMAGES, digests)
-        result.states[shard] = state
+        if digests is None:
+            continue
+        revision = source.revision(names)
+        if revision and digests.inputs != digest(*names, revision):
+            result.relabelled.append(shard)
+            continue
+        result.states[shard] = ShardState({IMAGES: digests})
     return result
 
 
@@ -169,9 +176,11 @@ def _check_source(store: Store, config: SourceConfig, publish: bool) -> None:
             now.publish(store)
         return
     for key in sorted(earlier.settings.keys() & now.settings.keys()):
-        if earlier.settings[key] != now.settings[key]:
-            here = f"{store.url} holds images of {key}={earlier.settings[key]}"
-            raise ValueError(f"source.{key}={now.settings[key]}: {here}; give another work")
+        old = earlier.settings[key]
+        new = now.settings[key]
+        if old != new:
+            here = f"{store.url} holds images of {key}={old}"
+            raise ValueError(f"source.{key}={new}: {here}; give another work")
 
 
 def _hashed_keys(store: Store, shard: str) -> np.ndarray:
@@ -182,4 +191,5 @@ def _hashed_keys(store: Store, shard: str) -> np.ndarray:
 
 
 def _hashed(key: str) -> int:
+    """A key as a number, which takes less memory."""
     return int(digest(key), 16)

@@ -1,8 +1,8 @@
 """Which shard each name of the source was assigned to: an append-only log of small tables.
 
-No image of a shard ever changes. Images that failed and were brought in by a later try (`fld retry`)
-are therefore assigned again, to a new shard that replaces the failed rows of the earlier one. The
-failed rows stay in their table, but they no longer count.
+No image of a shard ever changes. Images that failed and were brought in by a later try
+(`fld retry`) are therefore assigned again, to a new shard that replaces the failed rows of the
+earlier one. The failed rows stay in their table, but they no longer count.
 """
 
 from __future__ import annotations

@@ -79,9 +79,15 @@ class Repair:
     """What is left of a shard: the rows of its table, its labels, and the images in its tar."""
 
     def __init__(
-        self, store: Store, manifest: Manifest, tar: Any, labels_without_images: bool
+        self,
+        store: Store,
+        manifest: Manifest,
+        tar: Any,
+        labels_without_images: bool,
     ) -> None:
-        self._store, self._manifest, self._tar = store, manifest, tar
+        self._store = store
+        self._manifest = manifest
+        self._tar = tar
         self._labels_without_images = labels_without_images
         shard = manifest.shard
         # Whether all tables are as the manifest says.
@@ -124,7 +130,8 @@ class Repair:
         image = receive(Item(row.name, data))
         # The digest of the source's file was in the lost table, so that of the tar replaces it.
         row = replace(row, source_sha256=_sha256(image.data))
-        return IngestedImage(row, self._labelled(image, row.key, item))
+        accepted = self._labelled(image, row.key, item)
+        return IngestedImage(row, accepted)
 
     def other_images(self, keys: set[str], receive: Receive) -> Iterator[IngestedImage]:
         """The images of the tar that are not in `keys`: the source does not have them any more."""
@@ -153,9 +160,21 @@ class Repair:
         for key in labels.keys() | self._given.keys():
             if labels.get(key) != self._given.get(key):
                 changed.add(key)
-        record_change(self._store, IMAGES, now.shard, (before, now.output), changed)
+        record_change(
+            self._store,
+            IMAGES,
+            now.shard,
+            (before, now.output),
+            changed,
+        )
 
-    def _image(self, row: ImageRow, item: Item | None, receive: Receive) -> IngestedImage:
+    def _image(
+        self,
+        row: ImageRow,
+        item: Item | None,
+        receive: Receive,
+    ) -> IngestedImage:
+        """The image of a row of the table, with the labels of `item` if the source still has it."""
         if row.failed:
             return IngestedImage(row, None)
         data = self._bytes(row)
@@ -163,14 +182,24 @@ class Repair:
             return _from_source(row, item, receive)
         orientation = int(row.transform.rpartition("_")[2]) if row.transform else 1
         extension = str(row.member).partition(".")[2]
-        image = Accepted(data, extension, row.width or 0, row.height or 0, orientation)
+        image = Accepted(
+            data,
+            extension,
+            row.width or 0,
+            row.height or 0,
+            orientation,
+        )
         return IngestedImage(row, self._labelled(image, row.key, item))
 
     def _labelled(self, image: Accepted, key: str, item: Item | None) -> Accepted:
         """An image with the labels that the source gives now, or else with those of the tables."""
         if item is not None and (self._labels_without_images or not item.failed):
             return labelled(image, item)
-        return replace(image, given=self._given.get(key, Annotations()), truth=self._truth.get(key))
+        return replace(
+            image,
+            given=self._given.get(key, Annotations()),
+            truth=self._truth.get(key),
+        )
 
     def _bytes(self, row: ImageRow) -> bytes | None:
         """The bytes of a row's image, None if they are broken.
@@ -186,6 +215,7 @@ class Repair:
         return data if _sha256(data) == row.sha256 else None
 
     def _slice(self, offset: int, size: int) -> bytes:
+        """Some bytes of the tar, none if there is no tar."""
         if self._tar is None:
             return b""
         self._tar.seek(offset)
@@ -212,6 +242,7 @@ class Repair:
         return hasher.hexdigest() == file.sha256
 
     def _read_labels(self, name: str) -> dict[str, Annotations]:
+        """The labels in a table by key, none if it is missing or broken."""
         rows: list[Row] = self._read(name, Row) or []
         return {row.key: row.annotations for row in rows}
 
@@ -233,7 +264,12 @@ class Repair:
 
 def failed_image(row: ImageRow, error: SampleError) -> IngestedImage:
     """An image that cannot be used."""
-    return IngestedImage(replace(row, failed=error.reason, detail=error.detail or None), None)
+    failed = replace(
+        row,
+        failed=error.reason,
+        detail=error.detail or None,
+    )
+    return IngestedImage(failed, None)
 
 
 def _from_source(row: ImageRow, item: Item | None, receive: Receive) -> IngestedImage:
@@ -245,7 +281,12 @@ def _from_source(row: ImageRow, item: Item | None, receive: Receive) -> Ingested
                 return IngestedImage(row, accepted)
         raise SampleError(SOURCE_CHANGED, NO_SAME_IMAGE)
     except SampleError as error:
-        lost = ImageRow(key=row.key, name=row.name, source_sha256=row.source_sha256)
+        # The row without what it said about the stored image.
+        lost = ImageRow(
+            key=row.key,
+            name=row.name,
+            source_sha256=row.source_sha256,
+        )
         return failed_image(lost, error)
 
 
@@ -257,7 +298,11 @@ def _read_headers(file: Any) -> dict[str, Member]:
         with tarfile.open(fileobj=file, mode="r:", ignore_zeros=True) as tar:
             for info in tar:
                 key = info.name.partition(".")[0]
-                members[key] = Member(name=info.name, offset=info.offset_data, size=info.size)
+                members[key] = Member(
+                    name=info.name,
+                    offset=info.offset_data,
+                    size=info.size,
+                )
     except tarfile.TarError:
         # The rest of the tar is lost.
         pass

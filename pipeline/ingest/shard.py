@@ -1,8 +1,8 @@
 """Append-only ingest of one shard: its names are read from the source, and published.
 
 Names were assigned to shards before (`pipeline.ingest.assignment`), so a killed ingest goes on with
-the same shards, and images that are added to the source later get shards of their own. No image of a
-shard ever changes (`pipeline.ingest.repair`). If the source corrects labels, the tables of their
+the same shards, and images that are added to the source later get shards of their own. No image of
+a shard ever changes (`pipeline.ingest.repair`). If the source corrects labels, the tables of their
 shards are made again, and the stages redo the samples concerned (`pipeline.execution.reuse`). A
 shard that keeps killing its process is decoded in a child process, up to the image at fault.
 """
@@ -95,7 +95,10 @@ class Ingest:
         return manifest
 
     def _publish_tar(
-        self, shard: str, images: Iterator[IngestedImage], tables: ShardTables
+        self,
+        shard: str,
+        images: Iterator[IngestedImage],
+        tables: ShardTables,
     ) -> FileDigest:
         """Write the images to the tar, one after the other, and their rows to `tables`."""
         with self.store.publishing(layout.images_tar(shard)) as sink:
@@ -116,17 +119,32 @@ class Ingest:
 
     def _publish_tables(self, shard: str, tables: ShardTables) -> dict[str, FileDigest]:
         name = layout.images_table(shard)
-        files = {name: publish_table(self.store, name, ImageRow, tables.images)}
+        files = {
+            name: publish_table(
+                self.store,
+                name,
+                ImageRow,
+                tables.images,
+            )
+        }
         for name, rows in (
             (layout.given_table(shard), tables.given),
             (layout.truth_table(shard), tables.truth),
         ):
             if rows:
-                files[name] = publish_table(self.store, name, Row, rows)
+                files[name] = publish_table(
+                    self.store,
+                    name,
+                    Row,
+                    rows,
+                )
         return files
 
     def _images(
-        self, shard: str, receive_item: Receive, repair: Repair | None
+        self,
+        shard: str,
+        receive_item: Receive,
+        repair: Repair | None,
     ) -> Iterator[IngestedImage]:
         """The images of a shard, in the order of the source."""
         items = self._source.read(self.shards[shard])
@@ -147,7 +165,13 @@ class Ingest:
             try:
                 if key in came_later:
                     raise SampleError(came_later[key], "it came in at another try")
-                image = _image(row, item, receive_item, repair, is_duplicate=key in keys)
+                image = _image(
+                    row,
+                    item,
+                    receive_item,
+                    repair,
+                    is_duplicate=key in keys,
+                )
             except SampleError as error:
                 yield failed_image(row, error)
                 continue
@@ -158,7 +182,11 @@ class Ingest:
 
 
 def _image(
-    row: ImageRow, item: Item, receive_item: Receive, repair: Repair | None, is_duplicate: bool
+    row: ImageRow,
+    item: Item,
+    receive_item: Receive,
+    repair: Repair | None,
+    is_duplicate: bool,
 ) -> IngestedImage:
     """One image, from what is left of its shard if that has it, or else from the source.
 

@@ -1,8 +1,8 @@
 """`fld dedup`: hashes of all images, then one pass that finds duplicates.
 
 In: images. Out: `groups.parquet` (one row per image that repeats another) and `summary.json`;
-`latest.json` names their folder. Hashes are made by the engine, one table per shard, and are resumed
-and reused as signals are. The pass over them needs memory for all images: about 700 bytes each, and
+`latest.json` names their folder. Hashes are made by the engine, one table per shard, and are
+resumed and reused as signals are. The pass over them needs memory for all images: about 700 bytes each, and
 32 bytes for each number of an embedding.
 """
 
@@ -34,10 +34,13 @@ class HashShard:
     """Makes the hashes of one shard per call; knows no Ray."""
 
     def __init__(self, url: str, config: HashConfig, folder: str) -> None:
-        self.store, self.config, self.folder = Store(url), config, folder
+        self.store = Store(url)
+        self.config = config
+        self.folder = folder
         self._hashes = Hashes(config)
 
     def __call__(self, shard: str, state: ShardState) -> ShardState:
+        """Hash the images of a shard; returns its state with the hashes added."""
         keys = [row.key for row in read_images(self.store, shard)]
         images = read_image_bytes(self.store, shard)
         rows: list[Hashed] = []
@@ -48,7 +51,14 @@ class HashShard:
         manifest = Manifest(
             shard=shard,
             inputs=state.output(IMAGES),
-            files={name: publish_table(self.store, name, Hashed, rows)},
+            files={
+                name: publish_table(
+                    self.store,
+                    name,
+                    Hashed,
+                    rows,
+                )
+            },
             samples=count_samples(len(keys), [None] * len(rows)),
             reads={IMAGES: state.output(IMAGES)},
         )
@@ -76,7 +86,12 @@ def dedup(store: Store, run: RunConfig, config: DedupConfig) -> dict[str, Any]:
     for shard in sorted(hashed):
         rows += read_table(store, layout.hashes_table(_hashes_folder(config), shard), Hashed)
     found = duplicates(rows, config)
-    publish_table(store, layout.dedup_groups(folder), Duplicate, found)
+    publish_table(
+        store,
+        layout.dedup_groups(folder),
+        Duplicate,
+        found,
+    )
     kinds = Counter(duplicate.kind for duplicate in found)
     summary = {
         "inputs": inputs,
@@ -91,7 +106,10 @@ def dedup(store: Store, run: RunConfig, config: DedupConfig) -> dict[str, Any]:
 
 
 def _hashed(
-    store: Store, run: RunConfig, config: HashConfig, shards: Mapping[str, ShardState]
+    store: Store,
+    run: RunConfig,
+    config: HashConfig,
+    shards: Mapping[str, ShardState],
 ) -> dict[str, ShardState]:
     """The states of all shards with their hashes, made now where they are missing or stale."""
     folder = _hashes_folder(config)
@@ -107,16 +125,30 @@ def _hashed(
         else:
             stale[shard] = ()
     store.withdraw(folder, stale)
-    make = functools.partial(HashShard, store.url, config, folder)
-    return Engine(run.cluster, store).run("dedup", [Step("dedup", make, (HASHES,))], todo)
+    make = functools.partial(
+        HashShard,
+        store.url,
+        config,
+        folder,
+    )
+    engine = Engine(run.cluster, store)
+    return engine.run("dedup", [Step("dedup", make, (HASHES,))], todo)
 
 
 def _publish_latest(
-    store: Store, folder: str, config: HashConfig, summary: dict[str, Any]
+    store: Store,
+    folder: str,
+    config: HashConfig,
+    summary: dict[str, Any],
 ) -> dict[str, Any]:
-    latest = {"groups": folder, "hashes": _hashes_folder(config)}
+    """Name the newest result; returns the summary with the file to read."""
+    latest = {
+        "groups": folder,
+        "hashes": _hashes_folder(config),
+    }
     store.publish_json(layout.DEDUP_LATEST, latest)
-    return {**summary, "file": store.path(layout.dedup_groups(folder))}
+    groups = layout.dedup_groups(folder)
+    return {**summary, "file": store.path(groups)}
 
 
 def _hashes_folder(config: HashConfig) -> str:
@@ -126,4 +158,6 @@ def _hashes_folder(config: HashConfig) -> str:
 
 
 def _recipe(config: HashConfig) -> str:
-    return fingerprint({"version": Hashes.version, **recipe_settings(config)})
+    """The fingerprint of the settings that change results."""
+    recipe = {"version": Hashes.version, **recipe_settings(config)}
+    return fingerprint(recipe)

@@ -29,7 +29,11 @@ class Unused:
 
 def unused(store: Store) -> list[Unused]:
     """The folders that can be removed."""
-    return [Unused(folder, *store.usage(folder)) for folder in _unused(store, in_use(store))]
+    found = []
+    for folder in _unused(store, in_use(store)):
+        files, size = store.usage(folder)
+        found.append(Unused(folder, files, size))
+    return found
 
 
 def remove(store: Store, garbage: list[Unused]) -> None:
@@ -41,7 +45,8 @@ def remove(store: Store, garbage: list[Unused]) -> None:
 def in_use(store: Store) -> set[str]:
     """The folders of the present chain."""
     used = set()
-    for line in plan.plan(store, saved.load(store), []):
+    run = saved.load(store)
+    for line in plan.plan(store, run, []):
         if line["folder"]:
             used.add(line["folder"])
     used |= {node.folder for node in read_graph(store)}
@@ -59,6 +64,7 @@ def in_use(store: Store) -> set[str]:
 
 
 def _unused(store: Store, used: set[str]) -> Iterator[str]:
+    """The folders that are not in `used`, and their parts of the journal."""
     for root in ("", *layout.JOURNALS_BY_FOLDER):
         for kind in layout.STAGED:
             for name in store.list(layout.within(root, kind)):

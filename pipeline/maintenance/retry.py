@@ -43,7 +43,10 @@ class NewShards:
 
 
 def withdraw(
-    store: Store, run: RunConfig, stage: str | None, reason: str | None
+    store: Store,
+    run: RunConfig,
+    stage: str | None,
+    reason: str | None,
 ) -> dict[str, dict[str, int]]:
     """Forget failures; returns how many samples by stage and by reason.
 
@@ -105,39 +108,58 @@ def _withdraw_images(store: Store, run: RunConfig, reason: str | None) -> Counte
             for row in rows:
                 if row.failed and (shard, row.name) not in tried:
                     failed[row.name] = row.failed
-            wanted = [name for name, why in failed.items() if reason in (None, why)]
-            if not wanted:
+            names = [name for name, why in failed.items() if reason in (None, why)]
+            if not names:
                 continue
             keys = {row.key for row in rows if row.failed is None}
             keys |= keys_of_replaced_shards(store, shard)
             if not source.whole:
-                readable = _readable(source, wanted, keys, receive)
+                readable = _readable(source, names, keys, receive)
                 _add_images(new, shard, readable, failed)
-            elif (shard, shards[shard][0]) not in tried:
-                readable = _readable(source, shards[shard], keys, receive)
-                if any(readable):
-                    _add_container(new, shard, shards[shard], failed)
+                continue
+            container = shards[shard]
+            is_new_try = (shard, container[0]) not in tried
+            if is_new_try and any(_readable(source, container, keys, receive)):
+                _add_container(new, shard, container, failed)
     _append(store, new, len(shards), run.source.shard_size)
     return new.counts
 
 
 def _add_images(
-    new: NewShards, shard: str, names: Iterator[str], reasons: Mapping[str, str]
+    new: NewShards,
+    shard: str,
+    names: Iterator[str],
+    reasons: Mapping[str, str],
 ) -> None:
     for name in names:
         why = reasons[name]
-        new.images.append(ShardAssignment(shard="", name=name, replaces=shard, reason=why))
+        new.images.append(
+            ShardAssignment(
+                shard="",
+                name=name,
+                replaces=shard,
+                reason=why,
+            )
+        )
         new.counts[why] += 1
 
 
 def _add_container(
-    new: NewShards, shard: str, names: Sequence[str], reasons: Mapping[str, str]
+    new: NewShards,
+    shard: str,
+    names: Sequence[str],
+    reasons: Mapping[str, str],
 ) -> None:
     new.containers.append([ShardAssignment(shard="", name=name, replaces=shard) for name in names])
     new.counts.update(reasons.values())
 
 
-def _append(store: Store, new: NewShards, first: int, shard_size: int) -> None:
+def _append(
+    store: Store,
+    new: NewShards,
+    first: int,
+    shard_size: int,
+) -> None:
     """Number the new shards from `first` on, and add them to the assignments."""
     groups = list(new.containers)
     for start in range(0, len(new.images), shard_size):
@@ -150,7 +172,10 @@ def _append(store: Store, new: NewShards, first: int, shard_size: int) -> None:
 
 
 def _readable(
-    source: Source, names: Sequence[str], keys: set[str], receive: Receive
+    source: Source,
+    names: Sequence[str],
+    keys: set[str],
+    receive: Receive,
 ) -> Iterator[str]:
     """The names of items that can be read now and whose keys are not in use (`keys`)."""
     in_use = set(keys)

@@ -4,8 +4,8 @@ A plain check looks at names and sizes. A deep one reads every byte: the sha256 
 rows of each table, and each sample of each tar through its index. Files that have no manifest
 (assignments, settings, metrics) are parsed.
 
-The manifest of a broken file is withdrawn, so that `fld run` makes the file again: signals and rounds
-from what they were made of, images from what is left of their tar and from the source.
+The manifest of a broken file is withdrawn, so that `fld run` makes the file again: signals and
+rounds from what they were made of, images from what is left of their tar and from the source.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from pipeline.storage.store import IO_THREADS, Store
 
 BLOCK_BYTES = 1 << 20
 MAX_PROBLEM = 200
+"""Characters of a problem's text."""
 Action = Literal["withdraw", "remove", "keep"]
 
 
@@ -75,11 +76,13 @@ class Slice:
 
 
 def _no_progress(done: int, total: int) -> None:
-    pass
+    """For callers of `verify` that show no progress."""
 
 
 def verify(
-    store: Store, deep: bool, advance: Callable[[int, int], None] = _no_progress
+    store: Store,
+    deep: bool,
+    advance: Callable[[int, int], None] = _no_progress,
 ) -> VerifyReport:
     """All problems of a work folder. `advance` is called with the manifests done and in all."""
 
@@ -128,7 +131,10 @@ def folders(store: Store) -> list[str]:
 
 
 def _remove_counts(store: Store, table: str) -> None:
-    """Remove the counts of a broken table: a run takes them for the sign that the table is there."""
+    """Remove the counts of a broken table.
+
+    They are written after the table, so a run takes them for the sign that the table is there.
+    """
     folder = table.rpartition("/")[0]
     if table == layout.round_index(folder):
         store.remove(layout.round_metrics(folder))
@@ -136,36 +142,56 @@ def _remove_counts(store: Store, table: str) -> None:
         store.remove(layout.dedup_summary(folder))
 
 
-def _check_manifest(store: Store, folder: str, name: str, deep: bool) -> CheckedManifest:
+def _check_manifest(
+    store: Store,
+    folder: str,
+    name: str,
+    deep: bool,
+) -> CheckedManifest:
+    """Check one manifest and its files. `name` is a file name in the folder of manifests."""
     path = layout.manifest(folder, name)
     if ManifestName.parse(name) is None:
-        problem = "no manifest has such a name"
-        return CheckedManifest(None, [Problem(file=path, problem=problem, action="remove")])
+        return _broken_manifest(path, "no manifest has such a name")
     try:
         manifest = Manifest.decode(store.read(path))
     except ValueError as error:
-        return CheckedManifest(None, [Problem(file=path, problem=str(error), action="remove")])
+        return _broken_manifest(path, str(error))
     found = {}
     for file, expected in manifest.files.items():
         found[file] = _check_file(store, file, expected, deep)
     if deep and not any(found.values()):
         found = _check_content(store, folder, manifest)
     result = CheckedManifest(manifest)
-    for file, problem in found.items():
-        if problem:
-            result.problems.append(
-                Problem(
-                    file=file,
-                    problem=problem,
-                    action="withdraw",
-                    folder=folder,
-                    shard=manifest.shard,
-                )
-            )
+    for file, text in found.items():
+        if not text:
+            continue
+        problem = Problem(
+            file=file,
+            problem=text,
+            action="withdraw",
+            folder=folder,
+            shard=manifest.shard,
+        )
+        result.problems.append(problem)
     return result
 
 
-def _check_file(store: Store, name: str, expected: FileDigest, deep: bool) -> str:
+def _broken_manifest(path: str, text: str) -> CheckedManifest:
+    """The result for a file that is no manifest."""
+    problem = Problem(
+        file=path,
+        problem=text,
+        action="remove",
+    )
+    return CheckedManifest(None, [problem])
+
+
+def _check_file(
+    store: Store,
+    name: str,
+    expected: FileDigest,
+    deep: bool,
+) -> str:
     """What is wrong with a file, "" if nothing is."""
     try:
         size = store.size(name)
@@ -186,30 +212,42 @@ def _check_content(store: Store, folder: str, manifest: Manifest) -> dict[str, s
         return _check_round(store, folder, manifest)
     if layout.is_signals(folder):
         table = layout.signals_table(folder, manifest.shard)
-        return {table: _miscounted(parse_parquet(store.read(table)).num_rows, manifest)}
+        rows = parse_parquet(store.read(table)).num_rows
+        return {table: _miscounted(rows, manifest)}
     return {}
 
 
 def _check_images(store: Store, manifest: Manifest) -> dict[str, str]:
     """Check that the images lie in the tar where the table says."""
-    table, tar = layout.images_table(manifest.shard), layout.images_tar(manifest.shard)
+    table = layout.images_table(manifest.shard)
+    tar = layout.images_tar(manifest.shard)
     rows: list[ImageRow] = parse_table(store.read(table), ImageRow)
     slices = []
     for row in rows:
-        if row.failed is None:
-            slices.append(Slice(row.sha256 or "", row.offset or 0, row.size or 0))
+        if row.failed is not None:
+            continue
+        image = Slice(
+            name=row.sha256 or "",
+            offset=row.offset or 0,
+            size=row.size or 0,
+        )
+        slices.append(image)
     wrong = 0
     for sha256, data in _read_slices(store, tar, slices):
         if hashlib.sha256(data).hexdigest() != sha256:
             wrong += 1
     problem = f"{wrong} images are not where the table says" if wrong else ""
-    return {table: _miscounted(len(rows), manifest), tar: problem}
+    return {
+        table: _miscounted(len(rows), manifest),
+        tar: problem,
+    }
 
 
 def _check_round(store: Store, folder: str, manifest: Manifest) -> dict[str, str]:
     """Check that the samples of a round lie in the tar where the index says."""
     shard = manifest.shard
-    table, tar = layout.round_table(folder, shard), layout.round_tar(folder, shard)
+    table = layout.round_table(folder, shard)
+    tar = layout.round_tar(folder, shard)
     records: list[Record] = parse_table(store.read(table), Record)
     index_data = store.read(layout.shard_index(folder, shard))
     index: list[IndexRow] = parse_table(index_data, IndexRow)
@@ -227,7 +265,10 @@ def _check_round(store: Store, folder: str, manifest: Manifest) -> dict[str, str
         ):
             wrong += 1
     problem = f"{wrong} samples are not where the index says" if wrong else ""
-    return {table: _miscounted(len(records), manifest), tar: problem}
+    return {
+        table: _miscounted(len(records), manifest),
+        tar: problem,
+    }
 
 
 def _read_slices(store: Store, tar: str, slices: list[Slice]) -> Iterator[tuple[str, bytes]]:
@@ -239,6 +280,7 @@ def _read_slices(store: Store, tar: str, slices: list[Slice]) -> Iterator[tuple[
 
 
 def _miscounted(rows: int, manifest: Manifest) -> str:
+    """What is wrong with the number of rows, "" if nothing is."""
     samples = manifest.samples["in"]
     if rows == samples:
         return ""
@@ -254,15 +296,18 @@ def _without_manifest(store: Store) -> Iterator[str]:
         if store.exists(layout.dedup_summary(folder)):
             yield layout.dedup_summary(folder)
             yield layout.dedup_groups(folder)
-    others = [layout.CONFIG, layout.SOURCE, layout.HEAD, layout.DEDUP_LATEST]
+    others = [
+        layout.CONFIG,
+        layout.SOURCE,
+        layout.HEAD,
+        layout.DEDUP_LATEST,
+    ]
     for name in store.list(layout.ROUNDS):
         folder = layout.named_round(name)
         others.append(layout.round_metrics(folder))
         others.append(layout.round_state(folder))
         others.append(layout.round_index(folder))
-    for name in others:
-        if store.exists(name):
-            yield name
+    yield from filter(store.exists, others)
 
 
 def _check_readable(store: Store, name: str) -> list[Problem]:
@@ -275,13 +320,19 @@ def _check_readable(store: Store, name: str) -> list[Problem]:
         else:
             parse_parquet(store.read(name), verify=True)
     except (ValueError, pa.ArrowException, OSError) as error:
-        problem = f"unreadable: {' '.join(str(error).split())}"[:MAX_PROBLEM]
+        one_line = " ".join(str(error).split())
         is_kept = name == layout.CONFIG or name.startswith(layout.LISTING)
-        return [Problem(file=name, problem=problem, action="keep" if is_kept else "remove")]
+        problem = Problem(
+            file=name,
+            problem=f"unreadable: {one_line}"[:MAX_PROBLEM],
+            action="keep" if is_kept else "remove",
+        )
+        return [problem]
     return []
 
 
 def _sha256(store: Store, name: str) -> str:
+    """The digest of a file, read block by block."""
     hasher = hashlib.sha256()
     with store.open(name) as file:
         while block := file.read(BLOCK_BYTES):

@@ -1,14 +1,14 @@
 """The graph of a run: its nodes, and their fingerprints.
 
-A *recipe* is everything that decides what a node makes of its inputs: the stage and its version, the
-settings that change results, the content of its model, batch size and threads, and the recipes
+A *recipe* is everything that decides what a node makes of its inputs: the stage and its version,
+the settings that change results, the content of its model, batch size and threads, and the recipes
 upstream. Data, paths and worker counts are not part of it; the one exception is the thresholds that
 a merge measures. The recipe's fingerprint names the node's folder, so another threshold makes a new
 folder beside the old one.
 
-A shard is done when there is a manifest with the digest of its present inputs. That digest hashes the
-*outputs* of the nodes upstream, so a corrected label or a retried sample redoes what depends on it
-and nothing else (`pipeline.plan.shard_state`).
+A shard is done when there is a manifest with the digest of its present inputs. That digest hashes
+the *outputs* of the nodes upstream, so a corrected label or a retried sample redoes what depends on
+it and nothing else (`pipeline.plan.shard_state`).
 """
 
 from __future__ import annotations
@@ -92,7 +92,12 @@ def round_zero(run: RunConfig) -> list[Node]:
     return _with_filters(run, 0, list(nodes.values()))
 
 
-def refine_nodes(run: RunConfig, number: int, head: Node, models: RoundModels) -> list[Node]:
+def refine_nodes(
+    run: RunConfig,
+    number: int,
+    head: Node,
+    models: RoundModels,
+) -> list[Node]:
     """The first nodes of round `number`: the models annotate, each the samples of its fold."""
     name = run.refine.annotate.name
     return [_model_node(run, name, number, [head], model, {}) for model in models.refining]
@@ -108,7 +113,11 @@ def refine_node_names(run: RunConfig, number: int) -> list[str]:
 
 
 def next_round(
-    run: RunConfig, number: int, head: Node, models: RoundModels, merge: Entry
+    run: RunConfig,
+    number: int,
+    head: Node,
+    models: RoundModels,
+    merge: Entry,
 ) -> list[Node]:
     """The nodes of round `number`: annotate, merge, complete what changed, filter.
 
@@ -132,7 +141,11 @@ def next_round(
 
 
 def make_node(
-    entry: Entry, number: int, reads: Sequence[Node], cluster: ClusterConfig, revision: str = ""
+    entry: Entry,
+    number: int,
+    reads: Sequence[Node],
+    cluster: ClusterConfig,
+    revision: str = "",
 ) -> Node:
     """The node of a stage in round `number`. `revision` is the content of a model of this run."""
     cls, _ = registry.load(entry.use)
@@ -177,7 +190,10 @@ def _model_node(
 
 
 def _grounding_nodes(
-    run: RunConfig, number: int, reads: Sequence[Node], models: RoundModels
+    run: RunConfig,
+    number: int,
+    reads: Sequence[Node],
+    models: RoundModels,
 ) -> list[Node]:
     """The nodes at which the models find the phrases of new texts."""
     settings: dict[str, Any] = {
@@ -192,7 +208,10 @@ def _grounding_nodes(
 
 
 def _with_filters(
-    run: RunConfig, number: int, nodes: list[Node], head: Node | None = None
+    run: RunConfig,
+    number: int,
+    nodes: list[Node],
+    head: Node | None = None,
 ) -> list[Node]:
     """The nodes, then the filters, then the node that writes the round."""
     nodes = list(nodes)

@@ -58,4 +58,9 @@ def publish_graph(store: Store, nodes: Sequence[Node]) -> None:
 
 
 def _ref(node: Node) -> NodeRef:
-    return NodeRef(name=node.name, folder=node.folder, kind=node.kind, round=node.round)
+    return NodeRef(
+        name=node.name,
+        folder=node.folder,
+        kind=node.kind,
+        round=node.round,
+    )

@@ -40,13 +40,19 @@ class ShardState:
         return ShardState({name: self.done[name] for name in names})
 
     def encode(self) -> str:
-        """JSON, for rows that Ray moves."""
-        return json.dumps({name: [d.inputs, d.output] for name, d in self.done.items()})
+        """The state as JSON, for rows that Ray moves."""
+        pairs = {}
+        for name, digests in self.done.items():
+            pairs[name] = [digests.inputs, digests.output]
+        return json.dumps(pairs)
 
     @classmethod
     def decode(cls, text: str) -> ShardState:
         """The state that `encode` made `text` from."""
-        return cls({name: Digests(*pair) for name, pair in json.loads(text).items()})
+        done = {}
+        for name, pair in json.loads(text).items():
+            done[name] = Digests(*pair)
+        return cls(done)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +76,24 @@ class Plan:
 
     def todo(self, node: Node) -> int:
         """On how many shards a node is still to do."""
-        return sum(not state.has(node.name) for state in self.states.values())
+        done = sum(state.has(node.name) for state in self.states.values())
+        return len(self.states) - done
 
     def withdraw_stale(self, store: Store) -> None:
         """Withdraw the stale manifests. How much of their files still holds is found out later."""
         folders: dict[str, dict[str, tuple[str, ...]]] = {}
         for manifest in self.stale:
-            folders.setdefault(manifest.folder, {})[manifest.shard] = ()
+            shards = folders.setdefault(manifest.folder, {})
+            shards[manifest.shard] = ()
         for folder, shards in folders.items():
             store.withdraw(folder, shards)
 
 
-def plan(store: Store, nodes: Sequence[Node], shards: Mapping[str, ShardState]) -> Plan:
+def plan(
+    store: Store,
+    nodes: Sequence[Node],
+    shards: Mapping[str, ShardState],
+) -> Plan:
     """Compare the manifests of `nodes` with their present inputs.
 
     `shards` says what is done of the nodes that come before. Only names of manifests are read,
@@ -98,7 +110,8 @@ def plan(store: Store, nodes: Sequence[Node], shards: Mapping[str, ShardState]) 
             if digests.inputs == input_digest(node, state):
                 state = state.with_(node.name, digests)
             else:
-                result.stale.append(StaleManifest(node.folder, shard, digests))
+                stale = StaleManifest(node.folder, shard, digests)
+                result.stale.append(stale)
         result.states[shard] = state
     return result
 
@@ -107,7 +120,8 @@ def input_digest(node: Node, state: ShardState) -> str | None:
     """The digest of a shard's inputs to a node, None while one of them is still to do."""
     if not state.has_all((IMAGES, *node.reads)):
         return None
-    return digest(*read_outputs(node, state).values())
+    outputs = read_outputs(node, state)
+    return digest(*outputs.values())
 
 
 def read_outputs(node: Node, state: ShardState) -> dict[str, str]:

@@ -1,16 +1,13 @@
-"""What is there to see of a work folder: plan, status, and the report's data.
-
-Reads only files; `status` works while a run goes on, after a crash, and from another machine.
-"""
+"""What the report shows, read from the files of a work folder."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pipeline.quality.truth import Interval
 from pipeline.report.terminal import rounds_table
 from pipeline.report.views import PictureView, ReportData, RoundView
-from pipeline.schema import Annotations, Record
+from pipeline.schema import Record
 from pipeline.storage import layout
 from pipeline.storage.images import read_image_bytes, read_images, read_truth
 from pipeline.storage.parquet import read_table
@@ -18,22 +15,26 @@ from pipeline.storage.rounds import read_head, read_round_state
 from pipeline.storage.store import Store
 
 PICTURES = 16
+"""How many samples the report shows."""
 
 
 def report_data(store: Store, experiment: str) -> ReportData:
-    """What the report shows: every attempted round of the present chain, and samples from all over the set."""
+    """Every attempted round of the present chain, and samples from all over the set.
+
+    Raises:
+        ValueError: no run has ended there yet.
+    """
     head = read_head(store)
     if head is None:
-        raise ValueError(
-            f"{store.url}: no finished run there; start or resume it with `fld run work={store.url}`"
-        )
+        advice = f"start or resume it with `fld run work={store.url}`"
+        raise ValueError(f"{store.url}: no finished run there; {advice}")
     names = [attempt.round for attempt in head.attempts]
-    views = [_round_view(store, name) for name in names]
-    images = int(store.read_json(layout.round_metrics(layout.named_round(names[0])))["samples"])
+    first = layout.named_round(names[0])
+    images = int(store.read_json(layout.round_metrics(first))["samples"])
     return ReportData(
         experiment=experiment,
         images=images,
-        rounds=views,
+        rounds=[_round_view(store, name) for name in names],
         pictures=_pictures(store, names, images),
         head=head.round,
     )
@@ -45,16 +46,24 @@ def publish_report(store: Store, experiment: str) -> str:
 
     data = report_data(store, experiment)
     store.publish(layout.REPORT, write_report(data).encode())
-    return f"{rounds_table(data.rounds)}\n\nhead: {data.head}\nreport: {store.path(layout.REPORT)}"
+    table = rounds_table(data.rounds)
+    return f"{table}\n\nhead: {data.head}\nreport: {store.path(layout.REPORT)}"
 
 
 def _round_view(store: Store, name: str) -> RoundView:
+    """The numbers of one round."""
     folder = layout.named_round(name)
     metrics = store.read_json(layout.round_metrics(folder))
     state = read_round_state(store, folder)
     assert state is not None, f"{folder} is in the chain, but was never judged"
     evidence = state.evidence
-    gate = {key: Interval(**value) for key, value in evidence.get("differences", {}).items()}
+    gate = {}
+    for metric, interval in evidence.get("differences", {}).items():
+        gate[metric] = Interval(**interval)
+    audit = ()
+    if store.exists(layout.round_audit(folder)):
+        audit = store.read_json(layout.round_audit(folder))
+    scores = metrics["truth"] or {}
     return RoundView(
         name=name,
         status=state.status,
@@ -63,47 +72,55 @@ def _round_view(store: Store, name: str) -> RoundView:
         dropped=metrics["dropped"],
         failed=metrics["failed"],
         changes=metrics["changes"] or {},
-        metrics=(metrics["truth"] or {}).get("all"),
+        metrics=scores.get("all"),
         gate=gate,
         levels=state.levels,
         agreement=evidence if evidence.get("kind") == "agreement" else None,
-        audit=store.read_json(layout.round_audit(folder))
-        if store.exists(layout.round_audit(folder))
-        else (),
+        audit=audit,
     )
 
 
 def _pictures(store: Store, names: Sequence[str], images: int) -> list[PictureView]:
     """Samples evenly spread over the set, with their annotations in every round."""
     step = max(1, images // PICTURES)
-    views, seen = [], 0
-    for shard in sorted(
-        set.intersection(*(set(store.done(layout.named_round(name))) for name in names))
-    ):
-        rows = read_images(store, shard)
-        wanted = [i for i in range(len(rows)) if (seen + i) % step == 0]
-        seen += len(rows)
-        if not wanted:
-            continue
-        made = {
-            name: read_table(store, layout.round_table(layout.named_round(name), shard), Record)
-            for name in names
-        }
-        known = read_truth(store, shard)
-        for i, data in enumerate(read_image_bytes(store, shard)):
-            if i in wanted:
-                row = rows[i]
-                annotations: dict[str, Annotations] = {
-                    name: records[i].annotations for name, records in made.items()
-                }
-                size = (row.width or 0, row.height or 0)
-                views.append(
-                    PictureView(
-                        key=row.key,
-                        image=data,
-                        size=size,
-                        rounds=annotations,
-                        truth=known.get(row.key),
-                    )
-                )
+    views: list[PictureView] = []
+    seen = 0
+    for shard in _common_shards(store, names):
+        count = len(read_images(store, shard))
+        wanted = [i for i in range(count) if (seen + i) % step == 0]
+        seen += count
+        if wanted:
+            views += _pictures_of(store, names, shard, wanted)
     return views[:PICTURES]
+
+
+def _pictures_of(
+    store: Store,
+    names: Sequence[str],
+    shard: str,
+    wanted: Sequence[int],
+) -> Iterator[PictureView]:
+    """The images number `wanted` of one shard."""
+    rows = read_images(store, shard)
+    records: dict[str, list[Record]] = {}
+    for name in names:
+        table = layout.round_table(layout.named_round(name), shard)
+        records[name] = read_table(store, table, Record)
+    truth = read_truth(store, shard)
+    for i, data in enumerate(read_image_bytes(store, shard)):
+        if i not in wanted:
+            continue
+        row = rows[i]
+        yield PictureView(
+            key=row.key,
+            image=data,
+            size=(row.width or 0, row.height or 0),
+            rounds={name: records[name][i].annotations for name in names},
+            truth=truth.get(row.key),
+        )
+
+
+def _common_shards(store: Store, names: Sequence[str]) -> list[str]:
+    """The shards that all of some rounds have."""
+    shards = [set(store.done(layout.named_round(name))) for name in names]
+    return sorted(set.intersection(*shards))

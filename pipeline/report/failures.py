@@ -27,7 +27,7 @@ def count(store: Store, stage: str, folder: str, shards: int) -> dict[str, Any]:
     """
     counts = store.counts(folder)
     given = sum(samples.given for samples in counts.values())
-    lost = sum(samples.failed for samples in counts.values())
+    kept = given - sum(samples.failed for samples in counts.values())
     replaced: list[ShardAssignment] = []
     if folder == IMAGES:
         replaced = [row for row in _replaced(store) if row.replaces in counts]
@@ -38,10 +38,17 @@ def count(store: Store, stage: str, folder: str, shards: int) -> dict[str, Any]:
         if manifest.shard not in containers:
             failed.update(manifest.samples["failed"])
     # What came in at a later try is counted in its new shard only.
-    failed -= Counter(row.reason for row in replaced if row.reason)
-    again = sum(bool(row.reason) for row in replaced)
-    again += sum(counts[str(shard)].failed for shard in containers)
-    samples = {"in": given - again, "kept": given - lost, "failed": dict(failed)}
+    for shard in containers:
+        given -= counts[str(shard)].failed
+    for row in replaced:
+        if row.reason is not None:
+            given -= 1
+            failed[row.reason] -= 1
+    samples = {
+        "in": given,
+        "kept": kept,
+        "failed": dict(+failed),
+    }
     return {
         "stage": stage,
         "folder": folder,
@@ -58,22 +65,29 @@ def failed_samples(store: Store, graph: Sequence[NodeRef]) -> Iterator[dict[str,
         if node.is_round:
             continue
         for shard in _shards_with_failures(store, node.folder):
-            rows: list[Row] = read_table(store, node.table(shard), Row)
             images: list[ImageRow] = read_table(store, layout.images_table(shard), ImageRow)
             names = {image.key: image.name for image in images}
+            rows: list[Row] = read_table(store, node.table(shard), Row)
             for row in rows:
                 if row.failed:
                     yield _failure(row, names[row.key], node.name)
 
 
 def _failed_images(store: Store) -> Iterator[dict[str, Any]]:
-    again = {(row.replaces, row.name if row.reason else None) for row in _replaced(store)}
+    """The images that failed, without those that came in at a later try."""
+    replaced_shards = set()
+    replaced_images = set()
+    for assignment in _replaced(store):
+        if assignment.reason:
+            replaced_images.add((assignment.replaces, assignment.name))
+        else:
+            replaced_shards.add(assignment.replaces)
     for shard in _shards_with_failures(store, IMAGES):
-        if (shard, None) in again:
+        if shard in replaced_shards:
             continue
         rows: list[ImageRow] = read_table(store, layout.images_table(shard), ImageRow)
         for row in rows:
-            if row.failed and (shard, row.name) not in again:
+            if row.failed and (shard, row.name) not in replaced_images:
                 yield _failure(row, row.name, INGEST)
 
 
@@ -87,7 +101,8 @@ def _replaced(store: Store) -> list[ShardAssignment]:
 
 
 def _shards_with_failures(store: Store, folder: str) -> list[str]:
-    return sorted(shard for shard, samples in store.counts(folder).items() if samples.failed)
+    counts = store.counts(folder)
+    return sorted(shard for shard, samples in counts.items() if samples.failed)
 
 
 def _failure(row: ImageRow | Row, name: str, stage: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Everything that happened to one sample: `fld explain`. A sample is found by its key or its name."""
+"""`fld explain`: everything that happened to one sample, found by its key or its name."""
 
 from __future__ import annotations
 
@@ -91,7 +91,12 @@ def sample_history(store: Store, name: str) -> SampleHistory:
         given = read_given(store, shard).get(image.key, given)
         truth = read_truth(store, shard).get(image.key)
         for node in read_graph(store):
-            for row in _rows_of(store, node, shard, image.key):
+            for row in _rows_of(
+                store,
+                node,
+                shard,
+                image.key,
+            ):
                 if isinstance(row, Record):
                     rounds.append(_in_round(store, node.folder, row))
                 else:
@@ -118,7 +123,12 @@ def as_json(history: SampleHistory) -> dict[str, Any]:
     return value
 
 
-def _rows_of(store: Store, node: NodeRef, shard: str, key: str) -> list[Any]:
+def _rows_of(
+    store: Store,
+    node: NodeRef,
+    shard: str,
+    key: str,
+) -> list[Any]:
     """The rows that a node wrote for one sample: one, or none if it has not run yet."""
     table = node.table(shard)
     if not store.exists(table):

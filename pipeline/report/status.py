@@ -1,4 +1,4 @@
-"""What is there to see of a work folder while a run goes on or after it."""
+"""`fld status`: how far a run is. It only reads files, so it works from another machine, too."""
 
 from __future__ import annotations
 
@@ -8,33 +8,35 @@ from typing import Any
 
 from pipeline.execution import attempts
 from pipeline.ingest.assignment_log import count_shards
-from pipeline.plan.journal import INGEST, read_graph
+from pipeline.plan.journal import INGEST, NodeRef, read_graph
 from pipeline.report import failures
 from pipeline.storage import layout, lease
-from pipeline.storage.rounds import RoundState, read_head, read_round_state
+from pipeline.storage.rounds import read_head, read_round_state
 from pipeline.storage.store import Store
 
 
 def status(store: Store, limit: int) -> dict[str, Any]:
-    """How far a run is: state of its driver, shards done by stage, failures by reason and one by one (no more than
-    `limit`), rate and ETA, workers that died, rounds.
+    """How far a run is.
 
-    Reads the names of manifests, and the content of those with failures only.
+    The state of its driver, shards done by stage, failures by reason and one by one (at most
+    `limit`), rate and remaining time, workers that died, and the rounds. It reads the names of all
+    manifests, but opens only those of shards with failures.
     """
     shards = count_shards(store)
     graph = read_graph(store)
     head = read_head(store)
-    state = (lease.holder(store) or {"state": "never run"})["state"]
-    stages = [
-        failures.count(store, INGEST, layout.IMAGES, shards),
-        *(failures.count(store, node.name, node.folder, shards) for node in graph),
-    ]
+    driver = lease.holder(store)
+    state = driver["state"] if driver else "never run"
+    stages = [failures.count(store, INGEST, layout.IMAGES, shards)]
     rounds = []
     for node in graph:
+        stages.append(failures.count(store, node.name, node.folder, shards))
         if node.is_round:
-            state_of_round = read_round_state(store, node.folder)
-            if state_of_round is not None:
-                rounds.append(_round(store, node.folder, state_of_round))
+            rounds += _round(store, node)
+    failed = 0
+    for stage in stages:
+        failed += sum(stage["samples"]["failed"].values())
+    listed = itertools.islice(failures.failed_samples(store, graph), limit)
     return {
         "work": store.url,
         "state": state,
@@ -44,36 +46,45 @@ def status(store: Store, limit: int) -> dict[str, Any]:
         "workers": attempts.workers(store, state == "running"),
         "rounds": rounds,
         "head": head.round if head else None,
-        "failures_total": sum(sum(stage["samples"]["failed"].values()) for stage in stages),
-        "failures": list(itertools.islice(failures.failed_samples(store, graph), limit)),
+        "failures_total": failed,
+        "failures": list(listed),
     }
 
 
 def _rate(store: Store) -> dict[str, Any] | None:
+    """The progress of the present step, None if there was none yet."""
     if not store.exists(layout.PROGRESS):
         return None
-    state = store.read_json(layout.PROGRESS)
-    seconds = max(state["now"] - state["started"], 1e-3)
-    rate = state["done"] / seconds
-    left = (state["total"] - state["done"]) / rate if rate else None
+    progress = store.read_json(layout.PROGRESS)
+    seconds = max(progress["now"] - progress["started"], 1e-3)
+    rate = progress["done"] / seconds
+    remaining = None
+    if rate:
+        remaining = (progress["total"] - progress["done"]) / rate
     return {
-        "what": state["title"],
-        "done": state["done"],
-        "total": state["total"],
+        "what": progress["title"],
+        "done": progress["done"],
+        "total": progress["total"],
         "per_second": rate,
-        "eta_seconds": left,
-        "silent_seconds": time.time() - state["now"],
+        "eta_seconds": remaining,
+        "silent_seconds": time.time() - progress["now"],
     }
 
 
-def _round(store: Store, folder: str, state: RoundState) -> dict[str, Any]:
+def _round(store: Store, node: NodeRef) -> list[dict[str, Any]]:
+    """A round's verdict and counts; nothing while the round is being made."""
+    state = read_round_state(store, node.folder)
+    if state is None:
+        return []
     metrics = {}
-    if store.exists(layout.round_metrics(folder)):
-        metrics = store.read_json(layout.round_metrics(folder))
-    return {
-        "round": layout.round_name(folder),
-        "status": state.status,
-        "reason": state.reason,
-        "kept": metrics.get("kept", {}),
-        "dropped": metrics.get("dropped", {}),
-    }
+    if store.exists(layout.round_metrics(node.folder)):
+        metrics = store.read_json(layout.round_metrics(node.folder))
+    return [
+        {
+            "round": layout.round_name(node.folder),
+            "status": state.status,
+            "reason": state.reason,
+            "kept": metrics.get("kept", {}),
+            "dropped": metrics.get("dropped", {}),
+        }
+    ]

@@ -1,4 +1,7 @@
-"""Records as plain values and as Arrow tables: the Arrow schema is that of the dataclasses in pipeline/schema.py."""
+"""Records as plain values and as Arrow tables.
+
+The Arrow schema of a table is derived from the dataclass of its rows (`pipeline/schema.py`).
+"""
 
 from __future__ import annotations
 
@@ -14,91 +17,139 @@ import pyarrow as pa
 
 from pipeline.schema import SCHEMA_VERSION
 
+Reader = Callable[[Any], Any]
+PRIMITIVES = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+}
+
 
 def to_dict(record: Any) -> Any:
-    """Plain lists and dicts of a record, fields in their order. (`dataclasses.asdict` deep-copies; this does not.)"""
+    """The plain lists and dicts of a record; fields keep their order.
+
+    Unlike `dataclasses.asdict` this does not copy the values, so it is several times faster.
+    """
     if dataclasses.is_dataclass(record):
-        return {f.name: to_dict(getattr(record, f.name)) for f in fields(record)}
+        return {field.name: to_dict(getattr(record, field.name)) for field in fields(record)}
     if isinstance(record, list | tuple):
         return [to_dict(item) for item in record]
     return record
 
 
 def from_dict(cls: Any, value: Any) -> Any:
-    """The record of type `cls` that `to_dict` made `value` from; absent fields take their defaults."""
-    read = _reader(cls)
-    return read(value) if read else value
+    """The record of type `cls` that `to_dict` made `value` from.
 
-
-@cache
-def _reader(cls: Any) -> Callable[[Any], Any] | None:
-    """What makes a record of type `cls` from plain values; None when those are it already."""
-    cls = _without_none(cls)
-    if get_origin(cls) is tuple:
-        return lambda value: None if value is None else tuple(value)
-    if get_origin(cls) is list:
-        read = _reader(get_args(cls)[0])
-        return (
-            (lambda value: None if value is None else [read(item) for item in value])
-            if read
-            else None
-        )
-    if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
-        return None
-    readers = {name: _reader(hint) for name, hint in _hints(cls).items()}
-
-    def record(value: Any) -> Any:
-        if value is None:
-            return None
-        return cls(
-            **{
-                name: r(value[name]) if r else value[name]
-                for name, r in readers.items()
-                if name in value
-            }
-        )
-
-    return record
+    Fields that are absent get their defaults.
+    """
+    reader = _reader(cls)
+    if reader is None:
+        return value
+    return reader(value)
 
 
 def arrow_type(cls: Any) -> pa.DataType:
     """The Arrow type of a field annotation or of a whole record class."""
     cls = _without_none(cls)
-    if isinstance(cls, type) and dataclasses.is_dataclass(cls):
-        return pa.struct([pa.field(name, arrow_type(hint)) for name, hint in _hints(cls).items()])
-    origin, args = get_origin(cls), get_args(cls)
+    if _is_record(cls):
+        members = []
+        for name, hint in _hints(cls).items():
+            members.append(pa.field(name, arrow_type(hint)))
+        return pa.struct(members)
+    origin = get_origin(cls)
+    args = get_args(cls)
     if origin is list:
         return pa.list_(arrow_type(args[0]))
     if origin is tuple:
+        # Boxes and quads: all members of a tuple have the same type.
         return pa.list_(arrow_type(args[0]), len(args))
     if origin is Literal:
         return pa.string()
-    return {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}[cls]
+    return PRIMITIVES[cls]
 
 
 def arrow_schema(cls: Any) -> pa.Schema:
     """The Arrow schema of a table whose rows are records of `cls`."""
-    return pa.schema(list(arrow_type(cls)), metadata={"schema_version": str(SCHEMA_VERSION)})
+    metadata = {"schema_version": str(SCHEMA_VERSION)}
+    return pa.schema(list(arrow_type(cls)), metadata=metadata)
 
 
 def to_table(cls: Any, rows: list[Any]) -> pa.Table:
-    return pa.Table.from_pylist([to_dict(row) for row in rows], schema=arrow_schema(cls))
+    """The Arrow table of records of `cls`."""
+    values = [to_dict(row) for row in rows]
+    return pa.Table.from_pylist(values, schema=arrow_schema(cls))
 
 
 def from_table(cls: Any, table: pa.Table) -> list[Any]:
-    read = _reader(cls)
-    assert read is not None
-    return [read(row) for row in table.to_pylist()]
+    """The records of `cls` in an Arrow table."""
+    reader = _reader(cls)
+    assert reader is not None, f"{cls} is no record"
+    return [reader(row) for row in table.to_pylist()]
+
+
+@cache
+def _reader(cls: Any) -> Reader | None:
+    """A function from plain values to values of type `cls`, None if they are the same."""
+    cls = _without_none(cls)
+    if get_origin(cls) is tuple:
+        return _read_tuple
+    if get_origin(cls) is list:
+        return _list_reader(_reader(get_args(cls)[0]))
+    if _is_record(cls):
+        return _record_reader(cls)
+    return None
+
+
+def _read_tuple(value: Any) -> Any:
+    return None if value is None else tuple(value)
+
+
+def _list_reader(reader: Reader | None) -> Reader | None:
+    if reader is None:
+        return None
+
+    def read(value: Any) -> Any:
+        if value is None:
+            return None
+        return [reader(item) for item in value]
+
+    return read
+
+
+def _record_reader(cls: Any) -> Reader:
+    readers = {name: _reader(hint) for name, hint in _hints(cls).items()}
+
+    def read(value: Any) -> Any:
+        if value is None:
+            return None
+        values = {}
+        for name, reader in readers.items():
+            if name not in value:
+                continue
+            values[name] = value[name] if reader is None else reader(value[name])
+        return cls(**values)
+
+    return read
+
+
+def _is_record(cls: Any) -> bool:
+    return isinstance(cls, type) and dataclasses.is_dataclass(cls)
 
 
 @cache
 def _hints(cls: Any) -> Mapping[str, Any]:
+    """The types of a dataclass's fields, in the order of the fields."""
     hints = get_type_hints(cls)
-    return {f.name: hints[f.name] for f in fields(cls)}
+    return {field.name: hints[field.name] for field in fields(cls)}
 
 
 @cache
 def _without_none(cls: Any) -> Any:
-    if get_origin(cls) in (types.UnionType, typing.Union):
-        return next(a for a in get_args(cls) if a is not type(None))
-    return cls
+    """`X` for `X | None`."""
+    if get_origin(cls) not in (types.UnionType, typing.Union):
+        return cls
+    for member in get_args(cls):
+        if member is not type(None):
+            return member
+    raise TypeError(f"{cls}: a union of nothing but None")

@@ -12,7 +12,7 @@ Names are relative to the work folder, with forward slashes:
         SHARD.parquet                   one row per image of the source, also for those that failed
         given/SHARD.parquet             labels that the source gave
         truth/SHARD.parquet             labels that are known to be true
-        manifests/                      one file per finished shard (every folder of shards has this)
+        manifests/                      one file per finished shard (in every folder of shards)
     signals/STAGE-FINGERPRINT/          what one stage found
         SHARD.parquet
         manifests/
@@ -45,8 +45,8 @@ Names are relative to the work folder, with forward slashes:
         train/FOLDER/step-NNNNNNNN      a checkpoint; `.done` behind the name marks a whole one
         seconds/FOLDER.json             how long the training of a study took
 
-The folder of `fld train` holds `train.json` (the recipe) and `model/`. The folder of `fld study` holds
-`models/`, `scores/FINGERPRINT.json`, and `scenes/SEED/SHARD.tar`.
+The folder of `fld train` holds `train.json` (the recipe) and `model/`. The folder of `fld study`
+holds `models/`, `scores/FINGERPRINT.json`, and `scenes/SEED/SHARD.tar`.
 """
 
 from __future__ import annotations
@@ -219,7 +219,7 @@ def round_table(folder: str, shard: str) -> str:
 
 
 def round_shards(folder: str) -> str:
-    """The folder of a round's tars. `folder` "" means that the store is the round's folder itself."""
+    """The folder of a round's tars. `folder` is "" if the store is the round's folder itself."""
     return within(folder, "shards")
 
 

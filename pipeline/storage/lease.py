@@ -1,6 +1,7 @@
-"""One driver per work folder: a lease with a heartbeat keeps a second one out.
+"""One driver per work folder: a lease with a heartbeat keeps a second driver out.
 
-A dead driver's lease is taken over at once on the same host, and after a minute without a beat from another.
+On the same host, the lease of a dead driver is taken over at once. From another host, it is taken
+over after a minute without a heartbeat.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ DEAD_AFTER_SECONDS = 60.0
 
 
 def this_process() -> dict[str, Any]:
-    """Who we are: a process id means something only with its start time, on one boot of one host."""
+    """This process, so that others can tell whether it still runs.
+
+    A process id alone is reused, so its start time and the boot of the host belong to it.
+    """
     return {
         "host": socket.gethostname(),
         "boot": _boot_id(),
@@ -32,25 +36,26 @@ def this_process() -> dict[str, Any]:
     }
 
 
-def alive(who: dict[str, Any]) -> bool | None:
-    """Whether that process still runs; None when it is on another host or boot and cannot be seen from here."""
-    if who["host"] != socket.gethostname():
+def alive(process: dict[str, Any]) -> bool | None:
+    """Whether a process (`this_process`) still runs, None if it is on another host."""
+    if process["host"] != socket.gethostname():
         return None
-    if who["boot"] != _boot_id():
+    if process["boot"] != _boot_id():
         return False
-    return _started(who["pid"]) == who["started"]
+    return _started(process["pid"]) == process["started"]
 
 
 def holder(store: Store) -> dict[str, Any] | None:
-    """The lease as it stands, with `state` running, stale or finished; None when nobody ever held it."""
+    """The lease and its `state`: running, stale or finished. None if nobody ever held it."""
     if not store.exists(layout.LEASE):
         return None
     lease: dict[str, Any] = json.loads(store.read(layout.LEASE))
     if lease.get("released"):
         return {**lease, "state": "finished"}
-    seen = alive(lease)
-    fresh = time.time() - lease["beat"] < DEAD_AFTER_SECONDS
-    return {**lease, "state": "running" if (fresh if seen is None else seen) else "stale"}
+    running = alive(lease)
+    if running is None:
+        running = time.time() - lease["beat"] < DEAD_AFTER_SECONDS
+    return {**lease, "state": "running" if running else "stale"}
 
 
 @contextmanager
@@ -58,20 +63,20 @@ def held(store: Store) -> Iterator[None]:
     """Hold the lease of a work folder while the block runs.
 
     Raises:
-        ValueError: another driver runs on it.
+        ValueError: another driver works on the folder.
     """
     other = holder(store)
     if other and other["state"] == "running":
-        raise ValueError(
-            f"work={store.url}: in use by process {other['pid']} on {other['host']}; wait for it or stop it"
-        )
+        by = f"process {other['pid']} on {other['host']}"
+        raise ValueError(f"work={store.url}: in use by {by}; wait for it or stop it")
     me = this_process()
     stop = threading.Event()
     lock = _lock(store)
 
     def beat() -> None:
         while not stop.wait(BEAT_SECONDS):
-            with suppress(OSError):  # a hiccup of the storage costs a beat, not the run
+            # A short failure of the storage costs one heartbeat, not the run.
+            with suppress(OSError):
                 store.publish_json(layout.LEASE, {**me, "beat": time.time()})
 
     store.publish_json(layout.LEASE, {**me, "beat": time.time()})
@@ -89,23 +94,26 @@ def held(store: Store) -> Iterator[None]:
 
 
 def _lock(store: Store) -> IO[str] | None:
-    """On local disk the kernel decides between two drivers that start at the same moment."""
+    """A lock of the kernel, which decides between two drivers that start at the same moment.
+
+    It exists on local disk only, and lasts as long as the file is open: `held` closes it.
+    """
     if not store.local:
         return None
     path = store.path(layout.LOCK)
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    file = open(path, "w")  # noqa: SIM115 (the lock lasts as long as the file is open: `held` closes it)
+    file = open(path, "w")  # noqa: SIM115
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         file.close()
-        raise ValueError(
-            f"work={store.url}: another process has just begun on it; wait for it or stop it"
-        ) from None
+        problem = "another process has just begun on it"
+        raise ValueError(f"work={store.url}: {problem}; wait for it or stop it") from None
     return file
 
 
 def _boot_id() -> str:
+    """What identifies the present boot of this host."""
     try:
         with open("/proc/sys/kernel/random/boot_id") as file:
             return file.read().strip()
@@ -114,13 +122,16 @@ def _boot_id() -> str:
 
 
 def _started(pid: int) -> str | None:
-    """The kernel's start time of a process, None when it does not run (or is a zombie)."""
+    """The kernel's start time of a process, None if it does not run or is a zombie."""
     try:
         with open(f"/proc/{pid}/stat") as file:
+            # The name of the program, in brackets, may contain spaces.
             fields = file.read().rpartition(")")[2].split()
     except OSError:
-        return None if os.path.isdir("/proc/self") else _responds(pid)
-    return None if fields[0] == "Z" else fields[19]
+        has_proc = os.path.isdir("/proc/self")
+        return None if has_proc else _responds(pid)
+    state, start_time = fields[0], fields[19]
+    return None if state == "Z" else start_time
 
 
 def _responds(pid: int) -> str | None:
@@ -130,5 +141,6 @@ def _responds(pid: int) -> str | None:
     except ProcessLookupError:
         return None
     except PermissionError:
+        # It runs, but belongs to another user.
         pass
     return "running"

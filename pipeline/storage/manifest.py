@@ -62,7 +62,12 @@ class ManifestName:
             return None
         digests = Digests(match["inputs"], match["output"])
         counts = SampleCounts(int(match["given"]), int(match["failed"]))
-        return cls(file, match["shard"], digests, counts)
+        return cls(
+            file,
+            match["shard"],
+            digests,
+            counts,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,29 +14,44 @@ from pipeline.storage.store import Store
 
 
 def read_table(store: Store, name: str, cls: Any) -> list[Any]:
+    """The rows of a published table, as records of `cls`."""
     return from_table(cls, read_parquet(store, name))
 
 
 def read_parquet(store: Store, name: str) -> pa.Table:
+    """A published table."""
     return parse_parquet(store.read(name))
 
 
 def parse_table(data: bytes, cls: Any) -> list[Any]:
+    """The rows of a Parquet file, as records of `cls`."""
     return from_table(cls, parse_parquet(data))
 
 
 def parse_parquet(data: bytes, verify: bool = False) -> pa.Table:
-    """The table in a Parquet file; `verify` compares the checksums of its pages."""
-    # In this thread only: one of Arrow's own that still holds a Python object while the interpreter ends aborts it.
+    """The table in a Parquet file. With `verify`, the checksums of its pages are compared.
+
+    Raises:
+        pyarrow.ArrowException, OSError: it is no Parquet file, or a broken one.
+    """
     file = pq.ParquetFile(
-        pa.BufferReader(data), pre_buffer=False, page_checksum_verification=verify
+        pa.BufferReader(data),
+        pre_buffer=False,
+        page_checksum_verification=verify,
     )
+    # Only this thread reads. A thread of Arrow that still holds a Python object when the
+    # interpreter ends would abort the process.
     return file.read(use_threads=False)
 
 
 def publish_table(store: Store, name: str, cls: Any, rows: Sequence[Any]) -> FileDigest:
+    """Publish records of `cls` as a table."""
+    table = to_table(cls, list(rows))
     with store.publishing(name) as sink:
         pq.write_table(
-            to_table(cls, list(rows)), sink, compression="zstd", write_page_checksum=True
+            table,
+            sink,
+            compression="zstd",
+            write_page_checksum=True,
         )
     return sink.digest

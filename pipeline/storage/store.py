@@ -142,10 +142,15 @@ class Store:
         return sorted(entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries)
 
     def local_copy(self, folder: str) -> str:
-        """The path of a folder on local disk. From a remote store it is fetched once per machine."""
+        """The path of a folder on local disk; from a remote store it is fetched once per machine."""
         if self.local:
             return self.path(folder)
-        target = os.path.join(tempfile.gettempdir(), "fld", digest(self.url), folder)
+        target = os.path.join(
+            tempfile.gettempdir(),
+            "fld",
+            digest(self.url),
+            folder,
+        )
         if not os.path.isdir(target):
             aside = f"{target}.{uuid.uuid4().hex}"
             self.fs.get(self.path(folder), aside, recursive=True)
@@ -226,7 +231,7 @@ class Store:
 
         A manifest must never describe bytes that have changed, so it is withdrawn before its files
         are rewritten. The withdrawn manifest tells which rows of the old files can be reused
-        (`pipeline.execution.reuse`). The samples that are named with a shard are redone in any case.
+        (`pipeline.execution.reuse`). Samples that are named with a shard are redone in any case.
         """
 
         def move(name: ManifestName) -> None:
@@ -277,7 +282,9 @@ class Store:
                     yield manifest
 
     def _manifest_names(
-        self, folder: str, shards: Collection[str] | None = None
+        self,
+        folder: str,
+        shards: Collection[str] | None = None,
     ) -> Sequence[ManifestName]:
         """The parsed names of manifests. Other files, such as those of a sync tool, are ignored."""
         names = []

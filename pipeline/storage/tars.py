@@ -1,8 +1,8 @@
-"""Tars of samples: deterministic writing, safe reading, and where each member lies.
+"""Tars of samples: deterministic writing, reading in order, and where each member lies.
 
-A shard is a tar in the WebDataset convention: the members of one sample are adjacent and share the name up to the
-first dot, the key. Nothing about the writing machine enters the tar (mtime, uid and gid are 0), so equal samples give
-equal bytes.
+A shard is a tar in the WebDataset convention: the members of one sample are adjacent, and their
+names are equal up to the first dot; that part is the key. Nothing about the writing machine enters
+the tar (mtime, uid and gid are 0), so equal samples give equal bytes.
 """
 
 from __future__ import annotations
@@ -12,42 +12,53 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
+READ_ONLY = 0o444
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """Where a member's bytes lie in its tar: a range request reads them."""
+    """Where the bytes of a member lie in its tar, so that a range request can read them."""
 
     name: str
     offset: int
+    """Of the first byte of the content, in bytes from the start of the tar."""
     size: int
+    """In bytes."""
 
 
 class TarWriter:
-    """Writes samples to a binary file, members in the order given.
+    """Writes samples to a binary file; members keep the order in which they are given.
 
-    Blocks go straight to the file: `tarfile`'s own streams copy every byte several times.
+    The blocks go straight to the file, because `tarfile` would copy every byte several times.
     """
 
     def __init__(self, file: Any) -> None:
-        self._file, self._size = file, 0
+        self._file = file
+        self._size = 0
 
     def write(self, key: str, members: Mapping[str, bytes]) -> list[Member]:
-        """Add `KEY.EXTENSION` for every extension of `members`; returns where their bytes lie."""
-        assert key.isascii() and "." not in key and "/" not in key, f"bad key {key!r}"
+        """Add `KEY.EXTENSION` for each extension of `members`; returns where their bytes lie."""
+        assert key.isascii(), f"bad key {key!r}"
+        assert "." not in key and "/" not in key, f"bad key {key!r}"
         written = []
         for extension, data in members.items():
             info = tarfile.TarInfo(f"{key}.{extension}")
-            info.size, info.mode = len(data), 0o444
+            info.size = len(data)
+            info.mode = READ_ONLY
             self._put(info.tobuf(tarfile.USTAR_FORMAT))
             written.append(Member(name=info.name, offset=self._size, size=len(data)))
             self._put(data)
-            self._put(bytes(-len(data) % tarfile.BLOCKSIZE))
+            self._pad(tarfile.BLOCKSIZE)
         return written
 
     def close(self) -> None:
-        """Two empty blocks end a tar, padded to whole records."""
-        end = self._size + 2 * tarfile.BLOCKSIZE
-        self._put(bytes(end + -end % tarfile.RECORDSIZE - self._size))
+        """End the tar: two empty blocks, then zeros up to a whole record."""
+        self._put(bytes(2 * tarfile.BLOCKSIZE))
+        self._pad(tarfile.RECORDSIZE)
+
+    def _pad(self, unit: int) -> None:
+        """Fill up with zeros to a multiple of `unit` bytes."""
+        self._put(bytes(-self._size % unit))
 
     def _put(self, data: bytes) -> None:
         self._file.write(data)
@@ -55,12 +66,14 @@ class TarWriter:
 
 
 def read_tar(file: IO[bytes]) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """(key, {extension: bytes}) of each sample of a shard that we wrote, in order."""
-    key, members = "", dict[str, bytes]()
+    """(key, {extension: bytes}) of each sample of a shard that `TarWriter` wrote, in order."""
+    key = ""
+    members: dict[str, bytes] = {}
     with tarfile.open(fileobj=file, mode="r|") as tar:
         for info in tar:
             extracted = tar.extractfile(info)
             if extracted is None:
+                # A folder.
                 continue
             stem, _, extension = info.name.partition(".")
             if stem != key and members:

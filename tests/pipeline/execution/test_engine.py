@@ -24,7 +24,7 @@ def ray_here() -> Iterator[None]:
 
 
 def step(name: str, *after: str) -> Step:
-    """Marks a shard as done by `name`, with what it found done before as its output; fails on shards named bad."""
+    """A step that fails on shards named bad. Its output names the nodes that were done before."""
 
     def make() -> ShardFunction:
         def run(shard: str, state: ShardState) -> ShardState:

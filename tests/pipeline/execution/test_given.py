@@ -1,4 +1,4 @@
-"""Labels that the source gives: they lie beneath every stage, human ones stay as they are, corrections are noticed."""
+"""Labels of the source: every stage reads them, human ones stay, corrections are noticed."""
 
 import json
 from dataclasses import replace

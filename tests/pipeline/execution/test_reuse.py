@@ -1,4 +1,4 @@
-"""A shard that is done again pays for the samples that changed, and ends as if nothing had happened."""
+"""A shard that is done again costs only its changed samples, and ends as in a fresh run."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

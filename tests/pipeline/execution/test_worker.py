@@ -10,10 +10,11 @@ import pytest
 from pipeline.config.compose import compose
 from pipeline.config.parse import parse
 from pipeline.execution import pictures
+from pipeline.execution.calls import call
 from pipeline.execution.isolation import Isolated
 from pipeline.execution.pictures import Pictures, StageInput
 from pipeline.execution.reading import read_rows
-from pipeline.execution.worker import Worker, call
+from pipeline.execution.worker import Worker
 from pipeline.ingest.assignment import assign, list_source
 from pipeline.ingest.shard import Ingest
 from pipeline.plan import graph

@@ -1,4 +1,4 @@
-"""The same pictures through every source: equal shards, equal signals, equal rounds, but for the names they came by."""
+"""The same pictures through every source give equal shards, signals and rounds; names differ."""
 
 import hashlib
 from dataclasses import replace
