@@ -1,9 +1,10 @@
 """`fld bench refinement` and `fld bench bootstrapping`: does the loop improve labels?
 
-Both run `experiment=refinement` (configs/experiment/refinement.yaml) by the same function as `fld run`, on rendered
-scenes whose specialists make known mistakes, and compare every round's labels of the training images, those that would
-be shipped, with the exact truth. A region counts when its category, size and colour are right and its box overlaps
-the true one by IoU 0.5 (or 0.75).
+Both run `experiment=refinement` (configs/experiment/refinement.yaml) with the same function as
+`fld run`, on rendered scenes whose specialists make known mistakes. The labels of the training
+images in every round, which are those that would be shipped, are compared with the exact truth. A
+region counts as right when its category, size and colour are right and its box overlaps the true
+one by an IoU of 0.5 (or 0.75).
 """
 
 from __future__ import annotations
@@ -12,274 +13,169 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-import numpy as np
-
-from pipeline.config.compose import compose
-from pipeline.config.parse import parse
-from pipeline.config.run import RunConfig
-from pipeline.execution.reading import read_rows
-from pipeline.ingest.assignment import list_source
-from pipeline.plan.graph import refine_node_names
-from pipeline.quality import truth
+from pipeline.benches.refinement_runs import (
+    RoundFigures,
+    measure_rounds,
+    random_model,
+    score_sparse_texts,
+    shuffled_model,
+)
 from pipeline.refinement.gate import ACCEPTED
-from pipeline.refinement.loop import Attempt, run_loop
-from pipeline.refinement.round_metrics import held_out
-from pipeline.schema import Annotations, Record
-from pipeline.storage import layout
-from pipeline.storage.images import read_truth
-from pipeline.storage.store import Store
-from pipeline.training.data import TrainingSet
-from stages.base import Sample
 
-UNTRAINED = "train.stages=[[64,0]]"  # a round's model is the checkpoint that it starts from
-NAMES = {
-    "precision": ("region_attributes", "precision"),
-    "recall": ("region_attributes", "recall"),
-    "f1": ("region_attributes", "f1"),
-    "f1_75": ("region_attributes_75", "f1"),
-    "caption_accuracy": ("texts", "f1"),
-    "caption_words_f1": ("text_tokens", "f1"),
-    "triplets_f1": ("triplets", "f1"),
-}
+# With no training step, the model of a round is the checkpoint that it starts from.
+UNTRAINED = "train.stages=[[64,0]]"
+# The figures whose spread over seeds is reported.
+SPREAD = ("f1", "f1_75", "caption_accuracy")
+# The share of scenes that have a detailed text in the bench of bootstrapping.
+SPARSE = (
+    "refine.rounds=1",
+    "specialists.noisy.detailed=0.05",
+    "refine.sparse.texts=[detailed]",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RefinementBench:
-    """`full` adds seeds and controls; a control takes `control_rounds` and begins with the labels of the first run.
-    `settings` are further overrides of the experiment; `work` keeps the runs, so that the same command resumes."""
+class RefinementBenchConfig:
+    """Settings of `fld bench refinement` and `fld bench bootstrapping`."""
 
     full: bool = False
+    """Also run the other seeds and the controls."""
     seeds: int = 3
+    """Runs with different seeds, the first one included."""
     control_rounds: int = 3
+    """Most refinement rounds of a control; it begins with the labels of the first run."""
     settings: tuple[str, ...] = ()
+    """Further overrides of the experiment, such as `refine.rounds=1`."""
     work: str = ""
+    """Local folder that keeps the runs, so that the same command resumes; empty: a temporary
+    folder."""
 
 
-def refinement(config: RefinementBench) -> dict[str, Any]:
+def refinement(config: RefinementBenchConfig) -> dict[str, Any]:
+    """Measure the labels of every round; `ratio` is the F1 at IoU 0.75 of the last over the first.
+
+    With `full` also the spread over seeds and the controls.
+    """
     started = time.time()
-    with folder(config.work) as work:
-        first = measured(work / "seed-0", 0, config.settings)
+    with _work_folder(config.work) as work:
+        rounds = measure_rounds(work / "seed-0", 0, config.settings)
+        f1_75 = head_by_round(rounds, "f1_75")
         result = {
             "name": "refinement",
-            "f1_by_round": shipped(first, "f1"),
-            "f1_75_by_round": shipped(first, "f1_75"),
-            "caption_accuracy_by_round": shipped(first, "caption_accuracy"),
-            "ratio": shipped(first, "f1_75")[-1] / shipped(first, "f1_75")[0],
-            "rounds": first,
+            "f1_by_round": head_by_round(rounds, "f1"),
+            "f1_75_by_round": f1_75,
+            "caption_accuracy_by_round": head_by_round(rounds, "caption_accuracy"),
+            "ratio": f1_75[-1] / f1_75[0],
+            "rounds": rounds,
         }
         if config.full:
-            runs = [
-                first,
-                *(measured(work / f"seed-{i}", i, config.settings) for i in range(1, config.seeds)),
-            ]
+            runs = [rounds]
+            for seed in range(1, config.seeds):
+                other = measure_rounds(work / f"seed-{seed}", seed, config.settings)
+                runs.append(other)
             result["seeds"] = spread(runs)
-            result["controls"] = controls(work, config.settings, config.control_rounds)
+            result["controls"] = run_controls(work, config.settings, config.control_rounds)
     return {**result, "seconds": time.time() - started, "settings": asdict(config)}
 
 
-def bootstrapping(config: RefinementBench) -> dict[str, Any]:
-    """CIDEr of the detailed texts that a model wrote for 95% of the scenes, having learned from those of 5%."""
-    given = ("refine.rounds=1", "specialists.noisy.detailed=0.05", "refine.sparse.texts=[detailed]")
+def bootstrapping(config: RefinementBenchConfig) -> dict[str, Any]:
+    """Measure the texts that a model writes for 95% of the scenes after training on the other 5%.
+
+    `ratio` compares the CIDEr of a model that starts from the round's model with that of a model
+    that starts from random weights.
+    """
     started = time.time()
-    with folder(config.work) as work:
-        scores = {
-            name: written(
-                work / "bootstrapping", (*config.settings, *given, f"refine.sparse.start={start}")
-            )
-            for name, start in (("round", ""), ("scratch", random_model(work)))
-        }
+    with _work_folder(config.work) as work:
+        target = work / "bootstrapping"
+        settings = (*config.settings, *SPARSE)
+        tuned = score_sparse_texts(target, (*settings, "refine.sparse.start="))
+        random_start = f"refine.sparse.start={random_model(work)}"
+        scratch = score_sparse_texts(target, (*settings, random_start))
     return {
         "name": "bootstrapping",
-        "ratio": scores["round"]["CIDEr"] / max(scores["scratch"]["CIDEr"], 1e-9),
-        "from_the_rounds_model": scores["round"],
-        "from_scratch": scores["scratch"],
+        "ratio": tuned["CIDEr"] / max(scratch["CIDEr"], 1e-9),
+        "from_the_rounds_model": tuned,
+        "from_scratch": scratch,
         "seconds": time.time() - started,
         "settings": asdict(config),
     }
 
 
-def controls(work: Path, settings: Sequence[str], count: int) -> dict[str, Any]:
-    """The same run with one thing changed, F1 by round; round 0 is `filters only`.
+def run_controls(work: Path, settings: Sequence[str], count: int) -> dict[str, Any]:
+    """Repeat the first run with one change each; report F1 by round and what the gate said.
 
-    A model that is not trained says the same in every round: the first that the gate rejects is its last.
+    Every control shares round 0, the filtered specialists. An untrained model answers the same in
+    every round, so such a run ends with the first round that the gate rejects.
     """
-    scratch, same = random_model(work), work / "seed-0"
-    shuffled = shuffled_model(same, settings)
-    fixed = (UNTRAINED, "refine.stop=no_gain")
-    changed = {
-        "start_not_trained": fixed,
-        "random_model": (f"refine.start={scratch}", *fixed),
-        "trained_on_shuffled_labels": (f"refine.start={shuffled}", *fixed),
+    first_run = work / "seed-0"
+    scratch = random_model(work)
+    shuffled = shuffled_model(first_run, settings)
+    untrained = (UNTRAINED, "refine.stop=no_gain")
+    changes = {
+        "start_not_trained": untrained,
+        "random_model": (f"refine.start={scratch}", *untrained),
+        "trained_on_shuffled_labels": (f"refine.start={shuffled}", *untrained),
         "from_scratch": (f"refine.start={scratch}",),
         "two_folds": ("refine.folds=2",),
     }
-    made: dict[str, Any] = {
-        "model_without_merge": [
-            each["model"] for each in measured(same, 0, settings) if each["model"]
-        ]
+    rounds = measure_rounds(first_run, 0, settings)
+    results: dict[str, Any] = {
+        "model_without_merge": [row["model"] for row in rounds if row["model"]]
     }
-    for name, overrides in changed.items():
-        rounds = measured(same, 0, (*settings, f"refine.rounds={count}", *overrides))
-        attempts = [
-            {
-                **{key: each[key] for key in ("status", "reason", "f1", "f1_75")},
-                "model_f1": each["model"]["f1"] if each["model"] else None,
-            }
-            for each in rounds
-        ]
-        made[name] = {"f1_by_round": shipped(rounds, "f1"), "attempts": attempts}
-    return made
+    for name, overrides in changes.items():
+        changed = (*settings, f"refine.rounds={count}", *overrides)
+        rounds = measure_rounds(first_run, 0, changed)
+        results[name] = {
+            "f1_by_round": head_by_round(rounds, "f1"),
+            "attempts": [_attempt(row) for row in rounds],
+        }
+    return results
+
+
+def _attempt(row: RoundFigures) -> dict[str, Any]:
+    """Shorten the measures of a round to what a control reports."""
+    return {
+        "status": row["status"],
+        "reason": row["reason"],
+        "f1": row["f1"],
+        "f1_75": row["f1_75"],
+        "model_f1": row["model"]["f1"] if row["model"] else None,
+    }
 
 
 @contextlib.contextmanager
-def folder(work: str) -> Iterator[Path]:
+def _work_folder(work: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="fld-bench-") as temporary:
         yield Path(work or temporary)
 
 
-def run_seed(
-    work: Path, seed: int, settings: Sequence[str]
-) -> tuple[Store, RunConfig, list[Attempt]]:
-    seeds = (
-        f"seed={seed}",
-        f"source.seed={seed}",
-        f"specialists.noisy.scenes={seed}",
-        f"specialists.noisy.seed={seed}",
-    )
-    run = parse(compose(["experiment=refinement", f"work={work}", *seeds, *settings]))
-    store = Store(run.work)
-    return store, run, run_loop(store, run, list_source(run.source))
+def head_by_round(rounds: Sequence[RoundFigures], name: str) -> list[float]:
+    """Return a figure of the head after each round that was tried.
 
-
-def measured(work: Path, seed: int, settings: Sequence[str]) -> list[dict[str, Any]]:
-    """A row per attempted round: the gate's verdict, what the round's labels are worth, and what its model's are."""
-    store, run, attempts = run_seed(work, seed, settings)
-    rows = []
-    for attempt in attempts:
-        found = store.read_json(layout.round_metrics(attempt.node.folder))
-        rows.append(
-            {
-                "round": attempt.node.round,
-                "status": attempt.verdict.status,
-                "reason": attempt.verdict.reason,
-                **figures(found["truth"]["trained"]),
-                "changes": found["changes"],
-                "model": alone(of_models(store, run, attempt)) if attempt.models else None,
-            }
-        )
-    return rows
-
-
-def figures(summary: dict[str, Any]) -> dict[str, float]:
-    return {
-        name: round(summary["metrics"][metric][key], 4) for name, (metric, key) in NAMES.items()
-    }
-
-
-def alone(summary: dict[str, Any]) -> dict[str, float]:
-    """The figures of what a model says by itself: it grounds the old texts, so that its phrases have none of their
-    own."""
-    return {name: value for name, value in figures(summary).items() if name != "triplets_f1"}
-
-
-def shipped(rounds: Sequence[dict[str, Any]], name: str) -> list[float]:
-    """A figure of the head after each attempt: a rejected round ships nothing."""
+    A rejected round does not become head, so the figure stays as it was.
+    """
     values: list[float] = []
-    for each in rounds:
-        values.append(each[name] if each["status"] == ACCEPTED else values[-1])
+    for row in rounds:
+        if row["status"] == ACCEPTED:
+            values.append(row[name])
+        else:
+            values.append(values[-1])
     return values
 
 
-def of_models(store: Store, run: RunConfig, attempt: Attempt) -> dict[str, Any]:
-    """What the labels would be worth that the round's models found themselves, without the old ones."""
-    counts = []
-    nodes = [
-        node for node in attempt.nodes if node.name in refine_node_names(run, attempt.node.round)
-    ]
-    for shard in store.done(attempt.node.folder):
-        known = read_truth(store, shard)
-        for rows in zip(*(read_rows(store, node, shard) for node in nodes), strict=True):
-            if not held_out(rows[0].key, run):
-                said = Annotations()
-                for row in rows:
-                    found = row.annotations.where(
-                        lambda a: a.round == attempt.node.round and not a.parents
-                    )
-                    said = said.overlaid(found)
-                counts.append(truth.count_sample(said, known[rows[0].key]))
-    return truth.summary(np.sum(counts, axis=0))
-
-
-def spread(runs: Sequence[Sequence[dict[str, Any]]]) -> dict[str, Any]:
-    """Mean and standard deviation over seeds, by round."""
-    found: dict[str, Any] = {"count": len(runs)}
-    for name in ("f1", "f1_75", "caption_accuracy"):
-        by_round = list(zip(*(shipped(run, name) for run in runs), strict=True))
-        found[name] = [
-            {"mean": fmean(v), "deviation": stdev(v) if len(v) > 1 else 0.0} for v in by_round
-        ]
-    return found
-
-
-def random_model(work: Path) -> str:
-    """A nano model with random weights and the tokenizer of the one in this package."""
-    from stages.florence.model import create, load, save
-
-    target = work / "random"
-    if not target.exists():
-        save(create("nano", load("nano").tokenizer, seed=0), target)
-    return str(target)
-
-
-def shuffled_model(work: Path, settings: Sequence[str]) -> str:
-    """What a round's training makes of labels that belong to other scenes."""
-    from stages.florence.training import train
-
-    store, run, attempts = run_seed(work, 0, (*settings, "refine.rounds=0"))
-    node, target = attempts[0].node, work / "shuffled"
-    keys = {
-        shard: [row.key for row in read_rows(store, node, shard)]
-        for shard in store.done(node.folder)
-    }
-    data, order = TrainingSet(store, node, keys), np.random.default_rng(0)
-
-    def batches(step: int) -> Iterator[list[Sample]]:
-        for batch in data.batches(step, run.train.batch_size, run.seed, 0, 1):
-            others = [batch[i].annotations for i in order.permutation(len(batch))]
-            yield [
-                replace(sample, annotations=other)
-                for sample, other in zip(batch, others, strict=True)
-            ]
-
-    if not target.exists():
-        train(run.train, run.refine.start, batches, target)
-    return str(target)
-
-
-def written(work: Path, settings: Sequence[str]) -> dict[str, float]:
-    """How good the texts are that `refine.sparse` wrote."""
-    from pipeline.quality.captions import score
-
-    store, _, attempts = run_seed(work, 0, settings)
-    entries: dict[str, list[Any]] = {"truth": [], "written": []}
-    for shard in store.done(attempts[-1].node.folder):
-        known = read_truth(store, shard)
-        records: list[Record] = read_rows(store, attempts[-1].node, shard)
-        for record in records:
-            texts = [
-                t.text
-                for t in record.annotations.texts
-                if t.source == "sparse" and t.granularity == "detailed"
-            ]
-            expected = [t.text for t in known[record.key].texts if t.granularity == "detailed"]
-            entries["written"] += [{"image_id": record.key, "caption": text} for text in texts]
-            entries["truth"] += [
-                {"image_id": record.key, "caption": text} for text in expected if texts
-            ]
-    found = score({"annotations": entries["truth"]}, entries["written"])
-    return {name: found[name] for name in ("CIDEr", "BLEU_4", "ROUGE_L", "images")}
+def spread(runs: Sequence[Sequence[RoundFigures]]) -> dict[str, Any]:
+    """Return mean and sample standard deviation over seeds of each figure, by round."""
+    result: dict[str, Any] = {"count": len(runs)}
+    for name in SPREAD:
+        by_seed = [head_by_round(rounds, name) for rounds in runs]
+        by_round = []
+        for values in zip(*by_seed, strict=True):
+            deviation = stdev(values) if len(values) > 1 else 0.0
+            by_round.append({"mean": fmean(values), "deviation": deviation})
+        result[name] = by_round
+    return result

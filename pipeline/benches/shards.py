@@ -1,18 +1,20 @@
 """`fld bench shards`: how fast images become shards.
 
-Our side writes tars with a sha256 and publishes each whole under its final name; the baseline is
-`webdataset.ShardWriter`. The same bytes, shards of the same size, no fsync on either side. Beside it the whole ingest
-of a folder: reading, decoding every pixel as a check, hashing, writing, under Ray once its actors are there.
+Our side writes tars with a sha256 and publishes each as a whole under its final name. The baseline
+is `webdataset.ShardWriter`. Both write the same bytes into shards of the same size, without fsync.
+The whole ingest of a folder is measured too: reading, decoding every pixel as a check, hashing and
+writing. It runs under Ray, and its time includes the start of the actors.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,32 +31,52 @@ from pipeline.storage import layout
 from pipeline.storage.store import Store
 from pipeline.storage.tars import TarWriter
 
-DISTINCT = 50  # different JPEGs; the rest repeat them under other names
-TARGET = 100_000  # bytes of one
+# Different JPEGs; further images repeat their bytes under other names.
+DISTINCT = 50
+# Size of one JPEG in bytes.
+TARGET = 100_000
+# (key, bytes) of each image.
+Images = Sequence[tuple[str, bytes]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardsBenchConfig:
+    """Settings of `fld bench shards`."""
+
     images: int = 5000
+    """Images that are written."""
     shard_size: int = 500
+    """Images in one shard."""
     repeats: int = 5
-    workers: int = 2  # of the ingest
+    """Measurements of each side; they alternate, and the median counts."""
+    workers: int = 2
+    """Most actors of the ingest."""
     ingest: bool = True
-    folder: str = ""  # where to write; the system's temporary folder by default
+    """Also measure the whole ingest."""
+    folder: str = ""
+    """Local folder to write to; empty: the system's temporary folder."""
     seed: int = 0
+    """Seed of the images."""
 
 
 def shards(config: ShardsBenchConfig) -> dict[str, Any]:
-    pictures = _jpegs(min(DISTINCT, config.images), config.seed)
-    images = [(f"{i:08d}", pictures[i % len(pictures)]) for i in range(config.images)]
-    megabytes = sum(len(data) for _, data in images) / 1e6
-    times: dict[str, list[float]] = {"ours": [], "webdataset": []}
-    with tempfile.TemporaryDirectory(prefix="fld-bench-", dir=config.folder or None) as scratch:
+    """Compare both sides; `ratio` is our rate over webdataset's."""
+    images = _images(config)
+    our_times: list[float] = []
+    their_times: list[float] = []
+    ingest: dict[str, float] = {}
+    with tempfile.TemporaryDirectory(prefix="fld-bench-", dir=config.folder or None) as temporary:
+        scratch = Path(temporary)
         for _ in range(config.repeats):
-            for side, write in (("ours", _write), ("webdataset", _write_webdataset)):
-                times[side].append(_timed(write, images, config.shard_size, Path(scratch) / side))
-        whole = _ingest(config, images, Path(scratch)) if config.ingest else {}
-    ours, theirs = (statistics.median(times[side]) for side in ("ours", "webdataset"))
+            seconds = _time(_write, images, config.shard_size, scratch / "ours")
+            our_times.append(seconds)
+            seconds = _time(_write_webdataset, images, config.shard_size, scratch / "webdataset")
+            their_times.append(seconds)
+        if config.ingest:
+            ingest = _ingest(config, images, scratch)
+    ours = statistics.median(our_times)
+    theirs = statistics.median(their_times)
+    megabytes = _megabytes(images)
     return {
         "name": "shards",
         "ratio": theirs / ours,
@@ -62,15 +84,33 @@ def shards(config: ShardsBenchConfig) -> dict[str, Any]:
         "webdataset_mb_per_second": megabytes / theirs,
         "images_per_second": len(images) / ours,
         "webdataset_images_per_second": len(images) / theirs,
-        **whole,
+        **ingest,
         "megabytes": megabytes,
         "settings": asdict(config),
     }
 
 
-def _timed(
-    write: Callable[..., None], images: list[tuple[str, bytes]], size: int, folder: Path
+def _images(config: ShardsBenchConfig) -> Images:
+    """Make the images that both sides write."""
+    count = min(DISTINCT, config.images)
+    jpegs = _jpegs(count, config.seed)
+    images: list[tuple[str, bytes]] = []
+    for number in range(config.images):
+        key = f"{number:08d}"
+        images.append((key, jpegs[number % count]))
+    return images
+
+
+def _megabytes(images: Images) -> float:
+    """Return the size of all images in millions of bytes."""
+    size = sum(len(data) for _, data in images)
+    return size / 1e6
+
+
+def _time(
+    write: Callable[[Images, int, Path], None], images: Images, size: int, folder: Path
 ) -> float:
+    """Return the seconds that it takes to write all images; what was written is removed."""
     folder.mkdir()
     started = time.perf_counter()
     write(images, size, folder)
@@ -79,72 +119,80 @@ def _timed(
     return seconds
 
 
-def _write(images: list[tuple[str, bytes]], size: int, folder: Path) -> None:
+def _write(images: Images, size: int, folder: Path) -> None:
+    """Write shards as the ingest does."""
     store = Store(str(folder))
     for start in range(0, len(images), size):
-        with store.publishing(layout.images_tar(layout.shard_name(start // size))) as sink:
+        part = images[start : start + size]
+        shard = layout.shard_name(start // size)
+        with store.publishing(layout.images_tar(shard)) as sink:
             tar = TarWriter(sink)
-            for key, data in images[start : start + size]:
+            for key, data in part:
                 tar.write(key, {"jpg": data})
             tar.close()
         assert sink.sha256
 
 
-def _write_webdataset(images: list[tuple[str, bytes]], size: int, folder: Path) -> None:
-    with webdataset.ShardWriter(
-        f"{folder}/{layout.SHARD_PATTERN}{layout.TAR_SUFFIX}", maxcount=size, verbose=0
-    ) as writer:
+def _write_webdataset(images: Images, size: int, folder: Path) -> None:
+    """Write shards as webdataset does."""
+    pattern = f"{folder}/{layout.SHARD_PATTERN}{layout.TAR_SUFFIX}"
+    with webdataset.ShardWriter(pattern, maxcount=size, verbose=0) as writer:
         for key, data in images:
             writer.write({"__key__": key, "jpg": data})
 
 
-def _ingest(
-    config: ShardsBenchConfig, images: list[tuple[str, bytes]], scratch: Path
-) -> dict[str, float]:
-    photos, work = scratch / "photos", scratch / "work"
+def _ingest(config: ShardsBenchConfig, images: Images, scratch: Path) -> dict[str, float]:
+    """Ingest a folder as `fld run` does; return the rates, once Ray runs."""
+    photos = scratch / "photos"
     photos.mkdir()
     for key, data in images:
         (photos / f"{key}.jpg").write_bytes(data)
-    run = parse(
-        compose(
-            [
-                "source=folder",
-                f"source.path={photos}",
-                f"source.shard_size={config.shard_size}",
-                f"work={work}",
-                f"cluster.workers={config.workers}",
-            ]
-        )
-    )
+    overrides = [
+        "source=folder",
+        f"source.path={photos}",
+        f"source.shard_size={config.shard_size}",
+        f"work={scratch / 'work'}",
+        f"cluster.workers={config.workers}",
+    ]
+    run = parse(compose(overrides))
     connect(run.cluster)
     started = time.perf_counter()
     store = Store(run.work)
-    done = loop.ingest(store, run, Engine(run.cluster, store), list_source(run.source))
+    engine = Engine(run.cluster, store)
+    names = list_source(run.source)
+    done = loop.ingest(store, run, engine, names)
     seconds = time.perf_counter() - started
     kept = sum(manifest.samples["kept"] for manifest in store.manifests(layout.IMAGES))
-    assert kept == len(images) and len(done) == -(-len(images) // config.shard_size)
-    megabytes = sum(len(data) for _, data in images) / 1e6
+    assert kept == len(images)
+    assert len(done) == math.ceil(len(images) / config.shard_size)
     return {
         "ingest_images_per_second": len(images) / seconds,
-        "ingest_mb_per_second": megabytes / seconds,
+        "ingest_mb_per_second": _megabytes(images) / seconds,
     }
 
 
 def _jpegs(count: int, seed: int) -> list[bytes]:
-    """JPEGs of about 100 KB: 640x480, smooth colours under as much noise as that takes."""
+    """Make JPEGs of about `TARGET` bytes; bisection finds the noise that gives this size."""
     low, high = 0.0, 64.0
     for _ in range(8):
-        amount = (low + high) / 2
-        low, high = (amount, high) if len(_jpeg(seed, amount)) < TARGET else (low, amount)
-    return [_jpeg(seed + i, (low + high) / 2) for i in range(count)]
+        middle = (low + high) / 2
+        if len(_jpeg(seed, middle)) < TARGET:
+            low = middle
+        else:
+            high = middle
+    noise = (low + high) / 2
+    return [_jpeg(seed + i, noise) for i in range(count)]
 
 
 def _jpeg(seed: int, noise: float) -> bytes:
+    """Make a JPEG of 640x480 pixels: smooth colours under grey noise of this deviation."""
     from PIL import Image
 
-    rng = np.random.default_rng(seed)
-    smooth = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize((640, 480))
-    noisy = np.asarray(smooth) + noise * rng.normal(size=(480, 640, 1))
+    generator = np.random.default_rng(seed)
+    colours = generator.integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    smooth = Image.fromarray(colours).resize((640, 480))
+    noisy = np.asarray(smooth) + noise * generator.normal(size=(480, 640, 1))
+    image = np.clip(noisy, 0, 255).astype(np.uint8)
     file = io.BytesIO()
-    Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(file, "JPEG", quality=85)
+    Image.fromarray(image).save(file, "JPEG", quality=85)
     return file.getvalue()

@@ -70,7 +70,7 @@ def _configuration(args: argparse.Namespace) -> tuple[dict[str, Any], RunConfig]
         values = compose.load(args.config, args.overrides)
     else:
         values = compose.compose(args.overrides)
-    values = parse.rooted(values, parse.parse(values))
+    values = parse.with_absolute_paths(values, parse.parse(values))
     return values, parse.parse(values)
 
 

@@ -40,11 +40,11 @@ def command_configs() -> dict[str, type]:
     """The config classes of commands beside `fld run`, by the group of their settings."""
     from pipeline.quality.calibration import CalibrateConfig
     from pipeline.studies.config import StudyConfig
-    from pipeline.training.standalone import FitConfig
+    from pipeline.training.standalone import TrainCommandConfig
     from stages.dedup import DedupConfig
 
     return {
-        "training": FitConfig,
+        "training": TrainCommandConfig,
         "study": StudyConfig,
         "dedup": DedupConfig,
         "calibrate": CalibrateConfig,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from importlib import resources
 from typing import Any
 
@@ -43,33 +44,39 @@ def add_commands(group: CommandGroup) -> None:
 def train(args: argparse.Namespace) -> Output:
     """One training run by itself."""
     from pipeline.config.compose import compose
-    from pipeline.training.standalone import fit, parse
+    from pipeline.training.standalone import parse, train_once
 
     config = parse(compose(args.overrides, "training"))
-    return _summary(fit(args.source, args.out, config))
+    return _summary(train_once(args.source, args.out, config))
 
 
 def study(args: argparse.Namespace) -> Output:
     """One of the paper's experiments."""
-    from pipeline.benches.run import machine
+    from pipeline.benches.machine import machine
     from pipeline.config.compose import compose
     from pipeline.studies.config import parse
     from pipeline.studies.run import run
-    from pipeline.studies.table import markdown
+    from pipeline.studies.table import failures, markdown
 
     config = parse(compose([f"study={args.name}", *args.overrides], "studies"))
     result = run(config)
-    return Output(text=markdown(result), value={**result, "machine": machine()})
+    for line in failures(result):
+        print(f"fld: error: {line}", file=sys.stderr)
+    return Output(
+        text=markdown(result),
+        value={**result, "machine": machine()},
+        exit_code=1 if result["failed"] else 0,
+    )
 
 
 def export_backbone(args: argparse.Namespace) -> Output:
     """Save the vision tower of a model by itself."""
     from pathlib import Path
 
-    from pipeline.config.parse import check_there
+    from pipeline.config.parse import check_exists
     from stages import registry
 
-    check_there("MODEL", args.model)
+    check_exists("MODEL", args.model)
     export = registry.resolve(registry.EXPORT_BACKBONE)
     return _summary(export(args.model, Path(args.out)))
 

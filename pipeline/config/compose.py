@@ -1,76 +1,102 @@
-"""Hydra composes plain YAML values; here they are made from names, files and overrides."""
+"""Plain settings from YAML files and from words of the command line.
+
+`compose` starts from the YAML files of `configs/` (by hydra), `load` from a config that a run has
+saved, and `dotlist` from nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 
 def compose(overrides: Sequence[str], root: str = "fld") -> dict[str, Any]:
-    """The plain values of `configs/<root>.yaml` under command-line overrides (`experiment=photos work=DIR a.b=c`)."""
+    """Compose `configs/<root>.yaml` with overrides such as `experiment=photos work=DIR a.b=c`.
+
+    Raises:
+        ValueError: an override is no setting, or hydra cannot apply it.
+    """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_module
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
     for override in overrides:
-        if "=" not in override and not override.startswith("~"):
-            raise ValueError(f"{override}: not a setting; write key=value")
-    # Hydra refuses a key that no YAML file names; ours are checked against the dataclasses, which know all of them.
-    forced = [o if o[0] in "+~" or _is_group(o.split("=")[0]) else f"++{o}" for o in overrides]
-    try:
-        with initialize_config_module("configs", version_base="1.3"):
-            values = OmegaConf.to_container(hydra_compose(root, overrides=forced), resolve=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ValueError(
-            " ".join(line.strip() for line in str(error).split("\n") if line.strip())
-        ) from None
-    assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items()}
-
-
-def _is_group(key: str) -> bool:
-    return (resources.files("configs") / key).is_dir() and "." not in key
+        if not override.startswith("~"):
+            _check_setting(override)
+    forced = [_forced(override) for override in overrides]
+    with _one_line_errors(), initialize_config_module("configs", version_base="1.3"):
+        return _plain(hydra_compose(root, overrides=forced))
 
 
 def load(file: str | Path, overrides: Sequence[str]) -> dict[str, Any]:
-    """The plain values of a saved resolved config under command-line overrides."""
+    """Read a saved resolved config and apply overrides such as `a.b=c` to it.
+
+    Raises:
+        ValueError: the file does not exist or is not YAML, or an override is no setting.
+    """
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
 
     if not Path(file).is_file():
-        raise ValueError(f"--config {file}: no such file")
-    try:
-        merged = OmegaConf.merge(OmegaConf.load(file), OmegaConf.from_dotlist(list(overrides)))
-    except (YAMLError, OmegaConfBaseException) as error:
-        raise ValueError(f"--config {file}: {error}") from None
-    values = OmegaConf.to_container(merged, resolve=True)
+        raise ValueError(f"--config {file}: no such file; give a saved config.yaml")
+    with _one_line_errors(f"--config {file}: "):
+        saved = OmegaConf.load(file)
+        return _plain(OmegaConf.merge(saved, OmegaConf.from_dotlist(list(overrides))))
+
+
+def dotlist(overrides: Sequence[str]) -> dict[str, Any]:
+    """Read settings such as `a.b=c`; each value is read as YAML.
+
+    Raises:
+        ValueError: a word is no setting, or its value is not YAML.
+    """
+    from omegaconf import OmegaConf
+
+    for override in overrides:
+        _check_setting(override)
+    with _one_line_errors(f"{' '.join(overrides)}: ", "; quote what YAML reads in its own way"):
+        return _plain(OmegaConf.from_dotlist(list(overrides)))
+
+
+def _check_setting(override: str) -> None:
+    if "=" not in override:
+        raise ValueError(f"{override}: not a setting; write key=value")
+
+
+def _forced(override: str) -> str:
+    """Add hydra's `++` to an override, unless it chooses a file or has a sign of its own.
+
+    Hydra refuses a key that no YAML file names. `parse` checks the keys instead: it knows the
+    dataclasses and therefore all keys.
+    """
+    if override[0] in "+~" or _is_group(override.split("=")[0]):
+        return override
+    return f"++{override}"
+
+
+def _is_group(key: str) -> bool:
+    return "." not in key and (resources.files("configs") / key).is_dir()
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    """Convert an OmegaConf mapping to a dict; references such as `${work}` are replaced."""
+    from omegaconf import OmegaConf
+
+    values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
 
 
-def dotlist(overrides: Sequence[str]) -> dict[str, Any]:
-    """The plain values of `a.b=c` words.
-
-    Raises:
-        ValueError: a word is no setting.
-    """
-    from omegaconf import OmegaConf
+@contextmanager
+def _one_line_errors(before: str = "", after: str = "") -> Iterator[None]:
+    """Turn the errors of hydra, OmegaConf and YAML into a `ValueError` of one line."""
+    from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
-    values: Any
-    for override in overrides:
-        if "=" not in override:
-            raise ValueError(f"{override}: not a setting; write key=value")
     try:
-        values = OmegaConf.to_container(OmegaConf.from_dotlist(list(overrides)), resolve=True)
-    except (YAMLError, OmegaConfBaseException) as error:
-        raise ValueError(
-            f"{' '.join(overrides)}: {error}; quote what YAML reads in its own way"
-        ) from None
-    return {str(key): value for key, value in values.items()}
+        yield
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        message = " ".join(str(error).split())
+        raise ValueError(f"{before}{message}{after}") from None

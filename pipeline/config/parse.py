@@ -1,4 +1,4 @@
-"""Plain values become one validated `RunConfig`."""
+"""Build one validated `RunConfig` from plain values."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 import difflib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -24,56 +24,88 @@ from pipeline.config.validation import build, check_keys, check_mapping
 from stages import registry
 from stages.base import role_of
 from stages.florence.model import resolve
+from stages.florence.training import TrainConfig
 
+GROUPS = ("source", "specialists", "filters", "refine", "train", "cluster")
+# A name like `a/b` is a hub name, but `a/b.onnx` is a file.
 FILE_SUFFIXES = (".onnx", ".txt", ".safetensors", ".json")
+# The settings of sources that name local files or folders.
+SOURCE_PATHS = ("path", "instances", "captions")
 
 
 def parse(values: Mapping[str, Any]) -> RunConfig:
-    """The validated run.
+    """Build and check the settings of a run from the plain values that hydra composed.
 
     Raises:
-        ValueError: one line with the key, the value and what to change.
+        ValueError: a setting is wrong; one line with the key, the value and what to change.
     """
-    from stages.florence.training import TrainConfig
-
     check_keys(values, RunConfig, "")
-    for key in ("source", "specialists", "filters", "refine", "train", "cluster"):
+    for key in GROUPS:
         check_mapping(values.get(key), key)
-    refine = dict(values["refine"])
-    check_keys(refine, RefineConfig, "refine.")
-    refine["annotate"] = _entry("refine", refine.get("annotate") or {}, "refine.annotate.")
-    refine["merge"] = _entry("merge", refine.get("merge") or {}, "refine.merge.")
-    source = dict(values["source"])
-    own = {f.name: source.pop(f.name) for f in dataclasses.fields(SourceConfig) if f.name in source}
-    options = build(registry.load(str(own.get("use")))[1], source, "source.", set(own))
-    run = build(
-        RunConfig,
-        {
-            **values,
-            "source": build(SourceConfig, {**own, "options": options}, "source."),
-            "specialists": _entries(values["specialists"], "specialists."),
-            "filters": _entries(values["filters"], "filters."),
-            "refine": build(RefineConfig, refine, "refine."),
-            "train": build(TrainConfig, values["train"], "train."),
-            "cluster": build(ClusterConfig, values["cluster"], "cluster."),
-        },
-        "",
-    )
+    parts = {
+        "refine": _refine(values["refine"]),
+        "source": _source(values["source"]),
+        "specialists": _entries(values["specialists"], "specialists."),
+        "filters": _entries(values["filters"], "filters."),
+        "train": build(TrainConfig, values["train"], "train."),
+        "cluster": build(ClusterConfig, values["cluster"], "cluster."),
+    }
+    run: RunConfig = build(RunConfig, {**values, **parts}, "")
     _check_contents(run)
-    for name in run.filters.keys() & run.specialists.keys():
-        raise ValueError(f"filters.{name}: a specialist has that name; give the filter another")
-    for name in run.refine.complete:
-        if name not in (*run.specialists, ROUND_MODEL):
-            raise ValueError(
-                f"refine.complete: {name} is no specialist; choose from {', '.join(run.specialists)}, {ROUND_MODEL}"
-            )
-    assert isinstance(run, RunConfig)
+    _check_names(run)
     return run
 
 
+def _refine(values: Mapping[str, Any]) -> RefineConfig:
+    """Build the settings of the loop; the two stages that it names are entries like others."""
+    check_keys(values, RefineConfig, "refine.")
+    annotate = _entry("refine", values.get("annotate") or {}, "refine.annotate.")
+    merge = _entry("merge", values.get("merge") or {}, "refine.merge.")
+    refine: RefineConfig = build(
+        RefineConfig, {**values, "annotate": annotate, "merge": merge}, "refine."
+    )
+    return refine
+
+
+def _source(values: Mapping[str, Any]) -> SourceConfig:
+    """Build the settings of the source: those of every source, and those of its own class."""
+    shared, own = _split(values, [field.name for field in fields(SourceConfig)])
+    options_class = registry.load(str(shared.get("use")))[1]
+    options = build(options_class, own, "source.", shared)
+    source: SourceConfig = build(SourceConfig, {**shared, "options": options}, "source.")
+    return source
+
+
+def _split(
+    values: Mapping[str, Any], names: Collection[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split a mapping into the settings of these names, and the others."""
+    inside = {key: value for key, value in values.items() if key in names}
+    outside = {key: value for key, value in values.items() if key not in names}
+    return inside, outside
+
+
+def _check_names(run: RunConfig) -> None:
+    """Check that no two stages have one name, and that `refine.complete` names specialists.
+
+    Raises:
+        ValueError: a name is used twice or is unknown.
+    """
+    for name in run.filters.keys() & run.specialists.keys():
+        raise ValueError(f"filters.{name}: a specialist has that name; give the filter another")
+    choices = [*run.specialists, ROUND_MODEL]
+    for name in run.refine.complete:
+        if name not in choices:
+            raise ValueError(
+                f"refine.complete: {name} is no specialist; choose from {', '.join(choices)}"
+            )
+
+
 def _check_contents(run: RunConfig) -> None:
-    """Raises:
-    ValueError: a model or data file that a setting names is not there (a hub name is looked for when it is loaded).
+    """Check that every model or data file that a setting names exists.
+
+    Raises:
+        ValueError: one does not exist. A hub name is looked up only when the model is loaded.
     """
     named = {"refine.start": run.refine.start}
     for where, entries in (("specialists", run.specialists), ("filters", run.filters)):
@@ -82,59 +114,65 @@ def _check_contents(run: RunConfig) -> None:
                 if role_of(f).content:
                     named[f"{where}.{name}.{f.name}"] = getattr(entry.options, f.name)
     for key, value in named.items():
-        check_there(key, value)
+        check_exists(key, value)
 
 
-def check_there(key: str, value: str) -> None:
-    """Raises:
-    ValueError: setting `key` names a model or data file that is not there.
+def check_exists(key: str, value: str) -> None:
+    """Check that setting `key` names a model or data file that exists; an empty value is allowed.
+
+    Raises:
+        ValueError: there is no such file or folder, and `value` is no hub name.
     """
-    from stages.florence.model import resolve
-
-    hub = re.fullmatch(r"[\w-]+/[\w.-]+", value) and Path(value).suffix not in FILE_SUFFIXES
-    if value and not hub and not Path(resolve(value)).exists():
+    if not value or _is_hub_name(value):
+        return
+    if not Path(resolve(value)).exists():
         raise ValueError(
             f"{key}={value}: no such file or folder; give one, or a hub name (owner/model)"
         )
 
 
+def _is_hub_name(value: str) -> bool:
+    has_owner = re.fullmatch(r"[\w-]+/[\w.-]+", value) is not None
+    return has_owner and Path(value).suffix not in FILE_SUFFIXES
+
+
 def _entries(values: Mapping[str, Any], where: str) -> dict[str, Entry]:
-    entries = {
-        name: _entry(name, value, f"{where}{name}.")
-        for name, value in values.items()
-        if value is not None
-    }
+    """Build the stages of one group; a stage whose settings are null is left out."""
+    entries: dict[str, Entry] = {}
+    for name, settings in values.items():
+        if settings is not None:
+            entries[name] = _entry(name, settings, f"{where}{name}.")
     for entry in entries.values():
         for other in entry.after:
             if other not in entries:
                 near = difflib.get_close_matches(other, entries, n=1)
-                hint = f"; did you mean {near[0]}?" if near else ""
-                raise ValueError(f"{where}{entry.name}.after: no stage {other}{hint}")
+                hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(entries)}"
+                raise ValueError(f"{where}{entry.name}.after: no stage {other}; {hint}")
     return entries
 
 
 def _entry(name: str, values: Mapping[str, Any], where: str) -> Entry:
-    check_mapping(values, where[:-1])
-    own = {f.name for f in dataclasses.fields(Entry)} - {"name", "options"}
+    """Build the settings of one stage: those of every stage, and those of its own class."""
+    check_mapping(values, where.removesuffix("."))
     if "use" not in values:
         raise ValueError(f"{where}use: not set; name a stage ({where}use=...)")
-    shared = {key: value for key, value in values.items() if key in own}
-    rest = {key: value for key, value in values.items() if key not in own}
-    options = build(registry.load(str(values["use"]))[1], rest, where, own)
-    entry = build(Entry, {**shared, "name": name, "options": options}, where)
-    assert isinstance(entry, Entry)
+    names = {field.name for field in fields(Entry)} - {"name", "options"}
+    shared, own = _split(values, names)
+    options_class = registry.load(str(values["use"]))[1]
+    options = build(options_class, own, where, names)
+    entry: Entry = build(Entry, {**shared, "name": name, "options": options}, where)
     return entry
 
 
-FILES = ("path", "instances", "captions")  # settings of sources that name files
+def with_absolute_paths(values: Mapping[str, Any], run: RunConfig) -> dict[str, Any]:
+    """Copy the values of a run, with absolute paths in place of relative ones.
 
-
-def rooted(values: Mapping[str, Any], run: RunConfig) -> dict[str, Any]:
-    """The values of a run with local files and models by their absolute path, so that a saved config means the same
-    from every folder. What is not there stays as it was typed: a URL, the name of a model."""
+    So a saved config means the same from every folder. A value that is no local path, such as a
+    URL or the name of a model, is kept.
+    """
     found = copy.deepcopy(dict(values))
     places: list[tuple[dict[str, Any], Iterable[str]]] = [
-        (found["source"], FILES),
+        (found["source"], SOURCE_PATHS),
         (found["refine"], ("start",)),
     ]
     for kind, entries in (("specialists", run.specialists), ("filters", run.filters)):
@@ -145,13 +183,19 @@ def rooted(values: Mapping[str, Any], run: RunConfig) -> dict[str, Any]:
                     [f.name for f in fields(entry.options) if role_of(f).content],
                 )
             )
-    for place, names in places:
-        place.update({name: _rooted(place[name]) for name in names if name in place})
+    for settings, names in places:
+        for name in names:
+            if name in settings:
+                settings[name] = _absolute(settings[name])
     return found
 
 
-def _rooted(value: Any) -> Any:
-    ours = (
-        isinstance(value, str) and value and resolve(value) == value
-    )  # else a checkpoint of this package
-    return os.path.abspath(value) if ours and os.path.exists(value) else value
+def _absolute(value: Any) -> Any:
+    """Make a local path absolute; any other value is returned as it is."""
+    if not isinstance(value, str) or not value:
+        return value
+    # `resolve` turns the name of a checkpoint of this package, such as nano, into its folder. Such
+    # a name stays even where the current folder happens to hold a file of that name.
+    if resolve(value) != value or not os.path.exists(value):
+        return value
+    return os.path.abspath(value)

@@ -1,126 +1,177 @@
-"""One configuration: hydra composes plain YAML, pydantic validates it once into frozen dataclasses.
+"""The settings of a run, as frozen dataclasses.
 
-Each stage's settings live beside the stage; here are those of a run. YAML holds values only: an unknown key fails with
-the nearest known one, and a saved resolved config runs again (`fld run --config FILE`).
+Hydra composes plain YAML and pydantic validates it once. YAML holds values only: an unknown key
+fails, and the message names the nearest known one. The settings of each stage are defined in the
+file of the stage. A saved resolved config runs again (`fld run --config FILE`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, InstanceOf
+
+from pipeline.config.validation import Settings
+from stages.florence.training import TrainConfig
 
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
-ROUND_MODEL = "model"  # in `refine.complete`: the model of the round grounds the new texts
+# This name in `refine.complete` means that the round's own model grounds the new texts.
+ROUND_MODEL = "model"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoOptions:
+    """Options of the graph's last node, which publishes a round and runs no stage."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One stage or source of a run. `options` is the stage's own config.
-
-    `after` names the stages whose annotations it reads, `group` the actor it shares; `batch_size` samples go in at
-    once.
-    """
+    """One stage of a run: which stage it is, what it reads and where it runs."""
 
     name: str
+    """Name of the stage in this run: its key in the config."""
     use: str
-    options: Any
+    """Registered name of the stage's class (stages/registry.py)."""
+    options: InstanceOf[Settings]
+    """The stage's own config, built from all keys that are no field of this class."""
     after: tuple[str, ...] = ()
+    """Names of the stages whose annotations this stage reads."""
     group: str = "main"
+    """Group of stages that share one actor and its decoded images; see `cluster.groups`."""
     batch_size: Positive = 32
+    """How many samples the stage gets in one call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceConfig:
-    """Where images come from. `limit` takes the first so many (a pilot); `shard_size` samples go into a shard."""
+    """Where images come from."""
 
     use: str
-    options: Any
+    """Registered name of the source's class (stages/registry.py)."""
+    options: InstanceOf[Settings]
+    """The source's own config, built from all keys that are no field of this class."""
     limit: Positive | None = None
+    """Take only this many samples, the first ones, for a pilot run; null takes all."""
     shard_size: Positive = 500
+    """Samples in one shard."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateConfig:
-    """Which share of the samples is held out of training, and when a round is accepted.
-
-    A round is rejected when the held-out score is worse than the head's by more than `tolerance` with 95% confidence,
-    and when it is not better by `min_gain`. Without truth, the share of the head's held-out labels that the round's
-    model finds again must reach `min_agreement`.
-    """
+    """How a round is judged on held-out samples, and when it is accepted."""
 
     held_out: float = 0.2
+    """Share of the samples that no model is trained on, so that rounds are compared on them."""
     tolerance: float = 0.0
+    """A round is rejected when its held-out score is lower than the head's by more than this,
+    with 95% confidence."""
     min_gain: float = 0.002
+    """A round is rejected when its held-out score exceeds the head's by less than this."""
     min_agreement: float = 0.5
+    """Without truth: the share of the head's held-out labels that the round's model must find
+    again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SparseConfig:
-    """Texts that few samples have, such as detailed ones: the round's model, or checkpoint `start`, is fine-tuned on
-    those and writes them for all others (the paper's bootstrapping). No `texts`, no such texts.
+    """Bootstrapping of texts that few samples have, such as detailed ones.
+
+    A model is fine-tuned on the samples that have such a text and writes it for all others
+    (Florence-2 paper, section 4).
     """
 
     texts: tuple[Literal["brief", "detailed", "more_detailed"], ...] = ()
+    """Granularities of text to complete; an empty list turns bootstrapping off."""
     start: str = ""
-    stages: tuple[tuple[int, int], ...] = ((64, 120),)  # (resolution, steps)
+    """Checkpoint that is fine-tuned: a size in this package, a folder or a hub name. Empty: the
+    round's model."""
+    stages: tuple[tuple[int, int], ...] = ((64, 120),)
+    """Schedule of the fine-tuning: (image side in pixels, steps) of each stage, in order."""
     batch_size: Positive = 8
+    """Images in one step of the fine-tuning, over all workers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefineConfig:
-    """The loop: how many rounds are tried, when it stops, who annotates, how labels merge, which stages complete them.
-
-    A round's training starts from checkpoint `start` (a size in this package, a folder, or a hub name) or, after the
-    first, from the round before it. With `folds` above 1 a round trains that many models, each without one part of
-    the samples, and each annotates the part that it has not seen. `complete` names the specialists that give changed
-    annotations what they lack, and `model` where the round's model shall find the phrases of new texts.
-    """
+    """The refinement loop: train on the labels, annotate again, merge, compare with the head."""
 
     rounds: NotNegative
+    """How many refinement rounds are tried after round 0."""
     start: str = "nano"
+    """Checkpoint that training starts from: a size in this package, a folder or a hub name."""
     start_from: Literal["start", "previous"] = "start"
+    """`start`: each round trains from `start`; `previous`: from the model of the round before."""
     folds: Positive = 1
+    """Models of one round. With more than one, each is trained without one part of the samples
+    and annotates that part."""
     sparse: SparseConfig = SparseConfig()
+    """Bootstrapping of texts that few samples have."""
     annotate: Entry
+    """The stage that annotates with the round's model."""
     merge: Entry
+    """The stage that merges the model's labels with the old ones."""
     complete: tuple[str, ...] = ()
+    """Specialists that add what changed annotations lack, such as masks; `model` stands for the
+    round's model, which grounds the phrases of new texts."""
     stop: Literal["no_gain", "never"] = "no_gain"
+    """`no_gain`: stop after a rejected round; `never`: try all rounds."""
     gate: GateConfig = GateConfig()
+    """How a round is accepted or rejected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupConfig:
-    """Resources of the actors of one group of stages. `threads` can change floats, so it is part of the recipe."""
+    """Resources of the actors of one group of stages."""
 
     threads: int = 1
+    """Threads of one actor. They can change the last digits of floats, so they are part of the
+    recipe that names an output."""
     cpus: float = 1.0
+    """CPU cores that Ray reserves for one actor."""
     gpus: float = 0.0
+    """GPUs that Ray reserves for one actor; a fraction shares a GPU among actors."""
     actors: tuple[int, int] | None = None
+    """Fewest and most actors. Null: from 1 to `cluster.workers` (training: 1)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterConfig:
-    """Where stages run. `address` None starts Ray here; `workers` is the most actors of a group without own numbers."""
+    """Where stages run."""
 
     address: str | None = None
+    """Address of a Ray cluster; null starts Ray on this machine."""
     workers: Positive = 2
+    """Most actors of a group that does not set `actors`."""
     groups: dict[str, GroupConfig] = field(default_factory=dict)
+    """Resources by name of the group; a group that is not named here has the defaults."""
 
     def group(self, name: str) -> GroupConfig:
+        """Return the resources of a group."""
         return self.groups.get(name, GroupConfig())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunConfig:
+    """All settings of `fld run`."""
+
     experiment: str
+    """Name of the experiment: a file of `configs/experiment`."""
     work: str
+    """Work folder: any fsspec URL that all workers can reach."""
     seed: int
+    """Seed of everything random in the run."""
     source: SourceConfig
+    """Where images come from."""
     specialists: dict[str, Entry]
+    """Stages that annotate images in round 0, by name."""
     filters: dict[str, Entry]
+    """Stages that run in every round once the labels are complete: they parse texts and mark
+    annotations as dropped."""
     refine: RefineConfig
-    train: Any
+    """The refinement loop."""
+    train: TrainConfig
+    """Training of a round's model."""
     cluster: ClusterConfig
+    """Where stages run."""

@@ -1,4 +1,4 @@
-"""A work folder that was run before: the resolved config of its last run, `WORK/config.yaml`."""
+"""The resolved config of a work folder's last run, in `WORK/config.yaml`."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from pipeline.storage.store import Store
 
 
 def save(store: Store, values: Mapping[str, Any]) -> None:
-    """Keep the resolved config with the output; `fld run --config WORK/config.yaml` repeats the run."""
-    store.publish(
-        layout.CONFIG, yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True).encode()
-    )
+    """Save the resolved config; `fld run --config WORK/config.yaml` repeats the run."""
+    text = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
+    store.publish(layout.CONFIG, text.encode())
 
 
 def existing(url: str) -> Store:
-    """Raises:
-    ValueError: no run has been there.
+    """Open a work folder in which a run has saved its config.
+
+    Raises:
+        ValueError: there is no saved config at `url`.
     """
     store = Store(url)
     store.check_usable()
@@ -32,22 +33,22 @@ def existing(url: str) -> Store:
 
 
 def values(store: Store) -> dict[str, Any]:
-    """Raises:
-    ValueError: the file is broken.
+    """Read the saved config as plain values.
+
+    Raises:
+        ValueError: the file is not YAML, or holds no mapping.
     """
+    advice = "give `fld run` its settings again"
     try:
-        found = yaml.safe_load(store.read(layout.CONFIG))
+        content = yaml.safe_load(store.read(layout.CONFIG))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"{store.url}/{layout.CONFIG}: {error}; give `fld run` its settings again"
-        ) from None
-    if not isinstance(found, dict):
-        raise ValueError(
-            f"{store.url}/{layout.CONFIG}: no settings in it; give `fld run` its settings again"
-        )
-    return found
+        message = " ".join(str(error).split())
+        raise ValueError(f"{store.url}/{layout.CONFIG}: {message}; {advice}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{store.url}/{layout.CONFIG}: no settings in it; {advice}")
+    return content
 
 
 def load(store: Store) -> RunConfig:
-    """The run that made this folder, wherever the folder lies now."""
+    """Parse the saved config. The folder may have moved, so `work` is where it is now."""
     return parse({**values(store), "work": store.url})

@@ -1,65 +1,115 @@
-"""Plain values checked against frozen dataclasses, by pydantic; each message is one line that says what to change."""
+"""Check plain values against frozen dataclasses, with pydantic.
+
+Every mistake raises a `ValueError` of one line that names the setting and says what to change.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
-from typing import Any, get_args, get_type_hints
+from collections.abc import Collection, Mapping
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Protocol,
+    get_args,
+    get_origin,
+    get_type_hints,
+    runtime_checkable,
+)
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
-def build(cls: Any, values: Mapping[str, Any], where: str, more: set[str] | None = None) -> Any:
-    """An instance of a frozen dataclass from plain values, checked by pydantic.
+@runtime_checkable
+class Settings(Protocol):
+    """Any dataclass, such as the config of a stage: each stage has a config class of its own."""
 
-    `where` prefixes keys in messages, `more` are keys of the same mapping that another class takes.
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
+
+def build(cls: Any, values: Mapping[str, Any], where: str, more: Collection[str] = ()) -> Any:
+    """Build an instance of the dataclass `cls` from plain values.
+
+    `where` is the path of these values in the whole config, such as `refine.gate.`, and begins
+    each key of an error message. `more` are keys of the same mapping that another class reads;
+    they are suggested when a key is misspelt.
+
+    Raises:
+        ValueError: a key is unknown or missing, or a value has the wrong type or range.
     """
     from pydantic import TypeAdapter, ValidationError
 
     check_keys(values, cls, where, more)
-    _check_nested(values, cls, where)
+    _check_nested_keys(values, cls, where)
     try:
         return TypeAdapter(cls).validate_python(dict(values))
     except ValidationError as error:
-        first = error.errors()[0]
-        key = where + ".".join(str(part) for part in first["loc"])
-        if not first["loc"]:  # a rule of the whole, which names the setting itself
-            raise ValueError(where + first["msg"].removeprefix("Value error, ")) from None
-        if first["type"] == "missing":
-            raise ValueError(f"{key}: not set; give it a value ({key}=...)") from None
-        raise ValueError(
-            f"{key}={first['input']}: {first['msg'].removeprefix('Value error, ').lower()}"
-        ) from None
+        raise ValueError(_first_mistake(error, where)) from None
+
+
+def _first_mistake(error: ValidationError, where: str) -> str:
+    """Describe the first mistake that pydantic found in one line."""
+    first = error.errors()[0]
+    message = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:
+        # The mistake was raised by `__post_init__`, whose message names the setting itself.
+        return where + message
+    key = where + ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        return f"{key}: not set; give it a value ({key}=...)"
+    return f"{key}={first['input']}: {message.lower()}"
 
 
 def check_mapping(value: Any, key: str) -> None:
+    """Check that setting `key` is a mapping.
+
+    Raises:
+        ValueError: it is a single value or a list.
+    """
     if not isinstance(value, Mapping):
         raise ValueError(f"{key}={value}: give a mapping of settings")
 
 
-def check_keys(values: Any, cls: Any, where: str, more: set[str] | None = None) -> None:
-    """Raises:
-    ValueError: a key of `values` is no field of `cls` and not in `more`.
+def check_keys(values: Any, cls: Any, where: str, more: Collection[str] = ()) -> None:
+    """Check that each key of a mapping is a field of the dataclass `cls` or one of `more`.
+
+    Raises:
+        ValueError: a key is unknown; the message suggests the nearest known one.
     """
-    known = [f.name for f in dataclasses.fields(cls)] + sorted(more or ())
-    for key in values if isinstance(values, Mapping) else ():
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-            raise ValueError(f"{where}{key}: no such setting; {hint}")
+    if not isinstance(values, Mapping):
+        return
+    fields = [field.name for field in dataclasses.fields(cls)]
+    allowed = fields + sorted(more)
+    for key in values:
+        if key in allowed:
+            continue
+        near = difflib.get_close_matches(str(key), allowed, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(allowed)}"
+        raise ValueError(f"{where}{key}: no such setting; {hint}")
 
 
-def _check_nested(values: Mapping[str, Any], cls: Any, where: str) -> None:
-    """`check_keys` for the dataclasses in the fields of `cls`, and in the values of its mappings."""
+def _check_nested_keys(values: Mapping[str, Any], cls: Any, where: str) -> None:
+    """Check the keys of dataclasses that are fields of `cls`, or values of a dict field of it."""
     hints = get_type_hints(cls)
     for key, value in values.items():
-        inner = next(
-            (t for t in (hints[key], *get_args(hints[key])) if dataclasses.is_dataclass(t)), None
-        )
-        if inner is None or not isinstance(value, Mapping):
+        nested = _nested_dataclass(hints[key])
+        if nested is None or not isinstance(value, Mapping):
             continue
-        if getattr(hints[key], "__origin__", None) is dict:
-            for name, each in value.items():
-                check_keys(each, inner, f"{where}{key}.{name}.")
+        path = f"{where}{key}."
+        if get_origin(hints[key]) is dict:
+            for name, item in value.items():
+                check_keys(item, nested, f"{path}{name}.")
         else:
-            check_keys(value, inner, f"{where}{key}.")
-            _check_nested(value, inner, f"{where}{key}.")
+            check_keys(value, nested, path)
+            _check_nested_keys(value, nested, path)
+
+
+def _nested_dataclass(hint: Any) -> Any:
+    """Find the dataclass in a type hint: itself or an argument, as in `dict[str, Config]`."""
+    for candidate in (hint, *get_args(hint)):
+        if dataclasses.is_dataclass(candidate):
+            return candidate
+    return None

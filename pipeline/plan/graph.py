@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pipeline.config.run import ROUND_MODEL, ClusterConfig, Entry, RunConfig
+from pipeline.config.run import ROUND_MODEL, ClusterConfig, Entry, NoOptions, RunConfig
 from pipeline.plan.recipe import fingerprint, recipe_settings, revision_of
 from pipeline.schema import SCHEMA_VERSION
 from pipeline.storage import layout
@@ -223,7 +223,7 @@ def _with_filters(
     mark = fingerprint({"schema": SCHEMA_VERSION, "round": number, "upstream": upstream})
     last = Node(
         name=f"{number}.round",
-        entry=Entry(name="round", use="round", options=None, group=FILTER_GROUP),
+        entry=Entry(name="round", use="round", options=NoOptions(), group=FILTER_GROUP),
         round=number,
         reads=tuple(node.name for node in reads),
         fingerprint=mark,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from pipeline.refinement.round_metrics import (
     held_out,
     measure,
 )
-from pipeline.refinement.rules import Levels
+from pipeline.refinement.rules import Levels, MergeConfig
 from pipeline.schema import Annotations, Record, Row
 from pipeline.storage import layout
 from pipeline.storage.images import read_truth
@@ -80,7 +80,12 @@ def _judge(
         old = truth.count_samples((labels, known) for labels, _, known in pairs)
         return _by_truth(run, new, old)
     seen = (labels for key, labels in _judged(store, head, refine, done) if held_out(key, run))
-    return _by_agreement(run, merge.agreement(seen, last.round, run.refine.merge.options))
+    return _by_agreement(run, merge.agreement(seen, last.round, _merge_config(run)))
+
+
+def _merge_config(run: RunConfig) -> MergeConfig:
+    """Return the settings of the stage that merges labels; `Entry` does not know their class."""
+    return cast(MergeConfig, run.refine.merge.options)
 
 
 def levels(
@@ -94,7 +99,7 @@ def levels(
 ) -> dict[str, Levels]:
     """By kind, how far the models can be trusted and how sure is sure enough, from the samples that they had not
     learned from. With `keep` they are written down for the next call."""
-    rules = run.refine.merge.options
+    rules = _merge_config(run)
     inputs = (
         merge.Merge.version,
         recipe_settings(rules),

@@ -12,7 +12,7 @@ from pipeline.refinement import loop
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.rounds import read_round_state
 from pipeline.storage.store import Store
-from pipeline.training.run import Training, trained
+from pipeline.training.run import Training, model_digest
 
 
 def plan(store: Store, run: RunConfig, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -31,7 +31,7 @@ def plan(store: Store, run: RunConfig, names: Sequence[str]) -> list[dict[str, A
     models: graph.RoundModels | None = None
 
     def known(training: Training) -> str | None:
-        revision = trained(store, training)
+        revision = model_digest(store, training)
         trained_yet = {"done": int(bool(revision)), "todo": int(not revision)}
         lines.append(
             {"stage": f"{training.number}.train", "folder": training.folder, **trained_yet}

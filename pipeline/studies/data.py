@@ -1,4 +1,4 @@
-"""What a study trains and is tested on: rendered scenes with their exact truth as labels, or shards that are there."""
+"""The samples of a study: rendered scenes with their exact truth as labels, or existing shards."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from pipeline.schema import Annotations, Record
 from pipeline.storage import layout
@@ -14,19 +15,23 @@ from pipeline.storage.images import decode_image
 from pipeline.storage.manifest import digest
 from pipeline.storage.store import Store
 from pipeline.storage.tars import TarWriter
-from pipeline.training.data import Folder, TrainingSet, find
+from pipeline.training.data import ShardFolder, TrainingSet, find_training_set
 from stages import registry
 
+# Scenes in one shard.
 SHARD_SIZE = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
-    """`scenes` rendered ones of the series that `seed` names, or the round or folder of round shards at `path`."""
+    """Where the samples come from: `scenes` or `path`."""
 
     scenes: int = 0
+    """How many scenes are rendered."""
     seed: int = 0
+    """Seed of the series of scenes; two seeds never give the same scene."""
     path: str = ""
+    """A round, or a folder of a round's shards."""
 
     def __post_init__(self) -> None:
         if bool(self.path) == bool(self.scenes):
@@ -34,33 +39,47 @@ class DataConfig:
 
 
 def obtain(store: Store, config: DataConfig) -> tuple[TrainingSet, str]:
-    """The samples and the digest of their labels; scenes are rendered into the study's folder, once."""
+    """Return the samples and the digest of their labels.
+
+    Scenes are rendered into the study's folder, unless they are already there.
+
+    Raises:
+        ValueError: there are no labelled samples at `config.path`.
+    """
     if config.path:
-        return find(config.path)
-    cls, options = registry.load("scenes")
-    source = cls(options(count=config.scenes, seed=config.seed))
-    folder = Folder(layout.study_scenes(config.seed))
-    listed = source.list()
-    keys = {}
+        return find_training_set(config.path)
+    source_class, options = registry.load("scenes")
+    source = source_class(options(count=config.scenes, seed=config.seed))
+    folder = ShardFolder(layout.study_scenes(config.seed))
+    names = source.list()
+    keys: dict[str, list[str]] = {}
+    # Shards are rendered one by one, so that not all scenes are in memory at once.
     for start in range(0, config.scenes, SHARD_SIZE):
-        part = listed[start : start + SHARD_SIZE]
+        part = names[start : start + SHARD_SIZE]
         shard = f"{start:06d}-{len(part)}"
         keys[shard] = [_key(name) for name in part]
-        if not store.exists(folder.tar(shard)):
-            publish(
-                store,
-                folder.tar(shard),
-                [(_key(i.name), i.data, i.truth) for i in source.read(part)],
-            )
-    return TrainingSet(store, folder, keys), digest("scenes", str(config.scenes), str(config.seed))
+        tar = folder.tar(shard)
+        if not store.exists(tar):
+            publish(store, tar, _rendered(source, part))
+    labels = digest("scenes", str(config.scenes), str(config.seed))
+    return TrainingSet(store, folder, keys), labels
+
+
+def _rendered(source: Any, names: Sequence[str]) -> list[tuple[str, bytes, Annotations]]:
+    """Render scenes; return the key, the JPEG bytes and the true labels of each."""
+    samples = []
+    for item in source.read(names):
+        samples.append((_key(item.name), item.data, item.truth))
+    return samples
 
 
 def publish(store: Store, tar: str, samples: Sequence[tuple[str, bytes, Annotations]]) -> None:
-    """Write (key, JPEG bytes, annotations) as a shard like those of a round."""
+    """Write samples (key, JPEG bytes, annotations) as a shard like those of a round."""
     with store.publishing(tar) as sink:
         writer = TarWriter(sink)
         for key, data, truth in samples:
-            height, width = decode_image(data).shape[:2]
+            image = decode_image(data)
+            height, width, _ = image.shape
             record = Record(
                 key=key,
                 name=f"{key}.jpg",
@@ -69,20 +88,24 @@ def publish(store: Store, tar: str, samples: Sequence[tuple[str, bytes, Annotati
                 sha256=hashlib.sha256(data).hexdigest(),
                 annotations=truth,
             )
-            writer.write(key, {"jpg": data, "json": json.dumps(to_dict(record)).encode()})
+            text = json.dumps(to_dict(record))
+            writer.write(key, {"jpg": data, "json": text.encode()})
         writer.close()
 
 
 def first(data: TrainingSet, count: int) -> TrainingSet:
-    """The first `count` samples; 0 for all."""
+    """Return a set of the first `count` samples, in the order of shards; 0 takes all."""
     keys: dict[str, list[str]] = {}
     left = count or len(data)
-    for shard, each in sorted(data.keys.items()):
-        if left > 0:
-            keys[shard] = list(each[:left])
-            left -= len(keys[shard])
+    for shard in sorted(data.keys):
+        if left <= 0:
+            break
+        taken = list(data.keys[shard][:left])
+        keys[shard] = taken
+        left -= len(taken)
     return replace(data, keys=keys)
 
 
 def _key(name: str) -> str:
+    """Return a sample's key: its name without the extension."""
     return name.split(".")[0]

@@ -1,65 +1,81 @@
-"""`fld study`: trainings under a few settings, each tested on the same unseen samples; a table.
+"""`fld study`: train under different settings and test each model on the same unseen samples.
 
-Trainings and tests that are done are kept in the study's folder by their recipes, so the same command resumes and
-another row costs only itself.
+Finished trainings and tests are kept in the study's folder, named by their recipes. So the same
+command resumes, and a new row costs only itself. A row that fails does not stop the others.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config.run import ClusterConfig
-from pipeline.execution.engine import check_resources, connect
-from pipeline.execution.threads import bound_threads
+from pipeline.errors import WorkerFailed
 from pipeline.plan.graph import WORK
 from pipeline.plan.recipe import content_hash, fingerprint, recipe_settings
 from pipeline.storage import layout
-from pipeline.storage.images import decode_image
 from pipeline.storage.lease import held
 from pipeline.storage.store import Store
-from pipeline.studies.config import StudyConfig, phase_config
+from pipeline.studies.config import StudyConfig, detector_config, phase_config
 from pipeline.studies.data import first, obtain
-from pipeline.studies.scores import score
-from pipeline.training.data import TrainingSet, TrainingSetRef
+from pipeline.studies.remote import detect, examine, run_remote
+from pipeline.studies.scores import Answer, score
+from pipeline.studies.table import Line
+from pipeline.training.data import TrainingSet
 from pipeline.training.run import GROUP, Training, train
 from stages import registry
-from stages.base import Sample
 from stages.florence.model import resolve
-from stages.florence.training import VERSION
-
-BATCH = 32
+from stages.florence.training import VERSION, TrainConfig
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
-    """A checkpoint (`work:` and a folder of the study, or what it started from) and the digest of its content."""
+class Checkpoint:
+    """A model that a phase starts from or ends with."""
 
     name: str
+    """A name or a folder, or `work:` and a folder of the study."""
     revision: str
+    """Digest of its content."""
 
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """A study at work: its folder, and its data with the digests of their labels."""
+    """A study at work."""
 
     config: StudyConfig
     store: Store
+    """The study's folder."""
     data: TrainingSet
+    """The samples to train on."""
     labels: str
+    """Digest of their labels."""
     test: TrainingSet
+    """The samples that every model is tested on."""
     test_labels: str
+    """Digest of their labels."""
 
 
 def run(config: StudyConfig) -> dict[str, Any]:
-    """Everything that is to do; returns the rows of the table."""
+    """Train and test everything that is not done yet.
+
+    Returns the rows of the table, and under `failed` the rows that could not be finished, each
+    with its error in one line.
+    """
     store = Store(config.work)
     store.check_usable()
+    rows: list[Line] = []
+    failed: list[dict[str, str]] = []
     with held(store):
-        study = Study(config, store, *obtain(store, config.data), *obtain(store, config.test))
-        rows = [line for name in config.rows for line in _row(study, name)]
+        data, labels = obtain(store, config.data)
+        test, test_labels = obtain(store, config.test)
+        study = Study(config, store, data, labels, test, test_labels)
+        for name in config.rows:
+            try:
+                for line in _run_row(study, name):
+                    rows.append(line)
+            except WorkerFailed as error:
+                failed.append({"row": name, "error": str(error)})
     return {
         "study": config.study,
         "title": config.title,
@@ -67,17 +83,19 @@ def run(config: StudyConfig) -> dict[str, Any]:
         "train_samples": len(study.data),
         "test_samples": len(study.test),
         "rows": rows,
+        "failed": failed,
     }
 
 
-def _row(study: Study, name: str) -> Iterator[dict[str, Any]]:
+def _run_row(study: Study, name: str) -> Iterator[Line]:
+    """Yield a line of the table for each phase of a row, as soon as it is finished."""
     row = study.config.rows[name]
     data = first(study.data, row.samples)
     start = row.start or study.config.start
-    model = Model(start, content_hash(resolve(start)))
+    model = Checkpoint(start, content_hash(resolve(start)))
     if study.config.learner == "detector":
         for phase in row.phases:
-            yield {"row": name, "phase": phase, **_detector(study, name, phase, data, model)}
+            yield _detector_line(study, name, phase, data, model)
         return
     if not row.phases:
         yield {
@@ -85,29 +103,33 @@ def _row(study: Study, name: str) -> Iterator[dict[str, Any]]:
             "phase": "as it is",
             "model": model.name,
             "steps": 0,
-            "scores": _tested(study, model),
+            "scores": _test(study, model, f"{name}: test"),
         }
     for phase in row.phases:
-        model, settings, seconds = _trained(study, name, phase, data, model)
+        config = phase_config(study.config, name, phase)
+        title = f"{name}, {phase}"
+        model, seconds = _train(study, config, data, model, title)
         yield {
             "row": name,
             "phase": phase,
             "model": model.name,
-            "steps": settings.steps,
+            "steps": config.steps,
             "seconds": seconds,
             "samples": len(data),
-            "scores": _tested(study, model),
+            "scores": _test(study, model, f"{title}: test"),
         }
 
 
-def _trained(
-    study: Study, row: str, phase: str, data: TrainingSet, start: Model
-) -> tuple[Model, Any, float | None]:
-    """The model of a phase, its settings, and the seconds that its training took (None: it was stopped in between)."""
-    settings = phase_config(study.config, row, phase)
+def _train(
+    study: Study, config: TrainConfig, data: TrainingSet, start: Checkpoint, title: str
+) -> tuple[Checkpoint, float | None]:
+    """Return the model of a phase and the seconds of its training.
+
+    The seconds are None when the training was interrupted: they would not count all of it.
+    """
     recipe = {
         "version": VERSION,
-        "train": recipe_settings(settings),
+        "train": recipe_settings(config),
         "start": start.revision,
         "labels": study.labels,
         "samples": len(data),
@@ -116,17 +138,20 @@ def _trained(
     folder = layout.study_model(fingerprint(recipe))
     clock = layout.study_seconds(folder)
     resumed = bool(study.store.list(layout.checkpoints(folder)))
-    todo, started = not study.store.done(folder), time.time()
-    training = Training(settings, start.name, 0, data, study.labels, folder)
-    revision = train(study.store, study.config.cluster, training, f"{row}, {phase}: train")
-    if todo and not resumed:
+    finished = bool(study.store.done(folder))
+    started = time.time()
+    training = Training(config, start.name, 0, data, study.labels, folder)
+    revision = train(study.store, study.config.cluster, training, f"{title}: train")
+    if not finished and not resumed:
         study.store.publish_json(clock, round(time.time() - started, 1))
-    seconds = study.store.read_json(clock) if study.store.exists(clock) else None
-    return Model(f"{WORK}{folder}", revision), settings, seconds
+    seconds: float | None = None
+    if study.store.exists(clock):
+        seconds = study.store.read_json(clock)
+    return Checkpoint(f"{WORK}{folder}", revision), seconds
 
 
-def _tested(study: Study, model: Model) -> dict[str, float]:
-    """The scores of a model on the test samples."""
+def _test(study: Study, model: Checkpoint, title: str) -> dict[str, float]:
+    """Return the scores of a model on the test samples."""
     config = study.config
     options = {
         "tasks": config.tasks,
@@ -136,28 +161,39 @@ def _tested(study: Study, model: Model) -> dict[str, float]:
         "beams": config.beams,
     }
     version = registry.resolve(registry.EXAMINE).version
-    recipe = {**options, "version": version, "model": model.revision, "labels": study.test_labels}
+    recipe = {
+        **options,
+        "version": version,
+        "model": model.revision,
+        "labels": study.test_labels,
+    }
     name = layout.study_scores(fingerprint(recipe))
     if not study.store.exists(name):
-        shards = [(shard, keys) for shard, keys in sorted(study.test.keys.items())]
-        jobs = [
-            (_examined, (study.store.url, model.name, options, study.test.ref(), *shard))
-            for shard in shards
-        ]
-        answers = [entry for entries in _remote(config.cluster, jobs, "test") for entry in entries]
-        study.store.publish_json(name, {"scores": score(answers), "answers": answers})
+        calls: list[tuple[Any, ...]] = []
+        for shard, keys in sorted(study.test.keys.items()):
+            call = (study.store.url, model.name, options, study.test.ref(), shard, keys)
+            calls.append(call)
+        answers: list[Answer] = []
+        for shard_answers in run_remote(config.cluster, examine, calls, title):
+            answers += shard_answers
+        _publish_scores(study.store, name, answers)
     scores: dict[str, float] = study.store.read_json(name)["scores"]
     return scores
 
 
-def _detector(
-    study: Study, row: str, phase: str, data: TrainingSet, model: Model
-) -> dict[str, Any]:
-    """The scores of a detector trained on the model's vision tower."""
-    settings = phase_config(study.config, row, phase)
+def _publish_scores(store: Store, name: str, answers: list[Answer]) -> None:
+    """Keep the scores of a model together with its answers."""
+    store.publish_json(name, {"scores": score(answers), "answers": answers})
+
+
+def _detector_line(
+    study: Study, row: str, phase: str, data: TrainingSet, model: Checkpoint
+) -> Line:
+    """Train a detector on the model's vision tower and test it; return its line."""
+    config = detector_config(study.config, row, phase)
     recipe = {
         "version": registry.resolve(registry.DETECTOR).version,
-        "detector": recipe_settings(settings),
+        "detector": recipe_settings(config),
         "model": model.revision,
         "labels": [study.labels, study.test_labels],
         "samples": len(data),
@@ -165,86 +201,15 @@ def _detector(
     }
     name = layout.study_scores(fingerprint(recipe))
     if not study.store.exists(name):
-        job = (study.store.url, model.name, settings, data.ref(), study.test.ref())
-        (answers,) = _remote(study.config.cluster, [(_detected, job)], f"{row}, {phase}: detector")
-        study.store.publish_json(name, {"scores": score(answers), "answers": answers})
-    scores = study.store.read_json(name)["scores"]
-    return {"model": model.name, "steps": settings.steps, "samples": len(data), "scores": scores}
-
-
-def _remote(
-    cluster: ClusterConfig, jobs: Sequence[tuple[Any, tuple[Any, ...]]], title: str
-) -> list[Any]:
-    """The results of functions of these arguments, run beside each other in the resources of a training worker."""
-    import ray
-    from tqdm import tqdm
-
-    connect(cluster)
-    check_resources(cluster, GROUP)
-    group = cluster.group(GROUP)
-    task = ray.remote(num_cpus=group.cpus, num_gpus=group.gpus)(_job)
-    waiting = [task.remote(function, arguments, group.threads) for function, arguments in jobs]
-    return [ray.get(one) for one in tqdm(waiting, desc=title, dynamic_ncols=True)]
-
-
-def _job(function: Any, arguments: tuple[Any, ...], threads: int) -> Any:
-    bound_threads(threads)
-    return function(*arguments)
-
-
-def _examined(
-    url: str,
-    model: str,
-    options: dict[str, Any],
-    test: TrainingSetRef,
-    shard: str,
-    keys: Sequence[str],
-) -> Any:
-    cls = registry.resolve(registry.EXAMINE)
-    examine = cls(registry.config_of(cls)(model=_local(url, model), **options))
-    samples = _samples(test.open(), shard, keys)
-    return [
-        entry
-        for i in range(0, len(samples), BATCH)
-        for each in examine(samples[i : i + BATCH])
-        for entry in each
-    ]
-
-
-def _detected(
-    url: str, model: str, settings: Any, train_ref: TrainingSetRef, test_ref: TrainingSetRef
-) -> Any:
-    data, test = train_ref.open(), test_ref.open()
-    shown = (data.read(shard, key)[1] for shard, keys in data.keys.items() for key in keys)
-    categories = sorted(
-        {region.phrase for record in shown for region in record.annotations.regions}
-    )
-    detector = registry.resolve(registry.DETECTOR)(settings, _local(url, model), categories)
-    detector.learn(data.batches(0, settings.batch_size, settings.seed, 0, 1))
-    samples = [
-        sample
-        for shard, keys in sorted(test.keys.items())
-        for sample in _samples(test, shard, keys)
-    ]
-    return [
-        entry for i in range(0, len(samples), BATCH) for entry in detector(samples[i : i + BATCH])
-    ]
-
-
-def _samples(data: TrainingSet, shard: str, keys: Sequence[str]) -> list[Sample]:
-    read = [data.read(shard, key) for key in keys]
-    return [
-        Sample(
-            key=r.key,
-            size=(r.width, r.height),
-            annotations=r.annotations,
-            image=decode_image(image),
-        )
-        for image, r in read
-    ]
-
-
-def _local(url: str, model: str) -> str:
-    if model.startswith(WORK):
-        return Store(url).local_copy(model.removeprefix(WORK))
-    return model
+        call = (study.store.url, model.name, config, data.ref(), study.test.ref())
+        title = f"{row}, {phase}: detector"
+        (answers,) = run_remote(study.config.cluster, detect, [call], title)
+        _publish_scores(study.store, name, answers)
+    return {
+        "row": row,
+        "phase": phase,
+        "model": model.name,
+        "steps": config.steps,
+        "samples": len(data),
+        "scores": study.store.read_json(name)["scores"],
+    }

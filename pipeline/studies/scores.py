@@ -1,10 +1,10 @@
-"""How well a model answered: the entries of `stages.florence.examine` as one number or two a task."""
+"""How well a model answered: a few numbers for each task."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
@@ -13,136 +13,258 @@ from pipeline.quality.coco import xywh
 from pipeline.quality.geometry import box_iou, greedy_match, quad_iou
 from pipeline.quality.wording import letters, normalise
 
-Entry = Mapping[str, Any]
-Scored = dict[str, float]
+
+class Place(TypedDict, total=False):
+    """A place in an image: a box or a quadrilateral with its label, or an outline."""
+
+    label: str
+    """What is there: a category, a phrase or a written word."""
+    points: list[float]
+    """x and y of the corners in pixels: two corners of a box, four of a quadrilateral."""
+    score: float
+    """How sure the model is, from 0 to 1; 1 for the truth."""
+    polygons: list[list[float]]
+    """Outline: for each polygon x and y of its corners in pixels."""
 
 
-def score(entries: Iterable[Entry]) -> Scored:
-    """Every metric of every task that was asked, in the order of `TASKS`."""
-    by_task: dict[str, list[Entry]] = defaultdict(list)
-    for entry in entries:
-        by_task[entry["task"]].append(entry)
-    scores: Scored = {}
-    for token, (name, metrics) in TASKS.items():
-        if by_task[token]:
-            scores |= {
-                f"{name} {metric}": value for metric, value in metrics(by_task[token]).items()
-            }
+class Answer(TypedDict, total=False):
+    """A model's answer beside the truth, as `stages.florence.examine` gives it.
+
+    A detector's answer has no texts.
+    """
+
+    key: str
+    """Key of the sample."""
+    size: list[int]
+    """Width and height of the image in pixels."""
+    task: str
+    """Token of the task."""
+    prompt: str
+    """What the model was asked."""
+    target: str
+    """The right answer."""
+    answer: str
+    """The model's answer."""
+    expected: list[Place]
+    """The places in the right answer."""
+    found: list[Place]
+    """The places in the model's answer."""
+
+
+# An entry of a file in COCO's format, or in one of ours that is like it.
+Coco = Mapping[str, Any]
+Side = Literal["expected", "found"]
+Answers = Sequence[Answer]
+Scores = dict[str, float]
+Measure = Callable[[Answers], Scores]
+
+# Numbers of a quadrilateral: x and y of its four corners. A box has four numbers.
+QUAD_NUMBERS = 8
+# A polygon needs three corners, each with x and y.
+MIN_POLYGON_NUMBERS = 6
+# A place is found when it overlaps the true one by this IoU, as in COCO's AP50.
+MATCH_IOU = 0.5
+
+
+def score(answers: Iterable[Answer]) -> Scores:
+    """Return every metric of every task that was asked, in the order of `TASKS`."""
+    by_task: dict[str, list[Answer]] = defaultdict(list)
+    for answer in answers:
+        token = answer["task"]
+        by_task[token].append(answer)
+    scores: Scores = {}
+    for token, (name, measure) in TASKS.items():
+        if token not in by_task:
+            continue
+        measured = measure(by_task[token])
+        for metric, value in measured.items():
+            scores[f"{name} {metric}"] = value
     return scores
 
 
-def _texts(entries: Sequence[Entry]) -> Scored:
-    truth = {"annotations": [{"image_id": e["key"], "caption": e["target"]} for e in entries]}
-    given: list[Entry] = [{"image_id": e["key"], "caption": e["answer"]} for e in entries]
-    return {"CIDEr": captions.score(truth, given)["CIDEr"], **_exact(entries)}
+def _texts(answers: Answers) -> Scores:
+    """CIDEr of the answers, and the share of them that equal the target."""
+    targets: list[Coco] = []
+    texts: list[Coco] = []
+    for answer in answers:
+        key = answer["key"]
+        targets.append({"image_id": key, "caption": answer["target"]})
+        texts.append({"image_id": key, "caption": answer["answer"]})
+    numbers = captions.score({"annotations": targets}, texts)
+    exact = _exact(answers)
+    return {"CIDEr": numbers["CIDEr"], **exact}
 
 
-def _exact(entries: Sequence[Entry]) -> Scored:
-    return {
-        "exact": float(np.mean([normalise(e["answer"]) == normalise(e["target"]) for e in entries]))
+def _exact(answers: Answers) -> Scores:
+    """The share of answers that equal the target, case and punctuation aside."""
+    equal: list[bool] = []
+    for answer in answers:
+        text = normalise(answer["answer"])
+        target = normalise(answer["target"])
+        equal.append(text == target)
+    return {"exact": float(np.mean(equal))}
+
+
+def _boxes(answers: Answers) -> Scores:
+    """COCO's AP and AP50 over the labels that occur in the truth, and F1."""
+    ids = _category_ids(answers)
+    truth = {
+        "images": _images(answers),
+        "annotations": _coco_boxes(answers, "expected", ids),
     }
+    found = _coco_boxes(answers, "found", ids)
+    scores = {"AP": 0.0, "AP50": 0.0}
+    if found:
+        numbers = detection.score(truth, found, "bbox")
+        scores["AP"] = numbers["AP"]
+        scores["AP50"] = numbers["AP50"]
+    scores.update(_f1(answers))
+    return scores
 
 
-def _boxes(entries: Sequence[Entry]) -> Scored:
-    names = sorted({place["label"] for entry in entries for place in entry["expected"]})
-    ids = {name: i for i, name in enumerate(names, 1)}
-    width_and_height = {e["key"]: e["size"] for e in entries}
-    images = [
-        {"id": key, "width": size[0], "height": size[1]} for key, size in width_and_height.items()
-    ]
-    truth, found = (
-        _list(
-            {
-                "image_id": e["key"],
-                "category_id": ids[place["label"]],
-                "bbox": xywh(place["points"]),
-                "score": place["score"],
-            }
-            for e in entries
-            for place in e[side]
-            if place["label"] in ids
-        )
-        for side in ("expected", "found")
-    )
-    numbers = (
-        detection.score({"images": images, "annotations": truth}, found, "bbox")
-        if found
-        else {"AP": 0.0}
-    )
-    return {"AP": numbers["AP"], "AP50": numbers.get("AP50", 0.0), **_f1(entries)}
+def _category_ids(answers: Answers) -> dict[str, int]:
+    """COCO's id of each label that occurs in the truth, from 1."""
+    names: set[str] = set()
+    for answer in answers:
+        for place in answer["expected"]:
+            names.add(place["label"])
+    ids: dict[str, int] = {}
+    for number, name in enumerate(sorted(names), 1):
+        ids[name] = number
+    return ids
 
 
-def _f1(entries: Sequence[Entry]) -> Scored:
-    """A place is found by one of its label with an IoU of 0.5, one-to-one."""
-    matched, told, true = 0, 0, 0
-    for entry in entries:
-        found, expected = entry["found"], entry["expected"]
-        points = [[place["points"] for place in side] for side in (found, expected)]
-        quads = any(len(p) == 8 for side in points for p in side)
-        overlap = (quad_iou if quads else box_iou)(*points)
-        same = [[_same(a["label"], b["label"], quads) for b in expected] for a in found]
-        allowed = np.where(np.array(same, bool).reshape(overlap.shape), overlap, -1.0)
-        matched += len(greedy_match(allowed, [place["score"] for place in found], 0.5))
-        told, true = told + len(found), true + len(expected)
-    return {"F1@0.5": 2 * matched / (told + true) if told + true else 0.0}
+def _images(answers: Answers) -> list[Coco]:
+    """COCO's entry of each image; a sample has several answers, but one image."""
+    images: dict[str, Coco] = {}
+    for answer in answers:
+        key = answer["key"]
+        width, height = answer["size"]
+        images[key] = {
+            "id": key,
+            "width": width,
+            "height": height,
+        }
+    return list(images.values())
 
 
-def _same(label: str, other: str, word: bool) -> bool:
-    return letters(label) == letters(other) if word else normalise(label) == normalise(other)
+def _coco_boxes(answers: Answers, side: Side, ids: Mapping[str, int]) -> list[Coco]:
+    """COCO's annotations of the places whose label has a category id."""
+    boxes: list[Coco] = []
+    for answer in answers:
+        for place in answer[side]:
+            if place["label"] in ids:
+                box = {
+                    "image_id": answer["key"],
+                    "category_id": ids[place["label"]],
+                    "bbox": xywh(place["points"]),
+                    "score": place["score"],
+                }
+                boxes.append(box)
+    return boxes
 
 
-def _phrases(entries: Sequence[Entry]) -> Scored:
-    truth, found = (
-        _list(
-            {
-                "image_id": e["key"],
-                "text_id": e["prompt"],
+def _f1(answers: Answers) -> Scores:
+    """F1 of the places. Each true place is matched by at most one place of the same label."""
+    matched = found = expected = 0
+    for answer in answers:
+        matched += _matches(answer)
+        found += len(answer["found"])
+        expected += len(answer["expected"])
+    total = found + expected
+    return {"F1@0.5": 2 * matched / total if total else 0.0}
+
+
+def _matches(answer: Answer) -> int:
+    """How many places of an answer match a true one."""
+    found = answer["found"]
+    expected = answer["expected"]
+    found_points = [place["points"] for place in found]
+    true_points = [place["points"] for place in expected]
+    are_quads = any(len(points) == QUAD_NUMBERS for points in found_points + true_points)
+    if are_quads:
+        # The label of a quadrilateral is the word that is written there.
+        overlap = quad_iou(found_points, true_points)
+        comparable = letters
+    else:
+        overlap = box_iou(found_points, true_points)
+        comparable = normalise
+    for row, place in enumerate(found):
+        label = comparable(place["label"])
+        for column, true_place in enumerate(expected):
+            if label != comparable(true_place["label"]):
+                # Places with different labels never match.
+                overlap[row, column] = -1.0
+    scores = [place["score"] for place in found]
+    return len(greedy_match(overlap, scores, MATCH_IOU))
+
+
+def _phrases(answers: Answers) -> Scores:
+    """The share of phrases whose surest box is right."""
+    truth = {"annotations": _coco_phrases(answers, "expected")}
+    found = _coco_phrases(answers, "found")
+    recall = grounding.recall(truth, found, (1,))
+    return {"R@1": recall["R@1"]}
+
+
+def _coco_phrases(answers: Answers, side: Side) -> list[Coco]:
+    """The annotations that `grounding.recall` reads: a box for each phrase."""
+    phrases: list[Coco] = []
+    for answer in answers:
+        for place in answer[side]:
+            phrase = {
+                "image_id": answer["key"],
+                "text_id": answer["prompt"],
                 "phrase": place["label"],
                 "bbox": xywh(place["points"]),
                 "score": place["score"],
             }
-            for e in entries
-            for place in e[side]
-        )
-        for side in ("expected", "found")
-    )
-    return {"R@1": grounding.recall({"annotations": truth}, found, (1,))["R@1"]}
+            phrases.append(phrase)
+    return phrases
 
 
-def _outlines(entries: Sequence[Entry]) -> Scored:
-    images = {
-        e["key"]: {"id": e["key"], "width": e["size"][0], "height": e["size"][1]} for e in entries
+def _outlines(answers: Answers) -> Scores:
+    """Mean and overall IoU of the masks."""
+    truth = {
+        "images": _images(answers),
+        "annotations": _coco_outlines(answers, "expected"),
     }
-    truth, found = (
-        _list(
-            {"image_id": e["key"], "expression": e["prompt"], "segmentation": drawn}
-            for e in entries
-            for one in e[side][:1]
-            if (drawn := [p for p in one["polygons"] if len(p) >= 6])
-        )
-        for side in ("expected", "found")
-    )
-    scores = grounding.referring_segmentation(
-        {"images": list(images.values()), "annotations": truth}, found
-    )
+    found = _coco_outlines(answers, "found")
+    scores = grounding.referring_segmentation(truth, found)
     return {"mIoU": scores["mIoU"], "oIoU": scores["oIoU"]}
 
 
-def _list(entries: Iterable[Entry]) -> list[Entry]:
-    return list(entries)
+def _coco_outlines(answers: Answers, side: Side) -> list[Coco]:
+    """The first outline of each answer, without polygons that have no area."""
+    outlines: list[Coco] = []
+    for answer in answers:
+        for place in answer[side][:1]:
+            polygons = [p for p in place["polygons"] if len(p) >= MIN_POLYGON_NUMBERS]
+            if polygons:
+                outline = {
+                    "image_id": answer["key"],
+                    "expression": answer["prompt"],
+                    "segmentation": polygons,
+                }
+                outlines.append(outline)
+    return outlines
 
 
-def _labels(entries: Sequence[Entry]) -> Scored:
-    told = [
-        (e["found"][0]["label"] if e["found"] else e["answer"], e["expected"][0]["label"])
-        for e in entries
-    ]
-    return {
-        "accuracy": float(np.mean([normalise(label) == normalise(true) for label, true in told]))
-    }
+def _labels(answers: Answers) -> Scores:
+    """The share of regions that were given the right label."""
+    right: list[bool] = []
+    for answer in answers:
+        # An answer that names no place is a label as a whole.
+        label = answer["answer"]
+        if answer["found"]:
+            label = answer["found"][0]["label"]
+        true_label = answer["expected"][0]["label"]
+        right.append(normalise(label) == normalise(true_label))
+    return {"accuracy": float(np.mean(right))}
 
 
-TASKS: dict[str, tuple[str, Callable[[Sequence[Entry]], Scored]]] = {
+# Token of a task -> its name in the table, and the function that scores its answers.
+TASKS: dict[str, tuple[str, Measure]] = {
     "<CAPTION>": ("caption", _texts),
     "<DETAILED_CAPTION>": ("detailed caption", _texts),
     "<MORE_DETAILED_CAPTION>": ("more detailed caption", _texts),

@@ -1,37 +1,109 @@
-"""A study as a Markdown table."""
+"""The lines of a study's table, and the table in Markdown."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NotRequired, TypedDict
+
+
+class Line(TypedDict):
+    """One finished phase of a row."""
+
+    row: str
+    """Name of the row."""
+    phase: str
+    """Name of the phase."""
+    model: str
+    """The model that was tested: a checkpoint, or `work:` and a folder of the study."""
+    steps: int
+    """Steps of the phase's training."""
+    seconds: NotRequired[float | None]
+    """Seconds of the training; None when it was interrupted."""
+    samples: NotRequired[int]
+    """Samples that the training saw."""
+    scores: dict[str, float]
+    """Value of each metric on the test samples."""
+
+
+HEADINGS = ("", "samples", "steps", "minutes")
 
 
 def markdown(study: Mapping[str, Any]) -> str:
-    """A line a row and phase, a column a metric."""
-    rows = study["rows"]
-    metrics = list(dict.fromkeys(name for row in rows for name in row["scores"]))
-    lines = [["", "samples", "steps", "minutes", *metrics]]
-    phased = {row["row"] for row in rows if sum(other["row"] == row["row"] for other in rows) > 1}
+    """Render the result of a study: a line for each phase, a column for each metric.
+
+    A row with one phase has the name of the row; with several, the phase is named as well.
+    """
+    rows: list[Line] = study["rows"]
+    metrics = _metrics(rows)
+    phases = Counter(row["row"] for row in rows)
+    lines: list[list[str]] = [[*HEADINGS, *metrics]]
     for row in rows:
-        name = f"{row['row']}: {row['phase']}" if row["row"] in phased else row["row"]
-        minutes = "" if row.get("seconds") is None else f"{row['seconds'] / 60:.1f}"
-        values = [
-            f"{row['scores'][metric]:.3f}" if metric in row["scores"] else "" for metric in metrics
-        ]
-        lines.append([name, f"{row.get('samples', 0):,}", f"{row['steps']:,}", minutes, *values])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    rule = [f"{'-' * widths[0]}-", *("-" * width + ":" for width in widths[1:])]
-    shown = [_line([f" {cell} " for cell in _padded(line, widths)]) for line in lines]
-    shown.insert(1, _line([f"-{cell}" for cell in rule]))
-    about = f"tested on {study['test_samples']:,} samples that no training saw"
-    return "\n".join([f"{study['title']}, {about}", "", *shown])
+        name = row["row"]
+        if phases[name] > 1:
+            name = f"{name}: {row['phase']}"
+        lines.append([name, *_numbers(row, metrics)])
+    samples = study["test_samples"]
+    title = f"{study['title']}, tested on {samples:,} samples that no training saw"
+    return "\n".join([title, "", *_aligned(lines)])
 
 
-def _padded(line: Sequence[str], widths: Sequence[int]) -> list[str]:
-    """The first column to the left, numbers to the right."""
-    numbers = (cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))
-    return [line[0].ljust(widths[0]), *numbers]
+def failures(study: Mapping[str, Any]) -> list[str]:
+    """Return a line for each row that failed.
+
+    The table shows the finished phases of such a row only.
+    """
+    lines = []
+    for row in study["failed"]:
+        lines.append(f"{row['error']}; the same command tries again")
+    return lines
 
 
-def _line(cells: Sequence[str]) -> str:
-    return f"|{'|'.join(cells)}|"
+def _metrics(rows: Sequence[Line]) -> list[str]:
+    """Return the names of all metrics, in the order in which the rows first have them."""
+    metrics: list[str] = []
+    for row in rows:
+        for name in row["scores"]:
+            if name not in metrics:
+                metrics.append(name)
+    return metrics
+
+
+def _numbers(row: Line, metrics: Sequence[str]) -> list[str]:
+    """Format the numbers of a row; a number that it does not have is an empty cell."""
+    samples = row.get("samples", 0)
+    steps = row["steps"]
+    seconds = row.get("seconds")
+    minutes = "" if seconds is None else f"{seconds / 60:.1f}"
+    cells = [
+        f"{samples:,}",
+        f"{steps:,}",
+        minutes,
+    ]
+    for metric in metrics:
+        score = row["scores"].get(metric)
+        cells.append("" if score is None else f"{score:.3f}")
+    return cells
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Render lines of cells: the first column to the left, numbers to the right.
+
+    The second line of the result is Markdown's rule, whose colons ask for the same alignment.
+    """
+    widths = []
+    for column in zip(*lines, strict=True):
+        widths.append(max(len(cell) for cell in column))
+    rendered = []
+    for line in lines:
+        cells = [line[0].ljust(widths[0])]
+        for cell, width in zip(line[1:], widths[1:], strict=True):
+            cells.append(cell.rjust(width))
+        rendered.append(f"| {' | '.join(cells)} |")
+    # A cell is one space wider than its text on each side.
+    rule = ["-" * (widths[0] + 2)]
+    for width in widths[1:]:
+        dashes = "-" * (width + 1)
+        rule.append(f"{dashes}:")
+    rendered.insert(1, f"|{'|'.join(rule)}|")
+    return rendered

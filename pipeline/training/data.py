@@ -1,9 +1,10 @@
-"""What a training run reads: shards of a round, in an order that is a function of the seed and the step alone.
+"""The labelled samples that a training run reads, and their order.
 
-Epochs permute shards, blocks of shards are shuffled together, and the ranks of a step take slices of one global batch.
-So a resumed run starts in the middle of an epoch without reading what came before, and the number of ranks changes
-nothing. Shards are read by `webdataset`, from any URL that fsspec knows; the next batches are decoded while a step
-computes.
+The order is a function of the seed and the step alone: an epoch permutes the shards, and the
+samples of a few shards (a block) are shuffled together. The ranks of a step take slices of one
+global batch. So a resumed run starts in the middle of an epoch without reading what came before,
+and the number of ranks does not change the result. `webdataset` reads the shards, from any URL
+that fsspec knows. The next batches are decoded while a step computes.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ import json
 import random
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Protocol
 
 from pipeline.schema import KINDS, IndexRow, Record
 from pipeline.storage import layout
@@ -24,33 +25,68 @@ from pipeline.storage.arrow import from_dict
 from pipeline.storage.images import decode_image
 from pipeline.storage.manifest import digest
 from pipeline.storage.parquet import read_table
-from pipeline.storage.rounds import read_head
 from pipeline.storage.store import Store
 from stages.base import Sample, thread_count
 
+# Shards whose samples are shuffled together.
 BLOCK_SHARDS = 4
-AHEAD = 2  # batches that wait decoded
+# Decoded batches that wait for a step.
+AHEAD = 2
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "avif")
 
 
-class Shards(Protocol):
-    """Where shards lie in a work folder: a round's node, or a `Folder`."""
+class ShardLocation(Protocol):
+    """Where shards lie in a store: a round's node, or a `ShardFolder`."""
 
     @property
-    def fingerprint(self) -> str: ...
+    def fingerprint(self) -> str:
+        """Name of the recipe that made the shards; empty if it is not known."""
+        ...
 
-    def tar(self, shard: str) -> str: ...
+    def tar(self, shard: str) -> str:
+        """Return the path of a shard's tar below the store."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
-class Folder:
-    """A folder of shards that no run of ours need have made."""
+class ShardFolder:
+    """A folder of shards; it need not belong to a run."""
 
     name: str
+    """Path of the folder below the store; empty for the store itself."""
     fingerprint: str = ""
+    """Empty: such a folder has no recipe."""
 
     def tar(self, shard: str) -> str:
+        """Return the path of a shard's tar below the store."""
         return layout.tar_in(self.name, shard)
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedSample:
+    """A sample as its shard holds it."""
+
+    image: bytes
+    """The encoded image, such as a JPEG."""
+    record: Record
+    """Its record, with the kept labels only."""
+
+    def decoded(self) -> Sample:
+        """Decode the image; the result is what stages and the training read."""
+        return Sample(
+            key=self.record.key,
+            size=(self.record.width, self.record.height),
+            annotations=self.record.annotations,
+            image=decode_image(self.image),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SampleId:
+    """Where a sample is."""
+
+    shard: str
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,164 +94,226 @@ class TrainingSetRef:
     """A training set without an open store, so that it can be sent to another process."""
 
     url: str
-    node: Shards
+    """URL of the store."""
+    node: ShardLocation
+    """Where in the store the shards lie."""
     keys: Mapping[str, Sequence[str]]
+    """Keys of the samples, by shard."""
 
     def open(self) -> TrainingSet:
-        """The training set, in the process that has received this."""
+        """Open the training set, in the process that has received this."""
         return TrainingSet(Store(self.url), self.node, self.keys)
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingSet:
-    """The samples that may be trained on: keys by shard."""
+    """The samples that may be trained on."""
 
     store: Store
-    node: Shards
+    """The store that holds the shards."""
+    node: ShardLocation
+    """Where in the store they lie."""
     keys: Mapping[str, Sequence[str]]
+    """Keys of the samples, by shard."""
 
     def __len__(self) -> int:
+        """Return the number of samples."""
         return sum(len(keys) for keys in self.keys.values())
 
     def ref(self) -> TrainingSetRef:
-        """These samples in a form that another process can take."""
+        """Return these samples in a form that another process can take."""
         return TrainingSetRef(self.store.url, self.node, dict(self.keys))
 
     def batches(
         self, first_step: int, size: int, seed: int, rank: int, world_size: int
     ) -> Iterator[list[Sample]]:
-        """This rank's slice of the global batch of each step from `first_step` on, without end."""
-        waiting: deque[Any] = deque()
-        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(thread_count()) as decoders:
+        """Yield the samples of one rank in each step from `first_step` on, without end.
 
-            def read(items: Sequence[tuple[str, str]]) -> list[Sample]:
-                return list(decoders.map(_sample, [self.read(*item) for item in items]))
+        `size` is that of the global batch: the number of samples of a step over all ranks.
 
-            for items in self._slices(first_step, size, seed, rank, world_size):
-                waiting.append(reader.submit(read, items))
+        One thread reads shards while others decode, and a few batches are kept ready.
+        """
+        waiting: deque[Future[list[Sample]]] = deque()
+        with (
+            ThreadPoolExecutor(1) as reader,
+            ThreadPoolExecutor(thread_count()) as decoders,
+        ):
+
+            def load_batch(ids: Sequence[SampleId]) -> list[Sample]:
+                encoded = [self.read(sample.shard, sample.key) for sample in ids]
+                return list(decoders.map(EncodedSample.decoded, encoded))
+
+            for ids in self._slices(first_step, size, seed, rank, world_size):
+                batch = reader.submit(load_batch, ids)
+                waiting.append(batch)
                 if len(waiting) > AHEAD:
-                    yield waiting.popleft().result()
+                    ready = waiting.popleft()
+                    yield ready.result()
 
-    def read(self, shard: str, key: str) -> tuple[bytes, Record]:
-        """The image's bytes and the kept labels of a sample."""
-        return _load(self.store.url, self.node.tar(shard))[key]
+    def read(self, shard: str, key: str) -> EncodedSample:
+        """Return a sample as its shard holds it."""
+        tar = self.node.tar(shard)
+        return _read_shard(self.store.url, tar)[key]
+
+    def samples(self, shard: str, keys: Sequence[str]) -> list[Sample]:
+        """Decode these samples of a shard, in this order."""
+        decoded = []
+        for key in keys:
+            sample = self.read(shard, key)
+            decoded.append(sample.decoded())
+        return decoded
 
     def _slices(
         self, first_step: int, size: int, seed: int, rank: int, world_size: int
-    ) -> Iterator[list[tuple[str, str]]]:
-        epoch, skip = divmod(first_step * size, len(self))
-        mine = slice(rank * size // world_size, (rank + 1) * size // world_size)
-        batch: list[tuple[str, str]] = []
-        while True:
-            for item in self._epoch(seed, epoch, skip):
-                batch.append(item)
-                if len(batch) == size:
-                    yield batch[mine]
-                    batch = []
-            epoch, skip = epoch + 1, 0
+    ) -> Iterator[list[SampleId]]:
+        """Yield one rank's slice of each global batch from step `first_step` on, without end.
 
-    def _epoch(self, seed: int, epoch: int, skip: int) -> Iterator[tuple[str, str]]:
-        """(shard, key) of an epoch from number `skip` on."""
+        A batch may begin in one epoch and end in the next.
+        """
+        seen = first_step * size
+        epoch, skip = divmod(seen, len(self))
+        first = rank * size // world_size
+        last = (rank + 1) * size // world_size
+        batch: list[SampleId] = []
+        while True:
+            for sample in self._epoch(seed, epoch, skip):
+                batch.append(sample)
+                if len(batch) == size:
+                    yield batch[first:last]
+                    batch = []
+            epoch += 1
+            skip = 0
+
+    def _epoch(self, seed: int, epoch: int, skip: int) -> Iterator[SampleId]:
+        """Yield the samples of an epoch in their order, without the first `skip`.
+
+        The whole order is drawn in any case, so it does not depend on `skip`.
+        """
         draw = random.Random(f"{seed} {epoch}")
         shards = sorted(self.keys)
         draw.shuffle(shards)
         for start in range(0, len(shards), BLOCK_SHARDS):
-            order = [
-                (shard, key)
-                for shard in shards[start : start + BLOCK_SHARDS]
-                for key in self.keys[shard]
-            ]
+            block = shards[start : start + BLOCK_SHARDS]
+            order: list[SampleId] = []
+            for shard in block:
+                for key in self.keys[shard]:
+                    order.append(SampleId(shard, key))
             draw.shuffle(order)
             yield from order[skip:]
             skip = max(0, skip - len(order))
 
 
-def find(url: str) -> tuple[TrainingSet, str]:
-    """All labelled samples of the round or of the folder of round shards that `url` names, and the digest of their
-    labels. WORK stands for its head.
+def find_training_set(url: str) -> tuple[TrainingSet, str]:
+    """Find all labelled samples at `url`, and the digest of their labels.
+
+    `url` names a round, a folder of a round's shards, or a work folder, which stands for its head.
 
     Raises:
         ValueError: there are no shards, or they hold no labels.
     """
-    store, folder = Store(url), ""
-    head = read_head(store)
-    if head is not None:
-        folder = head.folder
+    store = Store(url)
+    folder = ""
+    if store.exists(layout.HEAD):
+        folder = layout.named_round(store.read_json(layout.HEAD)["round"])
     index = layout.round_index(folder)
     name = layout.round_shards(folder) if store.list(layout.round_shards(folder)) else folder
     found = [layout.shard_of_tar(file) for file in store.list(name)]
     shards = [shard for shard in found if shard is not None]
     if not shards:
         raise ValueError(
-            f"{url}: no shards there; give WORK, WORK/rounds/NN-.. or a folder of .tar files of a round"
+            f"{url}: no shards there; give WORK, WORK/rounds/NN-.. or a folder of .tar files "
+            "of a round"
         )
-    where = Folder(name)
+    location = ShardFolder(name)
     if store.exists(index):
-        keys: dict[str, list[str]] = {}
-        rows: list[IndexRow] = read_table(store, index, IndexRow)
-        for row in rows:
-            if any(getattr(row, kind) for kind in KINDS):
-                keys.setdefault(row.shard, []).append(row.key)
-        mark = digest(store.read(index).hex())
+        keys, labels = _read_index(store, index)
     else:
-        keys, mark = _scanned(store, where, shards)
-    data = TrainingSet(store, where, {shard: each for shard, each in keys.items() if each})
+        keys, labels = _scan(store, location, shards)
+    labelled = {shard: shard_keys for shard, shard_keys in keys.items() if shard_keys}
+    data = TrainingSet(store, location, labelled)
     if not len(data):
         raise ValueError(f"{url}: no labelled sample in {len(shards)} shards; nothing to train on")
-    return data, mark
+    return data, labels
 
 
-def _scanned(
-    store: Store, where: Shards, shards: Sequence[str]
-) -> tuple[dict[str, list[str]], str]:
-    """The labelled keys of shards without an index, and the digest of their records."""
+def _read_index(store: Store, index: str) -> tuple[dict[str, list[str]], str]:
+    """Read the index of a round.
+
+    Returns the keys of the labelled samples by shard, and the digest of the index.
+    """
     keys: dict[str, list[str]] = {}
-    seen = []
+    rows: list[IndexRow] = read_table(store, index, IndexRow)
+    for row in rows:
+        # A row counts the labels of each kind.
+        labels = sum(getattr(row, kind) for kind in KINDS)
+        if labels:
+            shard_keys = keys.setdefault(row.shard, [])
+            shard_keys.append(row.key)
+    content = store.read(index)
+    return keys, digest(content.hex())
+
+
+def _scan(
+    store: Store, location: ShardLocation, shards: Sequence[str]
+) -> tuple[dict[str, list[str]], str]:
+    """Read the records of shards that have no index.
+
+    Returns the keys of the labelled samples by shard, and the digest of all records.
+    """
+    keys: dict[str, list[str]] = {}
+    records: list[str] = []
     for shard in shards:
         keys[shard] = []
-        for key, members in _samples(store, where.tar(shard)):
-            record = from_dict(Record, json.loads(members["json"]))
-            seen.append(members["json"].decode())
-            if len(record.annotations.kept()):
+        for key, members in _members(store, location.tar(shard)):
+            text = members["json"].decode()
+            records.append(text)
+            record = from_dict(Record, json.loads(text))
+            labels = record.annotations.kept()
+            if len(labels):
                 keys[shard].append(key)
-    return keys, digest(*seen)
+    return keys, digest(*records)
 
 
+# The last few shards stay in memory: a batch can lie in two blocks, and a small set is read again
+# in every epoch.
 @lru_cache(maxsize=2 * BLOCK_SHARDS)
-def _load(url: str, tar: str) -> dict[str, tuple[bytes, Record]]:
-    """Image bytes and kept labels of every key of a shard; the last few shards stay in memory, for a batch may straddle
-    two blocks and a small set is read in every epoch."""
-    return {key: _parsed(key, members) for key, members in _samples(Store(url), tar)}
+def _read_shard(url: str, tar: str) -> dict[str, EncodedSample]:
+    """Read all samples of a shard, by key."""
+    store = Store(url)
+    samples: dict[str, EncodedSample] = {}
+    for key, members in _members(store, tar):
+        samples[key] = _encoded_sample(key, members)
+    return samples
 
 
-def _samples(store: Store, tar: str) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """(key, {extension: bytes}) of each sample of a shard.
+def _members(store: Store, tar: str) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Yield (key, {extension: bytes}) of each sample of a shard.
 
     Raises:
-        ValueError: one has no labels of ours.
+        ValueError: a sample has no record (`KEY.json`).
     """
     from webdataset.tariterators import group_by_keys, tar_file_expander
 
     stream = io.BytesIO(store.read(tar))
-    for sample in group_by_keys(tar_file_expander([{"url": tar, "stream": stream}])):
+    files = tar_file_expander([{"url": tar, "stream": stream}])
+    for sample in group_by_keys(files):
         key = sample["__key__"]
+        # webdataset's own entries begin with two underscores.
         members = {name: data for name, data in sample.items() if not name.startswith("__")}
         if "json" not in members:
             raise ValueError(f"{store.path(tar)}: {key} has no .json; give shards of a round")
         yield key, members
 
 
-def _parsed(key: str, members: dict[str, bytes]) -> tuple[bytes, Record]:
+def _encoded_sample(key: str, members: Mapping[str, bytes]) -> EncodedSample:
+    """Find the image and the record among the files of a sample.
+
+    Raises:
+        ValueError: there is no image.
+    """
     record: Record = from_dict(Record, json.loads(members["json"]))
-    image = next((data for name, data in members.items() if name in IMAGE_EXTENSIONS), None)
-    if image is None:
-        raise ValueError(f"{key}: its shard holds no image; give a round that holds its images")
-    return image, replace(record, annotations=record.annotations.kept())
-
-
-def _sample(read: tuple[bytes, Record]) -> Sample:
-    image, record = read
-    size = (record.width, record.height)
-    return Sample(
-        key=record.key, size=size, annotations=record.annotations, image=decode_image(image)
-    )
+    kept = record.annotations.kept()
+    for extension, data in members.items():
+        if extension in IMAGE_EXTENSIONS:
+            return EncodedSample(data, replace(record, annotations=kept))
+    raise ValueError(f"{key}: its shard holds no image; give a round that holds its images")

@@ -1,11 +1,13 @@
 """One training run under Ray Train, on the kept labels of a round or of a folder of round shards.
 
-A killed run goes on from its newest checkpoint; the model's folder is named by everything that decides its content.
+A killed run continues from its newest checkpoint. The name of the model's folder is a digest of
+everything that decides its content.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import shutil
 import tempfile
 import threading
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.run import ClusterConfig, GroupConfig, RunConfig
+from pipeline.errors import WorkerFailed, last_line
 from pipeline.execution.engine import check_resources, connect
 from pipeline.execution.threads import bound_threads
 from pipeline.plan.graph import WORK, TrainedModel
@@ -25,26 +28,33 @@ from pipeline.storage.manifest import FileDigest, Manifest
 from pipeline.storage.store import Store
 from pipeline.training.data import TrainingSet, TrainingSetRef
 from stages.florence.model import resolve
-from stages.florence.training import VERSION
+from stages.florence.training import VERSION, TrainConfig
 
+# The group of `cluster.groups` whose resources the training workers use.
 GROUP = "train"
+# The metrics of a step that become curves in TensorBoard.
 CURVES = ("loss", "rate", "gradient_norm", "tokens")
+# Seconds between two reports of progress.
+REPORT_SECONDS = 2
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Training:
-    """One training run: `folder` of the work folder will hold the model of round `number`.
+    """One training run."""
 
-    `inputs` is the digest of the labels that it learns from, `start` a checkpoint's name or folder, or `work:` and the
-    folder of an earlier model.
-    """
-
-    config: Any
+    config: TrainConfig
+    """The schedule and everything else that `train` sets."""
     start: str
+    """Checkpoint to start from: a name or a folder, or `work:` and the folder of a model in the
+    work folder."""
     number: int
+    """Number of the round whose model this is."""
     data: TrainingSet
+    """The samples to train on."""
     inputs: str
+    """Digest of the labels of these samples."""
     folder: str
+    """Folder of the work folder that will hold the model."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +64,15 @@ class TrainJob:
     url: str
     """The work folder."""
     threads: int
-    config: Any
+    """Threads of one worker."""
+    config: TrainConfig
+    """The schedule and everything else that `train` sets."""
     start: str
     """The checkpoint that it starts from; see `Training`."""
     data: TrainingSetRef
+    """The samples to train on."""
     folder: str
-    """The folder of the model."""
+    """Folder of the work folder that will hold the model."""
 
 
 def prepare(
@@ -68,12 +81,12 @@ def prepare(
     data: TrainingSet,
     inputs: str,
     start: TrainedModel | str = "",
-    config: Any = None,
+    config: TrainConfig | None = None,
 ) -> Training:
-    """Name the training run of a round by everything that decides its result.
+    """Describe the training run of a round; its folder is named by everything that decides it.
 
-    It starts from `refine.start`, another checkpoint, or an earlier model of this run, with the settings of `train` or
-    other ones.
+    Without `start` it starts from `refine.start`, and without `config` it has the settings of
+    `train`.
     """
     config = dataclasses.replace(config or run.train, seed=run.seed * 1000 + number)
     name, content = _start(start or run.refine.start)
@@ -91,32 +104,39 @@ def prepare(
 
 
 def _start(start: TrainedModel | str) -> tuple[str, str]:
-    """Where to load it from, and its content."""
+    """Return where the checkpoint is loaded from, and the digest of its content."""
     if isinstance(start, TrainedModel):
         return f"{WORK}{start.folder}", start.revision
     return start, content_hash(resolve(start))
 
 
-def trained(store: Store, training: Training) -> str | None:
-    """The digest of the model's files, None when it is still to train."""
+def model_digest(store: Store, training: Training) -> str | None:
+    """Return the digest of the trained model's files, or None if it is not trained yet."""
     found = store.done(training.folder).get(layout.MODEL_SHARD)
     return found.output if found else None
 
 
 def train(store: Store, cluster: ClusterConfig, training: Training, title: str = "") -> str:
-    """Train and publish the model, unless it is there; returns the digest of its files."""
-    if found := trained(store, training):
-        return found
+    """Train and publish the model if that is not done yet; return the digest of its files.
+
+    Raises:
+        ValueError: the cluster has no room for the fewest workers.
+        WorkerFailed: a worker failed more often than it is restarted.
+    """
+    finished = model_digest(store, training)
+    if finished:
+        return finished
     import ray
 
     connect(cluster)
     check_resources(cluster, GROUP)
     workers = _workers(cluster.group(GROUP), ray.cluster_resources())
     folder = training.folder
-    _fit(store, cluster.group(GROUP), workers, training, title or f"round {training.number}: train")
-    # The folder of manifests is there when an earlier model was withdrawn.
+    title = title or f"round {training.number}: train"
+    _run_workers(store, cluster.group(GROUP), workers, training, title)
     files = {}
     for name in store.list(folder):
+        # A model that was withdrawn has left its folder of manifests.
         if name != layout.MANIFESTS:
             path = layout.within(folder, name)
             files[path] = _file_digest(store, path)
@@ -133,29 +153,42 @@ def train(store: Store, cluster: ClusterConfig, training: Training, title: str =
 
 
 def _workers(group: GroupConfig, have: Mapping[str, float]) -> int:
-    """How many workers train at the same time: as many as the cluster has room for, within the group's range.
+    """Return how many workers train: as many as there is room for, within the group's range.
 
     Raises:
         ValueError: there is no room for the fewest.
     """
     fewest, most = group.actors or (1, 1)
-    wants = _wanted(group)
-    fit = min(int(have.get(kind, 0) / each) for kind, each in wants.items())
-    if fit < fewest:
-        wanted = " and ".join(f"{each * fewest:g} {kind}" for kind, each in wants.items())
+    amounts = _resources(group)
+    room = min(int(have.get(kind, 0) / amount) for kind, amount in amounts.items())
+    if room < fewest:
+        wanted = " and ".join(f"{amount * fewest:g} {kind}" for kind, amount in amounts.items())
         raise ValueError(
-            f"cluster.groups.{GROUP}.actors: {fewest} workers want {wanted}, the cluster has room for {fit}"
+            f"cluster.groups.{GROUP}.actors: {fewest} workers want {wanted}, "
+            f"the cluster has room for {room}; lower actors, cpus or gpus"
         )
-    return min(fit, most)
+    return min(room, most)
 
 
-def _wanted(group: GroupConfig) -> dict[str, float]:
-    """What one worker takes."""
-    return {kind: each for kind, each in (("CPU", group.cpus), ("GPU", group.gpus)) if each}
+def _resources(group: GroupConfig) -> dict[str, float]:
+    """Return what Ray reserves for one worker, by the name of the resource."""
+    amounts = {}
+    if group.cpus:
+        amounts["CPU"] = group.cpus
+    if group.gpus:
+        amounts["GPU"] = group.gpus
+    return amounts
 
 
-def _fit(store: Store, group: GroupConfig, workers: int, training: Training, title: str) -> None:
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
+def _run_workers(
+    store: Store, group: GroupConfig, workers: int, training: Training, title: str
+) -> None:
+    """Run the training in Ray Train's workers and show its progress.
+
+    Raises:
+        WorkerFailed: a worker failed more often than it is restarted.
+    """
+    from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
 
     job = TrainJob(
@@ -166,36 +199,44 @@ def _fit(store: Store, group: GroupConfig, workers: int, training: Training, tit
         data=training.data.ref(),
         folder=training.folder,
     )
+    scaling = ScalingConfig(
+        num_workers=workers, use_gpu=bool(group.gpus), resources_per_worker=_resources(group)
+    )
     with (
         tempfile.TemporaryDirectory(prefix="fld-ray-train-") as scratch,
         _bar(store, title, training.config.steps),
     ):
-        TorchTrainer(
+        trainer = TorchTrainer(
             _worker,
             train_loop_config={"job": job},
             torch_config=TorchConfig(backend="nccl" if group.gpus else "gloo"),
-            scaling_config=ScalingConfig(
-                num_workers=workers, use_gpu=bool(group.gpus), resources_per_worker=_wanted(group)
-            ),
+            scaling_config=scaling,
             run_config=RunConfig(
                 storage_path=scratch, name="train", failure_config=FailureConfig(max_failures=3)
             ),
-        ).fit()
+        )
+        try:
+            trainer.fit()
+        except TrainingFailedError as error:
+            raise WorkerFailed(f"{title}: {last_line(error)}") from error
 
 
 def _worker(loop_config: dict[str, Any]) -> None:
-    """Runs in each Ray Train worker; the only place where training code meets Ray."""
+    """Run one worker of Ray Train; this is the only place where training code meets Ray."""
     import ray.train
 
     from stages.florence import training
 
     job: TrainJob = loop_config["job"]
-    store, config, start = Store(job.url), job.config, job.start
+    store = Store(job.url)
+    config = job.config
+    start = job.start
     if start.startswith(WORK):
         start = store.local_copy(start.removeprefix(WORK))
     bound_threads(job.threads)
     context = ray.train.get_context()
-    rank, world_size = context.get_world_rank(), context.get_world_size()
+    rank = context.get_world_rank()
+    world_size = context.get_world_size()
     data = job.data.open()
     checkpoints = layout.checkpoints(job.folder)
     with tempfile.TemporaryDirectory(prefix="fld-model-") as local:
@@ -219,76 +260,88 @@ def _worker(loop_config: dict[str, Any]) -> None:
 
 
 def _save(store: Store, checkpoints: str, folder: Path, step: int) -> None:
-    """Keep a checkpoint: its mark is written last, older ones go after that."""
+    """Upload a checkpoint, then write its mark, and only then remove the older checkpoints."""
     newest = layout.checkpoint_name(step)
     _upload(store, folder, layout.within(checkpoints, newest))
-    store.publish_json(layout.within(checkpoints, layout.checkpoint_mark(newest)), {})
+    mark = layout.checkpoint_mark(newest)
+    store.publish_json(layout.within(checkpoints, mark), {})
     for name in store.list(checkpoints):
         if name.split(".")[0] < newest:
             store.remove(layout.within(checkpoints, name))
 
 
 def _newest(store: Store, checkpoints: str) -> Path | None:
+    """Return a local copy of the newest checkpoint that has its mark, or None."""
     marked = [layout.marked_checkpoint(name) for name in store.list(checkpoints)]
     complete = [checkpoint for checkpoint in marked if checkpoint is not None]
     if not complete:
         return None
-    return Path(store.local_copy(layout.within(checkpoints, complete[-1])))
+    newest = layout.within(checkpoints, complete[-1])
+    return Path(store.local_copy(newest))
 
 
 def _upload(store: Store, folder: Path, name: str) -> None:
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        target = layout.within(name, file.relative_to(folder).as_posix())
-        with store.publishing(target) as sink, file.open("rb") as source:
+    """Copy all files of a local folder to folder `name` of the store."""
+    for path in sorted(folder.rglob("*")):
+        if not path.is_file():
+            continue
+        relative = path.relative_to(folder).as_posix()
+        target = layout.within(name, relative)
+        with store.publishing(target) as sink, path.open("rb") as source:
             shutil.copyfileobj(source, sink, 1 << 20)
 
 
 def _file_digest(store: Store, name: str) -> FileDigest:
-    import hashlib
-
+    """Describe a file as a manifest does: by its digest and its size in bytes."""
     with store.open(name) as file:
         size = file.seek(0, 2)
         file.seek(0)
-        return FileDigest(hashlib.file_digest(file, "sha256").hexdigest(), size)
+        digest = hashlib.file_digest(file, "sha256")
+    return FileDigest(digest.hexdigest(), size)
 
 
-def _reporter(store: Store, config: Any) -> Callable[[dict[str, Any]], None]:
-    """Writes each step's metrics to TensorBoard when asked to, and now and then to the journal."""
-    started, written, board = time.time(), 0.0, None
+def _reporter(store: Store, config: TrainConfig) -> Callable[[dict[str, Any]], None]:
+    """Make the function that reports the metrics of each step.
+
+    Every step goes to TensorBoard if `config.tensorboard` is set. The journal gets the last step,
+    and before it one step every few seconds.
+    """
+    started = time.time()
+    written = 0.0
+    board: Any = None
     if config.tensorboard:
         from tensorboardX import SummaryWriter  # comes with ray[train]
 
         board = SummaryWriter(config.tensorboard, flush_secs=10)
 
-    def report(state: dict[str, Any]) -> None:
+    def report(metrics: dict[str, Any]) -> None:
         nonlocal written
-        last = state["step"] == config.steps
+        step = metrics["step"]
+        is_last = step == config.steps
         if board:
             for name in CURVES:
-                board.add_scalar(f"train/{name}", state[name], state["step"])
-            if last:
+                board.add_scalar(f"train/{name}", metrics[name], step)
+            if is_last:
                 board.close()
-        if time.time() - written > 2 or last:
+        if time.time() - written > REPORT_SECONDS or is_last:
             written = time.time()
-            store.publish_json(
-                layout.PROGRESS,
-                {
-                    "title": "train",
-                    "done": state["step"],
-                    "total": config.steps,
-                    "started": started,
-                    "now": written,
-                    "loss": state["loss"],
-                    "rate": state["rate"],
-                },
-            )
+            progress = {
+                "title": "train",
+                "done": step,
+                "total": config.steps,
+                "started": started,
+                "now": written,
+                "loss": metrics["loss"],
+                "rate": metrics["rate"],
+            }
+            store.publish_json(layout.PROGRESS, progress)
 
     return report
 
 
 @contextmanager
 def _bar(store: Store, title: str, steps: int) -> Iterator[None]:
-    """A bar on standard error that follows what the first worker writes to the journal."""
+    """Show a bar on standard error that follows what the first worker writes to the journal."""
     from tqdm import tqdm
 
     stop = threading.Event()
@@ -297,15 +350,15 @@ def _bar(store: Store, title: str, steps: int) -> Iterator[None]:
     def follow() -> None:
         with tqdm(total=steps, desc=title, unit="step", dynamic_ncols=True) as bar:
             while True:
-                last = stop.wait(1.0)
+                # The journal is read once more after the stop, so that the bar reaches its end.
+                stopped = stop.wait(1.0)
                 if store.exists(layout.PROGRESS):
-                    state = store.read_json(layout.PROGRESS)
-                    bar.set_postfix_str(
-                        f"loss {state['loss']:.3f}, learning rate {state['rate']:.1e}",
-                        refresh=False,
-                    )
-                    bar.update(state["done"] - bar.n)
-                if last:
+                    progress = store.read_json(layout.PROGRESS)
+                    loss, rate = progress["loss"], progress["rate"]
+                    shown = f"loss {loss:.3f}, learning rate {rate:.1e}"
+                    bar.set_postfix_str(shown, refresh=False)
+                    bar.update(progress["done"] - bar.n)
+                if stopped:
                     return
 
     thread = threading.Thread(target=follow, name="training-progress", daemon=True)

@@ -1,7 +1,8 @@
-"""`fld train`: one training run by itself, on any round or folder of round shards.
+"""`fld train`: one training run by itself, on any round or folder of a round's shards.
 
-OUT/model is the `from_pretrained` folder with its metrics.jsonl; OUT/train.json says what it was made from. The same
-command resumes, with any number of workers; other data or settings want another folder.
+OUT/model is a folder for `from_pretrained`, with the metrics of each step in metrics.jsonl.
+OUT/train.json is the recipe. The same command resumes, with any number of workers. Other data or
+other settings need another folder.
 """
 
 from __future__ import annotations
@@ -11,51 +12,59 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config.parse import check_there
+from pipeline.config.parse import check_exists
 from pipeline.config.run import ClusterConfig
 from pipeline.config.validation import build
 from pipeline.plan.recipe import content_hash, recipe_settings
 from pipeline.storage import layout
 from pipeline.storage.lease import held
 from pipeline.storage.store import Store
-from pipeline.training.data import find
+from pipeline.training.data import find_training_set
 from pipeline.training.run import GROUP, Training, train
 from stages.florence.model import check_format, resolve
 from stages.florence.training import VERSION, TrainConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FitConfig:
-    """`configs/training.yaml`: `seed` is that of everything the training draws."""
+class TrainCommandConfig:
+    """All settings of `fld train` (`configs/training.yaml`)."""
 
     start: str
+    """Checkpoint to start from: a size in this package, a folder or a hub name."""
     seed: int
-    train: Any
+    """Seed of everything random in the training."""
+    train: TrainConfig
+    """The schedule and everything else that changes the model."""
     cluster: ClusterConfig
+    """Where the workers run; group `train` sets their number and resources."""
 
 
-def parse(values: Mapping[str, Any]) -> FitConfig:
-    """Raises:
-    ValueError: one line with the key, the value and what to change.
+def parse(values: Mapping[str, Any]) -> TrainCommandConfig:
+    """Build and check the settings from the plain values that hydra composed.
+
+    Raises:
+        ValueError: a setting is wrong; one line with the key, the value and what to change.
     """
-    config: FitConfig = build(
-        FitConfig,
-        {
-            **values,
-            "train": build(TrainConfig, {**values["train"], "seed": values["seed"]}, "train."),
-            "cluster": build(ClusterConfig, values["cluster"], "cluster."),
-        },
-        "",
-    )
-    check_there("start", config.start)
+    parts = {
+        "train": build(TrainConfig, {**values["train"], "seed": values["seed"]}, "train."),
+        "cluster": build(ClusterConfig, values["cluster"], "cluster."),
+    }
+    config: TrainCommandConfig = build(TrainCommandConfig, {**values, **parts}, "")
+    check_exists("start", config.start)
     return config
 
 
-def fit(source: str, out: str, config: FitConfig) -> dict[str, Any]:
-    """Train and return what was made: the model's path, its last metrics, samples and steps."""
+def train_once(source: str, out: str, config: TrainCommandConfig) -> dict[str, Any]:
+    """Train on the samples at `source`; return the model's path, sizes and last metrics.
+
+    Raises:
+        ValueError: `source` holds no labels, `out` was made with other settings, or `start` is no
+            Florence-2.
+        WorkerFailed: a worker failed more often than it is restarted.
+    """
     store = Store(out)
     store.check_usable()
-    data, labels = find(source)
+    data, labels = find_training_set(source)
     start = resolve(config.start)
     recipe = {
         "version": VERSION,
@@ -64,7 +73,6 @@ def fit(source: str, out: str, config: FitConfig) -> dict[str, Any]:
         "threads": config.cluster.group(GROUP).threads,
         "labels": labels,
     }
-    recipe = json.loads(json.dumps(recipe))  # as it is read again
     with held(store):
         _claim(store, recipe)
         training = Training(config.train, config.start, 0, data, labels, layout.TRAIN_MODEL)
@@ -80,30 +88,41 @@ def fit(source: str, out: str, config: FitConfig) -> dict[str, Any]:
 
 
 def last_metrics(store: Store, model: str) -> dict[str, Any]:
-    """The metrics of the last step that made a model; none when it took no step."""
+    """Return the metrics of the last step that made a model; empty when it took no step."""
     lines = store.read(layout.model_metrics(model)).splitlines()
-    last: dict[str, Any] = json.loads(lines[-1]) if lines else {}
-    return {name: value for name, value in last.items() if name != "step"}
+    if not lines:
+        return {}
+    metrics: dict[str, Any] = json.loads(lines[-1])
+    metrics.pop("step", None)
+    return metrics
 
 
 def _claim(store: Store, recipe: dict[str, Any]) -> None:
-    """Raises:
-    ValueError: the folder holds what another recipe makes.
+    """Write the recipe to the folder, or check that it is the one that was written before.
+
+    Raises:
+        ValueError: the folder holds the result of another recipe.
     """
     if not store.exists(layout.TRAIN_RECIPE):
         store.publish_json(layout.TRAIN_RECIPE, recipe)
         return
-    other = store.read_json(layout.TRAIN_RECIPE)
-    if other != recipe:
-        changed = [
-            f"{prefix}{key}"
-            for prefix, new, old in (
-                ("", recipe, other),
-                ("train.", recipe["train"], other["train"]),
-            )
-            for key in sorted(new.keys() | old.keys())
-            if key != "train" and new.get(key) != old.get(key)
-        ]
+    before = store.read_json(layout.TRAIN_RECIPE)
+    # JSON has no tuples: compare what is written with what would be written.
+    now = json.loads(json.dumps(recipe))
+    if now != before:
+        changed = _changed_keys(now, before, "")
+        changed += _changed_keys(now["train"], before["train"], "train.")
         raise ValueError(
-            f"{store.url}: made with other {', '.join(changed)}; give another folder, or remove this one"
+            f"{store.url}: made with other {', '.join(changed)}; "
+            "give another folder, or remove this one"
         )
+
+
+def _changed_keys(new: Mapping[str, Any], old: Mapping[str, Any], prefix: str) -> list[str]:
+    """Return the keys whose values differ; `train` is compared by its own keys."""
+    changed = []
+    keys = new.keys() | old.keys()
+    for key in sorted(keys - {"train"}):
+        if new.get(key) != old.get(key):
+            changed.append(f"{prefix}{key}")
+    return changed

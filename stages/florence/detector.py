@@ -119,7 +119,13 @@ class Detector:
 
         device = next(self.head.parameters()).device
         values = pixels([sample.pixels for sample in batch], self.config.resolution).to(device)
-        output = self.head(self.tower(values).last_hidden_state)
+        features = self.tower(values).last_hidden_state
+        if torch.is_grad_enabled() and not features.requires_grad:
+            # The tower's last map is channels-last. When all stages are frozen, it needs no
+            # gradient, and GroupNorm's backward pass in torch 2.13 then crashes on a CPU (SIGSEGV
+            # in GroupNormBackwardKernelImplChannelsLastInternal). A contiguous map is fine.
+            features = features.contiguous()
+        output = self.head(features)
         logits, sides = output.split([len(self.categories), 4], dim=1)
         cells = torch.from_numpy(centres(*logits.shape[2:])).to(device)
         near, far = torch.nn.functional.softplus(sides).flatten(2).transpose(1, 2).split(2, dim=2)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.benches.refinement import shipped, spread
+from pipeline.benches.refinement import head_by_round, spread
 from tests.system.conftest import SMALL, fld
 
 CONTROLS = {
@@ -50,7 +50,7 @@ def test_a_rejected_round_ships_what_stood_before_it() -> None:
     rounds = [
         {"status": s, "f1": f} for s, f in (("accepted", 0.5), ("rejected", 0.1), ("accepted", 0.7))
     ]
-    assert shipped(rounds, "f1") == [0.5, 0.5, 0.7]
+    assert head_by_round(rounds, "f1") == [0.5, 0.5, 0.7]
 
 
 def test_the_spread_over_seeds_is_the_sample_deviation() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import cli
 from pipeline.config.compose import compose
 from pipeline.studies.config import parse
 from pipeline.studies.run import run
@@ -69,6 +70,30 @@ def test_the_backbones_study_trains_a_detector_a_row(work: Path) -> None:
         set(r["scores"]) == {"detection AP", "detection AP50", "detection F1@0.5"}
         for r in made["rows"]
     )
+
+
+def test_a_row_that_fails_is_one_line_and_the_others_are_shown(
+    work: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    broken = "{phases: {a: {}, b: {width: -1}, c: {}}}"
+    fresh = "{phases: {train: {pretrained: false}}}"
+    settings = [
+        f"work={work}/backbone",
+        *TINY,
+        "detector.steps=2",
+        "detector.batch_size=4",
+        "~rows",
+        "+rows={broken: " + broken + ", fresh: " + fresh + "}",
+    ]
+    assert cli.main(["study", "backbone", *settings, "--json"]) == 1
+    output = capfd.readouterr()
+    lines = [line for line in output.err.splitlines() if line.startswith("fld: error:")]
+    assert len(lines) == 1
+    assert lines[0].startswith("fld: error: broken, b: detector: RuntimeError: ")
+    result = json.loads(output.out.splitlines()[-1])
+    shown = [(row["row"], row["phase"]) for row in result["rows"]]
+    assert shown == [("broken", "a"), ("fresh", "train")]
+    assert [failure["row"] for failure in result["failed"]] == ["broken"]
 
 
 def test_the_tower_is_exported_and_a_wrong_name_is_one_line(tmp_path: Path) -> None:

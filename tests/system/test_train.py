@@ -17,7 +17,7 @@ from pipeline.config.compose import compose
 from pipeline.storage.store import Store
 from pipeline.studies.data import DataConfig, obtain
 from pipeline.training.data import TrainingSet
-from pipeline.training.standalone import fit, parse
+from pipeline.training.standalone import parse, train_once
 from tests.system.conftest import command, fld, kill_when
 
 STEPS = 20
@@ -47,7 +47,7 @@ def whole(shards: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of an uninterrupted training by one worker."""
     out = tmp_path_factory.mktemp("whole")
     board = f"train.tensorboard={out}/board"
-    made = fit(shards, str(out), parse(compose([*SETTINGS, board], "training")))
+    made = train_once(shards, str(out), parse(compose([*SETTINGS, board], "training")))
     assert made["model"] == f"{out}/model" and made["samples"] == 10 and made["steps"] == STEPS
     return out
 
@@ -61,7 +61,7 @@ def published(out: Path) -> dict[str, bytes]:
 
 
 def test_two_workers_follow_the_curve_of_one(whole: Path, shards: str, tmp_path: Path) -> None:
-    fit(
+    train_once(
         shards,
         str(tmp_path),
         parse(compose([*SETTINGS, "cluster.groups.train.actors=[1,2]"], "training")),

@@ -5,7 +5,7 @@ import pytest
 
 from pipeline import cli
 from pipeline.config.compose import compose, dotlist
-from pipeline.config.parse import parse, rooted
+from pipeline.config.parse import parse, with_absolute_paths
 from pipeline.config.run import ClusterConfig
 from pipeline.errors import ClusterFailed
 from pipeline.execution.engine import connect
@@ -64,12 +64,12 @@ def test_local_files_are_saved_by_their_absolute_path_and_names_as_they_are(
         "specialists.detect.weights=yolox.onnx",
     ]
     values = compose(words)
-    found = rooted(values, parse(values))
+    found = with_absolute_paths(values, parse(values))
     assert found["source"]["path"] == str(tmp_path / "photos")
     assert found["specialists"]["detect"]["weights"] == str(tmp_path / "yolox.onnx")
     assert found["refine"]["start"] == values["refine"]["start"] == "nano"
     values["source"]["path"] = "s3://bucket/photos"
-    assert rooted(values, parse(values))["source"]["path"] == "s3://bucket/photos"
+    assert with_absolute_paths(values, parse(values))["source"]["path"] == "s3://bucket/photos"
 
 
 def test_a_run_on_another_source_is_refused_and_leaves_the_saved_config(

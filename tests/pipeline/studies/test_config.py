@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.config.compose import compose
-from pipeline.studies.config import parse, phase_config
+from pipeline.studies.config import detector_config, parse, phase_config
 from pipeline.studies.scores import TASKS
 from pipeline.training import standalone
 from stages.florence.model import RESOLUTIONS
@@ -28,9 +28,10 @@ def test_every_study_that_ships_is_whole(name: str) -> None:
     assert made.study == name and made.work == f"work/studies/{name}" and made.rows
     assert set(made.tasks) <= TASKS.keys()
     assert (made.data.seed, made.test.seed) == (101, 909)  # never the same scenes
+    config_of = detector_config if made.learner == "detector" else phase_config
     for row in made.rows:
         for phase in made.rows[row].phases:
-            assert phase_config(made, row, phase).steps > 0
+            assert config_of(made, row, phase).steps > 0
 
 
 def test_steps_are_at_the_resolution_of_the_study_unless_stages_are_named() -> None:
@@ -42,10 +43,8 @@ def test_steps_are_at_the_resolution_of_the_study_unless_stages_are_named() -> N
     assert phase_config(made, "tuned", "train").stages == ((96, 9),)
     assert phase_config(made, "tuned", "more").stages == ((32, 5), (64, 6))
     assert phase_config(made, "tuned", "more").seed == 7
-    assert (
-        phase_config(study("study=backbone", "resolution=96"), "pre-trained", "train").resolution
-        == 96
-    )
+    backbone = study("study=backbone", "resolution=96")
+    assert detector_config(backbone, "pre-trained", "train").resolution == 96
     assert study("study=clean").resolution == RESOLUTIONS["nano"]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.studies.scores import score
-from pipeline.studies.table import markdown
+from pipeline.studies.table import failures, markdown
 
 
 def entry(
@@ -110,10 +110,21 @@ def test_a_table_has_a_line_a_phase_and_a_column_a_metric() -> None:
         {"row": "start", "phase": "as it is", "steps": 0, "scores": {"y": 0.125}},
     ]
     lines = markdown({"title": "Families", "test_samples": 20, "rows": rows}).splitlines()
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+    cells = []
+    for line in lines[2:]:
+        columns = line.strip("|").split("|")
+        cells.append([column.strip() for column in columns])
     assert cells[0] == ["", "samples", "steps", "minutes", "x", "y"]
     assert cells[2:] == [
         ["image: pre-train", "2,000", "500", "1.5", "0.500", ""],
         ["image: fine-tune", "2,000", "200", "", "0.250", "1.000"],
         ["start", "0", "0", "", "", "0.125"],
+    ]
+
+
+def test_a_row_that_failed_has_a_line_of_its_own() -> None:
+    failed = [{"row": "image", "error": "image, pre-train: train: out of memory"}]
+    assert failures({"failed": []}) == []
+    assert failures({"failed": failed}) == [
+        "image, pre-train: train: out of memory; the same command tries again"
     ]

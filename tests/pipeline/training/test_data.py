@@ -14,7 +14,7 @@ from pipeline.schema import Annotations, IndexRow
 from pipeline.storage.parquet import publish_table
 from pipeline.storage.store import Store
 from pipeline.studies.data import DataConfig, first, obtain, publish
-from pipeline.training.data import TrainingSet, find
+from pipeline.training.data import TrainingSet, find_training_set
 from stages.embedded.scenes import DEMO, render
 
 
@@ -27,21 +27,22 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
     for number in range(3):
         samples = []
         for key in keys[4 * number : 4 * number + 4]:
-            image, record = whole.read(shard, key)
-            samples.append((key, image, record.annotations))
+            sample = whole.read(shard, key)
+            samples.append((key, sample.image, sample.record.annotations))
         if number == 2:
             text = replace(samples[0][2].texts[0], dropped="too_many_objects")
             samples.append(("unlabelled", samples[0][1], Annotations(texts=[text])))
         publish(store, f"bare/part-{number}.tar", samples)
-    return find(f"{store.url}/bare")[0]
+    return find_training_set(f"{store.url}/bare")[0]
 
 
 def keys(
     data: TrainingSet, steps: int, *, start: int = 0, size: int = 5, rank: int = 0, ranks: int = 1
 ) -> list[list[str]]:
-    return [
-        [s.key for s in batch] for batch in islice(data.batches(start, size, 7, rank, ranks), steps)
-    ]
+    batches = []
+    for batch in islice(data.batches(start, size, 7, rank, ranks), steps):
+        batches.append([sample.key for sample in batch])
+    return batches
 
 
 def test_an_epoch_shows_every_sample_once_and_the_next_in_another_order(data: TrainingSet) -> None:
@@ -81,7 +82,7 @@ def test_a_bare_folder_and_an_indexed_round_give_the_same_set(
     publish_table(work, "rounds/00-abc/index.parquet", IndexRow, rows)
     work.publish_json("head.json", {"round": "00-abc", "model": None, "attempts": []})
     for url in (tmp_path, tmp_path / "rounds/00-abc"):
-        found, _ = find(str(url))
+        found, _ = find_training_set(str(url))
         assert found.keys == data.keys
         assert keys(found, 3) == keys(data, 3)
 
@@ -90,19 +91,19 @@ def test_any_fsspec_url_can_be_read(data: TrainingSet) -> None:
     memory = Store("memory://somewhere/bare")
     for shard in data.keys:
         memory.publish(f"{shard}.tar", data.store.read(data.node.tar(shard)))
-    assert keys(find("memory://somewhere/bare")[0], 3) == keys(data, 3)
+    assert keys(find_training_set("memory://somewhere/bare")[0], 3) == keys(data, 3)
 
 
 def test_another_label_is_another_set(data: TrainingSet, tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    image, record = data.read("part-0", "scene_000000")
+    sample = data.read("part-0", "scene_000000")
     marks = []
     for name, labels in (
-        ("a", record.annotations),
-        ("b", Annotations(texts=record.annotations.texts)),
+        ("a", sample.record.annotations),
+        ("b", Annotations(texts=sample.record.annotations.texts)),
     ):
-        publish(store, f"{name}/part-0.tar", [("scene_000000", image, labels)])
-        marks.append(find(f"{store.url}/{name}")[1])
+        publish(store, f"{name}/part-0.tar", [("scene_000000", sample.image, labels)])
+        marks.append(find_training_set(f"{store.url}/{name}")[1])
     assert marks[0] != marks[1]
 
 
@@ -110,7 +111,7 @@ def test_what_is_no_round_is_told_in_a_line(data: TrainingSet, tmp_path: Path) -
     from pipeline.storage.tars import TarWriter
 
     with pytest.raises(ValueError, match="no shards there"):
-        find(str(tmp_path))
+        find_training_set(str(tmp_path))
     store = Store(str(tmp_path))
     for name, members in (
         ("foreign", {"jpg": b"", "txt": b"a dog"}),
@@ -121,9 +122,9 @@ def test_what_is_no_round_is_told_in_a_line(data: TrainingSet, tmp_path: Path) -
             writer.write("unlabelled", members)
             writer.close()
     with pytest.raises(ValueError, match=r"unlabelled has no \.json"):
-        find(f"{store.url}/foreign")
+        find_training_set(f"{store.url}/foreign")
     with pytest.raises(ValueError, match="no labelled sample in 1 shards"):
-        find(f"{store.url}/empty")
+        find_training_set(f"{store.url}/empty")
 
 
 def test_the_first_samples_are_the_same_whatever_the_count(data: TrainingSet) -> None:

@@ -1,11 +1,18 @@
-"""How many workers train."""
+"""How many workers train, and what is said when they fail."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.config.run import GroupConfig
-from pipeline.training.run import _workers
+from pipeline.errors import WorkerFailed
+from pipeline.storage.store import Store
+from pipeline.training.data import ShardFolder, TrainingSet
+from pipeline.training.run import Training, _run_workers, _workers
+from stages.florence.training import TrainConfig
 
 
 @pytest.mark.parametrize(
@@ -31,3 +38,19 @@ def test_the_scarcest_resource_counts() -> None:
         ValueError, match="actors: 1 workers want 2 CPU and 1 GPU, the cluster has room for 0"
     ):
         _workers(group, {"CPU": 16})
+
+
+def test_workers_that_fail_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray.train import TrainingFailedError
+    from ray.train.torch import TorchTrainer
+
+    def fail(trainer: Any) -> None:
+        raise TrainingFailedError("Training failed:\nTraceback\n  x\nRuntimeError: no memory\n")
+
+    monkeypatch.setattr(TorchTrainer, "fit", fail)
+    store = Store(str(tmp_path))
+    data = TrainingSet(store, ShardFolder("scenes"), {})
+    training = Training(TrainConfig(), "nano", 1, data, "", "models/a")
+    with pytest.raises(WorkerFailed) as caught:
+        _run_workers(store, GroupConfig(), 1, training, "round 1: train")
+    assert str(caught.value) == "round 1: train: RuntimeError: no memory"
