@@ -1,13 +1,17 @@
-"""Duplicate images. In: stored bytes and pixels. Out: hashes of each image, then which image each one repeats.
+"""Finds duplicate images. In: stored bytes and pixels. Out: which image each duplicate repeats.
 
-Exact: equal sha256 of the stored bytes. Near: perceptual hashes (library: ImageHash, DCT of 64 bits) at most `distance`
-bits apart; with `mirrored` also those of the mirrored image. Semantic: embeddings of a two-tower model (SigLIP 2, CLIP)
-whose cosine is at least `similarity`.
+Two images count as duplicates for one of four reasons:
 
-The best copy is kept: most pixels, then most bytes, then the first key. Images are gone through in that order, and each
-is compared with those that are kept: a chain of small steps never takes away a picture that has no near copy left. Of
-an image without any structure (a white page, a silhouette) a perceptual hash says nothing; it has copies of its bytes
-only.
+- exact: their stored bytes have the same sha256;
+- near: their perceptual hashes (library: ImageHash, 64 bits) differ in at most `distance` bits;
+- mirrored, if it is asked for: the hash of one and that of the other's mirror image do so;
+- semantic, if a model is given: the cosine of their embeddings by a two-tower model (SigLIP 2,
+  CLIP) is at least `similarity`.
+
+The best copy is kept: the one with most pixels, then with most bytes, then with the first key.
+Images are judged in this order, and each is compared with the kept ones only. So a chain of small
+steps never removes a picture of which no near copy is left. The perceptual hash of an image
+without structure (a white page, a silhouette) says nothing; such an image has exact copies only.
 """
 
 from __future__ import annotations
@@ -16,7 +20,6 @@ import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations, pairwise
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -24,75 +27,116 @@ from pydantic import Field
 
 from stages.base import CONTENT
 from stages.ingest import to_rgb
+from stages.similarity import Pairs, close_hashes, similar_vectors
 from stages.specialists.pretrained import PretrainedConfig
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 EXACT, NEAR, MIRRORED, SEMANTIC = "exact", "near", "mirrored", "semantic"
-KINDS = (EXACT, NEAR, MIRRORED, SEMANTIC)  # the first that holds tells of a pair
-BITS = 64
-EVEN = 2.0  # grey levels of 255: the standard deviation of 32x32 pixels below which a hash is noise
-BLOCK = 1 << 20  # pairs compared at once
-ROWS = 2048  # embeddings compared at once with as many others
-FEW = 512  # images compared all with all
-
-Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]  # indices, indices of others, distances
-Repeats = dict[
-    int, tuple[int, int, float]
-]  # index of an image -> the one it repeats, kind, distance
+# If two images are duplicates for several reasons, the first of these is reported.
+KINDS = (EXACT, NEAR, MIRRORED, SEMANTIC)
+# Standard deviation of an image at 32 x 32 pixels, in grey levels of 255, below which its
+# perceptual hash is noise.
+MIN_CONTRAST = 2.0
+# So many images are compared all with all.
+FEW = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HashConfig(PretrainedConfig):
-    """`model` is the embedding's, '' for none."""
-
     method: Literal["phash", "dhash", "whash", "average_hash"] = "phash"
+    """The perceptual hash, by its name in ImageHash."""
+
     model: str = field(default="", metadata=CONTENT)
+    """The model of the embeddings: a folder or a hub name; empty for none."""
+
     batch_size: int = 32
+    """Images that are hashed at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DedupConfig(HashConfig):
-    """Thresholds are decisions: another one hashes no image again."""
+    """Thresholds are decisions: no image is hashed again when they change."""
 
-    distance: Annotated[int, Field(ge=0, le=12)] = (
-        6  # bits of 64; unrelated images are some 32 apart
-    )
+    distance: Annotated[int, Field(ge=0, le=12)] = 6
+    """Bits of 64 in which near duplicates may differ; unrelated images differ in about 32."""
+
     mirrored: bool = False
-    similarity: Annotated[float, Field(gt=0, le=1)] = 0.97  # cosine
+    """Whether mirror images count as duplicates."""
+
+    similarity: Annotated[float, Field(gt=0, le=1)] = 0.97
+    """Least cosine of the embeddings of semantic duplicates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hashed:
-    """One image: a row of a table of hashes. Hashes are 16 hexadecimal digits, '' of an image without structure."""
+    """The hashes of one image: a row of a table of hashes."""
 
     key: str
+    """The key of the sample."""
+
     shard: str
+    """The shard of the sample."""
+
     pixels: int
+    """Width times height."""
+
     bytes: int
+    """Size of the stored file."""
+
     sha256: str
+    """Of the stored file, in hexadecimal."""
+
     hash: str
+    """The perceptual hash, 16 hexadecimal digits; empty for an image without structure."""
+
     mirrored: str
+    """The perceptual hash of the mirror image, in the same form."""
+
     embedding: list[float] = field(default_factory=list)
+    """The unit vector of the model; empty if there is no model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duplicate:
-    """An image that repeats the kept one: a row of `groups.parquet`.
-
-    `distance` is in bits (near, mirrored) or 1 - cosine (semantic).
-    """
+    """An image that repeats a kept one: a row of `groups.parquet`."""
 
     key: str
+    """The key of the duplicate."""
+
     shard: str
+    """The shard of the duplicate."""
+
     kept: str
+    """The key of the image that it repeats."""
+
     kind: str
+    """One of `KINDS`."""
+
     distance: float = 0.0
+    """In bits (near, mirrored), or 1 - cosine (semantic)."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Repeat:
+    """Which image a duplicate repeats; of several, the smallest one counts, by these fields."""
+
+    kept: int
+    """The number of the kept image, in the order of judgement."""
+
+    kind: int
+    """The index in `KINDS`."""
+
+    distance: float
+
+
+# The duplicates found so far, by their number in the order of judgement.
+_Repeats = dict[int, _Repeat]
 
 
 class Hashes:
-    """The hashes of images; the model, if any, is loaded once."""
+    """Makes the hashes of images. The model, if there is one, is loaded once."""
 
     version: ClassVar[int] = 2
 
@@ -104,41 +148,47 @@ class Hashes:
         if config.model:
             from stages.specialists.score import ImageTextScore, ImageTextScoreConfig
 
-            shared = {
-                name: getattr(config, name)
-                for name in ("model", "revision", "device", "dtype", "rows")
-            }
-            self._embed = ImageTextScore(ImageTextScoreConfig(**shared)).embed_images
+            score_config = ImageTextScoreConfig(
+                model=config.model,
+                revision=config.revision,
+                device=config.device,
+                dtype=config.dtype,
+                rows=config.rows,
+            )
+            self._embed = ImageTextScore(score_config).embed_images
 
     def __call__(self, shard: str, keys: Sequence[str], images: Sequence[bytes]) -> list[Hashed]:
-        made, pixels = [], []
+        """The hashes of some images of a shard, in order; `images` are stored files."""
+        rows, pixels = [], []
         for key, data in zip(keys, images, strict=True):
             image = _decode(data)
-            made.append(self._one(shard, key, data, image))
+            rows.append(self._hashed(shard, key, data, image))
+            # Only a model needs the pixels of the whole batch at once.
             if self._embed is not None:
                 pixels.append(np.asarray(image))
         if self._embed is None:
-            return made
-        found = self._embed(pixels)
-        return [
-            replace(row, embedding=[float(v) for v in each])
-            for row, each in zip(made, found, strict=True)
-        ]
+            return rows
+        embedded = []
+        for row, vector in zip(rows, self._embed(pixels), strict=True):
+            embedded.append(replace(row, embedding=[float(value) for value in vector]))
+        return embedded
 
-    def _one(self, shard: str, key: str, data: bytes, image: Image) -> Hashed:
+    def _hashed(self, shard: str, key: str, data: bytes, image: Image) -> Hashed:
         from PIL import ImageOps
 
+        own = mirrored = ""
         small = np.asarray(image.convert("L").resize((32, 32)), float)
-        pictures = (image, ImageOps.mirror(image)) if small.std() >= EVEN else ()
-        hashes = [str(self._hash(picture)) for picture in pictures] or ["", ""]
+        if small.std() >= MIN_CONTRAST:
+            own = str(self._hash(image))
+            mirrored = str(self._hash(ImageOps.mirror(image)))
         return Hashed(
             key=key,
             shard=shard,
             pixels=image.width * image.height,
             bytes=len(data),
             sha256=hashlib.sha256(data).hexdigest(),
-            hash=hashes[0],
-            mirrored=hashes[1],
+            hash=own,
+            mirrored=mirrored,
         )
 
 
@@ -150,161 +200,120 @@ def _decode(data: bytes) -> Image:
 
 
 def duplicates(rows: Sequence[Hashed], config: DedupConfig) -> list[Duplicate]:
-    """Which image each of the others repeats, sorted by key; those that are kept are not in it."""
-    order = sorted(rows, key=lambda row: (-row.pixels, -row.bytes, row.key))
-    first: dict[str, int] = {}
-    same: dict[int, int] = {}  # index in `order` -> the first one with its bytes
-    for i, row in enumerate(order):
-        if (one := first.setdefault(row.sha256, i)) != i:
-            same[i] = one
-    made: Repeats = {}
-    _settle(
-        _Looks(order, config),
-        np.array([i for i in range(len(order)) if i not in same], np.int64),
-        made,
-    )
-    for i, one in same.items():
-        made[i] = made.get(one, (one, 0, 0.0))
-    found = [
-        Duplicate(
-            key=order[i].key,
-            shard=order[i].shard,
-            kept=order[one].key,
-            kind=KINDS[kind],
-            distance=distance,
+    """The duplicates among images, sorted by key; kept images are not in the list."""
+    images = sorted(rows, key=lambda row: (-row.pixels, -row.bytes, row.key))
+    exact = _exact_copies(images)
+    distinct = [number for number in range(len(images)) if number not in exact]
+    repeats: _Repeats = {}
+    _settle(_Comparison(images, config), np.array(distinct, np.int64), repeats)
+    for number, first in exact.items():
+        # A copy of a duplicate repeats what that duplicate repeats.
+        repeats[number] = repeats.get(first, _Repeat(first, KINDS.index(EXACT), 0.0))
+    found = []
+    for number, repeat in repeats.items():
+        found.append(
+            Duplicate(
+                key=images[number].key,
+                shard=images[number].shard,
+                kept=images[repeat.kept].key,
+                kind=KINDS[repeat.kind],
+                distance=repeat.distance,
+            )
         )
-        for i, (one, kind, distance) in made.items()
-    ]
     return sorted(found, key=lambda duplicate: duplicate.key)
 
 
-class _Looks:
-    """What images are compared by, as arrays."""
+def _exact_copies(images: Sequence[Hashed]) -> dict[int, int]:
+    """The number of each image with the bytes of an earlier one, and the first one's number."""
+    first_of: dict[str, int] = {}
+    copies = {}
+    for number, image in enumerate(images):
+        first = first_of.setdefault(image.sha256, number)
+        if first != number:
+            copies[number] = first
+    return copies
 
-    def __init__(self, rows: Sequence[Hashed], config: DedupConfig) -> None:
+
+class _Comparison:
+    """What images are compared by, as arrays over their numbers."""
+
+    def __init__(self, images: Sequence[Hashed], config: DedupConfig) -> None:
         self.config = config
-        self.hashed = np.array([bool(row.hash) for row in rows], bool)
-        self.hashes = np.array([int(row.hash or "0", 16) for row in rows], np.uint64)
-        self.mirrored = np.array([int(row.mirrored or "0", 16) for row in rows], np.uint64)
-        self.vectors = np.array([row.embedding for row in rows] if config.model else [], np.float32)
+        self.has_hash = np.array([bool(image.hash) for image in images], bool)
+        self.hashes = np.array([int(image.hash or "0", 16) for image in images], np.uint64)
+        self.mirrored = np.array([int(image.mirrored or "0", 16) for image in images], np.uint64)
+        embeddings = [image.embedding for image in images] if config.model else []
+        self.vectors = np.array(embeddings, np.float32)
 
     def pairs(self, later: np.ndarray, kept: np.ndarray) -> Iterator[tuple[int, Pairs]]:
-        """(index in `KINDS`, pairs of rows) of every two that count as one; a pair may come more than once."""
-        one, other = later[self.hashed[later]], kept[self.hashed[kept]]
-        looks = [(1, self.hashes, self.hashes)]
+        """(index in `KINDS`, pairs) of every two images that are duplicates.
+
+        `later` and `kept` are numbers of images, (n,) and (m,) int; so are the indices of the
+        pairs. A pair may come more than once.
+        """
+        later_hashed = later[self.has_hash[later]]
+        kept_hashed = kept[self.has_hash[kept]]
+        comparisons = [(NEAR, self.hashes, self.hashes)]
         if self.config.mirrored:
-            looks += [(2, self.hashes, self.mirrored), (2, self.mirrored, self.hashes)]
-        for kind, mine, theirs in looks:
-            for a, b, bits in close(mine[one], theirs[other], self.config.distance):
-                yield kind, (one[a], other[b], bits)
+            comparisons.append((MIRRORED, self.hashes, self.mirrored))
+            comparisons.append((MIRRORED, self.mirrored, self.hashes))
+        for kind, left, right in comparisons:
+            hashes = close_hashes(left[later_hashed], right[kept_hashed], self.config.distance)
+            for pairs in hashes:
+                yield KINDS.index(kind), _numbered(pairs, later_hashed, kept_hashed)
         if self.config.model:
-            for a, b, cosines in alike(
-                self.vectors[later], self.vectors[kept], self.config.similarity
-            ):
-                yield 3, (later[a], kept[b], 1 - cosines)
+            left, right = self.vectors[later], self.vectors[kept]
+            for pairs in similar_vectors(left, right, self.config.similarity):
+                yield KINDS.index(SEMANTIC), _numbered(pairs, later, kept)
 
 
-def _settle(looks: _Looks, rows: np.ndarray, made: Repeats) -> np.ndarray:
-    """Those of `rows`, the best ones first, that repeat no earlier one; the others go into `made`.
+def _numbered(pairs: Pairs, left: np.ndarray, right: np.ndarray) -> Pairs:
+    """Pairs of places in two arrays of numbers, as pairs of those numbers."""
+    return Pairs(left[pairs.left], right[pairs.right], pairs.distance)
 
-    The better half is settled first, and the other half compared with what is kept of it: as if each were compared
-    with all that are kept, in memory and time for many at once.
+
+def _settle(comparison: _Comparison, rows: np.ndarray, repeats: _Repeats) -> np.ndarray:
+    """Judge images that are in order, the best first: duplicates go into `repeats`.
+
+    Returns the numbers of the kept ones. The better half is judged first, and the other half is
+    compared with what is kept of it. The result is the same as if each image were compared with
+    all kept ones, but many images are compared at once.
     """
     if len(rows) <= FEW:
-        _settle_few(looks, rows, made)
+        _settle_few(comparison, rows, repeats)
     else:
         better, rest = np.split(rows, [len(rows) // 2])
-        kept = _settle(looks, better, made)
-        made |= _first(looks, rest, kept)
-        _settle(looks, _left(rest, made), made)
-    return _left(rows, made)
+        kept = _settle(comparison, better, repeats)
+        repeats.update(_first_repeats(comparison, rest, kept))
+        _settle(comparison, _without(rest, repeats), repeats)
+    return _without(rows, repeats)
 
 
-def _settle_few(looks: _Looks, rows: np.ndarray, made: Repeats) -> None:
-    found = [
-        (a, b, kind, distance)
-        for kind, pairs in looks.pairs(rows, rows)
-        for a, b, distance in zip(*(column.tolist() for column in pairs), strict=True)
-        if b < a
-    ]
-    for a, b, kind, distance in sorted(found):
-        if a not in made and b not in made:
-            made[a] = (b, kind, float(distance))
+def _settle_few(comparison: _Comparison, rows: np.ndarray, repeats: _Repeats) -> None:
+    candidates = []
+    for kind, pairs in comparison.pairs(rows, rows):
+        for later, earlier, distance in pairs.rows():
+            if earlier < later:
+                candidates.append((later, _Repeat(earlier, kind, float(distance))))
+    for later, repeat in sorted(candidates):
+        if later not in repeats and repeat.kept not in repeats:
+            repeats[later] = repeat
 
 
-def _first(looks: _Looks, later: np.ndarray, kept: np.ndarray) -> Repeats:
-    """The first of `kept` that each of `later` repeats."""
-    found: Repeats = {}
-    for kind, (a, b, distances) in looks.pairs(later, kept):
-        order = np.lexsort((b, a))
-        rows, places = np.unique(a[order], return_index=True)
+def _first_repeats(comparison: _Comparison, later: np.ndarray, kept: np.ndarray) -> _Repeats:
+    """For each of `later` that repeats one of `kept`: the first such one."""
+    repeats: _Repeats = {}
+    for kind, pairs in comparison.pairs(later, kept):
+        # Sorted by image, then by kept image; the first row of each image is its best.
+        order = np.lexsort((pairs.right, pairs.left))
+        _, places = np.unique(pairs.left[order], return_index=True)
         best = order[places]
-        for row, one, distance in zip(
-            rows.tolist(), b[best].tolist(), distances[best].tolist(), strict=True
-        ):
-            new = (one, kind, float(distance))
-            found[row] = min(found.get(row, new), new)
-    return found
+        best_pairs = Pairs(pairs.left[best], pairs.right[best], pairs.distance[best])
+        for image, first, distance in best_pairs.rows():
+            repeat = _Repeat(first, kind, float(distance))
+            repeats[image] = min(repeats.get(image, repeat), repeat)
+    return repeats
 
 
-def _left(rows: np.ndarray, made: Repeats) -> np.ndarray:
-    return np.array([row for row in rows.tolist() if row not in made], np.int64)
-
-
-def close(one: np.ndarray, other: np.ndarray, distance: int) -> Iterator[Pairs]:
-    """(indices in `one`, indices in `other`, bits apart) of all 64-bit hashes at most `distance` bits apart, a block at
-    a time; a pair may come more than once.
-
-    Multi-index hashing (Norouzi, Punjani and Fleet, CVPR 2012): of m parts of two close hashes, one differs by at most
-    distance // m bits, so only hashes that come so near in a part are compared.
-    """
-    parts = max(
-        1, round(BITS / np.log2(max(len(other), 2)))
-    )  # about one hash for each value of a part
-    edges = [BITS * i // parts for i in range(parts + 1)]
-    for start, end in pairwise(edges):
-        mask = np.uint64((1 << (end - start)) - 1)
-        keys = (other >> np.uint64(start)) & mask
-        order = np.argsort(keys, kind="stable")
-        probes = (one >> np.uint64(start)) & mask
-        for flipped in _patterns(end - start, distance // parts):
-            for a, b in _same(probes ^ np.uint64(flipped), keys[order]):
-                bits = np.bitwise_count(one[a] ^ other[order[b]])
-                near = bits <= distance
-                yield a[near], order[b[near]], bits[near]
-
-
-def _patterns(bits: int, most: int) -> Iterator[int]:
-    """All numbers of `bits` bits with at most `most` ones."""
-    for ones in range(min(most, bits) + 1):
-        for places in combinations(range(bits), ones):
-            yield sum(1 << place for place in places)
-
-
-def _same(probes: np.ndarray, keys: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(indices in `probes`, indices in the sorted `keys`) of equal values, no more than a block at a time."""
-    low, high = np.searchsorted(keys, probes, "left"), np.searchsorted(keys, probes, "right")
-    ends = np.cumsum(high - low)
-    start = 0
-    while start < len(probes):
-        before = ends[start - 1] if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, before + BLOCK, "right")))
-        counts = (high - low)[start:stop]
-        indices = np.repeat(np.arange(start, stop), counts)
-        steps = np.arange(len(indices)) - np.repeat(np.cumsum(counts) - counts, counts)
-        yield indices, low[indices] + steps
-        start = stop
-
-
-def alike(one: np.ndarray, other: np.ndarray, similarity: float) -> Iterator[Pairs]:
-    """(indices in `one`, indices in `other`, cosines) of all vectors whose cosine is at least `similarity`."""
-    for start in range(0, len(one), ROWS):
-        mine = _unit(one[start : start + ROWS])
-        for first in range(0, len(other), ROWS):
-            cosines = mine @ _unit(other[first : first + ROWS]).T
-            a, b = np.nonzero(cosines >= similarity)
-            yield start + a, first + b, cosines[a, b]
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+def _without(rows: np.ndarray, repeats: _Repeats) -> np.ndarray:
+    return np.array([row for row in rows.tolist() if row not in repeats], np.int64)

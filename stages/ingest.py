@@ -1,9 +1,9 @@
-"""What sources give and what ingest makes of it: items, keys, and what makes an image acceptable.
+"""What sources give, and what ingest stores of it: items, keys, and which images are accepted.
 
-Bytes are stored as they came, but for an image with an EXIF orientation: its pixels are turned upright and stored
-losslessly as PNG, and its annotations with them, so that every reader sees the boxes where we saw them. What has more
-than one frame counts as its first one. `to_rgb` is how every stage sees an image: 16 bits become 8, and what is
-transparent shows white, as in a browser.
+Bytes are stored as they came, with one exception: an image with an EXIF orientation is turned
+upright and stored losslessly as PNG, and its annotations are turned with it, so that every reader
+sees the boxes where we saw them. Of an image with several frames the first one counts. `to_rgb` is
+how every stage sees an image: 16 bits become 8, and transparent pixels show white, as in a browser.
 """
 
 from __future__ import annotations
@@ -29,11 +29,15 @@ EMPTY, NOT_AN_IMAGE, TRUNCATED, CORRUPT = "empty_file", "not_an_image", "truncat
 TOO_LARGE, TOO_SMALL, UNSUPPORTED_MODE = "too_large", "too_small", "unsupported_mode"
 NO_IMAGE, DUPLICATE_KEY = "no_image", "duplicate_key"
 
-MAX_BYTES = 256 << 20  # of one file or tar member
-MAX_PIXELS = 89_478_485  # Pillow's own limit: above it, other readers of our shards warn or refuse
+# Of one file or tar member.
+MAX_BYTES = 256 << 20
+# Pillow's own limit: above it, other readers of our shards warn or refuse.
+MAX_PIXELS = 89_478_485
 MIN_SIDE = 16
+# The EXIF tag.
 ORIENTATION = 0x0112
-# What is read; MPO is Pillow's name for a JPEG with more pictures behind the first.
+MAX_DETAIL = 200
+# What is read, by Pillow's name. MPO is a JPEG with further pictures behind the first.
 EXTENSIONS = {
     "JPEG": "jpg",
     "PNG": "png",
@@ -43,6 +47,7 @@ EXTENSIONS = {
     "TIFF": "tif",
     "MPO": "jpg",
 }
+FORMATS = tuple(name for name in EXTENSIONS if name != "MPO")
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 MODES = (
     "1",
@@ -64,61 +69,89 @@ MODES = (
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing of a source: its bytes, or why there are none.
-
-    `name` says where it lies; its key is made of `key` where the source's own keys are unique, else of `name`. `given`
-    are annotations that enter the run, `truth` those to measure against; both are on the pixel grid of a picture of
-    `size` (width, height), by default the one in the file, or on the upright one when `upright` is set.
-    """
+    """One sample of a source: its bytes, or the reason why there are none."""
 
     name: str
+    """Where it lies in the source."""
+
     data: bytes | None = None
+    """The bytes of the image file; None if there are none."""
+
     key: str | None = field(default=None, kw_only=True)
+    """The source's own name of the sample, if these are unique; else the key is made of `name`."""
+
     given: Annotations = field(default_factory=Annotations, kw_only=True)
+    """Annotations that enter the run."""
+
     truth: Annotations | None = field(default=None, kw_only=True)
+    """Annotations to measure against; None if the source has none."""
+
     size: tuple[int, int] | None = field(default=None, kw_only=True)
+    """(width, height) of the picture on which the annotations were drawn; None: as in the file."""
+
     upright: bool = field(default=False, kw_only=True)
+    """Whether the annotations were drawn on the upright picture, not on the pixels of the file."""
+
     failed: SampleError | None = field(default=None, kw_only=True)
+    """Why the sample cannot be used; None if nothing is known against it."""
 
 
 class Source(Protocol):
     """Lists names in a stable order and reads the items of some of them, in the order asked.
 
-    A name is one item, or, where `whole` is set, a container of items (a tar, a row group of a Parquet file) that
-    becomes a shard of its own, so that nobody ever holds a list of all items. `revision` is a digest of labels that
-    may be corrected in place, '' where there are none: another one makes the shard anew.
+    A name stands for one item. Where `whole` is set, a name stands for a container of items (a tar,
+    a row group of a Parquet file) that becomes a shard of its own, so that nobody ever holds a list
+    of all items.
     """
 
     whole: ClassVar[bool]
 
     def __init__(self, config: Any) -> None: ...
 
-    def list(self) -> list[str]: ...
+    def list(self) -> list[str]:
+        """All names; the same source gives the same list."""
 
-    def read(self, names: Sequence[str]) -> Iterator[Item]: ...
+    def read(self, names: Sequence[str]) -> Iterator[Item]:
+        """The items of some names. One that cannot be read comes with `failed` set."""
 
-    def revision(self, names: Sequence[str]) -> str: ...
+    def revision(self, names: Sequence[str]) -> str:
+        """A digest of the labels of some names, which may be corrected in place.
+
+        Another digest remakes the shard. A source without such labels gives an empty string.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What is stored of an image: its bytes and extension, its size in pixels, the EXIF orientation undone (1: none)
-    and the annotations on its grid."""
+    """What is stored of an image."""
 
     data: bytes
+    """The bytes of the image file."""
+
     extension: str
+    """The file's extension, without the dot."""
+
     width: int
+    """Width in pixels."""
+
     height: int
+    """Height in pixels."""
+
     orientation: int = 1
+    """The EXIF orientation that was undone, 2 to 8; 1 if there was none."""
+
     given: Annotations = field(default_factory=Annotations)
+    """The annotations that enter the run, in pixels of this image."""
+
     truth: Annotations | None = None
+    """The annotations to measure against, in pixels of this image."""
 
 
 def receive(item: Item) -> Accepted:
     """What to store of an item.
 
     Raises:
-        SampleError: it cannot be used, with the reason.
+        SampleError: the item cannot be used; its reason says why.
     """
     if item.failed:
         raise item.failed
@@ -134,60 +167,55 @@ def labelled(image: Accepted, item: Item) -> Accepted:
 
 
 def _placed(labels: Annotations, item: Item, image: Accepted) -> Annotations:
-    """Labels on the grid of the stored image."""
-    upright = (image.width, image.height)
-    raw = upright[::-1] if image.orientation >= 5 else upright
-    # Other tools than COCO's write the size, and draw the labels, as viewers show the picture.
-    if item.upright or (item.size == upright and item.size != raw):
-        return fitted(labels, item.size or upright, upright)
-    return turned(fitted(labels, item.size or raw, raw), image.orientation, raw)
+    """Labels in pixels of the stored image, which is upright."""
+    upright_size = (image.width, image.height)
+    # Orientations from 5 on exchange width and height.
+    file_size = upright_size[::-1] if image.orientation >= 5 else upright_size
+    # COCO's own tools draw on the pixels of the file. Other tools draw on the picture as viewers
+    # show it, and state its size so.
+    drawn_upright = item.size == upright_size and item.size != file_size
+    if item.upright or drawn_upright:
+        return fitted(labels, item.size or upright_size, upright_size)
+    return turned(fitted(labels, item.size or file_size, file_size), image.orientation, file_size)
 
 
 def accept(data: bytes) -> Accepted:
     """What to store of an image's bytes.
 
     Raises:
-        SampleError: they cannot be used, with the reason.
+        SampleError: the image cannot be used; its reason says why.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     if not data:
         raise SampleError(EMPTY)
     try:
-        with Image.open(
-            io.BytesIO(data), formats=[name for name in EXTENSIONS if name != "MPO"]
-        ) as image:
-            _check(image)
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_header(image)
             orientation = image.getexif().get(ORIENTATION, 1)
             if orientation in range(2, 9):
-                upright = ImageOps.exif_transpose(_plain(image))
-                buffer = io.BytesIO()
-                upright.save(buffer, "PNG")
-                return Accepted(
-                    buffer.getvalue(), "png", upright.width, upright.height, orientation
-                )
-            width, height = image.size
-            image.draft(
-                "L", (1, 1)
-            )  # a JPEG is read to its end all the same, at an eighth of its size
-            image.load()
-            return Accepted(data, EXTENSIONS[str(image.format)], width, height)
+                return _upright(image, orientation)
+            return _unchanged(image, data)
     except UnidentifiedImageError:
         raise SampleError(NOT_AN_IMAGE, f"none of {', '.join(EXTENSIONS)}") from None
     except Image.DecompressionBombError as error:
-        raise SampleError(TOO_LARGE, str(error)[:200]) from error
+        raise SampleError(TOO_LARGE, str(error)[:MAX_DETAIL]) from error
     except (SampleError, MemoryError):
         raise
-    except (
-        Exception
-    ) as error:  # decoders of broken files raise anything: struct.error, TypeError, SyntaxError ...
-        detail = f"{type(error).__name__}: {error}"[:200]
-        cut = isinstance(error, EOFError) or "truncated" in detail.lower()
-        raise SampleError(TRUNCATED if cut else CORRUPT, detail) from error
+    except Exception as error:
+        # Decoders of broken files raise anything: struct.error, TypeError, SyntaxError ...
+        detail = detail_of(error)
+        is_cut = isinstance(error, EOFError) or "truncated" in detail.lower()
+        raise SampleError(TRUNCATED if is_cut else CORRUPT, detail) from error
 
 
-def _check(image: PillowImage.Image) -> None:
-    """By its header, before anything is decoded."""
+def detail_of(error: Exception) -> str:
+    """An error in one short line, for the detail of a `SampleError`."""
+    return f"{type(error).__name__}: {error}"[:MAX_DETAIL]
+
+
+def _check_header(image: PillowImage.Image) -> None:
+    """Refuse an image by its header, before anything is decoded."""
     size = f"{image.width}x{image.height} pixels"
     if image.width * image.height > MAX_PIXELS:
         raise SampleError(TOO_LARGE, f"{size}, the most is {MAX_PIXELS}")
@@ -197,30 +225,50 @@ def _check(image: PillowImage.Image) -> None:
         raise SampleError(UNSUPPORTED_MODE, f"mode {image.mode}, supported are {', '.join(MODES)}")
 
 
-def _plain(image: PillowImage.Image) -> PillowImage.Image:
-    """8-bit RGB that still knows its EXIF."""
+def _upright(image: PillowImage.Image, orientation: int) -> Accepted:
+    """An image turned by its EXIF orientation, as an 8-bit RGB PNG."""
+    from PIL import ImageOps
+
     plain = to_rgb(image)
+    # The conversion may lose the tag, and `exif_transpose` reads it.
     plain.getexif()[ORIENTATION] = image.getexif()[ORIENTATION]
-    return plain
+    upright = ImageOps.exif_transpose(plain)
+    buffer = io.BytesIO()
+    upright.save(buffer, "PNG")
+    return Accepted(buffer.getvalue(), "png", upright.width, upright.height, orientation)
+
+
+def _unchanged(image: PillowImage.Image, data: bytes) -> Accepted:
+    """An image whose bytes are stored as they came, once it has been decoded to its end."""
+    width, height = image.size
+    extension = EXTENSIONS[str(image.format)]
+    # In draft mode a JPEG is still read to its end, but decoded at an eighth of its size.
+    image.draft("L", (1, 1))
+    image.load()
+    return Accepted(data, extension, width, height)
 
 
 def to_rgb(image: PillowImage.Image) -> PillowImage.Image:
-    """8-bit RGB: the high byte of 16-bit grey, transparency over white."""
+    """8-bit RGB: the high byte of 16-bit grey, and transparent pixels over white."""
     from PIL import Image
 
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.has_transparency_data:
-        shown = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), shown).convert("RGB")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
     return image.convert("RGB")
 
 
 def make_key(name: str) -> str:
-    """An ASCII key without dots for a source's name, a function of the name alone: the stem where that is lossless (a
-    plain `stem.jpg`), else a readable form of the name and sixteen digits of its sha256."""
+    """An ASCII key without dots for a name of a source; it depends on the name alone.
+
+    For a plain name such as `stem.jpg` the key is the stem, which loses nothing. Else it is a
+    readable form of the name and the first sixteen digits of its sha256.
+    """
     stem, _, suffix = name.rpartition(".")
     if suffix == "jpg" and re.fullmatch(r"[A-Za-z0-9_]{1,64}", stem):
         return stem
     readable = re.sub(r"[^A-Za-z0-9_]+", "_", stem or name).strip("_")[-48:]
-    return f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:16]}".lstrip("-")
+    digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+    return f"{readable}-{digest}".lstrip("-")

@@ -1,6 +1,7 @@
-"""Every stage and source by the name that a config's `use` gives it.
+"""Every stage and source, by the name that a config's `use` gives it.
 
-Other packages add theirs by entry point `fld.stages`.
+Values are "module:name" and are imported when they are needed. Other packages add theirs by the
+entry point group `fld.stages`. `stages/README.md` says what each of them does.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ STAGES = {
     "merge": "pipeline.refinement.merge:Merge",
 }
 
-BENCHES = {  # `fld bench`: name -> function of a typed config
+# `fld bench`: functions of a typed config.
+BENCHES = {
     "florence-inference": "stages.florence.bench:inference",
     "florence-training": "stages.florence.bench:training",
     "refinement": "pipeline.benches.refinement:refinement",
@@ -56,38 +58,39 @@ BENCHES = {  # `fld bench`: name -> function of a typed config
     "shards": "pipeline.benches.shards:shards",
     "text-filters": "stages.filters.bench:text_filters",
 }
-PARSE = "stages.filters.language:parse"  # `fld parse`
-EXAMINE = "stages.florence.examine:Examine"  # `fld study`
+# `fld parse`.
+PARSE = "stages.filters.language:parse"
+# `fld study`.
+EXAMINE = "stages.florence.examine:Examine"
 DETECTOR = "stages.florence.detector:Detector"
-EXPORT_BACKBONE = "stages.florence.backbone:export"  # `fld export-backbone`
+# `fld export-backbone`.
+EXPORT_BACKBONE = "stages.florence.backbone:export"
 
 
 @cache
 def load(use: str) -> tuple[Any, Any]:
-    """(class, its config's dataclass) of a stage or source.
+    """(class, dataclass of its settings) of a stage or source.
 
     Raises:
-        ValueError: nothing of that name is registered.
+        ValueError: no stage or source has this name.
     """
-    known = {
-        **SOURCES,
-        **STAGES,
-        **{point.name: point.value for point in entry_points(group="fld.stages")},
-    }
-    if use not in known:
-        near = difflib.get_close_matches(use, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known))}"
+    targets = {**SOURCES, **STAGES}
+    for point in entry_points(group="fld.stages"):
+        targets[point.name] = point.value
+    if use not in targets:
+        near = difflib.get_close_matches(use, targets, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(targets))}"
         raise ValueError(f"use={use}: no such stage; {hint}")
-    cls = resolve(known[use])
+    cls = resolve(targets[use])
     return cls, config_of(cls)
 
 
 def config_of(cls: Any) -> Any:
-    """The dataclass of a stage's settings."""
+    """The dataclass of a stage's settings: the type of `config` in its `__init__`."""
     return get_type_hints(cls.__init__)["config"]
 
 
 def resolve(target: str) -> Any:
-    """What `module:name` names."""
+    """The object that "module:name" names."""
     module, _, name = target.partition(":")
     return getattr(importlib.import_module(module), name)

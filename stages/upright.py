@@ -1,117 +1,124 @@
-"""Annotations turned with their picture: what an EXIF orientation does to boxes, quads and masks.
+"""Turns annotations with their picture: what an EXIF orientation does to boxes, quads and masks.
 
-Points lie on pixel edges, 0..width and 0..height. Orientations are those of EXIF, 1 to 8.
+Points lie on the edges of pixels, 0 to width and 0 to height. Orientations are those of the EXIF
+standard: 1 leaves a picture as it is, 2 mirrors it, 3 turns it by 180 degrees, 4 mirrors it upside
+down; 5 to 8 exchange width and height. Sizes are (width, height) in pixels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
-import numpy as np
-
-from pipeline.schema import Annotation, Annotations, Box, Mask, Quad, Text
+from pipeline.schema import Annotation, Annotations, Box, Mask, Quad, Region, Triplet
+from stages.geometry import decode_mask, encode_mask
 
 SIZE_MISMATCH = "size_mismatch"
 
-Size = tuple[int, int]  # width, height
+Size = tuple[int, int]
 Point = tuple[float, float]
+Boxed = TypeVar("Boxed", Region, Triplet)
+Kind = TypeVar("Kind", bound=Annotation)
 
 
 def turned(annotations: Annotations, orientation: int, size: Size) -> Annotations:
-    """Annotations of a picture of `size` as it lies in its file, on the upright picture."""
+    """Annotations of a picture of `size` as it lies in its file, moved to the upright picture."""
     if orientation == 1:
         return annotations
+    text_regions = []
+    for text_region in annotations.text_regions:
+        quad = turned_quad(text_region.quad, orientation, size)
+        text_regions.append(replace(text_region, quad=quad))
     return Annotations(
         texts=annotations.texts,
-        regions=[
-            replace(
-                r,
-                box=turned_box(r.box, orientation, size),
-                mask=turned_mask(r.mask, orientation, size),
-            )
-            for r in annotations.regions
-        ],
-        text_regions=[
-            replace(t, quad=turned_quad(t.quad, orientation, size))
-            for t in annotations.text_regions
-        ],
-        triplets=[
-            replace(
-                t,
-                box=turned_box(t.box, orientation, size),
-                mask=turned_mask(t.mask, orientation, size),
-            )
-            for t in annotations.triplets
-        ],
+        regions=_turned_boxed(annotations.regions, orientation, size),
+        text_regions=text_regions,
+        triplets=_turned_boxed(annotations.triplets, orientation, size),
     )
 
 
+def _turned_boxed(items: list[Boxed], orientation: int, size: Size) -> list[Boxed]:
+    """Annotations with a box and perhaps a mask."""
+    result = []
+    for item in items:
+        box = turned_box(item.box, orientation, size)
+        mask = turned_mask(item.mask, orientation, size)
+        result.append(replace(item, box=box, mask=mask))
+    return result
+
+
 def fitted(annotations: Annotations, declared: Size, size: Size) -> Annotations:
-    """The annotations, or, when they were drawn on a picture of another size, the same with the places dropped."""
+    """The annotations, if they were drawn on a picture of the right size.
+
+    If the size `declared` with them is not `size`, everything that has a place comes back dropped.
+    """
     if declared == size:
         return annotations
+    return Annotations(
+        texts=annotations.texts,
+        regions=_mismatched(annotations.regions),
+        text_regions=_mismatched(annotations.text_regions),
+        triplets=_mismatched(annotations.triplets),
+    )
 
-    def without(a: Annotation) -> Annotation:
-        return a if isinstance(a, Text) else replace(a, dropped=a.dropped or SIZE_MISMATCH)
 
-    kinds: list[list] = [
-        [without(a) for a in kind]
-        for kind in (
-            annotations.texts,
-            annotations.regions,
-            annotations.text_regions,
-            annotations.triplets,
-        )
-    ]
-    return Annotations(*kinds)
+def _mismatched(items: list[Kind]) -> list[Kind]:
+    return [replace(item, dropped=item.dropped or SIZE_MISMATCH) for item in items]
 
 
 def turned_point(point: Point, orientation: int, size: Size) -> Point:
+    """A point of a picture of `size` in its file, in the upright picture; orientation 2 to 8."""
     width, height = size
     x, y = point
-    moves: dict[int, Callable[[], Point]] = {
-        2: lambda: (width - x, y),
-        3: lambda: (width - x, height - y),
-        4: lambda: (x, height - y),
-        5: lambda: (y, x),
-        6: lambda: (height - y, x),
-        7: lambda: (height - y, width - x),
-        8: lambda: (y, width - x),
-    }
-    return moves[orientation]()
+    if orientation == 2:
+        return width - x, y
+    if orientation == 3:
+        return width - x, height - y
+    if orientation == 4:
+        return x, height - y
+    if orientation == 5:
+        return y, x
+    if orientation == 6:
+        return height - y, x
+    if orientation == 7:
+        return height - y, width - x
+    assert orientation == 8, orientation
+    return y, width - x
 
 
 def turned_box(box: Box, orientation: int, size: Size) -> Box:
-    corners = (turned_point(corner, orientation, size) for corner in (box[:2], box[2:]))
-    (x1, x2), (y1, y2) = (sorted(values) for values in zip(*corners, strict=True))
-    return x1, y1, x2, y2
+    """A box, xyxy in pixels, in the upright picture."""
+    x1, y1 = turned_point(box[:2], orientation, size)
+    x2, y2 = turned_point(box[2:], orientation, size)
+    return min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
 
 
 def turned_quad(quad: Quad, orientation: int, size: Size) -> Quad:
-    """Still clockwise from the top left."""
-    points = [
-        turned_point((x, y), orientation, size) for x, y in zip(quad[::2], quad[1::2], strict=True)
-    ]
-    if orientation in (2, 4, 5, 7):  # a mirror turns the other way round
+    """A quad in the upright picture, still clockwise from the top left."""
+    points = []
+    for corner in zip(quad[::2], quad[1::2], strict=True):
+        points.append(turned_point(corner, orientation, size))
+    if orientation in (2, 4, 5, 7):
+        # These orientations mirror, so that the corners run the other way round.
         points.reverse()
-    first = min(range(4), key=lambda i: sum(points[i]))
-    (a, b), (c, d), (e, f), (g, h) = points[first:] + points[:first]
-    return a, b, c, d, e, f, g, h
+    sums = [x + y for x, y in points]
+    first = sums.index(min(sums))
+    (x1, y1), (x2, y2), (x3, y3), (x4, y4) = points[first:] + points[:first]
+    return x1, y1, x2, y2, x3, y3, x4, y4
 
 
 def turned_mask(mask: Mask | None, orientation: int, size: Size) -> Mask | None:
-    """A mask of another size stays as it is: `fitted` has dropped it."""
-    from pycocotools import mask as rle
+    """A mask in the upright picture.
 
+    A mask of another size comes back as it is, because `fitted` has dropped its annotation.
+    """
     if mask is None or mask.size != size[::-1]:
         return mask
-    pixels = rle.decode({"size": list(mask.size), "counts": mask.counts.encode()})
+    pixels = decode_mask(mask)
     if orientation >= 5:
         pixels = pixels.T
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
-    encoded = rle.encode(np.asfortranarray(pixels))
-    return Mask(size=(pixels.shape[0], pixels.shape[1]), counts=encoded["counts"].decode())
+    return encode_mask(pixels)

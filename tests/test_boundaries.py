@@ -45,6 +45,7 @@ def test_the_pipeline_reaches_stages_by_registry_name(path: Path) -> None:
     allowed = {
         "stages",
         "stages.base",
+        "stages.geometry",
         "stages.registry",
         "stages.ingest",
         "stages.dedup",

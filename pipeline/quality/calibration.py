@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from pipeline.quality.calibration_truth import Truth
-from pipeline.quality.geometry import box_iou, greedy_match, quad_iou
 from pipeline.quality.matches import boxes, in_crowd, where_same
 from pipeline.quality.wording import bare_phrase, letters, normalise
 from pipeline.schema import Annotations, Region
+from stages.geometry import box_iou, greedy_match, quad_iou
 
 FILTER_OF_KIND = {
     "regions": "region_filter",

@@ -13,8 +13,8 @@ from operator import attrgetter
 from typing import Any
 
 from pipeline.quality.coco import Entry, Key, check, grouped, xyxy
-from pipeline.quality.geometry import box_iou
 from pipeline.quality.masks import Overlap, area_of, overlap, run_lengths, sizes_of
+from stages.geometry import box_iou
 
 _IOU = 0.5
 _TEXTS = ("phrase", "expression", "caption")

@@ -25,9 +25,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pipeline.quality.geometry import box_iou, greedy_match, quad_iou
 from pipeline.quality.wording import bare_phrase, letters, normalise
 from pipeline.schema import CROWD, Annotation, Annotations, Box, Region, Text, TextRegion, Triplet
+from stages.geometry import box_iou, greedy_match, quad_iou
 
 METRICS = (
     "texts",

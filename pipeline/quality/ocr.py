@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.quality.coco import Entry, by_image, check, grouped, xyxy
-from pipeline.quality.geometry import greedy_match, quad_iou
 from pipeline.quality.matches import where_same
 from pipeline.quality.wording import letters
+from stages.geometry import greedy_match, quad_iou
 
 _IOU = 0.5
 _ILLEGIBLE = "###"

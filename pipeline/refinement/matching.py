@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.quality.geometry import box_iou, quad_iou
 from pipeline.quality.wording import bare_phrase, letters, normalise
 from pipeline.schema import Region, Text, Triplet
+from stages.geometry import box_iou, quad_iou
 
 
 @dataclass(frozen=True, slots=True)

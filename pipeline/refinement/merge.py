@@ -30,12 +30,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from pipeline.quality.geometry import greedy_match
 from pipeline.refinement.matching import MATCHING, Kind, shared_words, turned
 from pipeline.refinement.rules import Levels, MergeConfig, Rules, in_force
 from pipeline.refinement.thresholds import Confirmed, measured
 from pipeline.schema import Annotation, Annotations, Text
 from stages.base import Batch, Result
+from stages.geometry import greedy_match
 
 AGREES, LESS_LIKELY, RELABELLED, RESHAPED = "agrees", "less_likely", "relabelled", "reshaped"
 NOT_SUPPORTED, NOT_CONFIDENT, DUPLICATE, TEXT_DROPPED = (

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
 
-from pipeline.quality.geometry import box_iou
 from pipeline.schema import Annotations, Box, Mask, Quad, Region, Text, Triplet
+from stages.geometry import area, box_iou, decode_mask
 
 PALETTE = (
     "#2563eb",
@@ -97,7 +96,7 @@ def overlay(annotations: Annotations, colours: Colours) -> Overlay:
     kept = annotations.kept()
     owners: list[Owner] = [*kept.regions, *kept.triplets]
     boxes = []
-    for owner in sorted(_distinct(owners), key=lambda owner: -_area(owner.box)):
+    for owner in sorted(_distinct(owners), key=lambda owner: -area(owner.box)):
         boxes.append(BoxShape(box=owner.box, colour=colours.of(owner.box), label=label(owner)))
     masks = []
     for owner in _distinct(owner for owner in owners if owner.mask is not None):
@@ -146,8 +145,7 @@ def coloured_text(text: Text, triplets: Iterable[Triplet], colours: Colours) -> 
 
 def outlines(mask: Mask) -> list[np.ndarray]:
     """The borders of a mask, simplified to within a pixel: each is (points, 2) int32 xy."""
-    bitmap = coco_mask.decode({"size": list(mask.size), "counts": mask.counts.encode()})
-    contours, _ = cv2.findContours(bitmap, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    contours, _ = cv2.findContours(decode_mask(mask), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     borders = []
     for contour in contours:
         points = cv2.approxPolyDP(contour, 0.7, True).reshape(-1, 2)
@@ -165,9 +163,3 @@ def _distinct(owners: Iterable[Owner]) -> list[Owner]:
         if isinstance(owner, Region) or is_new:
             distinct.append(owner)
     return distinct
-
-
-def _area(box: Box) -> float:
-    """Square pixels."""
-    x0, y0, x1, y1 = box
-    return (x1 - x0) * (y1 - y0)

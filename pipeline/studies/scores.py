@@ -10,8 +10,8 @@ import numpy as np
 
 from pipeline.quality import captions, detection, grounding
 from pipeline.quality.coco import xywh
-from pipeline.quality.geometry import box_iou, greedy_match, quad_iou
 from pipeline.quality.wording import letters, normalise
+from stages.geometry import box_iou, greedy_match, quad_iou
 
 
 class Place(TypedDict, total=False):

@@ -18,7 +18,8 @@ import numpy as np
 from pipeline.schema import Annotations, Region, Text
 from stages.base import Batch, Result, Sample
 from stages.embedded.wording import ANIMATE, Style, counted, is_sign, name_of, sentence, style, verb
-from stages.filters.nms import area, nms
+from stages.filters.nms import nms
+from stages.geometry import area
 from stages.specialists.work import missing, sureness
 
 
@@ -38,7 +39,7 @@ def salient(regions: Sequence[Region], config: CaptionConfig) -> list[Region]:
     scores = np.array([sureness(r) for r in sure])
     kept = nms(boxes, scores, np.zeros(len(sure), int), config.any_iou)
     order = sorted(
-        np.flatnonzero(kept), key=lambda i: (sure[i].phrase not in ANIMATE, -float(area(boxes[i])))
+        np.flatnonzero(kept), key=lambda i: (sure[i].phrase not in ANIMATE, -area(sure[i].box))
     )
     return [sure[i] for i in order]
 

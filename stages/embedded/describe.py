@@ -24,7 +24,7 @@ from stages.embedded.wording import (
     verb,
     with_article,
 )
-from stages.filters.region import bounds
+from stages.geometry import bounds
 from stages.specialists.work import missing, sureness
 
 

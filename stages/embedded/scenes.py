@@ -19,9 +19,8 @@ from itertools import pairwise
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from pycocotools import mask as coco_mask
 
-from pipeline.schema import Annotations, Box, Mask, Quad, Region, Text, TextRegion, Triplet
+from pipeline.schema import Annotations, Box, Quad, Region, Text, TextRegion, Triplet
 from stages.embedded.telling import Mention, Thing, relation, tell
 from stages.embedded.worlds import (
     DEMO,
@@ -33,6 +32,7 @@ from stages.embedded.worlds import (
     categories,
     palette,
 )
+from stages.geometry import encode_mask
 
 __all__ = [
     "DEMO",
@@ -197,7 +197,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 def _truth(world: World, pieces: list[_Piece], word: str) -> Annotations:
     things = [p.thing for p in pieces]
-    masks = [_mask(p.visible) for p in pieces]
+    masks = [encode_mask(p.visible) for p in pieces]
     brief, detailed, mentions = tell(world, things, [word] if word else [])
     texts = [
         Text(id="truth.t0", source="truth", granularity="brief", text=brief),
@@ -233,7 +233,7 @@ def _triplet(identity: str, text_id: str, mention: Mention, piece: _Piece) -> Tr
         start=phrase.start,
         end=phrase.end,
         box=piece.thing.box,
-        mask=_mask(piece.visible),
+        mask=encode_mask(piece.visible),
     )
 
 
@@ -250,8 +250,3 @@ def _quad(plate: Box) -> Quad:
     x1, y1 = plate[0] + _MARGIN[0], plate[1] + _MARGIN[1]
     x2, y2 = plate[2] - _MARGIN[0], plate[3] - _MARGIN[1]
     return (x1, y1, x2, y1, x2, y2, x1, y2)
-
-
-def _mask(visible: np.ndarray) -> Mask:
-    encoded = coco_mask.encode(np.asfortranarray(visible.astype(np.uint8)))
-    return Mask(size=(visible.shape[0], visible.shape[1]), counts=encoded["counts"].decode("ascii"))

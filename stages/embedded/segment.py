@@ -12,10 +12,10 @@ from typing import ClassVar, TypeVar
 
 import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
 
-from pipeline.schema import Annotations, Box, Mask, Region, Triplet
+from pipeline.schema import Annotations, Box, Region, Triplet
 from stages.base import Batch, Result, Sample
+from stages.geometry import encode_mask
 from stages.specialists.work import todo
 
 SEED = 0
@@ -91,11 +91,6 @@ def _run(image: np.ndarray, start: np.ndarray, iterations: int) -> np.ndarray:
     return np.isin(labels, FOREGROUND)
 
 
-def encode(mask: np.ndarray) -> Mask:
-    encoded = coco_mask.encode(np.asfortranarray(mask, np.uint8))
-    return Mask(size=(mask.shape[0], mask.shape[1]), counts=encoded["counts"].decode("ascii"))
-
-
 def unmasked(sample: Sample, items: list[Item], min_score: float) -> list[Item]:
     return [a for a in todo(sample, items, min_score) if a.mask is None]
 
@@ -117,7 +112,7 @@ class GrabCut:
         cv2.setRNGSeed(SEED)
         boxes = dict.fromkeys([*(r.box for r in regions), *(t.box for t in triplets)])
         masks = {box: grabcut(sample.pixels, box, self.config) for box in boxes}
-        encoded = {box: encode(mask) for box, mask in masks.items() if mask is not None}
+        encoded = {box: encode_mask(mask) for box, mask in masks.items() if mask is not None}
         return Annotations(
             regions=[replace(r, mask=encoded[r.box]) for r in regions if r.box in encoded],
             triplets=[replace(t, mask=encoded[t.box]) for t in triplets if t.box in encoded],

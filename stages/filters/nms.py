@@ -1,120 +1,152 @@
-"""Non-maximum suppression over many images at once, in NumPy. Boxes are (n, 4) xyxy.
+"""Non-maximum suppression (NMS) over many images at once, in NumPy.
 
-`groups` says which boxes compete: the image, or the image and class. Nothing loops over images or boxes:
-overlapping pairs are found by comparing each box with the 1st, 2nd, ... box behind it in its group, and
-greedy suppression is then settled for all groups together, a rank of the chain of suppressions at a time.
+Boxes are (n, 4) floats, xyxy in pixels. `groups` (n,) says which boxes compete: boxes with the
+same number, which stands for the image, or for the image and class.
+
+No loop runs over images or boxes. Pairs that overlap are found by comparing each box with the
+first, second, ... box behind it in its group. Greedy suppression is then settled for all groups
+together, one link of the chains of suppressions at a time.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-# Chunks of whole groups of about this many boxes stay in the processor's cache.
+from stages.geometry import areas, paired_iou
+
+# Whole groups are worked on together until they hold about this many boxes: the arrays of a chunk
+# then stay in the processor's cache.
 CHUNK = 32_768
 
 
-def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Intersection over union of paired boxes, broadcast over leading axes; 0 where both are empty."""
-    low, high = np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., 2:], b[..., 2:])
-    side = np.clip(high - low, 0, None)
-    shared = side[..., 0] * side[..., 1]
-    total = area(a) + area(b) - shared
-    return np.divide(shared, total, out=np.zeros_like(total), where=total > 0)
-
-
-def area(boxes: np.ndarray) -> np.ndarray:
-    return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
-
-
-def iou_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return iou(np.asarray(a, float)[:, None], np.asarray(b, float)[None])
-
-
 def nms(boxes: np.ndarray, scores: np.ndarray, groups: np.ndarray, threshold: float) -> np.ndarray:
-    """True for the boxes that greedy suppression keeps: a box falls to a kept one of its group with a
-    higher score (the earlier of equals) and an IoU above the threshold."""
+    """Which boxes greedy suppression keeps: (n,) bool.
+
+    A box is suppressed by a kept box of its group that has a higher score (of equal scores the
+    earlier box wins) and an IoU above `threshold`. `boxes` is (n, 4), `scores` and `groups` (n,).
+    """
     if (groups[1:] < groups[:-1]).any():
         order = np.argsort(groups, kind="stable")
+        kept_in_order = nms(boxes[order], scores[order], groups[order], threshold)
         kept = np.empty(len(order), bool)
-        kept[order] = nms(boxes[order], scores[order], groups[order], threshold)
+        kept[order] = kept_in_order
         return kept
     kept = np.ones(len(groups), bool)
     for start, stop in _chunks(groups):
-        score = scores[start:stop]
-        first, second = overlapping_pairs(boxes[start:stop], groups[start:stop], threshold)
-        wins = score[first] >= score[second]  # the earlier of equals
-        winner, loser = np.where(wins, first, second), np.where(wins, second, first)
-        kept[start:stop] = _greedy(stop - start, winner, loser)
+        chunk = slice(start, stop)
+        first, second = overlapping_pairs(boxes[chunk], groups[chunk], threshold)
+        score = scores[chunk]
+        first_wins = score[first] >= score[second]
+        winner = np.where(first_wins, first, second)
+        loser = np.where(first_wins, second, first)
+        kept[chunk] = _greedy(stop - start, winner, loser)
     return kept
 
 
 def soft_nms(boxes: np.ndarray, scores: np.ndarray, groups: np.ndarray, sigma: float) -> np.ndarray:
-    """Scores after Gaussian soft suppression: each box, best first, multiplies the scores of those behind
-    it in its group by exp(-IoU^2 / sigma)."""
+    """The scores after Gaussian soft suppression: (n,) floats (Bodla et al., ICCV 2017).
+
+    The best box of a group multiplies the scores of the others by exp(-IoU^2 / sigma); then the
+    best of the others does so, until none is left. `boxes` is (n, 4), `scores` and `groups` (n,).
+    """
     scores = scores.astype(float)
-    left = np.arange(len(scores))
-    while len(left):
-        left = left[np.lexsort((-scores[left], groups[left]))]
-        is_best = np.r_[True, groups[left][1:] != groups[left][:-1]]
-        best = left[is_best][np.cumsum(is_best) - 1]
-        overlap = iou(boxes[left], boxes[best])
-        scores[left] *= np.where(is_best, 1.0, np.exp(-(overlap**2) / sigma))
-        left = left[~is_best]
+    remaining = np.arange(len(scores))
+    while len(remaining):
+        order = np.lexsort((-scores[remaining], groups[remaining]))
+        remaining = remaining[order]
+        # The first of each group is its best; `best` names, for every box, the best of its group.
+        is_best = np.concatenate([[True], _changes(groups[remaining])])
+        number_of_group = np.cumsum(is_best) - 1
+        best = remaining[is_best][number_of_group]
+        overlap = paired_iou(boxes[remaining], boxes[best])
+        decay = np.exp(-(overlap**2) / sigma)
+        scores[remaining] *= np.where(is_best, 1.0, decay)
+        remaining = remaining[np.logical_not(is_best)]
     return scores
 
 
 def overlapping_pairs(
     boxes: np.ndarray, groups: np.ndarray, threshold: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Index pairs (i < j) of one group, groups being contiguous, whose IoU is above the threshold."""
-    behind = _behind(groups)
+    """Pairs (i, j), i < j, of one group whose IoU is above `threshold`: two (pairs,) int arrays.
+
+    `boxes` is (n, 4); in `groups` (n,) the members of a group must be adjacent.
+    """
+    behind = _members_behind(groups)
     columns = np.ascontiguousarray(boxes.T)
-    areas = area(boxes)
-    firsts, seconds = [], []
-    first, lag = np.flatnonzero(behind >= 1), 1
+    box_areas = areas(boxes)
+    # The empty arrays are the result if no pair overlaps.
+    firsts = [np.empty(0, np.intp)]
+    seconds = [np.empty(0, np.intp)]
+    lag = 1
+    first = np.flatnonzero(behind >= lag)
     while len(first):
         second = first + lag
         shared = _intersection(columns, first, second)
-        hit = shared > threshold * (areas[first] + areas[second] - shared)
-        firsts.append(first[hit])
-        seconds.append(second[hit])
+        union = box_areas[first] + box_areas[second] - shared
+        overlaps = shared > threshold * union
+        firsts.append(first[overlaps])
+        seconds.append(second[overlaps])
         lag += 1
         first = first[behind[first] >= lag]
-    none = np.empty(0, np.intp)
-    return np.concatenate([none, *firsts]), np.concatenate([none, *seconds])
+    return np.concatenate(firsts), np.concatenate(seconds)
 
 
 def _intersection(columns: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The shared area of pairs of boxes; `columns` is (4, n), a row per coordinate."""
     left, top, right, bottom = columns
-    width = np.minimum(right[first], right[second]) - np.maximum(left[first], left[second])
-    height = np.minimum(bottom[first], bottom[second]) - np.maximum(top[first], top[second])
-    return np.clip(width, 0, None) * np.clip(height, 0, None)
+    shared_left = np.maximum(left[first], left[second])
+    shared_right = np.minimum(right[first], right[second])
+    shared_top = np.maximum(top[first], top[second])
+    shared_bottom = np.minimum(bottom[first], bottom[second])
+    width = np.clip(shared_right - shared_left, 0, None)
+    height = np.clip(shared_bottom - shared_top, 0, None)
+    return width * height
 
 
-def _behind(groups: np.ndarray) -> np.ndarray:
-    """How many members of its group stand behind each one."""
-    ends = np.flatnonzero(np.r_[groups[1:] != groups[:-1], True])
-    sizes = np.diff(np.r_[-1, ends])
-    return np.repeat(ends, sizes) - np.arange(len(groups))
+def _members_behind(groups: np.ndarray) -> np.ndarray:
+    """For each box, how many members of its group stand behind it."""
+    ends = _last_members(groups)
+    sizes = np.diff(ends, prepend=-1)
+    last_of_own_group = np.repeat(ends, sizes)
+    return last_of_own_group - np.arange(len(groups))
+
+
+def _last_members(groups: np.ndarray) -> np.ndarray:
+    """The index of the last member of each group."""
+    is_last = np.concatenate([_changes(groups), [True]])
+    return np.flatnonzero(is_last)
+
+
+def _changes(groups: np.ndarray) -> np.ndarray:
+    """Where a group differs from the one before it: (n,) to (n - 1,) bool."""
+    changes: np.ndarray = groups[1:] != groups[:-1]
+    return changes
 
 
 def _greedy(count: int, winner: np.ndarray, loser: np.ndarray) -> np.ndarray:
-    """Who survives when each pair's loser falls if its winner survives."""
+    """Which of `count` boxes survive if each pair's loser falls when its winner survives."""
     kept = np.ones(count, bool)
     while len(winner):
         contested = np.zeros(count, bool)
         contested[loser] = True
-        sure = ~contested[winner]
-        kept[loser[sure]] = False
-        open_ = ~sure & kept[winner] & kept[loser]
-        winner, loser = winner[open_], loser[open_]
+        # A winner that loses no open pair survives for certain, so that its losers fall.
+        settled = np.logical_not(contested[winner])
+        kept[loser[settled]] = False
+        is_open = kept[winner] & kept[loser]
+        is_open[settled] = False
+        winner = winner[is_open]
+        loser = loser[is_open]
     return kept
 
 
 def _chunks(groups: np.ndarray) -> list[tuple[int, int]]:
+    """Half-open ranges of whole groups that hold about `CHUNK` boxes each."""
     if not len(groups):
         return []
-    ends = np.flatnonzero(np.r_[groups[1:] != groups[:-1], True]) + 1
-    cuts = ends[np.unique(np.searchsorted(ends, np.arange(CHUNK, len(groups), CHUNK)))]
-    stops = sorted({*cuts.tolist(), len(groups)})
-    return list(zip([0, *stops[:-1]], stops, strict=True))
+    ends = _last_members(groups) + 1
+    targets = np.arange(CHUNK, len(groups), CHUNK)
+    places = np.unique(np.searchsorted(ends, targets))
+    stops = sorted({*ends[places].tolist(), len(groups)})
+    starts = [0, *stops[:-1]]
+    return list(zip(starts, stops, strict=True))

@@ -1,22 +1,26 @@
-"""Drops boxes that are degenerate, unsure or redundant. In: regions and text regions. Out: the dropped ones.
+"""Drops boxes that are degenerate, uncertain or redundant.
 
-Paper section 4.2: a confidence threshold, then non-maximum suppression. The paper gives no values; the
-defaults are usual ones. The score that counts is `confidence` where a merge has spoken, else the source's own
-`score`; a label with neither (the source dataset's) passes the threshold. Human labels are never dropped, and
-outrank all others: a machine's box of the same thing is their duplicate.
+In: regions and text regions. Out: the dropped ones, with their reasons. Paper section 4.2: a
+confidence threshold, then non-maximum suppression. The paper gives no values; the defaults are
+usual ones.
+
+The score of a label is its `confidence` after a merge, else the `score` of its source. A label
+without either (from the source data set) passes the threshold. Human labels are never dropped and
+outrank all others: a machine's box of the same thing is dropped as their duplicate.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
-from pipeline.schema import Annotations, Box, Region, TextRegion, Triplet
+from pipeline.schema import Annotations, Region, TextRegion
 from stages.base import Batch, Result
 from stages.filters.nms import nms, overlapping_pairs, soft_nms
+from stages.geometry import bounds, is_degenerate
 
 DEGENERATE_BOX = "degenerate_box"
 EMPTY_TEXT = "empty_text"
@@ -25,7 +29,7 @@ LOW_AGREEMENT = "low_agreement"
 DUPLICATE_OF_HUMAN = "duplicate_of_human"
 CLASS_OVERLAP = "class_overlap"
 ANY_OVERLAP = "any_overlap"
-# The rules in their order; `decide` gives the index of the first that speaks.
+# The rules in their order. `decide` gives the index of the first one that applies.
 REASONS = (
     None,
     DEGENERATE_BOX,
@@ -36,131 +40,210 @@ REASONS = (
     ANY_OVERLAP,
 )
 
+Item = TypeVar("Item", Region, TextRegion)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionFilterConfig:
     min_score: float = 0.3
-    # Thresholds that replace `min_score`: by "source", by "/class", by "source/class"; the longest key wins.
+    """Labels with a lower score are dropped."""
+
     min_scores: Mapping[str, float] = field(default_factory=dict)
-    min_agreement: float = 0.0  # share of an ensemble's members that must say the same
-    human_iou: float = 0.5  # a machine's box of the class of a human one that it overlaps more goes; 1 turns it off
-    class_iou: float = 0.6  # suppression among boxes of one class; 1 turns it off
-    any_iou: float = 0.9  # suppression among all boxes of the image; 1 turns it off
-    soft_sigma: float = (
-        0.0  # above 0: within a class, Gaussian soft suppression in place of the hard one
-    )
-    min_side: float = 2.0  # pixels
+    """Thresholds that replace `min_score`, by "source", "/class" or "source/class".
+
+    If several apply, "source/class" comes before "/class", and "/class" before "source".
+    """
+
+    min_agreement: float = 0.0
+    """Least share of an ensemble's members that must find the box, 0 to 1."""
+
+    human_iou: float = 0.5
+    """A machine's box goes if its IoU with a human box of its class is higher; 1 turns this off."""
+
+    class_iou: float = 0.6
+    """IoU above which boxes of one class suppress each other; 1 turns this off."""
+
+    any_iou: float = 0.9
+    """IoU above which any two boxes of an image suppress each other; 1 turns this off."""
+
+    soft_sigma: float = 0.0
+    """Above 0, Gaussian soft suppression with this sigma replaces the one of `class_iou`."""
+
+    min_side: float = 2.0
+    """Boxes with a shorter side are degenerate, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
 class RegionColumns:
-    """Regions of any number of images as columns; `score` is inf for those that may not be dropped."""
+    """Regions of any number of images, a column per property; each column has n rows."""
 
-    image: np.ndarray  # int
-    label: np.ndarray  # int
+    image: np.ndarray
+    """(n,) int: the number of the image."""
+
+    label: np.ndarray
+    """(n,) int: the number of the class."""
+
     score: np.ndarray
+    """(n,) float: the score; infinite for labels that may not be dropped."""
+
     min_score: np.ndarray
-    box: np.ndarray  # (n, 4)
-    agreement: np.ndarray | None = None  # None: no ensemble, all agree
+    """(n,) float: the threshold for the score."""
+
+    box: np.ndarray
+    """(n, 4) float: xyxy, in pixels."""
+
+    agreement: np.ndarray | None = None
+    """(n,) float: share of an ensemble's members that agree; None if there is no ensemble."""
+
+
+class _Decision:
+    """The reasons so far. A later rule judges only the regions that no earlier rule has dropped."""
+
+    def __init__(self, count: int) -> None:
+        self.reasons = np.zeros(count, np.uint8)
+
+    @property
+    def is_kept(self) -> np.ndarray:
+        return self.reasons == 0
+
+    def kept(self) -> np.ndarray:
+        """The indices of the regions that are still kept."""
+        return np.flatnonzero(self.is_kept)
+
+    def drop(self, where: np.ndarray, reason: str) -> None:
+        """Drop for `reason` what is still kept and true in `where`, (n,) bool."""
+        self.reasons[self.is_kept & where] = REASONS.index(reason)
+
+    def drop_indices(self, indices: np.ndarray, reason: str) -> None:
+        self.reasons[indices] = REASONS.index(reason)
 
 
 def decide(regions: RegionColumns, config: RegionFilterConfig) -> np.ndarray:
-    """For each region the index in REASONS: 0 for kept."""
-    reasons = np.zeros(len(regions.score), np.uint8)
-    free = regions.score != np.inf
-    reasons[free & is_degenerate(regions.box, config.min_side)] = REASONS.index(DEGENERATE_BOX)
-    reasons[(reasons == 0) & ~(regions.score >= regions.min_score)] = REASONS.index(LOW_SCORE)
+    """For each region its index in `REASONS`: (n,) uint8, 0 for kept."""
+    decision = _Decision(len(regions.score))
+    is_human = regions.score == np.inf
+    is_machine = np.logical_not(is_human)
+    is_unusable = is_degenerate(regions.box, config.min_side)
+    decision.drop(is_machine & is_unusable, DEGENERATE_BOX)
+    # Written so that a score that is not a number is dropped.
+    is_sure = regions.score >= regions.min_score
+    decision.drop(np.logical_not(is_sure), LOW_SCORE)
     if regions.agreement is not None and config.min_agreement > 0:
-        alone = free & (regions.agreement < config.min_agreement)
-        reasons[(reasons == 0) & alone] = REASONS.index(LOW_AGREEMENT)
-    by_class = regions.image * (int(regions.label.max(initial=0)) + 1) + regions.label
-    if not free.all() and config.human_iou < 1:
-        reasons[(reasons == 0) & _repeats_human(regions, free, by_class, config.human_iou)] = (
-            REASONS.index(DUPLICATE_OF_HUMAN)
-        )
+        is_alone = regions.agreement < config.min_agreement
+        decision.drop(is_machine & is_alone, LOW_AGREEMENT)
+
+    class_count = int(regions.label.max(initial=0)) + 1
+    image_and_class = regions.image * class_count + regions.label
+    if is_human.any() and config.human_iou < 1:
+        repeats = _repeats_human(regions, is_human, image_and_class, config.human_iou)
+        decision.drop(repeats, DUPLICATE_OF_HUMAN)
     if config.soft_sigma > 0:
-        left = np.flatnonzero(reasons == 0)
-        score = soft_nms(regions.box[left], regions.score[left], by_class[left], config.soft_sigma)
-        reasons[left[score < regions.min_score[left]]] = REASONS.index(CLASS_OVERLAP)
+        _suppress_softly(decision, regions, image_and_class, config.soft_sigma)
     else:
-        _suppress(reasons, regions, by_class, config.class_iou, CLASS_OVERLAP)
-    _suppress(reasons, regions, regions.image, config.any_iou, ANY_OVERLAP)
-    reasons[~free] = 0
-    return reasons
+        _suppress(decision, regions, image_and_class, config.class_iou, CLASS_OVERLAP)
+    _suppress(decision, regions, regions.image, config.any_iou, ANY_OVERLAP)
+    decision.reasons[is_human] = 0
+    return decision.reasons
 
 
 def _repeats_human(
-    regions: RegionColumns, free: np.ndarray, by_class: np.ndarray, threshold: float
+    regions: RegionColumns, is_human: np.ndarray, image_and_class: np.ndarray, threshold: float
 ) -> np.ndarray:
-    """True for the free boxes that overlap one that is not, of the same image and class."""
-    rivals = np.flatnonzero(np.isin(by_class, by_class[~free]))
-    rivals = rivals[np.argsort(by_class[rivals], kind="stable")]
-    pairs = overlapping_pairs(regions.box[rivals], by_class[rivals], threshold)
-    first, second = rivals[pairs[0]], rivals[pairs[1]]
-    repeats = np.zeros(len(free), bool)
-    repeats[first[~free[second]]] = True
-    repeats[second[~free[first]]] = True
-    return repeats & free
-
-
-def is_degenerate(boxes: np.ndarray, min_side: float) -> np.ndarray:
-    """Not a number, or narrower or lower than `min_side`."""
-    sides = boxes[:, 2:] - boxes[:, :2]
-    return ~(np.isfinite(boxes).all(1) & (sides >= min_side).all(1))
+    """True for machines' boxes that overlap a human one of the same image and class: (n,) bool."""
+    groups_of_humans = image_and_class[is_human]
+    rivals = np.flatnonzero(np.isin(image_and_class, groups_of_humans))
+    # The members of a group must be adjacent.
+    order = np.argsort(image_and_class[rivals], kind="stable")
+    rivals = rivals[order]
+    groups = image_and_class[rivals]
+    first, second = overlapping_pairs(regions.box[rivals], groups, threshold)
+    one = rivals[first]
+    other = rivals[second]
+    repeats = np.zeros(len(is_human), bool)
+    repeats[one[is_human[other]]] = True
+    repeats[other[is_human[one]]] = True
+    repeats[is_human] = False
+    return repeats
 
 
 def _suppress(
-    reasons: np.ndarray, regions: RegionColumns, groups: np.ndarray, threshold: float, reason: str
+    decision: _Decision, regions: RegionColumns, groups: np.ndarray, threshold: float, reason: str
 ) -> None:
     if threshold >= 1:
         return
-    left = np.flatnonzero(reasons == 0)
-    kept = nms(regions.box[left], regions.score[left], groups[left], threshold)
-    reasons[left[~kept]] = REASONS.index(reason)
+    rows = decision.kept()
+    boxes = regions.box[rows]
+    scores = regions.score[rows]
+    survives = nms(boxes, scores, groups[rows], threshold)
+    suppressed = rows[np.logical_not(survives)]
+    decision.drop_indices(suppressed, reason)
+
+
+def _suppress_softly(
+    decision: _Decision, regions: RegionColumns, groups: np.ndarray, sigma: float
+) -> None:
+    rows = decision.kept()
+    boxes = regions.box[rows]
+    scores = soft_nms(boxes, regions.score[rows], groups[rows], sigma)
+    suppressed = rows[scores < regions.min_score[rows]]
+    decision.drop_indices(suppressed, CLASS_OVERLAP)
 
 
 def min_score(config: RegionFilterConfig, source: str, label: str) -> float:
+    """The threshold for labels of a source and class."""
     for key in (f"{source}/{label}", f"/{label}", source):
         if key in config.min_scores:
             return config.min_scores[key]
     return config.min_score
 
 
-def bounds(region: Region | TextRegion | Triplet) -> Box:
-    """The box, or the quad's upright bounds."""
-    if not isinstance(region, TextRegion):
-        return region.box
-    xs, ys = region.quad[::2], region.quad[1::2]
-    return min(xs), min(ys), max(xs), max(ys)
-
-
 def columns(
     items: Sequence[tuple[int, Region | TextRegion]], config: RegionFilterConfig
 ) -> RegionColumns:
-    """Columns of (image, region) pairs. A text region's class is its string."""
-    names = [r.phrase if isinstance(r, Region) else f"text: {r.text}" for _, r in items]
-    number = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    """The columns of (number of the image, region) pairs. A text region's class is its string."""
+    label_of: dict[str, int] = {}
+    images, labels, boxes = [], [], []
+    scores, thresholds, agreements = [], [], []
+    for image, item in items:
+        if isinstance(item, Region):
+            phrase = name = item.phrase
+        else:
+            phrase, name = "", f"text: {item.text}"
+        images.append(image)
+        label = label_of.setdefault(name, len(label_of))
+        labels.append(label)
+        scores.append(_score(item))
+        thresholds.append(min_score(config, item.source, phrase))
+        boxes.append(bounds(item))
+        agreements.append(1.0 if item.agreement is None else item.agreement)
     return RegionColumns(
-        np.array([image for image, _ in items], np.int64),
-        np.array([number[name] for name in names], np.int64),
-        np.array([_score(r) for _, r in items], float),
-        np.array([min_score(config, r.source, getattr(r, "phrase", "")) for _, r in items], float),
-        np.array([bounds(r) for _, r in items], float).reshape(-1, 4),
-        np.array([1.0 if r.agreement is None else r.agreement for _, r in items], float),
+        image=np.array(images, np.int64),
+        label=np.array(labels, np.int64),
+        score=np.array(scores, float),
+        min_score=np.array(thresholds, float),
+        box=np.array(boxes, float).reshape(-1, 4),
+        agreement=np.array(agreements, float),
     )
 
 
-def _score(region: Region | TextRegion) -> float:
-    """What is compared with the threshold; labels without a score stand above all scores, human ones above
-    those.
+def _score(item: Region | TextRegion) -> float:
+    """The score that is compared with the threshold.
+
+    A label without a score stands above all labels with one, and human labels above those, so that
+    suppression keeps them.
     """
-    if region.locked:
+    if item.locked:
         return np.inf
-    score = region.confidence if region.confidence is not None else region.score
-    return score if score is not None else float(np.finfo(float).max)
+    if item.confidence is not None:
+        return item.confidence
+    if item.score is not None:
+        return item.score
+    return float(np.finfo(float).max)
 
 
 class RegionFilter:
+    """Marks regions and text regions as dropped; see the module's docstring for the rules."""
+
     version: ClassVar[int] = 2
     reads_images: ClassVar[bool] = False
 
@@ -168,25 +251,36 @@ class RegionFilter:
         self.config = config
 
     def __call__(self, batch: Batch) -> list[Result]:
-        kept = [sample.annotations.kept() for sample in batch]
-        regions = self._drop([(i, r) for i, a in enumerate(kept) for r in a.regions])
-        text_regions = self._drop([(i, r) for i, a in enumerate(kept) for r in a.text_regions])
-        return [
-            Annotations(regions=regions.get(i, []), text_regions=text_regions.get(i, []))
-            for i in range(len(batch))
-        ]
+        regions: list[tuple[int, Region]] = []
+        text_regions: list[tuple[int, TextRegion]] = []
+        for image, sample in enumerate(batch):
+            kept = sample.annotations.kept()
+            regions += [(image, region) for region in kept.regions]
+            text_regions += [(image, text_region) for text_region in kept.text_regions]
+        dropped_regions = self._dropped(regions)
+        dropped_text_regions = self._dropped(text_regions)
+        results: list[Result] = []
+        for image in range(len(batch)):
+            results.append(
+                Annotations(
+                    regions=dropped_regions.get(image, []),
+                    text_regions=dropped_text_regions.get(image, []),
+                )
+            )
+        return results
 
-    def _drop(
-        self, items: list[tuple[int, Region]] | list[tuple[int, TextRegion]]
-    ) -> dict[int, list]:
-        """The regions to drop, with their reasons, by image."""
-        dropped: dict[int, list] = {}
-        for (image, region), code in zip(
-            items, decide(columns(items, self.config), self.config), strict=True
-        ):
-            reason = REASONS[code]
-            if isinstance(region, TextRegion) and not region.text.strip() and not region.locked:
-                reason = EMPTY_TEXT
+    def _dropped(self, items: Sequence[tuple[int, Item]]) -> dict[int, list[Item]]:
+        """The items that are dropped, with their reasons, by number of the image."""
+        codes = decide(columns(items, self.config), self.config)
+        dropped: dict[int, list[Item]] = {}
+        for (image, item), code in zip(items, codes, strict=True):
+            reason = EMPTY_TEXT if _is_empty_text(item) else REASONS[code]
             if reason:
-                dropped.setdefault(image, []).append(replace(region, dropped=reason))
+                dropped.setdefault(image, []).append(replace(item, dropped=reason))
         return dropped
+
+
+def _is_empty_text(item: Region | TextRegion) -> bool:
+    if not isinstance(item, TextRegion) or item.locked:
+        return False
+    return not item.text.strip()

@@ -1,8 +1,8 @@
 """Drops texts that are empty, noisy or poor. In: texts with their parse. Out: the dropped ones.
 
-Paper section 4.2 (after DiHT): too many objects mean noise; too little object or action complexity means a
-text that says little of the image. The paper gives no values; these are meant for captions and can be set per
-granularity.
+Paper section 4.2, after DiHT (Radenovic et al., CVPR 2023): a text with too many objects is noise;
+one whose objects or actions have too little complexity says little of the image. The paper gives
+no values; the defaults are meant for captions and can be set for each granularity.
 """
 
 from __future__ import annotations
@@ -23,24 +23,39 @@ LOW_AGREEMENT = "low_agreement"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextLimits:
     max_objects: int = 12
+    """Most objects (nouns) in a text."""
+
     min_object_complexity: int = 2
+    """Least complexity of the most complex object: its edges in the dependency tree."""
+
     min_action_complexity: int = 1
-    min_agreement: float = (
-        0.0  # share of words that the captioners of an ensemble must have in common
-    )
+    """Least complexity of the most complex action: its edges in the dependency tree."""
+
+    min_agreement: float = 0.0
+    """Least share of words that the captioners of an ensemble have in common, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextFilterConfig:
-    """Limits per granularity; the minima bound the most complex object (action) of the text."""
-
     brief: TextLimits = field(default_factory=TextLimits)
+    """Limits of brief texts."""
+
     detailed: TextLimits = field(default_factory=lambda: TextLimits(max_objects=40))
+    """Limits of detailed texts."""
+
     more_detailed: TextLimits = field(default_factory=lambda: TextLimits(max_objects=80))
+    """Limits of more detailed texts."""
+
     alt: TextLimits = field(default_factory=TextLimits)
+    """Limits of alt-texts, which come from the source."""
 
 
 def drop_reason(text: Text, limits: TextLimits) -> str | None:
+    """Why a text is dropped; None if it is kept.
+
+    Raises:
+        ValueError: the text has no parse.
+    """
     if not text.text.strip():
         return EMPTY_TEXT
     if text.parse is None:
@@ -59,6 +74,8 @@ def drop_reason(text: Text, limits: TextLimits) -> str | None:
 
 
 class TextFilter:
+    """Marks texts as dropped; human texts are never dropped."""
+
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = False
 
@@ -66,13 +83,14 @@ class TextFilter:
         self.config = config
 
     def __call__(self, batch: Batch) -> list[Result]:
-        return [Annotations(texts=self._drop(sample.annotations.texts)) for sample in batch]
+        return [Annotations(texts=self._dropped(sample.annotations.texts)) for sample in batch]
 
-    def _drop(self, texts: list[Text]) -> list[Text]:
-        reasons = [
-            None if t.dropped or t.locked else drop_reason(t, getattr(self.config, t.granularity))
-            for t in texts
-        ]
-        return [
-            replace(t, dropped=reason) for t, reason in zip(texts, reasons, strict=True) if reason
-        ]
+    def _dropped(self, texts: list[Text]) -> list[Text]:
+        dropped = []
+        for text in texts:
+            if text.dropped or text.locked:
+                continue
+            reason = drop_reason(text, getattr(self.config, text.granularity))
+            if reason:
+                dropped.append(replace(text, dropped=reason))
+        return dropped

@@ -1,9 +1,10 @@
-"""Drops phrase-box pairs that are wrong, unsure or empty of meaning. In: texts, triplets. Out: the dropped
-triplets.
+"""Drops phrase-box pairs that are wrong, uncertain or meaningless.
 
-Paper sections 4.2 and 4.3: one threshold for phrases and one for boxes, and a blacklist of pronouns and
-abstract concepts. `blacklist.txt` holds the released code's list, `abstract.txt` ours; both are compared with
-the phrase in lower case, with and without a leading article.
+In: texts and triplets. Out: the dropped triplets, with their reasons.
+
+Paper sections 4.2 and 4.3: one threshold for phrases, one for boxes, and a blacklist of pronouns
+and abstract concepts. `blacklist.txt` is the list of the released code, `abstract.txt` is ours.
+Phrases are compared with both in lower case, with and without a leading article.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 
 from pipeline.schema import Annotations, Text, Triplet
 from stages.base import Batch, Result
-from stages.filters.region import is_degenerate
+from stages.geometry import is_degenerate
 
 TEXT_DROPPED = "text_dropped"
 SPAN_MISMATCH = "span_mismatch"
@@ -29,44 +30,74 @@ LOW_BOX_SCORE = "low_box_score"
 LOW_AGREEMENT = "low_agreement"
 
 ARTICLES = ("a ", "an ", "the ")
-LISTS = ("blacklist", "abstract")  # files beside this one, without .txt
+# Files beside this one, without `.txt`.
+LISTS = ("blacklist", "abstract")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TripletFilterConfig:
     min_phrase_score: float = 0.25
+    """Triplets whose phrase has a lower score are dropped."""
+
     min_box_score: float = 0.3
-    # Box thresholds that replace `min_box_score`, by source.
+    """Triplets whose box has a lower score are dropped."""
+
     min_box_scores: Mapping[str, float] = field(default_factory=dict)
-    min_agreement: float = 0.0  # share of an ensemble's members that must say the same
+    """Thresholds that replace `min_box_score`, by source."""
+
+    min_agreement: float = 0.0
+    """Least share of an ensemble's members that must find the box, 0 to 1."""
+
     lists: tuple[str, ...] = LISTS
-    blacklist: tuple[str, ...] = ()  # further phrases
-    min_side: float = 2.0  # pixels
+    """Lists of phrases that are not grounded: files of `stages/filters`, without `.txt`."""
+
+    blacklist: tuple[str, ...] = ()
+    """Further phrases that are not grounded."""
+
+    min_side: float = 2.0
+    """Boxes with a shorter side are degenerate, in pixels."""
 
 
 def read_list(name: str) -> frozenset[str]:
+    """The phrases of a list in lower case; lines that begin with `#` are comments.
+
+    Raises:
+        ValueError: no list has this name.
+    """
     path = Path(__file__).with_name(f"{name}.txt")
     if not path.is_file():
-        raise ValueError(
-            f"no phrase list {name!r}: there are {sorted(p.stem for p in path.parent.glob('*.txt'))}"
-        )
-    return frozenset(
-        line.lower() for line in path.read_text().splitlines() if line and line[0] != "#"
-    )
+        names = sorted(file.stem for file in path.parent.glob("*.txt"))
+        raise ValueError(f"no phrase list {name!r}: there are {names}")
+    phrases = set()
+    for line in path.read_text().splitlines():
+        if line and not line.startswith("#"):
+            phrases.add(line.lower())
+    return frozenset(phrases)
 
 
 @cache
 def blacklist(lists: tuple[str, ...] = LISTS) -> frozenset[str]:
-    return frozenset().union(*(read_list(name) for name in lists))
+    """The phrases of several lists."""
+    phrases: set[str] = set()
+    for name in lists:
+        phrases |= read_list(name)
+    return frozenset(phrases)
 
 
 def is_blacklisted(phrase: str, listed: frozenset[str]) -> bool:
+    """Whether `listed` holds a phrase, with or without its leading article."""
     words = " ".join(phrase.lower().split())
-    article = next((a for a in ARTICLES if words.startswith(a)), "")
-    return words in listed or words.removeprefix(article) in listed
+    if words in listed:
+        return True
+    for article in ARTICLES:
+        if words.startswith(article):
+            return words.removeprefix(article) in listed
+    return False
 
 
 class TripletFilter:
+    """Marks triplets as dropped; human triplets are never dropped."""
+
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = False
 
@@ -76,24 +107,24 @@ class TripletFilter:
         self.blacklist = own | blacklist(config.lists)
 
     def __call__(self, batch: Batch) -> list[Result]:
-        return [Annotations(triplets=self._drop(sample.annotations)) for sample in batch]
+        return [Annotations(triplets=self._dropped(sample.annotations)) for sample in batch]
 
-    def _drop(self, annotations: Annotations) -> list[Triplet]:
-        texts = {t.id: t for t in annotations.texts}
-        reasons = [
-            None if t.dropped or t.locked else self.drop_reason(t, texts.get(t.text_id))
-            for t in annotations.triplets
-        ]
-        return [
-            replace(t, dropped=reason)
-            for t, reason in zip(annotations.triplets, reasons, strict=True)
-            if reason
-        ]
+    def _dropped(self, annotations: Annotations) -> list[Triplet]:
+        texts = {text.id: text for text in annotations.texts}
+        dropped = []
+        for triplet in annotations.triplets:
+            if triplet.dropped or triplet.locked:
+                continue
+            reason = self.drop_reason(triplet, texts.get(triplet.text_id))
+            if reason:
+                dropped.append(replace(triplet, dropped=reason))
+        return dropped
 
     def drop_reason(self, triplet: Triplet, text: Text | None) -> str | None:
+        """Why a triplet of `text` is dropped; None if it is kept."""
         if text is None or text.dropped:
             return TEXT_DROPPED
-        if text.text[triplet.start : triplet.end] != triplet.phrase or not triplet.phrase:
+        if not triplet.phrase or text.text[triplet.start : triplet.end] != triplet.phrase:
             return SPAN_MISMATCH
         if is_degenerate(np.array([triplet.box]), self.config.min_side)[0]:
             return DEGENERATE_BOX
@@ -103,6 +134,15 @@ class TripletFilter:
             return LOW_PHRASE_SCORE
         if triplet.agreement is not None and triplet.agreement < self.config.min_agreement:
             return LOW_AGREEMENT
-        score = triplet.confidence if triplet.confidence is not None else triplet.score
-        least = self.config.min_box_scores.get(triplet.source, self.config.min_box_score)
-        return LOW_BOX_SCORE if score is not None and score < least else None
+        if self._has_low_box_score(triplet):
+            return LOW_BOX_SCORE
+        return None
+
+    def _has_low_box_score(self, triplet: Triplet) -> bool:
+        score = triplet.confidence
+        if score is None:
+            score = triplet.score
+        if score is None:
+            return False
+        thresholds = self.config.min_box_scores
+        return score < thresholds.get(triplet.source, self.config.min_box_score)

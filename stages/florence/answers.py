@@ -13,6 +13,7 @@ from pipeline.schema import Box, Candidate, Quad, Region, Text, TextRegion, Trip
 from stages.florence import codec
 from stages.florence.inference import Reading
 from stages.florence.tasks import Pair
+from stages.geometry import area, iou
 
 
 def label_support(pair: Pair, reading: Reading) -> dict[str, float]:
@@ -33,11 +34,11 @@ def regions(
     found = []
     for place, score in _told(detected, size):
         box = _box(place)
-        near = max((d for d, _ in described), key=lambda d: overlap(_box(d), box), default=None)
-        brief = near.label if near is not None and overlap(_box(near), box) >= same_place else ""
+        near = max((d for d, _ in described), key=lambda d: iou(_box(d), box), default=None)
+        brief = near.label if near is not None and iou(_box(near), box) >= same_place else ""
         found.append(named(Region(box=box, phrase=place.label, score=score), place.label, brief))
     for place, score in described:
-        if all(overlap(_box(place), region.box) < same_place for region in found):
+        if all(iou(_box(place), region.box) < same_place for region in found):
             found.append(
                 Region(
                     box=_box(place), phrase="", brief=place.label, brief_kind="caption", score=score
@@ -51,7 +52,7 @@ def _told(reading: Reading | None, size: codec.Size) -> Iterator[tuple[codec.Fou
     any area."""
     for place in codec.places(reading.text, size, 4) if reading else ():
         assert reading is not None
-        if place.label and codec.area(_box(place)) > 0:
+        if place.label and area(_box(place)) > 0:
             yield place, math.exp(reading.mean(place.spans))
 
 
@@ -76,13 +77,6 @@ def label(reading: Reading | None, size: codec.Size, otherwise: str) -> tuple[st
     for place in codec.places(reading.text, size, 4):
         return place.label, reading.mean(place.spans[:1])
     return "", -math.inf
-
-
-def bounds(item: Region | TextRegion) -> Box:
-    if isinstance(item, Region):
-        return item.box
-    xs, ys = item.quad[0::2], item.quad[1::2]
-    return (min(xs), min(ys), max(xs), max(ys))
 
 
 def words(reading: Reading, size: codec.Size) -> list[TextRegion]:
@@ -112,7 +106,7 @@ def triplets(text: Text, reading: Reading, size: codec.Size) -> list[Triplet]:
             support=reading.mean(place.spans),
         )
         for start, end, place in find_phrases(text, codec.places(reading.text, size, 4))
-        if codec.area(_box(place)) > 0
+        if area(_box(place)) > 0
     ]
 
 
@@ -137,15 +131,6 @@ def find_phrases(text: Text, found: Sequence[codec.Found]) -> list[tuple[int, in
         for place in group:
             placed.setdefault((start, place.points), (start, start + len(label), place))
     return list(placed.values())
-
-
-def overlap(a: Box, b: Box) -> float:
-    """Intersection over union."""
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    shared = max(width, 0.0) * max(height, 0.0)
-    whole = codec.area(a) + codec.area(b) - shared
-    return shared / whole if whole > 0 else 0.0
 
 
 def _box(place: codec.Found) -> Box:

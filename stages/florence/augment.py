@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-import numpy as np
-from pycocotools import mask as coco_mask
-
 from pipeline.schema import Annotations, Box, Mask
 from stages.base import Sample
+from stages.geometry import decode_mask, encode_mask
 
 _WORDS = re.compile(r"\w{2,}")  # one letter is an article rather than a quotation
 _SIDES = re.compile(r"\b(left|right|clockwise|counterclockwise)\b", re.IGNORECASE)
@@ -46,9 +44,4 @@ def mirrored(sample: Sample) -> Sample:
 
 
 def _flipped(mask: Mask | None) -> Mask | None:
-    if mask is None:
-        return None
-    pixels = coco_mask.decode({"size": list(mask.size), "counts": mask.counts})
-    return replace(
-        mask, counts=coco_mask.encode(np.asfortranarray(pixels[:, ::-1]))["counts"].decode("ascii")
-    )
+    return None if mask is None else encode_mask(decode_mask(mask)[:, ::-1])

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pipeline.schema import Box
+from stages.geometry import area
 
 BINS = 1000
 SEPARATOR = "<sep>"
@@ -67,10 +68,6 @@ def dequantise(bins: Iterable[int], size: Size) -> tuple[float, ...]:
 
 def locations(points: Points, size: Size) -> str:
     return "".join(f"<loc_{b}>" for b in quantise(points, size))
-
-
-def area(box: Points) -> float:
-    return max(box[2] - box[0], 0.0) * max(box[3] - box[1], 0.0)
 
 
 def by_area(boxes: Iterable[Box]) -> list[Box]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from pipeline.schema import Mask
+from stages.geometry import decode_mask
 
 _TOLERANCE = 0.01  # of the outline's length
 _MIN_POINTS = 3
@@ -15,9 +15,8 @@ _MIN_POINTS = 3
 
 def polygons(mask: Mask) -> list[list[float]]:
     """The outer outlines of a mask, the largest first."""
-    pixels = coco_mask.decode({"size": list(mask.size), "counts": mask.counts})
     found, _ = cv2.findContours(
-        np.ascontiguousarray(pixels), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+        np.ascontiguousarray(decode_mask(mask)), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
     )
     outlines = sorted(found, key=cv2.contourArea, reverse=True)
     simple = [

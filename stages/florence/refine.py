@@ -26,9 +26,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args
 from pipeline.schema import Annotation, Annotations, Granularity, Region, Text, TextRegion
 from stages.base import CONTENT, Batch, Result, Sample, fold_of, thread_count
 from stages.florence import codec
-from stages.florence.answers import bounds, label, label_support, named, regions, triplets, words
+from stages.florence.answers import label, label_support, named, regions, triplets, words
 from stages.florence.inference import Engine, Question, Reading, read
 from stages.florence.tasks import TEXTS, task
+from stages.geometry import bounds
 
 if TYPE_CHECKING:
     import torch

@@ -18,7 +18,8 @@ from typing import Literal
 
 from pipeline.schema import Annotation, Annotations, Granularity, Region, Triplet
 from stages.florence import codec
-from stages.florence.codec import Size, area, clean, locations
+from stages.florence.codec import Size, clean, locations
+from stages.geometry import area
 
 Family = Literal["image", "region", "alignment"]
 Answer = Literal[

@@ -1,4 +1,4 @@
-"""Texts that came with an image: annotations of granularity `alt`, which the filters may keep or drop."""
+"""Texts that came with an image, as annotations of granularity `alt`; the filters judge them."""
 
 from __future__ import annotations
 
@@ -10,41 +10,45 @@ from pipeline.schema import Text
 
 SOURCE = "alt"
 TOO_LONG, MALFORMED_JSON = "too_long", "malformed_json"
-MAX_TEXT = 10_000  # characters
+# In characters.
+MAX_TEXT = 10_000
 
 
 def alt_texts(texts: Iterable[str]) -> list[Text]:
-    """One annotation for each distinct text that is not blank; one that is too long to be a text is cut and dropped."""
+    """One annotation for each distinct text that is not blank.
+
+    A text of more than `MAX_TEXT` characters is cut and dropped.
+    """
     distinct = dict.fromkeys(encodable(text.strip()) for text in texts)
-    return [
-        Text(
-            source=SOURCE,
-            granularity="alt",
-            text=text[:MAX_TEXT],
-            dropped=TOO_LONG if len(text) > MAX_TEXT else None,
-        )
-        for text in distinct
-        if text
-    ]
+    annotations = []
+    for text in distinct:
+        if text:
+            dropped = TOO_LONG if len(text) > MAX_TEXT else None
+            annotations.append(
+                Text(source=SOURCE, granularity="alt", text=text[:MAX_TEXT], dropped=dropped)
+            )
+    return annotations
 
 
 def encodable(text: str) -> str:
-    """Without lone surrogates, which no file can hold."""
+    """The text with its lone surrogates, which no file can hold, replaced by question marks."""
     return text.encode("utf-8", "replace").decode()
 
 
 def strings(value: Any) -> list[str]:
-    """The texts in a value of JSON or Parquet: itself, or those of a list."""
-    values = value if isinstance(value, list) else [value]
-    return [text for text in values if isinstance(text, str)]
+    """The strings of a value of JSON or Parquet: the value itself, or those of a list."""
+    if isinstance(value, list):
+        return [text for text in value if isinstance(text, str)]
+    return [value] if isinstance(value, str) else []
 
 
 def unreadable_json() -> Text:
+    """A dropped text for a JSON member that could not be read."""
     return Text(source=SOURCE, granularity="alt", text="", dropped=MALFORMED_JSON)
 
 
 def parse_json(data: bytes) -> dict[str, Any] | None:
-    """The object in a JSON member, None when it is none."""
+    """The object in a JSON member; None if there is no object in it."""
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):

@@ -1,10 +1,11 @@
-"""Images with COCO annotations: boxes, masks and captions of people, as labels of the run or as truth to measure by.
+"""Images with COCO annotations: boxes, masks and captions made by people.
 
-Labels enter as annotations of source `human`, which no stage changes or drops: a box with its category, its mask and
-COCO's own id; a caption as a brief text. Keypoints are left aside, the person's box stays. A crowd (`iscrowd`) is no
-single object: it comes in with the reason `crowd`, kept for the way back to COCO and used for nothing else. An entry
-that makes no sense comes in with its reason, too. COCO's convention is the pixel grid of the file, before any EXIF
-orientation; `upright` says that the labels were drawn on the picture as viewers turn it.
+They enter the run as labels, or they are truth to measure against. Labels are annotations of source
+`human`, which no stage changes or drops: a box with its category, its mask and COCO's own id, or a
+caption as a brief text. Keypoints are ignored, while the person's box stays. A crowd (`iscrowd`) is
+not a single object: it comes in dropped with the reason `crowd`, is kept for the way back to COCO,
+and is used for nothing else. An entry that makes no sense comes in dropped, too. Coordinates are on
+the pixels of the file, before any EXIF orientation, unless `upright` says otherwise.
 """
 
 from __future__ import annotations
@@ -21,39 +22,59 @@ from stages.base import MAY_CHANGE, SampleError
 from stages.ingest import SUFFIXES, Item
 from stages.sources.alt import encodable
 from stages.sources.files import Files, printable
-from stages.sources.shapes import box_of, is_number, mask_of
+from stages.sources.shapes import Size, box_of, is_number, mask_of
 
 UNKNOWN_CATEGORY, MALFORMED_CAPTION = "unknown_category", "malformed_caption"
-NOWHERE = (0.0, 0.0, 0.0, 0.0)  # the box of a label that has none
+# The box of a label that has none.
+NO_BOX = (0.0, 0.0, 0.0, 0.0)
 
+# One object of COCO's JSON; nothing is known about its values.
 Entry = Mapping[str, Any]
+# The names of categories by their ids.
+Categories = Mapping[int | str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CocoConfig:
-    """`path` is the folder of images; `instances` and `captions` are COCO's JSON files (any fsspec URL), at least one.
+    """A corrected file redoes the shards whose labels changed; new images in it come in, too.
 
-    A corrected file redoes the shards whose labels changed; new images in it come in beside the others. Each worker of
-    ingest holds the files in memory.
+    At least one of `instances` and `captions` must be given. Each worker of ingest holds them in
+    memory.
     """
 
     path: str
+    """The folder of images, any fsspec URL."""
+
     instances: str | None = field(default=None, metadata=MAY_CHANGE)
+    """COCO's JSON file of boxes and masks, any fsspec URL."""
+
     captions: str | None = field(default=None, metadata=MAY_CHANGE)
+    """COCO's JSON file of captions, any fsspec URL."""
+
     annotations: Literal["labels", "truth"] = "labels"
+    """Whether they enter the run as human labels, or are truth to measure against."""
+
     upright: bool = False
+    """Whether they were drawn on the pictures as viewers turn them by their EXIF orientation."""
 
 
 @dataclass(slots=True)
 class CocoImage:
-    """What the files say of one image."""
+    """The entries of one image."""
 
-    size: tuple[int, int] | None
+    size: Size | None
+    """(width, height) in pixels; None if the file does not say it."""
+
     instances: list[Entry] = field(default_factory=list)
+    """Boxes and masks."""
+
     captions: list[Entry] = field(default_factory=list)
+    """Captions."""
 
 
 class CocoSource:
+    """The images that COCO's JSON files list."""
+
     whole: ClassVar[bool] = False
 
     def __init__(self, config: CocoConfig) -> None:
@@ -61,12 +82,13 @@ class CocoSource:
             raise ValueError(
                 "source.instances and source.captions: neither is set; give a COCO JSON file"
             )
-        self._files, self.config = Files(config.path, SUFFIXES), config
+        self.config = config
+        self._files = Files(config.path, SUFFIXES)
         self._images: dict[str, CocoImage] = {}
-        self._categories: dict[Any, str] = {}
-        for kind in ("instances", "captions"):
-            if getattr(config, kind):
-                self._read(kind, getattr(config, kind))
+        self._categories: dict[int | str, str] = {}
+        for kind, url in (("instances", config.instances), ("captions", config.captions)):
+            if url:
+                self._read_file(kind, url)
 
     def list(self) -> list[str]:
         return sorted(self._images)
@@ -76,11 +98,10 @@ class CocoSource:
             image = self._images.get(name, CocoImage(None))
             labels = labels_of(image, self._categories)
             is_truth = self.config.annotations == "truth"
-            failed = data if isinstance(data, SampleError) else None
             yield Item(
                 name,
-                None if isinstance(data, SampleError) else data,
-                failed=failed,
+                data=None if isinstance(data, SampleError) else data,
+                failed=data if isinstance(data, SampleError) else None,
                 size=image.size,
                 given=Annotations() if is_truth else labels,
                 truth=labels if is_truth else None,
@@ -88,119 +109,152 @@ class CocoSource:
             )
 
     def revision(self, names: Sequence[str]) -> str:
-        told = [self._images.get(name, CocoImage(None)) for name in names]
-        said = [(image.size, image.instances, image.captions) for image in told]
-        used = {
-            entry.get("category_id")
-            for image in told
-            for entry in image.instances
-            if _hashable(entry)
-        }
-        categories = sorted(
-            (str(id_), name) for id_, name in self._categories.items() if id_ in used
-        )
-        text = json.dumps(
-            [said, categories, self.config.annotations, self.config.upright], sort_keys=True
-        )
+        entries = []
+        category_ids = set()
+        for name in names:
+            image = self._images.get(name, CocoImage(None))
+            entries.append((image.size, image.instances, image.captions))
+            for entry in image.instances:
+                category_ids.add(_category_id(entry))
+        categories = []
+        for id_, name in self._categories.items():
+            if id_ in category_ids:
+                categories.append((str(id_), name))
+        content = [
+            entries,
+            sorted(categories),
+            self.config.annotations,
+            self.config.upright,
+        ]
+        text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def _read(self, kind: str, url: str) -> None:
-        value = _load(kind, url)
-        names: dict[Any, str] = {}
-        for image in value["images"]:
-            if (
-                not isinstance(image, dict)
-                or not isinstance(image.get("file_name"), str)
-                or "id" not in image
-            ):
-                raise ValueError(
-                    f"source.{kind}={url}: an image without file_name or id: {str(image)[:100]}"
-                )
-            name = names[str(image["id"])] = printable(image["file_name"])
-            width, height = image.get("width"), image.get("height")
-            size = (width, height) if isinstance(width, int) and isinstance(height, int) else None
-            self._images.setdefault(name, CocoImage(size))
-        for category in value.get("categories") or []:
-            known = (
-                isinstance(category, dict)
-                and isinstance(category.get("id"), int | str)
-                and "name" in category
-            )
-            if not known:
-                raise ValueError(
-                    f"source.{kind}={url}: a category without id or name: {str(category)[:100]}"
-                )
+    def _read_file(self, kind: str, url: str) -> None:
+        where = f"source.{kind}={url}"
+        value = _load(where, url)
+        names = self._add_images(where, value["images"])
+        self._add_categories(where, value.get("categories") or [])
+        self._add_entries(where, kind, value["annotations"], names)
+
+    def _add_images(self, where: str, images: Sequence[Any]) -> dict[str, str]:
+        """Add what a file lists; returns the image's name by its id."""
+        names: dict[str, str] = {}
+        for image in images:
+            is_named = isinstance(image, dict) and isinstance(image.get("file_name"), str)
+            if not is_named or "id" not in image:
+                shown = str(image)[:100]
+                raise ValueError(f"{where}: an image without file_name or id: {shown}")
+            name = printable(image["file_name"])
+            names[str(image["id"])] = name
+            self._images.setdefault(name, CocoImage(_size_of(image)))
+        return names
+
+    def _add_categories(self, where: str, categories: Sequence[Any]) -> None:
+        for category in categories:
+            has_id = isinstance(category, dict) and isinstance(category.get("id"), int | str)
+            if not has_id or "name" not in category:
+                shown = str(category)[:100]
+                raise ValueError(f"{where}: a category without id or name: {shown}")
             self._categories[category["id"]] = str(category["name"])
-        strangers = 0
-        for entry in value["annotations"]:
-            image = names.get(str(entry.get("image_id"))) if isinstance(entry, dict) else None
-            if image is None:
-                strangers += 1
+
+    def _add_entries(
+        self, where: str, kind: str, entries: Sequence[Any], names: Mapping[str, str]
+    ) -> None:
+        left_out = 0
+        for entry in entries:
+            name = None
+            if isinstance(entry, dict):
+                name = names.get(str(entry.get("image_id")))
+            if name is None:
+                left_out += 1
+            elif kind == "instances":
+                self._images[name].instances.append(entry)
             else:
-                getattr(self._images[image], kind).append(entry)
-        if strangers:
+                self._images[name].captions.append(entry)
+        if left_out:
             logging.getLogger("fld").warning(
-                "source.%s=%s: %d annotations of images that it does not list are left out",
-                kind,
-                url,
-                strangers,
+                "%s: %d annotations of images that it does not list are left out", where, left_out
             )
 
 
-def labels_of(image: CocoImage, categories: Mapping[Any, str]) -> Annotations:
-    """Everything that was said of an image, as annotations."""
+def _size_of(image: Entry) -> Size | None:
+    width = image.get("width")
+    height = image.get("height")
+    if isinstance(width, int) and isinstance(height, int):
+        return width, height
+    return None
+
+
+def labels_of(image: CocoImage, categories: Categories) -> Annotations:
+    """The entries of an image as annotations; what makes no sense is dropped with a reason."""
     ids = set[str]()
-    return Annotations(
-        regions=[
-            _region(entry, _id("regions", entry, ids), image.size, categories)
-            for entry in image.instances
-        ],
-        texts=[_text(entry, _id("texts", entry, ids)) for entry in image.captions],
-    )
+    labels = Annotations()
+    for entry in image.instances:
+        id_ = _new_id("regions", entry, ids)
+        labels.regions.append(_region(entry, id_, image.size, categories))
+    for entry in image.captions:
+        id_ = _new_id("texts", entry, ids)
+        labels.texts.append(_text(entry, id_))
+    return labels
 
 
-def _region(
-    entry: Entry, id_: str, size: tuple[int, int] | None, categories: Mapping[Any, str]
-) -> Region:
-    phrase = categories.get(entry.get("category_id")) if _hashable(entry) else None
-    box, problem = box_of(entry.get("bbox"), size)
-    mask, bad_mask = mask_of(entry.get("segmentation"), size)
-    reason = problem or bad_mask or (UNKNOWN_CATEGORY if phrase is None else None)
-    crowd = CROWD if entry.get("iscrowd") == 1 else None
+def _region(entry: Entry, id_: str, size: Size | None, categories: Categories) -> Region:
+    category = None
+    category_id = _category_id(entry)
+    if category_id is not None:
+        category = categories.get(category_id)
+    box, box_problem = box_of(entry.get("bbox"), size)
+    mask, mask_problem = mask_of(entry.get("segmentation"), size)
+    dropped = box_problem or mask_problem
+    if dropped is None and category is None:
+        dropped = UNKNOWN_CATEGORY
+    if dropped is None and entry.get("iscrowd") == 1:
+        dropped = CROWD
     return Region(
         id=id_,
         source=HUMAN,
-        box=box or NOWHERE,
-        phrase=phrase or "",
+        box=box or NO_BOX,
+        phrase=category or "",
         mask=mask,
-        dropped=reason or crowd,
+        dropped=dropped,
     )
 
 
 def _text(entry: Entry, id_: str) -> Text:
     caption = entry.get("caption")
     text = encodable(caption) if isinstance(caption, str) else ""
-    reason = None if text.strip() else MALFORMED_CAPTION
-    return Text(id=id_, source=HUMAN, granularity="brief", text=text, dropped=reason)
+    dropped = None if text.strip() else MALFORMED_CAPTION
+    return Text(id=id_, source=HUMAN, granularity="brief", text=text, dropped=dropped)
 
 
-def _id(kind: str, entry: Entry, taken: set[str]) -> str:
-    """COCO's own id, so that a label keeps its name when others come; a number where there is none."""
+def _new_id(kind: str, entry: Entry, taken: set[str]) -> str:
+    """An id of its own for an entry, which joins `taken`.
+
+    It holds COCO's own id, so that a label keeps its name when others are added. An entry without
+    an id gets a number.
+    """
+    number = f"x{len(taken)}"
     own = entry.get("id")
-    id_ = f"{HUMAN}.{kind}.{own if is_number(own) else f'x{len(taken)}'}"
+    if not is_number(own):
+        own = number
+    id_ = f"{HUMAN}.{kind}.{own}"
     if id_ in taken:
-        id_ = f"{id_}x{len(taken)}"
+        id_ += number
     taken.add(id_)
     return id_
 
 
-def _hashable(entry: Entry) -> bool:
-    return isinstance(entry.get("category_id"), int | str)
+def _category_id(entry: Entry) -> int | str | None:
+    """The id of an entry's category; None if it is of no use as one."""
+    id_ = entry.get("category_id")
+    return id_ if isinstance(id_, int | str) else None
 
 
-def _load(kind: str, url: str) -> Any:
-    """Raises:
-    ValueError: it is no COCO file.
+def _load(where: str, url: str) -> dict[str, Any]:
+    """The content of a COCO file.
+
+    Raises:
+        ValueError: there is no such file, or it is not a COCO file.
     """
     import fsspec
 
@@ -208,13 +262,15 @@ def _load(kind: str, url: str) -> Any:
         with fsspec.open(url, "rb") as file:
             value = json.load(file)
     except FileNotFoundError:
-        raise ValueError(f"source.{kind}={url}: no such file") from None
+        raise ValueError(f"{where}: no such file") from None
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"source.{kind}={url}: not JSON ({error})") from None
-    expected = {"images": list, "annotations": list, "categories": list | None}
-    if not (
+        raise ValueError(f"{where}: not JSON ({error})") from None
+    is_coco = (
         isinstance(value, dict)
-        and all(isinstance(value.get(key), type_) for key, type_ in expected.items())
-    ):
-        raise ValueError(f'source.{kind}={url}: expected {{"images": [...], "annotations": [...]}}')
+        and isinstance(value.get("images"), list)
+        and isinstance(value.get("annotations"), list)
+        and isinstance(value.get("categories"), list | None)
+    )
+    if not is_coco:
+        raise ValueError(f'{where}: expected {{"images": [...], "annotations": [...]}}')
     return value

@@ -1,4 +1,7 @@
-"""The files of a source behind any fsspec URL: listing, bounded reading, reading ahead where the store is remote."""
+"""The files of a source behind any fsspec URL.
+
+They are listed, and read up to a size. From a remote store several are read ahead.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +14,24 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, TypeVar
 
 from stages.base import SampleError
-from stages.ingest import FILE_TOO_LARGE, MAX_BYTES, NOT_A_FILE, UNREADABLE
+from stages.ingest import FILE_TOO_LARGE, MAX_BYTES, NOT_A_FILE, UNREADABLE, detail_of
 
 UNSAFE_NAME = "unsafe_name"
-READERS = 8  # threads that wait for a remote store
+# Threads that read from a remote store.
+READERS = 8
 
-T = TypeVar("T")
+Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
 
 def ahead(
-    function: Callable[[T], Result], items: Iterable[T], workers: int = READERS
+    function: Callable[[Argument], Result], items: Iterable[Argument], workers: int = READERS
 ) -> Iterator[Result]:
-    """`map`, in order, with `workers` calls under way at most, so that memory is theirs alone."""
+    """`map`, in order, with at most `workers` calls at work.
+
+    No further call starts before a result has been taken, so no more than `workers` results are in
+    memory.
+    """
     pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for item in items:
@@ -35,19 +43,22 @@ def ahead(
 
 
 def printable(name: str) -> str:
-    """A name that UTF-8 can hold: the stray bytes of one that it cannot (lone surrogates in Python) are spelled out."""
+    """A name that UTF-8 can hold.
+
+    Bytes of a file name that are not UTF-8 (lone surrogates in Python) are written as `\\udcXX`.
+    """
     return name.encode("utf-8", "backslashreplace").decode()
 
 
 def unprintable(name: str) -> str:
-    """The name that `printable` spelled out."""
+    """The file name of which `printable` made `name`."""
     return re.sub(r"\\udc([89a-f][0-9a-f])", lambda match: chr(0xDC00 + int(match[1], 16)), name)
 
 
 class Files:
-    """The files with certain suffixes at any depth of a folder, hidden ones left out, or a single file.
+    """A single file, or the files with certain suffixes at any depth of a folder.
 
-    Names are relative to the folder, with forward slashes.
+    Hidden files are left out. Names are relative to the folder, with forward slashes.
     """
 
     def __init__(self, path: str, suffixes: Sequence[str], setting: str = "source.path") -> None:
@@ -59,64 +70,82 @@ class Files:
         except ImportError as error:
             raise ValueError(f"{setting}={path}: {error}") from None
         self.local = isinstance(self.fs, LocalFileSystem)
-        self._root, self._path = root.rstrip("/"), path
-        self._single = ""
+        # How often files of other kinds were found, since `list` was called.
+        self.left_out: Counter[str] = Counter()
+        self._shown = f"{setting}={path}"
+        self._suffixes = tuple(suffixes)
+        self._root = root.rstrip("/")
+        self._single_file = ""
         if self.fs.isfile(self._root):
-            self._root, _, self._single = self._root.rpartition("/")
-        self._suffixes, self._setting = tuple(suffixes), setting
-        self.left_out: Counter[str] = Counter()  # by kind, since they were listed
+            self._root, _, self._single_file = self._root.rpartition("/")
 
     def list(self) -> list[str]:
-        """Raises:
-        ValueError: the folder does not exist or holds no such files.
+        """The sorted names of the files.
+
+        Raises:
+            ValueError: the folder does not exist or holds no such files.
         """
-        if self._single:
-            return [printable(self._single)]
+        if self._single_file:
+            return [printable(self._single_file)]
         if not self.fs.isdir(self._root):
-            raise ValueError(f"{self._setting}={self._path}: no such folder or file")
-        found = [path.removeprefix(self._root + "/") for path in self.fs.find(self._root)]
-        visible = [printable(name) for name in found if not is_hidden(name)]
-        names = sorted(name for name in visible if name.lower().endswith(self._suffixes))
-        self.left_out = Counter(
-            self._kind(name) for name in visible if not name.lower().endswith(self._suffixes)
-        )
+            raise ValueError(f"{self._shown}: no such folder or file")
+        names = []
+        self.left_out = Counter()
+        for path in self.fs.find(self._root):
+            name = path.removeprefix(self._root + "/")
+            if is_hidden(name):
+                continue
+            name = printable(name)
+            if name.lower().endswith(self._suffixes):
+                names.append(name)
+            else:
+                self.left_out[self._kind(name)] += 1
         if not names:
-            looked_for = ", ".join(self._suffixes)
-            raise ValueError(
-                f"{self._setting}={self._path}: nothing to read in it; looked for {looked_for}"
-            )
-        return names
+            suffixes = ", ".join(self._suffixes)
+            raise ValueError(f"{self._shown}: nothing to read in it; looked for {suffixes}")
+        return sorted(names)
+
+    def _kind(self, name: str) -> str:
+        """What a file that is left out is.
+
+        Links to folders are not followed, because they may form a circle.
+        """
+        if self.local and os.path.isdir(self.path(name)):
+            return "links to folders"
+        return os.path.splitext(name)[1].lower() or "without a suffix"
 
     def read(self, names: Iterable[str]) -> Iterator[bytes | SampleError]:
-        """The content of each file, or why it cannot be had."""
-        yield from map(self.fetch, names) if self.local else ahead(self.fetch, names)
+        """The content of each file, or the reason why it cannot be read."""
+        if self.local:
+            yield from map(self.fetch, names)
+        else:
+            yield from ahead(self.fetch, names)
 
     def fetch(self, name: str) -> bytes | SampleError:
+        """The content of one file, or the reason why it cannot be read."""
         try:
             with self.open(name) as file:
                 size = getattr(file, "size", None)
-                data = (
-                    file.read(MAX_BYTES + 1)
-                    if size is None
-                    else b""
-                    if size > MAX_BYTES
-                    else file.read()
-                )
+                if size is not None and size > MAX_BYTES:
+                    return _too_large(f"{size}")
+                # A store that does not know the size is read one byte further than allowed.
+                data = file.read(MAX_BYTES + 1) if size is None else file.read()
         except SampleError as error:
             return error
-        except (
-            OSError,
-            ValueError,
-        ) as error:  # gone, a dangling link, no permission, a store out of reach, a NUL
-            return SampleError(UNREADABLE, f"{type(error).__name__}: {error}"[:200])
-        if max(len(data), size or 0) > MAX_BYTES:
-            return SampleError(FILE_TOO_LARGE, f"{size or 'more'} bytes, the most is {MAX_BYTES}")
+        except (OSError, ValueError) as error:
+            # The file is gone, a dangling link, without permission, or its name holds a NUL; or the
+            # store is out of reach.
+            return unreadable(error)
+        if len(data) > MAX_BYTES:
+            return _too_large(f"{size}" if size else "more")
         return data
 
     def open(self, name: str) -> IO[bytes]:
-        """Raises:
-        OSError: it cannot be opened.
-        SampleError: it is a pipe, a device or a folder, or leads out of the source.
+        """A file, open for reading.
+
+        Raises:
+            OSError: it cannot be opened.
+            SampleError: it is a pipe, a device or a folder, or its name leads out of the source.
         """
         if is_unsafe(name):
             raise SampleError(UNSAFE_NAME, name)
@@ -126,26 +155,31 @@ class Files:
         file: IO[bytes] = self.fs.open(path, "rb")
         return file
 
-    def _kind(self, name: str) -> str:
-        """What a file that is left out is: links to folders are not followed, they may lead round in circles."""
-        if self.local and os.path.isdir(self.path(name)):
-            return "links to folders"
-        return os.path.splitext(name)[1].lower() or "without a suffix"
-
     def exists(self, name: str) -> bool:
         return bool(self.fs.exists(self.path(name)))
 
     def path(self, name: str) -> str:
+        """The path of a file in its store."""
         path = f"{self._root}/{name}"
         if self.local and "\\udc" in name and not os.path.lexists(path):
             return f"{self._root}/{unprintable(name)}"
         return path
 
 
+def unreadable(error: Exception) -> SampleError:
+    """A store's error as the problem of one sample."""
+    return SampleError(UNREADABLE, detail_of(error))
+
+
+def _too_large(size: str) -> SampleError:
+    return SampleError(FILE_TOO_LARGE, f"{size} bytes, the most is {MAX_BYTES}")
+
+
 def is_unsafe(name: str) -> bool:
-    """Leads out of the folder or the tar that it is a name in."""
+    """Whether a name leads out of its folder or tar."""
     return name.startswith("/") or ".." in name.split("/")
 
 
 def is_hidden(path: str) -> bool:
+    """Whether a file, or a folder above it, has a name that begins with a dot."""
     return bool(re.search(r"(^|/)\.", path))

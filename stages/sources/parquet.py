@@ -1,6 +1,6 @@
-"""Parquet tables with the images' bytes in a column: the layout of `datasets`, or a plain binary column.
+"""Parquet tables with the images' bytes in a column, as `datasets` writes them or plain binary.
 
-A row group is a shard, streamed a row at a time. Names are FILE/ROW.
+A row group is a shard, read a row at a time. Names of items are FILE/ROW.
 """
 
 from __future__ import annotations
@@ -12,45 +12,56 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pipeline.schema import Annotations
 from stages.base import UNIQUE, SampleError
-from stages.ingest import FILE_TOO_LARGE, MAX_BYTES, NO_IMAGE, UNREADABLE, Item
+from stages.ingest import FILE_TOO_LARGE, MAX_BYTES, MAX_DETAIL, NO_IMAGE, Item
 from stages.sources.alt import alt_texts, strings
-from stages.sources.files import Files, ahead, printable
+from stages.sources.files import Files, ahead, printable, unreadable
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
 NOT_PARQUET = "not_parquet"
-MAX_RATIO = 100  # of images, which are packed already
-NO_GROUPS = "?"  # in place of a row group's number: a file without a readable footer
+# Images are packed already, so that a column chunk that unpacks to more than this many times its
+# size is no column of images.
+MAX_RATIO = 100
+# Stands for the number of a row group if the file has no readable footer.
+NO_GROUPS = "?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParquetConfig:
-    """`path` is a folder of Parquet files or one file, any fsspec URL.
-
-    `image` is the column of the pictures: their bytes, or the struct {bytes, path} of `datasets`. `texts` are the
-    columns of alt-texts (strings or lists of them), taken where they are there. `key` is a column of unique names
-    (`image.path` is one of a struct) that the keys are made of, None for the file's name and the row's number.
-    """
-
     path: str
+    """A folder of Parquet files or one file, any fsspec URL."""
+
     image: str = "image"
+    """The column of the images: their bytes, or the struct {bytes, path} of `datasets`."""
+
     texts: tuple[str, ...] = ("caption", "text", "alt")
+    """Columns of alt-texts, strings or lists of strings; a file need not have them."""
+
     key: str | None = field(default=None, metadata=UNIQUE)
+    """A column of unique names of which keys are made, or COLUMN.FIELD of a struct.
+
+    Null for the file's name and the row's number.
+    """
 
 
 class ParquetSource:
+    """The rows of the tables."""
+
     whole: ClassVar[bool] = True
 
     def __init__(self, config: ParquetConfig) -> None:
-        self._files, self.config = Files(config.path, (".parquet",)), config
+        self.config = config
+        self._files = Files(config.path, (".parquet",))
 
     def list(self) -> list[str]:
         """FILE#GROUP for every row group, in order."""
         files = self._files.list()
-        known = zip(files, ahead(self._groups, files), strict=True)
-        return [f"{file}#{group}" for file, groups in known for group in groups]
+        names = []
+        for file, groups in zip(files, ahead(self._groups, files), strict=True):
+            names += [f"{file}#{group}" for group in groups]
+        return names
 
     def _groups(self, file: str) -> Sequence[int | str]:
         try:
@@ -66,6 +77,7 @@ class ParquetSource:
         for name in names:
             file, _, group = name.rpartition("#")
             try:
+                # Opened even if its groups are unknown, because the error is the reason.
                 with opened(self._files, file) as parquet:
                     if group != NO_GROUPS:
                         yield from self._items(file, parquet, int(group))
@@ -73,68 +85,95 @@ class ParquetSource:
                 yield Item(name, failed=error)
 
     def _items(self, file: str, parquet: pq.ParquetFile, group: int) -> Iterator[Item]:
-        wanted = {self.config.image, *self.config.texts, (self.config.key or "").partition(".")[0]}
+        key_column = (self.config.key or "").partition(".")[0]
+        wanted = {self.config.image, *self.config.texts, key_column}
         columns = [name for name in parquet.schema_arrow.names if name in wanted]
-        _check_unpacked(parquet, columns, group)
-        number = sum(parquet.metadata.row_group(i).num_rows for i in range(group))
-        if not columns:  # Arrow counts no rows of no columns
+        _check_unpacked_size(parquet, columns, group)
+        number = 0
+        for i in range(group):
+            number += parquet.metadata.row_group(i).num_rows
+        if not columns:
+            # Without any column Arrow would give no rows at all.
             columns = parquet.schema_arrow.names[:1]
         for row in rows_of(parquet, columns, [group]):
             yield self._item(f"{file}/{number}", row)
             number += 1
 
     def _item(self, name: str, row: Mapping[str, Any]) -> Item:
-        image = row.get(self.config.image)
-        data = image.get("bytes") if isinstance(image, dict) else image
-        key = _entry(row, self.config.key)
-        if not isinstance(data, bytes):
-            known = (
-                "holds no bytes" if self.config.image in row else "is not there; set source.image"
-            )
-            return Item(
-                name, key=key, failed=SampleError(NO_IMAGE, f"column {self.config.image} {known}")
-            )
-        if len(data) > MAX_BYTES:
-            problem = SampleError(FILE_TOO_LARGE, f"{len(data)} bytes, the most is {MAX_BYTES}")
-            return Item(name, key=key, failed=problem)
-        texts = alt_texts(text for column in self.config.texts for text in strings(row.get(column)))
-        return Item(name, data, key=key, given=Annotations(texts=texts))
+        key = _key(row, self.config.key)
+        try:
+            data = self._image_bytes(row)
+        except SampleError as error:
+            return Item(name, key=key, failed=error)
+        texts: list[str] = []
+        for column in self.config.texts:
+            texts += strings(row.get(column))
+        return Item(name, data, key=key, given=Annotations(texts=alt_texts(texts)))
+
+    def _image_bytes(self, row: Mapping[str, Any]) -> bytes:
+        """The bytes of the image in a row.
+
+        Raises:
+            SampleError: there are none, or too many.
+        """
+        column = self.config.image
+        value = row.get(column)
+        data = value.get("bytes") if isinstance(value, dict) else value
+        if isinstance(data, bytes):
+            if len(data) > MAX_BYTES:
+                raise SampleError(FILE_TOO_LARGE, f"{len(data)} bytes, the most is {MAX_BYTES}")
+            return data
+        if column in row:
+            raise SampleError(NO_IMAGE, f"column {column} holds no bytes")
+        raise SampleError(NO_IMAGE, f"column {column} is not there; set source.image")
 
 
-def _entry(row: Mapping[str, Any], column: str | None) -> str | None:
-    """The value of a column or of `COLUMN.FIELD`, as a file name."""
-    name, _, field = (column or "").partition(".")
-    value = row.get(name)
-    value = value.get(field) if field and isinstance(value, dict) else value
-    return None if value is None else f"{printable(str(value)).removesuffix('.jpg')}.jpg"
+def _key(row: Mapping[str, Any], setting: str | None) -> str | None:
+    """The value of a column or of `COLUMN.FIELD`, as a file name; None if there is none."""
+    column, _, field = (setting or "").partition(".")
+    value = row.get(column)
+    if field and isinstance(value, dict):
+        value = value.get(field)
+    if value is None:
+        return None
+    name = printable(str(value)).removesuffix(".jpg")
+    return f"{name}.jpg"
 
 
-def _check_unpacked(parquet: pq.ParquetFile, columns: Sequence[str], group: int) -> None:
-    """Refuse what unpacks to far more than images would: Arrow holds whole pages.
+def _check_unpacked_size(parquet: pq.ParquetFile, columns: Sequence[str], group: int) -> None:
+    """Refuse a row group that unpacks to far more than images would: Arrow holds whole pages.
 
     Raises:
         SampleError: it does.
     """
-    packed = parquet.metadata.row_group(group)
-    chunks = [packed.column(i) for i in range(packed.num_columns)]
-    for chunk in chunks:
-        size = chunk.total_uncompressed_size
-        wanted = chunk.path_in_schema.partition(".")[0] in columns
-        if wanted and size > MAX_BYTES and size > MAX_RATIO * chunk.total_compressed_size:
-            detail = f"{chunk.path_in_schema}: {chunk.total_compressed_size} bytes unpack to {size}"
+    metadata = parquet.metadata.row_group(group)
+    for i in range(metadata.num_columns):
+        chunk = metadata.column(i)
+        if chunk.path_in_schema.partition(".")[0] not in columns:
+            continue
+        packed = chunk.total_compressed_size
+        unpacked = chunk.total_uncompressed_size
+        if unpacked > MAX_BYTES and unpacked > MAX_RATIO * packed:
+            detail = f"{chunk.path_in_schema}: {packed} bytes unpack to {unpacked}"
             raise SampleError(FILE_TOO_LARGE, detail)
 
 
 def rows_of(
     parquet: pq.ParquetFile, columns: Sequence[str], groups: Sequence[int] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Some columns of each row; only one row is in memory."""
+    """Some columns of each row, of all or some row groups; only one row is in memory."""
     for batch in parquet.iter_batches(1, row_groups=groups, columns=columns, use_threads=False):
-        yield {name: _value(batch.column(i)[0]) for i, name in enumerate(batch.schema.names)}
+        row = {}
+        for i, name in enumerate(batch.schema.names):
+            row[name] = _value(batch.column(i)[0])
+        yield row
 
 
 def _value(scalar: pa.Scalar) -> Any:
-    """As Python has it; a string that is no UTF-8 with replacement characters, which Arrow would refuse."""
+    """The value as Python has it.
+
+    A string that is not UTF-8, which Arrow would refuse, gets replacement characters.
+    """
     import pyarrow as pa
 
     if not scalar.is_valid:
@@ -144,16 +183,18 @@ def _value(scalar: pa.Scalar) -> Any:
     if isinstance(scalar, pa.DictionaryScalar):
         return _value(scalar.value)
     if isinstance(scalar, pa.ListScalar):
-        return [_value(each) for each in scalar.values]
+        return [_value(member) for member in scalar.values]
     if isinstance(scalar, pa.StructScalar):
-        return {name: _value(each) for name, each in scalar.items()}
+        return {name: _value(member) for name, member in scalar.items()}
     return scalar.as_py()
 
 
 @contextmanager
 def opened(files: Files, name: str) -> Iterator[pq.ParquetFile]:
-    """Raises:
-    SampleError: it cannot be read, now or inside the block.
+    """A Parquet file, open for reading.
+
+    Raises:
+        SampleError: it cannot be read, now or inside the block.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -162,6 +203,7 @@ def opened(files: Files, name: str) -> Iterator[pq.ParquetFile]:
         with files.open(name) as file:
             yield pq.ParquetFile(file, pre_buffer=False)
     except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise SampleError(NOT_PARQUET, str(error)[:200]) from None
-    except OSError as error:  # of the store, or Arrow's for a file that is cut
-        raise SampleError(UNREADABLE, f"{type(error).__name__}: {error}"[:200]) from None
+        raise SampleError(NOT_PARQUET, str(error)[:MAX_DETAIL]) from None
+    except OSError as error:
+        # The store's error, or Arrow's for a file that is cut.
+        raise unreadable(error) from None

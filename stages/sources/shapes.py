@@ -1,125 +1,163 @@
-"""COCO's boxes and segmentations checked and turned into ours, with a reason where that cannot be.
+"""COCO's boxes and segmentations, checked and converted to ours.
 
-What reaches pycocotools is sound: it trusts its input, and takes a polygon that reaches far outside for a large one.
+A value that cannot be converted gives a reason. pycocotools trusts its input, and takes a polygon
+that reaches far outside for a large one, so everything is checked before it gets there.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import pairwise
+from typing import Any, TypeGuard
 
 from pipeline.schema import Box, Mask
 from stages.ingest import MAX_PIXELS
 
 MALFORMED_BOX, EMPTY_BOX, OUTSIDE_IMAGE = "malformed_box", "empty_box", "outside_image"
 MALFORMED_SEGMENTATION = "malformed_segmentation"
-MAX_NUMBER = 2**53  # above it a float holds no whole numbers
-MAX_SIDE = 65_535  # of a JPEG
-MAX_OUTLINE = 1 << 20  # pixels along a polygon: drawing it takes some 100 bytes for each
+# Above it a float cannot hold every whole number.
+MAX_NUMBER = 2**53
+# The longest side of a JPEG, in pixels.
+MAX_SIDE = 65_535
+# Length of a polygon's outline in pixels: pycocotools takes about 100 bytes for each of them.
+MAX_OUTLINE = 1 << 20
 
-Size = tuple[int, int]  # width, height
+# (width, height) in pixels.
+Size = tuple[int, int]
 
 
-def is_number(value: Any) -> bool:
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MAX_NUMBER
-    )
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether a value of JSON is a number of a sensible size; true and false are not."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) < MAX_NUMBER
 
 
 def is_possible(size: Size) -> bool:
-    """An image that ingest accepts may have it."""
-    return min(size) >= 1 and max(size) <= MAX_SIDE and size[0] * size[1] <= MAX_PIXELS
+    """Whether ingest could accept an image of this size."""
+    width, height = size
+    if min(size) < 1 or max(size) > MAX_SIDE:
+        return False
+    return width * height <= MAX_PIXELS
 
 
 def box_of(bbox: Any, size: Size | None) -> tuple[Box | None, str | None]:
-    """xyxy of COCO's x, y, width, height, and the reason why it is of no use."""
-    if not (isinstance(bbox, list) and len(bbox) == 4 and all(is_number(value) for value in bbox)):
+    """(box, problem) of COCO's [x, y, width, height] in an image of `size`.
+
+    The box is xyxy in pixels, or None if `bbox` is not one; `problem` is None if it is of use.
+    """
+    if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(is_number, bbox)):
         return None, MALFORMED_BOX
     x, y, width, height = map(float, bbox)
-    box = (x, y, x + width, y + height)
+    right = x + width
+    bottom = y + height
+    box = (x, y, right, bottom)
     if width <= 0 or height <= 0:
         return box, EMPTY_BOX
-    if box[2] <= 0 or box[3] <= 0 or (size and (x >= size[0] or y >= size[1])):
+    if right <= 0 or bottom <= 0:
+        return box, OUTSIDE_IMAGE
+    if size and (x >= size[0] or y >= size[1]):
         return box, OUTSIDE_IMAGE
     return box, None
 
 
 def mask_of(segmentation: Any, size: Size | None) -> tuple[Mask | None, str | None]:
-    """The mask of polygons or of a run-length encoding, and the reason why there is none."""
+    """(mask, problem) of COCO's polygons or run lengths in an image of `size`.
+
+    Both are None if there is no segmentation; of a malformed one the mask is None.
+    """
     if not segmentation:
         return None, None
     if size is None or not is_possible(size):
         return None, MALFORMED_SEGMENTATION
-    width, height = size
     if isinstance(segmentation, list):
-        sound = all(_is_polygon(polygon, size) for polygon in segmentation)
-        return (_encoded(segmentation, size), None) if sound else (None, MALFORMED_SEGMENTATION)
-    counts = segmentation.get("counts") if isinstance(segmentation, dict) else None
-    runs = runs_of(counts) if isinstance(counts, str) else counts
-    declared = segmentation.get("size") if isinstance(segmentation, dict) else None
-    if declared != [height, width] or not _are_runs(runs, width * height):
+        if all(_is_polygon(polygon, size) for polygon in segmentation):
+            return _encoded(segmentation, size), None
         return None, MALFORMED_SEGMENTATION
-    return _encoded({"size": [height, width], "counts": runs}, size), None
+    if isinstance(segmentation, dict):
+        return _mask_of_runs(segmentation, size)
+    return None, MALFORMED_SEGMENTATION
+
+
+def _mask_of_runs(segmentation: dict[str, Any], size: Size) -> tuple[Mask | None, str | None]:
+    width, height = size
+    counts = segmentation.get("counts")
+    runs: Any = counts
+    if isinstance(counts, str):
+        runs = runs_of(counts)
+    if segmentation.get("size") != [height, width] or not _are_runs(runs, width * height):
+        return None, MALFORMED_SEGMENTATION
+    checked = {"size": [height, width], "counts": runs}
+    return _encoded(checked, size), None
 
 
 def runs_of(counts: str) -> list[int] | None:
-    """The run lengths in pycocotools' compressed string (six bits a character, from the third on differences to the
-    one before the last), None when it is none."""
+    """The run lengths in a compressed string of pycocotools; None if it is not such a string.
+
+    A number is written in groups of five bits, the lowest first, one character (plus 48) for each.
+    A character's sixth bit says that more follow; the highest bit of the last group is the sign.
+    From the fourth number on, the difference to the number two places before is written.
+    """
     runs: list[int] = []
     value = shift = 0
     for character in counts:
         bits = ord(character) - 48
         if not 0 <= bits < 64 or shift > 60:
             return None
-        value |= (bits & 0x1F) << shift
+        value |= (bits & 0b01_1111) << shift
         shift += 5
-        if bits & 0x20:
+        if bits & 0b10_0000:
             continue
-        if bits & 0x10:
+        if bits & 0b01_0000:
             value -= 1 << shift
-        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+        if len(runs) > 2:
+            value += runs[-2]
+        runs.append(value)
         value = shift = 0
     return None if shift else runs
 
 
 def _is_polygon(polygon: Any, size: Size) -> bool:
-    if not (
-        isinstance(polygon, list)
-        and len(polygon) >= 6
-        and len(polygon) % 2 == 0
-        and all(map(is_number, polygon))
-    ):
+    """Whether it is [x1, y1, x2, y2, ...], at least three points, not far outside the image."""
+    if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2 != 0:
         return False
-    near = (
-        (limit, value)
-        for limit, part in zip(size, (polygon[::2], polygon[1::2]), strict=True)
-        for value in part
-    )
-    return (
-        all(-limit <= value <= 2 * limit for limit, value in near)
-        and _outline(polygon) <= MAX_OUTLINE
-    )
+    if not all(map(is_number, polygon)):
+        return False
+    xs = polygon[::2]
+    ys = polygon[1::2]
+    if not _are_near(xs, size[0]) or not _are_near(ys, size[1]):
+        return False
+    return _outline(xs, ys) <= MAX_OUTLINE
 
 
-def _outline(polygon: list[float]) -> float:
-    """The way along a closed polygon, the longer of its two directions at each step."""
-    points = list(zip(polygon[::2], polygon[1::2], strict=True))
-    steps = zip(points, points[1:] + points[:1], strict=True)
-    return sum(max(abs(x2 - x1), abs(y2 - y1)) for (x1, y1), (x2, y2) in steps)
+def _are_near(values: list[float], side: int) -> bool:
+    """Whether no coordinate lies further outside the image than its side is long."""
+    return -side <= min(values) and max(values) <= 2 * side
+
+
+def _outline(xs: list[float], ys: list[float]) -> float:
+    """The length of a closed polygon; a step counts as long as the larger of its two parts."""
+    points = list(zip(xs, ys, strict=True))
+    length = 0.0
+    for (x1, y1), (x2, y2) in pairwise([*points, points[0]]):
+        length += max(abs(x2 - x1), abs(y2 - y1))
+    return length
 
 
 def _are_runs(runs: Any, pixels: int) -> bool:
-    if not isinstance(runs, list) or not all(isinstance(run, int) and run >= 0 for run in runs):
+    if not isinstance(runs, list):
         return False
+    for run in runs:
+        if not isinstance(run, int) or run < 0:
+            return False
     return sum(runs) == pixels
 
 
 def _encoded(segmentation: Any, size: Size) -> Mask:
-    from pycocotools import mask as rle
+    """Checked polygons or run lengths as a mask. Library: pycocotools."""
+    from pycocotools import mask as coco_mask
 
-    encoded = rle.frPyObjects(segmentation, size[1], size[0])
+    width, height = size
+    encoded = coco_mask.frPyObjects(segmentation, height, width)
     if isinstance(encoded, list):
-        encoded = rle.merge(encoded)
-    counts = encoded["counts"]
-    return Mask(
-        size=(size[1], size[0]), counts=counts.decode() if isinstance(counts, bytes) else counts
-    )
+        encoded = coco_mask.merge(encoded)
+    return Mask(size=(height, width), counts=encoded["counts"].decode())

@@ -20,8 +20,7 @@ import numpy as np
 
 from pipeline.schema import Annotations, Region, Text, TextRegion, Triplet
 from stages.base import Batch, Result, Sample
-from stages.filters.nms import iou_matrix
-from stages.filters.region import bounds
+from stages.geometry import bounds, box_iou
 from stages.specialists.work import sureness, todo
 
 FUSED = "fused"
@@ -53,7 +52,7 @@ def clusters(items: Sequence[Placed], threshold: float) -> list[list[Placed]]:
     found: list[list[Placed]] = []
     boxes: list[Sequence[float]] = []
     for item in sorted(items, key=lambda a: (-sureness(a), a.id)):
-        overlap = iou_matrix(np.array([bounds(item)]), np.array(boxes).reshape(-1, 4))[0]
+        overlap = box_iou(np.array([bounds(item)]), np.array(boxes).reshape(-1, 4))[0]
         same = np.array([meaning(members[0]) == meaning(item) for members in found], bool)
         near = np.where(same, overlap, 0.0)
         if len(near) and near.max() > threshold:

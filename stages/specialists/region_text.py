@@ -18,8 +18,8 @@ from stages.base import Batch, Result, Sample
 from stages.embedded.score import CHANCE, looks
 from stages.embedded.wording import Style, style, verb, with_article
 from stages.filters.language import ParseConfig, parse
-from stages.filters.nms import iou_matrix
 from stages.filters.triplet import blacklist, is_blacklisted
+from stages.geometry import box_iou
 from stages.specialists.caption import Captioner, CaptionerConfig
 from stages.specialists.pretrained import crop
 from stages.specialists.work import todo
@@ -50,7 +50,7 @@ def crop_captions(image: np.ndarray, regions: Sequence[Region], words: Style) ->
     """What each region is, and what it does to the one that overlaps it most, if any."""
     names = [appearance(image, region, words) for region in regions]
     boxes = np.array([r.box for r in regions]).reshape(-1, 4)
-    overlap = iou_matrix(boxes, boxes)
+    overlap = box_iou(boxes, boxes)
     np.fill_diagonal(overlap, 0)
     captions = []
     for i, region in enumerate(regions):

@@ -15,7 +15,8 @@ import numpy as np
 
 from pipeline.schema import Annotations, Box
 from stages.base import Batch, Result, Sample
-from stages.embedded.segment import encode, unmasked
+from stages.embedded.segment import unmasked
+from stages.geometry import encode_mask
 from stages.specialists.pretrained import PretrainedConfig, device, load, mapped, picture
 
 
@@ -47,7 +48,7 @@ class Sam:
         if not boxes:
             return Annotations()
         masks = dict(zip(boxes, self.masks(sample.pixels, boxes), strict=True))
-        encoded = {box: encode(mask) for box, mask in masks.items() if mask.any()}
+        encoded = {box: encode_mask(mask) for box, mask in masks.items() if mask.any()}
         return Annotations(
             regions=[replace(r, mask=encoded[r.box]) for r in regions if r.box in encoded],
             triplets=[replace(t, mask=encoded[t.box]) for t in triplets if t.box in encoded],

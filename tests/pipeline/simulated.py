@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.quality.geometry import box_iou
 from pipeline.schema import Annotations, Region
 from stages.base import Sample
 from stages.embedded.noise import NoiseConfig, NoisyTruth, jittered
 from stages.embedded.scenes import DEMO, render
+from stages.geometry import box_iou
 
 SIZE = (192, 192)
 

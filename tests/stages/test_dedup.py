@@ -1,8 +1,6 @@
 import io
 import time
 import tracemalloc
-from collections.abc import Iterator
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +8,7 @@ import pytest
 from PIL import Image, ImageFilter, ImageOps
 
 from pipeline.config.validation import build
-from stages.dedup import DedupConfig, Duplicate, Hashed, Hashes, Pairs, alike, close, duplicates
+from stages.dedup import DedupConfig, Duplicate, Hashed, Hashes, duplicates
 from tests.stages.specialists.tiny import clip
 
 
@@ -51,7 +49,7 @@ def found(config: DedupConfig, **images: bytes) -> dict[str, tuple[str, str]]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_copies_resized_encoded_anew_cropped_or_blurred_repeat_the_largest_and_a_mirrored_one_does_not(
+def test_altered_copies_repeat_the_largest_one_and_a_mirrored_one_does_only_if_asked(
     seed: int,
 ) -> None:
     images = {name: make(photo(seed)) for name, make in COPIES.items()}
@@ -103,14 +101,6 @@ def test_a_threshold_that_would_drop_everything_or_nothing_is_refused(
         ValueError, match=f"{next(iter(setting))}=.* should be (less|greater) than or equal to"
     ):
         build(DedupConfig, setting, "")
-
-
-def listed(blocks: Iterator[Pairs]) -> list[tuple[int, int, float]]:
-    return [
-        pair
-        for block in blocks
-        for pair in zip(*(column.tolist() for column in block), strict=True)
-    ]
 
 
 def row(key: str, bits: int, pixels: int = 100, mirrored: int = (1 << 64) - 1) -> Hashed:
@@ -198,35 +188,6 @@ def test_memory_and_time_grow_with_the_images_also_when_all_are_alike() -> None:
     tracemalloc.stop()
     assert len(found) > 0.9 * len(rows) and peak < 200e6
     assert time.process_time() - started < 30
-
-
-@pytest.mark.parametrize("distance", [0, 3, 6, 12])
-def test_close_hashes_are_those_of_a_comparison_of_all_with_all(distance: int) -> None:
-    rng = np.random.default_rng(distance)
-    seeds = rng.integers(0, 1 << 63, 60, dtype=np.uint64)
-    noise = np.bitwise_or.reduce(np.uint64(1) << rng.integers(0, 64, (6, 600), dtype=np.uint64))
-    hashes = seeds[rng.integers(0, 60, 600)] ^ noise
-    expected = {
-        (i, j, bits)
-        for (i, a), (j, b) in product(enumerate(hashes.tolist()), repeat=2)
-        if (bits := (a ^ b).bit_count()) <= distance
-    }
-    assert set(listed(close(hashes, hashes, distance))) == expected
-
-
-def test_two_hundred_thousand_hashes_are_compared_in_seconds() -> None:
-    hashes = np.random.default_rng(1).integers(0, 1 << 63, 200_000, dtype=np.uint64)
-    hashes[7] = hashes[150_000] ^ np.uint64(0b101)
-    started = time.process_time()
-    pairs = {(a, b) for a, b, _ in listed(close(hashes, hashes, 6)) if a < b}
-    assert (7, 150_000) in pairs and len(pairs) < 10
-    assert time.process_time() - started < 30
-
-
-def test_vectors_are_alike_by_their_cosine_across_blocks() -> None:
-    vectors = np.random.default_rng(2).normal(size=(5000, 16)).astype(np.float32)
-    vectors[4900] = 3 * vectors[10]
-    assert [(a, b) for a, b, _ in listed(alike(vectors, vectors, 0.999)) if a < b] == [(10, 4900)]
 
 
 def test_a_model_gives_each_image_the_unit_vector_of_its_features(tmp_path: Path) -> None:

@@ -38,7 +38,8 @@ def test_an_image_with_an_exif_orientation_is_stored_upright_pixel_for_pixel(
     exif[0x0112] = orientation
     stored = accept(encoded(PHOTO, "PNG", exif=exif))
     pixels = np.asarray(PHOTO)
-    expected = {  # the EXIF standard: where row 0 and column 0 of the file lie in the upright picture
+    # The EXIF standard: where row 0 and column 0 of the file lie in the upright picture.
+    expected = {
         2: pixels[:, ::-1],
         3: pixels[::-1, ::-1],
         4: pixels[::-1],

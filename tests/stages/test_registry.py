@@ -1,4 +1,5 @@
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -17,3 +18,12 @@ def test_every_name_leads_to_a_class_with_a_typed_frozen_config(use: str) -> Non
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(ValueError, match=r"use=rapidorc: no such stage; did you mean rapidocr\?"):
         registry.load("rapidorc")
+
+
+def test_the_readme_of_stages_lists_every_stage_and_source() -> None:
+    text = (Path(__file__).parents[2] / "stages/README.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    listed = {row.split("`")[1] for row in rows} - {"use"}
+    names = {*registry.SOURCES, *registry.STAGES}
+    assert names <= listed
+    assert {name for name in listed if not name.endswith(".py")} == names

@@ -9,7 +9,7 @@ import pytest
 from stages.base import Sample
 from stages.embedded.detect import WORLDS, Contours, ContoursConfig, background
 from stages.embedded.scenes import DEMO, render
-from stages.filters.nms import iou_matrix
+from stages.geometry import box_iou
 
 
 def canvas() -> np.ndarray:
@@ -40,7 +40,7 @@ def test_every_shape_of_the_world_is_named_and_boxed(stage: Contours, category: 
     xs, ys = np.asarray(DEMO.shapes[category][0]).T * 30
     truth = [[80 + xs.min(), 100 + ys.min(), 80 + xs.max(), 100 + ys.max()]]
     assert region.phrase == category
-    assert iou_matrix(np.array([region.box]), np.array(truth))[0, 0] > 0.85
+    assert box_iou(np.array([region.box]), np.array(truth))[0, 0] > 0.85
     assert 0.4 < region.score <= 1
 
 
@@ -83,7 +83,7 @@ def test_scenes_are_labelled_well_but_not_perfectly(stage: Contours) -> None:
         (result,) = stage([sample])
         regions, truth = result.regions, scene.truth.regions
         overlap = (
-            iou_matrix(np.array([r.box for r in regions]), np.array([t.box for t in truth])) >= 0.5
+            box_iou(np.array([r.box for r in regions]), np.array([t.box for t in truth])) >= 0.5
         )
         same = np.array([[r.phrase == t.phrase for t in truth] for r in regions])
         matched += int((overlap & same).any(0).sum())

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from pipeline.quality import truth
-from pipeline.quality.geometry import box_iou
 from pipeline.schema import Annotations
 from stages.base import Sample, SampleError
 from stages.embedded.noise import NoiseConfig, NoisyTruth, jittered
 from stages.embedded.scenes import DEMO, render
+from stages.geometry import box_iou
 
 SIZE = (192, 192)
 RATES = "missed spurious wrong_category wrong_attribute jitter wrong_text alt_text unread misread"

@@ -1,4 +1,4 @@
-"""The benchmarks' outputs at a small size: what other programs read is there, and the work is really done."""
+"""The outputs of the benchmarks at a small size: their keys are there, and the work is done."""
 
 from __future__ import annotations
 

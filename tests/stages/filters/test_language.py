@@ -12,11 +12,19 @@ from stages.filters import language
 from stages.filters.language import ParseConfig, ParseTexts, load, parse
 from stages.filters.triplet import blacklist, is_blacklisted
 
-ROWS = [
-    [part.strip() for part in line.split("|")]
-    for line in Path(__file__).with_name("sentences.txt").read_text().splitlines()
-    if not line.startswith("#")
-]
+HERE = Path(__file__).parent
+
+
+def rows_of(name: str) -> list[list[str]]:
+    """The columns of each line of a file beside this one; lines that begin with `#` are comments."""
+    rows = []
+    for line in (HERE / name).read_text().splitlines():
+        if not line.startswith("#"):
+            rows.append([column.strip() for column in line.split("|")])
+    return rows
+
+
+ROWS = rows_of("sentences.txt")
 
 
 def words(part: str) -> list[str]:
@@ -79,10 +87,7 @@ def test_pronouns_are_noun_phrases_before_any_blacklist() -> None:
 
 
 def test_phrases_judged_by_hand_pass_the_lists_and_their_share_is_the_noted_one() -> None:
-    lines = Path(__file__).with_name("judged_phrases.txt").read_text().splitlines()
-    judged = [
-        [part.strip() for part in line.split("|")] for line in lines if not line.startswith("#")
-    ]
+    judged = rows_of("judged_phrases.txt")
     assert len(judged) == 50
     assert not any(is_blacklisted(phrase, blacklist()) for _, phrase, *_ in judged)
     assert sum(verdict == "yes" for verdict, *_ in judged) / 50 == 0.92

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stages.filters import nms as module
-from stages.filters.nms import iou, iou_matrix, nms, soft_nms
+from stages.filters.nms import nms, soft_nms
 
 
 def boxes_of(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -46,14 +46,6 @@ def plain_soft(
             for i in left:
                 result[i] *= np.exp(-(plain_iou(boxes[i], boxes[best]) ** 2) / sigma)
     return result
-
-
-def test_iou_of_a_quarter_shifted_square_is_a_seventh() -> None:
-    assert iou(np.array([0.0, 0, 2, 2]), np.array([1.0, 1, 3, 3])) == pytest.approx(1 / 7)
-
-
-def test_iou_of_empty_boxes_is_zero() -> None:
-    assert iou_matrix(np.zeros((1, 4)), np.zeros((1, 4)))[0, 0] == 0
 
 
 @pytest.mark.parametrize("threshold", [0.05, 0.3, 0.7])

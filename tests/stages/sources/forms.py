@@ -59,7 +59,7 @@ def write_webdataset(
 def write_img2dataset(
     folder: Path, images: Pictures, per_tar: int, failed: Mapping[str, str] | None = None
 ) -> Path:
-    """Tars and the tables beside them; `failed` are keys of the first tar with their error messages."""
+    """Tars and their tables; `failed` are keys of the first tar with their error messages."""
     write_webdataset(folder, images, per_tar)
     names = list(images)
     for number, start in enumerate(range(0, len(names), per_tar)):

@@ -1,0 +1,158 @@
+"""Boxes, quads and masks: areas, overlaps, one-to-one matching, mask encoding.
+
+Every stage, and the pipeline too, takes these functions from here, so that an overlap has the
+same value everywhere. Not here: suppression over many images (`stages.filters.nms`), what an EXIF
+orientation does (`stages.upright`), reading of COCO's own boxes and segmentations
+(`stages.sources.shapes`), and losses that need gradients (`stages.florence.detector`).
+
+Conventions are those of `pipeline.schema`. All coordinates are pixels, x to the right and y down.
+A box is (x1, y1, x2, y2); x1 and y1 belong to its top left corner. A quad is (x1, y1, .., x4, y4):
+four corners, clockwise from the top left. A mask is an array (height, width).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline.schema import Box, Mask, Quad, Region, TextRegion, Triplet
+
+
+def area(box: Sequence[float]) -> float:
+    """The area of one box in square pixels; 0 if a side is negative."""
+    x1, y1, x2, y2 = box
+    return max(x2 - x1, 0.0) * max(y2 - y1, 0.0)
+
+
+def areas(boxes: np.ndarray) -> np.ndarray:
+    """The areas of boxes: (..., 4) floats to (...), in square pixels.
+
+    Sides are not clamped: a box with one negative side has a negative area.
+    """
+    widths = boxes[..., 2] - boxes[..., 0]
+    heights = boxes[..., 3] - boxes[..., 1]
+    return widths * heights
+
+
+def quad_bounds(quad: Quad) -> Box:
+    """The smallest upright box around a quad."""
+    xs = quad[::2]
+    ys = quad[1::2]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def bounds(item: Region | TextRegion | Triplet) -> Box:
+    """The box of an annotation; for a text region the smallest upright box around its quad."""
+    return quad_bounds(item.quad) if isinstance(item, TextRegion) else item.box
+
+
+def is_degenerate(boxes: np.ndarray, min_side: float) -> np.ndarray:
+    """Which boxes are of no use: (n, 4) floats to (n,) bool.
+
+    True where a coordinate is not finite, or a side is shorter than `min_side` pixels.
+    """
+    sides = boxes[:, 2:] - boxes[:, :2]
+    is_finite = np.isfinite(boxes).all(axis=1)
+    is_large = (sides >= min_side).all(axis=1)
+    return np.logical_not(is_finite & is_large)
+
+
+def iou(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes, 0 to 1; 0 if both are empty.
+
+    In plain Python, which is faster than NumPy for a single pair.
+    """
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    shared = max(width, 0.0) * max(height, 0.0)
+    union = area(a) + area(b) - shared
+    return shared / union if union > 0 else 0.0
+
+
+def paired_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Intersection over union of paired boxes: (..., 4) and (..., 4) floats to (...).
+
+    Leading axes broadcast. A pair of empty boxes gives 0.
+    """
+    low = np.maximum(a[..., :2], b[..., :2])
+    high = np.minimum(a[..., 2:], b[..., 2:])
+    sides = np.clip(high - low, 0, None)
+    shared = sides[..., 0] * sides[..., 1]
+    union = areas(a) + areas(b) - shared
+    return np.divide(shared, union, out=np.zeros_like(union), where=union > 0)
+
+
+def box_iou(
+    left: Sequence[Sequence[float]] | np.ndarray, right: Sequence[Sequence[float]] | np.ndarray
+) -> np.ndarray:
+    """Intersection over union of each box of `left` (n) with each of `right` (m): (n, m) float64.
+
+    A pair of empty boxes gives 0.
+    """
+    rows = np.asarray(left, np.float64).reshape(-1, 1, 4)
+    columns = np.asarray(right, np.float64).reshape(1, -1, 4)
+    return paired_iou(rows, columns)
+
+
+def quad_iou(left: Sequence[Sequence[float]], right: Sequence[Sequence[float]]) -> np.ndarray:
+    """As `box_iou`, for the convex hulls of n and m quads: (n, m) float64. Library: OpenCV."""
+    import cv2
+
+    hulls = [_hull(quad) for quad in right]
+    overlap = np.zeros((len(left), len(right)))
+    for i, quad in enumerate(left):
+        one = _hull(quad)
+        for j, other in enumerate(hulls):
+            one_area = cv2.contourArea(one)
+            other_area = cv2.contourArea(other)
+            if min(one_area, other_area) > 0:
+                shared = cv2.intersectConvexConvex(one, other)[0]
+                union = one_area + other_area - shared
+                overlap[i, j] = shared / union
+    return overlap
+
+
+def _hull(quad: Sequence[float]) -> np.ndarray:
+    import cv2
+
+    corners = np.asarray(quad, np.float32).reshape(-1, 2)
+    return np.asarray(cv2.convexHull(corners))
+
+
+def greedy_match(
+    overlap: np.ndarray, scores: Sequence[float], threshold: float
+) -> list[tuple[int, int]]:
+    """One-to-one pairs (row, column) of an (n, m) overlap of at least `threshold`.
+
+    Rows choose in the order of their `scores` (n), the highest first. Each takes the free column
+    that it overlaps most. This is the matching of COCO's evaluation.
+    """
+    if overlap.size == 0:
+        return []
+    free = overlap.copy()
+    pairs = []
+    for row in np.argsort(-np.asarray(scores), kind="stable"):
+        column = int(free[row].argmax())
+        if free[row, column] >= threshold:
+            pairs.append((int(row), column))
+            free[:, column] = -1.0
+    return pairs
+
+
+def encode_mask(pixels: np.ndarray) -> Mask:
+    """Pixels (height, width), bool or uint8 of 0 and 1, as run lengths. Library: pycocotools."""
+    from pycocotools import mask as coco_mask
+
+    encoded = coco_mask.encode(np.asfortranarray(pixels, np.uint8))
+    height, width = pixels.shape
+    return Mask(size=(height, width), counts=encoded["counts"].decode("ascii"))
+
+
+def decode_mask(mask: Mask) -> np.ndarray:
+    """The pixels of a mask: (height, width) uint8 of 0 and 1. Library: pycocotools."""
+    from pycocotools import mask as coco_mask
+
+    encoded = {"size": list(mask.size), "counts": mask.counts}
+    pixels: np.ndarray = coco_mask.decode(encoded)
+    return pixels
