@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.report.overlay import QUAD_COLOUR, Overlay
-from pipeline.schema import Box, Quad
-from stages.geometry import box_iou
+from pipeline.schema import Box
+from stages.geometry import box_iou, quad_bounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,15 +51,8 @@ def chips(
     for shape in shapes.boxes:
         place(shape.box, shape.label, shape.colour)
     for quad in shapes.quads:
-        place(bounds(quad.quad), quad.label, QUAD_COLOUR)
+        place(quad_bounds(quad.quad), quad.label, QUAD_COLOUR)
     return labels
-
-
-def bounds(quad: Quad) -> Box:
-    """The smallest xyxy box around a quad."""
-    xs = quad[::2]
-    ys = quad[1::2]
-    return (min(xs), min(ys), max(xs), max(ys))
 
 
 def _spots(box: Box, size: tuple[float, float], width: float, height: float) -> list[Box]:
