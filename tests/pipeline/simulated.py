@@ -134,7 +134,7 @@ def noisy_scenes(count: int) -> list[tuple[Annotations, Annotations]]:
     stage = NoisyTruth(config)
     scenes = []
     for index in range(count):
-        labels = stage.spoilt(Sample(key=f"scene_{index:06d}", size=SIZE))
+        labels = stage.corrupt(Sample(key=f"scene_{index:06d}", size=SIZE))
         regions = []
         for i, region in enumerate(labels.regions):
             if (region.score or 0) >= 0.3:

@@ -49,6 +49,7 @@ def test_every_listed_command_is_there_and_has_a_help(
     assert f"usage: fld {command}" in capsys.readouterr().out
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("words", [["parse", "texts.txt"], ["parse", "--help"], ["--help"]])
 def test_a_reader_that_goes_away_is_no_error(words: list[str], tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("a dog\n" * 2000)

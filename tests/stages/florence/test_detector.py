@@ -116,6 +116,7 @@ print("learned")
 """
 
 
+@pytest.mark.subprocess
 def test_with_all_stages_frozen_the_head_alone_learns() -> None:
     """In a process of its own: without the workaround in the detector, torch 2.13 dies here."""
     done = subprocess.run([sys.executable, "-c", FROZEN], capture_output=True, text=True)

@@ -140,6 +140,7 @@ def test_passing_faults_are_tried_again_and_lasting_ones_fail_the_sample() -> No
     assert isinstance(result, Failed) and result.reason == "endpoint_failed"
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize(
     ("status", "code", "advice"),
     [
@@ -164,6 +165,7 @@ def test_a_fault_that_every_request_would_have_ends_the_run_in_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.subprocess
 def test_a_request_that_the_server_calls_wrong_is_not_repeated() -> None:
     strict = Server(failures=99, status=400)
     (result,) = stage(strict.url, granularities=("detailed",))(samples(1))
@@ -173,6 +175,7 @@ def test_a_request_that_the_server_calls_wrong_is_not_repeated() -> None:
     assert len(strict.requests) == 1
 
 
+@pytest.mark.subprocess
 def test_a_server_that_asks_to_wait_is_given_the_time() -> None:
     busy = Server(failures=1, status=429, retry_after=1)
     start = time.monotonic()
@@ -182,6 +185,7 @@ def test_a_server_that_asks_to_wait_is_given_the_time() -> None:
     assert time.monotonic() - start >= 1
 
 
+@pytest.mark.subprocess
 def test_the_wait_is_doubled_with_each_attempt() -> None:
     ill = Server(failures=3)
     start = time.monotonic()
@@ -191,6 +195,7 @@ def test_the_wait_is_doubled_with_each_attempt() -> None:
     assert time.monotonic() - start >= 0.2 + 0.4 + 0.8
 
 
+@pytest.mark.subprocess
 def test_an_answer_that_takes_too_long_is_a_failed_attempt() -> None:
     slow = Server(wait=5)
     (result,) = stage(slow.url, granularities=("detailed",), timeout=0.2, attempts=1)(samples(1))
@@ -199,6 +204,7 @@ def test_an_answer_that_takes_too_long_is_a_failed_attempt() -> None:
     assert "timed out" in result.detail
 
 
+@pytest.mark.subprocess
 def test_a_reply_that_is_no_completion_is_a_failed_attempt_and_not_stored(tmp_path: Path) -> None:
     odd = Server(reply='{"error": "overloaded"}')
     settings = {"granularities": ("detailed",), "attempts": 2, "cache": str(tmp_path)}
@@ -208,6 +214,7 @@ def test_a_reply_that_is_no_completion_is_a_failed_attempt_and_not_stored(tmp_pa
     assert len(odd.requests) == 2 and list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.subprocess
 def test_the_stored_answer_is_the_server_s_json_under_the_hash_of_the_request(
     server: Server, tmp_path: Path
 ) -> None:
@@ -231,6 +238,7 @@ def test_the_stored_answer_is_the_server_s_json_under_the_hash_of_the_request(
     assert stored["usage"] == {"total_tokens": 308} and set(stored) == {"choices", "usage"}
 
 
+@pytest.mark.subprocess
 def test_a_cache_that_cannot_be_written_ends_the_run_in_one_line(
     server: Server, tmp_path: Path
 ) -> None:
@@ -363,6 +371,7 @@ def test_answers_are_judged(answer: Answer, expected: tuple[str, str | None]) ->
     assert judge(answer) == expected
 
 
+@pytest.mark.subprocess
 def test_a_server_s_refusal_without_content_is_stored_and_dropped() -> None:
     message = '{"choices": [{"message": {"content": null, "refusal": "No."}}]}'
     refusing = Server(reply=message)
