@@ -17,17 +17,31 @@ _REQUIRED = "[-]: no default in the code; a file of configs or the command line 
 
 
 def plan_table(lines: Sequence[Mapping[str, Any]]) -> str:
-    """The stages of `report.plan.plan`, with the shards that are done and to do."""
+    """The stages of `report.plan.plan`, with the shards that are done and to do.
+
+    Args:
+        lines: stage, done, todo, and the folder, None if it is not known yet.
+    """
     table = [["stage", "done", "to do", "folder"]]
     for line in lines:
         # A folder is named after what goes into it, so some are known only during the run.
-        folder = line["folder"] or "known then"
-        table.append([line["stage"], str(line["done"]), str(line["todo"]), folder])
+        table.append(
+            [
+                line["stage"],
+                str(line["done"]),
+                str(line["todo"]),
+                line["folder"] or "known then",
+            ]
+        )
     return columns(table)
 
 
 def scores_table(scores: Mapping[str, Any]) -> str:
-    """The metrics of `quality.evaluate.evaluate`, one on each line."""
+    """The metrics of `quality.evaluate.evaluate`, one on each line.
+
+    Args:
+        scores: numbers by name; those that are not counts get four decimals.
+    """
     lines = []
     for name, value in scores.items():
         number = f"{value:.4f}" if isinstance(value, float) else str(value)
