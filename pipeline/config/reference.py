@@ -146,8 +146,8 @@ def _command_settings(group: str, config: type) -> Iterator[Setting]:
     for setting in _settings_of(config, "", group):
         name = setting.name
         # The training of `fld train` has a group of its own, and so has the cluster.
-        is_train = group == "training" and name == "train"
-        if is_train or name.startswith("cluster."):
+        top, _, below = name.partition(".")
+        if below and top in GROUPS:
             continue
         if group == "calibrate":
             name = "--" + name.replace("_", "-")

@@ -18,7 +18,11 @@ GROUND_TRUTH, PREDICTIONS = "ground truth", "predictions"
 
 
 def read(source: Any, name: str) -> Any:
-    """The content of a JSON file; anything that is not a path is returned as it is.
+    """The content of a JSON file.
+
+    Args:
+        source: a path; anything else is returned as it is.
+        name: what the file is, for the message.
 
     Raises:
         ValueError: there is no such file, or it is not JSON.
@@ -102,7 +106,12 @@ def base_name(name: str) -> str:
 
 
 def grouped(entries: Iterable[Entry], key: Callable[[Entry], Key]) -> dict[Key, list[Entry]]:
-    """Entries by key, in their order."""
+    """Entries by key, in their order.
+
+    Args:
+        entries: the entries.
+        key: from an entry to its key.
+    """
     groups: dict[Key, list[Entry]] = {}
     for entry in entries:
         groups.setdefault(key(entry), []).append(entry)

@@ -25,7 +25,12 @@ class BoxHistograms:
         """By the normalised centre: (BINS of y, BINS of x) int64."""
 
     def add(self, boxes: Iterable[Box], size: tuple[int, int]) -> None:
-        """Count the xyxy boxes of an image of (width, height) pixels."""
+        """Count the boxes of one image.
+
+        Args:
+            boxes: xyxy in pixels.
+            size: (width, height) of the image in pixels.
+        """
         corners = np.array(list(boxes), np.float64).reshape(-1, 4)
         sides = corners[:, 2:] - corners[:, :2]
         has_area = (sides > 0).all(axis=1)

@@ -76,7 +76,11 @@ def _quads(entries: Sequence[Entry]) -> list[Sequence[float]]:
 
 
 def _quad(entry: Entry) -> Sequence[float]:
-    """The four points of a word; a `bbox` stands for its corners."""
+    """The four points x0 y0 .. x3 y3 of a word in pixels; a `bbox` stands for its corners.
+
+    Raises:
+        ValueError: the entry has neither.
+    """
     if "quad" in entry:
         return list(entry["quad"])
     if "bbox" not in entry:
@@ -88,6 +92,7 @@ def _quad(entry: Entry) -> Sequence[float]:
 
 
 def _ratios(prefix: str, matched: int, predicted: int, true: int) -> dict[str, float]:
+    """Precision, recall and F1 of these counts, 0 where nothing can be divided by."""
     both = predicted + true
     return {
         f"{prefix}precision": matched / predicted if predicted else 0.0,

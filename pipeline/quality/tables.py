@@ -83,7 +83,16 @@ def markdown(name: str, statistics: Mapping[str, Any]) -> str:
 
 
 def write_statistics(out: str, name: str, statistics: Mapping[str, Any]) -> str:
-    """Write statistics.json, .md and .png into the folder `out`; return what a terminal shows."""
+    """Write statistics.json, statistics.md and statistics.png.
+
+    Args:
+        out: the folder, which is made if it is not there.
+        name: of the round.
+        statistics: what `statistics_of` returns.
+
+    Returns:
+        What a terminal shows.
+    """
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     page = markdown(name, statistics)
@@ -94,6 +103,7 @@ def write_statistics(out: str, name: str, statistics: Mapping[str, Any]) -> str:
 
 
 def _table1(name: str, statistics: Mapping[str, Any]) -> str:
+    """Our round below the published data sets."""
     ours = (
         name,
         "this engine",
@@ -106,6 +116,7 @@ def _table1(name: str, statistics: Mapping[str, Any]) -> str:
 
 
 def _table2(table: Iterable[Mapping[str, Any]]) -> str:
+    """Counts and averages, those of FLD-5B in brackets."""
     published_rows = {(row["type"], row["text"]): row for row in PAPER_2}
     rows = []
     for row in table:
@@ -118,6 +129,7 @@ def _table2(table: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _table3(table: Mapping[str, Mapping[str, Any]]) -> str:
+    """Means per text, a column for each granularity, those of FLD-5B in brackets."""
     rows = []
     for key in _ROWS_3:
         cells = [_spaced(key)]
@@ -162,6 +174,8 @@ def _number(value: float | None) -> str:
 def _grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table."""
     lines = []
-    for row in (head, ["---"] * len(head), *rows):
-        lines.append("| " + " | ".join(row) + " |")
+    rule = ["---"] * len(head)
+    for row in (head, rule, *rows):
+        cells = " | ".join(row)
+        lines.append(f"| {cells} |")
     return "\n".join(lines)

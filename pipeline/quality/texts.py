@@ -17,7 +17,11 @@ TextFilter = Callable[[Sequence[Sample]], Sequence[Any]]  # a stage of filters
 
 
 def read_texts(file: str, column: str) -> list[str]:
-    """The lines of a text file or of standard input (`-`), or the strings of a Parquet column.
+    """The texts of a file.
+
+    Args:
+        file: a text file with one text on each line, a Parquet file, or `-` for standard input.
+        column: of a Parquet file, the column with the texts.
 
     Raises:
         ValueError: there is no such file or column.
@@ -43,8 +47,14 @@ def parse_texts(
 ) -> list[dict[str, Any]]:
     """Objects, attributes, actions, noun phrases and complexities of each text, as plain values.
 
-    With a filter, `dropped` is the reason why it drops the text as one of this granularity, None if
-    it keeps the text.
+    Args:
+        texts: the texts.
+        granularity: of all texts, for the filter.
+        text_filter: a text filter; without one, no text has a `dropped`.
+
+    Returns:
+        For each text, `text`, `dropped` (the reason why the filter drops it, or None), and the
+        fields of its parse.
 
     Raises:
         ValueError: there is no such granularity.
@@ -66,11 +76,18 @@ def parse_texts(
 
 
 def count_line(rows: Sequence[dict[str, Any]]) -> str:
-    """How many texts the filter kept, and how many it dropped for each reason."""
+    """How many texts the filter kept, and how many it dropped for each reason.
+
+    Args:
+        rows: what `parse_texts` returns with a filter.
+    """
     counts = Counter(row["dropped"] for row in rows)
-    parts = [f"kept {counts.pop(None, 0)}"]
-    parts += [f"{reason} {count}" for reason, count in counts.most_common()]
-    return f"{len(rows)} texts: {', '.join(parts)}"
+    kept = counts.pop(None, 0)
+    parts = [f"kept {kept}"]
+    for reason, count in counts.most_common():
+        parts.append(f"{reason} {count}")
+    summary = ", ".join(parts)
+    return f"{len(rows)} texts: {summary}"
 
 
 def _drop_reasons(

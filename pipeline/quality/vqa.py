@@ -53,7 +53,12 @@ def score(ground_truth: Entry, predictions: list[Entry]) -> dict[str, Any]:
 
 
 def credit(answer: str, people: Sequence[str]) -> float:
-    """How right an answer is, in [0, 1], by the answers that people gave."""
+    """How right an answer is, in [0, 1].
+
+    Args:
+        answer: the answer to judge.
+        people: the answers that people gave.
+    """
     normalised = normalise_answer(answer)
     matches = [normalise_answer(other) == normalised for other in people]
     if len(people) == 1:

@@ -95,17 +95,31 @@ def _refound(view: RoundView) -> float | None:
 
 
 def _share_chart(title: str, series: Series, rounds: Sequence[RoundView]) -> Chart:
-    """A chart of values from 0 to 1."""
+    """A chart of values from 0 to 1.
+
+    Args:
+        title: of the chart.
+        series: the values of its lines.
+        rounds: the rounds, in the order of the values.
+    """
     lines = []
     for name, values in series.items():
-        labels = [f" {name} {value:,.3f}" if value is not None else "" for value in values]
+        labels = []
+        for value in values:
+            labels.append("" if value is None else f" {name} {value:,.3f}")
         lines.append(_line(name, values, labels, rounds))
     ticks = [(_y(step), f"{step:.1f}") for step in _STEPS]
     return Chart(title=title, lines=lines, ticks=ticks, rounds=_round_names(rounds))
 
 
 def _count_chart(title: str, counts: Sequence[int], rounds: Sequence[RoundView]) -> Chart:
-    """A chart of counts from 0 to a round number."""
+    """A chart of counts from 0 to a round number.
+
+    Args:
+        title: of the chart.
+        counts: one for each round.
+        rounds: the rounds.
+    """
     highest = _round_up(max(counts))
     labels = [f" {count:,.0f}" for count in counts]
     shares = [count / highest for count in counts]
@@ -120,19 +134,26 @@ def _line(
     labels: Sequence[str],
     rounds: Sequence[RoundView],
 ) -> Line:
-    """A curve; `shares` are the heights of its points, from 0 at the bottom to 1 at the top."""
+    """A curve over the rounds.
+
+    Args:
+        name: of the curve.
+        shares: the heights of its points, from 0 at the bottom to 1 at the top; None for no point.
+        labels: what a point says behind the name of its round.
+        rounds: the rounds.
+    """
     points = []
     for i, view in enumerate(rounds):
         share = shares[i]
-        if share is not None:
-            points.append(
-                Point(
-                    x=_x(i, len(rounds)),
-                    y=_y(share),
-                    text=view.name + labels[i],
-                    rejected=view.status == "rejected",
-                )
-            )
+        if share is None:
+            continue
+        point = Point(
+            x=_x(i, len(rounds)),
+            y=_y(share),
+            text=view.name + labels[i],
+            rejected=view.status == "rejected",
+        )
+        points.append(point)
     return Line(name=name, points=points)
 
 
@@ -146,15 +167,22 @@ def _round_names(rounds: Sequence[RoundView]) -> list[tuple[float, str]]:
 
 
 def _x(i: int, count: int) -> float:
-    """Where the i-th of `count` rounds stands."""
-    return _LEFT + (WIDTH - _LEFT - _RIGHT) * i / max(count - 1, 1)
+    """Where the i-th of `count` rounds stands, in units of the SVG."""
+    width = WIDTH - _LEFT - _RIGHT
+    return _LEFT + width * i / max(count - 1, 1)
 
 
 def _y(share: float) -> float:
-    return round(_TOP + (HEIGHT - _TOP - _BOTTOM) * (1 - share), 2)
+    """Where a share of the highest value stands, in units of the SVG; y points down."""
+    height = HEIGHT - _TOP - _BOTTOM
+    return round(_TOP + height * (1 - share), 2)
 
 
 def _round_up(value: float) -> float:
     """The next of 1, 2, 4, 6, 8 and 10 times a power of ten."""
-    scale = 10 ** max(0, len(str(int(value))) - 1)
-    return float(next(step * scale for step in (1, 2, 4, 6, 8, 10) if step * scale >= value))
+    digits = len(str(int(value)))
+    scale = 10 ** max(0, digits - 1)
+    for step in (1, 2, 4, 6, 8):
+        if step * scale >= value:
+            return float(step * scale)
+    return float(10 * scale)

@@ -30,10 +30,18 @@ def draw(image: Image.Image, annotations: Annotations) -> Image.Image:
     """The image with masks, boxes, labels and text regions, and its texts below it.
 
     Phrases have the colour of their object.
+
+    Args:
+        image: the stored image.
+        annotations: in pixels of the stored image; the kept ones are drawn.
+
+    Returns:
+        An RGB picture, at least as wide as `_WIDTH`.
     """
     scale = max(1.0, _WIDTH / image.width)
-    size = (round(image.width * scale), round(image.height * scale))
-    canvas = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    width = round(image.width * scale)
+    height = round(image.height * scale)
+    canvas = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
     colours = Colours()
     shapes = overlay(annotations, colours)
     for shape in shapes.masks:
@@ -59,6 +67,7 @@ def _with_mask(canvas: Image.Image, shape: MaskShape, scale: float) -> Image.Ima
 
 
 def _draw_boxes(canvas: Image.Image, shapes: Overlay, scale: float) -> None:
+    """Draw quads and boxes onto the picture."""
     pen = ImageDraw.Draw(canvas)
     for quad in shapes.quads:
         pen.polygon(_scaled(quad.quad, scale), outline=QUAD_COLOUR, width=3)
@@ -67,6 +76,7 @@ def _draw_boxes(canvas: Image.Image, shapes: Overlay, scale: float) -> None:
 
 
 def _draw_labels(canvas: Image.Image, shapes: Overlay, scale: float) -> None:
+    """Draw the labels of boxes and quads onto the picture."""
     pen = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(_FONT)
     size = (canvas.width / scale, canvas.height / scale)
@@ -76,11 +86,14 @@ def _draw_labels(canvas: Image.Image, shapes: Overlay, scale: float) -> None:
         return (pen.textlength(text, font=font) + 10) / scale
 
     for chip in chips(shapes, size, height, width_of):
-        box = (chip.x, chip.y, chip.x + chip.width, chip.y + height)
-        x0, y0, x1, y1 = _scaled(box, scale)
-        pen.rectangle((x0, y0, x1, y1), fill=chip.colour)
+        right = chip.x + chip.width
+        bottom = chip.y + height
+        box = _scaled((chip.x, chip.y, right, bottom), scale)
+        pen.rectangle(box, fill=chip.colour)
+        left, top, *_ = box
+        # White letters cannot be read on the yellow of text regions.
         ink = _INK if chip.colour == QUAD_COLOUR else "white"
-        pen.text((x0 + 5, y0 + 2), chip.text, fill=ink, font=font)
+        pen.text((left + 5, top + 2), chip.text, fill=ink, font=font)
 
 
 def _with_texts(canvas: Image.Image, annotations: Annotations, colours: Colours) -> Image.Image:
@@ -94,11 +107,14 @@ def _with_texts(canvas: Image.Image, annotations: Annotations, colours: Colours)
     sheet.paste(canvas)
     pen = ImageDraw.Draw(sheet)
     for word in texts.words:
+        left = word.x
         top = canvas.height + word.y
         if word.colour:
-            box = (word.x, top - 2, word.x + word.width, top + _FONT + 4)
-            pen.rectangle(box, fill=_pale(word.colour))
-        pen.text((word.x, top), word.text, fill=word.colour or _INK, font=texts.font)
+            right = left + word.width
+            bottom = top + _FONT + 4
+            pen.rectangle((left, top - 2, right, bottom), fill=_pale(word.colour))
+        ink = word.colour or _INK
+        pen.text((left, top), word.text, fill=ink, font=texts.font)
     return sheet
 
 
@@ -152,8 +168,12 @@ class _Texts:
 
 def _pale(colour: str) -> tuple[int, ...]:
     """The colour at a fifth of its strength on white."""
-    channels = ImageColor.getrgb(colour)[:3]
-    return tuple(round(255 - 0.2 * (255 - channel)) for channel in channels)
+    red, green, blue, *_ = ImageColor.getrgb(colour)
+    pale = []
+    for channel in (red, green, blue):
+        missing = 255 - channel
+        pale.append(round(255 - 0.2 * missing))
+    return tuple(pale)
 
 
 def _scaled(numbers: Sequence[float], scale: float) -> list[float]:

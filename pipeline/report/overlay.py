@@ -6,7 +6,7 @@ mask.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -92,12 +92,18 @@ class Colours:
 
 
 def overlay(annotations: Annotations, colours: Colours) -> Overlay:
-    """Kept regions as shapes, and the boxes of triplets where there is no region."""
+    """Kept regions as shapes, and the boxes of triplets where there is no region.
+
+    Args:
+        annotations: of one picture; dropped regions become shapes of their own.
+        colours: of the objects; those of the picture's other views, so that all views agree.
+    """
     kept = annotations.kept()
     owners: list[Owner] = [*kept.regions, *kept.triplets]
     boxes = []
-    for owner in sorted(_distinct(owners), key=lambda owner: -area(owner.box)):
-        boxes.append(BoxShape(box=owner.box, colour=colours.of(owner.box), label=label(owner)))
+    for owner in sorted(_distinct(owners), key=_area, reverse=True):
+        colour = colours.of(owner.box)
+        boxes.append(BoxShape(box=owner.box, colour=colour, label=label(owner)))
     masks = []
     for owner in _distinct(owner for owner in owners if owner.mask is not None):
         if owner.mask:
@@ -108,43 +114,60 @@ def overlay(annotations: Annotations, colours: Colours) -> Overlay:
         if region.dropped:
             text = f"{region.phrase}: {region.dropped}"
             dropped.append(BoxShape(box=region.box, colour=_DROPPED_COLOUR, label=text))
-    quads = [QuadShape(quad=word.quad, label=word.text) for word in kept.text_regions]
+    quads = []
+    for word in kept.text_regions:
+        quads.append(QuadShape(quad=word.quad, label=word.text))
     return Overlay(boxes=boxes, masks=masks, quads=quads, dropped=dropped)
 
 
 def label(owner: Owner) -> str:
     """The chosen brief text if it is short, else the category (or the phrase of a triplet)."""
-    text = owner.phrase
-    if isinstance(owner, Region) and owner.brief and len(owner.brief) <= _LONGEST_LABEL:
-        text = owner.brief
-    if len(text) <= _LONGEST_LABEL:
-        return text
-    return text[: _LONGEST_LABEL - 3] + "..."
+    if isinstance(owner, Region):
+        brief = owner.brief or ""
+        if 0 < len(brief) <= _LONGEST_LABEL:
+            return brief
+    if len(owner.phrase) <= _LONGEST_LABEL:
+        return owner.phrase
+    return owner.phrase[: _LONGEST_LABEL - 3] + "..."
 
 
 def coloured_text(text: Text, triplets: Iterable[Triplet], colours: Colours) -> list[TextPiece]:
     """The text in pieces, each with the colour of the object that it names, None for none.
 
     Of phrases that overlap, the first is coloured.
+
+    Args:
+        text: the text.
+        triplets: of the picture; those of other texts are left out.
+        colours: of the objects.
     """
-    by_span = {}
+    boxes: dict[tuple[int, int], Box] = {}
     for triplet in triplets:
         if triplet.text_id == text.id and triplet.dropped is None:
-            by_span[triplet.start, triplet.end] = triplet
+            boxes[triplet.start, triplet.end] = triplet.box
+    words = text.text
     pieces: list[TextPiece] = []
     position = 0
-    for start, end in sorted(by_span):
-        if start < position or end > len(text.text):
+    for span in sorted(boxes):
+        start, end = span
+        if start < position or end > len(words):
             continue
-        pieces.append((text.text[position:start], None))
-        pieces.append((text.text[start:end], colours.of(by_span[start, end].box)))
+        pieces.append((words[position:start], None))
+        pieces.append((words[start:end], colours.of(boxes[span])))
         position = end
-    pieces.append((text.text[position:], None))
-    return [piece for piece in pieces if piece[0]]
+    pieces.append((words[position:], None))
+    return [(piece, colour) for piece, colour in pieces if piece]
 
 
 def outlines(mask: Mask) -> list[np.ndarray]:
-    """The borders of a mask, simplified to within a pixel: each is (points, 2) int32 xy."""
+    """The borders of a mask, simplified to within a pixel.
+
+    Args:
+        mask: run lengths of one object.
+
+    Returns:
+        For each border or hole its corners, (points, 2) int32 xy in pixels.
+    """
     contours, _ = cv2.findContours(decode_mask(mask), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     borders = []
     for contour in contours:
@@ -154,12 +177,23 @@ def outlines(mask: Mask) -> list[np.ndarray]:
     return borders
 
 
+def _area(owner: Owner) -> float:
+    return area(owner.box)
+
+
 def _distinct(owners: Iterable[Owner]) -> list[Owner]:
     """All regions, and the first triplet of each object that no region shows."""
     distinct: list[Owner] = []
     for owner in owners:
-        boxes = [other.box for other in distinct]
-        is_new = not boxes or box_iou([owner.box], boxes).max() < _SAME_OBJECT
-        if isinstance(owner, Region) or is_new:
+        if isinstance(owner, Region) or not _is_shown(owner, distinct):
             distinct.append(owner)
     return distinct
+
+
+def _is_shown(owner: Owner, others: Sequence[Owner]) -> bool:
+    """Whether one of the others is of the same object."""
+    boxes = [other.box for other in others]
+    if not boxes:
+        return False
+    overlap = box_iou([owner.box], boxes)
+    return bool(overlap.max() >= _SAME_OBJECT)

@@ -104,7 +104,7 @@ def test_an_audit_goes_from_page_to_precision(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["stats", "nowhere"], "nowhere: no round there"),
         (
@@ -114,9 +114,9 @@ def test_an_audit_goes_from_page_to_precision(
         (["audit", "score", "no.json"], "audit no.json: no such file"),
     ],
 )
-def test_mistakes_are_told_in_a_line(
+def test_a_mistake_is_one_line_on_standard_error(
     arguments: list[str],
-    said: str,
+    message: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -124,5 +124,5 @@ def test_mistakes_are_told_in_a_line(
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
     error = capsys.readouterr().err
-    assert said in error and error.count("\n") == 1
+    assert message in error and error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []

@@ -16,7 +16,7 @@ def table(tmp_path: Path) -> str:
     return str(tmp_path / "alt.parquet")
 
 
-def test_the_filter_says_of_each_text_why_it_goes_and_counts(
+def test_each_text_has_the_reason_why_the_filter_drops_it(
     table: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["parse", table, "--column", "TEXT", "--filter", "alt"]) == 0
@@ -42,7 +42,7 @@ def test_limits_are_settings(table: str, capsys: pytest.CaptureFixture[str]) -> 
     ]
 
 
-def test_a_mistake_is_told(table: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_is_refused(table: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["parse", table]) == 2 and "--column caption" in capsys.readouterr().err
     assert main(["parse", table, "--column", "TEXT", "--filter", "long"]) == 2
     assert "no such granularity" in capsys.readouterr().err

@@ -67,6 +67,13 @@ def test_nested_settings_have_the_defaults_of_their_place() -> None:
     assert limits["filters.NAME.brief.max_objects"] != limits["filters.NAME.detailed.max_objects"]
 
 
+def test_no_setting_is_listed_twice() -> None:
+    listed = [(setting.group, setting.use, setting.name) for setting in SETTINGS]
+    assert len(set(listed)) == len(listed)
+    typed_for_train = [name for group, _, name in listed if group == "training"]
+    assert "start" in typed_for_train and "train.batch_size" not in typed_for_train
+
+
 def test_every_setting_of_a_run_is_listed() -> None:
     """Every field of the demo's parsed config, found by walking through it."""
     run = parse(compose([]))
