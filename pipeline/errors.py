@@ -6,7 +6,10 @@ class RunFailed(RuntimeError):
 
 
 class ShardsFailed(RunFailed):
-    """Some shards could not be done, for a reason that is no sample's: storage, a stage that cannot load, a bug."""
+    """Some shards could not be done, and no sample is at fault.
+
+    Examples: the storage fails, a stage cannot load its model, or there is a bug.
+    """
 
 
 class ClusterFailed(RunFailed):

@@ -43,6 +43,7 @@ class Step:
     """The nodes that it adds to the state of a shard."""
 
     def has_work(self, state: ShardState) -> bool:
+        """Whether one of its nodes is still to do on a shard."""
         return not state.has_all(self.nodes)
 
 
@@ -60,7 +61,8 @@ class Engine:
     """Runs steps over shards on the cluster of `config`. Ray is started with the first work."""
 
     def __init__(self, config: ClusterConfig, store: Store) -> None:
-        self.config, self.store = config, store
+        self.config = config
+        self.store = store
 
     def run(
         self,
@@ -96,7 +98,8 @@ class Engine:
         """Run some steps at the same time and put the results in `states`; errors by shard."""
         todo = _with_work(wave, states)
         errors = {}
-        full_title = f"{title}: {', '.join(step.name for step in wave)}"
+        names = ", ".join(step.name for step in wave)
+        full_title = f"{title}: {names}"
         with self._progress(full_title, len(todo)) as advance:
             for result in self._stream(wave, list(todo.items())):
                 states[result.shard] = result.state
@@ -116,12 +119,18 @@ class Engine:
         for start in range(0, len(rows), WINDOW):
             window = []
             for shard, state in rows[start : start + WINDOW]:
-                window.append({"shard": shard, "state": state.encode(), "error": ""})
+                row = {
+                    "shard": shard,
+                    "state": state.encode(),
+                    "error": "",
+                }
+                window.append(row)
             data: ray.data.Dataset = ray.data.from_items(window, override_num_blocks=len(window))
             for step in wave:
                 data = self._mapped(data, step, len(window))
             for row in data.iter_rows():
-                yield ShardResult(row["shard"], ShardState.decode(row["state"]), row["error"])
+                state = ShardState.decode(row["state"])
+                yield ShardResult(row["shard"], state, row["error"])
 
     def _mapped(self, data: Any, step: Step, rows: int) -> Any:
         import ray
@@ -154,6 +163,7 @@ class Engine:
         return waves
 
     def _fits(self, wave: Sequence[Step], resources: Mapping[str, float]) -> bool:
+        """Whether the largest pools of some steps fit the cluster together."""
         cpus = gpus = 0.0
         for step in wave:
             group = self.config.group(step.name)
@@ -183,8 +193,13 @@ class Engine:
                 if now - written <= PROGRESS_SECONDS and bar.n < total:
                     return
                 written = now
-                progress = {"title": title, "done": bar.n, "total": total}
-                progress |= {"started": started, "now": now}
+                progress = {
+                    "title": title,
+                    "done": bar.n,
+                    "total": total,
+                    "started": started,
+                    "now": now,
+                }
                 self.store.publish_json(layout.PROGRESS, progress)
 
             yield advance
@@ -202,11 +217,16 @@ class StepActor:
         self._run = step.make()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        shard, error = str(batch["shard"][0]), str(batch["error"][0])
+        shard = str(batch["shard"][0])
+        error = str(batch["error"][0])
         state = ShardState.decode(batch["state"][0])
         if not error:
             state, error = self._try(shard, state)
-        return {"shard": [shard], "state": [state.encode()], "error": [error]}
+        return {
+            "shard": [shard],
+            "state": [state.encode()],
+            "error": [error],
+        }
 
     def _try(self, shard: str, state: ShardState) -> tuple[ShardState, str]:
         """(the new state, "") or (the old state, the last error)."""

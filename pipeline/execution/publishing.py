@@ -36,11 +36,12 @@ def publish_signals(
 ) -> Digests:
     """Publish the rows that a stage made of a shard."""
     table = node.table(shard)
+    given = len(read_images(store, shard))
     manifest = Manifest(
         shard=shard,
         inputs=_inputs(node, state),
         files={table: publish_table(store, table, Row, rows)},
-        samples=count_samples(len(read_images(store, shard)), [row.failed for row in rows]),
+        samples=count_samples(given, [row.failed for row in rows]),
         annotations=count_annotations([row.annotations for row in rows]),
         reads=shard_state.read_outputs(node, state),
     )
@@ -109,8 +110,9 @@ def _publish_files(
             record = records[image.key]
             text = json.dumps(to_dict(record), ensure_ascii=False, separators=(",", ":"))
             extension = str(image.member).partition(".")[2]
-            members = writer.write(image.key, {extension: data, "json": text.encode()})
-            rows.append(_index_row(record, shard, *members))
+            members = {extension: data, "json": text.encode()}
+            image_place, text_place = writer.write(image.key, members)
+            rows.append(_index_row(record, shard, image_place, text_place))
         writer.close()
     files[tar] = sink.digest
     files[index] = publish_table(store, index, IndexRow, rows)
@@ -161,6 +163,7 @@ def _index_row(
     image: Member,
     text: Member,
 ) -> IndexRow:
+    """Where a sample lies in the tar, and how many annotations of each kind are kept."""
     kept = record.annotations.kept()
     counts: dict[str, Any] = {kind: len(getattr(kept, kind)) for kind in KINDS}
     return IndexRow(
@@ -177,6 +180,7 @@ def _index_row(
 
 
 def _inputs(node: Node, state: ShardState) -> str:
+    """The digest of a node's inputs, which are all done."""
     inputs = shard_state.input_digest(node, state)
     assert inputs is not None, f"{node.name} ran before what it reads"
     return inputs

@@ -106,4 +106,5 @@ class ShardWork:
 
 
 def _by_key(rows: Sequence[Row]) -> dict[str, Annotations]:
+    """The annotations of some rows by the key of the sample."""
     return {row.key: row.annotations for row in rows}

@@ -181,6 +181,7 @@ def load_apart(
 
 
 def _batches(node: Node, inputs: Sequence[StageInput]) -> Iterator[Sequence[StageInput]]:
+    """The inputs in batches of the stage's size."""
     size = node.entry.batch_size
     for start in range(0, len(inputs), size):
         yield inputs[start : start + size]
@@ -191,10 +192,13 @@ def _run_on_pictures(
     pictures: Pictures,
     batch: Sequence[StageInput],
 ) -> list[Result]:
-    return stage(pictures.with_pixels(batch))
+    """Run a stage on the samples of a batch with decoded images."""
+    samples = pictures.with_pixels(batch)
+    return stage(samples)
 
 
 def _encoded(item: StageInput, pictures: Pictures) -> EncodedInput:
+    """An input with the bytes of its image."""
     image = None
     if item.image is not None:
         image = pictures.bytes_of(item.image)
@@ -202,6 +206,7 @@ def _encoded(item: StageInput, pictures: Pictures) -> EncodedInput:
 
 
 def _decoded(item: EncodedInput) -> Sample:
+    """The sample of an input with the pixels of its image."""
     if item.image is None:
         return item.sample
     pixels = decode_image(item.image)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -89,7 +90,8 @@ def assign(
     for members in shards.values():
         assigned.update(members)
     new = [name for name in names if name not in assigned]
-    size = 1 if registry.load(config.use)[0].whole else config.shard_size
+    source, _ = registry.load(config.use)
+    size = 1 if source.whole else config.shard_size
     rows = []
     for start in range(0, len(new), size):
         shard = layout.shard_name(len(shards))
@@ -149,18 +151,22 @@ def check_keys(store: Store, config: SourceConfig, shards: Sequence[str]) -> Non
     claims = []
     for field in fields(config.options):
         value = getattr(config.options, field.name)
-        if role_of(field).unique and value:
+        if value and role_of(field).unique:
             claims.append(f"source.{field.name}={value}")
     if not claims:
         return
+    read = functools.partial(_hashed_keys, store)
     with ThreadPoolExecutor(IO_THREADS) as pool:
-        hashes = list(pool.map(lambda shard: _hashed_keys(store, shard), shards))
+        hashes = list(pool.map(read, shards))
     values, counts = np.unique(np.concatenate(hashes), return_counts=True)
     duplicates = values[counts > 1]
     if not len(duplicates):
         return
     twice = duplicates[0]
-    here = [shard for shard, own in zip(shards, hashes, strict=True) if twice in own]
+    here = []
+    for shard, own in zip(shards, hashes, strict=True):
+        if twice in own:
+            here.append(shard)
     keys = [row.key for row in read_images(store, here[0])]
     key = next(key for key in keys if _hashed(key) == twice)
     problem = f"{', '.join(here)} all have an image of the key {key}"

@@ -86,6 +86,7 @@ def keys_of_replaced_shards(store: Store, shard: str) -> set[str]:
     replaced: dict[str, set[str]] = {}
     for row in replacements(store):
         replaced.setdefault(row.shard, set()).add(str(row.replaces))
+    # A replacing shard may have been replaced itself, so follow the chain.
     keys: set[str] = set()
     todo = list(replaced.get(shard, ()))
     while todo:

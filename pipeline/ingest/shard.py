@@ -59,10 +59,13 @@ class Ingest:
     """
 
     def __init__(self, url: str, config: SourceConfig, shards: Mapping[str, list[str]]) -> None:
-        self.store, self.config, self.shards = Store(url), config, shards
+        self.store = Store(url)
+        self.config = config
+        self.shards = shards
         self._source = open_source(config)
 
     def __call__(self, shard: str, state: ShardState) -> ShardState:
+        """Bring a shard in; returns its state with the images added."""
         with attempts.mark(self.store, IMAGES, shard) as isolated:
             if isolated:
                 with child_receiver() as receive_item:
@@ -214,6 +217,7 @@ def stamped(given: Annotations, use: str) -> Annotations:
 
 
 def _stamped(annotation: Any, index: str, use: str) -> Any:
+    """One label with an id and a model."""
     return replace(
         annotation,
         id=annotation.id or f"{annotation.source}.{index}",

@@ -2,8 +2,8 @@
 
 In: images. Out: `groups.parquet` (one row per image that repeats another) and `summary.json`;
 `latest.json` names their folder. Hashes are made by the engine, one table per shard, and are
-resumed and reused as signals are. The pass over them needs memory for all images: about 700 bytes each, and
-32 bytes for each number of an embedding.
+resumed and reused as signals are. The pass over them needs memory for all images: about 700 bytes
+each, and 32 bytes for each number of an embedding.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def dedup(store: Store, run: RunConfig, config: DedupConfig) -> dict[str, Any]:
     """
     shards = {}
     for shard, digests in store.done(IMAGES).items():
-        shards[shard] = ShardState().with_(IMAGES, digests)
+        shards[shard] = ShardState({IMAGES: digests})
     hashed = _hashed(store, run, config, shards)
     folder = layout.dedup_folder(_recipe(config))
     inputs = digest(*(hashed[shard].output(HASHES) for shard in sorted(hashed)))

@@ -131,6 +131,7 @@ def _add_images(
     names: Iterator[str],
     reasons: Mapping[str, str],
 ) -> None:
+    """Try some images of a shard again. `reasons` says why each failed."""
     for name in names:
         why = reasons[name]
         new.images.append(
@@ -150,7 +151,9 @@ def _add_container(
     names: Sequence[str],
     reasons: Mapping[str, str],
 ) -> None:
-    new.containers.append([ShardAssignment(shard="", name=name, replaces=shard) for name in names])
+    """Try all samples of a container again that were not good."""
+    rows = [ShardAssignment(shard="", name=name, replaces=shard) for name in names]
+    new.containers.append(rows)
     new.counts.update(reasons.values())
 
 

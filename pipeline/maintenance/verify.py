@@ -57,6 +57,15 @@ class VerifyReport:
 
 
 @dataclass(frozen=True, slots=True)
+class ManifestPlace:
+    """One file among the manifests of a folder."""
+
+    folder: str
+    name: str
+    """Its file name."""
+
+
+@dataclass(frozen=True, slots=True)
 class CheckedManifest:
     """One manifest, and what is broken of its files."""
 
@@ -86,13 +95,13 @@ def verify(
 ) -> VerifyReport:
     """All problems of a work folder. `advance` is called with the manifests done and in all."""
 
-    def check(place: tuple[str, str]) -> CheckedManifest:
-        folder, name = place
-        return _check_manifest(store, folder, name, deep)
+    def check(place: ManifestPlace) -> CheckedManifest:
+        return _check_manifest(store, place, deep)
 
     todo = []
     for folder in folders(store):
-        todo += [(folder, name) for name in store.list(layout.manifests(folder))]
+        for name in store.list(layout.manifests(folder)):
+            todo.append(ManifestPlace(folder, name))
     files = size = 0
     problems: list[Problem] = []
     with ThreadPoolExecutor(IO_THREADS) as pool:
@@ -142,15 +151,11 @@ def _remove_counts(store: Store, table: str) -> None:
         store.remove(layout.dedup_summary(folder))
 
 
-def _check_manifest(
-    store: Store,
-    folder: str,
-    name: str,
-    deep: bool,
-) -> CheckedManifest:
-    """Check one manifest and its files. `name` is a file name in the folder of manifests."""
-    path = layout.manifest(folder, name)
-    if ManifestName.parse(name) is None:
+def _check_manifest(store: Store, place: ManifestPlace, deep: bool) -> CheckedManifest:
+    """Check one manifest and its files."""
+    folder = place.folder
+    path = layout.manifest(folder, place.name)
+    if ManifestName.parse(place.name) is None:
         return _broken_manifest(path, "no manifest has such a name")
     try:
         manifest = Manifest.decode(store.read(path))

@@ -142,7 +142,7 @@ class Store:
         return sorted(entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries)
 
     def local_copy(self, folder: str) -> str:
-        """The path of a folder on local disk; from a remote store it is fetched once per machine."""
+        """The path of a folder on local disk; a remote folder is fetched once per machine."""
         if self.local:
             return self.path(folder)
         target = os.path.join(
