@@ -11,13 +11,14 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.config.run import ClusterConfig, GroupConfig
 from pipeline.errors import ClusterFailed, ShardsFailed
+from pipeline.execution.faults import NO_FAULT, Fault, fault_of
 from pipeline.execution.threads import bound_threads
 from pipeline.plan.shard_state import ShardState
 from pipeline.storage import layout
@@ -48,12 +49,33 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class ShardResult:
-    """A shard that came out of a wave of steps."""
+    """A shard on its way through a wave of steps. Ray carries it as a row of plain values."""
 
     shard: str
     state: ShardState
-    error: str
-    """What went wrong, "" if nothing did."""
+    error: str = ""
+    """What went wrong with this shard, "" if nothing did. Later steps then leave it alone."""
+    fault: Fault = NO_FAULT
+    """Why the other shards cannot be done either."""
+
+    @property
+    def failed(self) -> bool:
+        return bool(self.error or self.fault.message)
+
+    def row(self) -> dict[str, Any]:
+        return {
+            "shard": self.shard,
+            "state": self.state.encode(),
+            "error": self.error,
+            "fault": self.fault.message,
+            "is_users": self.fault.is_users,
+        }
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> ShardResult:
+        fault = Fault(str(row["fault"]), bool(row["is_users"]))
+        state = ShardState.decode(row["state"])
+        return cls(str(row["shard"]), state, str(row["error"]), fault)
 
 
 class Engine:
@@ -72,6 +94,8 @@ class Engine:
 
         Raises:
             ShardsFailed: some shards could not be done; the others are.
+            ValueError, RunFailed: something is wrong that no shard is to blame for. The run ends at
+                the first shard that meets it; what is published stays.
         """
         states = dict(shards)
         active = [step for step in steps if _with_work([step], states)]
@@ -97,8 +121,14 @@ class Engine:
         todo = _with_work(wave, states)
         errors = {}
         full_title = f"{title}: {', '.join(step.name for step in wave)}"
-        with self._progress(full_title, len(todo)) as advance:
-            for result in self._stream(wave, list(todo.items())):
+        # A stream that is closed stops its actors, so a fault does not wait for the other shards.
+        with (
+            self._progress(full_title, len(todo)) as advance,
+            closing(self._stream(wave, list(todo.items()))) as results,
+        ):
+            for result in results:
+                if result.fault.message:
+                    raise result.fault.error()
                 states[result.shard] = result.state
                 if result.error:
                     errors[result.shard] = result.error
@@ -109,19 +139,19 @@ class Engine:
         self,
         wave: Sequence[Step],
         rows: list[tuple[str, ShardState]],
-    ) -> Iterator[ShardResult]:
+    ) -> Generator[ShardResult]:
         """The shards as they come out of the last step of a wave."""
         import ray
 
         for start in range(0, len(rows), WINDOW):
             window = []
             for shard, state in rows[start : start + WINDOW]:
-                window.append({"shard": shard, "state": state.encode(), "error": ""})
+                window.append(ShardResult(shard, state).row())
             data: ray.data.Dataset = ray.data.from_items(window, override_num_blocks=len(window))
             for step in wave:
                 data = self._mapped(data, step, len(window))
             for row in data.iter_rows():
-                yield ShardResult(row["shard"], ShardState.decode(row["state"]), row["error"])
+                yield ShardResult.of_row(row)
 
     def _mapped(self, data: Any, step: Step, rows: int) -> Any:
         import ray
@@ -194,31 +224,36 @@ class StepActor:
     """One actor: loads its step's stages once, and maps rows that name shards.
 
     If a shard raises, it is tried again. After the last try the error stays in its row, so that
-    the other shards are still done.
+    the other shards are still done. A fault that is no shard's is not tried again: it goes into the
+    row of this shard and of all that come after it.
     """
 
     def __init__(self, step: Step, threads: int) -> None:
         bound_threads(threads)
         self._run = step.make()
+        self._fault = NO_FAULT
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        shard, error = str(batch["shard"][0]), str(batch["error"][0])
-        state = ShardState.decode(batch["state"][0])
-        if not error:
-            state, error = self._try(shard, state)
-        return {"shard": [shard], "state": [state.encode()], "error": [error]}
+        result = ShardResult.of_row({name: values[0] for name, values in batch.items()})
+        if not result.failed:
+            result = self._try(result)
+        return {name: [value] for name, value in result.row().items()}
 
-    def _try(self, shard: str, state: ShardState) -> tuple[ShardState, str]:
-        """(the new state, "") or (the old state, the last error)."""
+    def _try(self, result: ShardResult) -> ShardResult:
+        """The shard with its new state, or with its last error or the fault."""
         error = ""
         for attempt in range(TRIES):
+            if self._fault.message:
+                return replace(result, fault=self._fault)
             try:
-                return self._run(shard, state), ""
+                return replace(result, state=self._run(result.shard, result.state))
             except Exception as failure:
+                self._fault = fault_of(failure)
                 error = f"{type(failure).__name__}: {failure}"
-                logging.getLogger("fld").exception("%s, attempt %d", shard, attempt + 1)
-                time.sleep(attempt)
-        return state, error
+                logging.getLogger("fld").exception("%s, attempt %d", result.shard, attempt + 1)
+                if not self._fault.message:
+                    time.sleep(attempt)
+        return replace(result, error=error, fault=self._fault)
 
 
 def connect(config: ClusterConfig) -> None:
