@@ -14,21 +14,20 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.errors import is_disk_full
 from pipeline.execution import attempts, publishing
 from pipeline.execution.calls import NotDecoded, call
-from pipeline.execution.faults import FailureWatch, first_line, naming_disk, naming_stage
+from pipeline.execution.faults import FailureWatch, naming_disk, naming_stage
 from pipeline.execution.isolation import Isolated, StageDied
+from pipeline.execution.loading import load_stage
 from pipeline.execution.pictures import Pictures, StageInput
 from pipeline.execution.shard_work import ShardWork
-from pipeline.plan.graph import WORK, Node
+from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import ShardState
 from pipeline.schema import ImageRow
 from pipeline.storage import layout
 from pipeline.storage.images import decode_image
 from pipeline.storage.store import Store
-from stages import registry
-from stages.base import Result, Sample, Stage, StageError, role_of
+from stages.base import Result, Sample, Stage, StageError
 
 RunStage = Callable[[Node, Sequence[StageInput], FailureWatch | None], list[Result]]
 
@@ -208,44 +207,6 @@ class Worker:
             return Isolated(load, self.threads)
         except StageDied as error:
             raise StageError(f"it does not load: {error}") from error
-
-
-def load_stage(url: str, use: str, options: Any) -> Stage:
-    """A stage with its model loaded. A model in a remote work folder is fetched first.
-
-    Raises:
-        StageError: it cannot be loaded. Whatever the reason is, no sample is at fault.
-        OSError: a disk is full, or the work folder cannot be read.
-    """
-    for field in dataclasses.fields(options):
-        value = getattr(options, field.name)
-        if isinstance(value, str) and value.startswith(WORK):
-            folder = value.removeprefix(WORK)
-            local = Store(url).local_copy(folder)
-            options = dataclasses.replace(options, **{field.name: local})
-    try:
-        cls, _ = registry.load(use)
-        stage: Stage = cls(options)
-    except StageError:
-        raise
-    except ValueError as error:
-        # The message of a stage's own ValueError says already what to change.
-        raise StageError(str(error)) from error
-    except Exception as error:
-        # A library may raise anything while it loads a model.
-        if is_disk_full(error):
-            raise
-        settings = ", ".join(_content_settings(options)) or f"use={use}"
-        raise StageError(f"it does not load with {settings}: {first_line(error)}") from error
-    return stage
-
-
-def _content_settings(options: Any) -> Iterator[str]:
-    """The settings of a stage that name a model or a data file, as "name=value"."""
-    for field in dataclasses.fields(options):
-        value = getattr(options, field.name)
-        if role_of(field).content and value:
-            yield f"{field.name}={value}"
 
 
 def load_apart(

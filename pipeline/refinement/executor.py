@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from pipeline.config.run import RunConfig
-from pipeline.execution.engine import Engine, Step
+from pipeline.execution.engine import Engine
+from pipeline.execution.steps import Step
 from pipeline.execution.worker import Worker
 from pipeline.ingest.assignment import assign, check_keys, ingest_state
 from pipeline.ingest.shard import Ingest

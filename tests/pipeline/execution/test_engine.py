@@ -8,7 +8,8 @@ import pytest
 from pipeline.config.run import ClusterConfig, GroupConfig
 from pipeline.errors import ShardsFailed
 from pipeline.execution import engine
-from pipeline.execution.engine import Engine, ShardFunction, Step
+from pipeline.execution.engine import Engine
+from pipeline.execution.steps import ShardFunction, Step
 from pipeline.plan.shard_state import ShardState
 from pipeline.storage.manifest import Digests
 from pipeline.storage.store import Store

@@ -12,13 +12,13 @@ import pytest
 from pipeline.config.compose import compose
 from pipeline.config.parse import parse
 from pipeline.errors import DiskFull, RunFailed, SamplesFailAlike
-from pipeline.execution import engine, faults, pictures, publishing
+from pipeline.execution import faults, pictures, publishing, steps
 from pipeline.execution.calls import call
-from pipeline.execution.engine import TRIES, ShardResult, Step, StepActor
 from pipeline.execution.faults import IN_A_ROW, WHOLE_SHARD, FailureWatch
 from pipeline.execution.isolation import Isolated
 from pipeline.execution.pictures import StageInput
 from pipeline.execution.reading import read_rows
+from pipeline.execution.steps import TRIES, ShardResult, Step, StepActor
 from pipeline.execution.worker import Worker
 from pipeline.ingest.assignment import assign, list_source
 from pipeline.ingest.shard import Ingest
@@ -244,7 +244,7 @@ def test_a_full_disk_is_named(
 
 
 def actor_of(work: Any, monkeypatch: pytest.MonkeyPatch) -> StepActor:
-    monkeypatch.setattr(engine, "bound_threads", lambda threads: None)
+    monkeypatch.setattr(steps, "bound_threads", lambda threads: None)
     return StepActor(Step("a", lambda: work, ("a",)), threads=1)
 
 
@@ -291,7 +291,7 @@ def test_another_error_is_tried_again_and_other_shards_are_done(
             raise OSError("out of reach")
         return state
 
-    monkeypatch.setattr(engine.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(steps.time, "sleep", lambda seconds: None)
     actor = actor_of(work, monkeypatch)
     bad, good = result_of(actor, "bad"), result_of(actor, "good")
     assert touched == ["bad"] * TRIES + ["good"]
