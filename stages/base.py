@@ -99,6 +99,14 @@ class Stage(Protocol):
 
     A result holds only what the stage adds (with an empty `id`) or revises (with the `id` of the
     annotation that it replaces; if several stages revise one, the last of them wins).
+
+    Two more class variables are optional. With them, a run whose stages stand in a wrong order is
+    refused before it begins (`pipeline.config.needs`). Both are tuples of these words: texts,
+    parsed_texts, regions, candidate_texts (of regions), text_regions, triplets.
+
+    `needs`: what the stage must read, so that it has anything to do. "regions or triplets" means
+    that one of them is enough.
+    `gives`: what it may add. A stage or a source without `gives` may add anything.
     """
 
     version: ClassVar[int]
@@ -111,6 +119,18 @@ class Stage(Protocol):
     def __call__(self, batch: Batch) -> list[Result]: ...
 
 
+def needs_of(stage: Any) -> tuple[str, ...]:
+    """What a stage must read, by its class; see `Stage`."""
+    needs: tuple[str, ...] = getattr(stage, "needs", ())
+    return needs
+
+
+def gives_of(stage: Any) -> tuple[str, ...] | None:
+    """What a stage or a source may add, by its class; None if the class does not say it."""
+    gives: tuple[str, ...] | None = getattr(stage, "gives", None)
+    return gives
+
+
 class SampleError(ValueError):
     """One sample is at fault. If a stage raises it, that sample gets a `Failed` row."""
 
@@ -121,8 +141,11 @@ class SampleError(ValueError):
 
 
 class StageError(Exception):
-    """An error that is no sample's fault: configuration, credentials, a model that cannot be loaded,
-    missing input of the stage, full disk. It ends the run in one line."""
+    """No sample is at fault. It ends the run in one line, at the first shard.
+
+    For example: a wrong setting, missing credentials, a model that cannot be loaded, or missing
+    input of the stage. The message says what to change.
+    """
 
 
 def fold_of(key: str, folds: int) -> int:

@@ -12,6 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.needs import check_needs
 from pipeline.config.run import (
     ROUND_MODEL,
     ClusterConfig,
@@ -53,6 +54,7 @@ def parse(values: Mapping[str, Any]) -> RunConfig:
     run: RunConfig = build(RunConfig, {**values, **parts}, "")
     _check_contents(run)
     _check_names(run)
+    check_needs(run)
     return run
 
 

@@ -15,7 +15,8 @@ from dataclasses import fields
 from typing import Any
 
 from pipeline.config.run import RunConfig
-from pipeline.execution.engine import Engine, Step
+from pipeline.execution.engine import Engine
+from pipeline.execution.steps import Step
 from pipeline.plan.recipe import fingerprint, recipe_settings
 from pipeline.plan.shard_state import ShardState
 from pipeline.storage import layout

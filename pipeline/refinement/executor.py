@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from pipeline.config.run import RunConfig
-from pipeline.execution.engine import Engine, Step
+from pipeline.execution.engine import Engine
+from pipeline.execution.steps import Step
 from pipeline.execution.worker import Worker
 from pipeline.ingest.assignment import assign, check_keys, ingest_state
 from pipeline.ingest.shard import Ingest
@@ -29,9 +30,16 @@ from pipeline.training.run import Training, train
 class RunExecutor:
     """Does the work of the loop, unless it is done, and publishes it."""
 
-    def __init__(self, store: Store, run: RunConfig, engine: Engine | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        run: RunConfig,
+        engine: Engine | None = None,
+        keep_going: bool = False,
+    ) -> None:
         self.store, self.run = store, run
         self.engine = engine or Engine(run.cluster, store)
+        self.keep_going = keep_going
 
     def ingest(self, names: Sequence[str]) -> States:
         assigned = assign(self.store, self.run.source, names)
@@ -95,7 +103,14 @@ class RunExecutor:
         for group, members in itertools.groupby(nodes, key=lambda node: node.group):
             names = tuple(node.name for node in members)
             threads = self.run.cluster.group(group).threads
-            make = functools.partial(Worker, self.store.url, graph, names, threads)
+            make = functools.partial(
+                Worker,
+                self.store.url,
+                graph,
+                names,
+                threads,
+                self.keep_going,
+            )
             steps.append(Step(group, make, names))
         return steps
 
@@ -108,9 +123,15 @@ def merge_thresholds(nodes: Sequence[Node]) -> Mapping[str, Thresholds]:
     return {}
 
 
-def run_loop(store: Store, run: RunConfig, names: Sequence[str]) -> list[Attempt]:
+def run_loop(
+    store: Store,
+    run: RunConfig,
+    names: Sequence[str],
+    keep_going: bool = False,
+) -> list[Attempt]:
     """Do all that `fld run` does between its lease and its report; the rounds that were tried.
 
-    `names` is what the source lists.
+    `names` is what the source lists. With `keep_going`, no number of failed samples ends the run.
     """
-    return Loop(store, run, RunExecutor(store, run)).rounds(names)
+    executor = RunExecutor(store, run, keep_going=keep_going)
+    return Loop(store, run, executor).rounds(names)

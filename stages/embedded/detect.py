@@ -140,6 +140,7 @@ class Contours:
 
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = True
+    gives: ClassVar[tuple[str, ...]] = ("regions",)
 
     def __init__(self, config: ContoursConfig) -> None:
         if config.world not in DOMAINS:

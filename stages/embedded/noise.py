@@ -84,6 +84,7 @@ class NoisyTruth:
 
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = False
+    gives: ClassVar[tuple[str, ...]] = ("texts", "regions", "text_regions")
 
     def __init__(self, config: NoiseConfig) -> None:
         self.config = config

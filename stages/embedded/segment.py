@@ -175,6 +175,8 @@ class GrabCut:
 
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = True
+    needs: ClassVar[tuple[str, ...]] = ("regions or triplets",)
+    gives: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: GrabCutConfig) -> None:
         self.config = config

@@ -246,6 +246,7 @@ class RegionFilter:
 
     version: ClassVar[int] = 2
     reads_images: ClassVar[bool] = False
+    gives: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: RegionFilterConfig) -> None:
         self.config = config

@@ -100,6 +100,7 @@ class TripletFilter:
 
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = False
+    gives: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: TripletFilterConfig) -> None:
         self.config = config

@@ -76,6 +76,7 @@ class CocoSource:
     """The images that COCO's JSON files list."""
 
     whole: ClassVar[bool] = False
+    gives: ClassVar[tuple[str, ...]] = ("texts", "regions")
 
     def __init__(self, config: CocoConfig) -> None:
         if not (config.instances or config.captions):

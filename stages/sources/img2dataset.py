@@ -40,6 +40,7 @@ class Img2DatasetSource:
     """The samples of the tars, and the failed rows of the tables."""
 
     whole: ClassVar[bool] = True
+    gives: ClassVar[tuple[str, ...]] = ("texts",)
 
     def __init__(self, config: Img2DatasetConfig) -> None:
         self._files = Files(config.path, SUFFIXES)

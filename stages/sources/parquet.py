@@ -50,6 +50,7 @@ class ParquetSource:
     """The rows of the tables."""
 
     whole: ClassVar[bool] = True
+    gives: ClassVar[tuple[str, ...]] = ("texts",)
 
     def __init__(self, config: ParquetConfig) -> None:
         self.config = config

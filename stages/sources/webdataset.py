@@ -45,6 +45,7 @@ class WebDatasetSource:
     """The samples of the tars."""
 
     whole: ClassVar[bool] = True
+    gives: ClassVar[tuple[str, ...]] = ("texts",)
 
     def __init__(self, config: WebDatasetConfig) -> None:
         self.config = config

@@ -68,6 +68,7 @@ class ChatDescribe:
 
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = True
+    gives: ClassVar[tuple[str, ...]] = ("texts",)
 
     def __init__(self, config: ChatDescribeConfig) -> None:
         from transformers import AutoModelForImageTextToText, AutoProcessor

@@ -97,6 +97,7 @@ class EndpointDescribe:
 
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = True
+    gives: ClassVar[tuple[str, ...]] = ("texts",)
 
     def __init__(self, config: DescribeConfig) -> None:
         check_prompts(config.granularities, config.prompts)

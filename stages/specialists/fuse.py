@@ -221,6 +221,7 @@ class Fuse:
 
     version: ClassVar[int] = 2
     reads_images: ClassVar[bool] = False
+    gives: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: FuseConfig) -> None:
         """Checks the sources; raises StageError if there are fewer than two."""

@@ -165,6 +165,8 @@ class GroundingDino:
 
     version: ClassVar[int] = 2
     reads_images: ClassVar[bool] = True
+    needs: ClassVar[tuple[str, ...]] = ("parsed_texts",)
+    gives: ClassVar[tuple[str, ...]] = ("triplets",)
 
     def __init__(self, config: GroundingDinoConfig) -> None:
         from transformers import (

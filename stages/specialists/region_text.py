@@ -117,6 +117,8 @@ class RegionText:
 
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = True
+    needs: ClassVar[tuple[str, ...]] = ("regions",)
+    gives: ClassVar[tuple[str, ...]] = ("candidate_texts",)
 
     def __init__(self, config: RegionTextConfig) -> None:
         self.config = config

@@ -47,6 +47,8 @@ class ImageTextScore:
 
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = True
+    needs: ClassVar[tuple[str, ...]] = ("candidate_texts",)
+    gives: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: ImageTextScoreConfig) -> None:
         from transformers import AutoImageProcessor, AutoModel, AutoTokenizer

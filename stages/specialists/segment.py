@@ -62,6 +62,8 @@ class Sam:
 
     version: ClassVar[int] = 2
     reads_images: ClassVar[bool] = True
+    needs: ClassVar[tuple[str, ...]] = ("regions or triplets",)
+    gives: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: SamConfig) -> None:
         from transformers import AutoModelForMaskGeneration, AutoProcessor

@@ -158,6 +158,7 @@ class Yolox:
 
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = True
+    gives: ClassVar[tuple[str, ...]] = ("regions",)
 
     def __init__(self, config: YoloxConfig) -> None:
         """Loads the model and runs it once on a black image.
