@@ -173,6 +173,8 @@ def _refine(run: RunConfig) -> Iterator[str]:
 def _gate(run: RunConfig) -> Iterator[str]:
     gate = run.refine.gate
     where = "refine.gate."
+    if gate.held_out == 0 and run.refine.rounds > 0:
+        yield f"{where}held_out=0: every round is rejected, as no sample is left to judge it by"
     if _brings(run.source, TRUTH):
         yield from own(gate, where)
         if run.source.use in SOURCE_LABELS or run.source.use == "coco":

@@ -15,7 +15,6 @@ from typing import Any
 import yaml
 
 from pipeline.config.run import ROUND_MODEL, Entry, RunConfig
-from pipeline.schema import HUMAN
 from stages import registry
 
 # Settings that hold thresholds by source; a source is the name of a stage.
@@ -108,10 +107,10 @@ def _check_threshold(run: RunConfig, where: str, key: str) -> None:
         raise ValueError(f"{where}.{key}: a triplet has no class; give the source alone")
     known = _sources(run)
     if source and source not in known and source not in shipped_specialists():
-        class_hint = "" if slash else f"; for a class write {where}./{key}"
-        raise ValueError(
-            f"{where}.{key}: no stage has the name {source}; {_hint(source, known)}{class_hint}"
-        )
+        hint = _hint(source, known)
+        if not slash and where.endswith("min_scores"):
+            hint = f"for a class write {where}./{key}; for a stage, {hint}"
+        raise ValueError(f"{where}.{key}: no stage has the name {source}; {hint}")
     if not label:
         return
     classes = list(dict.fromkeys(_classes(run, source)))
@@ -126,8 +125,11 @@ def _check_threshold(run: RunConfig, where: str, key: str) -> None:
 def _sources(run: RunConfig) -> list[str]:
     """The possible values of `Annotation.source` in this run."""
     model = run.refine.annotate.name
-    names = [*run.specialists, model, ROUND_MODEL, "sparse", HUMAN]
-    return [*names, *(f"{model}_{fold}" for fold in range(run.refine.folds))]
+    names = [*run.specialists, model, ROUND_MODEL, "sparse"]
+    if run.refine.folds > 1:
+        for fold in range(run.refine.folds):
+            names += [f"{model}_{fold}", f"{ROUND_MODEL}_{fold}"]
+    return names
 
 
 def _classes(run: RunConfig, source: str) -> Iterator[str]:
