@@ -205,6 +205,9 @@ def _unused_rules(kind: str, rules: Rules) -> Iterator[str]:
             if getattr(rules, name) > 0:
                 reason = "texts are matched by their granularity; leave it out"
                 yield from no_effect(rules, (name,), reason)
+    if kind == "text_regions" and rules.agree > 0:
+        reason = "a word that is read is compared as a whole; leave it out"
+        yield from no_effect(rules, ("agree",), reason)
     if kind == "triplets":
         names = ("relabel_margin", "rename_share", "rename_above", "agree")
         yield from no_effect(rules, names, "the model is given the phrase, so it has no other name")
