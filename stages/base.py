@@ -7,14 +7,19 @@ and publishes. A stage never sees a file, a shard or Ray.
 A stage's config is a frozen, keyword-only dataclass beside it. Two kinds of fields are marked:
 `CONTENT` fields name a file, a folder or a hub model, and its content (not its path) enters the
 recipe. `NOT_RECIPE` fields do not change results.
+
+If a field has no effect beside some values of others, the config says so in a method
+`without_effect() -> Iterator[str]`, which yields one line for each such field (see `no_effect`).
+`fld run` and `fld plan` warn with these lines before anything runs.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import Field, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -48,6 +53,30 @@ def role_of(config_field: Field[Any]) -> FieldRole:
     """The role of a config's field: `field(metadata=CONTENT)` and the like, or the default one."""
     role: FieldRole = config_field.metadata.get(_ROLE, FieldRole())
     return role
+
+
+def default_of(config_field: Field[Any]) -> Any:
+    """The default of a config's field; `MISSING` if there is none."""
+    if config_field.default_factory is not MISSING:
+        return config_field.default_factory()
+    return config_field.default
+
+
+def no_effect(config: Any, names: Iterable[str], reason: str) -> Iterator[str]:
+    """A warning for each of these fields of a config whose value is not the default.
+
+    `reason` says why the fields have no effect now, and what to change.
+    """
+    wanted = set(names)
+    for config_field in fields(config):
+        value = getattr(config, config_field.name)
+        if config_field.name in wanted and value != default_of(config_field):
+            yield f"{config_field.name}={_shown(value)}: no effect: {reason}"
+
+
+def _shown(value: Any) -> str:
+    """A value as it is typed on the command line, on one line."""
+    return value if isinstance(value, str) and value else json.dumps(value)
 
 
 @dataclass(frozen=True, slots=True)

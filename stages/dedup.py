@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from stages.base import CONTENT
+from stages.base import CONTENT, no_effect
 from stages.ingest import to_rgb
 from stages.similarity import Pairs, close_hashes, similar_vectors
 from stages.specialists.pretrained import PretrainedConfig
@@ -39,6 +39,7 @@ KINDS = (EXACT, NEAR, MIRRORED, SEMANTIC)
 # Standard deviation of an image at 32 x 32 pixels, in grey levels of 255, below which its
 # perceptual hash is noise.
 MIN_CONTRAST = 2.0
+NO_MODEL = "no model makes embeddings; set model"
 # So many images are compared all with all.
 FEW = 512
 
@@ -54,6 +55,13 @@ class HashConfig(PretrainedConfig):
     batch_size: int = 32
     """Images that are hashed at once."""
 
+    def without_effect(self) -> Iterator[str]:
+        if self.model:
+            yield from PretrainedConfig.without_effect(self)
+        else:
+            names = ("revision", "device", "dtype", "rows")
+            yield from no_effect(self, names, NO_MODEL)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DedupConfig(HashConfig):
@@ -67,6 +75,11 @@ class DedupConfig(HashConfig):
 
     similarity: Annotated[float, Field(gt=0, le=1)] = 0.97
     """Least cosine of the embeddings of semantic duplicates."""
+
+    def without_effect(self) -> Iterator[str]:
+        yield from HashConfig.without_effect(self)
+        if not self.model:
+            yield from no_effect(self, ("similarity",), NO_MODEL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

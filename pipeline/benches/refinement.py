@@ -26,6 +26,7 @@ from pipeline.benches.refinement_runs import (
     shuffled_model,
 )
 from pipeline.refinement.gate import ACCEPTED
+from stages.base import no_effect
 
 # With no training step, the model of a round is the checkpoint that it starts from.
 UNTRAINED = "train.stages=[[64,0]]"
@@ -40,8 +41,19 @@ SPARSE = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RefinementBenchConfig:
-    """Settings of `fld bench refinement` and `fld bench bootstrapping`."""
+class BootstrappingBenchConfig:
+    """Settings of `fld bench bootstrapping`."""
+
+    settings: tuple[str, ...] = ()
+    """Further overrides of the experiment, such as `refine.rounds=1`."""
+    work: str = ""
+    """Local folder that keeps the runs, so that the same command resumes; empty: a temporary
+    folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefinementBenchConfig(BootstrappingBenchConfig):
+    """Settings of `fld bench refinement`."""
 
     full: bool = False
     """Also run the other seeds and the controls."""
@@ -49,11 +61,11 @@ class RefinementBenchConfig:
     """Runs with different seeds, the first one included."""
     control_rounds: int = 3
     """Most refinement rounds of a control; it begins with the labels of the first run."""
-    settings: tuple[str, ...] = ()
-    """Further overrides of the experiment, such as `refine.rounds=1`."""
-    work: str = ""
-    """Local folder that keeps the runs, so that the same command resumes; empty: a temporary
-    folder."""
+
+    def without_effect(self) -> Iterator[str]:
+        if not self.full:
+            reason = "other seeds and controls run with full=true only"
+            yield from no_effect(self, ("seeds", "control_rounds"), reason)
 
 
 def refinement(config: RefinementBenchConfig) -> dict[str, Any]:
@@ -83,7 +95,7 @@ def refinement(config: RefinementBenchConfig) -> dict[str, Any]:
     return {**result, "seconds": time.time() - started, "settings": asdict(config)}
 
 
-def bootstrapping(config: RefinementBenchConfig) -> dict[str, Any]:
+def bootstrapping(config: BootstrappingBenchConfig) -> dict[str, Any]:
     """Measure the texts that a model writes for 95% of the scenes after training on the other 5%.
 
     `ratio` compares the CIDEr of a model that starts from the round's model with that of a model

@@ -7,6 +7,7 @@ from typing import Any, get_type_hints
 
 from pipeline.benches.machine import machine
 from pipeline.config.compose import dotlist
+from pipeline.config.effects import announce, own
 from pipeline.config.validation import build
 from pipeline.execution.threads import bound_threads
 from stages import registry
@@ -16,5 +17,6 @@ def run_bench(name: str, overrides: Sequence[str]) -> dict[str, Any]:
     """The result of the bench `name` with these settings (`key=value`), as plain values."""
     function = registry.resolve(registry.BENCHES[name])
     config = build(get_type_hints(function)["config"], dotlist(overrides), "")
+    announce(own(config))
     bound_threads(getattr(config, "threads", 1))
     return {**function(config), "machine": machine()}

@@ -14,7 +14,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from pipeline.refinement.executor import RunExecutor
 from pipeline.storage import layout
 from pipeline.storage.store import Store
 from pipeline.storage.tars import TarWriter
+from stages.base import no_effect
 
 # Different JPEGs; further images repeat their bytes under other names.
 DISTINCT = 50
@@ -57,6 +58,10 @@ class ShardsBenchConfig:
     """Local folder to write to; empty: the system's temporary folder."""
     seed: int = 0
     """Seed of the images."""
+
+    def without_effect(self) -> Iterator[str]:
+        if not self.ingest:
+            yield from no_effect(self, ("workers",), "no ingest is measured; set ingest=true")
 
 
 def shards(config: ShardsBenchConfig) -> dict[str, Any]:

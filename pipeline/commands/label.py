@@ -67,14 +67,16 @@ def _add_configuration(command: argparse.ArgumentParser) -> None:
 
 def _configuration(args: argparse.Namespace) -> tuple[dict[str, Any], RunConfig]:
     """The plain values of a run, with absolute paths, and the validated config."""
-    from pipeline.config import compose, parse
+    from pipeline.config import compose, effects, parse
 
     if args.config:
         values = compose.load(args.config, args.overrides)
     else:
         values = compose.compose(args.overrides)
     values = parse.with_absolute_paths(values, parse.parse(values))
-    return values, parse.parse(values)
+    config = parse.parse(values)
+    effects.announce(effects.warnings(config, effects.typed_names(args.overrides)))
+    return values, config
 
 
 def _usable_store(url: str) -> Store:

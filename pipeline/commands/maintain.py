@@ -145,6 +145,7 @@ def dedup(args: argparse.Namespace) -> Output:
     """List the images that repeat another."""
     from pipeline.config import saved
     from pipeline.config.compose import dotlist
+    from pipeline.config.effects import announce, own
     from pipeline.config.validation import build
     from pipeline.maintenance import dedup
     from pipeline.report.terminal import reasons
@@ -152,6 +153,7 @@ def dedup(args: argparse.Namespace) -> Output:
     from stages.dedup import DedupConfig
 
     config = build(DedupConfig, dotlist(args.overrides), "")
+    announce(own(config))
     store = saved.existing(args.work)
     with lease.held(store):
         summary = dedup.dedup(store, saved.load(store), config)

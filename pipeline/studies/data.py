@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from pipeline.storage.store import Store
 from pipeline.storage.tars import TarWriter
 from pipeline.training.data import ShardFolder, TrainingSet, find_training_set
 from stages import registry
+from stages.base import no_effect
 
 # Scenes in one shard.
 SHARD_SIZE = 100
@@ -36,6 +37,10 @@ class DataConfig:
     def __post_init__(self) -> None:
         if bool(self.path) == bool(self.scenes):
             raise ValueError(f"scenes={self.scenes}, path={self.path!r}: set one of them")
+
+    def without_effect(self) -> Iterator[str]:
+        if self.path:
+            yield from no_effect(self, ("seed",), "no scenes are rendered; leave it out")
 
 
 def obtain(store: Store, config: DataConfig) -> tuple[TrainingSet, str]:

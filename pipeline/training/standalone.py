@@ -8,11 +8,12 @@ other settings need another folder.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config.parse import check_exists
+from pipeline.config.effects import UNUSED_WORKERS, own, typed_groups, unused_groups
+from pipeline.config.parse import check_exists, check_no_seed
 from pipeline.config.run import ClusterConfig
 from pipeline.config.validation import build
 from pipeline.plan.recipe import content_hash, recipe_settings
@@ -38,6 +39,13 @@ class TrainCommandConfig:
     cluster: ClusterConfig
     """Where the workers run; group `train` sets their number and resources."""
 
+    def without_effect(self, typed: Collection[str] = ()) -> Iterator[str]:
+        """A line for each setting without effect; `typed` are names that a user typed."""
+        yield from own(self.train, "train.")
+        yield from unused_groups(self.cluster, [GROUP], typed_groups(typed))
+        if "cluster.workers" in typed:
+            yield UNUSED_WORKERS
+
 
 def parse(values: Mapping[str, Any]) -> TrainCommandConfig:
     """Build and check the settings from the plain values that hydra composed.
@@ -45,6 +53,7 @@ def parse(values: Mapping[str, Any]) -> TrainCommandConfig:
     Raises:
         ValueError: a setting is wrong; one line with the key, the value and what to change.
     """
+    check_no_seed(values["train"], "train.")
     parts = {
         "train": build(TrainConfig, {**values["train"], "seed": values["seed"]}, "train."),
         "cluster": build(ClusterConfig, values["cluster"], "cluster."),

@@ -20,7 +20,7 @@ import numpy as np
 
 from pipeline.schema import Annotations, Region
 from stages.base import Batch, Result, StageError
-from stages.embedded.domains import DOMAINS, SIGN, SIGN_COLOUR, Colour, palette
+from stages.embedded.domains import DOMAINS, SIGN, SIGN_COLOUR, Colour, categories, palette
 from stages.embedded.shapes import Shape
 
 NO_LIKENESS = 0.01  # score of a blob whose features cannot be computed
@@ -41,6 +41,10 @@ class ContoursConfig:
 
     tolerance: float = 0.25
     """Distance between features at which the score falls to 1/e."""
+
+    def class_names(self) -> list[str]:
+        """The categories that regions can get; none if the domain is unknown."""
+        return categories(DOMAINS[self.world]) if self.world in DOMAINS else []
 
 
 def fit_background(lab: np.ndarray) -> np.ndarray:

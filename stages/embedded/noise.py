@@ -9,7 +9,7 @@ from many labels can be right more often than any single label.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from pipeline.schema import Annotations, Box, Granularity, Region, Text, TextRegion
-from stages.base import Batch, Result, Sample, SampleError
+from stages.base import Batch, Result, Sample, SampleError, no_effect
 from stages.embedded.domains import DEMO, SIGN, SceneDomain, categories, palette
 from stages.embedded.scene_text import SceneObject, describe_scene
 from stages.embedded.scenes import render
@@ -77,6 +77,21 @@ class NoiseConfig:
 
     seed: int = 0
     """Seed of the mistakes."""
+
+    def class_names(self) -> list[str]:
+        """The categories that regions can get."""
+        return categories(DEMO)
+
+    def without_effect(self) -> Iterator[str]:
+        if self.missed == 1:
+            reason = "missed=1 leaves no true region; lower missed"
+            names = ("wrong_category", "wrong_attribute", "jitter")
+            yield from no_effect(self, names, reason)
+        if self.wrong_text == 1:
+            reason = "wrong_text=1 makes every brief text wrong; lower wrong_text"
+            yield from no_effect(self, ("alt_text",), reason)
+        if self.unread == 1:
+            yield from no_effect(self, ("misread",), "unread=1 leaves no word; lower unread")
 
 
 class NoisyTruth:

@@ -55,6 +55,10 @@ class TextBenchConfig:
     seed: int = 0
     """Seed of the captions."""
 
+    def __post_init__(self) -> None:
+        if self.slow_texts > self.texts:
+            raise ValueError(f"slow_texts={self.slow_texts}: there are only texts={self.texts}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionBenchConfig:

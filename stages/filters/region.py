@@ -11,14 +11,14 @@ outrank all others: a machine's box of the same thing is dropped as their duplic
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, TypeVar
 
 import numpy as np
 
 from pipeline.schema import Annotations, Region, TextRegion
-from stages.base import Batch, Result
+from stages.base import Batch, Result, no_effect
 from stages.filters.nms import nms, overlapping_pairs, soft_nms
 from stages.geometry import bounds, is_degenerate
 
@@ -71,6 +71,11 @@ class RegionFilterConfig:
 
     min_side: float = 2.0
     """Boxes with a shorter side are degenerate, in pixels."""
+
+    def without_effect(self) -> Iterator[str]:
+        if self.soft_sigma > 0:
+            reason = f"soft_sigma={self.soft_sigma} replaces it; set soft_sigma=0"
+            yield from no_effect(self, ("class_iou",), reason)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,13 @@ rows, with the image repeated for each.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from stages.base import no_effect
 from stages.florence import forward
 from stages.florence.bench import (
     MAX_PROMPT_TOKENS,
@@ -40,6 +41,9 @@ class TrainingConfig(BenchConfig):
 
     images: int = 1
     """Images of a step."""
+
+    def without_effect(self) -> Iterator[str]:
+        yield from no_effect(self, ("baseline_batch",), "it is for florence-inference only")
 
 
 @dataclass(frozen=True, slots=True)

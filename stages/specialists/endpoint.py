@@ -12,13 +12,13 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from stages.base import NOT_RECIPE, Failed, StageError
+from stages.base import NOT_RECIPE, Failed, StageError, no_effect
 from stages.specialists.detailed_texts import Answer
 from stages.specialists.token_budget import TokenBudget, cannot_write, most_tokens
 
@@ -76,6 +76,11 @@ class EndpointConfig:
 
     backoff: float = field(default=1.0, metadata=NOT_RECIPE)
     """Seconds before the second attempt; the wait is doubled with each further attempt."""
+
+    def without_effect(self) -> Iterator[str]:
+        if self.attempts <= 1:
+            reason = "there is no second attempt; raise attempts"
+            yield from no_effect(self, ("backoff",), reason)
 
 
 class ChatClient:

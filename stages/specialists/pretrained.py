@@ -8,11 +8,12 @@ without remote code. A checkpoint that cannot be loaded, or has the wrong archit
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from stages.base import CONTENT, StageError
+from stages.base import CONTENT, StageError, no_effect
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +37,11 @@ class PretrainedConfig:
 
     rows: int = 16
     """Number of images, crops or prompts that go through the model at once."""
+
+    def without_effect(self) -> Iterator[str]:
+        if self.model and Path(self.model).is_dir():
+            reason = "the model is a local folder; give a hub name, or leave revision out"
+            yield from no_effect(self, ("revision",), reason)
 
 
 def load_pretrained(auto_class: Any, config: PretrainedConfig) -> Any:

@@ -41,6 +41,10 @@ class ImageTextScoreConfig(PretrainedConfig):
     min_score: float = 0.05
     """Regions with a lower score get no brief text."""
 
+    def __post_init__(self) -> None:
+        if "{}" not in self.template:
+            raise ValueError(f"template={self.template}: write {{}} where the candidate goes")
+
 
 class ImageTextScore:
     """Scores the candidates of every region that has no brief text, and picks the best."""

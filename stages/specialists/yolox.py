@@ -52,6 +52,10 @@ class YoloxConfig:
     max_regions: int = 300
     """Most regions of an image; the best are stored."""
 
+    def class_names(self) -> list[str]:
+        """The categories that regions can get."""
+        return read_classes(self.classes)
+
 
 @dataclass(frozen=True, slots=True)
 class Detections:
