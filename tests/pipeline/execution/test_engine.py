@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
 
 def step(name: str, *after: str) -> Step:
-    """Marks a shard as done by `name`, with what it found done before as its output; fails on shards named bad."""
+    """A step that fails on shards named bad. Its output names the nodes that were done before."""
 
     def make() -> ShardFunction:
         def run(shard: str, done: Done) -> Done:
