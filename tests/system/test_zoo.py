@@ -1,4 +1,4 @@
-"""Hostile files and tars beside good ones: each is a row with its reason, and nothing else happens."""
+"""Hostile files and tars beside good ones: each is a row with its reason, no other file changes."""
 
 import json
 import os
