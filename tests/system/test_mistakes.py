@@ -1,4 +1,4 @@
-"""A user's mistake: one line that names the value and what to change, exit code 2, nothing written."""
+"""A user's mistake gives one line that names the value and the change, exit code 2, and no file."""
 
 from pathlib import Path
 from subprocess import CompletedProcess
