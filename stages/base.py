@@ -150,8 +150,11 @@ class SampleError(ValueError):
 
 
 class StageError(Exception):
-    """An error that is no sample's fault: configuration, credentials, a model that cannot be loaded,
-    missing input of the stage, full disk. It ends the run in one line."""
+    """An error that is no sample's fault, which ends the run in one line.
+
+    Its cause may be the configuration, credentials, a model that cannot be loaded, missing input of
+    the stage, or a full disk.
+    """
 
 
 def fold_of(key: str, folds: int) -> int:
