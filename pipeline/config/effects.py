@@ -56,7 +56,7 @@ def own(config: Any, where: str = "") -> Iterator[str]:
 
 
 def warnings(run: RunConfig, typed: Collection[str] = ()) -> list[str]:
-    """One line for each setting of a run that has no effect; `typed` are names that a user typed."""
+    """A line for each setting of a run that has no effect; `typed` are names that a user typed."""
     found = [
         *_source(run.source),
         *_stages(run),

@@ -59,8 +59,8 @@ class SourceConfig:
     limit: Positive | None = None
     """Take only this many samples, the first ones, for a pilot run; null takes all."""
     shard_size: Positive = 500
-    """Samples in one shard. It has no effect for sources of tars or Parquet tables: each of their tars
-    or row groups is a shard."""
+    """Samples in one shard. It has no effect for sources of tars or Parquet tables: each tar or row
+    group is a shard."""
 
     def without_effect(self) -> Iterator[str]:
         if registry.load(self.use)[0].whole:

@@ -198,8 +198,8 @@ def _unused_rules(kind: str, rules: Rules) -> Iterator[str]:
         yield from no_effect(rules, ("tie",), "only texts can tie")
     if kind == "texts":
         yield from no_effect(rules, ("reshape", "reshape_iou"), "a text has no place")
-        names = ("rename_share", "rename_above")
-        yield from no_effect(rules, names, "a model is not asked for another name of a text")
+        reason = "a model is not asked for another name of a text"
+        yield from no_effect(rules, ("rename_share", "rename_above"), reason)
         # Texts of one granularity overlap by 1 or more, all others by 0.
         for name in ("match_iou", "same_iou"):
             if getattr(rules, name) > 0:

@@ -14,7 +14,8 @@ from pipeline.refinement.planning import PlannedStage
 from pipeline.report.terminal import columns
 
 _MEANING = TextWrapper(width=100, initial_indent=" " * 6, subsequent_indent=" " * 6)
-_REQUIRED = "[-]: no default in the code; a file of configs or the command line has it"
+_DEFAULTS = "[...]: the default in the code; a file of configs/ may set another value"
+_REQUIRED = "[-]: no default in the code; a file of configs/ or the command line must give a value"
 
 
 def plan_table(stages: Sequence[PlannedStage]) -> str:
@@ -72,6 +73,7 @@ def settings_text(settings: Sequence[Setting]) -> str:
         sections.append(f"{group}: {GROUPS[group]}")
         for use, own in groupby(members, key=attrgetter("use")):
             sections.append(_settings_section(use, list(own)))
+    sections.append(_DEFAULTS)
     if any(setting.required for setting in settings):
         sections.append(_REQUIRED)
     return "\n\n".join(sections)
@@ -86,7 +88,12 @@ def _settings_section(use: str, settings: Sequence[Setting]) -> str:
     for setting in settings:
         name = setting.name.ljust(width)
         default = "-" if setting.required else _value_text(setting.default)
-        lines.append(f"  {name}  {setting.type}  [{default}]")
+        line = f"  {name}  {setting.type}  [{default}]"
+        if len(line) <= _MEANING.width:
+            lines.append(line)
+        else:
+            lines.append(f"  {name}  {setting.type}")
+            lines += _MEANING.wrap(f"[{default}]")
         meaning = setting.meaning or "(no meaning written)"
         lines += _MEANING.wrap(meaning)
     return "\n".join(lines)
