@@ -18,9 +18,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -144,7 +144,7 @@ class Hashes:
         import imagehash
 
         self._hash = getattr(imagehash, config.method)
-        self._embed: Any = None
+        self._embed: Callable[[Sequence[np.ndarray]], list[np.ndarray]] | None = None
         if config.model:
             from stages.specialists.score import ImageTextScore, ImageTextScoreConfig
 

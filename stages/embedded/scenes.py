@@ -35,7 +35,8 @@ __all__ = ["DEMO", "PRETRAIN", "Scene", "SceneDomain", "render", "scenes"]
 
 _INK_RGB = (16, 16, 16)
 _ATTEMPTS = 200
-_MIN_VISIBLE = 0.45  # share of a shape that later shapes must leave visible
+# Share of a shape that later shapes must leave visible.
+_MIN_VISIBLE = 0.45
 # Each of the three largest shapes must be larger than the next by this factor, so that their order
 # shows.
 _MIN_AREA_RATIO = 1.15
@@ -54,12 +55,19 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """One painted shape or sign; `alpha` is its (height, width) uint8 coverage, 0 to 255."""
+    """One painted shape or sign."""
 
     size: str
+    """Size word; empty for a sign."""
+
     colour: str
+    """Name of the colour."""
+
     category: str
+    """Name of the drawing."""
+
     alpha: np.ndarray
+    """(height, width) uint8 coverage, 0 to 255."""
 
 
 def render(domain: SceneDomain, seed: int, index: int) -> Scene:
@@ -76,7 +84,9 @@ def render(domain: SceneDomain, seed: int, index: int) -> Scene:
         raise ValueError(
             f"domain {domain.name!r} is too crowded for scene {index}: lower its objects or sizes"
         )
-    noisy = drawing.image + rng.normal(0.0, domain.noise, drawing.image.shape)
+    noise = rng.normal(0.0, domain.noise, drawing.image.shape)
+    noisy = drawing.image + noise
+    # Rounded to the nearest number, since the conversion cuts off.
     pixels = np.clip(noisy + 0.5, 0, 255).astype(np.uint8)
     pixels.setflags(write=False)
     return Scene(pixels, truth_of(domain, drawing))
@@ -95,18 +105,26 @@ def _draw(domain: SceneDomain, rng: np.random.Generator) -> Drawing:
     fewest, most = domain.objects
     count = int(rng.integers(fewest, most + 1))
     # No two shapes of a scene share both category and colour.
-    combinations = rng.choice(len(shapes) * len(colours), count, replace=False)
+    combination_count = len(shapes) * len(colours)
+    combinations = rng.choice(combination_count, count, replace=False)
     layers = []
     for combination in combinations:
-        category = shapes[combination % len(shapes)]
-        colour = colours[combination // len(shapes)]
+        colour_index, shape_index = divmod(combination, len(shapes))
+        category = shapes[shape_index]
+        colour = colours[colour_index]
         layers.append(_paint_shape(image, domain, category, colour, rng))
 
     word = ""
     if rng.random() < domain.sign_rate:
         word = str(rng.choice(domain.sign_words))
         alpha = _paint_sign(image, word, rng)
-        layers.append(_Layer("", SIGN_COLOUR, SIGN, alpha))
+        sign = _Layer(
+            size="",
+            colour=SIGN_COLOUR,
+            category=SIGN,
+            alpha=alpha,
+        )
+        layers.append(sign)
     return Drawing(image, _visible_objects(layers), word)
 
 
@@ -117,15 +135,26 @@ def _paint_shape(
     colour: str,
     rng: np.random.Generator,
 ) -> _Layer:
-    """Paints a shape of random size, place and shade into the image."""
+    """Paints a shape of random size, place and shade into the image.
+
+    Args:
+        image: (height, width, 3) float64 RGB, 0 to 255, changed in place.
+        domain: gives the sizes, the drawings and the colours.
+        category: name of the drawing.
+        colour: name of the colour.
+        rng: where the random numbers come from.
+    """
     sizes = list(domain.sizes)
-    size = sizes[rng.integers(len(sizes))]
+    size_index = rng.integers(len(sizes))
+    size = sizes[size_index]
     low, high = domain.sizes[size]
     radius = rng.uniform(low, high)
     alpha = _shape_alpha(domain, category, radius, rng)
-    shade = np.array(domain.colours[colour]) + rng.integers(-8, 9, 3)
+    variation = rng.integers(-8, 9, 3)
+    shade = np.clip(np.array(domain.colours[colour]) + variation, 0, 255)
+    # Pixels at the edge are covered in part only.
     weight = alpha[..., None] / 255.0
-    image += weight * (np.clip(shade, 0, 255) - image)
+    image += weight * (shade - image)
     return _Layer(size, colour, category, alpha)
 
 
@@ -140,7 +169,8 @@ def _visible_objects(layers: Sequence[_Layer]) -> list[VisibleObject]:
         whole = layer.alpha >= 128
         visible = whole & ~hidden
         hidden |= whole
-        if visible.sum() < _MIN_VISIBLE * whole.sum():
+        least = _MIN_VISIBLE * whole.sum()
+        if visible.sum() < least:
             visible = np.zeros_like(visible)
         item = SceneObject(
             size=layer.size,
@@ -157,7 +187,10 @@ def _is_clear(objects: Sequence[VisibleObject]) -> bool:
     areas = [item.area for item in objects if not item.is_sign]
     if min(areas) == 0:
         return False
-    return all(larger >= _MIN_AREA_RATIO * smaller for larger, smaller in pairwise(areas[:3]))
+    for larger, smaller in pairwise(areas[:3]):
+        if larger < _MIN_AREA_RATIO * smaller:
+            return False
+    return True
 
 
 def _background(size: int, rng: np.random.Generator) -> np.ndarray:
@@ -169,6 +202,7 @@ def _background(size: int, rng: np.random.Generator) -> np.ndarray:
     tints = rng.uniform(-14, 14, (2, 3))
     start, end = greys[:, None] + tints
     angle = rng.uniform(0, 2 * np.pi)
+    # Coordinates from -0.5 to 0.5 around the centre.
     y, x = np.mgrid[0:size, 0:size] / size - 0.5
     distance = x * np.cos(angle) + y * np.sin(angle)
     ramp = distance / np.sqrt(2) + 0.5
@@ -176,14 +210,25 @@ def _background(size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _shape_alpha(
-    domain: SceneDomain, category: str, radius: float, rng: np.random.Generator
+    domain: SceneDomain,
+    category: str,
+    radius: float,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """Coverage of a randomly rotated shape at a random place wholly inside the image.
 
-    The result is (height, width) uint8, 0 to 255; `radius` is in pixels.
+    Args:
+        domain: gives the size of the image and the drawings.
+        category: name of the drawing.
+        radius: of the circle around the drawing, in pixels.
+        rng: where the random numbers come from.
+
+    Returns:
+        (height, width) uint8, 0 to 255.
     """
     size = domain.image_size
-    turn = np.deg2rad(rng.uniform(-domain.turn, domain.turn))
+    degrees = rng.uniform(-domain.turn, domain.turn)
+    turn = np.deg2rad(degrees)
     cosine = np.cos(turn)
     sine = np.sin(turn)
     rotation = np.array([[cosine, -sine], [sine, cosine]])
@@ -203,7 +248,13 @@ def _shape_alpha(
 def _paint_sign(image: np.ndarray, word: str, rng: np.random.Generator) -> np.ndarray:
     """Paints a white plate with a word at a random place into the image.
 
-    Returns the plate's coverage, (height, width) uint8, 0 to 255.
+    Args:
+        image: (height, width, 3) float64 RGB, 0 to 255, changed in place.
+        word: what is written on the plate.
+        rng: where the random numbers come from.
+
+    Returns:
+        The coverage of the plate, (height, width) uint8, 0 to 255.
     """
     image_size = image.shape[0]
     font_size = int(rng.integers(24, 29))
@@ -215,6 +266,7 @@ def _paint_sign(image: np.ndarray, word: str, rng: np.random.Generator) -> np.nd
     y = int(rng.integers(2, image_size - height - 1))
     rows = slice(y, y + height)
     columns = slice(x, x + width)
+    # Each pixel is a mixture of ink and plate.
     ink_share = plate[..., None]
     dark = ink_share * np.array(_INK_RGB)
     light = (1 - ink_share) * np.array(SIGN_RGB)
@@ -225,7 +277,7 @@ def _paint_sign(image: np.ndarray, word: str, rng: np.random.Generator) -> np.nd
 
 
 def _ink(word: str, font: ImageFont.FreeTypeFont) -> np.ndarray:
-    """Coverage (0 to 1) of a word, cropped to the pixels that it touches."""
+    """Coverage of a word, cropped to the pixels that it touches: (height, width), 0 to 1."""
     em = int(font.size)
     # Large enough for any word of capital letters.
     width = em * (len(word) + 1)
@@ -247,11 +299,17 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def _tight_box(visible: np.ndarray) -> Box:
-    """The smallest box (xyxy in pixels) around a mask; all zeros for an empty mask."""
+    """The smallest box around a (height, width) bool mask, xyxy in pixels.
+
+    All zeros for an empty mask.
+    """
     if not visible.any():
         return (0.0, 0.0, 0.0, 0.0)
     columns = np.flatnonzero(visible.any(axis=0))
     rows = np.flatnonzero(visible.any(axis=1))
-    left, right = float(columns[0]), float(columns[-1] + 1)
-    top, bottom = float(rows[0]), float(rows[-1] + 1)
+    left = float(columns[0])
+    top = float(rows[0])
+    # Boxes end behind their last pixel.
+    right = float(columns[-1] + 1)
+    bottom = float(rows[-1] + 1)
     return (left, top, right, bottom)

@@ -49,14 +49,21 @@ class GrabCutConfig:
 
 
 def grabcut(image: np.ndarray, box: Box, config: GrabCutConfig) -> np.ndarray | None:
-    """The (height, width) bool mask inside a box (xyxy in pixels); None if no foreground is found.
+    """The mask of what a box shows.
 
-    `image` is (height, width, 3) uint8 RGB.
+    Args:
+        image: (height, width, 3) uint8 RGB.
+        box: xyxy in pixels; it may reach out of the image.
+        config: the settings.
+
+    Returns:
+        (height, width) bool, false outside the box; None if no foreground is found.
     """
     height, width = image.shape[:2]
     limits = [width, height, width, height]
     inside = np.clip(np.round(box), 0, limits)
     x1, y1, x2, y2 = inside.astype(int).tolist()
+    # Too small to be split.
     if x2 - x1 < 2 or y2 - y1 < 2:
         return None
 
@@ -65,12 +72,12 @@ def grabcut(image: np.ndarray, box: Box, config: GrabCutConfig) -> np.ndarray | 
     top, bottom = _with_margin(y1, y2, height, config)
     crop = image[top:bottom, left:right]
     box_in_crop = (x1 - left, y1 - top, x2 - left, y2 - top)
-    foreground = np.zeros((height, width), bool)
-    foreground[top:bottom, left:right] = segment_crop(crop, box_in_crop, config)
+    foreground = segment_crop(crop, box_in_crop, config)
 
     # What lies outside the box is not part of the mask.
+    inside_crop = foreground[y1 - top : y2 - top, x1 - left : x2 - left]
     mask = np.zeros((height, width), bool)
-    mask[y1:y2, x1:x2] = foreground[y1:y2, x1:x2]
+    mask[y1:y2, x1:x2] = inside_crop
     if not mask.any():
         return None
     return mask
@@ -87,27 +94,38 @@ def _with_margin(low: int, high: int, size: int, config: GrabCutConfig) -> tuple
 def segment_crop(crop: np.ndarray, box: Corners, config: GrabCutConfig) -> np.ndarray:
     """The foreground of a crop, given a box in it.
 
-    `crop` is (height, width, 3) uint8 RGB, the result (height, width) bool.
+    Args:
+        crop: (height, width, 3) uint8 RGB.
+        box: xyxy in pixels of the crop.
+        config: the settings.
+
+    Returns:
+        (height, width) bool.
     """
     height, width = crop.shape[:2]
-    scale = min(1.0, config.side / max(height, width))
+    longer_side = max(height, width)
+    scale = min(1.0, config.side / longer_side)
     small_width = max(3, round(width * scale))
     small_height = max(3, round(height * scale))
     small_size = (small_width, small_height)
     small = cv2.resize(crop, small_size, interpolation=cv2.INTER_AREA)
-    small_box = _scale(box, small_width / width, small_height / height)
+    factor_x = small_width / width
+    factor_y = small_height / height
+    small_box = _scale(box, factor_x, factor_y)
 
     labels = _start_labels(small_width, small_height, small_box)
     foreground = _run(small, labels, config.iterations)
     x1, y1, x2, y2 = small_box
     box_area = (x2 - x1) * (y2 - y1)
-    if foreground.sum() < MIN_FILL * box_area:
+    least = MIN_FILL * box_area
+    if foreground.sum() < least:
         _mark_core(labels, small_box)
         foreground = _run(small, labels, config.iterations)
 
     # Enlarged as numbers, so that the outline becomes smooth.
     shares = foreground.astype(np.float32)
-    enlarged = cv2.resize(shares, (width, height), interpolation=cv2.INTER_LINEAR)
+    size = (width, height)
+    enlarged = cv2.resize(shares, size, interpolation=cv2.INTER_LINEAR)
     return enlarged >= 0.5
 
 
@@ -125,21 +143,24 @@ def _start_labels(width: int, height: int, box: Corners) -> np.ndarray:
     labels = np.full((height, width), cv2.GC_BGD, np.uint8)
     # GrabCut needs some background, so a border of one pixel is background even if the box is the
     # image.
-    rows = slice(max(1, y1), min(height - 1, y2))
-    columns = slice(max(1, x1), min(width - 1, x2))
-    labels[rows, columns] = cv2.GC_PR_FGD
+    left = max(1, x1)
+    top = max(1, y1)
+    right = min(width - 1, x2)
+    bottom = min(height - 1, y2)
+    labels[top:bottom, left:right] = cv2.GC_PR_FGD
     return labels
 
 
 def _mark_core(labels: np.ndarray, box: Corners) -> None:
     """Marks an ellipse in the middle of the box as certain foreground, in place."""
     x1, y1, x2, y2 = box
-    centre = ((x1 + x2) // 2, (y1 + y2) // 2)
+    centre_x = (x1 + x2) // 2
+    centre_y = (y1 + y2) // 2
     half_width = max(1, int(CORE * (x2 - x1)))
     half_height = max(1, int(CORE * (y2 - y1)))
     cv2.ellipse(
         labels,
-        centre,
+        (centre_x, centre_y),
         (half_width, half_height),
         angle=0,
         startAngle=0,
@@ -150,7 +171,16 @@ def _mark_core(labels: np.ndarray, box: Corners) -> None:
 
 
 def _run(image: np.ndarray, start: np.ndarray, iterations: int) -> np.ndarray:
-    """The bool foreground by GrabCut; `start` holds OpenCV's labels and is left as it is."""
+    """The foreground of an image by GrabCut.
+
+    Args:
+        image: (height, width, 3) uint8 RGB.
+        start: (height, width) uint8, OpenCV's labels; left as they are.
+        iterations: of GrabCut.
+
+    Returns:
+        (height, width) bool.
+    """
     # OpenCV fails if no pixel may be foreground.
     if not np.isin(start, FOREGROUND).any():
         return np.zeros(start.shape, bool)

@@ -31,8 +31,10 @@ def cell_centres(rows: int, columns: int) -> np.ndarray:
         (cells, 2), float32: x and y in shares of the image's sides.
     """
     y, x = np.mgrid[0:rows, 0:columns]
-    shares = [(x.ravel() + 0.5) / columns, (y.ravel() + 0.5) / rows]
-    return np.stack(shares, axis=1).astype(np.float32)
+    x_shares = (x.ravel() + 0.5) / columns
+    y_shares = (y.ravel() + 0.5) / rows
+    centres = np.stack([x_shares, y_shares], axis=1)
+    return centres.astype(np.float32)
 
 
 def assign_cells(
@@ -57,19 +59,27 @@ def assign_cells(
     points = cell_centres(*shape)
     cell_categories = np.full(len(points), -1)
     cell_boxes = np.zeros((len(points), 4), np.float32)
-    regions = [r for r in sample.annotations.kept().regions if r.phrase in categories]
+    regions = []
+    shares = []
     scale = np.tile(sample.size, 2)
-    shares = [np.asarray(region.box) / scale for region in regions]
+    for region in sample.annotations.kept().regions:
+        if region.phrase in categories:
+            regions.append(region)
+            shares.append(np.asarray(region.box) / scale)
+    # Empty, but with four columns, if there are no regions.
     boxes = np.array(shares, np.float32).reshape(-1, 4)
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    areas = np.prod(sides, axis=1)
     # From the largest to the smallest, so that the smallest is written last.
     for i in np.argsort(-areas, kind="stable"):
-        low, high = boxes[i, :2], boxes[i, 2:]
+        low = boxes[i, :2]
+        high = boxes[i, 2:]
         centre = (low + high) / 2
         reach = (high - low) * _CENTRE / 2
         distances = np.abs(points - centre)
         is_inside: np.ndarray = np.all(distances <= reach, axis=1)
-        is_inside[distances.sum(axis=1).argmin()] = True
+        nearest = distances.sum(axis=1).argmin()
+        is_inside[nearest] = True
         cell_categories[is_inside] = categories.index(regions[i].phrase)
         cell_boxes[is_inside] = boxes[i]
     return cell_categories, cell_boxes
@@ -89,13 +99,20 @@ def giou(boxes: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
 
     low, high = boxes.split(2, dim=1)
     other_low, other_high = others.split(2, dim=1)
-    shared = _areas(torch.maximum(low, other_low), torch.minimum(high, other_high))
+    shared_low = torch.maximum(low, other_low)
+    shared_high = torch.minimum(high, other_high)
+    shared = _areas(shared_low, shared_high)
     union = _areas(low, high) + _areas(other_low, other_high) - shared
-    hull = _areas(torch.minimum(low, other_low), torch.maximum(high, other_high))
+    # The smallest box around both.
+    hull_low = torch.minimum(low, other_low)
+    hull_high = torch.maximum(high, other_high)
+    hull = _areas(hull_low, hull_high)
     iou = shared / union.clamp(min=_MIN_AREA)
-    return iou - (hull - union) / hull.clamp(min=_MIN_AREA)
+    empty_share = (hull - union) / hull.clamp(min=_MIN_AREA)
+    return iou - empty_share
 
 
 def _areas(low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
-    """Areas (boxes,) from two opposite corners (boxes, 2) each."""
-    return (high - low).clamp(min=0).prod(dim=1)
+    """Areas (boxes,) from two opposite corners, (boxes, 2) each; 0 if a side is negative."""
+    sides = (high - low).clamp(min=0)
+    return sides.prod(dim=1)

@@ -1,4 +1,4 @@
-"""Target strings of every task, built from annotations (Florence-2 paper, section 3.1).
+"""Target strings of every task, built from annotations (Florence-2 paper, section 3).
 
 A builder takes the kept annotations of an image and its size in pixels, and yields one target for
 each example that the image can give. A target remembers where each annotation stands in it, so that
