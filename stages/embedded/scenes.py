@@ -13,27 +13,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.schema import Annotations, Box
-from stages.embedded.domains import DEMO, PRETRAIN, SIGN, SIGN_COLOUR, SIGN_RGB, SceneDomain
+from stages.embedded.domains import DEMO, PRETRAIN, SIGN, SIGN_COLOUR, SceneDomain
 from stages.embedded.scene_text import SceneObject
-from stages.embedded.scene_truth import (
-    SIGN_MARGIN_X,
-    SIGN_MARGIN_Y,
-    Drawing,
-    VisibleObject,
-    truth_of,
-)
+from stages.embedded.scene_truth import Drawing, VisibleObject, truth_of
+from stages.embedded.sign import paint_sign
 
 __all__ = ["DEMO", "PRETRAIN", "Scene", "SceneDomain", "render", "scenes"]
 
-_INK_RGB = (16, 16, 16)
 _ATTEMPTS = 200
 # Share of a shape that later shapes must leave visible.
 _MIN_VISIBLE = 0.45
@@ -117,7 +109,7 @@ def _draw(domain: SceneDomain, rng: np.random.Generator) -> Drawing:
     word = ""
     if rng.random() < domain.sign_rate:
         word = str(rng.choice(domain.sign_words))
-        alpha = _paint_sign(image, word, rng)
+        alpha = paint_sign(image, word, rng)
         sign = _Layer(
             size="",
             colour=SIGN_COLOUR,
@@ -187,10 +179,8 @@ def _is_clear(objects: Sequence[VisibleObject]) -> bool:
     areas = [item.area for item in objects if not item.is_sign]
     if min(areas) == 0:
         return False
-    for larger, smaller in pairwise(areas[:3]):
-        if larger < _MIN_AREA_RATIO * smaller:
-            return False
-    return True
+    largest = areas[:3]
+    return all(larger >= _MIN_AREA_RATIO * smaller for larger, smaller in pairwise(largest))
 
 
 def _background(size: int, rng: np.random.Generator) -> np.ndarray:
@@ -243,59 +233,6 @@ def _shape_alpha(
     alpha = np.zeros((size, size), np.uint8)
     cv2.fillPoly(alpha, polygons, 255, cv2.LINE_AA, 4)
     return alpha
-
-
-def _paint_sign(image: np.ndarray, word: str, rng: np.random.Generator) -> np.ndarray:
-    """Paints a white plate with a word at a random place into the image.
-
-    Args:
-        image: (height, width, 3) float64 RGB, 0 to 255, changed in place.
-        word: what is written on the plate.
-        rng: where the random numbers come from.
-
-    Returns:
-        The coverage of the plate, (height, width) uint8, 0 to 255.
-    """
-    image_size = image.shape[0]
-    font_size = int(rng.integers(24, 29))
-    ink = _ink(word, _font(font_size))
-    margins = ((SIGN_MARGIN_Y, SIGN_MARGIN_Y), (SIGN_MARGIN_X, SIGN_MARGIN_X))
-    plate = np.pad(ink, margins)
-    height, width = plate.shape
-    x = int(rng.integers(2, image_size - width - 1))
-    y = int(rng.integers(2, image_size - height - 1))
-    rows = slice(y, y + height)
-    columns = slice(x, x + width)
-    # Each pixel is a mixture of ink and plate.
-    ink_share = plate[..., None]
-    dark = ink_share * np.array(_INK_RGB)
-    light = (1 - ink_share) * np.array(SIGN_RGB)
-    image[rows, columns] = dark + light
-    alpha = np.zeros((image_size, image_size), np.uint8)
-    alpha[rows, columns] = 255
-    return alpha
-
-
-def _ink(word: str, font: ImageFont.FreeTypeFont) -> np.ndarray:
-    """Coverage of a word, cropped to the pixels that it touches: (height, width), 0 to 1."""
-    em = int(font.size)
-    # Large enough for any word of capital letters.
-    width = em * (len(word) + 1)
-    height = 2 * em
-    canvas = Image.new("L", (width, height))
-    draw = ImageDraw.Draw(canvas)
-    draw.text((4, 4), word, fill=255, font=font)
-    ink = canvas.crop(canvas.getbbox())
-    return np.asarray(ink) / 255.0
-
-
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """The font of all signs, with `size` in pixels."""
-    # This outline font is part of Pillow's wheel, so the letters are the same on every machine.
-    font = ImageFont.load_default(size)
-    assert isinstance(font, ImageFont.FreeTypeFont), "Pillow was built without FreeType"
-    return font
 
 
 def _tight_box(visible: np.ndarray) -> Box:

@@ -61,8 +61,9 @@ def grabcut(image: np.ndarray, box: Box, config: GrabCutConfig) -> np.ndarray | 
     """
     height, width = image.shape[:2]
     limits = [width, height, width, height]
-    inside = np.clip(np.round(box), 0, limits)
-    x1, y1, x2, y2 = inside.astype(int).tolist()
+    rounded = np.round(box)
+    inside = np.clip(rounded, 0, limits).astype(int)
+    x1, y1, x2, y2 = inside.tolist()
     # Too small to be split.
     if x2 - x1 < 2 or y2 - y1 < 2:
         return None
@@ -84,7 +85,10 @@ def grabcut(image: np.ndarray, box: Box, config: GrabCutConfig) -> np.ndarray | 
 
 
 def _with_margin(low: int, high: int, size: int, config: GrabCutConfig) -> tuple[int, int]:
-    """A range of pixels with the configured margin on both sides, within 0 to `size`."""
+    """A range of pixels with the configured margin on both sides.
+
+    The result is half-open and lies within 0 to `size`, the side of the image.
+    """
     margin = int(config.margin * (high - low)) + 2
     start = max(0, low - margin)
     stop = min(size, high + margin)
@@ -130,15 +134,19 @@ def segment_crop(crop: np.ndarray, box: Corners, config: GrabCutConfig) -> np.nd
 
 
 def _scale(box: Corners, factor_x: float, factor_y: float) -> Corners:
-    """The box in the pixels of the shrunk crop."""
+    """The box in the pixels of the shrunk crop; the factors are those of the crop's sides."""
     factors = [factor_x, factor_y, factor_x, factor_y]
-    scaled = np.round(np.array(box) * factors)
-    x1, y1, x2, y2 = scaled.astype(int).tolist()
+    scaled = np.array(box) * factors
+    rounded = np.round(scaled).astype(int)
+    x1, y1, x2, y2 = rounded.tolist()
     return (x1, y1, x2, y2)
 
 
 def _start_labels(width: int, height: int, box: Corners) -> np.ndarray:
-    """OpenCV's labels, (height, width) uint8: the box may be foreground, the rest is background."""
+    """OpenCV's labels of the pixels, (height, width) uint8.
+
+    Those in the box may be foreground, the rest is background.
+    """
     x1, y1, x2, y2 = box
     labels = np.full((height, width), cv2.GC_BGD, np.uint8)
     # GrabCut needs some background, so a border of one pixel is background even if the box is the
@@ -152,7 +160,10 @@ def _start_labels(width: int, height: int, box: Corners) -> np.ndarray:
 
 
 def _mark_core(labels: np.ndarray, box: Corners) -> None:
-    """Marks an ellipse in the middle of the box as certain foreground, in place."""
+    """Marks an ellipse in the middle of the box as certain foreground.
+
+    `labels`, (height, width) uint8, are changed in place.
+    """
     x1, y1, x2, y2 = box
     centre_x = (x1 + x2) // 2
     centre_y = (y1 + y2) // 2
@@ -218,7 +229,7 @@ class GrabCut:
         # GrabCut draws its first clusters from OpenCV's random state. The seed makes the masks of
         # an image the same in any batch.
         cv2.setRNGSeed(SEED)
-        masks = {}
+        masks: dict[Box, np.ndarray] = {}
         for box in unmasked.boxes:
             mask = grabcut(sample.pixels, box, self.config)
             if mask is not None:

@@ -16,7 +16,8 @@ from stages.base import Sample
 if TYPE_CHECKING:
     import torch
 
-_CENTRE = 1 / 3  # share of a box's sides, around its centre, where cells answer for it
+# Share of a box's sides, around its centre, where cells answer for it.
+_CENTRE = 1 / 3
 _MIN_AREA = 1e-9
 
 
@@ -113,6 +114,9 @@ def giou(boxes: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
 
 
 def _areas(low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
-    """Areas (boxes,) from two opposite corners, (boxes, 2) each; 0 if a side is negative."""
+    """Areas (boxes,) from two opposite corners, (boxes, 2) each.
+
+    A box with a negative side has no area.
+    """
     sides = (high - low).clamp(min=0)
     return sides.prod(dim=1)

@@ -92,7 +92,8 @@ def _feed_forward(
     chunk = max(_CHUNK // layers.fc1.out_features, 1)
     for positions in feature_map.flatten(0, 1).split(chunk):
         normalised = block.norm2(positions)
-        inner = layers.activation_fn(layers.fc1(normalised))
+        projected = layers.fc1(normalised)
+        inner = layers.activation_fn(projected)
         positions += layers.fc2(inner)
 
 
