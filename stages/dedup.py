@@ -159,7 +159,8 @@ class Hashes:
 
     def __call__(self, shard: str, keys: Sequence[str], images: Sequence[bytes]) -> list[Hashed]:
         """The hashes of some images of a shard, in order; `images` are stored files."""
-        rows, pixels = [], []
+        rows = []
+        pixels = []
         for key, data in zip(keys, images, strict=True):
             image = _decode(data)
             rows.append(self._hashed(shard, key, data, image))
@@ -168,19 +169,23 @@ class Hashes:
                 pixels.append(np.asarray(image))
         if self._embed is None:
             return rows
+        vectors = self._embed(pixels)
         embedded = []
-        for row, vector in zip(rows, self._embed(pixels), strict=True):
-            embedded.append(replace(row, embedding=[float(value) for value in vector]))
+        for row, vector in zip(rows, vectors, strict=True):
+            numbers = [float(value) for value in vector]
+            embedded.append(replace(row, embedding=numbers))
         return embedded
 
     def _hashed(self, shard: str, key: str, data: bytes, image: Image) -> Hashed:
         from PIL import ImageOps
 
         own = mirrored = ""
-        small = np.asarray(image.convert("L").resize((32, 32)), float)
-        if small.std() >= MIN_CONTRAST:
+        small = image.convert("L").resize((32, 32))
+        contrast = np.asarray(small, float).std()
+        if contrast >= MIN_CONTRAST:
             own = str(self._hash(image))
-            mirrored = str(self._hash(ImageOps.mirror(image)))
+            mirror_image = ImageOps.mirror(image)
+            mirrored = str(self._hash(mirror_image))
         return Hashed(
             key=key,
             shard=shard,
@@ -205,16 +210,19 @@ def duplicates(rows: Sequence[Hashed], config: DedupConfig) -> list[Duplicate]:
     exact = _exact_copies(images)
     distinct = [number for number in range(len(images)) if number not in exact]
     repeats: _Repeats = {}
-    _settle(_Comparison(images, config), np.array(distinct, np.int64), repeats)
+    comparison = _Comparison(images, config)
+    _settle(comparison, np.array(distinct, np.int64), repeats)
     for number, first in exact.items():
         # A copy of a duplicate repeats what that duplicate repeats.
-        repeats[number] = repeats.get(first, _Repeat(first, KINDS.index(EXACT), 0.0))
+        copy_of_first = _Repeat(first, KINDS.index(EXACT), 0.0)
+        repeats[number] = repeats.get(first, copy_of_first)
     found = []
     for number, repeat in repeats.items():
+        image = images[number]
         found.append(
             Duplicate(
-                key=images[number].key,
-                shard=images[number].shard,
+                key=image.key,
+                shard=image.shard,
                 kept=images[repeat.kept].key,
                 kind=KINDS[repeat.kind],
                 distance=repeat.distance,
@@ -239,10 +247,14 @@ class _Comparison:
 
     def __init__(self, images: Sequence[Hashed], config: DedupConfig) -> None:
         self.config = config
-        self.has_hash = np.array([bool(image.hash) for image in images], bool)
-        self.hashes = np.array([int(image.hash or "0", 16) for image in images], np.uint64)
-        self.mirrored = np.array([int(image.mirrored or "0", 16) for image in images], np.uint64)
-        embeddings = [image.embedding for image in images] if config.model else []
+        hashes = [image.hash for image in images]
+        mirrored = [image.mirrored for image in images]
+        embeddings = []
+        if config.model:
+            embeddings = [image.embedding for image in images]
+        self.has_hash = np.array([bool(digits) for digits in hashes], bool)
+        self.hashes = _as_numbers(hashes)
+        self.mirrored = _as_numbers(mirrored)
         self.vectors = np.array(embeddings, np.float32)
 
     def pairs(self, later: np.ndarray, kept: np.ndarray) -> Iterator[tuple[int, Pairs]]:
@@ -262,9 +274,16 @@ class _Comparison:
             for pairs in hashes:
                 yield KINDS.index(kind), _numbered(pairs, later_hashed, kept_hashed)
         if self.config.model:
-            left, right = self.vectors[later], self.vectors[kept]
+            left = self.vectors[later]
+            right = self.vectors[kept]
             for pairs in similar_vectors(left, right, self.config.similarity):
                 yield KINDS.index(SEMANTIC), _numbered(pairs, later, kept)
+
+
+def _as_numbers(hashes: Sequence[str]) -> np.ndarray:
+    """Hexadecimal hashes as (n,) uint64; 0 for an image without one."""
+    numbers = [int(digits or "0", 16) for digits in hashes]
+    return np.array(numbers, np.uint64)
 
 
 def _numbered(pairs: Pairs, left: np.ndarray, right: np.ndarray) -> Pairs:
@@ -282,7 +301,9 @@ def _settle(comparison: _Comparison, rows: np.ndarray, repeats: _Repeats) -> np.
     if len(rows) <= FEW:
         _settle_few(comparison, rows, repeats)
     else:
-        better, rest = np.split(rows, [len(rows) // 2])
+        middle = len(rows) // 2
+        better = rows[:middle]
+        rest = rows[middle:]
         kept = _settle(comparison, better, repeats)
         repeats.update(_first_repeats(comparison, rest, kept))
         _settle(comparison, _without(rest, repeats), repeats)
@@ -290,6 +311,7 @@ def _settle(comparison: _Comparison, rows: np.ndarray, repeats: _Repeats) -> np.
 
 
 def _settle_few(comparison: _Comparison, rows: np.ndarray, repeats: _Repeats) -> None:
+    """As `_settle`, all images compared with all: duplicates go into `repeats`."""
     candidates = []
     for kind, pairs in comparison.pairs(rows, rows):
         for later, earlier, distance in pairs.rows():
@@ -308,7 +330,11 @@ def _first_repeats(comparison: _Comparison, later: np.ndarray, kept: np.ndarray)
         order = np.lexsort((pairs.right, pairs.left))
         _, places = np.unique(pairs.left[order], return_index=True)
         best = order[places]
-        best_pairs = Pairs(pairs.left[best], pairs.right[best], pairs.distance[best])
+        best_pairs = Pairs(
+            left=pairs.left[best],
+            right=pairs.right[best],
+            distance=pairs.distance[best],
+        )
         for image, first, distance in best_pairs.rows():
             repeat = _Repeat(first, kind, float(distance))
             repeats[image] = min(repeats.get(image, repeat), repeat)
@@ -316,4 +342,6 @@ def _first_repeats(comparison: _Comparison, later: np.ndarray, kept: np.ndarray)
 
 
 def _without(rows: np.ndarray, repeats: _Repeats) -> np.ndarray:
-    return np.array([row for row in rows.tolist() if row not in repeats], np.int64)
+    """The numbers in `rows`, (n,) int, of images that are no duplicates."""
+    kept = [row for row in rows.tolist() if row not in repeats]
+    return np.array(kept, np.int64)

@@ -40,7 +40,10 @@ def jittered(
 
 
 def _inside(a: float, b: float, side: int) -> tuple[float, float]:
-    """Two edges in ascending order within 0 to `side`, at least two pixels apart."""
+    """Two edges of a box, put in order and into the image.
+
+    The result lies within 0 to `side`, and its edges are at least two pixels apart.
+    """
     low = max(min(a, b), 0.0)
     low = min(low, side - 2.0)
     high = min(max(a, b), float(side))
@@ -49,7 +52,7 @@ def _inside(a: float, b: float, side: int) -> tuple[float, float]:
 
 
 def joined(a: Box, b: Box) -> Box:
-    """The smallest box around two boxes."""
+    """The smallest box around two boxes, xyxy in pixels."""
     left = min(a[0], b[0])
     top = min(a[1], b[1])
     right = max(a[2], b[2])

@@ -76,14 +76,22 @@ def fit_background(lab: np.ndarray) -> np.ndarray:
 
 
 def to_lab(rgb: np.ndarray) -> np.ndarray:
-    """(height, width, 3) uint8 RGB as float32 in OpenCV's 8-bit Lab units."""
+    """An image in a space where distances are about as large as people see them.
+
+    `rgb` is (height, width, 3) uint8, the result the same shape in float32 and OpenCV's 8-bit Lab
+    units.
+    """
     pixels = np.ascontiguousarray(rgb, np.uint8)
     lab = cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB)
     return lab.astype(np.float32)
 
 
 def palette_to_lab(colours: Mapping[str, Colour]) -> np.ndarray:
-    """(n, 3) float32 in OpenCV's 8-bit Lab units, in the order of the colours."""
+    """The colours of a palette as an array.
+
+    Returns:
+        (n, 3) float32 in OpenCV's 8-bit Lab units, in the order of the colours.
+    """
     # As an image of a single row.
     row = np.array([list(colours.values())])
     (lab,) = to_lab(row)
@@ -167,6 +175,7 @@ class Contours:
             raise StageError(f"world={config.world!r}: use one of {', '.join(DOMAINS)}")
         self.config = config
         domain = DOMAINS[config.world]
+        # In this order the colours are numbered.
         self.colours = palette(domain)
         self.palette_lab = palette_to_lab(self.colours)
         self.prototypes = {}

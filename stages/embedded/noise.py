@@ -177,12 +177,7 @@ class _Corruption:
                 text = self._misread(text)
             # OCR is seldom unsure, so the scores lie between a half and one.
             score = 0.5 + 0.5 * self._score(TRUE_SCORE)
-            text_region = TextRegion(
-                quad=region.quad,
-                text=text,
-                score=score,
-            )
-            text_regions.append(text_region)
+            text_regions.append(TextRegion(quad=region.quad, text=text, score=score))
         return text_regions
 
     def _misread(self, word: str) -> str:
@@ -230,11 +225,7 @@ class _Corruption:
             return item
         category = self._another(self.domain.shapes, item.category)
         colour = self._another(self.domain.colours, item.colour)
-        return replace(
-            item,
-            category=category,
-            colour=colour,
-        )
+        return replace(item, category=category, colour=colour)
 
     def _random_object(self) -> SceneObject:
         """An object without a place."""
@@ -274,11 +265,7 @@ class _Corruption:
 
     def _text(self, granularity: Granularity, text: str) -> Text:
         """A text with the score of a true one."""
-        return Text(
-            granularity=granularity,
-            text=text,
-            score=self._score(TRUE_SCORE),
-        )
+        return Text(granularity=granularity, text=text, score=self._score(TRUE_SCORE))
 
     def _any(self, names: Iterable[str]) -> str:
         """A random one of the names."""
@@ -305,12 +292,5 @@ def _scene_object(region: Region) -> SceneObject:
     """
     words = (region.brief or "").split()
     colour = words[-2]
-    size = ""
-    if len(words) > 2:
-        size = words[-3]
-    return SceneObject(
-        size=size,
-        colour=colour,
-        category=region.phrase,
-        box=region.box,
-    )
+    size = words[-3] if len(words) > 2 else ""
+    return SceneObject(size=size, colour=colour, category=region.phrase, box=region.box)

@@ -134,7 +134,10 @@ def segment_crop(crop: np.ndarray, box: Corners, config: GrabCutConfig) -> np.nd
 
 
 def _scale(box: Corners, factor_x: float, factor_y: float) -> Corners:
-    """The box in the pixels of the shrunk crop; the factors are those of the crop's sides."""
+    """The box in the pixels of the shrunk crop.
+
+    The factors are those by which the sides of the crop have changed.
+    """
     factors = [factor_x, factor_y, factor_x, factor_y]
     scaled = np.array(box) * factors
     rounded = np.round(scaled).astype(int)

@@ -52,7 +52,10 @@ def paint_sign(image: np.ndarray, word: str, rng: np.random.Generator) -> np.nda
 
 
 def _ink(word: str, font: ImageFont.FreeTypeFont) -> np.ndarray:
-    """Coverage of a word, cropped to the pixels that it touches: (height, width), 0 to 1."""
+    """Coverage of a word, cropped to the pixels that it touches.
+
+    The result is (height, width) float64, 0 to 1.
+    """
     em = int(font.size)
     # Large enough for any word of capital letters.
     width = em * (len(word) + 1)
