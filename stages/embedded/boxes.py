@@ -1,4 +1,7 @@
-"""What mistakes do to boxes: moved edges, and two boxes in one. Boxes are xyxy in pixels."""
+"""What mistakes do to boxes: moved edges, two boxes in one, and boxes of nothing.
+
+Boxes are xyxy in pixels.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +40,26 @@ def jittered(
     left, right = _inside(x1, x2, size[0])
     top, bottom = _inside(y1, y2, size[1])
     return (left, top, right, bottom)
+
+
+def random_box(size: tuple[int, int], rng: np.random.Generator) -> Box:
+    """A box at a random place, each side a seventh to two fifths of the image's side.
+
+    Args:
+        size: (width, height) of the image in pixels.
+        rng: where the random numbers come from.
+
+    Returns:
+        A box inside the image.
+    """
+    shares = rng.uniform(1 / 7, 2 / 5, 2)
+    sides = shares * size
+    # The top left corner, such that the whole box lies in the image.
+    most = np.array(size) - sides
+    corner = rng.uniform(0, most)
+    x, y = corner.tolist()
+    width, height = sides.tolist()
+    return (x, y, x + width, y + height)
 
 
 def _inside(a: float, b: float, side: int) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from pipeline.schema import Annotations, Box, Granularity, Region, Text, TextRegion
 from stages.base import Batch, Result, Sample, SampleError
-from stages.embedded.boxes import jittered, joined
+from stages.embedded.boxes import jittered, joined, random_box
 from stages.embedded.domains import DEMO, SIGN, SceneDomain, categories, palette
 from stages.embedded.scene_text import SceneObject, describe_scene
 from stages.embedded.scenes import render
@@ -119,8 +119,13 @@ class _Corruption:
     """Draws the mistakes of one scene."""
 
     domain: SceneDomain
+    """Where other categories, sizes and colours come from."""
+
     config: NoiseConfig
+    """The rates."""
+
     rng: np.random.Generator
+    """All random numbers come from it, one after the other."""
 
     def regions(self, objects: Sequence[SceneObject], size: tuple[int, int]) -> list[Region]:
         """The regions that are found, true and spurious ones.
@@ -138,7 +143,7 @@ class _Corruption:
                 regions.append(self._region(named, box, TRUE_SCORE))
             if self.rng.random() < config.spurious:
                 spurious = self._random_object()
-                box = self._random_box(size)
+                box = random_box(size, self.rng)
                 regions.append(self._region(spurious, box, SPURIOUS_SCORE))
         return regions
 
@@ -153,7 +158,8 @@ class _Corruption:
         is_alt_text = draw < wrong_rate + alt_text_rate
         if is_wrong:
             others = [self._other_object(item) for item in objects]
-            brief = describe_scene(self.domain, others).brief
+            description = describe_scene(self.domain, others)
+            brief = description.brief
         elif is_alt_text:
             template = str(self.rng.choice(ALT_TEXTS))
             number = int(self.rng.integers(10_000))
@@ -190,13 +196,14 @@ class _Corruption:
 
     def _merged(self, objects: Sequence[SceneObject]) -> list[SceneObject]:
         """The objects, some of them joined with the next one in a box around both."""
-        draws = self.rng.random(len(objects)) < self.config.merged
+        draws = self.rng.random(len(objects))
+        is_merged = draws < self.config.merged
         result = []
         index = 0
         while index < len(objects):
             item = objects[index]
             has_next = index + 1 < len(objects)
-            if draws[index] and has_next:
+            if is_merged[index] and has_next:
                 index += 1
                 other = objects[index]
                 box = joined(item.box, other.box)
@@ -208,7 +215,8 @@ class _Corruption:
     def _misnamed(self, item: SceneObject) -> SceneObject:
         """The object, sometimes with another category, size or colour."""
         if self.rng.random() < self.config.wrong_category:
-            category = self._another(categories(self.domain), item.category)
+            all_categories = categories(self.domain)
+            category = self._another(all_categories, item.category)
             item = replace(item, category=category)
         if self.rng.random() >= self.config.wrong_attribute:
             return item
@@ -216,7 +224,8 @@ class _Corruption:
         if item.category != SIGN and self.rng.random() < 0.5:
             size = self._another(self.domain.sizes, item.size)
             return replace(item, size=size)
-        colour = self._another(palette(self.domain), item.colour)
+        all_colours = palette(self.domain)
+        colour = self._another(all_colours, item.colour)
         return replace(item, colour=colour)
 
     def _other_object(self, item: SceneObject) -> SceneObject:
@@ -238,20 +247,6 @@ class _Corruption:
             category=category,
             box=(0.0, 0.0, 0.0, 0.0),
         )
-
-    def _random_box(self, size: tuple[int, int]) -> Box:
-        """A box whose sides are a seventh to two fifths of the image's, xyxy in pixels.
-
-        `size` is that of the image, (width, height).
-        """
-        shares = self.rng.uniform(1 / 7, 2 / 5, 2)
-        sides = shares * size
-        # The top left corner, such that the whole box lies in the image.
-        most = np.array(size) - sides
-        corner = self.rng.uniform(0, most)
-        x, y = corner.tolist()
-        width, height = sides.tolist()
-        return (x, y, x + width, y + height)
 
     def _region(self, item: SceneObject, box: Box, score: tuple[float, float]) -> Region:
         """A region with the names of `item` and a random score."""

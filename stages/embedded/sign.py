@@ -70,7 +70,10 @@ def _ink(word: str, font: ImageFont.FreeTypeFont) -> np.ndarray:
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """The font of all signs, with `size` in pixels."""
+    """The font of all signs; `size` is that of an em, in pixels.
+
+    It is read from Pillow once.
+    """
     # This outline font is part of Pillow's wheel, so the letters are the same on every machine.
     font = ImageFont.load_default(size)
     assert isinstance(font, ImageFont.FreeTypeFont), "Pillow was built without FreeType"

@@ -236,11 +236,12 @@ def questions(annotations: Annotations, size: Size) -> Iterator[Target]:
 
 
 def category(region: Region) -> str:
+    """The name of the region's class."""
     return region.phrase
 
 
 def description(region: Region) -> str:
-    """The region's brief text, or its category if it has none."""
+    """What the region shows: its brief text, or its category if it has none."""
     return region.brief or region.phrase
 
 
@@ -249,7 +250,10 @@ def _grouped(
     size: Size,
     label: Callable[[Region], str],
 ) -> Iterator[Target]:
-    """One target: each label once, then the boxes that share it. No regions give no target."""
+    """One target: each label once, then the boxes that share it.
+
+    `regions` of one label stand next to each other. No regions give no target.
+    """
     target = Target()
     for name, group in groupby(regions, key=label):
         _add_with_boxes(target, name, list(group), size)
@@ -263,7 +267,10 @@ def _add_with_boxes(
     owners: Sequence[Region | Triplet],
     size: Size,
 ) -> None:
-    """Append a label and the boxes that share it."""
+    """Append a label and the boxes that share it.
+
+    The label is that of all owners, each box that of its own one.
+    """
     target.add(clean_label(label), owners)
     for owner in owners:
         target.add(location_tokens(owner.box, size), [owner])

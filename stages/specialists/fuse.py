@@ -59,7 +59,10 @@ def fusion_key(item: Region | TextRegion | Triplet) -> Hashable:
 
 
 def mean_place(members: Sequence[Placed]) -> tuple[float, ...]:
-    """The mean of the members' boxes (or quads) in pixels, weighted by score."""
+    """The mean of the members' places, weighted by score.
+
+    It is a box (xyxy in pixels), or for text regions a quad: the same kind as the members have.
+    """
     places: list[Sequence[float]] = []
     for member in members:
         if isinstance(member, TextRegion):
@@ -99,14 +102,22 @@ def _nearest_cluster(
     boxes: Sequence[Sequence[float]],
     threshold: float,
 ) -> int | None:
-    """Index of the cluster with the item's key that the item overlaps most.
+    """Index of the cluster that the item joins.
 
-    None if no overlap is above the IoU `threshold`.
+    Args:
+        item: an annotation that is in no cluster yet.
+        clusters: those so far.
+        boxes: their mean boxes.
+        threshold: the IoU that the overlap must exceed.
+
+    Returns:
+        The cluster with the item's key that the item overlaps most; None if there is none.
     """
     if not clusters:
         return None
     key = fusion_key(item)
-    overlap = box_iou([bounds(item)], boxes)[0]
+    (overlap,) = box_iou([bounds(item)], boxes)
+    # Other things in the same place are no candidates.
     for index, members in enumerate(clusters):
         if fusion_key(members[0]) != key:
             overlap[index] = 0.0
@@ -153,7 +164,7 @@ def _mean_phrase_score(members: Sequence[Region | TextRegion | Triplet]) -> floa
 
 
 def _at_mean_place(members: Sequence[Placed]) -> Placed:
-    """The first member at the mean place of all."""
+    """The first member, moved to the mean place of all members."""
     first = members[0]
     place = mean_place(members)
     if isinstance(first, TextRegion):
@@ -222,7 +233,10 @@ def _word_counts(text: str) -> Counter[str]:
 
 
 def _shared_words(first: Counter[str], second: Counter[str]) -> float:
-    """Dice's coefficient of two bags of words, 0 to 1."""
+    """Dice's coefficient of two bags of words, 0 to 1.
+
+    It is 0 if both are empty.
+    """
     total = first.total() + second.total()
     if not total:
         return 0.0
