@@ -28,7 +28,7 @@ def area(box: Sequence[float]) -> float:
 
 
 def areas(boxes: np.ndarray) -> np.ndarray:
-    """The areas of boxes: (..., 4) floats to (...), in square pixels.
+    """The areas of boxes, in square pixels: float of shape (..., 4) to (...).
 
     Sides are not clamped: a box with one negative side has a negative area.
     """
@@ -94,8 +94,8 @@ def paired_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Intersection over union of paired boxes.
 
     Args:
-        a: (..., 4) float, xyxy in pixels.
-        b: (..., 4) float; the leading axes broadcast with those of `a`.
+        a: float of shape (..., 4), xyxy in pixels.
+        b: float of shape (..., 4); the leading axes broadcast with those of `a`.
 
     Returns:
         (...) float, 0 to 1; a pair of empty boxes gives 0.

@@ -99,9 +99,17 @@ def _numbered(pairs: Pairs, left: np.ndarray, right: np.ndarray) -> Pairs:
 def settle(comparison: Comparison, rows: np.ndarray, repeats: Repeats) -> np.ndarray:
     """Judge images that are in order, the best first: duplicates go into `repeats`.
 
-    `rows` are their numbers, (n,) int64; the numbers of the kept ones are returned. The better half is judged first, and the other half is
-    compared with what is kept of it. The result is the same as if each image were compared with
-    all kept ones, but many images are compared at once.
+    The better half is judged first, and the other half is compared with what is kept of it. The
+    result is the same as if each image were compared with all kept ones, but many images are
+    compared at once.
+
+    Args:
+        comparison: what they are compared by.
+        rows: (n,) int64: their numbers.
+        repeats: gets an entry for each duplicate.
+
+    Returns:
+        (kept,) int64: the numbers of the kept ones.
     """
     if len(rows) <= FEW:
         _settle_few(comparison, rows, repeats)

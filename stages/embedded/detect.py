@@ -123,13 +123,25 @@ def blob_features(mask: np.ndarray) -> np.ndarray | None:
     area = outline_areas[largest]
     if area <= 0:
         return None
-    hole_area = 0.0
     # The outlines inside the largest one are its holes.
+    hole_area = 0.0
     for index, parent in enumerate(parents):
         if parent == largest:
             hole_area += outline_areas[index]
+    return _outline_features(outlines[largest], area, hole_area)
 
-    outline = outlines[largest]
+
+def _outline_features(outline: np.ndarray, area: float, hole_area: float) -> np.ndarray:
+    """The features of a blob.
+
+    Args:
+        outline: (points, 1, 2) int32, as OpenCV finds it.
+        area: inside the outline, in square pixels.
+        hole_area: of the holes, in square pixels.
+
+    Returns:
+        (5,) float64; see `blob_features`.
+    """
     hull = cv2.convexHull(outline)
     hull_area = cv2.contourArea(hull)
     hull_length = cv2.arcLength(hull, True)

@@ -71,10 +71,7 @@ def training(config: TrainingConfig) -> dict[str, object]:
     repeated = [images[i] for i in rows.images]
 
     def step(shown: Sequence[np.ndarray], numbers: Sequence[int]) -> float:
-        """Do a step on images (height, width, 3), uint8, RGB; returns the mean loss in nats.
-
-        `numbers` are, for each row, the index of its image in `shown`.
-        """
+        """The loss of a step, in nats; `shown` are (height, width, 3), uint8, RGB."""
         features = forward.encode_images(florence, shown, config.resolution)
         encoded = forward.encode_prompts(florence, features, numbers, rows.prompts)
         logits, labels = forward.teacher_forced_logits(florence, encoded, rows.targets)

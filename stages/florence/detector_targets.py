@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.schema import Region
 from stages.base import Sample
 
 if TYPE_CHECKING:
@@ -60,15 +61,8 @@ def assign_cells(
     points = cell_centres(*shape)
     cell_categories = np.full(len(points), -1)
     cell_boxes = np.zeros((len(points), 4), np.float32)
-    regions = []
-    shares = []
-    scale = np.tile(sample.size, 2)
-    for region in sample.annotations.kept().regions:
-        if region.phrase in categories:
-            regions.append(region)
-            shares.append(np.asarray(region.box) / scale)
-    # Empty, but with four columns, if there are no regions.
-    boxes = np.array(shares, np.float32).reshape(-1, 4)
+    regions = [r for r in sample.annotations.kept().regions if r.phrase in categories]
+    boxes = _box_shares(regions, sample.size)
     sides = boxes[:, 2:] - boxes[:, :2]
     areas = np.prod(sides, axis=1)
     # From the largest to the smallest, so that the smallest is written last.
@@ -84,6 +78,14 @@ def assign_cells(
         cell_categories[is_inside] = categories.index(regions[i].phrase)
         cell_boxes[is_inside] = boxes[i]
     return cell_categories, cell_boxes
+
+
+def _box_shares(regions: Sequence[Region], size: tuple[int, int]) -> np.ndarray:
+    """The boxes of regions, (n, 4) float32, xyxy in shares of the sides of an image of `size`."""
+    scale = np.tile(size, 2)
+    shares = [np.asarray(region.box) / scale for region in regions]
+    # Without regions, too, there are four columns.
+    return np.array(shares, np.float32).reshape(-1, 4)
 
 
 def giou(boxes: torch.Tensor, others: torch.Tensor) -> torch.Tensor:

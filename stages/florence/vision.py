@@ -141,12 +141,8 @@ def _window_attention(block: Florence2VisionSpatialBlock, strip: torch.Tensor) -
     # Query, key and value are (windows, heads, positions, channels of a head).
     projected = attention.qkv(windows).view(-1, side**2, 3, heads, channels // heads)
     query, key, value = projected.permute(2, 0, 3, 1, 4).unbind()
-    attended = torch.nn.functional.scaled_dot_product_attention(
-        query,
-        key,
-        value,
-        scale=attention.scale,
-    )
+    scale = attention.scale
+    attended = torch.nn.functional.scaled_dot_product_attention(query, key, value, scale=scale)
     # Back to (windows, positions, channels), the heads side by side.
     joined = attended.transpose(1, 2).reshape(windows.shape)
     output = attention.proj(joined)
