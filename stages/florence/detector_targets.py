@@ -81,7 +81,10 @@ def assign_cells(
 
 
 def _box_shares(regions: Sequence[Region], size: tuple[int, int]) -> np.ndarray:
-    """The boxes of regions, (n, 4) float32, xyxy in shares of the sides of an image of `size`."""
+    """The boxes of regions, (n, 4) float32, xyxy in shares of the image's sides.
+
+    `size` is (width, height) of the image, in pixels.
+    """
     scale = np.tile(size, 2)
     shares = [np.asarray(region.box) / scale for region in regions]
     # Without regions, too, there are four columns.

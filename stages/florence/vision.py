@@ -131,12 +131,7 @@ def _window_attention(block: Florence2VisionSpatialBlock, strip: torch.Tensor) -
     # The last windows are filled up with zeros, as in the model.
     padding = (0, 0, 0, -columns % side, 0, -rows % side)
     padded = torch.nn.functional.pad(block.norm1(strip), padding)
-    down = padded.shape[0] // side
-    across = padded.shape[1] // side
-    # (windows down, windows across, rows of a window, columns of a window, channels)
-    grid = padded.view(down, side, across, side, channels).transpose(1, 2)
-    # (windows, positions of a window, channels)
-    windows = grid.reshape(-1, side**2, channels)
+    windows = _cut_into_windows(padded, side)
 
     # Query, key and value are (windows, heads, positions, channels of a head).
     projected = attention.qkv(windows).view(-1, side**2, 3, heads, channels // heads)
@@ -148,8 +143,28 @@ def _window_attention(block: Florence2VisionSpatialBlock, strip: torch.Tensor) -
     output = attention.proj(joined)
 
     # The windows go back to their places, and the padding is cut off.
+    down = padded.shape[0] // side
+    across = padded.shape[1] // side
     grid = output.view(down, across, side, side, channels).transpose(1, 2)
     return grid.reshape(padded.shape)[:rows, :columns]
+
+
+def _cut_into_windows(padded: torch.Tensor, side: int) -> torch.Tensor:
+    """Cut a strip into square windows.
+
+    Args:
+        padded: (rows, columns, channels); the side divides rows and columns.
+        side: of a window, in positions.
+
+    Returns:
+        (windows, positions of a window, channels).
+    """
+    rows, columns, channels = padded.shape
+    down = rows // side
+    across = columns // side
+    # (windows down, windows across, rows of a window, columns of a window, channels)
+    grid = padded.view(down, side, across, side, channels).transpose(1, 2)
+    return grid.reshape(-1, side**2, channels)
 
 
 def _attend_to_channels(block: Florence2VisionChannelBlock, feature_map: torch.Tensor) -> None:

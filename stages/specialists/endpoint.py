@@ -16,9 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
+from typing import TYPE_CHECKING, cast
 
 from stages.base import NOT_RECIPE, Failed, StageError
+from stages.specialists.completion import Completion, Request
 from stages.specialists.detailed_texts import Answer
 from stages.specialists.token_budget import TokenBudget, cannot_write, most_tokens
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from openai.types.chat import (
         ChatCompletion,
         ChatCompletionContentPartParam,
-        ChatCompletionUserMessageParam,
     )
 
 BUDGET_SPENT = "budget_spent"
@@ -39,43 +39,6 @@ ACCOUNT_STATUSES = (401, 402, 403, 404)
 OUT_OF_QUOTA = "insufficient_quota"  # code of a 429 that does not pass by itself
 # Statuses below 500 that pass: the request took too long, was in conflict, or came too soon.
 PASSING_STATUSES = (408, 409, 429)
-
-
-class Message(TypedDict, total=False):
-    """The answer of a choice."""
-
-    content: str | None
-    refusal: str | None
-
-
-class Choice(TypedDict):
-    """One of the answers of a completion."""
-
-    message: Message
-    finish_reason: NotRequired[str | None]
-
-
-class Usage(TypedDict, total=False):
-    """What a request has cost."""
-
-    total_tokens: int
-
-
-class Completion(TypedDict):
-    """The JSON of a chat completion, as the server sent it: the fields that are read here."""
-
-    choices: list[Choice]
-    usage: NotRequired[Usage | None]
-
-
-class Request(TypedDict):
-    """The parameters of a chat completion."""
-
-    model: str
-    messages: list[ChatCompletionUserMessageParam]
-    max_tokens: int
-    temperature: float
-    seed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
