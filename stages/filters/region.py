@@ -109,10 +109,11 @@ class _Decision:
 
     @property
     def is_kept(self) -> np.ndarray:
+        """Which regions are still kept: (n,) bool."""
         return self.reasons == 0
 
     def kept(self) -> np.ndarray:
-        """The indices of the regions that are still kept."""
+        """The indices of the regions that are still kept: (kept,) int, ascending."""
         return np.flatnonzero(self.is_kept)
 
     def drop(self, where: np.ndarray, reason: str) -> None:
@@ -120,6 +121,7 @@ class _Decision:
         self.reasons[self.is_kept & where] = REASONS.index(reason)
 
     def drop_indices(self, indices: np.ndarray, reason: str) -> None:
+        """Drop the regions at `indices`, (dropped,) int, for `reason`."""
         self.reasons[indices] = REASONS.index(reason)
 
 

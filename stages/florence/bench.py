@@ -9,7 +9,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -134,6 +134,6 @@ def timed(device: str, work: Callable[[], T]) -> tuple[float, T]:
     return time.perf_counter() - started, result
 
 
-def settings(config: BenchConfig) -> dict[str, Any]:
+def settings(config: BenchConfig) -> dict[str, object]:
     """Return the settings as plain values."""
     return {item.name: getattr(config, item.name) for item in fields(config)}

@@ -19,7 +19,7 @@ from stages.florence.codec import Size
 from stages.florence.targets import Builder
 
 Family = Literal["image", "region", "alignment"]
-"""Objectives of the paper (section 2): image level, region and pixel level, and fine-grained
+"""Objectives of the paper (section 2.1): image level, region and pixel level, and fine-grained
 visual-semantic alignment."""
 
 AnswerKind = Literal[
