@@ -6,7 +6,10 @@ class RunFailed(RuntimeError):
 
 
 class ShardsFailed(RunFailed):
-    """Some shards could not be done, for a reason that is no sample's: storage, a stage that cannot load, a bug."""
+    """Some shards could not be done, and no sample is the cause.
+
+    The cause is the storage, a stage that cannot load, or a bug.
+    """
 
 
 class ClusterFailed(RunFailed):

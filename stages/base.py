@@ -121,8 +121,11 @@ class SampleError(ValueError):
 
 
 class StageError(Exception):
-    """An error that is no sample's fault: configuration, credentials, a model that cannot be loaded,
-    missing input of the stage, full disk. It ends the run in one line."""
+    """An error that is no sample's fault; it ends the run in one line.
+
+    Such are wrong configuration or credentials, a model that cannot be loaded, missing input of the
+    stage, and a full disk.
+    """
 
 
 def fold_of(key: str, folds: int) -> int:

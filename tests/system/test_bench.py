@@ -1,4 +1,7 @@
-"""`fld bench refinement` at a size at which nothing is learned: every control is made and measured."""
+"""`fld bench refinement` at a size at which nothing is learned.
+
+Every control is made and measured.
+"""
 
 import json
 from typing import Any

@@ -1,4 +1,7 @@
-"""A stage that kills its process on one sample costs that sample, not the run. The stage comes from another package."""
+"""A stage that kills its process on one sample costs that sample, not the run.
+
+The stage comes from another package.
+"""
 
 import json
 from pathlib import Path
@@ -32,7 +35,8 @@ class Fragile:
     def __call__(self, batch):
         if any(sample.key == self.config.deadly for sample in batch):
             os.kill(os.getpid(), signal.SIGSEGV)
-        return [Annotations(texts=[Text(granularity="alt", text=f"seen {sample.key}")]) for sample in batch]
+        texts = [Text(granularity="alt", text=f"seen {sample.key}") for sample in batch]
+        return [Annotations(texts=[text]) for text in texts]
 """
 
 

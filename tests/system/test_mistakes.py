@@ -1,4 +1,7 @@
-"""A user's mistake: one line that names the value and what to change, exit code 2, nothing written."""
+"""A user's mistake: one line names the value and what to change.
+
+The exit code is 2, and nothing is written.
+"""
 
 from pathlib import Path
 

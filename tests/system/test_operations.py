@@ -1,4 +1,7 @@
-"""Commands on a finished run: retry after a hiccup, find and mend a flipped byte, remove unused files."""
+"""Commands on a finished run.
+
+They retry after a short failure, find and repair a flipped byte, and remove unused files.
+"""
 
 import json
 import shutil
@@ -31,8 +34,10 @@ HICCUP = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """12 scenes, of which 5 cannot be read, and a file that is no image; labelled, then read again, as `work`, from
-    another folder than that of the run."""
+    """12 scenes, of which 5 cannot be read, and a file that is no image.
+
+    They are labelled, then read again, as `work`, from another folder than that of the run.
+    """
     top = tmp_path_factory.mktemp("operations")
     photos = top / "photos"
     photos.mkdir()

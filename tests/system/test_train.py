@@ -105,7 +105,10 @@ def test_killed_at_a_random_step_and_once_more_in_its_worker_it_ends_with_the_sa
 
 
 def kill_worker(mark: str) -> bool:
-    """kill -9 the training worker among the processes with this in their environment, once there is one."""
+    """Kill (-9) the training worker among the processes with this in their environment.
+
+    False while there is none.
+    """
     for process in Path("/proc").glob("[0-9]*"):
         try:
             name, environment = (
