@@ -168,5 +168,8 @@ class RoundTrainings:
 
 
 def _outside_fold(keys: Sequence[str], fold: int, folds: int) -> list[str]:
-    """The keys whose samples the model of `fold` may learn from; it labels the others."""
+    """The keys whose samples the model of `fold` may learn from.
+
+    It labels the others, which it has not seen.
+    """
     return [key for key in keys if fold_of(key, folds) != fold]

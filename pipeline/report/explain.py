@@ -20,6 +20,7 @@ from pipeline.schema import (
     TextRegion,
     Triplet,
 )
+from pipeline.storage import layout
 from pipeline.storage.arrow import to_dict
 
 if TYPE_CHECKING:
@@ -136,9 +137,8 @@ def _image_lines(image: ImageRow, shard: str) -> list[str]:
         failure = _failure(image.failed, image.detail)
         lines.append(failure)
         return lines
-    tar = f"images/{shard}.tar"
     place = f"{image.size} bytes from {image.offset}"
-    lines.append(f"lies in: {image.member} of {tar}, {place}")
+    lines.append(f"lies in: {image.member} of {layout.images_tar(shard)}, {place}")
     return lines
 
 
