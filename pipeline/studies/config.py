@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from pipeline.config.effects import UNUSED_WORKERS, own, typed_groups, unused_groups
 from pipeline.config.parse import check_exists, check_no_seed
 from pipeline.config.run import ClusterConfig, Positive
 from pipeline.config.validation import Settings, build
 from pipeline.schema import Granularity
+from pipeline.storage.json_types import Json
 from pipeline.studies.data import DataConfig
 from stages import registry
 from stages.base import no_effect
@@ -27,7 +28,7 @@ class RowConfig:
     """Checkpoint that the first phase starts from; empty: that of the study."""
     samples: int = 0
     """How many of the training samples are seen, the first ones; 0: all."""
-    phases: dict[str, Any] = field(default_factory=dict)
+    phases: dict[str, Json] = field(default_factory=dict)
     """Trainings by name, one after the other, each with its settings over those of the study.
     Without any, the checkpoint is tested as it is."""
 
@@ -82,10 +83,10 @@ class StudyConfig:
     """Most tokens of one answer in a test."""
     beams: Positive = 1
     """Beams of a test's beam search; 1 answers greedily (the authors' examples use 3)."""
-    train: dict[str, Any]
+    train: Json
     """Settings of all trainings of the model; a phase may also set `steps`, which are then taken at
     `resolution`."""
-    detector: dict[str, Any] = field(default_factory=dict)
+    detector: Json = field(default_factory=dict)
     """Settings of all detectors."""
     rows: dict[str, RowConfig]
     """The rows of the table, by name."""
@@ -138,7 +139,7 @@ class StudyConfig:
                 yield from own(phase_config(self, name, phase), f"{where}phases.{phase}.")
 
 
-def parse(values: Mapping[str, Any]) -> StudyConfig:
+def parse(values: Json) -> StudyConfig:
     """Build and check the settings of a study from the plain values that hydra composed.
 
     Raises:

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from pipeline.schema import Annotations, Record
 from pipeline.storage import layout
@@ -18,6 +17,7 @@ from pipeline.storage.tars import TarWriter
 from pipeline.training.data import ShardFolder, TrainingSet, find_training_set
 from stages import registry
 from stages.base import no_effect
+from stages.ingest import Source
 
 # Scenes in one shard.
 SHARD_SIZE = 100
@@ -70,10 +70,12 @@ def obtain(store: Store, config: DataConfig) -> tuple[TrainingSet, str]:
     return TrainingSet(store, folder, keys), labels
 
 
-def _rendered(source: Any, names: Sequence[str]) -> list[tuple[str, bytes, Annotations]]:
+def _rendered(source: Source, names: Sequence[str]) -> list[tuple[str, bytes, Annotations]]:
     """Render scenes; return the key, the JPEG bytes and the true labels of each."""
     samples = []
     for item in source.read(names):
+        assert item.data is not None, f"{item.name} was not rendered"
+        assert item.truth is not None, f"{item.name} was rendered without its truth"
         samples.append((_key(item.name), item.data, item.truth))
     return samples
 

@@ -184,7 +184,10 @@ def test_mistakes_are_one_line(shards: str, tmp_path: Path) -> None:
     for arguments, message in (
         ([str(tmp_path), str(tmp_path / "o")], "no shards there"),
         ([shards, str(tmp_path / "o"), "start=/nowhere"], "start=/nowhere: no such file or folder"),
-        ([shards, str(tmp_path / "o"), "train.tasks=['<OCD>']"], "train.tasks: <OCD>: no such task; did you mean <OD>?"),
+        (
+            [shards, str(tmp_path / "o"), "train.tasks=['<OCD>']"],
+            "train.tasks: <OCD>: no such task; did you mean <OD>?",
+        ),
         (
             [shards, str(tmp_path / "o"), "cluster.groups.train={actors: [99, 99]}"],
             "99 workers want 99 CPU",
