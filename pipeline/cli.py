@@ -14,7 +14,7 @@ import sys
 
 from pipeline.commands import bench, label, look, maintain, measure, parse, publish, settings, train
 from pipeline.commands.group import CommandGroup, Output
-from pipeline.errors import RunFailed, ShardsFailed
+from pipeline.errors import RunFailed, ShardsFailed, disk_full, is_disk_full
 
 GROUPS = {
     "label": (label, settings),
@@ -95,6 +95,8 @@ def _execute(args: argparse.Namespace) -> int:
 
 def _report_error(error: Exception) -> int:
     """Print one line on standard error and return the exit code."""
+    if isinstance(error, OSError) and is_disk_full(error):
+        error = disk_full(error, "a disk of this machine")
     message = " ".join(str(error).split())
     if isinstance(error, ShardsFailed):
         message += "; the rest is done, the same command tries again"

@@ -1,15 +1,28 @@
 """Errors that a person sees in one line, beside `ValueError` for what the user can change."""
 
+from __future__ import annotations
+
+import errno
+import os
+
+FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""The error numbers of a disk that takes no more bytes: it is full, or read-only."""
+
 
 class RunFailed(RuntimeError):
-    """What was asked for could not be done, and no setting is at fault."""
+    """What was asked for could not be done, and no setting is known to be at fault."""
 
 
 class ShardsFailed(RunFailed):
-    """Some shards could not be done, and no sample is at fault.
+    """Some shards could not be done, and no sample is at fault: the storage failed, or a bug."""
 
-    Examples: the storage fails, a stage cannot load its model, or there is a bug.
-    """
+
+class SamplesFailAlike(RunFailed):
+    """A stage failed unexpectedly on one sample after the other, always in the same way."""
+
+
+class DiskFull(RunFailed):
+    """A disk is full or read-only."""
 
 
 class ClusterFailed(RunFailed):
@@ -22,6 +35,22 @@ class WorkerFailed(RunFailed):
 
 class SamplesLost(RunFailed):
     """A stage's counts do not add up: in = kept + dropped + failed."""
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether the system refused to write because a disk is full or read-only."""
+    return isinstance(error, OSError) and error.errno in FULL_DISK
+
+
+def disk_full(error: OSError, folder: str) -> DiskFull:
+    """The error to show for an error of which `is_disk_full` is true.
+
+    It names the file that could not be written. If the system does not say which file that was, it
+    names `folder`, where the work is stored.
+    """
+    reason = os.strerror(error.errno or errno.ENOSPC)
+    where = error.filename or folder
+    return DiskFull(f"{where}: {reason}; make room there, then the same command goes on")
 
 
 def last_line(error: BaseException) -> str:

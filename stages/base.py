@@ -7,14 +7,19 @@ and publishes. A stage never sees a file, a shard or Ray.
 A stage's config is a frozen, keyword-only dataclass beside it. Two kinds of fields are marked:
 `CONTENT` fields name a file, a folder or a hub model, and its content (not its path) enters the
 recipe. `NOT_RECIPE` fields do not change results.
+
+If a field has no effect beside some values of others, the config says so in a method
+`without_effect() -> Iterator[str]`, which yields one line for each such field (see `no_effect`).
+`fld run` and `fld plan` warn with these lines before anything runs.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import Field, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -48,6 +53,30 @@ def role_of(config_field: Field[Any]) -> FieldRole:
     """The role of a config's field: `field(metadata=CONTENT)` and the like, or the default one."""
     role: FieldRole = config_field.metadata.get(_ROLE, FieldRole())
     return role
+
+
+def default_of(config_field: Field[Any]) -> Any:
+    """The default of a config's field; `MISSING` if there is none."""
+    if config_field.default_factory is not MISSING:
+        return config_field.default_factory()
+    return config_field.default
+
+
+def no_effect(config: Any, names: Iterable[str], reason: str) -> Iterator[str]:
+    """A warning for each of these fields of a config whose value is not the default.
+
+    `reason` says why the fields have no effect now, and what to change.
+    """
+    wanted = set(names)
+    for config_field in fields(config):
+        value = getattr(config, config_field.name)
+        if config_field.name in wanted and value != default_of(config_field):
+            yield f"{config_field.name}={_shown(value)}: no effect: {reason}"
+
+
+def _shown(value: Any) -> str:
+    """A value as it is typed on the command line, on one line."""
+    return value if isinstance(value, str) and value else json.dumps(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +128,14 @@ class Stage(Protocol):
 
     A result holds only what the stage adds (with an empty `id`) or revises (with the `id` of the
     annotation that it replaces; if several stages revise one, the last of them wins).
+
+    Two more class variables are optional. With them, a run whose stages stand in a wrong order is
+    refused before it begins (`pipeline.config.needs`). Both are tuples of these words: texts,
+    parsed_texts, regions, candidate_texts (of regions), text_regions, triplets.
+
+    `needs`: what the stage must read, so that it has anything to do. "regions or triplets" means
+    that one of them is enough.
+    `gives`: what it may add. A stage or a source without `gives` may add anything.
     """
 
     version: ClassVar[int]
@@ -111,6 +148,18 @@ class Stage(Protocol):
     def __call__(self, batch: Batch) -> list[Result]: ...
 
 
+def needs_of(stage: Any) -> tuple[str, ...]:
+    """What a stage must read, by its class; see `Stage`."""
+    needs: tuple[str, ...] = getattr(stage, "needs", ())
+    return needs
+
+
+def gives_of(stage: Any) -> tuple[str, ...] | None:
+    """What a stage or a source may add, by its class; None if the class does not say it."""
+    gives: tuple[str, ...] | None = getattr(stage, "gives", None)
+    return gives
+
+
 class SampleError(ValueError):
     """One sample is at fault. If a stage raises it, that sample gets a `Failed` row."""
 
@@ -121,8 +170,11 @@ class SampleError(ValueError):
 
 
 class StageError(Exception):
-    """An error that is no sample's fault: configuration, credentials, a model that cannot be loaded,
-    missing input of the stage, full disk. It ends the run in one line."""
+    """No sample is at fault. It ends the run in one line, at the first shard.
+
+    For example: a wrong setting, missing credentials, a model that cannot be loaded, or missing
+    input of the stage. The message says what to change.
+    """
 
 
 def fold_of(key: str, folds: int) -> int:

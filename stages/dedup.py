@@ -18,29 +18,25 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from stages.base import CONTENT
+from stages.base import CONTENT, no_effect
 from stages.ingest import to_rgb
-from stages.similarity import Pairs, close_hashes, similar_vectors
+from stages.repeats import EXACT, KINDS, Comparison, Repeat, Repeats, settle
 from stages.specialists.pretrained import PretrainedConfig
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-EXACT, NEAR, MIRRORED, SEMANTIC = "exact", "near", "mirrored", "semantic"
-# If two images are duplicates for several reasons, the first of these is reported.
-KINDS = (EXACT, NEAR, MIRRORED, SEMANTIC)
 # Standard deviation of an image at 32 x 32 pixels, in grey levels of 255, below which its
 # perceptual hash is noise.
 MIN_CONTRAST = 2.0
-# So many images are compared all with all.
-FEW = 512
+NO_MODEL = "no model makes embeddings; set model"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +49,13 @@ class HashConfig(PretrainedConfig):
 
     batch_size: int = 32
     """Images that are hashed at once."""
+
+    def without_effect(self) -> Iterator[str]:
+        if self.model:
+            yield from PretrainedConfig.without_effect(self)
+        else:
+            names = ("revision", "device", "dtype", "rows")
+            yield from no_effect(self, names, NO_MODEL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +70,11 @@ class DedupConfig(HashConfig):
 
     similarity: Annotated[float, Field(gt=0, le=1)] = 0.97
     """Least cosine of the embeddings of semantic duplicates."""
+
+    def without_effect(self) -> Iterator[str]:
+        yield from HashConfig.without_effect(self)
+        if not self.model:
+            yield from no_effect(self, ("similarity",), NO_MODEL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,23 +126,6 @@ class Duplicate:
     """In bits (near, mirrored), or 1 - cosine (semantic)."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class _Repeat:
-    """Which image a duplicate repeats; of several, the smallest one counts, by these fields."""
-
-    kept: int
-    """The number of the kept image, in the order of judgement."""
-
-    kind: int
-    """The index in `KINDS`."""
-
-    distance: float
-
-
-# The duplicates found so far, by their number in the order of judgement.
-_Repeats = dict[int, _Repeat]
-
-
 class Hashes:
     """Makes the hashes of images. The model, if there is one, is loaded once."""
 
@@ -144,7 +135,7 @@ class Hashes:
         import imagehash
 
         self._hash = getattr(imagehash, config.method)
-        self._embed: Any = None
+        self._embed: Callable[[Sequence[np.ndarray]], list[np.ndarray]] | None = None
         if config.model:
             from stages.specialists.score import ImageTextScore, ImageTextScoreConfig
 
@@ -158,8 +149,15 @@ class Hashes:
             self._embed = ImageTextScore(score_config).embed_images
 
     def __call__(self, shard: str, keys: Sequence[str], images: Sequence[bytes]) -> list[Hashed]:
-        """The hashes of some images of a shard, in order; `images` are stored files."""
-        rows, pixels = [], []
+        """The hashes of some images of a shard, in order.
+
+        Args:
+            shard: name of the shard.
+            keys: keys of the samples.
+            images: for each of them the bytes of the stored file.
+        """
+        rows = []
+        pixels = []
         for key, data in zip(keys, images, strict=True):
             image = _decode(data)
             rows.append(self._hashed(shard, key, data, image))
@@ -168,19 +166,23 @@ class Hashes:
                 pixels.append(np.asarray(image))
         if self._embed is None:
             return rows
+        vectors = self._embed(pixels)
         embedded = []
-        for row, vector in zip(rows, self._embed(pixels), strict=True):
-            embedded.append(replace(row, embedding=[float(value) for value in vector]))
+        for row, vector in zip(rows, vectors, strict=True):
+            numbers = [float(value) for value in vector]
+            embedded.append(replace(row, embedding=numbers))
         return embedded
 
     def _hashed(self, shard: str, key: str, data: bytes, image: Image) -> Hashed:
         from PIL import ImageOps
 
         own = mirrored = ""
-        small = np.asarray(image.convert("L").resize((32, 32)), float)
-        if small.std() >= MIN_CONTRAST:
+        small = image.convert("L").resize((32, 32))
+        contrast = np.asarray(small, float).std()
+        if contrast >= MIN_CONTRAST:
             own = str(self._hash(image))
-            mirrored = str(self._hash(ImageOps.mirror(image)))
+            mirror_image = ImageOps.mirror(image)
+            mirrored = str(self._hash(mirror_image))
         return Hashed(
             key=key,
             shard=shard,
@@ -204,17 +206,20 @@ def duplicates(rows: Sequence[Hashed], config: DedupConfig) -> list[Duplicate]:
     images = sorted(rows, key=lambda row: (-row.pixels, -row.bytes, row.key))
     exact = _exact_copies(images)
     distinct = [number for number in range(len(images)) if number not in exact]
-    repeats: _Repeats = {}
-    _settle(_Comparison(images, config), np.array(distinct, np.int64), repeats)
+    repeats: Repeats = {}
+    comparison = _comparison(images, config)
+    settle(comparison, np.array(distinct, np.int64), repeats)
     for number, first in exact.items():
         # A copy of a duplicate repeats what that duplicate repeats.
-        repeats[number] = repeats.get(first, _Repeat(first, KINDS.index(EXACT), 0.0))
+        copy_of_first = Repeat(first, KINDS.index(EXACT), 0.0)
+        repeats[number] = repeats.get(first, copy_of_first)
     found = []
     for number, repeat in repeats.items():
+        image = images[number]
         found.append(
             Duplicate(
-                key=images[number].key,
-                shard=images[number].shard,
+                key=image.key,
+                shard=image.shard,
                 kept=images[repeat.kept].key,
                 kind=KINDS[repeat.kind],
                 distance=repeat.distance,
@@ -224,7 +229,10 @@ def duplicates(rows: Sequence[Hashed], config: DedupConfig) -> list[Duplicate]:
 
 
 def _exact_copies(images: Sequence[Hashed]) -> dict[int, int]:
-    """The number of each image with the bytes of an earlier one, and the first one's number."""
+    """The images that have the bytes of an earlier one.
+
+    Returns the number of each of them, with the number of the first image with these bytes.
+    """
     first_of: dict[str, int] = {}
     copies = {}
     for number, image in enumerate(images):
@@ -234,86 +242,26 @@ def _exact_copies(images: Sequence[Hashed]) -> dict[int, int]:
     return copies
 
 
-class _Comparison:
-    """What images are compared by, as arrays over their numbers."""
-
-    def __init__(self, images: Sequence[Hashed], config: DedupConfig) -> None:
-        self.config = config
-        self.has_hash = np.array([bool(image.hash) for image in images], bool)
-        self.hashes = np.array([int(image.hash or "0", 16) for image in images], np.uint64)
-        self.mirrored = np.array([int(image.mirrored or "0", 16) for image in images], np.uint64)
-        embeddings = [image.embedding for image in images] if config.model else []
-        self.vectors = np.array(embeddings, np.float32)
-
-    def pairs(self, later: np.ndarray, kept: np.ndarray) -> Iterator[tuple[int, Pairs]]:
-        """(index in `KINDS`, pairs) of every two images that are duplicates.
-
-        `later` and `kept` are numbers of images, (n,) and (m,) int; so are the indices of the
-        pairs. A pair may come more than once.
-        """
-        later_hashed = later[self.has_hash[later]]
-        kept_hashed = kept[self.has_hash[kept]]
-        comparisons = [(NEAR, self.hashes, self.hashes)]
-        if self.config.mirrored:
-            comparisons.append((MIRRORED, self.hashes, self.mirrored))
-            comparisons.append((MIRRORED, self.mirrored, self.hashes))
-        for kind, left, right in comparisons:
-            hashes = close_hashes(left[later_hashed], right[kept_hashed], self.config.distance)
-            for pairs in hashes:
-                yield KINDS.index(kind), _numbered(pairs, later_hashed, kept_hashed)
-        if self.config.model:
-            left, right = self.vectors[later], self.vectors[kept]
-            for pairs in similar_vectors(left, right, self.config.similarity):
-                yield KINDS.index(SEMANTIC), _numbered(pairs, later, kept)
+def _comparison(images: Sequence[Hashed], config: DedupConfig) -> Comparison:
+    """What the images are compared by, as the settings want it."""
+    hashes = [image.hash for image in images]
+    mirrored = None
+    if config.mirrored:
+        mirrored = _as_numbers([image.mirrored for image in images])
+    vectors = None
+    if config.model:
+        vectors = np.array([image.embedding for image in images], np.float32)
+    return Comparison(
+        has_hash=np.array([bool(digits) for digits in hashes], bool),
+        hashes=_as_numbers(hashes),
+        mirrored=mirrored,
+        vectors=vectors,
+        distance=config.distance,
+        similarity=config.similarity,
+    )
 
 
-def _numbered(pairs: Pairs, left: np.ndarray, right: np.ndarray) -> Pairs:
-    """Pairs of places in two arrays of numbers, as pairs of those numbers."""
-    return Pairs(left[pairs.left], right[pairs.right], pairs.distance)
-
-
-def _settle(comparison: _Comparison, rows: np.ndarray, repeats: _Repeats) -> np.ndarray:
-    """Judge images that are in order, the best first: duplicates go into `repeats`.
-
-    Returns the numbers of the kept ones. The better half is judged first, and the other half is
-    compared with what is kept of it. The result is the same as if each image were compared with
-    all kept ones, but many images are compared at once.
-    """
-    if len(rows) <= FEW:
-        _settle_few(comparison, rows, repeats)
-    else:
-        better, rest = np.split(rows, [len(rows) // 2])
-        kept = _settle(comparison, better, repeats)
-        repeats.update(_first_repeats(comparison, rest, kept))
-        _settle(comparison, _without(rest, repeats), repeats)
-    return _without(rows, repeats)
-
-
-def _settle_few(comparison: _Comparison, rows: np.ndarray, repeats: _Repeats) -> None:
-    candidates = []
-    for kind, pairs in comparison.pairs(rows, rows):
-        for later, earlier, distance in pairs.rows():
-            if earlier < later:
-                candidates.append((later, _Repeat(earlier, kind, float(distance))))
-    for later, repeat in sorted(candidates):
-        if later not in repeats and repeat.kept not in repeats:
-            repeats[later] = repeat
-
-
-def _first_repeats(comparison: _Comparison, later: np.ndarray, kept: np.ndarray) -> _Repeats:
-    """For each of `later` that repeats one of `kept`: the first such one."""
-    repeats: _Repeats = {}
-    for kind, pairs in comparison.pairs(later, kept):
-        # Sorted by image, then by kept image; the first row of each image is its best.
-        order = np.lexsort((pairs.right, pairs.left))
-        _, places = np.unique(pairs.left[order], return_index=True)
-        best = order[places]
-        best_pairs = Pairs(pairs.left[best], pairs.right[best], pairs.distance[best])
-        for image, first, distance in best_pairs.rows():
-            repeat = _Repeat(first, kind, float(distance))
-            repeats[image] = min(repeats.get(image, repeat), repeat)
-    return repeats
-
-
-def _without(rows: np.ndarray, repeats: _Repeats) -> np.ndarray:
-    return np.array([row for row in rows.tolist() if row not in repeats], np.int64)
+def _as_numbers(hashes: Sequence[str]) -> np.ndarray:
+    """Hexadecimal hashes as (n,) uint64; 0 for an image without one."""
+    numbers = [int(digits or "0", 16) for digits in hashes]
+    return np.array(numbers, np.uint64)

@@ -22,11 +22,13 @@ from pipeline.schema import Box, Mask, Quad, Region, TextRegion, Triplet
 def area(box: Sequence[float]) -> float:
     """The area of one box in square pixels; 0 if a side is negative."""
     x1, y1, x2, y2 = box
-    return max(x2 - x1, 0.0) * max(y2 - y1, 0.0)
+    width = max(x2 - x1, 0.0)
+    height = max(y2 - y1, 0.0)
+    return width * height
 
 
 def areas(boxes: np.ndarray) -> np.ndarray:
-    """The areas of boxes: (..., 4) floats to (...), in square pixels.
+    """The areas of boxes, in square pixels: float of shape (..., 4) to (...).
 
     Sides are not clamped: a box with one negative side has a negative area.
     """
@@ -39,18 +41,29 @@ def quad_bounds(quad: Quad) -> Box:
     """The smallest upright box around a quad."""
     xs = quad[::2]
     ys = quad[1::2]
-    return min(xs), min(ys), max(xs), max(ys)
+    left = min(xs)
+    top = min(ys)
+    right = max(xs)
+    bottom = max(ys)
+    return left, top, right, bottom
 
 
 def bounds(item: Region | TextRegion | Triplet) -> Box:
     """The box of an annotation; for a text region the smallest upright box around its quad."""
-    return quad_bounds(item.quad) if isinstance(item, TextRegion) else item.box
+    if isinstance(item, TextRegion):
+        return quad_bounds(item.quad)
+    return item.box
 
 
 def is_degenerate(boxes: np.ndarray, min_side: float) -> np.ndarray:
-    """Which boxes are of no use: (n, 4) floats to (n,) bool.
+    """Which boxes are of no use.
 
-    True where a coordinate is not finite, or a side is shorter than `min_side` pixels.
+    Args:
+        boxes: (n, 4) float, xyxy in pixels.
+        min_side: the shortest side of a box of use, in pixels.
+
+    Returns:
+        (n,) bool: true where a coordinate is not finite, or a side is shorter than `min_side`.
     """
     sides = boxes[:, 2:] - boxes[:, :2]
     is_finite = np.isfinite(boxes).all(axis=1)
@@ -63,32 +76,52 @@ def iou(a: Box, b: Box) -> float:
 
     In plain Python, which is faster than NumPy for a single pair.
     """
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    shared = max(width, 0.0) * max(height, 0.0)
+    left = max(a[0], b[0])
+    top = max(a[1], b[1])
+    right = min(a[2], b[2])
+    bottom = min(a[3], b[3])
+    # Boxes that lie apart would give negative sides.
+    width = max(right - left, 0.0)
+    height = max(bottom - top, 0.0)
+    shared = width * height
     union = area(a) + area(b) - shared
-    return shared / union if union > 0 else 0.0
+    if union > 0:
+        return shared / union
+    return 0.0
 
 
 def paired_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Intersection over union of paired boxes: (..., 4) and (..., 4) floats to (...).
+    """Intersection over union of paired boxes.
 
-    Leading axes broadcast. A pair of empty boxes gives 0.
+    Args:
+        a: float of shape (..., 4), xyxy in pixels.
+        b: float of shape (..., 4); the leading axes broadcast with those of `a`.
+
+    Returns:
+        (...) float, 0 to 1; a pair of empty boxes gives 0.
     """
     low = np.maximum(a[..., :2], b[..., :2])
     high = np.minimum(a[..., 2:], b[..., 2:])
     sides = np.clip(high - low, 0, None)
     shared = sides[..., 0] * sides[..., 1]
     union = areas(a) + areas(b) - shared
-    return np.divide(shared, union, out=np.zeros_like(union), where=union > 0)
+    # Where the union is empty, the zero of the output stays.
+    overlap = np.zeros_like(union)
+    return np.divide(shared, union, out=overlap, where=union > 0)
 
 
 def box_iou(
-    left: Sequence[Sequence[float]] | np.ndarray, right: Sequence[Sequence[float]] | np.ndarray
+    left: Sequence[Sequence[float]] | np.ndarray,
+    right: Sequence[Sequence[float]] | np.ndarray,
 ) -> np.ndarray:
-    """Intersection over union of each box of `left` (n) with each of `right` (m): (n, m) float64.
+    """Intersection over union of each box of `left` with each box of `right`.
 
-    A pair of empty boxes gives 0.
+    Args:
+        left: (n, 4), xyxy in pixels.
+        right: (m, 4), xyxy in pixels.
+
+    Returns:
+        (n, m) float64, 0 to 1; a pair of empty boxes gives 0.
     """
     rows = np.asarray(left, np.float64).reshape(-1, 1, 4)
     columns = np.asarray(right, np.float64).reshape(1, -1, 4)
@@ -97,23 +130,30 @@ def box_iou(
 
 def quad_iou(left: Sequence[Sequence[float]], right: Sequence[Sequence[float]]) -> np.ndarray:
     """As `box_iou`, for the convex hulls of n and m quads: (n, m) float64. Library: OpenCV."""
-    import cv2
-
-    hulls = [_hull(quad) for quad in right]
+    right_hulls = [_hull(quad) for quad in right]
     overlap = np.zeros((len(left), len(right)))
     for i, quad in enumerate(left):
-        one = _hull(quad)
-        for j, other in enumerate(hulls):
-            one_area = cv2.contourArea(one)
-            other_area = cv2.contourArea(other)
-            if min(one_area, other_area) > 0:
-                shared = cv2.intersectConvexConvex(one, other)[0]
-                union = one_area + other_area - shared
-                overlap[i, j] = shared / union
+        hull = _hull(quad)
+        for j, other in enumerate(right_hulls):
+            overlap[i, j] = _hull_iou(hull, other)
     return overlap
 
 
+def _hull_iou(one: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union of two convex hulls from `_hull`; 0 if one of them is empty."""
+    import cv2
+
+    one_area = cv2.contourArea(one)
+    other_area = cv2.contourArea(other)
+    if min(one_area, other_area) > 0:
+        shared, _ = cv2.intersectConvexConvex(one, other)
+        union = one_area + other_area - shared
+        return float(shared / union)
+    return 0.0
+
+
 def _hull(quad: Sequence[float]) -> np.ndarray:
+    """The convex hull of a quad: (points, 1, 2) float32."""
     import cv2
 
     corners = np.asarray(quad, np.float32).reshape(-1, 2)
@@ -121,30 +161,47 @@ def _hull(quad: Sequence[float]) -> np.ndarray:
 
 
 def greedy_match(
-    overlap: np.ndarray, scores: Sequence[float], threshold: float
+    overlap: np.ndarray,
+    scores: Sequence[float],
+    threshold: float,
 ) -> list[tuple[int, int]]:
-    """One-to-one pairs (row, column) of an (n, m) overlap of at least `threshold`.
+    """One-to-one pairs of rows and columns that overlap by at least `threshold`.
 
-    Rows choose in the order of their `scores` (n), the highest first. Each takes the free column
-    that it overlaps most. This is the matching of COCO's evaluation.
+    Rows choose in the order of their scores, the highest first. Each takes the free column that it
+    overlaps most. This is the matching of COCO's evaluation.
+
+    Args:
+        overlap: (n, m) float, 0 to 1.
+        scores: (n,), one of each row.
+        threshold: the least overlap of a pair.
+
+    Returns:
+        (row, column) of each pair, in the order of choice.
     """
     if overlap.size == 0:
         return []
     free = overlap.copy()
     pairs = []
-    for row in np.argsort(-np.asarray(scores), kind="stable"):
+    descending = -np.asarray(scores)
+    for row in np.argsort(descending, kind="stable"):
         column = int(free[row].argmax())
         if free[row, column] >= threshold:
             pairs.append((int(row), column))
+            # Below every threshold, so that no other row takes it.
             free[:, column] = -1.0
     return pairs
 
 
 def encode_mask(pixels: np.ndarray) -> Mask:
-    """Pixels (height, width), bool or uint8 of 0 and 1, as run lengths. Library: pycocotools."""
+    """Pixels as run lengths. Library: pycocotools.
+
+    `pixels` is (height, width), bool or uint8 of 0 and 1.
+    """
     from pycocotools import mask as coco_mask
 
-    encoded = coco_mask.encode(np.asfortranarray(pixels, np.uint8))
+    # pycocotools takes column by column.
+    columns = np.asfortranarray(pixels, np.uint8)
+    encoded = coco_mask.encode(columns)
     height, width = pixels.shape
     return Mask(size=(height, width), counts=encoded["counts"].decode("ascii"))
 

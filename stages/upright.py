@@ -22,7 +22,13 @@ Kind = TypeVar("Kind", bound=Annotation)
 
 
 def turned(annotations: Annotations, orientation: int, size: Size) -> Annotations:
-    """Annotations of a picture of `size` as it lies in its file, moved to the upright picture."""
+    """Annotations of a picture as it lies in its file, moved to the upright picture.
+
+    Args:
+        annotations: what was drawn on the picture in its file.
+        orientation: the EXIF orientation, 1 to 8.
+        size: (width, height) of the picture in its file, in pixels.
+    """
     if orientation == 1:
         return annotations
     text_regions = []
@@ -63,11 +69,22 @@ def fitted(annotations: Annotations, declared: Size, size: Size) -> Annotations:
 
 
 def _mismatched(items: list[Kind]) -> list[Kind]:
-    return [replace(item, dropped=item.dropped or SIZE_MISMATCH) for item in items]
+    """The items, all of them dropped; an item that was dropped before keeps its reason."""
+    result = []
+    for item in items:
+        reason = item.dropped or SIZE_MISMATCH
+        result.append(replace(item, dropped=reason))
+    return result
 
 
 def turned_point(point: Point, orientation: int, size: Size) -> Point:
-    """A point of a picture of `size` in its file, in the upright picture; orientation 2 to 8."""
+    """A point of a picture in its file, in the upright picture.
+
+    Args:
+        point: x and y in pixels.
+        orientation: the EXIF orientation, 2 to 8.
+        size: (width, height) of the picture in its file, in pixels.
+    """
     width, height = size
     x, y = point
     if orientation == 2:
@@ -90,20 +107,28 @@ def turned_box(box: Box, orientation: int, size: Size) -> Box:
     """A box, xyxy in pixels, in the upright picture."""
     x1, y1 = turned_point(box[:2], orientation, size)
     x2, y2 = turned_point(box[2:], orientation, size)
-    return min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
+    left = min(x1, x2)
+    top = min(y1, y2)
+    right = max(x1, x2)
+    bottom = max(y1, y2)
+    return left, top, right, bottom
 
 
 def turned_quad(quad: Quad, orientation: int, size: Size) -> Quad:
     """A quad in the upright picture, still clockwise from the top left."""
     points = []
-    for corner in zip(quad[::2], quad[1::2], strict=True):
+    xs = quad[::2]
+    ys = quad[1::2]
+    for corner in zip(xs, ys, strict=True):
         points.append(turned_point(corner, orientation, size))
     if orientation in (2, 4, 5, 7):
         # These orientations mirror, so that the corners run the other way round.
         points.reverse()
+    # The top left corner is the one with the smallest sum of x and y; it comes first.
     sums = [x + y for x, y in points]
     first = sums.index(min(sums))
-    (x1, y1), (x2, y2), (x3, y3), (x4, y4) = points[first:] + points[:first]
+    ordered = points[first:] + points[:first]
+    (x1, y1), (x2, y2), (x3, y3), (x4, y4) = ordered
     return x1, y1, x2, y2, x3, y3, x4, y4
 
 

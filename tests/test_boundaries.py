@@ -166,7 +166,8 @@ def test_a_circle_of_imports_is_found() -> None:
 
 LAYOUT = ROOT / "pipeline/storage/layout.py"
 STORE_METHODS = {
-    *("read", "read_json", "read_manifest", "open", "exists", "size", "usage", "list", "path"),
+    *("read", "read_json", "read_json_list", "read_manifest", "open", "exists", "size"),
+    *("usage", "list", "path"),
     *("publish", "publish_json", "publishing", "remove", "local_copy"),
     *("done", "counts", "manifests", "publish_manifest", "withdraw", "withdrawn"),
 }
@@ -277,7 +278,8 @@ def test_help_comes_at_once_and_loads_nothing_heavy() -> None:
         "import sys; from pipeline.cli import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
-        "print([m for m in ('torch', 'ray', 'transformers', 'spacy', 'pyarrow', 'cv2') if m in sys.modules])"
+        "heavy = ('torch', 'ray', 'transformers', 'spacy', 'pyarrow', 'cv2')\n"
+        "print([module for module in heavy if module in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=20
@@ -290,7 +292,8 @@ def test_florence_runs_without_ray_and_spacy() -> None:
     code = (
         "import sys; sys.modules['ray'] = sys.modules['spacy'] = None\n"
         "import importlib, pkgutil, stages.florence as package\n"
-        "for each in pkgutil.iter_modules(package.__path__): importlib.import_module(f'stages.florence.{each.name}')\n"
+        "for module in pkgutil.iter_modules(package.__path__):\n"
+        "    importlib.import_module(f'stages.florence.{module.name}')\n"
         "from stages.florence.model import load; from stages.florence.generation import Question\n"
         "from stages.florence.inference import FlorenceInference\n"
         "import numpy as np; model = FlorenceInference(load('nano'), 64)\n"

@@ -5,10 +5,20 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 
-def machine() -> dict[str, Any]:
+class Machine(TypedDict):
+    """What a figure depends on."""
+
+    cpu: str
+    """Name of the processor."""
+    cores: int | None
+    python: str
+    """Version of Python."""
+
+
+def machine() -> Machine:
     """Return the processor, its cores and the Python version; figures mean little without them."""
     return {
         "cpu": _cpu_model() or platform.processor(),

@@ -16,9 +16,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import TypedDict
 
 from pipeline.benches.refinement_runs import (
+    Figure,
     RoundFigures,
     measure_rounds,
     random_model,
@@ -26,11 +27,13 @@ from pipeline.benches.refinement_runs import (
     shuffled_model,
 )
 from pipeline.refinement.gate import ACCEPTED
+from pipeline.storage.json_types import Json
+from stages.base import no_effect
 
 # With no training step, the model of a round is the checkpoint that it starts from.
 UNTRAINED = "train.stages=[[64,0]]"
 # The figures whose spread over seeds is reported.
-SPREAD = ("f1", "f1_75", "caption_accuracy")
+SPREAD: tuple[Figure, ...] = ("f1", "f1_75", "caption_accuracy")
 # The share of scenes that have a detailed text in the bench of bootstrapping.
 SPARSE = (
     "refine.rounds=1",
@@ -40,15 +43,9 @@ SPARSE = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RefinementBenchConfig:
-    """Settings of `fld bench refinement` and `fld bench bootstrapping`."""
+class BootstrappingBenchConfig:
+    """Settings of `fld bench bootstrapping`."""
 
-    full: bool = False
-    """Also run the other seeds and the controls."""
-    seeds: int = 3
-    """Runs with different seeds, the first one included."""
-    control_rounds: int = 3
-    """Most refinement rounds of a control; it begins with the labels of the first run."""
     settings: tuple[str, ...] = ()
     """Further overrides of the experiment, such as `refine.rounds=1`."""
     work: str = ""
@@ -56,7 +53,24 @@ class RefinementBenchConfig:
     folder."""
 
 
-def refinement(config: RefinementBenchConfig) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefinementBenchConfig(BootstrappingBenchConfig):
+    """Settings of `fld bench refinement`."""
+
+    full: bool = False
+    """Also run the other seeds and the controls."""
+    seeds: int = 3
+    """Runs with different seeds, the first one included."""
+    control_rounds: int = 3
+    """Most refinement rounds of a control; it begins with the labels of the first run."""
+
+    def without_effect(self) -> Iterator[str]:
+        if not self.full:
+            reason = "other seeds and controls run with full=true only"
+            yield from no_effect(self, ("seeds", "control_rounds"), reason)
+
+
+def refinement(config: RefinementBenchConfig) -> Json:
     """Measure the labels of every round; `ratio` is the F1 at IoU 0.75 of the last over the first.
 
     With `full` also the spread over seeds and the controls.
@@ -65,7 +79,7 @@ def refinement(config: RefinementBenchConfig) -> dict[str, Any]:
     with _work_folder(config.work) as work:
         rounds = measure_rounds(work / "seed-0", 0, config.settings)
         f1_75 = head_by_round(rounds, "f1_75")
-        result = {
+        result: Json = {
             "name": "refinement",
             "f1_by_round": head_by_round(rounds, "f1"),
             "f1_75_by_round": f1_75,
@@ -83,7 +97,7 @@ def refinement(config: RefinementBenchConfig) -> dict[str, Any]:
     return {**result, "seconds": time.time() - started, "settings": asdict(config)}
 
 
-def bootstrapping(config: RefinementBenchConfig) -> dict[str, Any]:
+def bootstrapping(config: BootstrappingBenchConfig) -> Json:
     """Measure the texts that a model writes for 95% of the scenes after training on the other 5%.
 
     `ratio` compares the CIDEr of a model that starts from the round's model with that of a model
@@ -106,7 +120,7 @@ def bootstrapping(config: RefinementBenchConfig) -> dict[str, Any]:
     }
 
 
-def run_controls(work: Path, settings: Sequence[str], count: int) -> dict[str, Any]:
+def run_controls(work: Path, settings: Sequence[str], count: int) -> Json:
     """Repeat the first run with one change each; report F1 by round and what the gate said.
 
     Every control shares round 0, the filtered specialists. An untrained model answers the same in
@@ -124,9 +138,7 @@ def run_controls(work: Path, settings: Sequence[str], count: int) -> dict[str, A
         "two_folds": ("refine.folds=2",),
     }
     rounds = measure_rounds(first_run, 0, settings)
-    results: dict[str, Any] = {
-        "model_without_merge": [row["model"] for row in rounds if row["model"]]
-    }
+    results: Json = {"model_without_merge": [row["model"] for row in rounds if row["model"]]}
     for name, overrides in changes.items():
         changed = (*settings, f"refine.rounds={count}", *overrides)
         rounds = measure_rounds(first_run, 0, changed)
@@ -137,7 +149,17 @@ def run_controls(work: Path, settings: Sequence[str], count: int) -> dict[str, A
     return results
 
 
-def _attempt(row: RoundFigures) -> dict[str, Any]:
+class ControlAttempt(TypedDict):
+    """What a control reports of a round."""
+
+    status: str
+    reason: str
+    f1: float
+    f1_75: float
+    model_f1: float | None
+
+
+def _attempt(row: RoundFigures) -> ControlAttempt:
     """Shorten the measures of a round to what a control reports."""
     return {
         "status": row["status"],
@@ -154,7 +176,7 @@ def _work_folder(work: str) -> Iterator[Path]:
         yield Path(work or temporary)
 
 
-def head_by_round(rounds: Sequence[RoundFigures], name: str) -> list[float]:
+def head_by_round(rounds: Sequence[RoundFigures], name: Figure) -> list[float]:
     """Return a figure of the head after each round that was tried.
 
     A rejected round does not become head, so the figure stays as it was.
@@ -168,9 +190,9 @@ def head_by_round(rounds: Sequence[RoundFigures], name: str) -> list[float]:
     return values
 
 
-def spread(runs: Sequence[Sequence[RoundFigures]]) -> dict[str, Any]:
+def spread(runs: Sequence[Sequence[RoundFigures]]) -> Json:
     """Return mean and sample standard deviation over seeds of each figure, by round."""
-    result: dict[str, Any] = {"count": len(runs)}
+    result: Json = {"count": len(runs)}
     for name in SPREAD:
         by_seed = [head_by_round(rounds, name) for rounds in runs]
         by_round = []

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Literal, NotRequired, TypedDict
 
 import numpy as np
 
@@ -16,20 +16,55 @@ from pipeline.execution.reading import read_rows
 from pipeline.ingest.assignment import list_source
 from pipeline.plan.graph import refine_node_names
 from pipeline.quality import truth
+from pipeline.quality.coco import Entry
 from pipeline.refinement.executor import run_loop
 from pipeline.refinement.loop import Attempt
 from pipeline.refinement.round_metrics import held_out
 from pipeline.schema import Annotations, Record, Row
 from pipeline.storage import layout
 from pipeline.storage.images import read_truth
+from pipeline.storage.json_types import Json
 from pipeline.storage.store import Store
 from pipeline.training.data import TrainingSet
 from stages.base import Sample
 
-# The verdict and the figures of one round that was tried, as plain values.
-RoundFigures = dict[str, Any]
-# A caption as `pipeline.quality.captions` reads it.
-Entry = Mapping[str, Any]
+Figure = Literal[
+    "precision",
+    "recall",
+    "f1",
+    "f1_75",
+    "caption_accuracy",
+    "caption_words_f1",
+    "triplets_f1",
+]
+
+
+class Figures(TypedDict):
+    """How good some labels are, rounded to four digits."""
+
+    precision: float
+    recall: float
+    f1: float
+    f1_75: float
+    """F1 at an IoU of 0.75."""
+    caption_accuracy: float
+    caption_words_f1: float
+    triplets_f1: NotRequired[float]
+    """Absent for what a model finds by itself: it grounds the phrases of the old texts."""
+
+
+class RoundFigures(Figures):
+    """The verdict and the figures of one round that was tried, as plain values."""
+
+    round: int
+    status: str
+    reason: str
+    changes: Json | None
+    """By kind and fate, how many labels; None for round 0."""
+    model: Figures | None
+    """The figures of what the round's models find by themselves; None without a model."""
+
+
 TEXT_SCORES = ("CIDEr", "BLEU_4", "ROUGE_L", "images")
 
 
@@ -74,7 +109,7 @@ def measure_rounds(work: Path, seed: int, settings: Sequence[str]) -> list[Round
         node = attempt.node
         verdict = attempt.verdict
         metrics = run.store.read_json(layout.round_metrics(node.folder))
-        row = {
+        row: RoundFigures = {
             "round": node.round,
             "status": verdict.status,
             "reason": verdict.reason,
@@ -86,27 +121,26 @@ def measure_rounds(work: Path, seed: int, settings: Sequence[str]) -> list[Round
     return rows
 
 
-def _figures(summary: dict[str, Any]) -> dict[str, float]:
-    """Pick the figures that the bench reports, rounded to four digits.
+def _figures(summary: truth.Scores) -> Figures:
+    """Pick the figures that the bench reports.
 
-    `summary` comes from `pipeline.quality.truth`. A region has the right attributes when category,
+    A region has the right attributes when category,
     size and colour are right.
     """
     metrics = summary["metrics"]
     regions = metrics["region_attributes"]
-    figures = {
-        "precision": regions["precision"],
-        "recall": regions["recall"],
-        "f1": regions["f1"],
-        "f1_75": metrics["region_attributes_75"]["f1"],
-        "caption_accuracy": metrics["texts"]["f1"],
-        "caption_words_f1": metrics["text_tokens"]["f1"],
-        "triplets_f1": metrics["triplets"]["f1"],
+    return {
+        "precision": round(regions["precision"], 4),
+        "recall": round(regions["recall"], 4),
+        "f1": round(regions["f1"], 4),
+        "f1_75": round(metrics["region_attributes_75"]["f1"], 4),
+        "caption_accuracy": round(metrics["texts"]["f1"], 4),
+        "caption_words_f1": round(metrics["text_tokens"]["f1"], 4),
+        "triplets_f1": round(metrics["triplets"]["f1"], 4),
     }
-    return {name: round(value, 4) for name, value in figures.items()}
 
 
-def _model_figures(run: FinishedRun, attempt: Attempt) -> dict[str, float]:
+def _model_figures(run: FinishedRun, attempt: Attempt) -> Figures:
     """Return the figures of what a round's models find by themselves, without the old labels.
 
     As for the labels, only samples that the models were trained on count.

@@ -14,10 +14,9 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import webdataset
@@ -28,8 +27,10 @@ from pipeline.execution.engine import connect
 from pipeline.ingest.assignment import list_source
 from pipeline.refinement.executor import RunExecutor
 from pipeline.storage import layout
+from pipeline.storage.json_types import Json
 from pipeline.storage.store import Store
 from pipeline.storage.tars import TarWriter
+from stages.base import no_effect
 
 # Different JPEGs; further images repeat their bytes under other names.
 DISTINCT = 50
@@ -58,8 +59,12 @@ class ShardsBenchConfig:
     seed: int = 0
     """Seed of the images."""
 
+    def without_effect(self) -> Iterator[str]:
+        if not self.ingest:
+            yield from no_effect(self, ("workers",), "no ingest is measured; set ingest=true")
 
-def shards(config: ShardsBenchConfig) -> dict[str, Any]:
+
+def shards(config: ShardsBenchConfig) -> Json:
     """Compare both sides; `ratio` is our rate over webdataset's."""
     images = _images(config)
     our_times: list[float] = []

@@ -55,6 +55,15 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
 
+def add_keep_going(parser: argparse.ArgumentParser) -> None:
+    """Add the option `--keep-going`."""
+    parser.add_argument(
+        "--keep-going",
+        action="store_true",
+        help="go on when a stage fails on sample after sample in the same way; each is a row",
+    )
+
+
 def add_work(parser: argparse.ArgumentParser) -> None:
     """Add the argument WORK."""
     parser.add_argument("work", metavar="WORK", help="the work folder of a run")

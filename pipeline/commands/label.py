@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from pipeline.commands.group import CommandGroup, Output, add_json, add_overrides
+from pipeline.commands.group import CommandGroup, Output, add_json, add_keep_going, add_overrides
 
 if TYPE_CHECKING:
     from pipeline.config.run import RunConfig
@@ -16,6 +16,7 @@ def add_commands(group: CommandGroup) -> None:
     """Register the commands."""
     command = group.add("run", "label, train, re-label; the same command resumes")
     _add_configuration(command)
+    add_keep_going(command)
     command.set_defaults(command=run)
 
     command = group.add("plan", "what `fld run` would do and reuse; runs nothing")
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> Output:
         # Another source in the same work folder is refused here, before anything is written.
         assign(store, config.source, names, publish=False)
         saved.save(store, values)
-        run_loop(store, config, names)
+        run_loop(store, config, names, args.keep_going)
         summary = publish_report(store, config.experiment)
     return Output(text=summary)
 
@@ -66,14 +67,16 @@ def _add_configuration(command: argparse.ArgumentParser) -> None:
 
 def _configuration(args: argparse.Namespace) -> tuple[dict[str, Any], RunConfig]:
     """The plain values of a run, with absolute paths, and the validated config."""
-    from pipeline.config import compose, parse
+    from pipeline.config import compose, effects, parse
 
     if args.config:
         values = compose.load(args.config, args.overrides)
     else:
         values = compose.compose(args.overrides)
     values = parse.with_absolute_paths(values, parse.parse(values))
-    return values, parse.parse(values)
+    config = parse.parse(values)
+    effects.announce(effects.warnings(config, effects.typed_names(args.overrides)))
+    return values, config
 
 
 def _usable_store(url: str) -> Store:

@@ -7,7 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from pipeline.commands.group import CommandGroup, Output, add_json, add_overrides, add_work
+from pipeline.commands.group import (
+    CommandGroup,
+    Output,
+    add_json,
+    add_keep_going,
+    add_overrides,
+    add_work,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +36,7 @@ def add_commands(group: CommandGroup) -> None:
     command.add_argument(
         "--reason", metavar="REASON", help="only failures with this reason (see `fld status`)"
     )
+    add_keep_going(command)
     command.set_defaults(command=retry)
 
     command = group.add("verify", "files against their manifests; `fld run` mends them")
@@ -80,7 +88,7 @@ def retry(args: argparse.Namespace) -> Output:
     with lease.held(store):
         retried = withdraw(store, config, args.stage, args.reason)
         # The loop runs even if nothing was withdrawn: an earlier retry may have been killed.
-        run_loop(store, config, list_source(config.source))
+        run_loop(store, config, list_source(config.source), args.keep_going)
         summary = publish_report(store, config.experiment)
     return Output(text=f"{summary}\n{_retried_text(retried)}", value={"retried": retried})
 
@@ -137,6 +145,7 @@ def dedup(args: argparse.Namespace) -> Output:
     """List the images that repeat another."""
     from pipeline.config import saved
     from pipeline.config.compose import dotlist
+    from pipeline.config.effects import announce, own
     from pipeline.config.validation import build
     from pipeline.maintenance import dedup
     from pipeline.report.terminal import reasons
@@ -144,6 +153,7 @@ def dedup(args: argparse.Namespace) -> Output:
     from stages.dedup import DedupConfig
 
     config = build(DedupConfig, dotlist(args.overrides), "")
+    announce(own(config))
     store = saved.existing(args.work)
     with lease.held(store):
         summary = dedup.dedup(store, saved.load(store), config)

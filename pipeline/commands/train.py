@@ -44,9 +44,11 @@ def add_commands(group: CommandGroup) -> None:
 def train(args: argparse.Namespace) -> Output:
     """One training run by itself."""
     from pipeline.config.compose import compose
+    from pipeline.config.effects import announce, typed_names
     from pipeline.training.standalone import parse, train_once
 
     config = parse(compose(args.overrides, "training"))
+    announce(config.without_effect(typed_names(args.overrides)))
     return _summary(train_once(args.source, args.out, config))
 
 
@@ -54,11 +56,13 @@ def study(args: argparse.Namespace) -> Output:
     """One of the paper's experiments."""
     from pipeline.benches.machine import machine
     from pipeline.config.compose import compose
+    from pipeline.config.effects import announce, typed_names
     from pipeline.studies.config import parse
     from pipeline.studies.run import run
     from pipeline.studies.table import failures, markdown
 
     config = parse(compose([f"study={args.name}", *args.overrides], "studies"))
+    announce(config.without_effect(typed_names(args.overrides)))
     result = run(config)
     for line in failures(result):
         print(f"fld: error: {line}", file=sys.stderr)

@@ -25,6 +25,7 @@ def compose(overrides: Sequence[str], root: str = "fld") -> dict[str, Any]:
     for override in overrides:
         if not override.startswith("~"):
             _check_setting(override)
+            _check_not_empty(override)
     forced = [_forced(override) for override in overrides]
     with _one_line_errors(), initialize_config_module("configs", version_base="1.3"):
         return _plain(hydra_compose(root, overrides=forced))
@@ -40,6 +41,8 @@ def load(file: str | Path, overrides: Sequence[str]) -> dict[str, Any]:
 
     if not Path(file).is_file():
         raise ValueError(f"--config {file}: no such file; give a saved config.yaml")
+    for override in overrides:
+        _check_not_empty(override)
     with _one_line_errors(f"--config {file}: "):
         saved = OmegaConf.load(file)
         return _plain(OmegaConf.merge(saved, OmegaConf.from_dotlist(list(overrides))))
@@ -62,6 +65,18 @@ def dotlist(overrides: Sequence[str]) -> dict[str, Any]:
 def _check_setting(override: str) -> None:
     if "=" not in override:
         raise ValueError(f"{override}: not a setting; write key=value")
+
+
+def _check_not_empty(override: str) -> None:
+    """Refuse `specialists.ocr={}`: settings are added to those of the files, so it adds nothing."""
+    key, _, value = override.partition("=")
+    group = key.lstrip("+").partition(".")[0]
+    # A row of a study may be empty: it tests a checkpoint as it is.
+    if value.replace(" ", "") != "{}" or group == "rows":
+        return
+    is_stage = group in ("specialists", "filters") and key.count(".") == 1
+    advice = f"{key}=null leaves the stage out" if is_stage else "name what to change"
+    raise ValueError(f"{override}: adds no setting and removes none; {advice}")
 
 
 def _forced(override: str) -> str:

@@ -12,14 +12,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.run import (
-    ROUND_MODEL,
-    ClusterConfig,
-    Entry,
-    RefineConfig,
-    RunConfig,
-    SourceConfig,
-)
+from pipeline.config.names import check_names, setting_elsewhere
+from pipeline.config.needs import check_needs
+from pipeline.config.run import ClusterConfig, Entry, RefineConfig, RunConfig, SourceConfig
 from pipeline.config.validation import build, check_keys, check_mapping
 from stages import registry
 from stages.base import role_of
@@ -42,6 +37,7 @@ def parse(values: Mapping[str, Any]) -> RunConfig:
     check_keys(values, RunConfig, "")
     for key in GROUPS:
         check_mapping(values.get(key), key)
+    check_no_seed(values["train"], "train.")
     parts = {
         "refine": _refine(values["refine"]),
         "source": _source(values["source"]),
@@ -52,8 +48,19 @@ def parse(values: Mapping[str, Any]) -> RunConfig:
     }
     run: RunConfig = build(RunConfig, {**values, **parts}, "")
     _check_contents(run)
-    _check_names(run)
+    check_names(run)
+    check_needs(run)
     return run
+
+
+def check_no_seed(values: Mapping[str, Any], where: str) -> None:
+    """Check that the settings of a training do not set `seed`, which the setting `seed` decides.
+
+    Raises:
+        ValueError: they do.
+    """
+    if "seed" in values:
+        raise ValueError(f"{where}seed: the setting `seed` decides it; set seed={values['seed']}")
 
 
 def _refine(values: Mapping[str, Any]) -> RefineConfig:
@@ -70,7 +77,13 @@ def _refine(values: Mapping[str, Any]) -> RefineConfig:
 def _source(values: Mapping[str, Any]) -> SourceConfig:
     """Build the settings of the source: those of every source, and those of its own class."""
     shared, own = _split(values, [field.name for field in fields(SourceConfig)])
-    options_class = registry.load(str(shared.get("use")))[1]
+    use = str(shared.get("use"))
+    options_class = registry.load(use)[1]
+    allowed = {field.name for field in fields(options_class)}
+    for key in own.keys() - allowed:
+        elsewhere = setting_elsewhere(key, use)
+        if elsewhere:
+            raise ValueError(f"source.{key}: {elsewhere}")
     options = build(options_class, own, "source.", shared)
     source: SourceConfig = build(SourceConfig, {**shared, "options": options}, "source.")
     return source
@@ -83,22 +96,6 @@ def _split(
     inside = {key: value for key, value in values.items() if key in names}
     outside = {key: value for key, value in values.items() if key not in names}
     return inside, outside
-
-
-def _check_names(run: RunConfig) -> None:
-    """Check that no two stages have one name, and that `refine.complete` names specialists.
-
-    Raises:
-        ValueError: a name is used twice or is unknown.
-    """
-    for name in run.filters.keys() & run.specialists.keys():
-        raise ValueError(f"filters.{name}: a specialist has that name; give the filter another")
-    choices = [*run.specialists, ROUND_MODEL]
-    for name in run.refine.complete:
-        if name not in choices:
-            raise ValueError(
-                f"refine.complete: {name} is no specialist; choose from {', '.join(choices)}"
-            )
 
 
 def _check_contents(run: RunConfig) -> None:

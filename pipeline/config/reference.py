@@ -35,6 +35,17 @@ GROUPS = {
     "calibrate": "fld calibrate ROUND",
     "bench": "fld bench NAME",
 }
+# Fields that a user cannot set there: the loop of `fld run` fills them in, or `seed` decides them.
+FILLED_IN = {
+    "refine.annotate.after",
+    "refine.annotate.model",
+    "refine.annotate.fold",
+    "refine.annotate.folds",
+    "refine.merge.after",
+    "refine.merge.levels",
+    "train.seed",
+    "detector.seed",
+}
 # Where a stage's settings stand, unless its folder tells.
 PLACES = {
     "florence": "refine.annotate.",
@@ -174,6 +185,8 @@ def _settings_of(
     meanings = field_meanings(cls)
     for field in _fields(cls):
         name = where + field.name
+        if name in FILLED_IN:
+            continue
         default = _default(field) if defaults is None else getattr(defaults, field.name)
         required = default is dataclasses.MISSING
         nested = _config_class(hints[field.name])

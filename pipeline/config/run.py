@@ -7,12 +7,15 @@ file of the stage. A saved resolved config runs again (`fld run --config FILE`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import Field, InstanceOf
 
 from pipeline.config.validation import Settings
+from stages import registry
+from stages.base import no_effect
 from stages.florence.config import TrainConfig
 
 Positive = Annotated[int, Field(gt=0)]
@@ -37,7 +40,8 @@ class Entry:
     options: InstanceOf[Settings]
     """The stage's own config, built from all keys that are no field of this class."""
     after: tuple[str, ...] = ()
-    """Names of the stages whose annotations this stage reads."""
+    """Names of stages that run before this one. A specialist reads their annotations and those that
+    they read themselves; a filter reads everything."""
     group: str = "main"
     """Group of stages that share one actor and its decoded images; see `cluster.groups`."""
     batch_size: Positive = 32
@@ -55,23 +59,42 @@ class SourceConfig:
     limit: Positive | None = None
     """Take only this many samples, the first ones, for a pilot run; null takes all."""
     shard_size: Positive = 500
-    """Samples in one shard."""
+    """Samples in one shard. It has no effect for sources of tars or Parquet tables: each tar or row
+    group is a shard."""
+
+    def without_effect(self) -> Iterator[str]:
+        if registry.load(self.use)[0].whole:
+            reason = f"each tar or row group of the source {self.use} is a shard; leave it out"
+            yield from no_effect(self, ("shard_size",), reason)
+        count = getattr(self.options, "count", None)
+        if count is not None and self.limit is not None and self.limit >= count:
+            yield f"limit={self.limit}: no effect: the source has only {count} samples; lower it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateConfig:
     """How a round is judged on held-out samples, and when it is accepted."""
 
-    held_out: float = 0.2
+    held_out: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Share of the samples that no model is trained on, so that rounds are compared on them."""
     tolerance: float = 0.0
-    """A round is rejected when its held-out score is lower than the head's by more than this,
-    with 95% confidence."""
+    """With truth: a round is rejected when its held-out score is lower than the head's by more than
+    this, with 95% confidence."""
     min_gain: float = 0.002
-    """A round is rejected when its held-out score exceeds the head's by less than this."""
+    """With truth: a round is rejected when its held-out score exceeds the head's by less than
+    this."""
     min_agreement: float = 0.5
     """Without truth: the share of the head's held-out labels that the round's model must find
     again."""
+
+    def without_effect(self) -> Iterator[str]:
+        if self.min_gain >= -self.tolerance:
+            # A score that is lower than the head's is then rejected for its gain already.
+            reason = (
+                f"a round that gains less than min_gain={self.min_gain} is rejected anyway; "
+                f"give a min_gain below {-self.tolerance:g}"
+            )
+            yield from no_effect(self, ("tolerance",), reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +114,11 @@ class SparseConfig:
     """Schedule of the fine-tuning: (image side in pixels, steps) of each stage, in order."""
     batch_size: Positive = 8
     """Images in one step of the fine-tuning, over all workers."""
+
+    def without_effect(self) -> Iterator[str]:
+        if not self.texts:
+            reason = "no text is completed; set texts, such as texts=[detailed]"
+            yield from no_effect(self, ("start", "stages", "batch_size"), reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +147,11 @@ class RefineConfig:
     """`no_gain`: stop after a rejected round; `never`: try all rounds."""
     gate: GateConfig = GateConfig()
     """How a round is accepted or rejected."""
+
+    def without_effect(self) -> Iterator[str]:
+        if self.rounds == 1:
+            reason = "the only round has no model of a round before; raise rounds, or leave it out"
+            yield from no_effect(self, ("start_from",), reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -99,7 +99,7 @@ def _check_nested_keys(values: Mapping[str, Any], cls: Any, where: str) -> None:
         if nested is None or not isinstance(value, Mapping):
             continue
         path = f"{where}{key}."
-        if get_origin(hints[key]) is dict:
+        if get_origin(hints[key]) in (dict, Mapping):
             for name, item in value.items():
                 check_keys(item, nested, f"{path}{name}.")
         else:

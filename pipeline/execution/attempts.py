@@ -7,6 +7,7 @@ death of the process leaves the mark. After two deaths the stages run in child p
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Iterator
@@ -15,11 +16,19 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.storage import layout
-from pipeline.storage.lease import alive, holder, this_process
+from pipeline.storage.lease import Process, alive, holder, process_of, this_process
 from pipeline.storage.store import Store
 
 DEATHS_BEFORE_ISOLATION = 2
-PROCESS_KEYS = ("host", "boot", "pid", "started")
+
+
+class Attempt(Process):
+    """The content of a mark: the worker's process, and when and in which run it began."""
+
+    since: float
+    """In seconds since 1970."""
+    run: Process | None
+    """The process of the run's driver."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +54,10 @@ def mark(store: Store, work: str, shard: str) -> Iterator[bool]:
     run = _present_run(store)
     deaths = 0
     for name in store.list(folder):
-        if _died(store.read_json(layout.within(folder, name)), run):
+        earlier: Attempt = json.loads(store.read(layout.within(folder, name)))
+        if _died(earlier, run):
             deaths += 1
-    attempt = {**this_process(), "since": time.time(), "run": run}
+    attempt: Attempt = {**this_process(), "since": time.time(), "run": run}
     store.publish_json(layout.attempt(work, shard, f"{uuid.uuid4().hex}.json"), attempt)
     try:
         yield deaths >= DEATHS_BEFORE_ISOLATION
@@ -67,38 +77,38 @@ def workers(store: Store, running: bool) -> dict[str, Any]:
         if is_alive or (is_alive is None and running):
             alive_count += 1
             continue
-        host, pid, since = (attempt.get(key) for key in ("host", "pid", "since"))
         dead.append(
             DeadAttempt(
                 work=work,
                 shard=shard,
-                host=host,
-                pid=pid,
-                since=since,
+                host=attempt.get("host"),
+                pid=attempt.get("pid"),
+                since=attempt.get("since"),
             )
         )
     return {"alive": alive_count, "stale": [asdict(attempt) for attempt in dead]}
 
 
-def _all_attempts(store: Store) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def _all_attempts(store: Store) -> Iterator[tuple[str, str, Attempt]]:
     """(work, shard, content) of every mark."""
     for work in store.list(layout.ATTEMPTS):
         for shard in store.list(layout.attempts(work)):
             for name in store.list(layout.attempts(work, shard)):
                 try:
-                    yield work, shard, store.read_json(layout.attempt(work, shard, name))
+                    attempt: Attempt = json.loads(store.read(layout.attempt(work, shard, name)))
                 except FileNotFoundError:
                     # The worker has finished since the folder was listed.
                     continue
+                yield work, shard, attempt
 
 
-def _present_run(store: Store) -> dict[str, Any] | None:
+def _present_run(store: Store) -> Process | None:
     """The process that holds the lease; it identifies a run."""
     driver = holder(store)
-    return {key: driver[key] for key in PROCESS_KEYS} if driver else None
+    return process_of(driver) if driver else None
 
 
-def _died(attempt: dict[str, Any], run: dict[str, Any] | None) -> bool:
+def _died(attempt: Attempt, run: Process | None) -> bool:
     """Whether an earlier attempt ended because its process died at the shard.
 
     A reboot ends every process, so a mark from an earlier boot of this host does not count. A

@@ -11,50 +11,20 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from typing import Any
 
 from pipeline.config.run import ClusterConfig, GroupConfig
 from pipeline.errors import ClusterFailed, ShardsFailed
-from pipeline.execution.threads import bound_threads
+from pipeline.execution.steps import ShardResult, Step, StepActor
 from pipeline.plan.shard_state import ShardState
 from pipeline.storage import layout
 from pipeline.storage.store import Store
 
 WINDOW = 2000
 """Rows of one Ray Data plan."""
-TRIES = 3
-"""How often a shard is tried in one run."""
 PROGRESS_SECONDS = 2.0
-ShardFunction = Callable[[str, ShardState], ShardState]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """Work on shards by actors of one group."""
-
-    name: str
-    """The group whose resources (`cluster.groups`) its actors take."""
-    make: Callable[[], ShardFunction]
-    """Called once in each actor."""
-    nodes: tuple[str, ...]
-    """The nodes that it adds to the state of a shard."""
-
-    def has_work(self, state: ShardState) -> bool:
-        """Whether one of its nodes is still to do on a shard."""
-        return not state.has_all(self.nodes)
-
-
-@dataclass(frozen=True, slots=True)
-class ShardResult:
-    """A shard that came out of a wave of steps."""
-
-    shard: str
-    state: ShardState
-    error: str
-    """What went wrong, "" if nothing did."""
 
 
 class Engine:
@@ -74,6 +44,8 @@ class Engine:
 
         Raises:
             ShardsFailed: some shards could not be done; the others are.
+            ValueError, RunFailed: something is wrong that no shard is to blame for. The run ends at
+                the first shard that meets it; what is published stays.
         """
         states = dict(shards)
         active = [step for step in steps if _with_work([step], states)]
@@ -98,10 +70,15 @@ class Engine:
         """Run some steps at the same time and put the results in `states`; errors by shard."""
         todo = _with_work(wave, states)
         errors = {}
-        names = ", ".join(step.name for step in wave)
-        full_title = f"{title}: {names}"
-        with self._progress(full_title, len(todo)) as advance:
-            for result in self._stream(wave, list(todo.items())):
+        full_title = f"{title}: {', '.join(step.name for step in wave)}"
+        # A stream that is closed stops its actors, so a fault does not wait for the other shards.
+        with (
+            self._progress(full_title, len(todo)) as advance,
+            closing(self._stream(wave, list(todo.items()))) as results,
+        ):
+            for result in results:
+                if result.fault.message:
+                    raise result.fault.error()
                 states[result.shard] = result.state
                 if result.error:
                     errors[result.shard] = result.error
@@ -112,25 +89,19 @@ class Engine:
         self,
         wave: Sequence[Step],
         rows: list[tuple[str, ShardState]],
-    ) -> Iterator[ShardResult]:
+    ) -> Generator[ShardResult]:
         """The shards as they come out of the last step of a wave."""
         import ray
 
         for start in range(0, len(rows), WINDOW):
             window = []
             for shard, state in rows[start : start + WINDOW]:
-                row = {
-                    "shard": shard,
-                    "state": state.encode(),
-                    "error": "",
-                }
-                window.append(row)
+                window.append(ShardResult(shard, state).row())
             data: ray.data.Dataset = ray.data.from_items(window, override_num_blocks=len(window))
             for step in wave:
                 data = self._mapped(data, step, len(window))
             for row in data.iter_rows():
-                state = ShardState.decode(row["state"])
-                yield ShardResult(row["shard"], state, row["error"])
+                yield ShardResult.of_row(row)
 
     def _mapped(self, data: Any, step: Step, rows: int) -> Any:
         import ray
@@ -203,42 +174,6 @@ class Engine:
                 self.store.publish_json(layout.PROGRESS, progress)
 
             yield advance
-
-
-class StepActor:
-    """One actor: loads its step's stages once, and maps rows that name shards.
-
-    If a shard raises, it is tried again. After the last try the error stays in its row, so that
-    the other shards are still done.
-    """
-
-    def __init__(self, step: Step, threads: int) -> None:
-        bound_threads(threads)
-        self._run = step.make()
-
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        shard = str(batch["shard"][0])
-        error = str(batch["error"][0])
-        state = ShardState.decode(batch["state"][0])
-        if not error:
-            state, error = self._try(shard, state)
-        return {
-            "shard": [shard],
-            "state": [state.encode()],
-            "error": [error],
-        }
-
-    def _try(self, shard: str, state: ShardState) -> tuple[ShardState, str]:
-        """(the new state, "") or (the old state, the last error)."""
-        error = ""
-        for attempt in range(TRIES):
-            try:
-                return self._run(shard, state), ""
-            except Exception as failure:
-                error = f"{type(failure).__name__}: {failure}"
-                logging.getLogger("fld").exception("%s, attempt %d", shard, attempt + 1)
-                time.sleep(attempt)
-        return state, error
 
 
 def connect(config: ClusterConfig) -> None:

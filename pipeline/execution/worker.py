@@ -1,7 +1,7 @@
 """One group of stages over one shard: decode once, make batches, count, publish. Knows no Ray.
 
 A stage whose manifest fits its present inputs is skipped. If all stages of the group are skipped,
-no model is loaded.
+no model is loaded. A fault that is no sample's ends the run (`pipeline.execution.faults`).
 """
 
 from __future__ import annotations
@@ -15,19 +15,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.execution import attempts, publishing
-from pipeline.execution.calls import call
-from pipeline.execution.isolation import Isolated
+from pipeline.execution.calls import NotDecoded, call
+from pipeline.execution.faults import FailureWatch, naming_disk, naming_stage
+from pipeline.execution.isolation import Isolated, StageDied
+from pipeline.execution.loading import load_stage
 from pipeline.execution.pictures import Pictures, StageInput
 from pipeline.execution.shard_work import ShardWork
-from pipeline.plan.graph import WORK, Node
+from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import ShardState
+from pipeline.schema import ImageRow
 from pipeline.storage import layout
 from pipeline.storage.images import decode_image
 from pipeline.storage.store import Store
-from stages import registry
-from stages.base import Result, Sample, Stage
+from stages.base import Result, Sample, Stage, StageError
 
-RunStage = Callable[[Node, Sequence[StageInput]], list[Result]]
+RunStage = Callable[[Node, Sequence[StageInput], FailureWatch | None], list[Result]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,11 @@ class EncodedInput:
 
 
 class Worker:
-    """Runs the nodes `names` of `graph`, in order, over one shard per call."""
+    """Runs the nodes `names` of `graph`, in order, over one shard per call.
+
+    A stage that fails unexpectedly on sample after sample ends the run (`FailureWatch`), unless
+    `keep_going`: then each of them is a row.
+    """
 
     def __init__(
         self,
@@ -48,6 +54,7 @@ class Worker:
         graph: Sequence[Node],
         names: Sequence[str],
         threads: int = 1,
+        keep_going: bool = False,
     ) -> None:
         self.store = Store(url)
         self.graph = {node.name: node for node in graph}
@@ -58,9 +65,20 @@ class Worker:
         sizes = [node.entry.batch_size for node in self.nodes if node.kind == "signals"]
         self.chunk = math.lcm(*sizes)
         self._stages: dict[str, Stage] = {}
+        self._watches: dict[str, FailureWatch] = {}
+        if not keep_going:
+            self._watches = {node.name: FailureWatch(node.entry.name) for node in self.nodes}
 
     def __call__(self, shard: str, state: ShardState) -> ShardState:
-        """Do what is to do on a shard; returns its state with the nodes of this group added."""
+        """Do what is to do on a shard; returns its state with the nodes of this group added.
+
+        Raises:
+            StageError, DiskFull, SamplesFailAlike: the other shards would fail in the same way.
+        """
+        with naming_disk(self.store.url):
+            return self._do(shard, state)
+
+    def _do(self, shard: str, state: ShardState) -> ShardState:
         todo = [node for node in self.nodes if not state.has(node.name)]
         signals = [node for node in todo if node.kind == "signals"]
         if signals:
@@ -100,20 +118,48 @@ class Worker:
                 run = self._in_child_processes(pictures, stack)
             else:
                 run = functools.partial(self._in_this_process, pictures)
+            self._begin_shard()
             for start in range(0, len(work.images), self.chunk):
                 chunk = work.images[start : start + self.chunk]
                 pictures.forget()
                 for node in todo:
                     inputs = work.inputs(node, chunk)
-                    results = run(node, inputs)
+                    watch = self._watch(node, chunk, inputs)
+                    with naming_stage(node):
+                        results = run(node, inputs, watch)
                     work.add(node, chunk, inputs, results)
+            self._end_shard(len(work.images))
             return work.publish()
+
+    def _watch(
+        self,
+        node: Node,
+        chunk: Sequence[ImageRow],
+        inputs: Sequence[StageInput],
+    ) -> FailureWatch | None:
+        """The watch of a stage that is about to see a chunk, None if nothing should be counted.
+
+        If the stage sees only a part of the chunk, it may see these samples because they failed
+        before (`fld retry`). That they fail again does not mean that all others would.
+        """
+        if len(inputs) < len(chunk):
+            return None
+        return self._watches.get(node.name)
+
+    def _begin_shard(self) -> None:
+        for watch in self._watches.values():
+            watch.begin_shard()
+
+    def _end_shard(self, samples: int) -> None:
+        for watch in self._watches.values():
+            watch.end_shard(samples)
 
     def _in_this_process(
         self,
         pictures: Pictures,
         node: Node,
         inputs: Sequence[StageInput],
+        watch: FailureWatch | None,
     ) -> list[Result]:
         """Run a stage. Its model is loaded for the first sample, and kept for other shards."""
         entry = node.entry
@@ -125,45 +171,42 @@ class Worker:
             pictures.read(batch)
             stage = self._stages[node.name]
             run = functools.partial(_run_on_pictures, stage, pictures)
-            results += call(run, batch)
+            results += call(run, batch, watch)
         return results
 
     def _in_child_processes(self, pictures: Pictures, stack: ExitStack) -> RunStage:
         """As `_in_this_process`, with one child per stage, which also decodes the images."""
         children: dict[str, Isolated] = {}
 
-        def run(node: Node, inputs: Sequence[StageInput]) -> list[Result]:
-            entry = node.entry
+        def run(
+            node: Node,
+            inputs: Sequence[StageInput],
+            watch: FailureWatch | None,
+        ) -> list[Result]:
             if inputs and node.name not in children:
-                load = functools.partial(
-                    load_apart,
-                    self.store.url,
-                    entry.use,
-                    entry.options,
-                )
-                child = Isolated(load, self.threads)
+                child = self._child(node)
                 stack.callback(child.close)
                 children[node.name] = child
             results = []
             for batch in _batches(node, inputs):
                 encoded = [_encoded(item, pictures) for item in batch]
-                results += call(children[node.name], encoded)
+                results += call(children[node.name], encoded, watch)
             return results
 
         return run
 
+    def _child(self, node: Node) -> Isolated:
+        """A child process with the stage of a node.
 
-def load_stage(url: str, use: str, options: Any) -> Stage:
-    """A stage with its model loaded. A model in a remote work folder is fetched first."""
-    for field in dataclasses.fields(options):
-        value = getattr(options, field.name)
-        if isinstance(value, str) and value.startswith(WORK):
-            folder = value.removeprefix(WORK)
-            local = Store(url).local_copy(folder)
-            options = dataclasses.replace(options, **{field.name: local})
-    cls, _ = registry.load(use)
-    stage: Stage = cls(options)
-    return stage
+        Raises:
+            StageError: the stage cannot be loaded.
+        """
+        entry = node.entry
+        load = functools.partial(load_apart, self.store.url, entry.use, entry.options)
+        try:
+            return Isolated(load, self.threads)
+        except StageDied as error:
+            raise StageError(f"it does not load: {error}") from error
 
 
 def load_apart(
@@ -175,7 +218,12 @@ def load_apart(
     stage = load_stage(url, use, options)
 
     def run(batch: Sequence[EncodedInput]) -> list[Result]:
-        return stage([_decoded(item) for item in batch])
+        try:
+            samples = [_decoded(item) for item in batch]
+        except Exception as error:
+            # Image libraries may raise anything for a broken image.
+            raise NotDecoded(error) from error
+        return stage(samples)
 
     return run
 
@@ -193,7 +241,11 @@ def _run_on_pictures(
     batch: Sequence[StageInput],
 ) -> list[Result]:
     """Run a stage on the samples of a batch with decoded images."""
-    samples = pictures.with_pixels(batch)
+    try:
+        samples = pictures.with_pixels(batch)
+    except Exception as error:
+        # Image libraries may raise anything for a broken image.
+        raise NotDecoded(error) from error
     return stage(samples)
 
 

@@ -29,7 +29,7 @@ from pipeline.schema import Annotations, ImageRow, Row
 from pipeline.storage import layout
 from pipeline.storage.arrow import from_table
 from pipeline.storage.layout import IMAGES
-from pipeline.storage.manifest import Manifest
+from pipeline.storage.manifest import Manifest, count_samples
 from pipeline.storage.parquet import parse_parquet
 from pipeline.storage.store import Store
 from pipeline.storage.tars import Member
@@ -64,7 +64,7 @@ def open_repair(store: Store, shard: str, labels_without_images: bool) -> Iterat
         yield None
         return
     # Files without a manifest count as well: it may have broken, or was never written.
-    manifest = Manifest(shard=shard, inputs="", files={})
+    manifest = Manifest(shard=shard, inputs="", files={}, samples=count_samples(0, []))
     if withdrawn is not None:
         manifest = withdrawn.manifest
     file = store.open(tar) if has_tar else None

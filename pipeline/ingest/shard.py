@@ -18,6 +18,7 @@ from typing import Any
 
 from pipeline.config.run import SourceConfig
 from pipeline.execution import attempts
+from pipeline.execution.faults import naming_disk
 from pipeline.execution.isolation import Isolated, StageDied
 from pipeline.ingest.assignment import open_source
 from pipeline.ingest.assignment_log import keys_of_replaced_shards, reasons_of_replaced_samples
@@ -66,7 +67,10 @@ class Ingest:
 
     def __call__(self, shard: str, state: ShardState) -> ShardState:
         """Bring a shard in; returns its state with the images added."""
-        with attempts.mark(self.store, IMAGES, shard) as isolated:
+        with (
+            naming_disk(self.store.url),
+            attempts.mark(self.store, IMAGES, shard) as isolated,
+        ):
             if isolated:
                 with child_receiver() as receive_item:
                     manifest = self._ingest(shard, receive_item)

@@ -12,14 +12,15 @@ import functools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
 
 from pipeline.config.run import RunConfig
-from pipeline.execution.engine import Engine, Step
+from pipeline.execution.engine import Engine
+from pipeline.execution.steps import Step
 from pipeline.plan.recipe import fingerprint, recipe_settings
 from pipeline.plan.shard_state import ShardState
 from pipeline.storage import layout
 from pipeline.storage.images import read_image_bytes, read_images
+from pipeline.storage.json_types import Json
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import Manifest, count_samples, digest
 from pipeline.storage.parquet import publish_table, read_table
@@ -66,7 +67,7 @@ class HashShard:
         return state.with_(HASHES, manifest.digests)
 
 
-def dedup(store: Store, run: RunConfig, config: DedupConfig) -> dict[str, Any]:
+def dedup(store: Store, run: RunConfig, config: DedupConfig) -> Json:
     """Hash the images that are not hashed yet, find duplicates, and publish them.
 
     Returns the summary: counts of images, kept and dropped ones, and groups of duplicates.
@@ -79,7 +80,7 @@ def dedup(store: Store, run: RunConfig, config: DedupConfig) -> dict[str, Any]:
     inputs = digest(*(hashed[shard].output(HASHES) for shard in sorted(hashed)))
     name = layout.dedup_summary(folder)
     if store.exists(name):
-        earlier: dict[str, Any] = store.read_json(name)
+        earlier = store.read_json(name)
         if earlier["inputs"] == inputs:
             return _publish_latest(store, folder, config, earlier)
     rows: list[Hashed] = []
@@ -139,8 +140,8 @@ def _publish_latest(
     store: Store,
     folder: str,
     config: HashConfig,
-    summary: dict[str, Any],
-) -> dict[str, Any]:
+    summary: Json,
+) -> Json:
     """Name the newest result; returns the summary with the file to read."""
     latest = {
         "groups": folder,

@@ -44,7 +44,7 @@ def read_graph(store: Store) -> list[NodeRef]:
     """The nodes of the present run in the order of work, none before the first run."""
     if not store.exists(layout.GRAPH):
         return []
-    return [NodeRef(**node) for node in store.read_json(layout.GRAPH)]
+    return [NodeRef(**node) for node in store.read_json_list(layout.GRAPH)]
 
 
 def publish_graph(store: Store, nodes: Sequence[Node]) -> None:

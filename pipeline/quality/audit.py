@@ -11,11 +11,13 @@ import heapq
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 from pipeline.schema import KINDS, Annotation, Annotations, Record, Triplet
+from pipeline.storage.json_types import Json
 
-_Z95 = 1.959963984540054  # the 97.5% quantile of the normal distribution
+# The 97.5% quantile of the normal distribution.
+_Z95 = 1.959963984540054
 YES, NO = "yes", "no"
 ALL_SOURCES = "all"
 
@@ -36,6 +38,21 @@ class Item:
     """(width, height) of the image in pixels."""
     shown: Annotations
     """The annotation alone; a triplet comes with its text."""
+
+
+class AuditRow(TypedDict):
+    """The judgements of one type and source."""
+
+    type: str
+    source: str
+    """The stage, or `ALL_SOURCES`."""
+    judged: int
+    right: int
+    precision: float
+    low: float
+    """The lower end of the 95% interval of the precision."""
+    high: float
+    """The upper end of the 95% interval of the precision."""
 
 
 def sample(
@@ -79,7 +96,7 @@ def sample(
     return sorted(items, key=lambda item: (order.index(item.type), item.key, item.id))
 
 
-def score(judged: Mapping[str, Any]) -> list[dict[str, Any]]:
+def score(judged: object) -> list[AuditRow]:
     """Precision per type and source, and per type over all sources (source `all`).
 
     Args:
@@ -87,7 +104,7 @@ def score(judged: Mapping[str, Any]) -> list[dict[str, Any]]:
             where the verdict is yes, no, or null for an annotation that was not judged.
 
     Returns:
-        A row for each type and source: judged, right, precision, and its 95% interval low to high.
+        A row for each type and source.
 
     Raises:
         ValueError: it is not such a file.
@@ -146,10 +163,11 @@ def _items_of(record: Record) -> Iterator[Item]:
 
 def _alone(type_: str, annotation: Annotation, kept: Annotations) -> Annotations:
     """What the page shows of an annotation."""
-    shown: dict[str, list[Any]] = {type_: [annotation]}
+    shown = Annotations()
+    getattr(shown, type_).append(annotation)
     if isinstance(annotation, Triplet):
-        shown["texts"] = [text for text in kept.texts if text.id == annotation.text_id]
-    return Annotations(**shown)
+        shown.texts.extend(text for text in kept.texts if text.id == annotation.text_id)
+    return shown
 
 
 def _draw_number(seed: int, item: Item) -> int:
@@ -159,8 +177,12 @@ def _draw_number(seed: int, item: Item) -> int:
     return int.from_bytes(digest[:8], "big")
 
 
-def _judged_items(judged: Any) -> list[Mapping[str, Any]]:
-    """The items of a judged file."""
+def _judged_items(judged: object) -> list[Json]:
+    """The items of a judged file.
+
+    Raises:
+        ValueError: it is not such a file.
+    """
     if isinstance(judged, Mapping) and "round" in judged:
         items = judged.get("items")
         if isinstance(items, list):
@@ -170,7 +192,7 @@ def _judged_items(judged: Any) -> list[Mapping[str, Any]]:
     )
 
 
-def _row(type_: str, source: str, count: _Count) -> dict[str, Any]:
+def _row(type_: str, source: str, count: _Count) -> AuditRow:
     low, high = wilson(count.right, count.judged)
     return {
         "type": type_,

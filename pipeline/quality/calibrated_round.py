@@ -12,27 +12,30 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import yaml
 
 from pipeline.quality import calibration
-from pipeline.quality.calibration import CalibrateConfig
+from pipeline.quality.calibration import CalibrateConfig, CalibrationSummary
 from pipeline.quality.calibration_truth import PLACED, Truth, of_coco, of_people, of_source
 from pipeline.quality.figures import calibration_curves
-from pipeline.schema import KINDS, Annotation, Annotations, Record
+from pipeline.schema import KINDS, Annotations, Record
 from pipeline.storage import layout
 from pipeline.storage.images import read_truth
+from pipeline.storage.json_types import Json
 from stages import registry
 from stages.base import Sample
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from pipeline.storage.rounds import OpenRound
 
 # Reasons that depend on scores; a label that was dropped for another reason stays dropped.
 SCORE_REASONS = ("low_score", "low_box_score", "class_overlap", "any_overlap", "duplicate_of_human")
 # The settings of each filter that turn its score thresholds off.
-NO_THRESHOLDS: dict[str, dict[str, Any]] = {
+NO_THRESHOLDS: dict[str, Json] = {
     "region_filter": {"min_score": -1.0, "min_scores": {}},
     "triplet_filter": {"min_box_score": -1.0, "min_box_scores": {}},
 }
@@ -48,7 +51,7 @@ class FilterEntry(Protocol):
         """The name of the stage."""
 
     @property
-    def options(self) -> Any:
+    def options(self) -> DataclassInstance:
         """The config of the stage."""
 
 
@@ -59,9 +62,9 @@ Filters = Mapping[str, FilterEntry]
 class Calibration:
     """What `fld calibrate` found."""
 
-    values: Mapping[str, Any]
+    values: Json
     """The run's resolved config with the new thresholds, as plain values."""
-    summary: Mapping[str, Any]
+    summary: CalibrationSummary
     """Wanted precision, number of samples, thresholds and curves, as plain values."""
 
     def write(self, out: str) -> None:
@@ -80,7 +83,7 @@ class Calibration:
 
 def calibrate_round(
     opened: OpenRound,
-    values: Mapping[str, Any],
+    values: Json,
     filters: Filters,
     ground_truth: str | None,
     config: CalibrateConfig,
@@ -95,7 +98,7 @@ def calibrate_round(
     samples = samples_with_truth(opened, filters, ground_truth)
     curves = calibration.calibrate(samples, config)
     thresholds = calibration.thresholds(curves, config.precision)
-    calibrated = copy.deepcopy(dict(values))
+    calibrated = copy.deepcopy(values)
     for name, entry in filters.items():
         if thresholds.get(entry.use):
             setting = THRESHOLDS[entry.use]
@@ -161,12 +164,12 @@ def undecided(records: Iterable[Record], filters: Filters) -> Iterator[tuple[Rec
 
 def _restored(annotations: Annotations) -> Annotations:
     """The machine-made labels; those that were dropped for their score are kept again."""
-    restored: dict[str, list[Annotation]] = {kind: [] for kind in KINDS}
+    restored = Annotations()
     for kind in KINDS:
         for annotation in getattr(annotations, kind):
             if annotation.locked:
                 continue
             if annotation.dropped in SCORE_REASONS:
                 annotation = dataclasses.replace(annotation, dropped=None)
-            restored[kind].append(annotation)
-    return Annotations(**restored)  # type: ignore[arg-type]
+            getattr(restored, kind).append(annotation)
+    return restored

@@ -12,14 +12,15 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
 from pipeline.quality.calibration_truth import Truth
 from pipeline.quality.matches import boxes, in_crowd, where_same
 from pipeline.quality.wording import bare_phrase, letters, normalise
-from pipeline.schema import Annotations, Region
+from pipeline.schema import Annotation, Annotations, Box, Quad, Region, TextRegion, Triplet
+from pipeline.storage.json_types import Json
 from stages.geometry import box_iou, greedy_match, quad_iou
 
 FILTER_OF_KIND = {
@@ -27,7 +28,8 @@ FILTER_OF_KIND = {
     "text_regions": "region_filter",
     "triplets": "triplet_filter",
 }
-NEVER = 1.01  # above every score: the threshold of a specialist or class that is never so precise
+NEVER = 1.01
+"""Above every score: the threshold of a specialist or class that is never so precise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,45 @@ class CalibrateConfig:
             raise ValueError(f"--precision {self.precision} --iou {self.iou}: both are in (0, 1]")
 
 
+class CurvePoint(TypedDict):
+    """A point of a curve; all None where the curve does not reach the wanted precision."""
+
+    threshold: float | None
+    precision: float | None
+    recall: float | None
+
+
+# `class` is a keyword of Python, so this cannot be written as a class.
+CurveName = TypedDict("CurveName", {"type": str, "source": str, "class": str | None})
+"""The kind, the specialist, and the class or None for all classes."""
+
+
+class ThresholdRow(CurveName, CurvePoint):
+    """What calibration reports of one curve."""
+
+    labels: int
+    """How many labels it is of."""
+
+
+class CurveRow(CurveName):
+    """One curve, by falling threshold."""
+
+    threshold: list[float]
+    precision: list[float]
+    recall: list[float]
+
+
+class CalibrationSummary(TypedDict):
+    """Everything that was found, as plain JSON."""
+
+    wanted: Json
+    """The settings of `CalibrateConfig`."""
+    samples: int
+    """How many samples have been compared."""
+    thresholds: list[ThresholdRow]
+    curves: list[CurveRow]
+
+
 @dataclass(frozen=True, slots=True)
 class Curve:
     """Precision and recall of the labels that score at least `threshold`, by falling threshold.
@@ -68,7 +109,7 @@ class Curve:
         good = np.flatnonzero(self.precision >= precision)
         return int(good[-1]) if len(good) else None
 
-    def at(self, precision: float) -> dict[str, float | None]:
+    def at(self, precision: float) -> CurvePoint:
         """The lowest threshold with this precision, and what it reaches; None if there is none."""
         i = self.reach(precision)
         if i is None:
@@ -80,8 +121,8 @@ class Curve:
         }
 
 
-# Kind (`regions`, ...) and specialist or specialist/class.
 Key = tuple[str, str]
+"""Kind (`regions`, ...) and specialist or specialist/class."""
 Curves = dict[Key, Curve]
 
 
@@ -127,15 +168,20 @@ def calibrate(samples: Iterable[tuple[Annotations, Truth]], config: CalibrateCon
         for kind in truth.kinds:
             _count_truths(kind, truth, truths)
             for item, is_right in _judge(kind, labels, truth, config.iou):
+                score = _score(item)
+                # A label counts for its specialist as a whole and for its class.
                 for name in _names(item):
                     entry = judged.setdefault((kind, name), _Judged())
-                    entry.scores.append(_score(item))
+                    entry.scores.append(score)
                     entry.right.append(is_right)
     curves = {}
     for (kind, name), entry in sorted(judged.items(), key=_by_key):
         _, _, class_ = name.partition("/")
-        if not class_ or len(entry.scores) >= config.min_labels:
-            curves[kind, name] = curve(entry.scores, entry.right, truths[kind, class_])
+        if class_ and len(entry.scores) < config.min_labels:
+            # Too few labels for a threshold of its own.
+            continue
+        true_objects = truths[kind, class_]
+        curves[kind, name] = curve(entry.scores, entry.right, true_objects)
     return curves
 
 
@@ -153,7 +199,7 @@ def _count_truths(kind: str, truth: Truth, truths: Counter[Key]) -> None:
             truths[kind, class_] += 1
 
 
-def _names(item: Any) -> list[str]:
+def _names(item: Annotation) -> list[str]:
     """The specialist of a label and, if the label has a class, specialist/class."""
     class_ = _class(item)
     if not class_:
@@ -182,21 +228,19 @@ def thresholds(curves: Curves, precision: float) -> dict[str, dict[str, float]]:
     return found
 
 
-def summary(curves: Curves, config: CalibrateConfig, samples: int) -> dict[str, Any]:
+def summary(curves: Curves, config: CalibrateConfig, samples: int) -> CalibrationSummary:
     """Everything that was found, as plain JSON.
 
     Args:
         curves: the curves of `calibrate`.
         config: what was asked for.
         samples: how many samples have been compared.
-
-    Returns:
-        `wanted`, `samples`, `thresholds` with a row for each curve, and `curves`.
     """
-    rows, lines = [], []
+    rows: list[ThresholdRow] = []
+    lines: list[CurveRow] = []
     for (kind, name), curve in curves.items():
         source, _, class_ = name.partition("/")
-        head = {"type": kind, "source": source, "class": class_ or None}
+        head: CurveName = {"type": kind, "source": source, "class": class_ or None}
         rows.append({**head, "labels": curve.labels, **curve.at(config.precision)})
         lines.append(
             {
@@ -214,17 +258,19 @@ def summary(curves: Curves, config: CalibrateConfig, samples: int) -> dict[str, 
     }
 
 
-def _judge(kind: str, labels: Annotations, truth: Truth, iou: float) -> Iterator[tuple[Any, bool]]:
+def _judge(
+    kind: str, labels: Annotations, truth: Truth, iou: float
+) -> Iterator[tuple[Annotation, bool]]:
     """The scored labels of a kind and whether each is right.
 
     The labels of one specialist do not compete with those of another. Of one specialist, the best
     label comes first, and each takes the free true object that it overlaps most. Labels in a crowd
     are neither right nor wrong.
     """
-    items = [item for item in getattr(labels, kind) if _has_score(item)]
+    items: list[Annotation] = [item for item in getattr(labels, kind) if _has_score(item)]
     if kind == "triplets":
         items = _with_known_texts(items, labels, truth.annotations)
-    by_source: dict[str, list[Any]] = {}
+    by_source: dict[str, list[Annotation]] = {}
     for item in items:
         by_source.setdefault(item.source, []).append(item)
     for own in by_source.values():
@@ -239,44 +285,62 @@ def _judge(kind: str, labels: Annotations, truth: Truth, iou: float) -> Iterator
 
 
 def _with_known_texts(
-    triplets: Sequence[Any], labels: Annotations, truth: Annotations
-) -> list[Any]:
+    triplets: Iterable[Annotation], labels: Annotations, truth: Annotations
+) -> list[Annotation]:
     """The triplets whose texts have a granularity of which the truth has triplets too."""
     granularity = {text.id: text.granularity for text in (*labels.texts, *truth.texts)}
     covered = {granularity.get(triplet.text_id) for triplet in truth.triplets}
-    return [triplet for triplet in triplets if granularity.get(triplet.text_id) in covered]
+    result: list[Annotation] = []
+    for triplet in triplets:
+        if isinstance(triplet, Triplet) and granularity.get(triplet.text_id) in covered:
+            result.append(triplet)
+    return result
 
 
-def _overlap(kind: str, labels: Sequence[Any], truth: Sequence[Any]) -> np.ndarray:
+def _overlap(kind: str, labels: Sequence[Annotation], truth: Sequence[Annotation]) -> np.ndarray:
     """The IoU where both say the same, elsewhere -1: (labels, truth) float64."""
     if kind == "text_regions":
-        overlap = quad_iou([word.quad for word in labels], [word.quad for word in truth])
+        overlap = quad_iou(_quads(labels), _quads(truth))
     else:
-        overlap = box_iou(boxes(labels), boxes(truth))
+        overlap = box_iou(_boxes(labels), _boxes(truth))
     return where_same(overlap, labels, truth, _same_words)
 
 
-def _same_words(label: Any, true: Any) -> bool:
+def _quads(words: Iterable[Annotation]) -> list[Quad]:
+    return [word.quad for word in words if isinstance(word, TextRegion)]
+
+
+def _boxes(items: Iterable[Annotation]) -> list[Box]:
+    return boxes([item for item in items if isinstance(item, Region | Triplet)])
+
+
+def _same_words(label: Annotation, true: Annotation) -> bool:
     return _words(label) == _words(true)
 
 
-def _words(item: Any) -> str:
+def _words(item: Annotation) -> str:
     """What a label says, in the form in which it is compared."""
-    if hasattr(item, "quad"):
-        return letters(item.text)
-    if isinstance(item, Region):
-        return normalise(item.phrase)
-    return bare_phrase(item.phrase)
+    match item:
+        case TextRegion():
+            return letters(item.text)
+        case Region():
+            return normalise(item.phrase)
+        case Triplet():
+            return bare_phrase(item.phrase)
+    raise TypeError(f"an annotation without a place: {item!r}")
 
 
-def _class(item: Any) -> str:
+def _class(item: Annotation) -> str:
     """The class of a region; other kinds have none."""
     return item.phrase if isinstance(item, Region) else ""
 
 
-def _has_score(item: Any) -> bool:
+def _has_score(item: Annotation) -> bool:
     return item.score is not None or item.confidence is not None
 
 
-def _score(item: Any) -> float:
-    return float(item.score if item.confidence is None else item.confidence)
+def _score(item: Annotation) -> float:
+    """What the merge believes, else the score of the source; `_has_score` says that it has one."""
+    score = item.score if item.confidence is None else item.confidence
+    assert score is not None, f"an annotation without a score: {item!r}"
+    return float(score)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import cast
 
-from pipeline.quality.coco import base_name, images_by_name, read, xyxy
+from pipeline.quality.coco import GroundTruth, ImageId, base_name, images_by_name, read, xyxy
 from pipeline.schema import CROWD, Annotations, Record, Region
 
 PLACED = ("regions", "text_regions", "triplets")
@@ -57,20 +57,21 @@ def of_coco(file: str) -> Callable[[Record], Truth | None]:
             f'{file}: expected COCO instances, {{"images": .., "annotations": ..,'
             ' "categories": ..}'
         )
-    truths: dict[Any, Truth] = {}
-    for image in content["images"]:
+    coco = cast(GroundTruth, content)
+    truths: dict[ImageId, Truth] = {}
+    for image in coco["images"]:
         truths[image["id"]] = Truth(Annotations(), ("regions",), [])
-    categories = {category["id"]: category["name"] for category in content["categories"]}
-    for entry in content["annotations"]:
+    categories = {category["id"]: category["name"] for category in coco["categories"]}
+    for entry in coco["annotations"]:
         phrase = categories[entry["category_id"]]
         region = Region(box=xyxy(entry["bbox"]), phrase=phrase)
         truth = truths[entry["image_id"]]
         regions = truth.crowds if entry.get("iscrowd") else truth.annotations.regions
         regions.append(region)
-    ids = images_by_name(content)
+    ids = images_by_name(coco)
 
     def truth_of(record: Record) -> Truth | None:
-        image = ids.get(base_name(record.name), ids.get(record.key))
-        return None if image is None else truths[image]
+        image_id = ids.get(base_name(record.name), ids.get(record.key))
+        return None if image_id is None else truths[image_id]
 
     return truth_of

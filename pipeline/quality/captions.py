@@ -8,9 +8,8 @@ split by spaces already.
 from __future__ import annotations
 
 import re
-from typing import Any
 
-from pipeline.quality.coco import Entry, by_image, check, grouped
+from pipeline.quality.coco import Entry, GroundTruth, Key, by_image, check, grouped
 
 _WORD = re.compile(r"\w+(?:[-./,:]\w+)*")
 _CLITIC = r"n't|'(?:s|m|d|re|ve|ll)"
@@ -19,8 +18,8 @@ _FIELDS = ("image_id", "caption")
 
 
 def score(
-    ground_truth: Entry, predictions: list[Entry], *, tokenized: bool = False
-) -> dict[str, Any]:
+    ground_truth: GroundTruth, predictions: list[Entry], *, tokenized: bool = False
+) -> dict[str, float]:
     """BLEU, ROUGE-L and CIDEr over the images that have a prediction.
 
     Args:
@@ -71,7 +70,7 @@ def tokenize(text: str) -> str:
     return " ".join(words)
 
 
-def _scores(expected: dict[Any, list[str]], predicted: dict[Any, list[str]]) -> dict[str, float]:
+def _scores(expected: dict[Key, list[str]], predicted: dict[Key, list[str]]) -> dict[str, float]:
     from pycocoevalcap.bleu.bleu import Bleu
     from pycocoevalcap.cider.cider import Cider
     from pycocoevalcap.rouge.rouge import Rouge

@@ -10,19 +10,90 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Required, TypedDict, cast
 
-Entry = Mapping[str, Any]
-Key = tuple[Any, ...]
-GROUND_TRUTH, PREDICTIONS = "ground truth", "predictions"
+ImageId = str | int
+Key = tuple[ImageId | None, ...]
+"""What groups entries: the id of their image, or that with a text."""
+Polygons = Sequence[Sequence[float]]
+"""The outlines of an object, each x0 y0 x1 y1 .. in pixels."""
+GROUND_TRUTH = "ground truth"
+PREDICTIONS = "predictions"
 
 
-def read(source: Any, name: str) -> Any:
-    """The content of a JSON file.
+class RunLengths(TypedDict):
+    """A mask as COCO's run-length encoding."""
 
-    Args:
-        source: a path; anything else is returned as it is.
-        name: what the file is, for the message.
+    size: list[int]
+    """[height, width] in pixels."""
+    counts: str | bytes | list[int]
+    """The lengths of the runs, as a list or compressed."""
+
+
+class Image(TypedDict, total=False):
+    """An image of a ground truth."""
+
+    id: Required[ImageId]
+    file_name: str
+    width: int
+    """In pixels."""
+    height: int
+    """In pixels."""
+
+
+class Category(TypedDict, total=False):
+    """A category of a ground truth."""
+
+    id: Required[int]
+    name: str
+
+
+class Entry(TypedDict, total=False):
+    """An annotation of a ground truth, or a prediction. Each kind of labels reads some of these."""
+
+    id: int
+    image_id: ImageId
+    score: float
+    """How sure a prediction is."""
+    kind: str
+    """The kind of a round's annotation; it is not part of the format."""
+    category_id: int
+    bbox: Sequence[float]
+    """x y width height in pixels."""
+    segmentation: RunLengths | Polygons
+    area: float
+    """In square pixels."""
+    iscrowd: int
+    """1 for a region of a whole crowd, else 0."""
+    caption: str
+    phrase: str
+    expression: str
+    """Another name for `phrase`."""
+    text_id: str | int
+    """The text that the phrase stands in."""
+    quad: Sequence[float]
+    """The four corners of a word, x0 y0 .. x3 y3 in pixels."""
+    text: str
+    """The letters of a word."""
+    question_id: str | int
+    answer: str
+    """A predicted answer to a question."""
+    answers: Sequence[str | Mapping[str, str]]
+    """The answers that people gave; the VQA challenge wraps each in a mapping."""
+
+
+class GroundTruth(TypedDict, total=False):
+    """A file of ground truth."""
+
+    images: list[Image]
+    annotations: Required[list[Entry]]
+    categories: list[Category]
+
+
+def read(source: object, name: str) -> Any:
+    """The content of a JSON file; anything that is not a path is returned as it is.
+
+    Nothing is known of the content before `check` has looked at it, so it has no type.
 
     Raises:
         ValueError: there is no such file, or it is not JSON.
@@ -38,8 +109,8 @@ def read(source: Any, name: str) -> Any:
 
 
 def check(
-    ground_truth: Any,
-    predictions: Any,
+    ground_truth: object,
+    predictions: object,
     truth_fields: Sequence[str],
     prediction_fields: Sequence[str],
 ) -> None:
@@ -62,7 +133,8 @@ def check(
     _check_fields("ground truth annotations", ground_truth["annotations"], truth_fields)
     _check_fields(PREDICTIONS, predictions, prediction_fields)
     if "image_id" in prediction_fields:
-        _check_images(predictions, set(image_ids(ground_truth)))
+        images = image_ids(cast(GroundTruth, ground_truth))
+        _check_images(predictions, set(images))
 
 
 def _check_fields(name: str, entries: Iterable[Entry], fields: Sequence[str]) -> None:
@@ -72,7 +144,7 @@ def _check_fields(name: str, entries: Iterable[Entry], fields: Sequence[str]) ->
                 raise ValueError(f"{name}[{i}]: no {field!r}; an entry has {', '.join(fields)}")
 
 
-def _check_images(predictions: Iterable[Entry], images: set[Any]) -> None:
+def _check_images(predictions: Iterable[Entry], images: set[ImageId]) -> None:
     if not images:
         return
     for i, entry in enumerate(predictions):
@@ -81,7 +153,7 @@ def _check_images(predictions: Iterable[Entry], images: set[Any]) -> None:
             raise ValueError(f"predictions[{i}]: image_id {image!r} is not in the ground truth")
 
 
-def image_ids(ground_truth: Entry) -> list[Any]:
+def image_ids(ground_truth: GroundTruth) -> list[ImageId]:
     """The images of a ground truth: those that it lists, else those that annotations name."""
     listed = [image["id"] for image in ground_truth.get("images", [])]
     if listed:
@@ -90,7 +162,7 @@ def image_ids(ground_truth: Entry) -> list[Any]:
     return list(named)
 
 
-def images_by_name(ground_truth: Entry) -> dict[str, Any]:
+def images_by_name(ground_truth: GroundTruth) -> dict[str, ImageId]:
     """The id of each image by its file name without folders, and by the id as a string."""
     images = ground_truth.get("images", [])
     ids = {str(image["id"]): image["id"] for image in images}

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
-from pipeline.quality.coco import Entry, base_name, images_by_name, xywh
+from pipeline.quality.coco import (
+    Category,
+    Entry,
+    GroundTruth,
+    Image,
+    ImageId,
+    base_name,
+    images_by_name,
+    xywh,
+)
 from pipeline.schema import Annotation, Mask, Record, Region, Text, TextRegion, Triplet
 
-Json = dict[str, Any]
 
-
-def truth_of_records(records: Iterable[Record]) -> Json:
+def truth_of_records(records: Iterable[Record]) -> GroundTruth:
     """A round as ground truth of every kind.
 
     Images are named by their keys, and categories are the phrases of regions.
@@ -21,8 +27,8 @@ def truth_of_records(records: Iterable[Record]) -> Json:
     for record in records:
         phrases |= {region.phrase for region in record.annotations.kept().regions}
     category_id = {phrase: number for number, phrase in enumerate(sorted(phrases), 1)}
-    images: list[Json] = []
-    annotations: list[Json] = []
+    images: list[Image] = []
+    annotations: list[Entry] = []
     for record in records:
         images.append(
             {
@@ -34,11 +40,13 @@ def truth_of_records(records: Iterable[Record]) -> Json:
         )
         for entry in _entries(record, record.key, category_id):
             annotations.append({"id": len(annotations) + 1, **entry})
-    categories = [{"id": number, "name": phrase} for phrase, number in category_id.items()]
+    categories: list[Category] = []
+    for phrase, number in category_id.items():
+        categories.append({"id": number, "name": phrase})
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def predictions_of_records(records: Iterable[Record], ground_truth: Entry) -> list[Json]:
+def predictions_of_records(records: Iterable[Record], ground_truth: GroundTruth) -> list[Entry]:
     """A round as predictions of every kind for the images of `ground_truth`.
 
     Images are found by file name or by key. Regions of categories that the ground truth does not
@@ -51,7 +59,7 @@ def predictions_of_records(records: Iterable[Record], ground_truth: Entry) -> li
     category_id = {
         category["name"]: category["id"] for category in ground_truth.get("categories", [])
     }
-    predictions: list[Json] = []
+    predictions: list[Entry] = []
     records = list(records)
     matched = 0
     for record in records:
@@ -67,7 +75,7 @@ def predictions_of_records(records: Iterable[Record], ground_truth: Entry) -> li
     return predictions
 
 
-def _entries(record: Record, image_id: Any, category_id: Mapping[str, int]) -> Iterator[Json]:
+def _entries(record: Record, image_id: ImageId, category_id: Mapping[str, int]) -> Iterator[Entry]:
     """Each kept annotation as one entry; its `kind` says which evaluations it belongs to."""
     for annotation in record.annotations.kept().all():
         if isinstance(annotation, Region) and annotation.phrase not in category_id:
@@ -76,7 +84,7 @@ def _entries(record: Record, image_id: Any, category_id: Mapping[str, int]) -> I
         yield {"image_id": image_id, "score": _score(annotation), **content}
 
 
-def _content(annotation: Annotation, category_id: Mapping[str, int]) -> Json:
+def _content(annotation: Annotation, category_id: Mapping[str, int]) -> Entry:
     match annotation:
         case Text():
             return {"kind": annotation.granularity, "caption": annotation.text}
@@ -110,7 +118,7 @@ def _score(annotation: Annotation) -> float:
     return 1.0 if annotation.score is None else annotation.score
 
 
-def _segmentation(mask: Mask | None) -> Json:
+def _segmentation(mask: Mask | None) -> Entry:
     if mask is None:
         return {}
     return {"segmentation": {"size": list(mask.size), "counts": mask.counts}}

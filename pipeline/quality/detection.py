@@ -5,10 +5,21 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from pipeline.quality.coco import Entry, check, image_ids
-from pipeline.quality.masks import area_of, run_lengths, sizes_of
+from pipeline.quality.coco import (
+    Category,
+    Entry,
+    GroundTruth,
+    Image,
+    ImageId,
+    check,
+    image_ids,
+)
+from pipeline.quality.masks import Size, area_of, run_lengths, sizes_of
+
+if TYPE_CHECKING:
+    from pycocotools.coco import COCO
 
 _NAMES = (
     "AP",
@@ -24,13 +35,11 @@ _NAMES = (
     "AR_medium",
     "AR_large",
 )
-Json = dict[str, Any]
-# (height, width) in pixels of each image by its id.
-_Sizes = dict[Any, tuple[int, int]]
+_Sizes = dict[ImageId, Size]
 
 
 def score(
-    ground_truth: Entry, predictions: list[Entry], kind: Literal["bbox", "segm"]
+    ground_truth: GroundTruth, predictions: list[Entry], kind: Literal["bbox", "segm"]
 ) -> dict[str, float]:
     """COCO's twelve numbers for boxes or masks.
 
@@ -52,18 +61,25 @@ def score(
     check(ground_truth, predictions, fields, (*fields, "score"))
     sizes = sizes_of(ground_truth, predictions)
     images = _images(ground_truth, sizes)
-    dataset = {"images": images, "categories": _categories(ground_truth)}
-    truth = _completed(ground_truth["annotations"], kind, sizes)
-    predicted = _completed(predictions, kind, sizes)
-    scores = _coco_scores(
-        {**dataset, "annotations": truth}, {**dataset, "annotations": predicted}, kind
-    )
+    categories = _categories(ground_truth)
+    truth: GroundTruth = {
+        "images": images,
+        "categories": categories,
+        "annotations": _completed(ground_truth["annotations"], kind, sizes),
+    }
+    # pycocotools indexes the predictions as a data set of the same images and categories.
+    predicted: GroundTruth = {
+        "images": images,
+        "categories": categories,
+        "annotations": _completed(predictions, kind, sizes),
+    }
+    scores = _coco_scores(truth, predicted, kind)
     missing = {image["id"] for image in images}
     missing -= {entry["image_id"] for entry in predictions}
     return {**scores, "images": len(images), "missing": len(missing)}
 
 
-def _coco_scores(truth: Json, predicted: Json, kind: str) -> dict[str, float]:
+def _coco_scores(truth: GroundTruth, predicted: GroundTruth, kind: str) -> dict[str, float]:
     """The twelve numbers of two COCO data sets."""
     from pycocotools.cocoeval import COCOeval
 
@@ -78,36 +94,37 @@ def _coco_scores(truth: Json, predicted: Json, kind: str) -> dict[str, float]:
     return scores
 
 
-def _images(ground_truth: Entry, sizes: _Sizes) -> list[Json]:
+def _images(ground_truth: GroundTruth, sizes: _Sizes) -> list[Image]:
     """The images as pycocotools reads them; the size of one without masks does not matter."""
-    images = []
+    images: list[Image] = []
     for image in image_ids(ground_truth):
         height, width = sizes.get(image, (0, 0))
         images.append({"id": image, "height": height, "width": width})
     return images
 
 
-def _categories(ground_truth: Entry) -> list[Json]:
+def _categories(ground_truth: GroundTruth) -> list[Category]:
     """The categories that a ground truth lists, else those that its annotations name."""
-    listed: list[Json] = ground_truth.get("categories") or []
+    listed = ground_truth.get("categories")
     if listed:
         return listed
     named = {entry["category_id"] for entry in ground_truth["annotations"]}
     return [{"id": category} for category in sorted(named)]
 
 
-def _completed(entries: Iterable[Entry], kind: str, sizes: _Sizes) -> list[Json]:
+def _completed(entries: Iterable[Entry], kind: str, sizes: _Sizes) -> list[Entry]:
     """The entries with all that pycocotools reads.
 
     That is a fresh id, the area, the crowd flag, and masks as run lengths.
     """
     completed = []
     for number, original in enumerate(entries, 1):
-        entry = {"iscrowd": 0, **original, "id": number}
+        entry: Entry = {"iscrowd": 0, **original, "id": number}
         if kind == "segm":
             size = sizes[entry["image_id"]]
-            entry["segmentation"] = run_lengths(entry["segmentation"], size)
-            entry.setdefault("area", area_of(entry["segmentation"]))
+            mask = run_lengths(entry["segmentation"], size)
+            entry["segmentation"] = mask
+            entry.setdefault("area", area_of(mask))
         else:
             _, _, width, height = entry["bbox"]
             entry.setdefault("area", width * height)
@@ -115,7 +132,7 @@ def _completed(entries: Iterable[Entry], kind: str, sizes: _Sizes) -> list[Json]
     return completed
 
 
-def _indexed(dataset: Json) -> Any:
+def _indexed(dataset: GroundTruth) -> COCO:
     from pycocotools.coco import COCO
 
     coco = COCO()

@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TypeGuard
 
 from pipeline.quality import captions, detection, grounding, ocr, vqa
-from pipeline.quality.coco import GROUND_TRUTH, PREDICTIONS, read
+from pipeline.quality.coco import (
+    GROUND_TRUTH,
+    PREDICTIONS,
+    Entry,
+    GroundTruth,
+    ImageId,
+    read,
+)
 from pipeline.quality.coco_records import predictions_of_records, truth_of_records
 from pipeline.schema import Record
 
-_SCORERS: dict[str, Callable[..., dict[str, Any]]] = {
+_SCORERS: dict[str, Callable[..., dict[str, float]]] = {
     "caption": captions.score,
     "detection": partial(detection.score, kind="bbox"),
     "segmentation": partial(detection.score, kind="segm"),
@@ -33,7 +40,8 @@ _OF_A_ROUND = {
     "ocr": ("text_region", "quad"),
 }
 
-Source = str | Path | dict[str, Any] | list[dict[str, Any]] | Sequence[Record]
+Source = str | Path | GroundTruth | list[Entry] | Sequence[Record]
+"""The name of a JSON file, its content, or the records of a round."""
 
 
 def open_source(name: str) -> str | list[Record]:
@@ -51,7 +59,7 @@ def open_source(name: str) -> str | list[Record]:
 
 def evaluate(
     kind: str, ground_truth: Source, predictions: Source, tokenized: bool = False
-) -> dict[str, Any]:
+) -> dict[str, float]:
     """The metrics of one kind of labels.
 
     Args:
@@ -85,22 +93,22 @@ def evaluate(
     return _SCORERS[kind](truth, predicted, **options)
 
 
-def _is_round(source: Any) -> bool:
+def _is_round(source: object) -> TypeGuard[Sequence[Record]]:
     """Whether it is a sequence of records; everything else is JSON."""
     if not isinstance(source, list | tuple) or not source:
         return False
     return isinstance(source[0], Record)
 
 
-def _of_kind(kind: str, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _of_kind(kind: str, entries: list[Entry]) -> list[Entry]:
     """The entries of a round that an evaluation takes."""
     name, field = _OF_A_ROUND[kind]
     return [entry for entry in entries if entry["kind"] == name and field in entry]
 
 
-def _surest_captions(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _surest_captions(entries: list[Entry]) -> list[Entry]:
     """One caption for each image: the first of those with the highest score."""
-    best: dict[Any, dict[str, Any]] = {}
+    best: dict[ImageId, Entry] = {}
     for entry in entries:
         image = entry["image_id"]
         if image not in best or entry["score"] > best[image]["score"]:

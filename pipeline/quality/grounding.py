@@ -10,21 +10,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Literal
 
-from pipeline.quality.coco import Entry, Key, check, grouped, xyxy
+from pipeline.quality.coco import Entry, GroundTruth, Key, check, grouped, xyxy
 from pipeline.quality.masks import Overlap, area_of, overlap, run_lengths, sizes_of
 from stages.geometry import box_iou
 
 _IOU = 0.5
-_TEXTS = ("phrase", "expression", "caption")
+_TEXTS: tuple[Literal["phrase", "expression", "caption"], ...] = ("phrase", "expression", "caption")
 _BOX_FIELDS = ("image_id", "bbox")
 _MASK_FIELDS = ("image_id", "segmentation")
 
 
 def recall(
-    ground_truth: Entry, predictions: list[Entry], ranks: Sequence[int] = (1, 5, 10)
-) -> dict[str, Any]:
+    ground_truth: GroundTruth, predictions: list[Entry], ranks: Sequence[int] = (1, 5, 10)
+) -> dict[str, float]:
     """`R@k`: the share of queries with a true box among the k surest predictions.
 
     A predicted box is right when its IoU with a true box is at least 0.5 (the metric of Flickr30k
@@ -49,14 +49,14 @@ def recall(
     first_hits = []
     for query, entries in queries.items():
         first_hits.append(_first_hit(predicted.get(query, []), entries))
-    scores: dict[str, Any] = {}
+    scores: dict[str, float] = {}
     for k in ranks:
         scores[f"R@{k}"] = sum(rank < k for rank in first_hits) / len(first_hits)
     scores["phrases"] = len(queries)
     return scores
 
 
-def referring(ground_truth: Entry, predictions: list[Entry]) -> dict[str, Any]:
+def referring(ground_truth: GroundTruth, predictions: list[Entry]) -> dict[str, float]:
     """`Acc@0.5`: the share of expressions whose surest box has an IoU of 0.5 with the true one.
 
     Raises:
@@ -66,7 +66,7 @@ def referring(ground_truth: Entry, predictions: list[Entry]) -> dict[str, Any]:
     return {"Acc@0.5": scores["R@1"], "expressions": scores["phrases"]}
 
 
-def referring_segmentation(ground_truth: Entry, predictions: list[Entry]) -> dict[str, Any]:
+def referring_segmentation(ground_truth: GroundTruth, predictions: list[Entry]) -> dict[str, float]:
     """How well the surest masks of expressions overlap the true ones (metrics of RefCOCO).
 
     An expression without a predicted mask counts with an IoU of 0.
@@ -90,8 +90,8 @@ def referring_segmentation(ground_truth: Entry, predictions: list[Entry]) -> dic
     sizes = sizes_of(ground_truth, predictions)
     overlaps = []
     for query, entries in queries.items():
-        image, *_ = query
-        overlaps.append(_best_overlap(predicted.get(query, []), entries, sizes[image]))
+        size = sizes[entries[0]["image_id"]]
+        overlaps.append(_best_overlap(predicted.get(query, []), entries, size))
     whole = Overlap(
         shared=sum(pair.shared for pair in overlaps),
         union=sum(pair.union for pair in overlaps),

@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
 from pipeline.schema import Box
 
 BINS = 50
-ASPECT = 3.0  # Figure 5 shows natural logarithms of width / height in [-3, 3]
+ASPECT = 3.0
+"""Figure 5 shows natural logarithms of width / height in [-ASPECT, ASPECT]."""
+
+
+class Densities(TypedDict):
+    """The histograms of some boxes as plain JSON."""
+
+    boxes: int
+    """How many boxes were counted."""
+    area: list[float]
+    """Density of the square root of the normalised area, in BINS bins."""
+    aspect: list[float]
+    """Density of the logarithm of width / height, in BINS bins."""
+    centre: list[list[float]]
+    """The share of the boxes with their centre in a cell, BINS rows of BINS cells."""
 
 
 class BoxHistograms:
-    """Counts of boxes; those without an area are left out."""
+    """Counts of boxes; those without an area are left out.
+
+    Counts of different shards can be added up (`merge`), so a round is read shard by shard.
+    """
 
     def __init__(self) -> None:
         self.area = np.zeros(BINS, np.int64)
@@ -32,19 +49,24 @@ class BoxHistograms:
             size: (width, height) of the image in pixels.
         """
         corners = np.array(list(boxes), np.float64).reshape(-1, 4)
-        sides = corners[:, 2:] - corners[:, :2]
+        first = corners[:, :2]
+        last = corners[:, 2:]
+        sides = last - first
         has_area = (sides > 0).all(axis=1)
-        corners = corners[has_area]
         sides = sides[has_area]
+        centres = (first[has_area] + last[has_area]) / 2
+
         shares = sides / size
         root_area = np.sqrt(shares.prod(axis=1))
-        np.add.at(self.area, _bin(root_area), 1)
+        _count(self.area, _bin(root_area))
+
         width, height = sides.T
-        aspect = np.log(width / height)
-        np.add.at(self.aspect, _bin((aspect + ASPECT) / (2 * ASPECT)), 1)
-        centres = (corners[:, :2] + corners[:, 2:]) / 2
+        log_ratio = np.log(width / height)
+        aspect = (log_ratio + ASPECT) / (2 * ASPECT)
+        _count(self.aspect, _bin(aspect))
+
         x, y = (centres / size).T
-        np.add.at(self.centre, (_bin(y), _bin(x)), 1)
+        _count(self.centre, (_bin(y), _bin(x)))
 
     def merge(self, other: BoxHistograms) -> None:
         """Count the boxes of `other` too."""
@@ -52,10 +74,11 @@ class BoxHistograms:
         self.aspect += other.aspect
         self.centre += other.centre
 
-    def to_dict(self) -> dict[str, Any]:
-        """Densities of area and aspect, and the share of the boxes with their centre in a cell."""
+    def to_dict(self) -> Densities:
+        """The densities, which do not depend on the number of boxes."""
         boxes = int(self.area.sum())
         total = max(boxes, 1)
+        # A density is a share divided by the width of its bin.
         area = self.area * BINS / total
         aspect = self.aspect * BINS / (2 * ASPECT) / total
         centre = self.centre / total
@@ -67,6 +90,18 @@ class BoxHistograms:
         }
 
 
+def _count(histogram: np.ndarray, bins: np.ndarray | tuple[np.ndarray, ...]) -> None:
+    """Count each item in its bin.
+
+    `histogram[bins] += 1` would count a bin once, however often it is named.
+    """
+    np.add.at(histogram, bins, 1)
+
+
 def _bin(shares: np.ndarray) -> np.ndarray:
-    """The bin of each share of [0, 1], (n,) int; what lies outside goes to the nearest bin."""
-    return np.clip((shares * BINS).astype(int), 0, BINS - 1)
+    """The bin of each share of [0, 1]: (n,) float64 gives (n,) int.
+
+    What lies outside goes to the nearest bin.
+    """
+    bins = (shares * BINS).astype(int)
+    return np.clip(bins, 0, BINS - 1)

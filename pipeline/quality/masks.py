@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pycocotools import mask as coco_mask
 
-from pipeline.quality.coco import Entry
+from pipeline.quality.coco import Entry, GroundTruth, ImageId, Polygons, RunLengths
 
-RunLengths = dict[str, Any]  # {"size": [height, width], "counts": compressed bytes or string}
-Size = tuple[int, int]  # (height, width) in pixels
+Size = tuple[int, int]
+"""(height, width) in pixels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +29,7 @@ class Overlap:
         return self.shared / self.union if self.union else 0.0
 
 
-def run_lengths(segmentation: Any, size: Size) -> RunLengths:
+def run_lengths(segmentation: RunLengths | Polygons, size: Size) -> RunLengths:
     """A segmentation as compressed run lengths.
 
     Args:
@@ -40,39 +39,43 @@ def run_lengths(segmentation: Any, size: Size) -> RunLengths:
     Raises:
         ValueError: run lengths without counts.
     """
-    if not isinstance(segmentation, dict):
+    compressed: RunLengths
+    if isinstance(segmentation, Sequence):
         polygons = coco_mask.frPyObjects(segmentation, *size)
-        return dict(coco_mask.merge(polygons))
+        compressed = coco_mask.merge(polygons)
+        return compressed
     if isinstance(segmentation["counts"], list):
-        return dict(coco_mask.frPyObjects(segmentation, *segmentation["size"]))
+        compressed = coco_mask.frPyObjects(segmentation, *segmentation["size"])
+        return compressed
     if not segmentation["counts"]:
         raise ValueError("a segmentation has no counts; run lengths of an empty mask have one too")
-    return dict(segmentation)
+    return segmentation.copy()
 
 
-def sizes_of(ground_truth: Entry, predictions: Iterable[Entry]) -> dict[Any, Size]:
+def sizes_of(ground_truth: GroundTruth, predictions: Iterable[Entry]) -> dict[ImageId, Size]:
     """(height, width) of each image by its id.
 
     It is the size that the ground truth lists, else the one of the image's run lengths, else what
     its polygons need.
     """
-    sizes: dict[Any, Size] = {}
-    of_run_lengths: dict[Any, Size] = {}
+    sizes: dict[ImageId, Size] = {}
+    of_run_lengths: dict[ImageId, Size] = {}
     for entry in (*predictions, *ground_truth["annotations"]):
-        segmentation, image = entry.get("segmentation"), entry.get("image_id")
+        segmentation = entry.get("segmentation")
         if not segmentation:
             continue
-        if isinstance(segmentation, dict):
-            height, width = segmentation["size"]
-            of_run_lengths[image] = (int(height), int(width))
-        else:
+        image = entry["image_id"]
+        if isinstance(segmentation, Sequence):
             height, width = sizes.get(image, (0, 0))
             right, bottom = _extent(segmentation)
             sizes[image] = (max(height, bottom), max(width, right))
+        else:
+            height, width = segmentation["size"]
+            of_run_lengths[image] = (int(height), int(width))
     sizes.update(of_run_lengths)
-    for image in ground_truth.get("images", []):
-        if "height" in image and "width" in image:
-            sizes[image["id"]] = (image["height"], image["width"])
+    for listed in ground_truth.get("images", []):
+        if "height" in listed and "width" in listed:
+            sizes[listed["id"]] = (listed["height"], listed["width"])
     return sizes
 
 
@@ -96,7 +99,7 @@ def overlap(left: RunLengths, right: RunLengths) -> Overlap:
     return Overlap(shared=shared, union=area_of(left) + area_of(right) - shared)
 
 
-def _extent(polygons: Sequence[Sequence[float]]) -> tuple[int, int]:
+def _extent(polygons: Polygons) -> tuple[int, int]:
     """The largest x and y of polygons x0 y0 x1 y1 .., rounded up."""
     right = max(max(polygon[0::2]) for polygon in polygons)
     bottom = max(max(polygon[1::2]) for polygon in polygons)

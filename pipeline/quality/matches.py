@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,8 @@ from pipeline.quality.wording import bare_phrase, letters, normalise
 from pipeline.schema import CROWD, Annotation, Annotations, Box, Region, Text, TextRegion, Triplet
 from stages.geometry import box_iou, greedy_match, quad_iou
 
+A = TypeVar("A")
+B = TypeVar("B")
 METRICS = (
     "texts",
     "text_tokens",
@@ -39,7 +41,8 @@ METRICS = (
     "text_regions",
     "triplets",
 )
-_IOU, _STRICT_IOU = 0.5, 0.75
+_IOU = 0.5
+_STRICT_IOU = 0.75
 
 
 class Counts(NamedTuple):
@@ -66,16 +69,19 @@ def count_sample(labels: Annotations, truth: Annotations) -> np.ndarray:
     crowds = [region for region in truth.regions if region.dropped == CROWD]
     truth = truth.kept()
     labels = _outside(labels.kept(), truth, crowds)
-    label_texts, true_texts = _brief(labels), _brief(truth)
-    category = _region_overlap(labels.regions, truth.regions)
-    attributes = where_same(category, labels.regions, truth.regions, _same_attributes)
+    label_texts = _brief(labels)
+    true_texts = _brief(truth)
+    regions = labels.regions
+    true_regions = truth.regions
+    category = _region_overlap(regions, true_regions)
+    attributes = where_same(category, regions, true_regions, _same_attributes)
     counts = [
         _count_texts(label_texts, true_texts),
         _count_words(label_texts, true_texts),
-        _count(category, labels.regions, truth.regions, _IOU),
-        _count(category, labels.regions, truth.regions, _STRICT_IOU),
-        _count(attributes, labels.regions, truth.regions, _IOU),
-        _count(attributes, labels.regions, truth.regions, _STRICT_IOU),
+        _count(category, regions, true_regions, _IOU),
+        _count(category, regions, true_regions, _STRICT_IOU),
+        _count(attributes, regions, true_regions, _IOU),
+        _count(attributes, regions, true_regions, _STRICT_IOU),
         _count_text_regions(labels.text_regions, truth.text_regions),
         _count_triplets(labels, truth),
     ]
@@ -92,24 +98,36 @@ def in_crowd(item: Annotation, crowds: Sequence[Region]) -> bool:
     if not isinstance(item, Region):
         return False
     x0, y0, x1, y1 = item.box
+    width = x1 - x0
+    height = y1 - y0
+    area = width * height
     for crowd in crowds:
-        left, top, right, bottom = crowd.box
-        width = min(x1, right) - max(x0, left)
-        height = min(y1, bottom) - max(y0, top)
-        shared = max(0.0, width) * max(0.0, height)
-        is_inside = shared >= 0.5 * (x1 - x0) * (y1 - y0)
-        if is_inside and _same_category(crowd, item):
+        # IoU would not do: a crowd is much larger than the region in it.
+        shared = _shared_area(item.box, crowd.box)
+        if shared >= 0.5 * area and _same_category(crowd, item):
             return True
     return False
 
 
-def boxes(items: Sequence[Any]) -> list[Box]:
+def _shared_area(left: Box, right: Box) -> float:
+    """The area of the intersection of two boxes.
+
+    Both are xyxy in absolute pixels; the area is in square pixels, 0 for boxes that do not meet.
+    """
+    left_x0, left_y0, left_x1, left_y1 = left
+    right_x0, right_y0, right_x1, right_y1 = right
+    width = min(left_x1, right_x1) - max(left_x0, right_x0)
+    height = min(left_y1, right_y1) - max(left_y0, right_y0)
+    return max(0.0, width) * max(0.0, height)
+
+
+def boxes(items: Sequence[Region | Triplet]) -> list[Box]:
     """The xyxy boxes of regions or triplets."""
     return [item.box for item in items]
 
 
 def pair_values(
-    labels: Sequence[Any], truth: Sequence[Any], value: Callable[[Any, Any], float]
+    labels: Sequence[A], truth: Sequence[B], value: Callable[[A, B], float]
 ) -> np.ndarray:
     """`value(label, true)` of every pair: (labels, truth) float64."""
     values = np.zeros((len(labels), len(truth)))
@@ -121,9 +139,9 @@ def pair_values(
 
 def where_same(
     overlap: np.ndarray,
-    labels: Sequence[Any],
-    truth: Sequence[Any],
-    same: Callable[[Any, Any], bool],
+    labels: Sequence[A],
+    truth: Sequence[B],
+    same: Callable[[A, B], bool],
 ) -> np.ndarray:
     """The overlap of labels with those truths that say the same.
 
@@ -151,7 +169,8 @@ def _outside(labels: Annotations, truth: Annotations, crowds: Sequence[Region]) 
     is_single: np.ndarray = np.any(overlap >= _IOU, axis=1)
     kept = []
     for region, single in zip(labels.regions, is_single, strict=True):
-        if single or not in_crowd(region, crowds):
+        is_judged = single or not in_crowd(region, crowds)
+        if is_judged:
             kept.append(region)
     return replace(labels, regions=kept)
 
@@ -163,6 +182,7 @@ def _region_overlap(labels: Sequence[Region], truth: Sequence[Region]) -> np.nda
 
 
 def _brief(annotations: Annotations) -> list[Text]:
+    """The texts that are compared: truth has brief texts only."""
     return [text for text in annotations.texts if text.granularity == "brief"]
 
 
@@ -170,13 +190,15 @@ def _confidences(labels: Sequence[Annotation]) -> list[float]:
     """The confidence of each label, else its score, else 0."""
     values = []
     for label in labels:
-        value = label.score if label.confidence is None else label.confidence
+        value = label.confidence
+        if value is None:
+            value = label.score
         values.append(0.0 if value is None else value)
     return values
 
 
 def _count(
-    overlap: np.ndarray, labels: Sequence[Annotation], truth: Sequence[Any], iou: float
+    overlap: np.ndarray, labels: Sequence[Annotation], truth: Sequence[Annotation], iou: float
 ) -> Counts:
     """The counts of a metric whose matches overlap by at least `iou`."""
     pairs = greedy_match(overlap, _confidences(labels), iou)
@@ -184,29 +206,37 @@ def _count(
 
 
 def _same_text(label: Text, true: Text) -> bool:
+    """Whether two texts have equal words."""
     return normalise(label.text) == normalise(true.text)
 
 
 def _same_category(label: Region, true: Region) -> bool:
+    """Whether two regions have equal categories."""
     return normalise(label.phrase) == normalise(true.phrase)
 
 
 def _same_attributes(label: Region, true: Region) -> bool:
+    """Whether the brief texts are equal; where the truth has none, any is right."""
     if true.brief is None:
         return True
     return bare_phrase(label.brief or "") == bare_phrase(true.brief)
 
 
 def _same_letters(label: TextRegion, true: TextRegion) -> bool:
+    """Whether two words have equal letters and digits."""
     return letters(label.text) == letters(true.text)
 
 
 def _same_phrase(label: Triplet, true: Triplet) -> bool:
+    """Whether two phrases are equal but for their articles."""
     return bare_phrase(label.phrase) == bare_phrase(true.phrase)
 
 
 def _count_texts(labels: Sequence[Text], truth: Sequence[Text]) -> Counts:
-    """The counts of whole texts."""
+    """The counts of whole texts.
+
+    Texts are matched one-to-one, so a repeated text matches once.
+    """
     same = pair_values(labels, truth, _same_text)
     pairs = greedy_match(same, _confidences(labels), 1.0)
     # One text is needed; the others of the truth are alternatives.
@@ -222,10 +252,12 @@ def _count_words(labels: Sequence[Text], truth: Sequence[Text]) -> Counts:
     shared = 0
     expected = []
     for i, j in greedy_match(similar, _confidences(labels), 0.0):
-        shared += (label_words[i] & true_words[j]).total()
+        common = label_words[i] & true_words[j]
+        shared += common.total()
         expected.append(true_words[j])
-    # Without a label, the first text of the truth is the one that is missed.
-    expected = expected or true_words[:1]
+    if not expected:
+        # Without a label, the first text of the truth is the one that is missed.
+        expected = true_words[:1]
     return Counts(
         matched=shared,
         labels=sum(words.total() for words in label_words),
@@ -234,16 +266,24 @@ def _count_words(labels: Sequence[Text], truth: Sequence[Text]) -> Counts:
 
 
 def _words(text: Text) -> Counter[str]:
-    return Counter(normalise(text.text).split())
+    """How often each word occurs, as `normalise` writes it."""
+    words = normalise(text.text).split()
+    return Counter(words)
 
 
 def _common_share(label: Counter[str], true: Counter[str]) -> float:
     """Words in both over words in either, both with their repetitions."""
-    either = (label | true).total()
-    return (label & true).total() / max(either, 1)
+    either = label | true
+    both = label & true
+    # Two empty texts have no word in common.
+    return both.total() / max(either.total(), 1)
 
 
 def _count_text_regions(labels: Sequence[TextRegion], truth: Sequence[TextRegion]) -> Counts:
+    """The counts of words in the image.
+
+    A word matches if it lies in the same place and has the same letters.
+    """
     quads = [word.quad for word in labels]
     true_quads = [word.quad for word in truth]
     overlap = quad_iou(quads, true_quads)
@@ -256,10 +296,11 @@ def _count_triplets(labels: Annotations, truth: Annotations) -> Counts:
     predicted = _by_granularity(labels)
     total = np.zeros(3, int)
     for granularity, expected in _by_granularity(truth).items():
-        found = predicted.get(granularity, [])
-        overlap = box_iou(boxes(found), boxes(expected))
-        same = where_same(overlap, found, expected, _same_phrase)
-        total += _count(same, found, expected, _IOU)
+        labelled = predicted.get(granularity, [])
+        overlap = box_iou(boxes(labelled), boxes(expected))
+        same = where_same(overlap, labelled, expected, _same_phrase)
+        counts = _count(same, labelled, expected, _IOU)
+        total += counts
     return Counts(*total.tolist())
 
 
@@ -271,6 +312,8 @@ def _by_granularity(annotations: Annotations) -> dict[str, list[Triplet]]:
         granularity[text.id] = text.granularity
         triplets[text.granularity] = []
     for triplet in annotations.triplets:
+        # A triplet whose text is dropped belongs to no granularity.
         if triplet.text_id in granularity:
-            triplets[granularity[triplet.text_id]].append(triplet)
+            name = granularity[triplet.text_id]
+            triplets[name].append(triplet)
     return triplets

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TypedDict
 
-from pipeline.quality.histograms import BoxHistograms
+from pipeline.quality.histograms import BoxHistograms, Densities
 from pipeline.quality.wording import word_count
 from pipeline.schema import KINDS, Annotations, Record, Text
 
@@ -24,8 +24,46 @@ ELEMENTS = ("objects", "attributes", "actions", "proper_nouns")
 COMPLEXITIES = ("object_complexity", "action_complexity")
 
 Size = tuple[int, int]
-Row = dict[str, Any]
 Counts = dict[str, Counter[str]]
+
+
+class Table2Row(TypedDict):
+    """A row of Table 2; a column that a type does not have is None."""
+
+    type: str
+    """`text`, `region_text` or `text_phrase_region`."""
+    text: str
+    """The granularity of the texts, or which text of a region: `phrase` or `brief`."""
+    image_annotations: int
+    """Texts, or images for `region_text`."""
+    tokens: float | None
+    """Words per text."""
+    regions: int | None
+    average_regions: float | None
+    """Regions per text, or per image for `region_text`."""
+    regional_tokens: float | None
+    """Words per phrase or brief text."""
+
+
+Table3 = dict[str, dict[str, float | None]]
+"""By granularity, then by column: means over the texts that have a parse."""
+
+
+class RoundStatistics(TypedDict):
+    """All tables of a round as plain JSON."""
+
+    images: int
+    annotations: dict[str, int]
+    """How many of each type, and in all."""
+    table2: list[Table2Row]
+    table3: Table3
+    figure5: dict[str, Densities]
+    """The histograms, by kind."""
+    text_regions: int
+    sources: dict[str, dict[str, int]]
+    """Kept annotations by kind and source."""
+    dropped: dict[str, dict[str, int]]
+    """Dropped annotations by kind and reason."""
 
 
 @dataclass(slots=True)
@@ -149,7 +187,7 @@ class Statistics:
         for kind, histograms in other.figure.items():
             self.figure[kind].merge(histograms)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> RoundStatistics:
         """All tables, and Figure 5 as densities, as plain JSON."""
         table2 = self._table2()
         figure = {}
@@ -166,7 +204,7 @@ class Statistics:
             "dropped": _sorted(self.dropped),
         }
 
-    def _table2(self) -> list[Row]:
+    def _table2(self) -> list[Table2Row]:
         text_rows, region_rows, triplet_rows = [], [], []
         for name, sums in self.texts.items():
             if sums.texts:
@@ -176,23 +214,20 @@ class Statistics:
             region_rows.append(self._region_row(name, phrases))
         return text_rows + region_rows + triplet_rows
 
-    def _region_row(self, name: str, phrases: PhraseSums) -> Row:
-        return _row(
-            "region_text",
-            name,
-            self.images,
-            regions=phrases.count,
-            average_regions=_mean(phrases.count, self.images),
-            regional_tokens=_mean(phrases.tokens, phrases.count),
+    def _region_row(self, name: str, phrases: PhraseSums) -> Table2Row:
+        regions = RegionColumns(
+            phrases.count,
+            _mean(phrases.count, self.images),
+            _mean(phrases.tokens, phrases.count),
         )
+        return table2_row("region_text", name, self.images, regions=regions)
 
-    def _table3(self) -> dict[str, Row]:
-        """Means over the texts that have a parse."""
-        table = {}
+    def _table3(self) -> Table3:
+        table: Table3 = {}
         for name, sums in self.texts.items():
             if not sums.parsed:
                 continue
-            row: Row = {
+            row: dict[str, float | None] = {
                 "image_annotations": sums.texts,
                 "tokens": sums.mean_tokens,
             }
@@ -202,7 +237,7 @@ class Statistics:
         return table
 
 
-def statistics_of(records: Iterable[Record]) -> dict[str, Any]:
+def statistics_of(records: Iterable[Record]) -> RoundStatistics:
     """The statistics of a round, as plain JSON."""
     statistics = Statistics()
     for record in records:
@@ -210,7 +245,7 @@ def statistics_of(records: Iterable[Record]) -> dict[str, Any]:
     return statistics.to_dict()
 
 
-def annotation_totals(table2: Iterable[Row]) -> dict[str, int]:
+def annotation_totals(table2: Iterable[Table2Row]) -> dict[str, int]:
     """How many annotations of each type, and in all, the rows of a Table 2 sum up to.
 
     Texts count in their own rows and not again with their phrases, as in the paper:
@@ -218,45 +253,64 @@ def annotation_totals(table2: Iterable[Row]) -> dict[str, int]:
     """
     totals = {"text": 0, "region_text": 0, "text_phrase_region": 0, "total": 0}
     for row in table2:
-        column = "image_annotations" if row["type"] == "text" else "regions"
-        totals[row["type"]] += row[column]
-        totals["total"] += row[column]
+        count = row["image_annotations"] if row["type"] == "text" else row["regions"]
+        totals[row["type"]] += count or 0
+        totals["total"] += count or 0
     return totals
 
 
-def _text_row(granularity: str, sums: TextSums) -> Row:
-    return _row("text", granularity, sums.texts, tokens=sums.mean_tokens)
+@dataclass(frozen=True, slots=True)
+class RegionColumns:
+    """The columns of Table 2 that rows about regions have."""
+
+    count: int | None = None
+    average: float | None = None
+    tokens: float | None = None
 
 
-def _triplet_row(granularity: str, sums: TextSums) -> Row:
+def table2_row(
+    type_: str,
+    text: str,
+    count: int,
+    *,
+    tokens: float | None = None,
+    regions: RegionColumns | None = None,
+) -> Table2Row:
+    """A row of Table 2; `count` is the number of annotations of whole images."""
+    if regions is None:
+        regions = RegionColumns()
+    return {
+        "type": type_,
+        "text": text,
+        "image_annotations": count,
+        "tokens": tokens,
+        "regions": regions.count,
+        "average_regions": regions.average,
+        "regional_tokens": regions.tokens,
+    }
+
+
+def _text_row(granularity: str, sums: TextSums) -> Table2Row:
+    return table2_row("text", granularity, sums.texts, tokens=sums.mean_tokens)
+
+
+def _triplet_row(granularity: str, sums: TextSums) -> Table2Row:
     pairs = sums.triplets
-    return _row(
+    regions = RegionColumns(
+        pairs.count,
+        _mean(pairs.count, sums.texts),
+        _mean(pairs.tokens, pairs.count),
+    )
+    return table2_row(
         "text_phrase_region",
         granularity,
         sums.texts,
         tokens=sums.mean_tokens,
-        regions=pairs.count,
-        average_regions=_mean(pairs.count, sums.texts),
-        regional_tokens=_mean(pairs.tokens, pairs.count),
+        regions=regions,
     )
 
 
-def _row(type_: str, text: str, count: int, **columns: Any) -> Row:
-    """A row of Table 2; columns that are not given are empty."""
-    row: Row = {
-        "type": type_,
-        "text": text,
-        "image_annotations": count,
-        "tokens": None,
-        "regions": None,
-        "average_regions": None,
-        "regional_tokens": None,
-    }
-    row.update(columns)
-    return row
-
-
-def _add_fields(sums: Any, other: Any) -> None:
+def _add_fields(sums: TextSums | PhraseSums, other: TextSums | PhraseSums) -> None:
     """Add each sum of `other`, also those of sums within sums."""
     for entry in fields(sums):
         value = getattr(other, entry.name)

@@ -8,10 +8,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from pipeline.quality.figures import figure5
-from pipeline.quality.statistics import COMPLEXITIES, ELEMENTS
+from pipeline.quality.statistics import (
+    COMPLEXITIES,
+    ELEMENTS,
+    RegionColumns,
+    RoundStatistics,
+    Table2Row,
+    Table3,
+    table2_row,
+)
 
 _TABLE_1_HEAD = (
     "dataset",
@@ -29,9 +37,8 @@ TABLE_1 = (
     ("M3W", "Flamingo", "185M", "43.3M documents", "multi-image-level", "fine-grained"),
     ("FLD-5B", "Florence-2", "126M", "5B", "image & region-level", "coarse to fine-grained"),
 )
-_COLUMNS = (
-    "type",
-    "text",
+Number = Literal["image_annotations", "tokens", "regions", "average_regions", "regional_tokens"]
+NUMBERS: tuple[Number, ...] = (
     "image_annotations",
     "tokens",
     "regions",
@@ -39,26 +46,51 @@ _COLUMNS = (
     "regional_tokens",
 )
 _M = 1_000_000
-_TABLE_2 = (
-    ("text", "brief", 235 * _M, 7.95, None, None, None),
-    ("text", "detailed", 126 * _M, 31.65, None, None, None),
-    ("text", "more_detailed", 126 * _M, 70.53, None, None, None),
-    ("region_text", "phrase", 126 * _M, None, 681 * _M, 5.42, 1.19),
-    ("region_text", "brief", 126 * _M, None, 681 * _M, 5.42, 2.55),
-    ("text_phrase_region", "brief", 235 * _M, 7.95, 1007 * _M, 4.27, 1.93),
-    ("text_phrase_region", "detailed", 126 * _M, 31.65, 1289 * _M, 10.25, 1.49),
-    ("text_phrase_region", "more_detailed", 126 * _M, 70.53, 1278 * _M, 10.17, 1.35),
-)
-PAPER_2: list[dict[str, Any]] = [dict(zip(_COLUMNS, row, strict=True)) for row in _TABLE_2]
+
+
+def _published_regions(text: str, words: float) -> Table2Row:
+    """A row about region texts; both kinds are of the same images and regions."""
+    regions = RegionColumns(681 * _M, 5.42, words)
+    return table2_row("region_text", text, 126 * _M, regions=regions)
+
+
+def _published_pairs(text_row: Table2Row, pairs: int, average: float, words: float) -> Table2Row:
+    """A row about phrase-box pairs; its texts are those of `text_row`."""
+    return table2_row(
+        "text_phrase_region",
+        text_row["text"],
+        text_row["image_annotations"],
+        tokens=text_row["tokens"],
+        regions=RegionColumns(pairs, average, words),
+    )
+
+
+_BRIEF = table2_row("text", "brief", 235 * _M, tokens=7.95)
+_DETAILED = table2_row("text", "detailed", 126 * _M, tokens=31.65)
+_MORE_DETAILED = table2_row("text", "more_detailed", 126 * _M, tokens=70.53)
+PAPER_2: list[Table2Row] = [
+    _BRIEF,
+    _DETAILED,
+    _MORE_DETAILED,
+    _published_regions("phrase", 1.19),
+    _published_regions("brief", 2.55),
+    _published_pairs(_BRIEF, 1007 * _M, 4.27, 1.93),
+    _published_pairs(_DETAILED, 1289 * _M, 10.25, 1.49),
+    _published_pairs(_MORE_DETAILED, 1278 * _M, 10.17, 1.35),
+]
 _ROWS_3 = ("tokens", *ELEMENTS, *COMPLEXITIES)
-PAPER_3 = {
-    "brief": dict(zip(_ROWS_3, (7.95, 3.23, 2.80, 0.58, 1.10, 2.80, 1.14), strict=True)),
-    "detailed": dict(zip(_ROWS_3, (31.65, 13.31, 7.27, 4.21, 2.40, 4.00, 3.63), strict=True)),
-    "more_detailed": dict(zip(_ROWS_3, (70.53, 28.06, 16.25, 8.76, 2.41, 4.02, 4.38), strict=True)),
+_TABLE_3 = {
+    "brief": (7.95, 3.23, 2.80, 0.58, 1.10, 2.80, 1.14),
+    "detailed": (31.65, 13.31, 7.27, 4.21, 2.40, 4.00, 3.63),
+    "more_detailed": (70.53, 28.06, 16.25, 8.76, 2.41, 4.02, 4.38),
 }
+PAPER_3: dict[str, dict[str, float]] = {}
+"""By granularity, then by row."""
+for _granularity, _values in _TABLE_3.items():
+    PAPER_3[_granularity] = dict(zip(_ROWS_3, _values, strict=True))
 
 
-def markdown(name: str, statistics: Mapping[str, Any]) -> str:
+def markdown(name: str, statistics: RoundStatistics) -> str:
     """Tables 1, 2 and 3 with the paper's values in brackets, and counts by source and reason.
 
     Args:
@@ -82,7 +114,7 @@ def markdown(name: str, statistics: Mapping[str, Any]) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def write_statistics(out: str, name: str, statistics: Mapping[str, Any]) -> str:
+def write_statistics(out: str, name: str, statistics: RoundStatistics) -> str:
     """Write statistics.json, statistics.md and statistics.png.
 
     Args:
@@ -102,8 +134,8 @@ def write_statistics(out: str, name: str, statistics: Mapping[str, Any]) -> str:
     return f"{page}\nwritten: {folder / 'statistics.json'}, statistics.md, statistics.png"
 
 
-def _table1(name: str, statistics: Mapping[str, Any]) -> str:
-    """Our round below the published data sets."""
+def _table1(name: str, statistics: RoundStatistics) -> str:
+    """The published datasets, and the round as the last line."""
     ours = (
         name,
         "this engine",
@@ -115,21 +147,32 @@ def _table1(name: str, statistics: Mapping[str, Any]) -> str:
     return _grid(_TABLE_1_HEAD, [*TABLE_1, ours])
 
 
-def _table2(table: Iterable[Mapping[str, Any]]) -> str:
-    """Counts and averages, those of FLD-5B in brackets."""
-    published_rows = {(row["type"], row["text"]): row for row in PAPER_2}
+def _table2(table: Iterable[Table2Row]) -> str:
+    """A line for each row, with the paper's numbers for the same texts."""
     rows = []
     for row in table:
-        published = published_rows.get((row["type"], row["text"]), {})
+        published = _published_row(row)
         cells = [row["type"].replace("_", "-"), _spaced(row["text"])]
-        for column in _COLUMNS[2:]:
-            cells.append(_beside(row[column], published.get(column)))
+        for column in NUMBERS:
+            paper = published[column] if published else None
+            cells.append(_beside(row[column], paper))
         rows.append(cells)
-    return _grid([_spaced(column) for column in _COLUMNS], rows)
+    head = ["type", "text"]
+    for column in NUMBERS:
+        head.append(_spaced(column))
+    return _grid(head, rows)
 
 
-def _table3(table: Mapping[str, Mapping[str, Any]]) -> str:
-    """Means per text, a column for each granularity, those of FLD-5B in brackets."""
+def _published_row(row: Table2Row) -> Table2Row | None:
+    """The paper's row about the same texts, None if it has none."""
+    for published in PAPER_2:
+        if published["type"] == row["type"] and published["text"] == row["text"]:
+            return published
+    return None
+
+
+def _table3(table: Table3) -> str:
+    """A line for each semantic element, a column for each granularity."""
     rows = []
     for key in _ROWS_3:
         cells = [_spaced(key)]
@@ -137,7 +180,9 @@ def _table3(table: Mapping[str, Mapping[str, Any]]) -> str:
             published = PAPER_3.get(granularity, {})
             cells.append(_beside(ours[key], published.get(key)))
         rows.append(cells)
-    head = ["average per text", *(_spaced(granularity) for granularity in table)]
+    head = ["average per text"]
+    for granularity in table:
+        head.append(_spaced(granularity))
     return _grid(head, rows)
 
 
@@ -147,7 +192,9 @@ def _counts(by_kind: Mapping[str, Mapping[str, int]], what: str) -> str:
     for kind, counts in by_kind.items():
         for name, count in sorted(counts.items(), key=lambda item: -item[1]):
             rows.append([_spaced(kind), name, f"{count:,}"])
-    return _grid(("type", what, "annotations"), rows) if rows else "None."
+    if not rows:
+        return "None."
+    return _grid(("type", what, "annotations"), rows)
 
 
 def _spaced(name: str) -> str:
@@ -162,6 +209,7 @@ def _beside(ours: float | None, published: float | None) -> str:
 
 
 def _number(value: float | None) -> str:
+    """Averages with two digits, whole millions as such, other counts in full."""
     if value is None:
         return "-"
     if isinstance(value, float):

@@ -6,14 +6,16 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import cast, get_args
 
 from pipeline.schema import Annotations, Granularity, Parse, Text
 from pipeline.storage.arrow import to_dict
+from pipeline.storage.json_types import Json
 from stages import registry
 from stages.base import Sample
 
-TextFilter = Callable[[Sequence[Sample]], Sequence[Any]]  # a stage of filters
+TextFilter = Callable[[Sequence[Sample]], Sequence[Annotations]]
+"""A stage of filters."""
 
 
 def read_texts(file: str, column: str) -> list[str]:
@@ -44,7 +46,7 @@ def read_texts(file: str, column: str) -> list[str]:
 
 def parse_texts(
     texts: Sequence[str], granularity: str | None = None, text_filter: TextFilter | None = None
-) -> list[dict[str, Any]]:
+) -> list[Json]:
     """Objects, attributes, actions, noun phrases and complexities of each text, as plain values.
 
     Args:
@@ -65,7 +67,7 @@ def parse_texts(
             f"--filter {granularity}: no such granularity; choose from {', '.join(choices)}"
         )
     parses = registry.resolve(registry.PARSE)(texts)
-    rows: list[dict[str, Any]] = [{"text": text} for text in texts]
+    rows: list[Json] = [{"text": text} for text in texts]
     if text_filter:
         reasons = _drop_reasons(texts, parses, cast(Granularity, granularity), text_filter)
         for row, reason in zip(rows, reasons, strict=True):
@@ -75,7 +77,7 @@ def parse_texts(
     return rows
 
 
-def count_line(rows: Sequence[dict[str, Any]]) -> str:
+def count_line(rows: Sequence[Json]) -> str:
     """How many texts the filter kept, and how many it dropped for each reason.
 
     Args:
@@ -99,8 +101,15 @@ def _drop_reasons(
     """Why the text filter drops each text, None for those that it keeps."""
     annotations = Annotations()
     for i, (text, parse) in enumerate(zip(texts, parses, strict=True)):
-        entry = Text(id=str(i), granularity=granularity, text=text, parse=parse)
+        # A filter need not return what it leaves as it is, so each text has an id to find it by.
+        entry = Text(
+            id=str(i),
+            granularity=granularity,
+            text=text,
+            parse=parse,
+        )
         annotations.texts.append(entry)
-    (result,) = text_filter([Sample("texts", (0, 0), annotations=annotations)])
+    sample = Sample("texts", (0, 0), annotations=annotations)
+    (result,) = text_filter([sample])
     reasons = {text.id: text.dropped for text in result.texts}
     return [reasons.get(text.id) for text in annotations.texts]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -41,6 +41,29 @@ class Interval:
     high: float
 
 
+class MetricScores(TypedDict):
+    """One metric against truth."""
+
+    matched: int
+    """Labels that match a truth of their own."""
+    labels: int
+    """Labels in all."""
+    truth: int
+    """Truths in all."""
+    precision: float
+    recall: float
+    f1: float
+
+
+class Scores(TypedDict):
+    """All metrics that have truth."""
+
+    score: float
+    """The mean F1 of the metrics in `SCORED` that have truth."""
+    metrics: dict[str, MetricScores]
+    """By name."""
+
+
 def count_samples(samples: Iterable[LabelsAndTruth]) -> np.ndarray:
     """The counts of each sample.
 
@@ -54,21 +77,18 @@ def count_samples(samples: Iterable[LabelsAndTruth]) -> np.ndarray:
     return np.array(counts, np.int64).reshape(-1, len(METRICS), 3)
 
 
-def score_round(samples: Iterable[LabelsAndTruth]) -> dict[str, Any]:
+def score_round(samples: Iterable[LabelsAndTruth]) -> Scores:
     """`summary` of the summed counts of all samples."""
     return summary(count_samples(samples).sum(axis=0))
 
 
-def summary(totals: np.ndarray) -> dict[str, Any]:
+def summary(totals: np.ndarray) -> Scores:
     """Counts, precision, recall and F1 of each metric that has truth.
 
     Args:
         totals: (len(METRICS), 3) int, a sum over samples.
-
-    Returns:
-        `score`, the mean F1 of the metrics in `SCORED` that have truth, and `metrics` by name.
     """
-    metrics = {}
+    metrics: dict[str, MetricScores] = {}
     for name, (matched, labels, truth) in zip(METRICS, totals.tolist(), strict=True):
         if truth:
             metrics[name] = {

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
-from pipeline.quality.coco import Entry, check
+from pipeline.quality.coco import Entry, GroundTruth, check
 
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _DIGITS = {word: str(number) for number, word in enumerate(_NUMBERS)} | {"none": "0"}
@@ -20,7 +19,7 @@ _TRUTH_FIELDS = ("question_id", "answers")
 _FIELDS = ("question_id", "answer")
 
 
-def score(ground_truth: Entry, predictions: list[Entry]) -> dict[str, Any]:
+def score(ground_truth: GroundTruth, predictions: list[Entry]) -> dict[str, float]:
     """The mean credit of answers.
 
     Args:
@@ -82,5 +81,5 @@ def _people(question: Entry) -> list[str]:
     """The answers that people gave; the challenge's files wrap each in a mapping."""
     answers = []
     for answer in question["answers"]:
-        answers.append(answer["answer"] if isinstance(answer, dict) else answer)
+        answers.append(answer if isinstance(answer, str) else answer["answer"])
     return answers

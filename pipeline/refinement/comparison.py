@@ -8,9 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from pipeline.refinement.matching import MATCHING, Kind, Match, matches
+from pipeline.refinement.matching import MATCHING, AnyKind, Match, matches
 from pipeline.refinement.rules import MergeConfig, Rules, Thresholds, effective_thresholds
 from pipeline.schema import Annotation, Annotations
 
@@ -50,7 +49,7 @@ class Comparison:
     """Alternatives to an old label for which there is a likelier one."""
 
     @property
-    def kind(self) -> Kind[Any]:
+    def kind(self) -> AnyKind:
         """How annotations of this kind are compared."""
         return MATCHING[self.name]
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
-from pipeline.refinement.matching import MATCHING, Kind, same_label, starting_like
+from pipeline.refinement.matching import MATCHING, AnyKind, same_label, starting_like
 from pipeline.refinement.rules import MergeConfig, Rules
 from pipeline.schema import Annotation, Annotations
+from pipeline.storage.json_types import Json
 
 AGREES = "agrees"
 LESS_LIKELY = "less_likely"
@@ -80,7 +81,7 @@ def revise(decision: Decision, rules: Rules) -> list[Annotation]:
     return [_revise_new(decision, new)]
 
 
-def mean_place(kind: Kind[Any], old: Annotation, new: Annotation, rules: Rules) -> dict[str, Any]:
+def mean_place(kind: AnyKind, old: Annotation, new: Annotation, rules: Rules) -> Json:
     """The field that holds the place, with the weighted mean of both places (`Rules.reshape`).
 
     Boxes and quads are in absolute pixels. The result is empty if annotations of the kind have no
@@ -149,7 +150,7 @@ def _kept(decision: Decision, old: Annotation, new: Annotation) -> Annotation:
     return replace(old, confidence=confidence)
 
 
-def _moved(kind: Kind[Any], old: Annotation, new: Annotation, rules: Rules) -> Annotation:
+def _moved(kind: AnyKind, old: Annotation, new: Annotation, rules: Rules) -> Annotation:
     """The old label at the mean place, with the id and the origin of the new one.
 
     Its mask is removed, because it belongs to the old place.
@@ -178,13 +179,13 @@ def _moved(kind: Kind[Any], old: Annotation, new: Annotation, rules: Rules) -> A
 
 def _renamed(old: Annotation, new: Annotation) -> Annotation:
     """The alternative, which has the place of the old label already, with the mask of the old."""
-    changed: dict[str, Any] = {"confidence": _confidence_of_renamed(old, new)}
+    changed: Json = {"confidence": _confidence_of_renamed(old, new)}
     if hasattr(old, "mask"):
         changed["mask"] = old.mask
     return replace(new, **changed)
 
 
-def _replaced(kind: Kind[Any], old: Annotation, new: Annotation, rules: Rules) -> Annotation:
+def _replaced(kind: AnyKind, old: Annotation, new: Annotation, rules: Rules) -> Annotation:
     return replace(
         new,
         parents=[old.id],

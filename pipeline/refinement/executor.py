@@ -6,9 +6,11 @@ import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from operator import attrgetter
 
 from pipeline.config.run import RunConfig
-from pipeline.execution.engine import Engine, Step
+from pipeline.execution.engine import Engine
+from pipeline.execution.steps import Step
 from pipeline.execution.worker import Worker
 from pipeline.ingest.assignment import assign, check_keys, ingest_state
 from pipeline.ingest.shard import Ingest
@@ -27,75 +29,131 @@ from pipeline.training.run import Training, train
 
 
 class RunExecutor:
-    """Does the work of the loop, unless it is done, and publishes it."""
+    """Does the work of the loop, unless it is done, and publishes it.
 
-    def __init__(self, store: Store, run: RunConfig, engine: Engine | None = None) -> None:
-        self.store, self.run = store, run
+    The methods are those of `pipeline.refinement.loop.Executor`.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        run: RunConfig,
+        engine: Engine | None = None,
+        keep_going: bool = False,
+    ) -> None:
+        self.store = store
+        self.run = run
         self.engine = engine or Engine(run.cluster, store)
+        self.keep_going = keep_going
 
     def ingest(self, names: Sequence[str]) -> States:
-        assigned = assign(self.store, self.run.source, names)
-        present = ingest_state(self.store, self.run.source, assigned)
-        self.store.withdraw(IMAGES, dict.fromkeys(present.relabelled, ()))
+        """Ingest the shards that are new or whose labels of the source have changed."""
+        source = self.run.source
+        assigned = assign(self.store, source, names)
+        present = ingest_state(self.store, source, assigned)
+        relabelled = dict.fromkeys(present.relabelled, ())
+        self.store.withdraw(IMAGES, relabelled)
         todo: dict[str, list[str]] = {}
         for shard, state in present.states.items():
             if not state.has(IMAGES):
                 todo[shard] = assigned[shard]
-        make = functools.partial(Ingest, self.store.url, self.run.source, todo)
-        states = self.engine.run(INGEST, [Step(INGEST, make, (IMAGES,))], present.states)
-        check_keys(self.store, self.run.source, list(states))
+        make = functools.partial(
+            Ingest,
+            self.store.url,
+            source,
+            todo,
+        )
+        step = Step(INGEST, make, (IMAGES,))
+        states = self.engine.run(INGEST, [step], present.states)
+        # Only now are the keys of all shards known.
+        check_keys(self.store, source, list(states))
         return states
 
     def annotate(
         self, title: str, nodes: Sequence[Node], states: States, head: Node | None
     ) -> States:
+        """Run the stages on the shards whose inputs are new or have changed."""
         planned = plan(self.store, nodes, states)
         planned.withdraw_stale(self.store)
         publish_graph(self.store, nodes)
-        return self.engine.run(title, self._steps(nodes, head), planned.states)
+        steps = self._steps(nodes, head)
+        return self.engine.run(title, steps, planned.states)
 
     def train(self, training: Training) -> str:
+        """Train a model, or go on from its newest checkpoint."""
         return train(self.store, self.run.cluster, training)
 
     def thresholds(self, judgements: Judgements) -> Mapping[str, Thresholds]:
+        """Measure the thresholds of the merge, and keep them in the journal."""
         return judgements.thresholds()
 
     def judge(self, judgements: Judgements, last: Node) -> Verdict:
+        """Ask the gate."""
         return judge(judgements, last)
 
     def publish(self, attempt: Attempt, parent: Attempt | None) -> None:
         """Write `round.json`; also the index and the metrics unless they are of the same shards."""
-        measure(self.store, self.run, attempt.node, attempt.states, parent.node if parent else None)
-        thresholds = merge_thresholds(attempt.nodes)
+        node = attempt.node
+        parent_node = None
+        parent_name = None
+        if parent:
+            parent_node = parent.node
+            parent_name = parent.name
+        measure(self.store, self.run, node, attempt.states, parent_node)
+        levels: dict[str, dict[str, float | None]] = {}
+        for kind, thresholds in merge_thresholds(attempt.nodes).items():
+            levels[kind] = asdict(thresholds)
+        verdict = attempt.verdict
         state = rounds.RoundState(
-            round=attempt.node.round,
-            parent=parent.name if parent else None,
+            round=node.round,
+            parent=parent_name,
             model=attempt.model,
             models=[model.folder for model in attempt.models],
-            status=attempt.verdict.status,
-            reason=attempt.verdict.reason,
-            evidence=attempt.verdict.evidence,
-            levels={kind: asdict(levels) for kind, levels in thresholds.items()},
+            status=verdict.status,
+            reason=verdict.reason,
+            evidence=verdict.evidence,
+            levels=levels,
         )
-        rounds.publish_round_state(self.store, attempt.node.folder, state)
+        rounds.publish_round_state(self.store, node.folder, state)
 
     def finish(self, head: Attempt, attempts: Sequence[Attempt]) -> None:
         """Write `head.json`. It comes last, so that readers see whole runs only."""
         tried: list[rounds.HeadAttempt] = []
         for attempt in attempts:
-            status = attempt.verdict.status
-            tried.append(rounds.HeadAttempt(round=attempt.name, model=attempt.model, status=status))
-        chain = rounds.Head(round=head.name, model=head.model, attempts=tried)
+            entry = rounds.HeadAttempt(
+                round=attempt.name,
+                model=attempt.model,
+                status=attempt.verdict.status,
+            )
+            tried.append(entry)
+        chain = rounds.Head(
+            round=head.name,
+            model=head.model,
+            attempts=tried,
+        )
         rounds.publish_head(self.store, chain)
 
     def _steps(self, nodes: Sequence[Node], head: Node | None) -> list[Step]:
-        """One step per run of nodes of the same group, in the order of the graph."""
-        graph = [head, *nodes] if head else list(nodes)
+        """One step per run of nodes of the same group, in the order of the graph.
+
+        Adjacent nodes of a group share one worker, so that it decodes each image once.
+        """
+        graph = list(nodes)
+        if head:
+            # The nodes read the records of the head.
+            graph.insert(0, head)
         steps: list[Step] = []
-        for group, members in itertools.groupby(nodes, key=lambda node: node.group):
+        for group, members in itertools.groupby(nodes, key=attrgetter("group")):
             names = tuple(node.name for node in members)
             threads = self.run.cluster.group(group).threads
-            make = functools.partial(Worker, self.store.url, graph, names, threads)
+            make = functools.partial(
+                Worker,
+                self.store.url,
+                graph,
+                names,
+                threads,
+                self.keep_going,
+            )
             steps.append(Step(group, make, names))
         return steps
 
@@ -103,14 +161,22 @@ class RunExecutor:
 def merge_thresholds(nodes: Sequence[Node]) -> Mapping[str, Thresholds]:
     """The thresholds that the merge among `nodes` used; none in round 0, which has no merge."""
     for node in nodes:
-        if isinstance(node.entry.options, MergeConfig):
-            return node.entry.options.levels
+        options = node.entry.options
+        if isinstance(options, MergeConfig):
+            return options.levels
     return {}
 
 
-def run_loop(store: Store, run: RunConfig, names: Sequence[str]) -> list[Attempt]:
+def run_loop(
+    store: Store,
+    run: RunConfig,
+    names: Sequence[str],
+    keep_going: bool = False,
+) -> list[Attempt]:
     """Do all that `fld run` does between its lease and its report; the rounds that were tried.
 
-    `names` is what the source lists.
+    `names` is what the source lists. With `keep_going`, no number of failed samples ends the run.
     """
-    return Loop(store, run, RunExecutor(store, run)).rounds(names)
+    executor = RunExecutor(store, run, keep_going=keep_going)
+    loop = Loop(store, run, executor)
+    return loop.rounds(names)

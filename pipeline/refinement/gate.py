@@ -8,7 +8,7 @@ held-out samples the round's model confirms (`pipeline.refinement.thresholds.agr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -20,12 +20,13 @@ from pipeline.plan.recipe import recipe_settings
 from pipeline.quality import truth
 from pipeline.refinement.changes import CONFIRMED, KEPT
 from pipeline.refinement.judgements import Judgements, merge_config
-from pipeline.refinement.memo import Json, outputs_digest, remembered
+from pipeline.refinement.memo import outputs_digest, remembered
 from pipeline.refinement.round_metrics import held_out, measure
 from pipeline.refinement.thresholds import agreement
 from pipeline.schema import Annotations, Record
 from pipeline.storage import layout
 from pipeline.storage.images import read_truth
+from pipeline.storage.json_types import Json
 from pipeline.storage.rounds import Status
 
 ACCEPTED: Status = "accepted"
@@ -48,10 +49,13 @@ class Verdict:
 
 def judge(judgements: Judgements, last: Node) -> Verdict:
     """Whether the round that node `last` wrote becomes head in place of `judgements.head`."""
-    run, states = judgements.run, judgements.states
+    run = judgements.run
     nodes = [judgements.head, *judgements.refining, last]
-    gate = recipe_settings(run.refine.gate)
-    inputs = (run.seed, gate, outputs_digest(nodes, states))
+    inputs = (
+        run.seed,
+        recipe_settings(run.refine.gate),
+        outputs_digest(nodes, judgements.states),
+    )
     name = layout.measured_verdict(last.folder)
 
     def compute() -> Json:
@@ -62,19 +66,29 @@ def judge(judgements: Judgements, last: Node) -> Verdict:
 
 
 def _judge(judgements: Judgements, last: Node) -> Verdict:
+    """Judge by the best evidence that there is: changes at all, then truth, then agreement."""
     run = judgements.run
     metrics = measure(judgements.store, run, last, judgements.states, judgements.head)
     changes = metrics["changes"]
-    if not any(rules.keys() - UNCHANGED for rules in changes.values()):
-        evidence = {"kind": "unchanged", "changes": changes}
+    if not _has_changes(changes):
+        evidence: Json = {"kind": "unchanged", "changes": changes}
         return Verdict(REJECTED, "no change: every label is as it was", evidence)
-    compared = list(_held_out_with_truth(judgements, last))
-    if compared:
-        new = truth.count_samples((sample.after, sample.truth) for sample in compared)
-        old = truth.count_samples((sample.before, sample.truth) for sample in compared)
+    after = []
+    before = []
+    for sample in _held_out_with_truth(judgements, last):
+        after.append((sample.after, sample.truth))
+        before.append((sample.before, sample.truth))
+    if after:
+        new = truth.count_samples(after)
+        old = truth.count_samples(before)
         return by_truth(new, old, run.refine.gate, run.seed)
     evidence = agreement(judgements.held_out(), last.round, merge_config(run))
     return by_agreement(evidence, run.refine.gate)
+
+
+def _has_changes(changes: Mapping[str, Mapping[str, int]]) -> bool:
+    """Whether any label is not as it was; `changes` has counts by kind and fate."""
+    return any(fates.keys() - UNCHANGED for fates in changes.values())
 
 
 def by_truth(new: np.ndarray, old: np.ndarray, gate: GateConfig, seed: int) -> Verdict:
@@ -85,16 +99,23 @@ def by_truth(new: np.ndarray, old: np.ndarray, gate: GateConfig, seed: int) -> V
     """
     differences = truth.compare(new, old, seed=seed)
     score = differences["score"]
-    before = truth.summary(old.sum(axis=0))["score"]
+    old_totals = old.sum(axis=0)
+    before = truth.summary(old_totals)["score"]
+    after = before + score.value
+    interval = f"95% interval {score.low:+.3f} to {score.high:+.3f}"
     numbers = (
-        f"mean F1 on {len(new)} held-out samples {before:.3f} -> {before + score.value:.3f} "
-        f"(difference {score.value:+.3f}, 95% interval {score.low:+.3f} to {score.high:+.3f})"
+        f"mean F1 on {len(new)} held-out samples {before:.3f} -> {after:.3f} "
+        f"(difference {score.value:+.3f}, {interval})"
     )
+    plain_differences = {}
+    for metric, difference in differences.items():
+        plain_differences[metric] = asdict(difference)
     evidence: Json = {
         "kind": "truth",
         "samples": len(new),
-        "differences": {metric: asdict(interval) for metric, interval in differences.items()},
+        "differences": plain_differences,
     }
+    # A round is worse only if the whole interval is: its end that favours the round decides.
     if score.high < -gate.tolerance:
         return Verdict(REJECTED, f"worse: {numbers}", evidence)
     if score.value < gate.min_gain:
@@ -104,7 +125,8 @@ def by_truth(new: np.ndarray, old: np.ndarray, gate: GateConfig, seed: int) -> V
 
 def by_agreement(evidence: Json, gate: GateConfig) -> Verdict:
     """Judge by the share of the head's labels that the model confirms (`thresholds.agreement`)."""
-    refound, support = evidence["refound"], evidence["support"]
+    refound = evidence["refound"]
+    support = evidence["support"]
     if refound is None:
         reason = "no labels on held-out samples to judge by; raise refine.gate.held_out"
         return Verdict(REJECTED, reason, evidence)
@@ -128,6 +150,7 @@ class _ComparedSample:
 
 
 def _held_out_with_truth(judgements: Judgements, last: Node) -> Iterator[_ComparedSample]:
+    """The samples that no model has learned from and whose truth is known."""
     store = judgements.store
     for shard in sorted(judgements.states):
         known = read_truth(store, shard)
@@ -136,5 +159,10 @@ def _held_out_with_truth(judgements: Judgements, last: Node) -> Iterator[_Compar
         before: list[Record] = read_rows(store, judgements.head, shard)
         after: list[Record] = read_rows(store, last, shard)
         for old, new in zip(before, after, strict=True):
-            if old.key in known and held_out(old.key, judgements.run):
-                yield _ComparedSample(old.annotations, new.annotations, known[old.key])
+            if old.key not in known or not held_out(old.key, judgements.run):
+                continue
+            yield _ComparedSample(
+                before=old.annotations,
+                after=new.annotations,
+                truth=known[old.key],
+            )

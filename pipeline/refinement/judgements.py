@@ -11,13 +11,14 @@ from pipeline.execution.reading import read_inputs, read_rows
 from pipeline.plan.graph import Node
 from pipeline.plan.recipe import recipe_settings
 from pipeline.plan.shard_state import ShardState
-from pipeline.refinement.memo import Json, outputs_digest, remembered
+from pipeline.refinement.memo import outputs_digest, remembered
 from pipeline.refinement.merge import Merge
 from pipeline.refinement.round_metrics import held_out
 from pipeline.refinement.rules import MergeConfig, Thresholds
 from pipeline.refinement.thresholds import measure_thresholds
 from pipeline.schema import Annotations, Record, Row
 from pipeline.storage import layout
+from pipeline.storage.json_types import Json
 from pipeline.storage.store import Store
 from stages.base import fold_of
 

@@ -71,7 +71,10 @@ class Attempt:
 
 
 class Executor(Protocol):
-    """What the loop asks for. Every method may raise `NotDone` where it may not do the work itself."""
+    """What the loop asks for.
+
+    Every method may raise `NotDone` where it may not do the work itself.
+    """
 
     def ingest(self, names: Sequence[str]) -> States:
         """Bring the images that the source lists into the work folder; the state of every shard."""

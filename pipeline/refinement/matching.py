@@ -150,7 +150,8 @@ def phrase_label(triplet: Triplet) -> str:
 
 
 # The kinds have annotations of different classes, so the type of the mapping cannot name one.
-MATCHING: Mapping[str, Kind[Any]] = {
+AnyKind = Kind[Any]
+MATCHING: Mapping[str, AnyKind] = {
     "texts": Kind(text_overlap, text_label, place=None),
     "regions": Kind(box_overlap, region_label),
     "text_regions": Kind(quad_overlap, word_label, place="quad"),

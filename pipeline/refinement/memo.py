@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import ShardState
+from pipeline.storage.json_types import Json
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import digest
 from pipeline.storage.store import Store
 
 VERSION = 1
 """Raise it whenever the same inputs give another result, so that old results are not used."""
-
-Json = dict[str, Any]
 
 
 def remembered(
@@ -27,7 +25,7 @@ def remembered(
     """
     mark = digest(str(VERSION), *map(str, inputs))
     if store.exists(name):
-        stored: Json = store.read_json(name)
+        stored = store.read_json(name)
         if stored["inputs"] == mark:
             return stored
     result = {"inputs": mark, **compute()}

@@ -38,39 +38,66 @@ class PlannedStage:
 
 
 class Recorder:
-    """An executor that writes nothing. It raises `NotDone` where the next step needs missing work."""
+    """An executor that writes nothing.
+
+    It raises `NotDone` where the next step needs work that is missing.
+    """
 
     def __init__(self, store: Store, run: RunConfig) -> None:
-        self.store, self.run = store, run
+        self.store = store
+        self.run = run
         self.stages: dict[str, PlannedStage] = {}
+        """By name, in the order of the work."""
         self.shards = 0
+        """How many shards the source has; known after `ingest`."""
 
     def ingest(self, names: Sequence[str]) -> States:
-        assigned = assign(self.store, self.run.source, names, publish=False)
-        states = ingest_state(self.store, self.run.source, assigned).states
+        """Record how many shards are new. The stages after it are planned for all of them."""
+        source = self.run.source
+        assigned = assign(self.store, source, names, publish=False)
+        states = ingest_state(self.store, source, assigned).states
         self.shards = len(states)
-        todo = sum(not state.has(IMAGES) for state in states.values())
+        todo = 0
+        for state in states.values():
+            if not state.has(IMAGES):
+                todo += 1
         self._record(INGEST, IMAGES, todo, of=self.shards)
         return states
 
     def annotate(
         self, title: str, nodes: Sequence[Node], states: States, head: Node | None
     ) -> States:
+        """Record the shards of each stage.
+
+        Raises:
+            NotDone: there are shards to do, so what follows depends on unknown labels.
+        """
         planned = plan(self.store, nodes, states)
+        is_done = True
         for node in nodes:
-            self._record(node.name, node.folder, planned.todo(node), of=self.shards)
-        if any(planned.todo(node) for node in nodes):
+            todo = planned.todo(node)
+            if todo:
+                is_done = False
+            self._record(node.name, node.folder, todo, of=self.shards)
+        if not is_done:
             raise _what_follows(nodes[-1])
         return planned.states
 
     def train(self, training: Training) -> str:
+        """Record whether the model is there.
+
+        Raises:
+            NotDone: it is not, so the digest that names all that follows is unknown.
+        """
         revision = model_digest(self.store, training)
-        self._record(f"{training.number}.train", training.folder, int(revision is None), of=1)
+        todo = 1 if revision is None else 0
+        self._record(f"{training.number}.train", training.folder, todo, of=1)
         if revision is None:
             raise NotDone(training.number, "refine")
         return revision
 
     def thresholds(self, judgements: Judgements) -> Mapping[str, Thresholds]:
+        """The thresholds of the merge; they are not kept, because a plan writes no files."""
         return judgements.thresholds(keep=False)
 
     def judge(self, judgements: Judgements, last: Node) -> Verdict:
@@ -91,12 +118,21 @@ class Recorder:
         steps = [f"{missing.round_number}.{missing.step}"]
         later = range(missing.round_number + 1, self.run.refine.rounds + 1)
         steps += [f"{number}.train" for number in later]
-        if missing.round_number <= self.run.refine.rounds:
-            for step in steps:
-                self._record(f"{step} and what follows", None, self.shards, of=self.shards)
+        if missing.round_number > self.run.refine.rounds:
+            # The last round is the missing work; nothing follows it.
+            return
+        for step in steps:
+            stage = f"{step} and what follows"
+            self._record(stage, None, self.shards, of=self.shards)
 
     def _record(self, stage: str, folder: str | None, todo: int, *, of: int) -> None:
-        self.stages[stage] = PlannedStage(stage=stage, folder=folder, done=of - todo, todo=todo)
+        """Record a stage that has `todo` shards (or models) of `of` to do."""
+        self.stages[stage] = PlannedStage(
+            stage=stage,
+            folder=folder,
+            done=of - todo,
+            todo=todo,
+        )
 
 
 def plan_run(store: Store, run: RunConfig, names: Sequence[str]) -> list[PlannedStage]:

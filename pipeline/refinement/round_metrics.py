@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -17,16 +15,20 @@ from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import ShardState
 from pipeline.quality import truth
 from pipeline.refinement.changes import tally
-from pipeline.refinement.memo import Json, outputs_digest, remembered
+from pipeline.refinement.memo import outputs_digest, remembered
 from pipeline.schema import KINDS, Annotations, Record
 from pipeline.storage import layout
 from pipeline.storage.images import read_truth
+from pipeline.storage.json_types import Json
 from pipeline.storage.manifest import count_annotations, digest
 from pipeline.storage.parquet import read_parquet
 from pipeline.storage.store import Store
 
 ALL, TRAINED, HELD_OUT = "all", "trained", "held_out"
 """The parts of the samples for which `metrics.json` gives scores."""
+
+Counters = dict[str, Counter[str]]
+"""By kind or stage, counts by reason."""
 
 
 def measure(
@@ -36,40 +38,55 @@ def measure(
     states: Mapping[str, ShardState],
     head: Node | None = None,
 ) -> Json:
-    """`metrics.json` of the round that `node` wrote. `head` is the round that it began with.
+    """`metrics.json` of the round that `node` wrote.
 
-    The metrics and `index.parquet` are made again only when the shards have changed.
+    `head` is the round that it began with, None for round 0. The metrics and `index.parquet` are
+    made again only when the shards have changed.
     """
     head_mark = head.fingerprint if head else ""
-    inputs = (run.refine.gate.held_out, head_mark, outputs_digest([node], states))
+    shards = sorted(states)
+    inputs = (
+        run.refine.gate.held_out,
+        head_mark,
+        outputs_digest([node], states),
+    )
 
     def compute() -> Json:
         counts = RoundCounts(run)
-        for shard in sorted(states):
-            before = read_rows(store, head, shard) if head else None
-            counts.add_shard(read_rows(store, node, shard), before, read_truth(store, shard))
-        _publish_index(store, node, sorted(states))
+        for shard in shards:
+            before = None
+            if head:
+                before = read_rows(store, head, shard)
+            records = read_rows(store, node, shard)
+            known = read_truth(store, shard)
+            counts.add_shard(records, before, known)
+        _publish_index(store, node, shards)
         return counts.as_json(with_changes=head is not None)
 
-    metrics = remembered(store, layout.round_metrics(node.folder), inputs, compute, keep=True)
+    name = layout.round_metrics(node.folder)
+    metrics = remembered(store, name, inputs, compute, keep=True)
+    # The index may be missing although the metrics are there, as it is no part of them.
     if not store.exists(layout.round_index(node.folder)):
-        _publish_index(store, node, sorted(states))
+        _publish_index(store, node, shards)
     return metrics
 
 
-@dataclass
 class RoundCounts:
     """The counts of a round, added up shard by shard."""
 
-    run: RunConfig
-    samples: int = 0
-    kept: Counter[str] = field(default_factory=Counter)
-    dropped: dict[str, Counter[str]] = field(default_factory=lambda: _counters(KINDS))
-    failed: dict[str, Counter[str]] = field(default_factory=dict)
-    changed: dict[str, Counter[str]] = field(default_factory=lambda: _counters(KINDS))
-    scored: dict[str, list[np.ndarray]] = field(
-        default_factory=lambda: {ALL: [], TRAINED: [], HELD_OUT: []}
-    )
+    def __init__(self, run: RunConfig) -> None:
+        self.run = run
+        self.samples = 0
+        self.kept: Counter[str] = Counter()
+        """Kept annotations by kind."""
+        self.dropped: Counters = {kind: Counter() for kind in KINDS}
+        """Dropped annotations by kind and reason."""
+        self.failed: Counters = {}
+        """Failures by stage and reason."""
+        self.changed: Counters = {kind: Counter() for kind in KINDS}
+        """By kind, what became of the annotations of the head and of the new ones."""
+        self.scored: dict[str, list[np.ndarray]] = {ALL: [], TRAINED: [], HELD_OUT: []}
+        """The counts of the samples with truth, by part: each (len(METRICS), 3) int64."""
 
     def add_shard(
         self,
@@ -77,37 +94,56 @@ class RoundCounts:
         before: Sequence[Record] | None,
         known: Mapping[str, Annotations],
     ) -> None:
-        """Count the records of a shard; `before` are the head's, `known` is the truth by key."""
+        """Count one shard.
+
+        Args:
+            records: the records of the round.
+            before: those of the head; None for round 0, which has none.
+            known: the truth, by the key of the sample.
+        """
         self.samples += len(records)
-        counts = count_annotations([record.annotations for record in records])
+        labels = [record.annotations for record in records]
+        counts = count_annotations(labels)
         for kind, count in counts.items():
             self.kept[kind] += count["kept"]
             self.dropped[kind].update(count["dropped"])
         if before is not None:
-            for old, new in zip(before, records, strict=True):
-                for kind, rules in tally(old.annotations, new.annotations).items():
-                    self.changed[kind].update(rules)
+            self._add_changes(before, records)
         for record in records:
             for failure in record.failures:
-                self.failed.setdefault(failure.stage, Counter())[failure.reason] += 1
+                reasons = self.failed.setdefault(failure.stage, Counter())
+                reasons[failure.reason] += 1
             if record.key in known:
-                score = truth.count_sample(record.annotations, known[record.key])
-                part = HELD_OUT if held_out(record.key, self.run) else TRAINED
-                self.scored[ALL].append(score)
-                self.scored[part].append(score)
+                self._add_score(record, known[record.key])
+
+    def _add_changes(self, before: Sequence[Record], after: Sequence[Record]) -> None:
+        """Count what became of the labels; both rounds have the same samples in the same order."""
+        for old, new in zip(before, after, strict=True):
+            fates = tally(old.annotations, new.annotations)
+            for kind, counts in fates.items():
+                self.changed[kind].update(counts)
+
+    def _add_score(self, record: Record, known: Annotations) -> None:
+        """Count a sample with truth in its part and in the whole."""
+        score = truth.count_sample(record.annotations, known)
+        part = HELD_OUT if held_out(record.key, self.run) else TRAINED
+        self.scored[ALL].append(score)
+        self.scored[part].append(score)
 
     def as_json(self, *, with_changes: bool) -> Json:
         """The content of `metrics.json`. Scores are None when no sample has truth."""
         scores: Json = {}
         for part, counts in self.scored.items():
             if counts:
-                scores[part] = truth.summary(np.sum(counts, axis=0))
+                total = np.sum(counts, axis=0)
+                scores[part] = truth.summary(total)
+        changes = _sorted(self.changed) if with_changes else None
         return {
             "samples": self.samples,
             "kept": dict(self.kept),
             "dropped": _sorted(self.dropped),
             "failed": _sorted(self.failed),
-            "changes": _sorted(self.changed) if with_changes else None,
+            "changes": changes,
             "truth": scores or None,
         }
 
@@ -115,18 +151,25 @@ class RoundCounts:
 def held_out(key: str, run: RunConfig) -> bool:
     """Whether a sample is kept out of training, to judge rounds by. It depends on its key alone."""
     hashed = digest(key)
-    return int(hashed, 16) / 16 ** len(hashed) < run.refine.gate.held_out
+    # The digest as a number in [0, 1).
+    place = int(hashed, 16) / 16 ** len(hashed)
+    return place < run.refine.gate.held_out
 
 
-def _counters(names: Iterable[str]) -> dict[str, Counter[str]]:
-    return {name: Counter() for name in names}
-
-
-def _sorted(counts: Mapping[str, Counter[str]]) -> dict[str, Any]:
-    return {name: dict(sorted(count.items())) for name, count in counts.items()}
+def _sorted(counts: Counters) -> dict[str, dict[str, int]]:
+    """The counts as plain values, the inner names in alphabetical order."""
+    plain = {}
+    for name, count in counts.items():
+        plain[name] = dict(sorted(count.items()))
+    return plain
 
 
 def _publish_index(store: Store, node: Node, shards: Sequence[str]) -> None:
-    tables = [read_parquet(store, layout.shard_index(node.folder, shard)) for shard in shards]
+    """Write `index.parquet`: the indices of all shards, one after the other."""
+    tables = []
+    for shard in shards:
+        name = layout.shard_index(node.folder, shard)
+        tables.append(read_parquet(store, name))
+    index = pa.concat_tables(tables)
     with store.publishing(layout.round_index(node.folder)) as sink:
-        pq.write_table(pa.concat_tables(tables), sink, compression="zstd")
+        pq.write_table(index, sink, compression="zstd")

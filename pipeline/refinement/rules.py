@@ -7,11 +7,13 @@ A log-probability is the natural logarithm of a probability, as the mean over th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import Field
+
+from stages.base import no_effect
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -40,20 +42,20 @@ class Rules:
     label is added if the model is more certain of it than of the least certain 10% of them."""
 
     add_above: float | None = None
-    """Fixed threshold for new labels, in nats per token; None: measure it by `add_share`."""
+    """Fixed threshold for new labels, in nats per token; null: measure it by `add_share`."""
 
     rename_share: Share = 0.6
     """Share of the confirmed labels whose name lies below the threshold for another name."""
 
     rename_above: float | None = None
-    """Fixed threshold for another name, in nats per token; None: measure it by `rename_share`."""
+    """Fixed threshold for another name, in nats per token; null: measure it by `rename_share`."""
 
     drop_share: Share = 0.1
     """Share of the confirmed old labels that lie below the threshold under which an old label is
     dropped, if the model did not find it; 0: no label is dropped for this reason."""
 
     drop_below: float | None = None
-    """Fixed threshold under which old labels are dropped, in nats per token; None: measure it by
+    """Fixed threshold under which old labels are dropped, in nats per token; null: measure it by
     `drop_share`."""
 
     reshape: Share = 0.6
@@ -72,6 +74,15 @@ class Rules:
     min_refound: Share = 0.2
     """Least share of the old labels that a model must confirm. Below it, all that the model says of
     this kind is ignored."""
+
+    def without_effect(self) -> Iterator[str]:
+        for change, fixed in (("add", "above"), ("rename", "above"), ("drop", "below")):
+            if getattr(self, f"{change}_{fixed}") is not None:
+                reason = f"{change}_{fixed} fixes the threshold; leave one of them out"
+                yield from no_effect(self, (f"{change}_share",), reason)
+        if self.reshape == 0:
+            reason = "reshape=0 moves no label; raise reshape"
+            yield from no_effect(self, ("reshape_iou",), reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +170,17 @@ class MergeConfig:
     levels: Mapping[str, Thresholds] = field(default_factory=dict)
     """Measured thresholds by kind. This is no setting: the loop fills it in for each round."""
 
+    def without_effect(self) -> Iterator[str]:
+        for kind in ("texts", "regions", "text_regions", "triplets"):
+            rules: Rules = getattr(self, kind)
+            found = [*_unused_rules(kind, rules), *rules.without_effect()]
+            # A setting may have no effect for several reasons; the first one is enough.
+            by_setting: dict[str, str] = {}
+            for message in found:
+                by_setting.setdefault(message.partition("=")[0], message)
+            for message in by_setting.values():
+                yield f"{kind}.{message}"
+
 
 def effective_thresholds(rules: Rules, measured: Thresholds) -> Thresholds:
     """The thresholds to apply: a fixed one of `rules` takes precedence over the measured one."""
@@ -168,3 +190,26 @@ def effective_thresholds(rules: Rules, measured: Thresholds) -> Thresholds:
         rename=measured.rename if rules.rename_above is None else rules.rename_above,
         drop=measured.drop if rules.drop_below is None else rules.drop_below,
     )
+
+
+def _unused_rules(kind: str, rules: Rules) -> Iterator[str]:
+    """A warning for each rule that is not at its default though its kind has no use for it."""
+    if kind != "texts":
+        yield from no_effect(rules, ("tie",), "only texts can tie")
+    if kind == "texts":
+        yield from no_effect(rules, ("reshape", "reshape_iou"), "a text has no place")
+        reason = "a model is not asked for another name of a text"
+        yield from no_effect(rules, ("rename_share", "rename_above"), reason)
+        # Texts of one granularity overlap by 1 or more, all others by 0.
+        for name in ("match_iou", "same_iou"):
+            if getattr(rules, name) > 0:
+                reason = "texts are matched by their granularity; leave it out"
+                yield from no_effect(rules, (name,), reason)
+    if kind == "text_regions" and rules.agree > 0:
+        reason = "a word that is read is compared as a whole; leave it out"
+        yield from no_effect(rules, ("agree",), reason)
+    if kind == "triplets":
+        unused = ("relabel_margin", "rename_share", "rename_above", "agree")
+        yield from no_effect(
+            rules, unused, "the model is given the phrase, so it has no other name"
+        )

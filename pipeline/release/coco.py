@@ -12,13 +12,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
+    from pipeline.quality.coco import Category, Entry, GroundTruth, Image
     from pipeline.schema import Annotation, Record, Region, Text
 
-Json = dict[str, Any]
-Label = TypeVar("Label")
+Label = TypeVar("Label", bound="Annotation", covariant=True)
 
 # Decimals of a pixel. Adding and subtracting a box's corner leaves errors beyond them.
 DECIMALS = 6
@@ -32,7 +32,9 @@ class _Owned(Generic[Label]):
     label: Label
 
 
-def coco_of(records: Iterable[Record], sources: Sequence[str] | None = None) -> tuple[Json, Json]:
+def coco_of(
+    records: Iterable[Record], sources: Sequence[str] | None = None
+) -> tuple[GroundTruth, GroundTruth]:
     """COCO's instances and captions of the kept labels of some records.
 
     Args:
@@ -41,16 +43,6 @@ def coco_of(records: Iterable[Record], sources: Sequence[str] | None = None) -> 
     """
     records = list(records)
     image_id = image_ids(records)
-    images = []
-    for record in records:
-        images.append(
-            {
-                "id": image_id[record.key],
-                "file_name": record.name,
-                "width": record.width,
-                "height": record.height,
-            }
-        )
     regions: list[_Owned[Region]] = []
     texts: list[_Owned[Text]] = []
     for record in records:
@@ -61,16 +53,35 @@ def coco_of(records: Iterable[Record], sources: Sequence[str] | None = None) -> 
         for text in record.annotations.texts:
             if _is_exported(text, sources):
                 texts.append(_Owned(image, text))
-    categories = _categories(regions)
-    instances = {
+    images = _images(records, image_id)
+    category_id = _category_ids(regions)
+    categories: list[Category] = []
+    for name, number in category_id.items():
+        categories.append({"id": number, "name": name})
+    instances: GroundTruth = {
         "images": images,
-        "annotations": _boxes(regions, categories),
-        "categories": [{"id": number, "name": name} for name, number in categories.items()],
+        "annotations": _boxes(regions, category_id),
+        "categories": categories,
     }
     return instances, {"images": images, "annotations": _captions(texts)}
 
 
-def write_coco(out: Path, instances: Mapping[str, Any], captions: Mapping[str, Any]) -> None:
+def _images(records: Sequence[Record], image_id: Mapping[str, int]) -> list[Image]:
+    """The images of both files."""
+    images: list[Image] = []
+    for record in records:
+        images.append(
+            {
+                "id": image_id[record.key],
+                "file_name": record.name,
+                "width": record.width,
+                "height": record.height,
+            }
+        )
+    return images
+
+
+def write_coco(out: Path, instances: GroundTruth, captions: GroundTruth) -> None:
     """Write the two files into a folder, which is made if it is not there."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "instances.json").write_text(json.dumps(instances, ensure_ascii=False))
@@ -95,23 +106,23 @@ def image_ids(records: Sequence[Record]) -> dict[str, int]:
     return {record.key: number for number, record in enumerate(records, 1)}
 
 
-def _categories(regions: Iterable[_Owned[Region]]) -> dict[str, int]:
+def _category_ids(regions: Iterable[_Owned[Region]]) -> dict[str, int]:
     """A number for each phrase, from 1 in alphabetical order."""
     names = {region.label.phrase for region in regions}
     return {name: number for number, name in enumerate(sorted(names), 1)}
 
 
-def _boxes(regions: Sequence[_Owned[Region]], categories: Mapping[str, int]) -> list[Json]:
+def _boxes(regions: Sequence[_Owned[Region]], category_id: Mapping[str, int]) -> list[Entry]:
     """The entries of `instances.json`."""
     from pipeline.schema import CROWD
 
-    entries = []
+    entries: list[Entry] = []
     for number, region in zip(_annotation_ids(regions), regions, strict=True):
         entries.append(
             {
                 "id": number,
                 "image_id": region.image,
-                "category_id": categories[region.label.phrase],
+                "category_id": category_id[region.label.phrase],
                 "iscrowd": int(region.label.dropped == CROWD),
                 **_shape(region.label),
             }
@@ -119,9 +130,9 @@ def _boxes(regions: Sequence[_Owned[Region]], categories: Mapping[str, int]) -> 
     return entries
 
 
-def _captions(texts: Sequence[_Owned[Text]]) -> list[Json]:
+def _captions(texts: Sequence[_Owned[Text]]) -> list[Entry]:
     """The entries of `captions.json`."""
-    entries = []
+    entries: list[Entry] = []
     for number, text in zip(_annotation_ids(texts), texts, strict=True):
         entries.append({"id": number, "image_id": text.image, "caption": text.label.text})
     return entries
@@ -136,7 +147,7 @@ def _is_exported(annotation: Annotation, sources: Sequence[str] | None) -> bool:
     return not sources or annotation.source in sources
 
 
-def _annotation_ids(labels: Sequence[_Owned[Any]]) -> list[int]:
+def _annotation_ids(labels: Sequence[_Owned[Annotation]]) -> list[int]:
     """An id for each label: COCO's own if a human label ends with it, else a free number."""
     wanted = [_coco_id(owned.label) for owned in labels]
     free = itertools.count(1)
@@ -157,7 +168,7 @@ def _coco_id(annotation: Annotation) -> int | None:
     return int(last) if annotation.locked and last.isdecimal() else None
 
 
-def _shape(region: Region) -> Json:
+def _shape(region: Region) -> Entry:
     """The fields `bbox`, `area` and `segmentation`."""
     from pipeline.quality.coco import xywh
 
@@ -167,6 +178,10 @@ def _shape(region: Region) -> Json:
     from pycocotools import mask as coco_mask
 
     mask = region.mask
-    segmentation = {"size": list(mask.size), "counts": mask.counts}
-    area = coco_mask.area({**segmentation, "counts": mask.counts.encode()})
-    return {"bbox": box, "area": float(area), "segmentation": segmentation}
+    size = list(mask.size)
+    area = coco_mask.area({"size": size, "counts": mask.counts.encode()})
+    return {
+        "bbox": box,
+        "area": float(area),
+        "segmentation": {"size": size, "counts": mask.counts},
+    }

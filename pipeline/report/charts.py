@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from pipeline.quality.truth import METRICS
 from pipeline.report.views import NAMES, RoundView
 from pipeline.schema import KINDS
 
-WIDTH, HEIGHT = 280, 150
-_RATIOS = ("precision", "recall", "f1")
+WIDTH = 280
+HEIGHT = 150
 # Margins around the plot, in units of the SVG.
-_LEFT, _RIGHT, _TOP, _BOTTOM = 34, 14, 12, 26
-_STEPS = (0.0, 0.5, 1.0)  # ticks, as shares of the highest value
+_LEFT = 34
+_RIGHT = 14
+_TOP = 12
+_BOTTOM = 26
+_STEPS = (0.0, 0.5, 1.0)
+"""Ticks, as shares of the highest value."""
 
-# By the name of a line, its value in each round; None where a round has none.
+Ratio = Literal["precision", "recall", "f1"]
+_RATIOS: tuple[Ratio, ...] = ("precision", "recall", "f1")
 Series = Mapping[str, Sequence[float | None]]
+"""By the name of a line, its value in each round; None where a round has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,21 +61,31 @@ class Chart:
 
 
 def quality_charts(rounds: Sequence[RoundView]) -> list[Chart]:
-    """Precision, recall and F1 of each metric; without truth, how much the model re-found."""
+    """Charts of how good the labels are.
+
+    With truth there is one for each metric, with precision, recall and F1. Without truth there is
+    one chart: the share of old labels that each round's model found again.
+    """
     charts = []
     for metric in METRICS:
-        series = {}
+        series: dict[str, list[float | None]] = {}
         for ratio in _RATIOS:
             series[ratio] = [_ratio(view, metric, ratio) for view in rounds]
-        if any(value is not None for value in series["f1"]):
-            charts.append(_share_chart(NAMES[metric], series, rounds))
+        if _has_values(series["f1"]):
+            chart = _share_chart(NAMES[metric], series, rounds)
+            charts.append(chart)
     if charts:
         return charts
     refound = [_refound(view) for view in rounds]
-    if all(value is None for value in refound):
+    if not _has_values(refound):
         return []
-    series = {"share": refound}
-    return [_share_chart("old labels that the model re-found", series, rounds)]
+    title = "old labels that the model re-found"
+    return [_share_chart(title, {"share": refound}, rounds)]
+
+
+def _has_values(values: Sequence[float | None]) -> bool:
+    """Whether any round has a value."""
+    return any(value is not None for value in values)
 
 
 def counts_charts(rounds: Sequence[RoundView]) -> list[Chart]:
@@ -77,21 +94,25 @@ def counts_charts(rounds: Sequence[RoundView]) -> list[Chart]:
     for kind in KINDS:
         counts = [view.kept.get(kind, 0) for view in rounds]
         if any(counts):
-            charts.append(_count_chart(f"{NAMES[kind]} kept", counts, rounds))
+            title = f"{NAMES[kind]} kept"
+            charts.append(_count_chart(title, counts, rounds))
     return charts
 
 
-def _ratio(view: RoundView, metric: str, ratio: str) -> float | None:
+def _ratio(view: RoundView, metric: str, ratio: Ratio) -> float | None:
     """Precision, recall or F1 of a metric, None for a round without that truth."""
-    if view.metrics is None or metric not in view.metrics["metrics"]:
+    if view.metrics is None:
         return None
-    value: float = view.metrics["metrics"][metric][ratio]
-    return value
+    scores = view.metrics["metrics"].get(metric)
+    return None if scores is None else scores[ratio]
 
 
 def _refound(view: RoundView) -> float | None:
     """The share of old labels that the round's model found again."""
-    return view.agreement["refound"] if view.agreement else None
+    if not view.agreement:
+        return None
+    share: float | None = view.agreement["refound"]
+    return share
 
 
 def _share_chart(title: str, series: Series, rounds: Sequence[RoundView]) -> Chart:
@@ -106,10 +127,19 @@ def _share_chart(title: str, series: Series, rounds: Sequence[RoundView]) -> Cha
     for name, values in series.items():
         labels = []
         for value in values:
-            labels.append("" if value is None else f" {name} {value:,.3f}")
+            # A round without a value has no point, so its label is never shown.
+            label = "" if value is None else f" {name} {value:,.3f}"
+            labels.append(label)
         lines.append(_line(name, values, labels, rounds))
-    ticks = [(_y(step), f"{step:.1f}") for step in _STEPS]
-    return Chart(title=title, lines=lines, ticks=ticks, rounds=_round_names(rounds))
+    ticks = []
+    for step in _STEPS:
+        ticks.append((_y(step), f"{step:.1f}"))
+    return Chart(
+        title=title,
+        lines=lines,
+        ticks=ticks,
+        rounds=_round_names(rounds),
+    )
 
 
 def _count_chart(title: str, counts: Sequence[int], rounds: Sequence[RoundView]) -> Chart:
@@ -123,9 +153,16 @@ def _count_chart(title: str, counts: Sequence[int], rounds: Sequence[RoundView])
     highest = _round_up(max(counts))
     labels = [f" {count:,.0f}" for count in counts]
     shares = [count / highest for count in counts]
-    ticks = [(_y(step), f"{step * highest:,.0f}") for step in _STEPS]
-    lines = [_line("kept", shares, labels, rounds)]
-    return Chart(title=title, lines=lines, ticks=ticks, rounds=_round_names(rounds))
+    ticks = []
+    for step in _STEPS:
+        value = step * highest
+        ticks.append((_y(step), f"{value:,.0f}"))
+    return Chart(
+        title=title,
+        lines=[_line("kept", shares, labels, rounds)],
+        ticks=ticks,
+        rounds=_round_names(rounds),
+    )
 
 
 def _line(
@@ -158,24 +195,28 @@ def _line(
 
 
 def _round_names(rounds: Sequence[RoundView]) -> list[tuple[float, str]]:
-    """(x, number) of each round, for the horizontal axis."""
+    """(x, number) of each round, for the horizontal axis.
+
+    The fingerprint in the name of a round would not fit there.
+    """
     names = []
     for i, view in enumerate(rounds):
         number, _, _ = view.name.partition("-")
-        names.append((_x(i, len(rounds)), number))
+        x = _x(i, len(rounds))
+        names.append((x, number))
     return names
 
 
 def _x(i: int, count: int) -> float:
-    """Where the i-th of `count` rounds stands, in units of the SVG."""
-    width = WIDTH - _LEFT - _RIGHT
-    return _LEFT + width * i / max(count - 1, 1)
+    """Where the i-th of `count` rounds stands; a single round stands at the left."""
+    plot_width = WIDTH - _LEFT - _RIGHT
+    return _LEFT + plot_width * i / max(count - 1, 1)
 
 
 def _y(share: float) -> float:
-    """Where a share of the highest value stands, in units of the SVG; y points down."""
-    height = HEIGHT - _TOP - _BOTTOM
-    return round(_TOP + height * (1 - share), 2)
+    """Where a share of the highest value stands; y points down in an SVG."""
+    plot_height = HEIGHT - _TOP - _BOTTOM
+    return round(_TOP + plot_height * (1 - share), 2)
 
 
 def _round_up(value: float) -> float:

@@ -44,9 +44,18 @@ def chips(
     labels: list[Chip] = []
 
     def place(box: Box, text: str, colour: str) -> None:
-        x0, y0, x1, y1 = _freest(_spots(box, size, width_of(text), height), placed)
-        placed.append((x0, y0, x1, y1))
-        labels.append(Chip(x=x0, y=y0, width=x1 - x0, text=text, colour=colour))
+        spots = _spots(box, size, width_of(text), height)
+        spot = _freest(spots, placed)
+        placed.append(spot)
+        x0, y0, x1, _ = spot
+        label = Chip(
+            x=x0,
+            y=y0,
+            width=x1 - x0,
+            text=text,
+            colour=colour,
+        )
+        labels.append(label)
 
     for shape in shapes.boxes:
         place(shape.box, shape.label, shape.colour)
@@ -59,15 +68,25 @@ def _spots(box: Box, size: tuple[float, float], width: float, height: float) -> 
     """Where a label may stand: at the left or right edge of its box, at four heights."""
     x0, y0, x1, y1 = box
     picture_width, picture_height = size
+    # A label that would cross an edge of the picture is moved inside.
     rightmost = max(0.0, picture_width - width)
     at_left_edge = min(max(x0, 0.0), rightmost)
     at_right_edge = min(max(x1 - width, 0.0), rightmost)
+    above = y0 - height
+    inside_below_top = y0
+    inside_above_bottom = y1 - height
+    below = y1
     spots = []
-    for y in (y0 - height, y0, y1 - height, y1):
-        if 0 <= y <= picture_height - height:
-            for x in (at_left_edge, at_right_edge):
-                spots.append((x, y, x + width, y + height))
-    return spots or [(0.0, 0.0, width, height)]
+    for top in (above, inside_below_top, inside_above_bottom, below):
+        if top < 0 or top > picture_height - height:
+            continue
+        for left in (at_left_edge, at_right_edge):
+            spot = (left, top, left + width, top + height)
+            spots.append(spot)
+    if not spots:
+        # The picture is lower than a label.
+        return [(0.0, 0.0, width, height)]
+    return spots
 
 
 def _freest(spots: Sequence[Box], placed: Sequence[Box]) -> Box:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 
+from pipeline.quality.audit import AuditRow
 from pipeline.quality.truth import Interval
 from pipeline.report.terminal import rounds_table
 from pipeline.report.views import PictureView, ReportData, RoundView
@@ -60,9 +62,9 @@ def _round_view(store: Store, name: str) -> RoundView:
     gate = {}
     for metric, interval in evidence.get("differences", {}).items():
         gate[metric] = Interval(**interval)
-    audit = ()
+    audit: list[AuditRow] = []
     if store.exists(layout.round_audit(folder)):
-        audit = store.read_json(layout.round_audit(folder))
+        audit = json.loads(store.read(layout.round_audit(folder)))
     scores = metrics["truth"] or {}
     return RoundView(
         name=name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from PIL import Image, ImageChops, ImageColor, ImageDraw, ImageFont
@@ -18,12 +18,23 @@ from pipeline.report.overlay import (
 )
 from pipeline.schema import Annotations
 
-_WIDTH = 720  # pixels; smaller pictures are enlarged, so that labels can be read
-_FONT = 17  # pixels
-_PAD = 14  # pixels around the texts
+_WIDTH = 720
+"""Smaller pictures are enlarged to this width in pixels, so that labels can be read."""
+_FONT = 17
+"""Size of the letters in pixels."""
 _LINE = _FONT + 8
+"""From one line of text to the next, in pixels."""
+_PAD = 14
+"""Space around the texts, in pixels."""
+_PARAGRAPH = 6
+"""Further space between two texts, in pixels."""
+_STROKE = 3
+"""Width of the lines of boxes and quads, in pixels."""
 _INK = "#111827"
-_TINT = 0.42  # opacity of masks
+_TINT = 0.42
+"""Opacity of masks."""
+_PALE = 0.2
+"""Opacity of the colour behind a phrase."""
 
 
 def draw(image: Image.Image, annotations: Annotations) -> Image.Image:
@@ -41,7 +52,8 @@ def draw(image: Image.Image, annotations: Annotations) -> Image.Image:
     scale = max(1.0, _WIDTH / image.width)
     width = round(image.width * scale)
     height = round(image.height * scale)
-    canvas = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+    canvas = image.convert("RGB")
+    canvas = canvas.resize((width, height), Image.Resampling.LANCZOS)
     colours = Colours()
     shapes = overlay(annotations, colours)
     for shape in shapes.masks:
@@ -55,45 +67,65 @@ def _with_mask(canvas: Image.Image, shape: MaskShape, scale: float) -> Image.Ima
     """The picture tinted inside the mask."""
     inside = Image.new("1", canvas.size)
     for outline in shape.outlines:
-        points = []
-        for x, y in outline.tolist():
-            points.append(((x + 0.5) * scale, (y + 0.5) * scale))
+        # Outlines go through the middles of pixels.
+        points = (outline + 0.5) * scale
+        corners = [tuple(point) for point in points.tolist()]
         piece = Image.new("1", canvas.size)
-        ImageDraw.Draw(piece).polygon(points, fill=1)
+        pen = ImageDraw.Draw(piece)
+        pen.polygon(corners, fill=1)
         # The even-odd rule: an outline inside another one cuts a hole.
         inside = ImageChops.logical_xor(inside, piece)
     colour = Image.new("RGB", canvas.size, shape.colour)
-    return Image.composite(Image.blend(canvas, colour, _TINT), canvas, inside)
+    tinted = Image.blend(canvas, colour, _TINT)
+    return Image.composite(tinted, canvas, inside)
 
 
 def _draw_boxes(canvas: Image.Image, shapes: Overlay, scale: float) -> None:
-    """Draw quads and boxes onto the picture."""
+    """Draw the outlines of text regions and of boxes, the latter on top."""
     pen = ImageDraw.Draw(canvas)
     for quad in shapes.quads:
-        pen.polygon(_scaled(quad.quad, scale), outline=QUAD_COLOUR, width=3)
+        corners = _scaled(quad.quad, scale)
+        pen.polygon(corners, outline=QUAD_COLOUR, width=_STROKE)
     for box in shapes.boxes:
-        pen.rectangle(_scaled(box.box, scale), outline=box.colour, width=3)
+        corners = _scaled(box.box, scale)
+        pen.rectangle(corners, outline=box.colour, width=_STROKE)
 
 
 def _draw_labels(canvas: Image.Image, shapes: Overlay, scale: float) -> None:
-    """Draw the labels of boxes and quads onto the picture."""
+    """Draw the labels of boxes and text regions.
+
+    `chips` works in pixels of the image, so sizes on the enlarged canvas are divided by the scale.
+    """
     pen = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(_FONT)
-    size = (canvas.width / scale, canvas.height / scale)
+    image_size = (canvas.width / scale, canvas.height / scale)
     height = (_FONT + 7) / scale
 
     def width_of(text: str) -> float:
-        return (pen.textlength(text, font=font) + 10) / scale
+        """The width of a label: its letters and five pixels on either side."""
+        letters = pen.textlength(text, font=font)
+        return (letters + 10) / scale
 
-    for chip in chips(shapes, size, height, width_of):
-        right = chip.x + chip.width
-        bottom = chip.y + height
-        box = _scaled((chip.x, chip.y, right, bottom), scale)
-        pen.rectangle(box, fill=chip.colour)
-        left, top, *_ = box
-        # White letters cannot be read on the yellow of text regions.
-        ink = _INK if chip.colour == QUAD_COLOUR else "white"
-        pen.text((left + 5, top + 2), chip.text, fill=ink, font=font)
+    for chip in chips(shapes, image_size, height, width_of):
+        box = (
+            chip.x,
+            chip.y,
+            chip.x + chip.width,
+            chip.y + height,
+        )
+        corners = _scaled(box, scale)
+        pen.rectangle(corners, fill=chip.colour)
+        left, top, _, _ = corners
+        ink = "white"
+        if chip.colour == QUAD_COLOUR:
+            # The colour of quads is too bright for white letters.
+            ink = _INK
+        pen.text(
+            (left + 5, top + 2),
+            chip.text,
+            fill=ink,
+            font=font,
+        )
 
 
 def _with_texts(canvas: Image.Image, annotations: Annotations, colours: Colours) -> Image.Image:
@@ -103,18 +135,12 @@ def _with_texts(canvas: Image.Image, annotations: Annotations, colours: Colours)
         for piece, colour in coloured_text(text, annotations.triplets, colours):
             texts.set(piece, colour)
         texts.end()
-    sheet = Image.new("RGB", (canvas.width, canvas.height + texts.height), "white")
+    sheet_size = (canvas.width, canvas.height + texts.height)
+    sheet = Image.new("RGB", sheet_size, "white")
     sheet.paste(canvas)
     pen = ImageDraw.Draw(sheet)
     for word in texts.words:
-        left = word.x
-        top = canvas.height + word.y
-        if word.colour:
-            right = left + word.width
-            bottom = top + _FONT + 4
-            pen.rectangle((left, top - 2, right, bottom), fill=_pale(word.colour))
-        ink = word.colour or _INK
-        pen.text((left, top), word.text, fill=ink, font=texts.font)
+        _draw_word(pen, word, canvas.height, texts.font)
     return sheet
 
 
@@ -129,6 +155,30 @@ class _Word:
     colour: str | None
 
 
+_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+def _draw_word(pen: ImageDraw.ImageDraw, word: _Word, offset: int, font: _Font) -> None:
+    """Draw a word that stands `offset` pixels lower; a phrase has its colour, pale, behind it."""
+    top = offset + word.y
+    ink = _INK
+    if word.colour:
+        ink = word.colour
+        box = (
+            word.x,
+            top - 2,
+            word.x + word.width,
+            top + _FONT + 4,
+        )
+        pen.rectangle(box, fill=_pale(word.colour))
+    pen.text(
+        (word.x, top),
+        word.text,
+        fill=ink,
+        font=font,
+    )
+
+
 class _Texts:
     """Texts that are set word by word in lines of some width in pixels."""
 
@@ -136,7 +186,8 @@ class _Texts:
         self.words: list[_Word] = []
         self.font = ImageFont.load_default(_FONT)
         self._right = width - _PAD
-        self._x = self._y = float(_PAD)
+        self._x = float(_PAD)
+        self._y = float(_PAD)
 
     @property
     def height(self) -> int:
@@ -147,32 +198,45 @@ class _Texts:
 
     def set(self, piece: str, colour: str | None) -> None:
         """Set a piece of a text behind the one before it."""
-        # Every word keeps the space behind it.
-        for text in piece.replace(" ", " \0").split("\0"):
+        for text in _words(piece):
             width = self.font.getlength(text)
             if self._x + width > self._right:
                 self._break_line()
-            word = _Word(x=self._x, y=self._y, width=width, text=text, colour=colour)
+            word = _Word(
+                x=self._x,
+                y=self._y,
+                width=width,
+                text=text,
+                colour=colour,
+            )
             self.words.append(word)
             self._x += width
 
     def end(self) -> None:
         """End a text; the next one stands a little lower."""
         self._break_line()
-        self._y += 6
+        self._y += _PARAGRAPH
 
     def _break_line(self) -> None:
         self._x = float(_PAD)
         self._y += _LINE
 
 
+def _words(piece: str) -> Iterator[str]:
+    """The words of a text. Each keeps the space behind it, so that they join without gaps."""
+    *whole, last = piece.split(" ")
+    for word in whole:
+        yield f"{word} "
+    yield last
+
+
 def _pale(colour: str) -> tuple[int, ...]:
-    """The colour at a fifth of its strength on white."""
-    red, green, blue, *_ = ImageColor.getrgb(colour)
+    """The colour on white, at little strength."""
+    channels = ImageColor.getrgb(colour)[:3]
     pale = []
-    for channel in (red, green, blue):
-        missing = 255 - channel
-        pale.append(round(255 - 0.2 * missing))
+    for channel in channels:
+        distance_from_white = 255 - channel
+        pale.append(round(255 - _PALE * distance_from_white))
     return tuple(pale)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.refinement.changes import Change, changes
 from pipeline.schema import (
@@ -20,37 +20,58 @@ from pipeline.schema import (
     TextRegion,
     Triplet,
 )
+from pipeline.storage import layout
 from pipeline.storage.arrow import to_dict
 
 if TYPE_CHECKING:
     from pipeline.report.history import SampleHistory, SampleInRound
 
 # Fields of the image's row that have a line of their own.
-_OWN_LINES = ("key", "failed", "detail", "member", "offset", "size")
-_LONGEST_VALUE = 60  # letters of a value that are shown
+_OWN_LINES = (
+    "key",
+    "failed",
+    "detail",
+    "member",
+    "offset",
+    "size",
+)
+_LONGEST_VALUE = 60
+"""Letters of a value that are shown."""
 
 
 def explain(sample: SampleHistory) -> str:
     """What came in, what stages saw and decided, and what rounds changed, in this order."""
-    parts = []
+    sections = []
     for attempt in sample.tries:
         failure = _failure(attempt.row.failed, attempt.row.detail)
-        parts.append(_section(f"try in {attempt.shard}", [failure]))
-    parts.append(_section(sample.image.key, _image_lines(sample.image, sample.shard)))
+        sections.append(_section(f"try in {attempt.shard}", [failure]))
+    image_lines = _image_lines(sample.image, sample.shard)
+    sections.append(_section(sample.image.key, image_lines))
     if sample.given:
-        parts.append(_section("given by the source", _additions(sample.given)))
+        lines = _additions(sample.given)
+        sections.append(_section("given by the source", lines))
     if sample.truth:
-        parts.append(_section("truth", _additions(sample.truth)))
+        lines = _additions(sample.truth)
+        sections.append(_section("truth", lines))
+    sections += _stage_sections(sample)
+    before = None
+    for in_round in sample.rounds:
+        sections.append(_round_section(in_round, before))
+        before = in_round.annotations
+    return "\n\n".join(sections)
+
+
+def _stage_sections(sample: SampleHistory) -> list[str]:
+    """A section for each stage, in the order in which they ran."""
+    sections = []
     annotations = sample.given
     for stage in sample.stages:
         title = f"{stage.stage}  {stage.folder}"
-        parts.append(_section(title, _stage_lines(stage.row, annotations)))
+        lines = _stage_lines(stage.row, annotations)
+        sections.append(_section(title, lines))
+        # The next stage reads what this one has revised.
         annotations = annotations.overlaid(stage.row.annotations)
-    before = None
-    for in_round in sample.rounds:
-        parts.append(_round_section(in_round, before))
-        before = in_round.annotations
-    return "\n\n".join(parts)
+    return sections
 
 
 def describe(annotation: Annotation) -> str:
@@ -59,8 +80,12 @@ def describe(annotation: Annotation) -> str:
     What it says and where it lies, its scores, where it came from, and whether it is dropped.
     """
     parts = [annotation.id, _content(annotation)]
-    for name in ("score", "confidence", "support"):
-        value = getattr(annotation, name)
+    scores = {
+        "score": annotation.score,
+        "confidence": annotation.confidence,
+        "support": annotation.support,
+    }
+    for name, value in scores.items():
         if value is not None:
             parts.append(f"{name} {value:.3f}")
     origin = f"{annotation.source} {annotation.model}".strip()
@@ -76,10 +101,13 @@ def describe(annotation: Annotation) -> str:
 
 def describe_change(change: Change) -> str:
     """One line about a change: what was there before, what it became, and why it was dropped."""
-    line = f"{_noun(change.annotation)} "
+    noun = _noun(change.annotation)
+    line = f"{noun} "
     if change.before:
-        line += f"{_content(change.before)} -> "
-    line += f"{describe(change.annotation)}  "
+        old_content = _content(change.before)
+        line += f"{old_content} -> "
+    description = describe(change.annotation)
+    line += f"{description}  "
     if change.reason:
         line += f"DROPPED {change.reason}"
     return line.strip()
@@ -87,28 +115,38 @@ def describe_change(change: Change) -> str:
 
 def _section(title: str, lines: Sequence[str]) -> str:
     """A title and lines below it, further right."""
+    if not lines:
+        lines = ["nothing"]
     section = [title]
-    for line in lines or ["nothing"]:
+    for line in lines:
         section.append(f"  {line}")
     return "\n".join(section)
 
 
 def _image_lines(image: ImageRow, shard: str) -> list[str]:
-    """How the image came in, or why it did not."""
+    """How the image came in, or why it did not.
+
+    Fields without a value are left out.
+    """
     lines = [f"shard: {shard}"]
     for name, value in to_dict(image).items():
-        if name not in _OWN_LINES and value not in (None, ""):
-            lines.append(f"{name}: {value}")
+        if name in _OWN_LINES or value in (None, ""):
+            continue
+        lines.append(f"{name}: {value}")
     if image.failed:
-        lines.append(_failure(image.failed, image.detail))
-    else:
-        place = f"{image.member} of images/{shard}.tar"
-        lines.append(f"lies in: {place}, {image.size} bytes from {image.offset}")
+        failure = _failure(image.failed, image.detail)
+        lines.append(failure)
+        return lines
+    place = f"{image.size} bytes from {image.offset}"
+    lines.append(f"lies in: {image.member} of {layout.images_tar(shard)}, {place}")
     return lines
 
 
 def _failure(reason: str | None, detail: str | None) -> str:
-    return f"FAILED {reason}: {detail}" if detail else f"FAILED {reason}"
+    """Why a stage could not do the sample."""
+    if not detail:
+        return f"FAILED {reason}"
+    return f"FAILED {reason}: {detail}"
 
 
 def _additions(annotations: Annotations) -> list[str]:
@@ -124,9 +162,10 @@ def _stage_lines(row: Row, before: Annotations) -> list[str]:
     lines = []
     for annotation in row.annotations.all():
         if annotation.id in old:
-            lines.append(_revision(old[annotation.id], annotation))
+            line = _revision(old[annotation.id], annotation)
         else:
-            lines.append(f"{_noun(annotation)} {describe(annotation)}")
+            line = f"{_noun(annotation)} {describe(annotation)}"
+        lines.append(line)
     return lines
 
 
@@ -139,9 +178,13 @@ def _revision(old: Annotation, new: Annotation) -> str:
     for field in fields(old):
         before = getattr(old, field.name)
         after = getattr(new, field.name)
-        if before != after:
-            differences.append(f"{field.name} {_short(before)} -> {_short(after)}")
-    summary = "; ".join(differences) or "as it was"
+        if before == after:
+            continue
+        difference = f"{field.name} {_short(before)} -> {_short(after)}"
+        differences.append(difference)
+    if not differences:
+        return f"{head}  as it was"
+    summary = "; ".join(differences)
     return f"{head}  {summary}"
 
 
@@ -153,28 +196,33 @@ def _round_section(in_round: SampleInRound, before: Annotations | None) -> str:
     lines = []
     for failure in in_round.failures:
         reason = f"{failure.stage}: {failure.reason}"
-        lines.append(_failure(reason, failure.detail))
+        line = _failure(reason, failure.detail)
+        lines.append(line)
     if before is None:
         lines += _additions(in_round.annotations)
         return _section(title, lines)
     kept = len(in_round.annotations.kept())
     for change in changes(before, in_round.annotations):
-        lines.append(f"{change.what} {describe_change(change)}")
+        description = describe_change(change)
+        lines.append(f"{change.what} {description}")
         if change.what != "dropped":
+            # Added and changed annotations are kept ones, but not as they were.
             kept -= 1
     lines.append(f"{kept} kept as they were")
     return _section(title, lines)
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     """A value in few letters."""
     match value:
         case float():
             return f"{value:.3f}"
         case list():
             return f"{len(value)} items"
-        case Mask() | Parse():
-            return f"a {type(value).__name__.lower()}"
+        case Mask():
+            return "a mask"
+        case Parse():
+            return "a parse"
         case tuple():
             return _numbers(value)
     text = str(value)
@@ -187,7 +235,8 @@ def _noun(annotation: Annotation) -> str:
     """The kind of an annotation in the singular."""
     for kind, cls in KINDS.items():
         if isinstance(annotation, cls):
-            return kind.replace("_", " ").removesuffix("s")
+            words = kind.replace("_", " ")
+            return words.removesuffix("s")
     raise TypeError(f"not an annotation: {annotation!r}")
 
 
@@ -197,15 +246,21 @@ def _content(annotation: Annotation) -> str:
         case Text():
             return f'{annotation.granularity} "{annotation.text}"'
         case Region():
-            brief = f' "{annotation.brief}"' if annotation.brief is not None else ""
-            return f"{annotation.phrase}{brief} at {_numbers(annotation.box)}"
+            words = annotation.phrase
+            if annotation.brief is not None:
+                words += f' "{annotation.brief}"'
+            place = _numbers(annotation.box)
+            return f"{words} at {place}"
         case TextRegion():
-            return f'"{annotation.text}" at {_numbers(annotation.quad)}'
+            place = _numbers(annotation.quad)
+            return f'"{annotation.text}" at {place}'
         case Triplet():
             span = f"[{annotation.start}:{annotation.end}]"
-            return f'"{annotation.phrase}" {span} at {_numbers(annotation.box)}'
+            place = _numbers(annotation.box)
+            return f'"{annotation.phrase}" {span} at {place}'
     raise TypeError(f"not an annotation: {annotation!r}")
 
 
 def _numbers(values: Sequence[float]) -> str:
+    """Coordinates in whole pixels."""
     return " ".join(f"{value:.0f}" for value in values)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TypedDict
 
 from pipeline.ingest.assignment_log import ShardAssignment, replacements
 from pipeline.plan.journal import INGEST, NodeRef
@@ -18,8 +18,36 @@ from pipeline.storage.layout import IMAGES
 from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
 
+# `in` is a keyword of Python, so this cannot be written as a class.
+StageSamples = TypedDict("StageSamples", {"in": int, "kept": int, "failed": dict[str, int]})
+"""The samples of a stage: in = kept + failed, the latter by reason."""
 
-def count(store: Store, stage: str, folder: str, shards: int) -> dict[str, Any]:
+
+class StageCounts(TypedDict):
+    """How far a stage is."""
+
+    stage: str
+    folder: str
+    done: int
+    """Shards that are done."""
+    total: int
+    """All shards."""
+    samples: StageSamples
+
+
+class FailedSample(TypedDict):
+    """A sample that a stage could not do."""
+
+    key: str
+    name: str
+    """Its name in the source."""
+    stage: str
+    reason: str | None
+    detail: str | None
+    """A line about the failure."""
+
+
+def count(store: Store, stage: str, folder: str, shards: int) -> StageCounts:
     """How many of all `shards` a stage has done, and its samples: in = kept + failed by reason.
 
     The names of manifests say how many samples went in and how many failed. Only the manifests of
@@ -44,7 +72,7 @@ def count(store: Store, stage: str, folder: str, shards: int) -> dict[str, Any]:
         if row.reason is not None:
             given -= 1
             failed[row.reason] -= 1
-    samples = {
+    samples_of_stage: StageSamples = {
         "in": given,
         "kept": kept,
         "failed": dict(+failed),
@@ -54,11 +82,11 @@ def count(store: Store, stage: str, folder: str, shards: int) -> dict[str, Any]:
         "folder": folder,
         "done": len(counts),
         "total": shards,
-        "samples": samples,
+        "samples": samples_of_stage,
     }
 
 
-def failed_samples(store: Store, graph: Sequence[NodeRef]) -> Iterator[dict[str, Any]]:
+def failed_samples(store: Store, graph: Sequence[NodeRef]) -> Iterator[FailedSample]:
     """Every failed sample: key, name, stage, reason and detail, in the order of work."""
     yield from _failed_images(store)
     for node in graph:
@@ -73,7 +101,7 @@ def failed_samples(store: Store, graph: Sequence[NodeRef]) -> Iterator[dict[str,
                     yield _failure(row, names[row.key], node.name)
 
 
-def _failed_images(store: Store) -> Iterator[dict[str, Any]]:
+def _failed_images(store: Store) -> Iterator[FailedSample]:
     """The images that failed, without those that came in at a later try."""
     replaced_shards = set()
     replaced_images = set()
@@ -105,7 +133,7 @@ def _shards_with_failures(store: Store, folder: str) -> list[str]:
     return sorted(shard for shard, samples in counts.items() if samples.failed)
 
 
-def _failure(row: ImageRow | Row, name: str, stage: str) -> dict[str, Any]:
+def _failure(row: ImageRow | Row, name: str, stage: str) -> FailedSample:
     return {
         "key": row.key,
         "name": name,

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.ingest.assignment_log import replacements
-from pipeline.plan.journal import NodeRef, read_graph
+from pipeline.plan.journal import read_graph
 from pipeline.refinement.changes import changes
 from pipeline.schema import Annotations, Failure, ImageRow, Record, Row
 from pipeline.storage import layout
 from pipeline.storage.arrow import to_dict
 from pipeline.storage.images import read_given, read_truth
+from pipeline.storage.json_types import Json
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.parquet import read_table
 from pipeline.storage.rounds import read_head, read_round_state
@@ -78,66 +78,76 @@ def sample_history(store: Store, name: str) -> SampleHistory:
     if not tries:
         where = "keys and names stand in images/*.parquet"
         raise ValueError(f"{name}: no such sample in {store.url}; {where}")
-    last = tries[-1]
-    for one in tries:
-        if one.row.failed is None:
-            last = one
-            break
-    image, shard = last.row, last.shard
-    given, truth = Annotations(), None
-    stages: list[StageOutput] = []
-    rounds: list[SampleInRound] = []
+    last = _decisive_try(tries)
+    image = last.row
+    shard = last.shard
+    given = Annotations()
+    truth = None
+    outputs = _Outputs([], [])
     if image.failed is None:
         given = read_given(store, shard).get(image.key, given)
         truth = read_truth(store, shard).get(image.key)
-        for node in read_graph(store):
-            for row in _rows_of(
-                store,
-                node,
-                shard,
-                image.key,
-            ):
-                if isinstance(row, Record):
-                    rounds.append(_in_round(store, node.folder, row))
-                else:
-                    stages.append(StageOutput(stage=node.name, folder=node.folder, row=row))
+        outputs = _outputs(store, shard, image.key)
     return SampleHistory(
         image=image,
         shard=shard,
         tries=[one for one in tries if one != last],
         given=given,
         truth=truth,
-        stages=stages,
-        rounds=rounds,
+        stages=outputs.stages,
+        rounds=outputs.rounds,
     )
 
 
-def as_json(history: SampleHistory) -> dict[str, Any]:
+def as_json(history: SampleHistory) -> Json:
     """The history as plain values. Each round after the first also has what it changed."""
     value = {"key": history.image.key, "name": history.image.name, **to_dict(history)}
     value["tries"] = [{"shard": one.shard, **to_dict(one.row)} for one in history.tries]
     for i in range(1, len(history.rounds)):
-        before, after = history.rounds[i - 1], history.rounds[i]
+        before = history.rounds[i - 1]
+        after = history.rounds[i]
         changed = changes(before.annotations, after.annotations)
         value["rounds"][i]["changes"] = [to_dict(change) for change in changed]
     return value
 
 
-def _rows_of(
-    store: Store,
-    node: NodeRef,
-    shard: str,
-    key: str,
-) -> list[Any]:
-    """The rows that a node wrote for one sample: one, or none if it has not run yet."""
-    table = node.table(shard)
-    if not store.exists(table):
-        return []
-    rows = read_table(store, table, Record if node.is_round else Row)
-    return [row for row in rows if row.key == key]
+def _decisive_try(tries: Sequence[IngestTry]) -> IngestTry:
+    """The try that brought the sample in, or the last one if all have failed."""
+    for one in tries:
+        if one.row.failed is None:
+            return one
+    return tries[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Outputs:
+    """What the stages and the rounds have written for one sample."""
+
+    stages: list[StageOutput]
+    rounds: list[SampleInRound]
+
+
+def _outputs(store: Store, shard: str, key: str) -> _Outputs:
+    """What every node of the graph has written; a node that has not run yet is left out."""
+    outputs = _Outputs([], [])
+    for node in read_graph(store):
+        table = node.table(shard)
+        if not store.exists(table):
+            continue
+        if node.is_round:
+            for record in read_table(store, table, Record):
+                if record.key == key:
+                    outputs.rounds.append(_in_round(store, node.folder, record))
+            continue
+        for row in read_table(store, table, Row):
+            if row.key == key:
+                output = StageOutput(stage=node.name, folder=node.folder, row=row)
+                outputs.stages.append(output)
+    return outputs
 
 
 def _in_round(store: Store, folder: str, record: Record) -> SampleInRound:
+    """The sample in one round, with the gate's verdict on that round."""
     state = read_round_state(store, folder)
     return SampleInRound(
         round=layout.round_name(folder),

@@ -4,18 +4,65 @@ from __future__ import annotations
 
 import itertools
 import time
-from typing import Any
+from typing import TypedDict
 
 from pipeline.execution import attempts
 from pipeline.ingest.assignment_log import count_shards
 from pipeline.plan.journal import INGEST, NodeRef, read_graph
 from pipeline.report import failures
 from pipeline.storage import layout, lease
+from pipeline.storage.json_types import Json
 from pipeline.storage.rounds import read_head, read_round_state
 from pipeline.storage.store import Store
 
 
-def status(store: Store, limit: int) -> dict[str, Any]:
+class Progress(TypedDict):
+    """The step that is going on."""
+
+    what: str
+    """The title of the step."""
+    done: int
+    """Shards, or steps of a training."""
+    total: int
+    per_second: float
+    eta_seconds: float | None
+    """Remaining time, None before anything is done."""
+    silent_seconds: float
+    """Time since the last report."""
+
+
+class RoundStatus(TypedDict):
+    """A round that the gate has judged."""
+
+    round: str
+    """NN-FINGERPRINT."""
+    status: str
+    reason: str
+    kept: dict[str, int]
+    """Annotations by kind."""
+    dropped: dict[str, dict[str, int]]
+    """Annotations by kind and reason."""
+
+
+class RunStatus(TypedDict):
+    """What `fld status --json` prints."""
+
+    work: str
+    state: str
+    """`running`, `stale`, `finished` or `never run`."""
+    shards: int
+    stages: list[failures.StageCounts]
+    now: Progress | None
+    workers: Json
+    """`pipeline.execution.attempts.workers`."""
+    rounds: list[RoundStatus]
+    head: str | None
+    failures_total: int
+    failures: list[failures.FailedSample]
+    """The first of them."""
+
+
+def status(store: Store, limit: int) -> RunStatus:
     """How far a run is.
 
     The state of its driver, shards done by stage, failures by reason and one by one (at most
@@ -28,7 +75,7 @@ def status(store: Store, limit: int) -> dict[str, Any]:
     driver = lease.holder(store)
     state = driver["state"] if driver else "never run"
     stages = [failures.count(store, INGEST, layout.IMAGES, shards)]
-    rounds = []
+    rounds: list[RoundStatus] = []
     for node in graph:
         stages.append(failures.count(store, node.name, node.folder, shards))
         if node.is_round:
@@ -51,7 +98,7 @@ def status(store: Store, limit: int) -> dict[str, Any]:
     }
 
 
-def _rate(store: Store) -> dict[str, Any] | None:
+def _rate(store: Store) -> Progress | None:
     """The progress of the present step, None if there was none yet."""
     if not store.exists(layout.PROGRESS):
         return None
@@ -71,7 +118,7 @@ def _rate(store: Store) -> dict[str, Any] | None:
     }
 
 
-def _round(store: Store, node: NodeRef) -> list[dict[str, Any]]:
+def _round(store: Store, node: NodeRef) -> list[RoundStatus]:
     """A round's verdict and counts; nothing while the round is being made."""
     state = read_round_state(store, node.folder)
     if state is None:

@@ -8,57 +8,71 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING
 
-from pipeline.quality.truth import METRICS
+from pipeline.quality.truth import METRICS, MetricScores
 from pipeline.report.views import NAMES, RoundView
 from pipeline.schema import KINDS
 
+if TYPE_CHECKING:
+    from pipeline.report.failures import FailedSample, StageCounts
+    from pipeline.report.status import Progress, RunStatus
+
 REFRESH_SECONDS = 2.0
 _DEAD_WORKER = "worker died: {work} {shard} (process {pid} on {host})"
-_RATIOS = "{precision:.3f} / {recall:.3f} / {f1:.3f}"
 
-Counts = Mapping[str, int]  # by reason
+Counts = Mapping[str, int]
+"""By reason."""
 
 
 def rounds_table(rounds: Sequence[RoundView]) -> str:
     """Kept annotations and quality of each round, and what was dropped or failed, by reason."""
     parts = [_kept_table(rounds), _quality_table(rounds)]
-    parts += [_losses(view) for view in rounds]
-    return "\n\n".join(part for part in parts if part)
+    for view in rounds:
+        parts.append(_losses(view))
+    present = [part for part in parts if part]
+    return "\n\n".join(present)
 
 
-def status_text(state: Mapping[str, Any]) -> str:
+def status_text(state: RunStatus) -> str:
     """A work folder's state as text.
 
-    Stages, the step that is going on, workers that died, failures, rounds, and the head.
+    It shows the stages, the step that is going on, workers that died, failures, rounds, and the
+    head.
 
     Args:
         state: what `report.status.status` returns.
     """
-    lines = ["{work}: {state}".format_map(state)]
-    lines.append(_stages_table(state["stages"]))
-    if state["now"] and state["state"] == "running":
-        lines.append(_progress(state["now"], state["workers"]["alive"]))
-    for worker in state["workers"]["stale"]:
+    heading = "{work}: {state}".format_map(state)
+    lines = [heading, _stages_table(state["stages"])]
+    now = state["now"]
+    workers = state["workers"]
+    # A run that has ended leaves its last step in the journal.
+    if now and state["state"] == "running":
+        lines.append(_progress(now, workers["alive"]))
+    for worker in workers["stale"]:
         lines.append(_DEAD_WORKER.format_map(worker))
     for failure in state["failures"]:
         lines.append(_failure(failure))
-    unlisted = state["failures_total"] - len(state["failures"])
+    listed = len(state["failures"])
+    unlisted = state["failures_total"] - listed
     if unlisted > 0:
         lines.append(f"... {unlisted:,} more failed; --limit N lists them")
     for attempt in state["rounds"]:
-        lines.append("round {round}: {status}: {reason}".format_map(attempt))
+        line = "round {round}: {status}: {reason}".format_map(attempt)
+        lines.append(line)
         lines += _dropped(attempt["dropped"])
     head = state["head"] or "none yet"
     lines.append(f"head: {head}")
     return "\n".join(lines)
 
 
-def live(look: Callable[[], Mapping[str, Any]], forever: bool) -> None:
-    """Show the state that `look` returns again and again, until the run ends.
+def live(look: Callable[[], RunStatus], forever: bool) -> None:
+    """Show the state of a run again and again, until the run ends.
 
-    With `forever`, only the user ends it (Ctrl-C).
+    Args:
+        look: returns the present state.
+        forever: go on when the run has ended; only the user ends it (Ctrl-C).
     """
     from rich.live import Live
     from rich.text import Text
@@ -66,23 +80,29 @@ def live(look: Callable[[], Mapping[str, Any]], forever: bool) -> None:
     with Live(auto_refresh=False) as screen, suppress(KeyboardInterrupt):
         while True:
             state = look()
-            screen.update(Text(status_text(state)), refresh=True)
+            text = Text(status_text(state))
+            screen.update(text, refresh=True)
             if state["state"] != "running" and not forever:
                 return
             time.sleep(REFRESH_SECONDS)
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
-    """Rows in columns: the first is flush left, the others are flush right."""
-    columns = list(zip(*rows, strict=True))
-    aligned = []
-    for number, cells in enumerate(columns):
-        width = max(map(len, cells))
-        if number == 0:
-            aligned.append([cell.ljust(width) for cell in cells])
-        else:
-            aligned.append([cell.rjust(width) for cell in cells])
-    lines = ["  ".join(cells).rstrip() for cells in zip(*aligned, strict=True)]
+    """Rows in columns, with two spaces between them.
+
+    The first column is flush left, because it has names; the others are flush right.
+    """
+    widths = []
+    for column in zip(*rows, strict=True):
+        widths.append(max(map(len, column)))
+    lines = []
+    for row in rows:
+        first, *others = row
+        cells = [first.ljust(widths[0])]
+        for cell, width in zip(others, widths[1:], strict=True):
+            cells.append(cell.rjust(width))
+        line = "  ".join(cells)
+        lines.append(line.rstrip())
     return "\n".join(lines)
 
 
@@ -99,40 +119,42 @@ def commonest(counts: Counts) -> list[tuple[str, int]]:
 
 
 def _count(item: tuple[str, int]) -> int:
+    """What `commonest` sorts by."""
     _, count = item
     return count
 
 
-def _stages_table(stages: Sequence[Mapping[str, Any]]) -> str:
+def _stages_table(stages: Sequence[StageCounts]) -> str:
     """Shards and samples of each stage."""
     rows = [["stage", "shards", "samples", "kept", "failed"]]
     for stage in stages:
         samples = stage["samples"]
-        rows.append(
-            [
-                stage["stage"],
-                "{done:,}/{total:,}".format_map(stage),
-                "{in:,}".format_map(samples),
-                "{kept:,}".format_map(samples),
-                reasons(samples["failed"]) or "0",
-            ]
-        )
+        cells = [
+            stage["stage"],
+            "{done:,}/{total:,}".format_map(stage),
+            "{in:,}".format_map(samples),
+            "{kept:,}".format_map(samples),
+            reasons(samples["failed"]) or "0",
+        ]
+        rows.append(cells)
     return columns(rows)
 
 
-def _progress(now: Mapping[str, Any], workers: int) -> str:
+def _progress(now: Progress, workers: int) -> str:
     """A line about the step that is going on."""
     line = "now: {what}  {done:,}/{total:,}  {per_second:.2f}/s".format_map(now)
-    if now["eta_seconds"] is not None:
-        line += ", {eta_seconds:.0f} s left".format_map(now)
+    seconds = now["eta_seconds"]
+    if seconds is not None:
+        line += f", {seconds:.0f} s left"
     return f"{line}, {workers} workers"
 
 
-def _failure(failure: Mapping[str, Any]) -> str:
+def _failure(failure: FailedSample) -> str:
     """A line about a sample that failed in a stage."""
     line = "failed: {key} ({name}) in {stage}: {reason}".format_map(failure)
-    if failure["detail"]:
-        line += ": {detail}".format_map(failure)
+    detail = failure["detail"]
+    if detail:
+        line += f": {detail}"
     return line
 
 
@@ -140,17 +162,20 @@ def _dropped(by_kind: Mapping[str, Counts]) -> list[str]:
     """A line for each kind of which annotations were dropped."""
     lines = []
     for kind, counts in by_kind.items():
-        if counts:
-            lines.append(f"  {NAMES[kind]} dropped: {reasons(counts)}")
+        if not counts:
+            continue
+        name = NAMES[kind]
+        lines.append(f"  {name} dropped: {reasons(counts)}")
     return lines
 
 
 def _kept_table(rounds: Sequence[RoundView]) -> str:
-    """Status, kept annotations by type, and score of each round."""
+    """Status, kept annotations by type, and score of each round; "-" for one without truth."""
     head = ["round", "status"]
     for kind in KINDS:
         head.append(NAMES[kind])
-    rows = [[*head, "score"]]
+    head.append("score")
+    rows = [head]
     for view in rounds:
         row = [view.name, view.status]
         for kind in KINDS:
@@ -159,7 +184,8 @@ def _kept_table(rounds: Sequence[RoundView]) -> str:
         score = "-"
         if view.metrics:
             score = "{score:.3f}".format_map(view.metrics)
-        rows.append([*row, score])
+        row.append(score)
+        rows.append(row)
     return columns(rows)
 
 
@@ -172,11 +198,24 @@ def _quality_table(rounds: Sequence[RoundView]) -> str:
     rows = [["precision / recall / F1", *metrics]]
     for name in METRICS:
         cells = []
+        has_truth = False
         for values in metrics.values():
-            cells.append(_RATIOS.format_map(values[name]) if name in values else "-")
-        if set(cells) - {"-"}:
+            if name in values:
+                has_truth = True
+                cells.append(_ratios(values[name]))
+            else:
+                cells.append("-")
+        if has_truth:
             rows.append([NAMES[name], *cells])
-    return columns(rows) if len(rows) > 1 else ""
+    if len(rows) == 1:
+        # There is nothing below the heading.
+        return ""
+    return columns(rows)
+
+
+def _ratios(scores: MetricScores) -> str:
+    """Precision, recall and F1 of one metric."""
+    return "{precision:.3f} / {recall:.3f} / {f1:.3f}".format_map(scores)
 
 
 def _losses(view: RoundView) -> str:
@@ -186,6 +225,10 @@ def _losses(view: RoundView) -> str:
         lines.append(f"  {view.reason}")
     lines += _dropped(view.dropped)
     for stage, counts in view.failed.items():
-        if counts:
-            lines.append(f"  samples failed in {stage}: {reasons(counts)}")
-    return "\n".join([view.name, *lines]) if lines else ""
+        if not counts:
+            continue
+        summary = reasons(counts)
+        lines.append(f"  samples failed in {stage}: {summary}")
+    if not lines:
+        return ""
+    return "\n".join([view.name, *lines])

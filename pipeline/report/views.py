@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from pipeline.quality.truth import Interval
+from pipeline.quality.audit import AuditRow
+from pipeline.quality.truth import Interval, Scores
 from pipeline.schema import Annotations
+from pipeline.storage.json_types import Json
 
 NAMES = {
     "texts": "texts",
@@ -41,16 +42,16 @@ class RoundView:
     changes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """By type and rule, what became of the labels of the round before and of this round's own
     (`changes.tally`)."""
-    metrics: Mapping[str, Any] | None = None
+    metrics: Scores | None = None
     """`truth.summary`, None without truth."""
-    agreement: Mapping[str, Any] | None = None
+    agreement: Json | None = None
     """`thresholds.agreement`, None where there is truth."""
     levels: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     """By type, the share of old labels that the model re-found and the merge's thresholds, in nats
     per token."""
     gate: Mapping[str, Interval] = field(default_factory=dict)
     """The differences to the head that decided, by metric."""
-    audit: Sequence[Mapping[str, Any]] = ()
+    audit: Sequence[AuditRow] = ()
     """The rows of `quality.audit.score`, if people have judged the round."""
 
 

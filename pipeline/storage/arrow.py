@@ -8,17 +8,34 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from functools import cache
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    TypeGuard,
+    TypeVar,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import pyarrow as pa
 
 from pipeline.schema import SCHEMA_VERSION
+from pipeline.storage.json_types import Json
 
-Reader = Callable[[Any], Any]
-PRIMITIVES = {
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+# A value of a table: pyarrow has no types, so nothing is known of it before it is read.
+Plain = Any
+Reader = Callable[[Plain], Plain]
+T = TypeVar("T", bound="DataclassInstance")
+PRIMITIVES: Mapping[object, pa.DataType] = {
     str: pa.string(),
     int: pa.int64(),
     float: pa.float64(),
@@ -26,39 +43,41 @@ PRIMITIVES = {
 }
 
 
-def to_dict(record: Any) -> Any:
+def to_dict(record: DataclassInstance) -> Json:
     """The plain lists and dicts of a record; fields keep their order.
 
     Unlike `dataclasses.asdict` this does not copy the values, so it is several times faster.
     """
-    if dataclasses.is_dataclass(record):
-        return {field.name: to_dict(getattr(record, field.name)) for field in fields(record)}
-    if isinstance(record, list | tuple):
-        return [to_dict(item) for item in record]
-    return record
+    return {field.name: _plain(getattr(record, field.name)) for field in fields(record)}
 
 
-def from_dict(cls: Any, value: Any) -> Any:
+def _plain(value: object) -> object:
+    """The plain lists and dicts of a field's value."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return to_dict(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def from_dict(cls: type[T], value: Json) -> T:
     """The record of type `cls` that `to_dict` made `value` from.
 
     Fields that are absent get their defaults.
     """
-    reader = _reader(cls)
-    if reader is None:
-        return value
-    return reader(value)
+    return cast(T, _record_reader(cls)(value))
 
 
-def arrow_type(cls: Any) -> pa.DataType:
+def arrow_type(hint: object) -> pa.DataType:
     """The Arrow type of a field annotation or of a whole record class."""
-    cls = _without_none(cls)
-    if _is_record(cls):
+    hint = _without_none(hint)
+    if _is_record(hint):
         members = []
-        for name, hint in _hints(cls).items():
-            members.append(pa.field(name, arrow_type(hint)))
+        for name, member in _hints(hint).items():
+            members.append(pa.field(name, arrow_type(member)))
         return pa.struct(members)
-    origin = get_origin(cls)
-    args = get_args(cls)
+    origin = get_origin(hint)
+    args = get_args(hint)
     if origin is list:
         return pa.list_(arrow_type(args[0]))
     if origin is tuple:
@@ -66,42 +85,40 @@ def arrow_type(cls: Any) -> pa.DataType:
         return pa.list_(arrow_type(args[0]), len(args))
     if origin is Literal:
         return pa.string()
-    return PRIMITIVES[cls]
+    return PRIMITIVES[hint]
 
 
-def arrow_schema(cls: Any) -> pa.Schema:
+def arrow_schema(cls: type[DataclassInstance]) -> pa.Schema:
     """The Arrow schema of a table whose rows are records of `cls`."""
     metadata = {"schema_version": str(SCHEMA_VERSION)}
     return pa.schema(list(arrow_type(cls)), metadata=metadata)
 
 
-def to_table(cls: Any, rows: list[Any]) -> pa.Table:
+def to_table(cls: type[T], rows: Sequence[T]) -> pa.Table:
     """The Arrow table of records of `cls`."""
     values = [to_dict(row) for row in rows]
     return pa.Table.from_pylist(values, schema=arrow_schema(cls))
 
 
-def from_table(cls: Any, table: pa.Table) -> list[Any]:
+def from_table(cls: type[T], table: pa.Table) -> list[T]:
     """The records of `cls` in an Arrow table."""
-    reader = _reader(cls)
-    assert reader is not None, f"{cls} is no record"
+    reader = _record_reader(cls)
     return [reader(row) for row in table.to_pylist()]
 
 
-@cache
-def _reader(cls: Any) -> Reader | None:
-    """A function from plain values to values of type `cls`, None if they are the same."""
-    cls = _without_none(cls)
-    if get_origin(cls) is tuple:
+def _reader(hint: object) -> Reader | None:
+    """A function from plain values to values of type `hint`, None if they are the same."""
+    hint = _without_none(hint)
+    if get_origin(hint) is tuple:
         return _read_tuple
-    if get_origin(cls) is list:
-        return _list_reader(_reader(get_args(cls)[0]))
-    if _is_record(cls):
-        return _record_reader(cls)
+    if get_origin(hint) is list:
+        return _list_reader(_reader(get_args(hint)[0]))
+    if _is_record(hint):
+        return _record_reader(hint)
     return None
 
 
-def _read_tuple(value: Any) -> Any:
+def _read_tuple(value: Plain) -> Plain:
     return None if value is None else tuple(value)
 
 
@@ -109,7 +126,7 @@ def _list_reader(reader: Reader | None) -> Reader | None:
     if reader is None:
         return None
 
-    def read(value: Any) -> Any:
+    def read(value: Plain) -> Plain:
         if value is None:
             return None
         return [reader(item) for item in value]
@@ -117,10 +134,11 @@ def _list_reader(reader: Reader | None) -> Reader | None:
     return read
 
 
-def _record_reader(cls: Any) -> Reader:
+@cache
+def _record_reader(cls: type[DataclassInstance]) -> Reader:
     readers = {name: _reader(hint) for name, hint in _hints(cls).items()}
 
-    def read(value: Any) -> Any:
+    def read(value: Plain) -> Plain:
         if value is None:
             return None
         values = {}
@@ -133,23 +151,22 @@ def _record_reader(cls: Any) -> Reader:
     return read
 
 
-def _is_record(cls: Any) -> bool:
-    return isinstance(cls, type) and dataclasses.is_dataclass(cls)
+def _is_record(hint: object) -> TypeGuard[type[DataclassInstance]]:
+    return isinstance(hint, type) and dataclasses.is_dataclass(hint)
 
 
 @cache
-def _hints(cls: Any) -> Mapping[str, Any]:
+def _hints(cls: type[DataclassInstance]) -> Mapping[str, object]:
     """The types of a dataclass's fields, in the order of the fields."""
     hints = get_type_hints(cls)
     return {field.name: hints[field.name] for field in fields(cls)}
 
 
-@cache
-def _without_none(cls: Any) -> Any:
+def _without_none(hint: object) -> object:
     """`X` for `X | None`."""
-    if get_origin(cls) not in (types.UnionType, typing.Union):
-        return cls
-    for member in get_args(cls):
+    if get_origin(hint) not in (types.UnionType, typing.Union):
+        return hint
+    for member in get_args(hint):
         if member is not type(None):
-            return member
-    raise TypeError(f"{cls}: a union of nothing but None")
+            return cast(object, member)
+    raise TypeError(f"{hint}: a union of nothing but None")

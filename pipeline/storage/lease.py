@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, Any
+from typing import IO, NotRequired, TypedDict
 
 from pipeline.storage import layout
 from pipeline.storage.store import Store
@@ -23,11 +23,33 @@ BEAT_SECONDS = 10.0
 DEAD_AFTER_SECONDS = 60.0
 
 
-def this_process() -> dict[str, Any]:
-    """This process, so that others can tell whether it still runs.
+class Process(TypedDict):
+    """What identifies a process, so that others can tell whether it still runs.
 
     A process id alone is reused, so its start time and the boot of the host belong to it.
     """
+
+    host: str
+    boot: str
+    """The boot of the host."""
+    pid: int
+    started: str | None
+    """The kernel's start time."""
+
+
+class Lease(Process):
+    """The driver that holds or held a work folder."""
+
+    beat: float
+    """The last heartbeat, in seconds since 1970."""
+    released: NotRequired[bool]
+    """True once the driver has ended by itself."""
+    state: NotRequired[str]
+    """`running`, `stale` or `finished`. It is not in the file; `holder` adds it."""
+
+
+def this_process() -> Process:
+    """The process that calls this."""
     return {
         "host": socket.gethostname(),
         "boot": _boot_id(),
@@ -36,8 +58,8 @@ def this_process() -> dict[str, Any]:
     }
 
 
-def alive(process: dict[str, Any]) -> bool | None:
-    """Whether a process (`this_process`) still runs, None if it is on another host."""
+def alive(process: Process) -> bool | None:
+    """Whether a process still runs, None if it is on another host."""
     if process["host"] != socket.gethostname():
         return None
     if process["boot"] != _boot_id():
@@ -45,11 +67,21 @@ def alive(process: dict[str, Any]) -> bool | None:
     return _started(process["pid"]) == process["started"]
 
 
-def holder(store: Store) -> dict[str, Any] | None:
+def process_of(lease: Lease) -> Process:
+    """The process that holds a lease."""
+    return {
+        "host": lease["host"],
+        "boot": lease["boot"],
+        "pid": lease["pid"],
+        "started": lease["started"],
+    }
+
+
+def holder(store: Store) -> Lease | None:
     """The lease and its `state`: running, stale or finished. None if nobody ever held it."""
     if not store.exists(layout.LEASE):
         return None
-    lease: dict[str, Any] = json.loads(store.read(layout.LEASE))
+    lease: Lease = json.loads(store.read(layout.LEASE))
     if lease.get("released"):
         return {**lease, "state": "finished"}
     running = alive(lease)

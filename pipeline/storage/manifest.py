@@ -8,9 +8,18 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TypedDict
 
 from pipeline.schema import KINDS, Annotations
+from pipeline.storage.json_types import Json
+
+# `in` is a keyword of Python, so these two cannot be written as classes.
+SampleFlow = TypedDict(
+    "SampleFlow", {"in": int, "kept": int, "dropped": dict[str, int], "failed": dict[str, int]}
+)
+"""How many samples went into a stage, and what became of them; `dropped` and `failed` by reason."""
+AnnotationFlow = TypedDict("AnnotationFlow", {"in": int, "kept": int, "dropped": dict[str, int]})
+"""The same of the annotations of one kind, which cannot fail."""
 
 DIGEST_LENGTH = 12
 _FILE_NAME = re.compile(
@@ -82,9 +91,9 @@ class Manifest:
     """Digest of what was read; `Digests.inputs`."""
     files: dict[str, FileDigest]
     """The files that were written, by their names in the work folder."""
-    samples: dict[str, Any] = field(default_factory=dict)
+    samples: SampleFlow
     """Counts of samples: in = kept + dropped + failed, the latter two by reason."""
-    annotations: dict[str, Any] = field(default_factory=dict)
+    annotations: dict[str, AnnotationFlow] = field(default_factory=dict)
     """Counts of annotations by kind, with the same equation."""
     reads: dict[str, str] = field(default_factory=dict)
     """The output digest of each thing that was read: `images`, or the name of a node."""
@@ -112,7 +121,7 @@ class Manifest:
         return json_bytes({**body, "check": check})
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Manifest:
+    def from_json(cls, value: Json) -> Manifest:
         """The manifest of plain values, as `asdict` makes them."""
         files = {name: FileDigest(**file) for name, file in value["files"].items()}
         return cls(**{**value, "files": files})
@@ -136,12 +145,20 @@ class Manifest:
 
     def lost(self) -> str:
         """A sentence about samples or annotations that went in and did not come out, or ""."""
-        for what, counts in {"samples": self.samples, **self.annotations}.items():
-            came_out = counts["kept"] + sum(counts["dropped"].values())
-            came_out += sum(counts.get("failed", {}).values())
-            if came_out != counts["in"]:
-                return f"{self.shard}: {what} went in {counts['in']} and came out {came_out}"
+        went_in = {"samples": self.samples["in"]}
+        came_out = {"samples": _came_out(self.samples) + sum(self.samples["failed"].values())}
+        for kind, flow in self.annotations.items():
+            went_in[kind] = flow["in"]
+            came_out[kind] = _came_out(flow)
+        for what, count in went_in.items():
+            if came_out[what] != count:
+                return f"{self.shard}: {what} went in {count} and came out {came_out[what]}"
         return ""
+
+
+def _came_out(flow: SampleFlow | AnnotationFlow) -> int:
+    """How many were kept or dropped."""
+    return flow["kept"] + sum(flow["dropped"].values())
 
 
 def digest(*parts: str) -> str:
@@ -152,29 +169,33 @@ def digest(*parts: str) -> str:
     return hasher.hexdigest()[:DIGEST_LENGTH]
 
 
-def count_samples(given: int, failed: Sequence[str | None]) -> dict[str, Any]:
+def count_samples(given: int, failed: Sequence[str | None]) -> SampleFlow:
     """The counts of a manifest's samples.
 
     `given` samples went in. `failed` has one entry per sample that came out: the reason why it
     failed, or None.
     """
-    reasons = Counter(failed)
-    kept = reasons.pop(None, 0)
+    reasons = Counter(reason for reason in failed if reason is not None)
+    kept = len(failed) - reasons.total()
     return {"in": given, "kept": kept, "dropped": {}, "failed": dict(reasons)}
 
 
-def count_annotations(samples: Sequence[Annotations]) -> dict[str, dict[str, Any]]:
+def count_annotations(samples: Sequence[Annotations]) -> dict[str, AnnotationFlow]:
     """The counts of a manifest's annotations, by kind: in, kept, and dropped by reason."""
-    counts = {}
+    counts: dict[str, AnnotationFlow] = {}
     for kind in KINDS:
-        fates: Counter[str | None] = Counter()
+        kept = 0
+        dropped: Counter[str] = Counter()
         for sample in samples:
-            fates.update(annotation.dropped for annotation in getattr(sample, kind))
-        kept = fates.pop(None, 0)
-        counts[kind] = {"in": kept + fates.total(), "kept": kept, "dropped": dict(fates)}
+            for annotation in getattr(sample, kind):
+                if annotation.dropped is None:
+                    kept += 1
+                else:
+                    dropped[annotation.dropped] += 1
+        counts[kind] = {"in": kept + dropped.total(), "kept": kept, "dropped": dict(dropped)}
     return counts
 
 
-def json_bytes(value: Any) -> bytes:
+def json_bytes(value: object) -> bytes:
     """JSON as every file of a work folder has it: sorted keys, one space of indent."""
     return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.storage.arrow import from_table, to_table
+from pipeline.storage.arrow import T, from_table, to_table
 from pipeline.storage.manifest import FileDigest
 from pipeline.storage.store import Store
 
 
-def read_table(store: Store, name: str, cls: Any) -> list[Any]:
+def read_table(store: Store, name: str, cls: type[T]) -> list[T]:
     """The rows of a published table, as records of `cls`."""
     return from_table(cls, read_parquet(store, name))
 
@@ -23,7 +22,7 @@ def read_parquet(store: Store, name: str) -> pa.Table:
     return parse_parquet(store.read(name))
 
 
-def parse_table(data: bytes, cls: Any) -> list[Any]:
+def parse_table(data: bytes, cls: type[T]) -> list[T]:
     """The rows of a Parquet file, as records of `cls`."""
     return from_table(cls, parse_parquet(data))
 
@@ -44,9 +43,9 @@ def parse_parquet(data: bytes, verify: bool = False) -> pa.Table:
     return file.read(use_threads=False)
 
 
-def publish_table(store: Store, name: str, cls: Any, rows: Sequence[Any]) -> FileDigest:
+def publish_table(store: Store, name: str, cls: type[T], rows: Sequence[T]) -> FileDigest:
     """Publish records of `cls` as a table."""
-    table = to_table(cls, list(rows))
+    table = to_table(cls, rows)
     with store.publishing(name) as sink:
         pq.write_table(
             table,

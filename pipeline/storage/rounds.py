@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pipeline.storage import layout
+from pipeline.storage.json_types import Json
 
 if TYPE_CHECKING:
     from pipeline.schema import Record
@@ -55,9 +56,9 @@ class RoundState:
     """The folders of its models, one per fold."""
     status: Status
     reason: str
-    evidence: dict[str, Any]
-    """The numbers behind the verdict."""
-    levels: dict[str, Any] = field(default_factory=dict)
+    evidence: Json
+    """The numbers behind the verdict; `kind` says what they are."""
+    levels: dict[str, dict[str, float | None]] = field(default_factory=dict)
     """The thresholds that its merge measured, by kind of annotation."""
 
 

@@ -18,13 +18,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import SamplesLost
 from pipeline.storage import layout
+from pipeline.storage.json_types import Json
 from pipeline.storage.manifest import (
     Digests,
     FileDigest,
@@ -34,6 +35,9 @@ from pipeline.storage.manifest import (
     digest,
     json_bytes,
 )
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 IO_THREADS = 16
 
@@ -49,7 +53,7 @@ class Sink(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
-    def write(self, data: Any) -> int:
+    def write(self, data: ReadableBuffer) -> int:
         self._hasher.update(data)
         written = memoryview(data).nbytes
         self.size += written
@@ -120,14 +124,23 @@ class Store:
         sizes = [entry["size"] for entry in found.values()]
         return len(sizes), sum(sizes)
 
-    def open(self, name: str) -> Any:
-        return self.fs.open(self.path(name), "rb")
+    def open(self, name: str) -> io.BufferedReader:
+        # fsspec has no types; all of its files have the methods of this class.
+        file: io.BufferedReader = self.fs.open(self.path(name), "rb")
+        return file
 
     def read(self, name: str) -> bytes:
         return bytes(self.fs.cat_file(self.path(name)))
 
-    def read_json(self, name: str) -> Any:
-        return json.loads(self.read(name))
+    def read_json(self, name: str) -> Json:
+        """The JSON object in a file."""
+        value: Json = json.loads(self.read(name))
+        return value
+
+    def read_json_list(self, name: str) -> Sequence[Json]:
+        """The JSON objects in a file that holds a list of them."""
+        values: Sequence[Json] = json.loads(self.read(name))
+        return values
 
     def list(self, folder: str) -> list[str]:
         """The names (not paths) in a folder, sorted; an empty list if there is no such folder."""
@@ -142,7 +155,10 @@ class Store:
         return sorted(entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries)
 
     def local_copy(self, folder: str) -> str:
-        """The path of a folder on local disk; a remote folder is fetched once per machine."""
+        """The path of a folder on local disk.
+
+        A folder of a remote store is fetched once per machine.
+        """
         if self.local:
             return self.path(folder)
         target = os.path.join(
@@ -196,7 +212,7 @@ class Store:
             sink.write(data)
         return sink.digest
 
-    def publish_json(self, name: str, value: Any) -> FileDigest:
+    def publish_json(self, name: str, value: object) -> FileDigest:
         return self.publish(name, json_bytes(value))
 
     def clear_temporary(self) -> None:

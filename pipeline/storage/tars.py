@@ -10,7 +10,10 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 READ_ONLY = 0o444
 
@@ -32,7 +35,7 @@ class TarWriter:
     The blocks go straight to the file, because `tarfile` would copy every byte several times.
     """
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: SupportsWrite[bytes]) -> None:
         self._file = file
         self._size = 0
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from pipeline.schema import Annotations, Record
 from pipeline.storage import layout
@@ -17,6 +16,8 @@ from pipeline.storage.store import Store
 from pipeline.storage.tars import TarWriter
 from pipeline.training.data import ShardFolder, TrainingSet, find_training_set
 from stages import registry
+from stages.base import no_effect
+from stages.ingest import Source
 
 # Scenes in one shard.
 SHARD_SIZE = 100
@@ -36,6 +37,10 @@ class DataConfig:
     def __post_init__(self) -> None:
         if bool(self.path) == bool(self.scenes):
             raise ValueError(f"scenes={self.scenes}, path={self.path!r}: set one of them")
+
+    def without_effect(self) -> Iterator[str]:
+        if self.path:
+            yield from no_effect(self, ("seed",), "no scenes are rendered; leave it out")
 
 
 def obtain(store: Store, config: DataConfig) -> tuple[TrainingSet, str]:
@@ -65,10 +70,12 @@ def obtain(store: Store, config: DataConfig) -> tuple[TrainingSet, str]:
     return TrainingSet(store, folder, keys), labels
 
 
-def _rendered(source: Any, names: Sequence[str]) -> list[tuple[str, bytes, Annotations]]:
+def _rendered(source: Source, names: Sequence[str]) -> list[tuple[str, bytes, Annotations]]:
     """Render scenes; return the key, the JPEG bytes and the true labels of each."""
     samples = []
     for item in source.read(names):
+        assert item.data is not None, f"{item.name} was not rendered"
+        assert item.truth is not None, f"{item.name} was rendered without its truth"
         samples.append((_key(item.name), item.data, item.truth))
     return samples
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TypeVar, TypeVarTuple, cast
 
 from pipeline.config.run import ClusterConfig
 from pipeline.errors import WorkerFailed, last_line
@@ -18,16 +18,18 @@ from pipeline.training.run import GROUP
 from stages import registry
 from stages.base import Sample
 
-# Samples that a model answers about at once.
 BATCH = 32
+"""Samples that a model answers about at once."""
+Result = TypeVar("Result")
+Arguments = TypeVarTuple("Arguments")
 
 
 def run_remote(
     cluster: ClusterConfig,
-    function: Callable[..., Any],
-    calls: Sequence[tuple[Any, ...]],
+    function: Callable[[*Arguments], Result],
+    calls: Sequence[tuple[*Arguments]],
     title: str,
-) -> list[Any]:
+) -> list[Result]:
     """Call `function` with each tuple of arguments in Ray workers; return the results in order.
 
     A worker has the resources and threads of a training worker.
@@ -45,15 +47,22 @@ def run_remote(
     group = cluster.group(GROUP)
     task = ray.remote(num_cpus=group.cpus, num_gpus=group.gpus)(_call)
     waiting = [task.remote(function, arguments, group.threads) for arguments in calls]
+    results = []
     try:
-        return [ray.get(result) for result in tqdm(waiting, desc=title, dynamic_ncols=True)]
+        for result in tqdm(waiting, desc=title, dynamic_ncols=True):
+            results.append(ray.get(result))
     except RayError as error:
         for result in waiting:
             ray.cancel(result)
         raise WorkerFailed(f"{title}: {last_line(error)}") from error
+    return cast(list[Result], results)
 
 
-def _call(function: Callable[..., Any], arguments: tuple[Any, ...], threads: int) -> Any:
+def _call(
+    function: Callable[..., object],
+    arguments: tuple[object, ...],
+    threads: int,
+) -> object:
     """Run in a worker: bound its threads, then call the function."""
     bound_threads(threads)
     return function(*arguments)
@@ -62,7 +71,7 @@ def _call(function: Callable[..., Any], arguments: tuple[Any, ...], threads: int
 def examine(
     url: str,
     model: str,
-    options: Mapping[str, Any],
+    options: Mapping[str, object],
     test: TrainingSetRef,
     shard: str,
     keys: Sequence[str],

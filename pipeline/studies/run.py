@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline.errors import WorkerFailed
 from pipeline.plan.graph import WORK
@@ -21,7 +20,7 @@ from pipeline.studies.config import StudyConfig, detector_config, phase_config
 from pipeline.studies.data import first, obtain
 from pipeline.studies.remote import detect, examine, run_remote
 from pipeline.studies.scores import Answer, score
-from pipeline.studies.table import Line
+from pipeline.studies.table import FailedRow, Line, StudyResult
 from pipeline.training.data import TrainingSet
 from pipeline.training.run import GROUP, Training, train
 from stages import registry
@@ -56,7 +55,7 @@ class Study:
     """Digest of their labels."""
 
 
-def run(config: StudyConfig) -> dict[str, Any]:
+def run(config: StudyConfig) -> StudyResult:
     """Train and test everything that is not done yet.
 
     Returns the rows of the table, and under `failed` the rows that could not be finished, each
@@ -65,7 +64,7 @@ def run(config: StudyConfig) -> dict[str, Any]:
     store = Store(config.work)
     store.check_usable()
     rows: list[Line] = []
-    failed: list[dict[str, str]] = []
+    failed: list[FailedRow] = []
     with held(store):
         data, labels = obtain(store, config.data)
         test, test_labels = obtain(store, config.test)
@@ -146,14 +145,14 @@ def _train(
         study.store.publish_json(clock, round(time.time() - started, 1))
     seconds: float | None = None
     if study.store.exists(clock):
-        seconds = study.store.read_json(clock)
+        seconds = float(study.store.read(clock))
     return Checkpoint(f"{WORK}{folder}", revision), seconds
 
 
 def _test(study: Study, model: Checkpoint, title: str) -> dict[str, float]:
     """Return the scores of a model on the test samples."""
     config = study.config
-    options = {
+    options: dict[str, object] = {
         "tasks": config.tasks,
         "texts": config.texts,
         "resolution": config.resolution,
@@ -169,7 +168,7 @@ def _test(study: Study, model: Checkpoint, title: str) -> dict[str, float]:
     }
     name = layout.study_scores(fingerprint(recipe))
     if not study.store.exists(name):
-        calls: list[tuple[Any, ...]] = []
+        calls = []
         for shard, keys in sorted(study.test.keys.items()):
             call = (study.store.url, model.name, options, study.test.ref(), shard, keys)
             calls.append(call)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 import numpy as np
 
 from pipeline.quality import captions, detection, grounding
-from pipeline.quality.coco import xywh
+from pipeline.quality.coco import Entry, GroundTruth, Image, xywh
 from pipeline.quality.wording import letters, normalise
 from stages.geometry import box_iou, greedy_match, quad_iou
 
@@ -51,8 +51,6 @@ class Answer(TypedDict, total=False):
     """The places in the model's answer."""
 
 
-# An entry of a file in COCO's format, or in one of ours that is like it.
-Coco = Mapping[str, Any]
 Side = Literal["expected", "found"]
 Answers = Sequence[Answer]
 Scores = dict[str, float]
@@ -84,8 +82,8 @@ def score(answers: Iterable[Answer]) -> Scores:
 
 def _texts(answers: Answers) -> Scores:
     """CIDEr of the answers, and the share of them that equal the target."""
-    targets: list[Coco] = []
-    texts: list[Coco] = []
+    targets: list[Entry] = []
+    texts: list[Entry] = []
     for answer in answers:
         key = answer["key"]
         targets.append({"image_id": key, "caption": answer["target"]})
@@ -108,7 +106,7 @@ def _exact(answers: Answers) -> Scores:
 def _boxes(answers: Answers) -> Scores:
     """COCO's AP and AP50 over the labels that occur in the truth, and F1."""
     ids = _category_ids(answers)
-    truth = {
+    truth: GroundTruth = {
         "images": _images(answers),
         "annotations": _coco_boxes(answers, "expected", ids),
     }
@@ -134,9 +132,9 @@ def _category_ids(answers: Answers) -> dict[str, int]:
     return ids
 
 
-def _images(answers: Answers) -> list[Coco]:
+def _images(answers: Answers) -> list[Image]:
     """COCO's entry of each image; a sample has several answers, but one image."""
-    images: dict[str, Coco] = {}
+    images: dict[str, Image] = {}
     for answer in answers:
         key = answer["key"]
         width, height = answer["size"]
@@ -148,13 +146,13 @@ def _images(answers: Answers) -> list[Coco]:
     return list(images.values())
 
 
-def _coco_boxes(answers: Answers, side: Side, ids: Mapping[str, int]) -> list[Coco]:
+def _coco_boxes(answers: Answers, side: Side, ids: Mapping[str, int]) -> list[Entry]:
     """COCO's annotations of the places whose label has a category id."""
-    boxes: list[Coco] = []
+    boxes: list[Entry] = []
     for answer in answers:
         for place in answer[side]:
             if place["label"] in ids:
-                box = {
+                box: Entry = {
                     "image_id": answer["key"],
                     "category_id": ids[place["label"]],
                     "bbox": xywh(place["points"]),
@@ -201,18 +199,18 @@ def _matches(answer: Answer) -> int:
 
 def _phrases(answers: Answers) -> Scores:
     """The share of phrases whose surest box is right."""
-    truth = {"annotations": _coco_phrases(answers, "expected")}
+    truth: GroundTruth = {"annotations": _coco_phrases(answers, "expected")}
     found = _coco_phrases(answers, "found")
     recall = grounding.recall(truth, found, (1,))
     return {"R@1": recall["R@1"]}
 
 
-def _coco_phrases(answers: Answers, side: Side) -> list[Coco]:
+def _coco_phrases(answers: Answers, side: Side) -> list[Entry]:
     """The annotations that `grounding.recall` reads: a box for each phrase."""
-    phrases: list[Coco] = []
+    phrases: list[Entry] = []
     for answer in answers:
         for place in answer[side]:
-            phrase = {
+            phrase: Entry = {
                 "image_id": answer["key"],
                 "text_id": answer["prompt"],
                 "phrase": place["label"],
@@ -225,7 +223,7 @@ def _coco_phrases(answers: Answers, side: Side) -> list[Coco]:
 
 def _outlines(answers: Answers) -> Scores:
     """Mean and overall IoU of the masks."""
-    truth = {
+    truth: GroundTruth = {
         "images": _images(answers),
         "annotations": _coco_outlines(answers, "expected"),
     }
@@ -234,14 +232,14 @@ def _outlines(answers: Answers) -> Scores:
     return {"mIoU": scores["mIoU"], "oIoU": scores["oIoU"]}
 
 
-def _coco_outlines(answers: Answers, side: Side) -> list[Coco]:
+def _coco_outlines(answers: Answers, side: Side) -> list[Entry]:
     """The first outline of each answer, without polygons that have no area."""
-    outlines: list[Coco] = []
+    outlines: list[Entry] = []
     for answer in answers:
         for place in answer[side][:1]:
             polygons = [p for p in place["polygons"] if len(p) >= MIN_POLYGON_NUMBERS]
             if polygons:
-                outline = {
+                outline: Entry = {
                     "image_id": answer["key"],
                     "expression": answer["prompt"],
                     "segmentation": polygons,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, NotRequired, TypedDict
+from collections.abc import Sequence
+from typing import NotRequired, TypedDict
 
 
 class Line(TypedDict):
@@ -26,15 +26,39 @@ class Line(TypedDict):
     """Value of each metric on the test samples."""
 
 
+class FailedRow(TypedDict):
+    """A row that could not be finished."""
+
+    row: str
+    """Name of the row."""
+    error: str
+    """The error in one line."""
+
+
+class StudyResult(TypedDict):
+    """The result of a study."""
+
+    study: str
+    """Name of the study."""
+    title: str
+    """Title of the table."""
+    work: str
+    """The study's folder."""
+    train_samples: int
+    test_samples: int
+    rows: list[Line]
+    failed: list[FailedRow]
+
+
 HEADINGS = ("", "samples", "steps", "minutes")
 
 
-def markdown(study: Mapping[str, Any]) -> str:
+def markdown(study: StudyResult) -> str:
     """Render the result of a study: a line for each phase, a column for each metric.
 
     A row with one phase has the name of the row; with several, the phase is named as well.
     """
-    rows: list[Line] = study["rows"]
+    rows = study["rows"]
     metrics = _metrics(rows)
     phases = Counter(row["row"] for row in rows)
     lines: list[list[str]] = [[*HEADINGS, *metrics]]
@@ -48,7 +72,7 @@ def markdown(study: Mapping[str, Any]) -> str:
     return "\n".join([title, "", *_aligned(lines)])
 
 
-def failures(study: Mapping[str, Any]) -> list[str]:
+def failures(study: StudyResult) -> list[str]:
     """Return a line for each row that failed.
 
     The table shows the finished phases of such a row only.

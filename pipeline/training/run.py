@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pipeline.config.run import ClusterConfig, GroupConfig, RunConfig
 from pipeline.errors import WorkerFailed, last_line
@@ -24,11 +24,15 @@ from pipeline.execution.threads import bound_threads
 from pipeline.plan.graph import WORK, TrainedModel
 from pipeline.plan.recipe import content_hash, fingerprint, recipe_settings
 from pipeline.storage import layout
+from pipeline.storage.json_types import Json
 from pipeline.storage.manifest import FileDigest, Manifest
 from pipeline.storage.store import Store
 from pipeline.training.data import TrainingSet, TrainingSetRef
 from stages.florence.config import VERSION, TrainConfig
 from stages.florence.model import resolve
+
+if TYPE_CHECKING:
+    from tensorboardX import SummaryWriter
 
 # The group of `cluster.groups` whose resources the training workers use.
 GROUP = "train"
@@ -226,7 +230,7 @@ def _run_workers(
             raise WorkerFailed(f"{title}: {last_line(error)}") from error
 
 
-def _worker(loop_config: dict[str, Any]) -> None:
+def _worker(loop_config: Json) -> None:
     """Run one worker of Ray Train; this is the only place where training code meets Ray."""
     import ray.train
 
@@ -305,7 +309,7 @@ def _file_digest(store: Store, name: str) -> FileDigest:
     return FileDigest(digest.hexdigest(), size)
 
 
-def _reporter(store: Store, config: TrainConfig) -> Callable[[dict[str, Any]], None]:
+def _reporter(store: Store, config: TrainConfig) -> Callable[[Json], None]:
     """Make the function that reports the metrics of each step.
 
     Every step goes to TensorBoard if `config.tensorboard` is set. The journal gets the last step,
@@ -313,13 +317,13 @@ def _reporter(store: Store, config: TrainConfig) -> Callable[[dict[str, Any]], N
     """
     started = time.time()
     written = 0.0
-    board: Any = None
+    board: SummaryWriter | None = None
     if config.tensorboard:
         from tensorboardX import SummaryWriter  # comes with ray[train]
 
         board = SummaryWriter(config.tensorboard, flush_secs=10)
 
-    def report(metrics: dict[str, Any]) -> None:
+    def report(metrics: Json) -> None:
         nonlocal written
         step = metrics["step"]
         is_last = step == config.steps

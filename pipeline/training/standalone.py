@@ -8,15 +8,16 @@ other settings need another folder.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from pipeline.config.parse import check_exists
+from pipeline.config.effects import UNUSED_WORKERS, own, typed_groups, unused_groups
+from pipeline.config.parse import check_exists, check_no_seed
 from pipeline.config.run import ClusterConfig
 from pipeline.config.validation import build
 from pipeline.plan.recipe import content_hash, recipe_settings
 from pipeline.storage import layout
+from pipeline.storage.json_types import Json
 from pipeline.storage.lease import held
 from pipeline.storage.store import Store
 from pipeline.training.data import find_training_set
@@ -38,13 +39,21 @@ class TrainCommandConfig:
     cluster: ClusterConfig
     """Where the workers run; group `train` sets their number and resources."""
 
+    def without_effect(self, typed: Collection[str] = ()) -> Iterator[str]:
+        """A line for each setting without effect; `typed` are names that a user typed."""
+        yield from own(self.train, "train.")
+        yield from unused_groups(self.cluster, [GROUP], typed_groups(typed))
+        if "cluster.workers" in typed:
+            yield UNUSED_WORKERS
 
-def parse(values: Mapping[str, Any]) -> TrainCommandConfig:
+
+def parse(values: Json) -> TrainCommandConfig:
     """Build and check the settings from the plain values that hydra composed.
 
     Raises:
         ValueError: a setting is wrong; one line with the key, the value and what to change.
     """
+    check_no_seed(values["train"], "train.")
     parts = {
         "train": build(TrainConfig, {**values["train"], "seed": values["seed"]}, "train."),
         "cluster": build(ClusterConfig, values["cluster"], "cluster."),
@@ -54,7 +63,7 @@ def parse(values: Mapping[str, Any]) -> TrainCommandConfig:
     return config
 
 
-def train_once(source: str, out: str, config: TrainCommandConfig) -> dict[str, Any]:
+def train_once(source: str, out: str, config: TrainCommandConfig) -> Json:
     """Train on the samples at `source`; return the model's path, sizes and last metrics.
 
     Raises:
@@ -87,17 +96,17 @@ def train_once(source: str, out: str, config: TrainCommandConfig) -> dict[str, A
     }
 
 
-def last_metrics(store: Store, model: str) -> dict[str, Any]:
+def last_metrics(store: Store, model: str) -> Json:
     """Return the metrics of the last step that made a model; empty when it took no step."""
     lines = store.read(layout.model_metrics(model)).splitlines()
     if not lines:
         return {}
-    metrics: dict[str, Any] = json.loads(lines[-1])
+    metrics: Json = json.loads(lines[-1])
     metrics.pop("step", None)
     return metrics
 
 
-def _claim(store: Store, recipe: dict[str, Any]) -> None:
+def _claim(store: Store, recipe: Json) -> None:
     """Write the recipe to the folder, or check that it is the one that was written before.
 
     Raises:
@@ -118,7 +127,7 @@ def _claim(store: Store, recipe: dict[str, Any]) -> None:
         )
 
 
-def _changed_keys(new: Mapping[str, Any], old: Mapping[str, Any], prefix: str) -> list[str]:
+def _changed_keys(new: Json, old: Json, prefix: str) -> list[str]:
     """Return the keys whose values differ; `train` is compared by its own keys."""
     changed = []
     keys = new.keys() | old.keys()

@@ -115,6 +115,8 @@ class ComposeCaption:
 
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = False
+    needs: ClassVar[tuple[str, ...]] = ("regions",)
+    gives: ClassVar[tuple[str, ...]] = ("texts",)
 
     def __init__(self, config: CaptionConfig) -> None:
         self.config = config

@@ -121,6 +121,8 @@ class TemplateDescribe:
 
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = False
+    needs: ClassVar[tuple[str, ...]] = ("regions or text_regions",)
+    gives: ClassVar[tuple[str, ...]] = ("texts",)
 
     def __init__(self, config: DescribeConfig) -> None:
         self.config = config

@@ -105,6 +105,8 @@ class MatchGround:
 
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = False
+    needs: ClassVar[tuple[str, ...]] = ("parsed_texts", "regions")
+    gives: ClassVar[tuple[str, ...]] = ("triplets",)
 
     def __init__(self, config: GroundConfig) -> None:
         self.config = config

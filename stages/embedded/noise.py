@@ -9,7 +9,7 @@ from many labels can be right more often than any single label.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
@@ -17,7 +17,8 @@ import numpy as np
 from pydantic import Field
 
 from pipeline.schema import Annotations, Box, Granularity, Region, Text, TextRegion
-from stages.base import Batch, Result, Sample, SampleError
+from stages.base import Batch, Result, Sample, SampleError, no_effect
+from stages.embedded.boxes import jittered, joined, random_box
 from stages.embedded.domains import DEMO, SIGN, SceneDomain, categories, palette
 from stages.embedded.scene_text import SceneObject, describe_scene
 from stages.embedded.scenes import render
@@ -78,12 +79,28 @@ class NoiseConfig:
     seed: int = 0
     """Seed of the mistakes."""
 
+    def class_names(self) -> list[str]:
+        """The categories that regions can get."""
+        return categories(DEMO)
+
+    def without_effect(self) -> Iterator[str]:
+        if self.missed == 1:
+            reason = "missed=1 leaves no true region; lower missed"
+            names = ("wrong_category", "wrong_attribute", "jitter")
+            yield from no_effect(self, names, reason)
+        if self.wrong_text == 1:
+            reason = "wrong_text=1 makes every brief text wrong; lower wrong_text"
+            yield from no_effect(self, ("alt_text",), reason)
+        if self.unread == 1:
+            yield from no_effect(self, ("misread",), "unread=1 leaves no word; lower unread")
+
 
 class NoisyTruth:
     """Renders a scene again from its key, and corrupts its truth."""
 
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = False
+    gives: ClassVar[tuple[str, ...]] = ("texts", "regions", "text_regions")
 
     def __init__(self, config: NoiseConfig) -> None:
         self.config = config
@@ -94,12 +111,14 @@ class NoisyTruth:
     def corrupt(self, sample: Sample) -> Annotations:
         """The corrupted truth of one scene.
 
-        Raises SampleError if the sample's key is not that of a rendered scene.
+        Raises:
+            SampleError: the sample's key is not that of a rendered scene.
         """
         number = sample.key.rpartition("_")[2]
         if not number.isdigit():
             raise SampleError("no_scene", f"{sample.key} is not the key of a rendered scene")
-        truth = render(DEMO, self.config.scenes, int(number)).truth
+        scene = render(DEMO, self.config.scenes, int(number))
+        truth = scene.truth
         key_hash = zlib.crc32(sample.key.encode())
         rng = np.random.default_rng([self.config.seed, key_hash])
         corruption = _Corruption(DEMO, self.config, rng)
@@ -116,11 +135,21 @@ class _Corruption:
     """Draws the mistakes of one scene."""
 
     domain: SceneDomain
+    """Where other categories, sizes and colours come from."""
+
     config: NoiseConfig
+    """The rates."""
+
     rng: np.random.Generator
+    """All random numbers come from it, one after the other."""
 
     def regions(self, objects: Sequence[SceneObject], size: tuple[int, int]) -> list[Region]:
-        """The regions that are found, true and spurious ones."""
+        """The regions that are found, true and spurious ones.
+
+        Args:
+            objects: the true objects, in any order.
+            size: (width, height) of the image in pixels.
+        """
         config = self.config
         regions = []
         for item in self._merged(objects):
@@ -130,19 +159,23 @@ class _Corruption:
                 regions.append(self._region(named, box, TRUE_SCORE))
             if self.rng.random() < config.spurious:
                 spurious = self._random_object()
-                box = self._random_box(size)
+                box = random_box(size, self.rng)
                 regions.append(self._region(spurious, box, SPURIOUS_SCORE))
         return regions
 
     def texts(self, true_texts: Sequence[Text], objects: Sequence[SceneObject]) -> list[Text]:
         """A brief text, and sometimes a detailed one."""
         brief, detailed = (text.text for text in true_texts)
+        # One draw decides between both mistakes, so that a text has one of them at most.
+        wrong_rate = self.config.wrong_text
+        alt_text_rate = self.config.alt_text
         draw = self.rng.random()
-        is_wrong = draw < self.config.wrong_text
-        is_alt_text = draw < self.config.wrong_text + self.config.alt_text
+        is_wrong = draw < wrong_rate
+        is_alt_text = draw < wrong_rate + alt_text_rate
         if is_wrong:
             others = [self._other_object(item) for item in objects]
-            brief = describe_scene(self.domain, others).brief
+            description = describe_scene(self.domain, others)
+            brief = description.brief
         elif is_alt_text:
             template = str(self.rng.choice(ALT_TEXTS))
             number = int(self.rng.integers(10_000))
@@ -154,40 +187,43 @@ class _Corruption:
 
     def text_regions(self, true_text_regions: Sequence[TextRegion]) -> list[TextRegion]:
         """The words that are read, some of them with a wrong letter."""
+        unread_rate = self.config.unread
+        misread_rate = self.config.misread
         text_regions = []
         for region in true_text_regions:
             draw = self.rng.random()
-            if draw < self.config.unread:
+            if draw < unread_rate:
                 continue
             text = region.text
-            if draw < self.config.unread + self.config.misread:
+            if draw < unread_rate + misread_rate:
                 text = self._misread(text)
-            # OCR is seldom unsure.
+            # OCR is seldom unsure, so the scores lie between a half and one.
             score = 0.5 + 0.5 * self._score(TRUE_SCORE)
-            text_region = TextRegion(
-                quad=region.quad,
-                text=text,
-                score=score,
-            )
-            text_regions.append(text_region)
+            text_regions.append(TextRegion(quad=region.quad, text=text, score=score))
         return text_regions
 
     def _misread(self, word: str) -> str:
         """The word with one other letter."""
         index = int(self.rng.integers(len(word)))
         letter = self._another(LETTERS, word[index])
-        return word[:index] + letter + word[index + 1 :]
+        before = word[:index]
+        after = word[index + 1 :]
+        return before + letter + after
 
     def _merged(self, objects: Sequence[SceneObject]) -> list[SceneObject]:
         """The objects, some of them joined with the next one in a box around both."""
-        draws = self.rng.random(len(objects)) < self.config.merged
+        draws = self.rng.random(len(objects))
+        is_merged = draws < self.config.merged
         result = []
         index = 0
         while index < len(objects):
             item = objects[index]
-            if draws[index] and index + 1 < len(objects):
+            has_next = index + 1 < len(objects)
+            if is_merged[index] and has_next:
                 index += 1
-                item = replace(item, box=_union(item.box, objects[index].box))
+                other = objects[index]
+                box = joined(item.box, other.box)
+                item = replace(item, box=box)
             result.append(item)
             index += 1
         return result
@@ -195,16 +231,18 @@ class _Corruption:
     def _misnamed(self, item: SceneObject) -> SceneObject:
         """The object, sometimes with another category, size or colour."""
         if self.rng.random() < self.config.wrong_category:
-            category = self._another(categories(self.domain), item.category)
+            all_categories = categories(self.domain)
+            category = self._another(all_categories, item.category)
             item = replace(item, category=category)
-        if self.rng.random() < self.config.wrong_attribute:
-            # Signs have no size word, so only their colour can be wrong.
-            if item.category != SIGN and self.rng.random() < 0.5:
-                size = self._another(self.domain.sizes, item.size)
-                return replace(item, size=size)
-            colour = self._another(palette(self.domain), item.colour)
-            return replace(item, colour=colour)
-        return item
+        if self.rng.random() >= self.config.wrong_attribute:
+            return item
+        # Signs have no size word, so only their colour can be wrong.
+        if item.category != SIGN and self.rng.random() < 0.5:
+            size = self._another(self.domain.sizes, item.size)
+            return replace(item, size=size)
+        all_colours = palette(self.domain)
+        colour = self._another(all_colours, item.colour)
+        return replace(item, colour=colour)
 
     def _other_object(self, item: SceneObject) -> SceneObject:
         """Another category and colour at the same place; a sign stays as it is."""
@@ -219,15 +257,12 @@ class _Corruption:
         size = self._any(self.domain.sizes)
         colour = self._any(self.domain.colours)
         category = self._any(self.domain.shapes)
-        return SceneObject(size=size, colour=colour, category=category, box=(0.0, 0.0, 0.0, 0.0))
-
-    def _random_box(self, size: tuple[int, int]) -> Box:
-        """A box whose sides are a seventh to two fifths of the image's, xyxy in pixels."""
-        sides = self.rng.uniform(1 / 7, 2 / 5, 2) * size
-        corner = self.rng.uniform(0, np.array(size) - sides)
-        x, y = corner.tolist()
-        width, height = sides.tolist()
-        return (x, y, x + width, y + height)
+        return SceneObject(
+            size=size,
+            colour=colour,
+            category=category,
+            box=(0.0, 0.0, 0.0, 0.0),
+        )
 
     def _region(self, item: SceneObject, box: Box, score: tuple[float, float]) -> Region:
         """A region with the names of `item` and a random score."""
@@ -241,60 +276,24 @@ class _Corruption:
 
     def _text(self, granularity: Granularity, text: str) -> Text:
         """A text with the score of a true one."""
-        return Text(
-            granularity=granularity,
-            text=text,
-            score=self._score(TRUE_SCORE),
-        )
+        return Text(granularity=granularity, text=text, score=self._score(TRUE_SCORE))
 
     def _any(self, names: Iterable[str]) -> str:
-        """A random name."""
-        return str(self.rng.choice(list(names)))
+        """A random one of the names."""
+        name = self.rng.choice(list(names))
+        return str(name)
 
     def _another(self, names: Iterable[str], old: str) -> str:
         """A random name other than `old`."""
         return self._any(name for name in names if name != old)
 
     def _score(self, parameters: tuple[float, float]) -> float:
-        """A random score from a beta distribution, rounded to four digits."""
-        return round(float(self.rng.beta(*parameters)), 4)
+        """A random score from a beta distribution, rounded to four digits.
 
-
-def jittered(box: Box, size: tuple[int, int], jitter: float, rng: np.random.Generator) -> Box:
-    """The box (xyxy in pixels) with each edge moved by a normal of `jitter` times the box's side.
-
-    The result lies inside the image of `size` (width, height), and is at least two pixels wide and
-    high.
-    """
-    left, top, right, bottom = box
-    width = right - left
-    height = bottom - top
-    # In this order, which fixes which random number goes where.
-    x1 = left + rng.normal(0.0, jitter * width)
-    y1 = top + rng.normal(0.0, jitter * height)
-    x2 = right + rng.normal(0.0, jitter * width)
-    y2 = bottom + rng.normal(0.0, jitter * height)
-    left, right = _inside(x1, x2, size[0])
-    top, bottom = _inside(y1, y2, size[1])
-    return (left, top, right, bottom)
-
-
-def _inside(a: float, b: float, side: int) -> tuple[float, float]:
-    """Two edges in ascending order within 0 to `side`, at least two pixels apart."""
-    low = max(min(a, b), 0.0)
-    low = min(low, side - 2.0)
-    high = min(max(a, b), float(side))
-    high = max(high, low + 2.0)
-    return low, high
-
-
-def _union(a: Box, b: Box) -> Box:
-    """The smallest box around two boxes."""
-    left = min(a[0], b[0])
-    top = min(a[1], b[1])
-    right = max(a[2], b[2])
-    bottom = max(a[3], b[3])
-    return (left, top, right, bottom)
+        `parameters` are alpha and beta of the distribution.
+        """
+        score = self.rng.beta(*parameters)
+        return round(float(score), 4)
 
 
 def _scene_object(region: Region) -> SceneObject:

@@ -13,29 +13,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.schema import Annotations, Box
-from stages.embedded.domains import DEMO, PRETRAIN, SIGN, SIGN_COLOUR, SIGN_RGB, SceneDomain
+from stages.embedded.domains import DEMO, PRETRAIN, SIGN, SIGN_COLOUR, SceneDomain
 from stages.embedded.scene_text import SceneObject
-from stages.embedded.scene_truth import (
-    SIGN_MARGIN_X,
-    SIGN_MARGIN_Y,
-    Drawing,
-    VisibleObject,
-    truth_of,
-)
+from stages.embedded.scene_truth import Drawing, VisibleObject, truth_of
+from stages.embedded.sign import paint_sign
 
 __all__ = ["DEMO", "PRETRAIN", "Scene", "SceneDomain", "render", "scenes"]
 
-_INK_RGB = (16, 16, 16)
 _ATTEMPTS = 200
-_MIN_VISIBLE = 0.45  # share of a shape that later shapes must leave visible
+# Share of a shape that later shapes must leave visible.
+_MIN_VISIBLE = 0.45
 # Each of the three largest shapes must be larger than the next by this factor, so that their order
 # shows.
 _MIN_AREA_RATIO = 1.15
@@ -54,12 +47,19 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """One painted shape or sign; `alpha` is its (height, width) uint8 coverage, 0 to 255."""
+    """One painted shape or sign."""
 
     size: str
+    """Size word; empty for a sign."""
+
     colour: str
+    """Name of the colour."""
+
     category: str
+    """Name of the drawing."""
+
     alpha: np.ndarray
+    """(height, width) uint8 coverage, 0 to 255."""
 
 
 def render(domain: SceneDomain, seed: int, index: int) -> Scene:
@@ -76,7 +76,9 @@ def render(domain: SceneDomain, seed: int, index: int) -> Scene:
         raise ValueError(
             f"domain {domain.name!r} is too crowded for scene {index}: lower its objects or sizes"
         )
-    noisy = drawing.image + rng.normal(0.0, domain.noise, drawing.image.shape)
+    noise = rng.normal(0.0, domain.noise, drawing.image.shape)
+    noisy = drawing.image + noise
+    # Rounded to the nearest number, since the conversion cuts off.
     pixels = np.clip(noisy + 0.5, 0, 255).astype(np.uint8)
     pixels.setflags(write=False)
     return Scene(pixels, truth_of(domain, drawing))
@@ -95,18 +97,26 @@ def _draw(domain: SceneDomain, rng: np.random.Generator) -> Drawing:
     fewest, most = domain.objects
     count = int(rng.integers(fewest, most + 1))
     # No two shapes of a scene share both category and colour.
-    combinations = rng.choice(len(shapes) * len(colours), count, replace=False)
+    combination_count = len(shapes) * len(colours)
+    combinations = rng.choice(combination_count, count, replace=False)
     layers = []
     for combination in combinations:
-        category = shapes[combination % len(shapes)]
-        colour = colours[combination // len(shapes)]
+        colour_index, shape_index = divmod(combination, len(shapes))
+        category = shapes[shape_index]
+        colour = colours[colour_index]
         layers.append(_paint_shape(image, domain, category, colour, rng))
 
     word = ""
     if rng.random() < domain.sign_rate:
         word = str(rng.choice(domain.sign_words))
-        alpha = _paint_sign(image, word, rng)
-        layers.append(_Layer("", SIGN_COLOUR, SIGN, alpha))
+        alpha = paint_sign(image, word, rng)
+        sign = _Layer(
+            size="",
+            colour=SIGN_COLOUR,
+            category=SIGN,
+            alpha=alpha,
+        )
+        layers.append(sign)
     return Drawing(image, _visible_objects(layers), word)
 
 
@@ -117,15 +127,26 @@ def _paint_shape(
     colour: str,
     rng: np.random.Generator,
 ) -> _Layer:
-    """Paints a shape of random size, place and shade into the image."""
+    """Paints a shape of random size, place and shade into the image.
+
+    Args:
+        image: (height, width, 3) float64 RGB, 0 to 255, changed in place.
+        domain: gives the sizes, the drawings and the colours.
+        category: name of the drawing.
+        colour: name of the colour.
+        rng: where the random numbers come from.
+    """
     sizes = list(domain.sizes)
-    size = sizes[rng.integers(len(sizes))]
+    size_index = rng.integers(len(sizes))
+    size = sizes[size_index]
     low, high = domain.sizes[size]
     radius = rng.uniform(low, high)
     alpha = _shape_alpha(domain, category, radius, rng)
-    shade = np.array(domain.colours[colour]) + rng.integers(-8, 9, 3)
+    variation = rng.integers(-8, 9, 3)
+    shade = np.clip(np.array(domain.colours[colour]) + variation, 0, 255)
+    # Pixels at the edge are covered in part only.
     weight = alpha[..., None] / 255.0
-    image += weight * (np.clip(shade, 0, 255) - image)
+    image += weight * (shade - image)
     return _Layer(size, colour, category, alpha)
 
 
@@ -140,7 +161,8 @@ def _visible_objects(layers: Sequence[_Layer]) -> list[VisibleObject]:
         whole = layer.alpha >= 128
         visible = whole & ~hidden
         hidden |= whole
-        if visible.sum() < _MIN_VISIBLE * whole.sum():
+        least = _MIN_VISIBLE * whole.sum()
+        if visible.sum() < least:
             visible = np.zeros_like(visible)
         item = SceneObject(
             size=layer.size,
@@ -157,7 +179,8 @@ def _is_clear(objects: Sequence[VisibleObject]) -> bool:
     areas = [item.area for item in objects if not item.is_sign]
     if min(areas) == 0:
         return False
-    return all(larger >= _MIN_AREA_RATIO * smaller for larger, smaller in pairwise(areas[:3]))
+    largest = areas[:3]
+    return all(larger >= _MIN_AREA_RATIO * smaller for larger, smaller in pairwise(largest))
 
 
 def _background(size: int, rng: np.random.Generator) -> np.ndarray:
@@ -169,6 +192,7 @@ def _background(size: int, rng: np.random.Generator) -> np.ndarray:
     tints = rng.uniform(-14, 14, (2, 3))
     start, end = greys[:, None] + tints
     angle = rng.uniform(0, 2 * np.pi)
+    # Coordinates from -0.5 to 0.5 around the centre.
     y, x = np.mgrid[0:size, 0:size] / size - 0.5
     distance = x * np.cos(angle) + y * np.sin(angle)
     ramp = distance / np.sqrt(2) + 0.5
@@ -176,14 +200,25 @@ def _background(size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _shape_alpha(
-    domain: SceneDomain, category: str, radius: float, rng: np.random.Generator
+    domain: SceneDomain,
+    category: str,
+    radius: float,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """Coverage of a randomly rotated shape at a random place wholly inside the image.
 
-    The result is (height, width) uint8, 0 to 255; `radius` is in pixels.
+    Args:
+        domain: gives the size of the image and the drawings.
+        category: name of the drawing.
+        radius: of the circle around the drawing, in pixels.
+        rng: where the random numbers come from.
+
+    Returns:
+        (height, width) uint8, 0 to 255.
     """
     size = domain.image_size
-    turn = np.deg2rad(rng.uniform(-domain.turn, domain.turn))
+    degrees = rng.uniform(-domain.turn, domain.turn)
+    turn = np.deg2rad(degrees)
     cosine = np.cos(turn)
     sine = np.sin(turn)
     rotation = np.array([[cosine, -sine], [sine, cosine]])
@@ -200,58 +235,18 @@ def _shape_alpha(
     return alpha
 
 
-def _paint_sign(image: np.ndarray, word: str, rng: np.random.Generator) -> np.ndarray:
-    """Paints a white plate with a word at a random place into the image.
-
-    Returns the plate's coverage, (height, width) uint8, 0 to 255.
-    """
-    image_size = image.shape[0]
-    font_size = int(rng.integers(24, 29))
-    ink = _ink(word, _font(font_size))
-    margins = ((SIGN_MARGIN_Y, SIGN_MARGIN_Y), (SIGN_MARGIN_X, SIGN_MARGIN_X))
-    plate = np.pad(ink, margins)
-    height, width = plate.shape
-    x = int(rng.integers(2, image_size - width - 1))
-    y = int(rng.integers(2, image_size - height - 1))
-    rows = slice(y, y + height)
-    columns = slice(x, x + width)
-    ink_share = plate[..., None]
-    dark = ink_share * np.array(_INK_RGB)
-    light = (1 - ink_share) * np.array(SIGN_RGB)
-    image[rows, columns] = dark + light
-    alpha = np.zeros((image_size, image_size), np.uint8)
-    alpha[rows, columns] = 255
-    return alpha
-
-
-def _ink(word: str, font: ImageFont.FreeTypeFont) -> np.ndarray:
-    """Coverage (0 to 1) of a word, cropped to the pixels that it touches."""
-    em = int(font.size)
-    # Large enough for any word of capital letters.
-    width = em * (len(word) + 1)
-    height = 2 * em
-    canvas = Image.new("L", (width, height))
-    draw = ImageDraw.Draw(canvas)
-    draw.text((4, 4), word, fill=255, font=font)
-    ink = canvas.crop(canvas.getbbox())
-    return np.asarray(ink) / 255.0
-
-
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """The font of all signs, with `size` in pixels."""
-    # This outline font is part of Pillow's wheel, so the letters are the same on every machine.
-    font = ImageFont.load_default(size)
-    assert isinstance(font, ImageFont.FreeTypeFont), "Pillow was built without FreeType"
-    return font
-
-
 def _tight_box(visible: np.ndarray) -> Box:
-    """The smallest box (xyxy in pixels) around a mask; all zeros for an empty mask."""
+    """The smallest box around a (height, width) bool mask, xyxy in pixels.
+
+    All zeros for an empty mask.
+    """
     if not visible.any():
         return (0.0, 0.0, 0.0, 0.0)
     columns = np.flatnonzero(visible.any(axis=0))
     rows = np.flatnonzero(visible.any(axis=1))
-    left, right = float(columns[0]), float(columns[-1] + 1)
-    top, bottom = float(rows[0]), float(rows[-1] + 1)
+    left = float(columns[0])
+    top = float(rows[0])
+    # Boxes end behind their last pixel.
+    right = float(columns[-1] + 1)
+    bottom = float(rows[-1] + 1)
     return (left, top, right, bottom)

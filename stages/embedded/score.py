@@ -109,6 +109,8 @@ class AppearanceScore:
 
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = True
+    needs: ClassVar[tuple[str, ...]] = ("candidate_texts",)
+    gives: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: ScoreConfig) -> None:
         self.config = config

@@ -49,14 +49,22 @@ class GrabCutConfig:
 
 
 def grabcut(image: np.ndarray, box: Box, config: GrabCutConfig) -> np.ndarray | None:
-    """The (height, width) bool mask inside a box (xyxy in pixels); None if no foreground is found.
+    """The mask of what a box shows.
 
-    `image` is (height, width, 3) uint8 RGB.
+    Args:
+        image: (height, width, 3) uint8 RGB.
+        box: xyxy in pixels; it may reach out of the image.
+        config: the settings.
+
+    Returns:
+        (height, width) bool, false outside the box; None if no foreground is found.
     """
     height, width = image.shape[:2]
     limits = [width, height, width, height]
-    inside = np.clip(np.round(box), 0, limits)
-    x1, y1, x2, y2 = inside.astype(int).tolist()
+    rounded = np.round(box)
+    inside = np.clip(rounded, 0, limits).astype(int)
+    x1, y1, x2, y2 = inside.tolist()
+    # Too small to be split.
     if x2 - x1 < 2 or y2 - y1 < 2:
         return None
 
@@ -65,19 +73,22 @@ def grabcut(image: np.ndarray, box: Box, config: GrabCutConfig) -> np.ndarray | 
     top, bottom = _with_margin(y1, y2, height, config)
     crop = image[top:bottom, left:right]
     box_in_crop = (x1 - left, y1 - top, x2 - left, y2 - top)
-    foreground = np.zeros((height, width), bool)
-    foreground[top:bottom, left:right] = segment_crop(crop, box_in_crop, config)
+    foreground = segment_crop(crop, box_in_crop, config)
 
     # What lies outside the box is not part of the mask.
+    inside_crop = foreground[y1 - top : y2 - top, x1 - left : x2 - left]
     mask = np.zeros((height, width), bool)
-    mask[y1:y2, x1:x2] = foreground[y1:y2, x1:x2]
+    mask[y1:y2, x1:x2] = inside_crop
     if not mask.any():
         return None
     return mask
 
 
 def _with_margin(low: int, high: int, size: int, config: GrabCutConfig) -> tuple[int, int]:
-    """A range of pixels with the configured margin on both sides, within 0 to `size`."""
+    """A range of pixels with the configured margin on both sides.
+
+    The result is half-open and lies within 0 to `size`, the side of the image.
+    """
     margin = int(config.margin * (high - low)) + 2
     start = max(0, low - margin)
     stop = min(size, high + margin)
@@ -87,59 +98,83 @@ def _with_margin(low: int, high: int, size: int, config: GrabCutConfig) -> tuple
 def segment_crop(crop: np.ndarray, box: Corners, config: GrabCutConfig) -> np.ndarray:
     """The foreground of a crop, given a box in it.
 
-    `crop` is (height, width, 3) uint8 RGB, the result (height, width) bool.
+    Args:
+        crop: (height, width, 3) uint8 RGB.
+        box: xyxy in pixels of the crop.
+        config: the settings.
+
+    Returns:
+        (height, width) bool.
     """
     height, width = crop.shape[:2]
-    scale = min(1.0, config.side / max(height, width))
+    longer_side = max(height, width)
+    scale = min(1.0, config.side / longer_side)
     small_width = max(3, round(width * scale))
     small_height = max(3, round(height * scale))
     small_size = (small_width, small_height)
     small = cv2.resize(crop, small_size, interpolation=cv2.INTER_AREA)
-    small_box = _scale(box, small_width / width, small_height / height)
+    factor_x = small_width / width
+    factor_y = small_height / height
+    small_box = _scale(box, factor_x, factor_y)
 
     labels = _start_labels(small_width, small_height, small_box)
     foreground = _run(small, labels, config.iterations)
     x1, y1, x2, y2 = small_box
     box_area = (x2 - x1) * (y2 - y1)
-    if foreground.sum() < MIN_FILL * box_area:
+    least = MIN_FILL * box_area
+    if foreground.sum() < least:
         _mark_core(labels, small_box)
         foreground = _run(small, labels, config.iterations)
 
     # Enlarged as numbers, so that the outline becomes smooth.
     shares = foreground.astype(np.float32)
-    enlarged = cv2.resize(shares, (width, height), interpolation=cv2.INTER_LINEAR)
+    size = (width, height)
+    enlarged = cv2.resize(shares, size, interpolation=cv2.INTER_LINEAR)
     return enlarged >= 0.5
 
 
 def _scale(box: Corners, factor_x: float, factor_y: float) -> Corners:
-    """The box in the pixels of the shrunk crop."""
+    """The box in the pixels of the shrunk crop.
+
+    The factors are those by which the sides of the crop have changed.
+    """
     factors = [factor_x, factor_y, factor_x, factor_y]
-    scaled = np.round(np.array(box) * factors)
-    x1, y1, x2, y2 = scaled.astype(int).tolist()
+    scaled = np.array(box) * factors
+    rounded = np.round(scaled).astype(int)
+    x1, y1, x2, y2 = rounded.tolist()
     return (x1, y1, x2, y2)
 
 
 def _start_labels(width: int, height: int, box: Corners) -> np.ndarray:
-    """OpenCV's labels, (height, width) uint8: the box may be foreground, the rest is background."""
+    """OpenCV's labels of the pixels, (height, width) uint8.
+
+    Those in the box may be foreground, the rest is background.
+    """
     x1, y1, x2, y2 = box
     labels = np.full((height, width), cv2.GC_BGD, np.uint8)
     # GrabCut needs some background, so a border of one pixel is background even if the box is the
     # image.
-    rows = slice(max(1, y1), min(height - 1, y2))
-    columns = slice(max(1, x1), min(width - 1, x2))
-    labels[rows, columns] = cv2.GC_PR_FGD
+    left = max(1, x1)
+    top = max(1, y1)
+    right = min(width - 1, x2)
+    bottom = min(height - 1, y2)
+    labels[top:bottom, left:right] = cv2.GC_PR_FGD
     return labels
 
 
 def _mark_core(labels: np.ndarray, box: Corners) -> None:
-    """Marks an ellipse in the middle of the box as certain foreground, in place."""
+    """Marks an ellipse in the middle of the box as certain foreground.
+
+    `labels`, (height, width) uint8, are changed in place.
+    """
     x1, y1, x2, y2 = box
-    centre = ((x1 + x2) // 2, (y1 + y2) // 2)
+    centre_x = (x1 + x2) // 2
+    centre_y = (y1 + y2) // 2
     half_width = max(1, int(CORE * (x2 - x1)))
     half_height = max(1, int(CORE * (y2 - y1)))
     cv2.ellipse(
         labels,
-        centre,
+        (centre_x, centre_y),
         (half_width, half_height),
         angle=0,
         startAngle=0,
@@ -150,7 +185,16 @@ def _mark_core(labels: np.ndarray, box: Corners) -> None:
 
 
 def _run(image: np.ndarray, start: np.ndarray, iterations: int) -> np.ndarray:
-    """The bool foreground by GrabCut; `start` holds OpenCV's labels and is left as it is."""
+    """The foreground of an image by GrabCut.
+
+    Args:
+        image: (height, width, 3) uint8 RGB.
+        start: (height, width) uint8, OpenCV's labels; left as they are.
+        iterations: of GrabCut.
+
+    Returns:
+        (height, width) bool.
+    """
     # OpenCV fails if no pixel may be foreground.
     if not np.isin(start, FOREGROUND).any():
         return np.zeros(start.shape, bool)
@@ -175,6 +219,8 @@ class GrabCut:
 
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = True
+    needs: ClassVar[tuple[str, ...]] = ("regions or triplets",)
+    gives: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: GrabCutConfig) -> None:
         self.config = config
@@ -188,7 +234,7 @@ class GrabCut:
         # GrabCut draws its first clusters from OpenCV's random state. The seed makes the masks of
         # an image the same in any batch.
         cv2.setRNGSeed(SEED)
-        masks = {}
+        masks: dict[Box, np.ndarray] = {}
         for box in unmasked.boxes:
             mask = grabcut(sample.pixels, box, self.config)
             if mask is not None:

@@ -29,6 +29,7 @@ class ScenesSource:
     """Scenes of the demo's domain as JPEG files."""
 
     whole: ClassVar[bool] = False
+    gives: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: ScenesConfig) -> None:
         self.config = config

@@ -12,7 +12,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from stages.filters.language import ParseConfig, load, parse, parse_doc
 from stages.filters.region import REASONS, RegionColumns, RegionFilterConfig, decide
 from stages.filters.text import TextFilterConfig, drop_reason
 from stages.specialists.yolox import read_classes
+
+if TYPE_CHECKING:
+    from spacy.language import Language
 
 COLOURS = ("red", "white", "small", "wooden", "old", "striped", "green", "bright", "dirty", "huge")
 VERBS = (
@@ -55,6 +58,10 @@ class TextBenchConfig:
     seed: int = 0
     """Seed of the captions."""
 
+    def __post_init__(self) -> None:
+        if self.slow_texts > self.texts:
+            raise ValueError(f"slow_texts={self.slow_texts}: there are only texts={self.texts}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionBenchConfig:
@@ -87,7 +94,7 @@ def captions(count: int, seed: int) -> list[str]:
     return list(sentences)
 
 
-def text_filters(config: TextBenchConfig) -> dict[str, Any]:
+def text_filters(config: TextBenchConfig) -> dict[str, object]:
     """Captions per second of our filters and of both baselines, and their ratios."""
     import spacy
 
@@ -126,7 +133,7 @@ def text_filters(config: TextBenchConfig) -> dict[str, Any]:
     }
 
 
-def _call_per_filter(nlp: Callable[[str], Any], texts: Sequence[str]) -> None:
+def _call_per_filter(nlp: Language, texts: Sequence[str]) -> None:
     """What data-juicer does: its filters for objects and for actions each call spaCy."""
     for text in texts:
         for _ in range(2):
@@ -152,7 +159,7 @@ def _filter_texts(texts: Sequence[str]) -> tuple[list[str | None], np.ndarray]:
     return reasons, totals
 
 
-def region_rules(config: RegionBenchConfig) -> dict[str, Any]:
+def region_rules(config: RegionBenchConfig) -> dict[str, object]:
     """Regions per second that the rules decide, against the target of a million."""
     regions = synthetic_regions(config)
     rules = RegionFilterConfig()

@@ -202,6 +202,8 @@ class ParseTexts:
 
     version: ClassVar[int] = 2
     reads_images: ClassVar[bool] = False
+    needs: ClassVar[tuple[str, ...]] = ("texts",)
+    gives: ClassVar[tuple[str, ...]] = ("parsed_texts",)
 
     def __init__(self, config: ParseConfig) -> None:
         self.config = config

@@ -11,14 +11,14 @@ outrank all others: a machine's box of the same thing is dropped as their duplic
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, TypeVar
 
 import numpy as np
 
 from pipeline.schema import Annotations, Region, TextRegion
-from stages.base import Batch, Result
+from stages.base import Batch, Result, no_effect
 from stages.filters.nms import nms, overlapping_pairs, soft_nms
 from stages.geometry import bounds, is_degenerate
 
@@ -72,6 +72,11 @@ class RegionFilterConfig:
     min_side: float = 2.0
     """Boxes with a shorter side are degenerate, in pixels."""
 
+    def without_effect(self) -> Iterator[str]:
+        if self.soft_sigma > 0:
+            reason = f"soft_sigma={self.soft_sigma} replaces it; set soft_sigma=0"
+            yield from no_effect(self, ("class_iou",), reason)
+
 
 @dataclass(frozen=True, slots=True)
 class RegionColumns:
@@ -104,10 +109,11 @@ class _Decision:
 
     @property
     def is_kept(self) -> np.ndarray:
+        """Which regions are still kept: (n,) bool."""
         return self.reasons == 0
 
     def kept(self) -> np.ndarray:
-        """The indices of the regions that are still kept."""
+        """The indices of the regions that are still kept: (kept,) int, ascending."""
         return np.flatnonzero(self.is_kept)
 
     def drop(self, where: np.ndarray, reason: str) -> None:
@@ -115,6 +121,7 @@ class _Decision:
         self.reasons[self.is_kept & where] = REASONS.index(reason)
 
     def drop_indices(self, indices: np.ndarray, reason: str) -> None:
+        """Drop the regions at `indices`, (dropped,) int, for `reason`."""
         self.reasons[indices] = REASONS.index(reason)
 
 
@@ -246,6 +253,7 @@ class RegionFilter:
 
     version: ClassVar[int] = 2
     reads_images: ClassVar[bool] = False
+    gives: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: RegionFilterConfig) -> None:
         self.config = config

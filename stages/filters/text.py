@@ -78,6 +78,8 @@ class TextFilter:
 
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = False
+    needs: ClassVar[tuple[str, ...]] = ("parsed_texts",)
+    gives: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: TextFilterConfig) -> None:
         self.config = config

@@ -57,6 +57,10 @@ class TripletFilterConfig:
     min_side: float = 2.0
     """Boxes with a shorter side are degenerate, in pixels."""
 
+    def __post_init__(self) -> None:
+        for name in self.lists:
+            read_list(name)
+
 
 def read_list(name: str) -> frozenset[str]:
     """The phrases of a list in lower case; lines that begin with `#` are comments.
@@ -67,7 +71,7 @@ def read_list(name: str) -> frozenset[str]:
     path = Path(__file__).with_name(f"{name}.txt")
     if not path.is_file():
         names = sorted(file.stem for file in path.parent.glob("*.txt"))
-        raise ValueError(f"no phrase list {name!r}: there are {names}")
+        raise ValueError(f"lists: no phrase list {name!r}; known: {', '.join(names)}")
     phrases = set()
     for line in path.read_text().splitlines():
         if line and not line.startswith("#"):
@@ -100,6 +104,7 @@ class TripletFilter:
 
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = False
+    gives: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: TripletFilterConfig) -> None:
         self.config = config

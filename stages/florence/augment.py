@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import TypeVar
 
 from pipeline.schema import Annotations, Box, Mask, Region, TextRegion, Triplet
 from stages.base import Sample
 from stages.geometry import decode_mask, encode_mask
 
-_WORDS = re.compile(r"\w{2,}")  # a single letter is more likely an article than a quotation
+Boxed = TypeVar("Boxed", Region, Triplet)
+"""An annotation with a box and perhaps a mask."""
+
+# A single letter is more likely an article than a quotation.
+_WORDS = re.compile(r"\w{2,}")
 _SIDES = re.compile(r"\b(left|right|clockwise|counterclockwise)\b", re.IGNORECASE)
 
 
@@ -25,21 +30,24 @@ def mirrored(sample: Sample) -> Sample:
     old = sample.annotations
     quotable = _words_in_image(old.text_regions)
     for region in old.regions:
-        if not _stays_true(f"{region.phrase} {region.brief or ''}", quotable):
+        label = f"{region.phrase} {region.brief or ''}"
+        if not _stays_true(label, quotable):
             return sample
     texts = [text for text in old.texts if _stays_true(text.text, quotable)]
     text_ids = {text.id for text in texts}
     triplets = [triplet for triplet in old.triplets if triplet.text_id in text_ids]
     annotations = Annotations(
         texts=texts,
-        regions=[_mirror_region(region, width) for region in old.regions],
+        regions=_mirror_boxed(old.regions, width),
         text_regions=[],
-        triplets=[_mirror_triplet(triplet, width) for triplet in triplets],
+        triplets=_mirror_boxed(triplets, width),
     )
-    return replace(sample, image=sample.pixels[:, ::-1], annotations=annotations)
+    image = sample.pixels[:, ::-1]
+    return replace(sample, image=image, annotations=annotations)
 
 
 def _words_in_image(text_regions: list[TextRegion]) -> set[str]:
+    """The words of all text regions, in lower case."""
     words: set[str] = set()
     for region in text_regions:
         words.update(_WORDS.findall(region.text.lower()))
@@ -50,18 +58,22 @@ def _stays_true(text: str, quotable: set[str]) -> bool:
     """Whether the text names no side and quotes no word of the image."""
     if _SIDES.search(text):
         return False
-    return quotable.isdisjoint(_WORDS.findall(text.lower()))
+    words = _WORDS.findall(text.lower())
+    return quotable.isdisjoint(words)
 
 
-def _mirror_region(region: Region, width: int) -> Region:
-    return replace(region, box=_mirror_box(region.box, width), mask=_mirror_mask(region.mask))
-
-
-def _mirror_triplet(triplet: Triplet, width: int) -> Triplet:
-    return replace(triplet, box=_mirror_box(triplet.box, width), mask=_mirror_mask(triplet.mask))
+def _mirror_boxed(items: list[Boxed], width: int) -> list[Boxed]:
+    """Regions or triplets of an image of this width in pixels, with their boxes and masks."""
+    result = []
+    for item in items:
+        box = _mirror_box(item.box, width)
+        mask = _mirror_mask(item.mask)
+        result.append(replace(item, box=box, mask=mask))
+    return result
 
 
 def _mirror_box(box: Box, width: int) -> Box:
+    """The left side becomes the right one."""
     x1, y1, x2, y2 = box
     return (width - x2, y1, width - x1, y2)
 
@@ -69,4 +81,5 @@ def _mirror_box(box: Box, width: int) -> Box:
 def _mirror_mask(mask: Mask | None) -> Mask | None:
     if mask is None:
         return None
-    return encode_mask(decode_mask(mask)[:, ::-1])
+    pixels = decode_mask(mask)
+    return encode_mask(pixels[:, ::-1])

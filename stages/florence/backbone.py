@@ -11,12 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stages.florence.model import load
 
 if TYPE_CHECKING:
     import torch
+    from transformers.models.florence2.configuration_florence2 import Florence2VisionConfig
 
 TIMM = "timm.safetensors"
 
@@ -31,7 +32,7 @@ _RENAMES = (
 )
 
 
-def export(model: str, out: Path) -> dict[str, Any]:
+def export(model: str, out: Path) -> dict[str, object]:
     """Write the vision tower of a checkpoint.
 
     Args:
@@ -44,7 +45,7 @@ def export(model: str, out: Path) -> dict[str, Any]:
     """
     from safetensors.torch import save_file
 
-    tower: Any = load(model).model.model.vision_tower
+    tower = load(model).model.model.vision_tower
     tower.save_pretrained(out)
     difference = timm_difference(tower.config)
     written = f"none: {difference}"
@@ -57,7 +58,14 @@ def export(model: str, out: Path) -> dict[str, Any]:
 
 
 def timm_names(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Rename the tower's weights as in timm's `davit_*_fl`; the tensors stay the same objects."""
+    """Rename the tower's weights as in timm's `davit_*_fl`.
+
+    Args:
+        state: the weights by their names in `transformers`, of any shape and dtype.
+
+    Returns:
+        The same tensors (same shape, dtype and memory) by their names in timm.
+    """
     renamed = {}
     for name, value in state.items():
         for pattern, replacement in _RENAMES:
@@ -66,11 +74,8 @@ def timm_names(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return renamed
 
 
-def timm_difference(config: Any) -> str:
-    """Return why timm's DaViT would compute something else; empty if it computes the same.
-
-    `config` is a `Florence2VisionConfig`.
-    """
+def timm_difference(config: Florence2VisionConfig) -> str:
+    """Return why timm's DaViT would compute something else; empty if it computes the same."""
     later_stages = len(config.embed_dim) - 1
     expected = {
         "patch_size": [7, *[3] * later_stages],

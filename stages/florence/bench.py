@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 
+from stages.base import no_effect
 from stages.florence.model import Florence, create, move_to_device
 from stages.florence.tokenizer import make_tokenizer
 
@@ -64,6 +65,11 @@ class BenchConfig:
 
     lengths: Mapping[str, int] = field(default_factory=lambda: dict(LENGTHS))
     """Tokens of the answer to each task."""
+
+    def without_effect(self) -> Iterator[str]:
+        if self.baseline_batch >= self.images:
+            reason = f"there are only images={self.images}; give less, or 0"
+            yield from no_effect(self, ("baseline_batch",), reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +134,6 @@ def timed(device: str, work: Callable[[], T]) -> tuple[float, T]:
     return time.perf_counter() - started, result
 
 
-def settings(config: BenchConfig) -> dict[str, Any]:
+def settings(config: BenchConfig) -> dict[str, object]:
     """Return the settings as plain values."""
     return {item.name: getattr(config, item.name) for item in fields(config)}

@@ -9,7 +9,6 @@ M as large as is best for each side.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -31,7 +30,7 @@ from stages.florence.model import Florence
 from stages.florence.tasks import TASKS
 
 
-def inference(config: BenchConfig) -> dict[str, Any]:
+def inference(config: BenchConfig) -> dict[str, object]:
     """Compare inference with `generate` of `transformers`.
 
     Returns:
@@ -128,9 +127,10 @@ def generate(
     """
     import torch
 
-    model: Any = florence.model
+    model = florence.model
     values = pixel_values(images, resolution).to(model.device, model.dtype)
-    side = resolution // int(np.prod(model.config.vision_config.patch_stride))
+    strides = model.model.vision_tower.config.patch_stride
+    side = resolution // int(np.prod(strides))
     image_tokens = [model.config.image_token_id] * (side * side + 1)
     row = image_tokens + forward.tokenise(florence, [prompt], MAX_PROMPT_TOKENS)[0]
     new_tokens = length + 1  # the forced <s> counts

@@ -6,12 +6,12 @@ rows, with the image repeated for each.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from stages.base import no_effect
 from stages.florence import forward
 from stages.florence.bench import (
     MAX_PROMPT_TOKENS,
@@ -41,6 +41,9 @@ class TrainingConfig(BenchConfig):
     images: int = 1
     """Images of a step."""
 
+    def without_effect(self) -> Iterator[str]:
+        yield from no_effect(self, ("baseline_batch",), "it is for florence-inference only")
+
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
@@ -56,7 +59,7 @@ class _Rows:
     """Ids of the target of each row."""
 
 
-def training(config: TrainingConfig) -> dict[str, Any]:
+def training(config: TrainingConfig) -> dict[str, object]:
     """Compare training steps (forward and backward) with those on repeated images.
 
     Returns:
@@ -72,6 +75,7 @@ def training(config: TrainingConfig) -> dict[str, Any]:
     repeated = [images[i] for i in rows.images]
 
     def step(shown: Sequence[np.ndarray], numbers: Sequence[int]) -> float:
+        """The loss of a step, in nats; `shown` are (height, width, 3), uint8, RGB."""
         features = forward.encode_images(florence, shown, config.resolution)
         encoded = forward.encode_prompts(florence, features, numbers, rows.prompts)
         logits, labels = forward.teacher_forced_logits(florence, encoded, rows.targets)

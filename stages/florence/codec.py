@@ -1,10 +1,9 @@
 """Coordinates and labelled places as Florence-2's target strings, and back.
 
 Boxes, quads and polygons are absolute pixels of an image of `size` (width, height). In strings
-they are bins 0..999, written `<loc_N>` (Florence-2 paper, section 3.1,
-"Task formulation"). The parsers agree with
-`Florence2PostProcessor` of `transformers` wherever a string is well formed. They differ where that
-class loses information:
+they are bins 0..999, written `<loc_N>` (Florence-2 paper, section 3, "Task formulation"). The
+parsers agree with `Florence2PostProcessor` of `transformers` wherever a string is well formed. They
+differ where that class loses information:
 
 - It truncates the centres of bins to whole pixels. We keep the fractions.
 - It drops characters outside ASCII, and all places whose label holds a newline. We keep both.

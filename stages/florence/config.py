@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from stages.base import NOT_RECIPE
+from stages.base import NOT_RECIPE, no_effect
 from stages.florence.sizes import RESOLUTIONS
-from stages.florence.tasks import Family, find_task
+from stages.florence.tasks import Family, check_tasks, find_task
 
 VERSION = 2
 """Raised whenever the same data and settings give another model."""
+
+
+FAMILIES: Mapping[Family, float] = {"image": 1.0, "region": 2.0, "alignment": 1.0}
+"""The default weights of the objective families."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +47,7 @@ class TrainConfig:
     )
     """Tokens of the tasks that are learned."""
 
-    families: dict[Family, float] = field(
-        default_factory=lambda: {"image": 1.0, "region": 2.0, "alignment": 1.0}
-    )
+    families: dict[Family, float] = field(default_factory=lambda: dict(FAMILIES))
     """Weights by which the objective family of an example is drawn. The task is then drawn among
     `tasks` of that family, and then the example."""
 
@@ -113,10 +116,53 @@ class TrainConfig:
     metrics.jsonl."""
 
     def __post_init__(self) -> None:
-        for token in self.tasks:
-            find_task(token)
+        check_tasks("tasks", self.tasks)
         if not 0 <= self.average < 1:
             raise ValueError(f"average={self.average}: a decay is at least 0 (off) and below 1")
+        asked = [find_task(token).family for token in self.tasks]
+        if asked and not any(self.families.get(family, 0.0) > 0 for family in asked):
+            raise ValueError(
+                f"families={self.families}: no task of `tasks` has a weight above 0; "
+                f"give one to {' or '.join(dict.fromkeys(asked))}"
+            )
+
+    def without_effect(self) -> Iterator[str]:
+        if self.location_spread or self.location_weight != 1:
+            reason = (
+                "the loss of location_spread and location_weight has no smoothing; leave it out"
+            )
+            yield from no_effect(self, ("label_smoothing",), reason)
+        if all(find_task(token).answer_kind == "text" for token in self.tasks):
+            reason = "no task of `tasks` has locations in its answer"
+            yield from no_effect(self, ("location_spread", "location_weight"), reason)
+        if self.micro_batch >= self.batch_size:
+            reason = f"a step has only batch_size={self.batch_size} images; give less, or 0"
+            yield from no_effect(self, ("micro_batch",), reason)
+        if self.warmup_steps >= self.steps:
+            reason = (
+                f"the warm-up of warmup_steps={self.warmup_steps} lasts for all {self.steps} steps;"
+                " lower warmup_steps"
+            )
+            yield from no_effect(self, ("final_rate",), reason)
+        yield from self._families_without_effect()
+
+    def _families_without_effect(self) -> Iterator[str]:
+        tasks: dict[Family, list[str]] = {}
+        for token in self.tasks:
+            tasks.setdefault(find_task(token).family, []).append(token)
+        # A weight of 0 is a choice, but a family that is left out is easily overlooked.
+        for family, tokens in tasks.items():
+            if family not in self.families:
+                reason = f"families has no weight for {family}; add families.{family}"
+                yield f"tasks={', '.join(tokens)}: no effect: {reason}"
+        if len(tasks) == 1:
+            reason = f"all tasks are of the family {', '.join(tasks)}; leave it out"
+            yield from no_effect(self, ("families",), reason)
+            return
+        for family, weight in self.families.items():
+            if family not in tasks and weight != FAMILIES[family]:
+                reason = f"no task of `tasks` is of the family {family}; add one"
+                yield f"families.{family}={weight}: no effect: {reason}"
 
     @property
     def steps(self) -> int:

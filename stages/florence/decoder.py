@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from stages.florence.forward import Encoded
 from stages.florence.model import Florence
@@ -17,6 +17,7 @@ from stages.florence.tokenizer import START
 
 if TYPE_CHECKING:
     import torch
+    from transformers.models.bart.modeling_bart import BartAttention, BartDecoder, BartDecoderLayer
 
 _FEW_ROWS = 64
 _FIRST_POSITIONS = 32  # positions in the caches at first; they double when they are full
@@ -46,12 +47,13 @@ class Decoder:
             encoded: the encoder's output, one row for each question.
             width: rows (beams) of each question.
         """
-        self.decoder = florence.model.model.language_model.decoder
+        decoder: BartDecoder = florence.model.model.language_model.decoder
+        self.decoder = decoder
         self.head = florence.model.lm_head
         self.width = width
         self.length = 0
-        layers: Any = self.decoder.layers
-        self.layers = list(layers)
+        # A `ModuleList` does not know the class of its members.
+        self.layers = cast("list[BartDecoderLayer]", list(decoder.layers))
         self.mask = None
         if not bool(encoded.mask.all()):
             self.mask = encoded.mask.bool()[:, None, None]
@@ -130,7 +132,9 @@ class Decoder:
                 torch.cat([old, torch.empty_like(old)], dim=3) for old in self.self_caches
             ]
 
-    def _cross_cache(self, layer: Any, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _cross_cache(
+        self, layer: BartDecoderLayer, states: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Keys and values (questions, heads, positions, size) of the encoder's states."""
         attention = layer.encoder_attn
         shape = (*states.shape[:2], attention.num_heads, attention.head_dim)
@@ -140,7 +144,7 @@ class Decoder:
 
     def _self_attention(
         self,
-        attention: Any,
+        attention: BartAttention,
         states: torch.Tensor,
         self_cache: torch.Tensor,
     ) -> torch.Tensor:
@@ -172,7 +176,7 @@ class Decoder:
 
     def _cross_attention(
         self,
-        attention: Any,
+        attention: BartAttention,
         states: torch.Tensor,
         keys: torch.Tensor,
         values: torch.Tensor,

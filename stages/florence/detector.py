@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from stages.base import Batch, Sample, thread_count
 from stages.filters.nms import nms
 from stages.florence.detector_targets import assign_cells, cell_centres, giou
+from stages.florence.entries import AnswerEntry, PlaceEntry
 from stages.florence.examples import mirror_half
 from stages.florence.images import pixel_values
 from stages.florence.model import load, move_to_device
@@ -122,7 +123,7 @@ class Detector:
         florence = load(model)
         move_to_device(florence, config.device)
         torch.manual_seed(config.seed)
-        tower: Any = florence.model.model.vision_tower
+        tower = florence.model.model.vision_tower
         if not config.pretrained:
             tower = type(tower)(tower.config)
         for number in config.freeze:
@@ -175,7 +176,7 @@ class Detector:
         progress = min(step / self.config.steps, 1.0)
         return warm * (1 + np.cos(np.pi * progress)) / 2
 
-    def __call__(self, batch: Batch) -> list[dict[str, Any]]:
+    def __call__(self, batch: Batch) -> list[AnswerEntry]:
         """Detect boxes.
 
         Returns:
@@ -245,7 +246,7 @@ class Detector:
         overlap = giou(prediction.boxes[has_box], wanted_boxes[has_box])
         return (balance * focus * entropy).sum() / count + (1 - overlap).sum() / count
 
-    def _entry(self, sample: Sample, scores: np.ndarray, boxes: np.ndarray) -> dict[str, Any]:
+    def _entry(self, sample: Sample, scores: np.ndarray, boxes: np.ndarray) -> AnswerEntry:
         """The result of one sample.
 
         `scores` are (cells, categories), probabilities; `boxes` (cells, 4), xyxy in shares.
@@ -256,15 +257,15 @@ class Detector:
         pixel_boxes = np.clip(boxes[cells], 0, 1) * np.tile(sample.size, 2)
         probabilities = scores[cells, kinds]
         kept = np.flatnonzero(nms(pixel_boxes, probabilities, kinds, self.config.iou))
-        found = []
+        found: list[PlaceEntry] = []
         for i in kept[: self.config.keep]:
-            box = {
+            box: PlaceEntry = {
                 "label": self.categories[kinds[i]],
                 "points": pixel_boxes[i].tolist(),
                 "score": float(probabilities[i]),
             }
             found.append(box)
-        expected = []
+        expected: list[PlaceEntry] = []
         for region in sample.annotations.kept().regions:
             expected.append({"label": region.phrase, "points": list(region.box), "score": 1.0})
         return {
@@ -280,13 +281,17 @@ def _make_head(channels: int, width: int, categories: int) -> torch.nn.Sequentia
     """A head whose outputs are the categories and the four sides, for each cell."""
     import torch
 
-    head = torch.nn.Sequential(
+    # In this order, which fixes which random number goes into which weight.
+    hidden = torch.nn.Conv2d(channels, width, 3, padding=1)
+    output = torch.nn.Conv2d(width, categories + 4, 1)
+    assert output.bias is not None
+    # The logit of the prior: a fresh head then gives it as the probability of every category.
+    odds = _PRIOR / (1 - _PRIOR)
+    logit = float(np.log(odds))
+    torch.nn.init.constant_(output.bias[:categories], logit)
+    return torch.nn.Sequential(
         torch.nn.GroupNorm(1, channels),
-        torch.nn.Conv2d(channels, width, 3, padding=1),
+        hidden,
         torch.nn.GELU(),
-        torch.nn.Conv2d(width, categories + 4, 1),
+        output,
     )
-    bias: Any = head[-1].bias
-    logit = float(np.log(_PRIOR / (1 - _PRIOR)))
-    torch.nn.init.constant_(bias[:categories], logit)
-    return head

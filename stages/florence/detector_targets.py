@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.schema import Region
 from stages.base import Sample
 
 if TYPE_CHECKING:
     import torch
 
-_CENTRE = 1 / 3  # share of a box's sides, around its centre, where cells answer for it
+# Share of a box's sides, around its centre, where cells answer for it.
+_CENTRE = 1 / 3
 _MIN_AREA = 1e-9
 
 
@@ -31,8 +33,10 @@ def cell_centres(rows: int, columns: int) -> np.ndarray:
         (cells, 2), float32: x and y in shares of the image's sides.
     """
     y, x = np.mgrid[0:rows, 0:columns]
-    shares = [(x.ravel() + 0.5) / columns, (y.ravel() + 0.5) / rows]
-    return np.stack(shares, axis=1).astype(np.float32)
+    x_shares = (x.ravel() + 0.5) / columns
+    y_shares = (y.ravel() + 0.5) / rows
+    centres = np.stack([x_shares, y_shares], axis=1)
+    return centres.astype(np.float32)
 
 
 def assign_cells(
@@ -58,21 +62,33 @@ def assign_cells(
     cell_categories = np.full(len(points), -1)
     cell_boxes = np.zeros((len(points), 4), np.float32)
     regions = [r for r in sample.annotations.kept().regions if r.phrase in categories]
-    scale = np.tile(sample.size, 2)
-    shares = [np.asarray(region.box) / scale for region in regions]
-    boxes = np.array(shares, np.float32).reshape(-1, 4)
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    boxes = _box_shares(regions, sample.size)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    areas = np.prod(sides, axis=1)
     # From the largest to the smallest, so that the smallest is written last.
     for i in np.argsort(-areas, kind="stable"):
-        low, high = boxes[i, :2], boxes[i, 2:]
+        low = boxes[i, :2]
+        high = boxes[i, 2:]
         centre = (low + high) / 2
         reach = (high - low) * _CENTRE / 2
         distances = np.abs(points - centre)
         is_inside: np.ndarray = np.all(distances <= reach, axis=1)
-        is_inside[distances.sum(axis=1).argmin()] = True
+        nearest = distances.sum(axis=1).argmin()
+        is_inside[nearest] = True
         cell_categories[is_inside] = categories.index(regions[i].phrase)
         cell_boxes[is_inside] = boxes[i]
     return cell_categories, cell_boxes
+
+
+def _box_shares(regions: Sequence[Region], size: tuple[int, int]) -> np.ndarray:
+    """The boxes of regions, (n, 4) float32, xyxy in shares of the image's sides.
+
+    `size` is (width, height) of the image, in pixels.
+    """
+    scale = np.tile(size, 2)
+    shares = [np.asarray(region.box) / scale for region in regions]
+    # Without regions, too, there are four columns.
+    return np.array(shares, np.float32).reshape(-1, 4)
 
 
 def giou(boxes: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
@@ -89,13 +105,23 @@ def giou(boxes: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
 
     low, high = boxes.split(2, dim=1)
     other_low, other_high = others.split(2, dim=1)
-    shared = _areas(torch.maximum(low, other_low), torch.minimum(high, other_high))
+    shared_low = torch.maximum(low, other_low)
+    shared_high = torch.minimum(high, other_high)
+    shared = _areas(shared_low, shared_high)
     union = _areas(low, high) + _areas(other_low, other_high) - shared
-    hull = _areas(torch.minimum(low, other_low), torch.maximum(high, other_high))
+    # The smallest box around both.
+    hull_low = torch.minimum(low, other_low)
+    hull_high = torch.maximum(high, other_high)
+    hull = _areas(hull_low, hull_high)
     iou = shared / union.clamp(min=_MIN_AREA)
-    return iou - (hull - union) / hull.clamp(min=_MIN_AREA)
+    empty_share = (hull - union) / hull.clamp(min=_MIN_AREA)
+    return iou - empty_share
 
 
 def _areas(low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
-    """Areas (boxes,) from two opposite corners (boxes, 2) each."""
-    return (high - low).clamp(min=0).prod(dim=1)
+    """Areas (boxes,) from two opposite corners, (boxes, 2) each.
+
+    A box with a negative side has no area.
+    """
+    sides = (high - low).clamp(min=0)
+    return sides.prod(dim=1)

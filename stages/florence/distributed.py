@@ -26,7 +26,12 @@ class Distributed:
     """Number of processes."""
 
     def sum_over_ranks(self, tensors: Sequence[torch.Tensor]) -> None:
-        """Replace each tensor by its sum over all processes, in few messages."""
+        """Replace each tensor by its sum over all processes, in few messages.
+
+        Args:
+            tensors: float tensors of any shape, changed in place. All processes pass the same
+                shapes, in the same order, and one dtype and device for all tensors.
+        """
         import torch.distributed
 
         if self.world_size == 1:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 from pipeline.schema import Annotations, Granularity
 from stages.base import CONTENT, Batch, Sample, thread_count
 from stages.florence import codec
 from stages.florence.detokenise import AnswerText, detokenise
+from stages.florence.entries import AnswerEntry, OutlineEntry, PlaceEntry, Places
 from stages.florence.generation import Question
 from stages.florence.inference import FlorenceInference
 from stages.florence.model import load, move_to_device
@@ -73,7 +74,7 @@ class Examine:
             max_prompt_tokens=config.max_tokens,
         )
 
-    def __call__(self, batch: Batch) -> list[list[dict[str, Any]]]:
+    def __call__(self, batch: Batch) -> list[list[AnswerEntry]]:
         """Return the entries of each sample, in the order of its examples."""
         questions: list[Question] = []
         examples: list[Example] = []
@@ -84,7 +85,7 @@ class Examine:
                 examples.append(example)
         features = self.inference.encode_images([sample.pixels for sample in batch])
         answers = self.inference.answer(features, questions)
-        entries: list[list[dict[str, Any]]] = [[] for _ in batch]
+        entries: list[list[AnswerEntry]] = [[] for _ in batch]
         for question, example, tokens in zip(questions, examples, answers, strict=True):
             answer = detokenise(self.inference.florence, tokens)
             entries[question.image].append(make_entry(example, answer, batch[question.image]))
@@ -108,7 +109,7 @@ def only_texts(annotations: Annotations, granularities: tuple[Granularity, ...])
     return replace(annotations, texts=texts, triplets=triplets)
 
 
-def make_entry(example: Example, answer: AnswerText, sample: Sample) -> dict[str, Any]:
+def make_entry(example: Example, answer: AnswerText, sample: Sample) -> AnswerEntry:
     """Return an example and the model's answer to it, as plain JSON values."""
     kind = find_task(example.task).answer_kind
     return {
@@ -128,7 +129,7 @@ def read_places(
     text: str,
     size: codec.Size,
     answer: AnswerText | None = None,
-) -> list[dict[str, Any]]:
+) -> Places:
     """Read the places of a target or an answer as plain JSON values.
 
     Args:
@@ -145,11 +146,11 @@ def read_places(
     if kind == "text":
         return []
     if kind == "polygons":
-        instances = []
+        instances: list[OutlineEntry] = []
         for instance in codec.outlines(text, size):
             instances.append({"polygons": [list(polygon) for polygon in instance.polygons]})
         return instances
-    found = []
+    found: list[PlaceEntry] = []
     for place in codec.places(text, size, LOCATIONS_PER_PLACE[kind]):
         score = 1.0
         if answer is not None:

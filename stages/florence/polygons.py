@@ -1,7 +1,8 @@
 """Masks as the polygons that Florence-2 writes.
 
-A polygon goes clockwise, starts at the vertex nearest to the image origin (Florence-2 paper,
-section 3.1), and has few enough points to fit a training target.
+A polygon goes clockwise (Florence-2 paper, section 3), and has few enough points to fit a training
+target. It starts at the vertex nearest to the image origin, which the paper does not say: that is
+the rule of PolyFormer (Liu et al., CVPR 2023), and the released models answer so.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from pipeline.schema import Annotation, Annotations, Granularity, Region, TextRegion
-from stages.base import CONTENT, Batch, Result, Sample, fold_of, thread_count
+from stages.base import CONTENT, Batch, Result, Sample, fold_of, no_effect, thread_count
 from stages.florence import codec
 from stages.florence.answers import label_support
 from stages.florence.detokenise import detokenise
@@ -47,7 +47,7 @@ from stages.florence.revisions import (
     with_requested_labels,
     with_support,
 )
-from stages.florence.tasks import TEXT_TASKS, Example, find_task
+from stages.florence.tasks import TASKS, TEXT_TASKS, Example, check_tasks, find_task
 from stages.geometry import bounds
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 
 ANNOTATING = (*TEXT_TASKS, DETECTION, DENSE, GROUNDING, OCR)
 """Tasks whose answers become annotations."""
+
+GRANULARITIES: tuple[Granularity, ...] = get_args(Granularity)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,14 +118,41 @@ class RefineConfig:
 
     def __post_init__(self) -> None:
         for token in self.tasks:
-            if token not in ANNOTATING:
-                raise ValueError(
-                    f"refine.tasks: {token} makes no annotation; known: {', '.join(ANNOTATING)}"
-                )
-        granularities = get_args(Granularity)
-        for name in self.ground:
-            if name not in granularities:
-                raise ValueError(f"refine.ground: {name}; known: {', '.join(granularities)}")
+            if token in TASKS and token not in ANNOTATING:
+                known = ", ".join(ANNOTATING)
+                raise ValueError(f"tasks: {token} makes no annotation; known: {known}")
+        check_tasks("tasks", self.tasks, ANNOTATING)
+        check_tasks("support", self.support)
+        for name, known_names in (("ground", GRANULARITIES), ("missing", TEXT_TASKS.values())):
+            for granularity in getattr(self, name):
+                if granularity not in known_names:
+                    raise ValueError(f"{name}: {granularity}; known: {', '.join(known_names)}")
+        if not 0 <= self.fold < self.folds:
+            raise ValueError(f"fold={self.fold}: the folds are 0 to {self.folds - 1}")
+
+    def without_effect(self) -> Iterator[str]:
+        if self.beams > 1:
+            reason = f"only greedy answers are centred; set beams=1 (now {self.beams})"
+            yield from no_effect(self, ("centre",), reason)
+        elif not {DETECTION, DENSE, GROUNDING, OCR} & set(self.tasks):
+            reason = "no task of `tasks` answers with places"
+            yield from no_effect(self, ("centre",), reason)
+        if GROUNDING not in (*self.tasks, *self.support):
+            reason = f"neither tasks nor support has {GROUNDING}; add it"
+            yield from no_effect(self, ("ground",), reason)
+        if GROUNDING not in self.tasks:
+            reason = f"tasks does not have {GROUNDING}; add it"
+            yield from no_effect(self, ("fresh",), reason)
+        if not {DETECTION, DENSE} <= set(self.tasks):
+            reason = f"it needs both {DETECTION} and {DENSE} in tasks"
+            yield from no_effect(self, ("same_place",), reason)
+        if not {CATEGORY, DESCRIPTION, REGION_OCR} & set(self.support):
+            reason = f"it needs {CATEGORY}, {DESCRIPTION} or {REGION_OCR} in support"
+            yield from no_effect(self, ("alternatives",), reason)
+        for token, granularity in TEXT_TASKS.items():
+            if token in self.tasks and granularity in self.missing:
+                reason = f"tasks has {token}, which writes such a text for every image"
+                yield f"missing={granularity}: no effect: {reason}"
 
 
 class Refine:

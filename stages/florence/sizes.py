@@ -1,13 +1,12 @@
 """The shapes of Florence-2 models: `nano` is ours, `base` and `large` are the published ones.
 
-The published shapes stand in the appendix of the Florence-2 paper. `nano` runs on CPUs.
+The published shapes are those of the Florence-2 paper (Table 15). `nano` runs on CPUs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 RESOLUTIONS = {"nano": 64, "base": 768, "large": 768}
 """Side of the square image that each size is meant to see, in pixels."""
@@ -46,7 +45,7 @@ class TextShape:
 class ModelShape:
     """Shape of a model: its vision tower (DaViT) and its language model."""
 
-    vision: Mapping[str, Any]
+    vision: Mapping[str, object]
     """Arguments of `Florence2VisionConfig` of `transformers` that differ from its defaults."""
 
     text: TextShape

@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stages.florence.model import Florence, save
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import torch
 
 METRICS = "metrics.jsonl"
+Metrics = dict[str, float]
+"""The figures of one step, by name: `step`, `loss`, `rate` and so on; see `Trainer.learn`."""
+
 _STATE = "optimiser.safetensors"
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -50,7 +53,7 @@ class Checkpoint:
     """What `save_checkpoint` wrote."""
 
 
-def save_checkpoint(state: TrainingState, folder: Path, history: Sequence[dict[str, Any]]) -> None:
+def save_checkpoint(state: TrainingState, folder: Path, history: Sequence[Metrics]) -> None:
     """Write everything that a resumed run needs; `history` are the metrics of all steps."""
     from safetensors.torch import save_file
 
@@ -65,7 +68,7 @@ def save_checkpoint(state: TrainingState, folder: Path, history: Sequence[dict[s
     write_metrics(folder, history)
 
 
-def restore_checkpoint(state: TrainingState, checkpoint: Checkpoint) -> list[dict[str, Any]]:
+def restore_checkpoint(state: TrainingState, checkpoint: Checkpoint) -> list[Metrics]:
     """Set optimiser, average and step to those of a checkpoint.
 
     Args:
@@ -93,7 +96,7 @@ def restore_checkpoint(state: TrainingState, checkpoint: Checkpoint) -> list[dic
     return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
 
 
-def write_metrics(folder: Path, history: Sequence[dict[str, Any]]) -> None:
+def write_metrics(folder: Path, history: Sequence[Metrics]) -> None:
     """Write the metrics as JSON lines, one line for each step."""
     lines = [json.dumps(metrics) + "\n" for metrics in history]
     (folder / METRICS).write_text("".join(lines))

@@ -1,4 +1,4 @@
-"""Target strings of every task, built from annotations (Florence-2 paper, section 3.1).
+"""Target strings of every task, built from annotations (Florence-2 paper, section 3).
 
 A builder takes the kept annotations of an image and its size in pixels, and yields one target for
 each example that the image can give. A target remembers where each annotation stands in it, so that
@@ -14,7 +14,7 @@ from itertools import groupby
 from pipeline.schema import Annotation, Annotations, Box, Region, Triplet
 from stages.florence.codec import SEPARATOR, Size, clean_label, location_tokens
 from stages.florence.polygons import polygons
-from stages.geometry import area
+from stages.geometry import area, quad_bounds
 
 
 class Target:
@@ -27,7 +27,8 @@ class Target:
 
     def add(self, text: str, owners: Iterable[Annotation] = ()) -> Target:
         """Append text. It counts as the label of each owner."""
-        span = (len(self.text), len(self.text) + len(text))
+        start = len(self.text)
+        span = (start, start + len(text))
         for owner in owners:
             self.label_spans.setdefault(owner.id, []).append(span)
         self.text += text
@@ -56,7 +57,11 @@ def detection(annotations: Annotations, size: Size) -> Iterator[Target]:
 
     Prompt input: none. Target, with boxes written [1] [2] ..: `car[1][2]door[3]`.
     """
-    ordered = sorted(annotations.regions, key=lambda r: (r.phrase, *_largest_first(r.box)))
+
+    def order(region: Region) -> tuple[str, float, Box]:
+        return (region.phrase, *_largest_first(region.box))
+
+    ordered = sorted(annotations.regions, key=order)
     return _grouped(ordered, size, category)
 
 
@@ -68,13 +73,15 @@ def dense_captions(annotations: Annotations, size: Size) -> Iterator[Target]:
     largest: dict[str, float] = {}
     for region in annotations.regions:
         name = description(region)
-        largest[name] = max(largest.get(name, 0.0), area(region.box))
+        largest_so_far = largest.get(name, 0.0)
+        largest[name] = max(largest_so_far, area(region.box))
 
     def order(region: Region) -> tuple[float, str, float, Box]:
         name = description(region)
         return (-largest[name], name, *_largest_first(region.box))
 
-    return _grouped(sorted(annotations.regions, key=order), size, description)
+    ordered = sorted(annotations.regions, key=order)
+    return _grouped(ordered, size, description)
 
 
 def proposals(annotations: Annotations, size: Size) -> Iterator[Target]:
@@ -99,7 +106,8 @@ def grounding(annotations: Annotations, size: Size) -> Iterator[Target]:
         triplets.sort(key=lambda t: (t.start, t.end, *_largest_first(t.box)))
         target = Target(clean_label(text.text))
         for (start, end), group in groupby(triplets, key=_phrase_span):
-            _add_with_boxes(target, text.text[start:end], list(group), size)
+            phrase = text.text[start:end]
+            _add_with_boxes(target, phrase, list(group), size)
         if triplets:
             yield target
 
@@ -111,9 +119,11 @@ def open_vocabulary(annotations: Annotations, size: Size) -> Iterator[Target]:
     """
     ordered = sorted(annotations.regions, key=category)
     for name, group in groupby(ordered, key=category):
-        target = Target(clean_label(name))
+        label = clean_label(name)
+        target = Target(label)
         for region in sorted(group, key=_largest_region_first):
-            target.add(clean_label(name) + location_tokens(region.box, size), [region])
+            box = location_tokens(region.box, size)
+            target.add(label + box, [region])
         yield target
 
 
@@ -138,12 +148,15 @@ def referring_masks(annotations: Annotations, size: Size) -> Iterator[Target]:
     Prompt input: the phrase. Target: the outlines of the mask, separated by `<sep>`. Masks without
     an outline give no target.
     """
-    boxes = Counter((t.text_id, t.start, t.end) for t in annotations.triplets)
+    # Boxes of each phrase.
+    counts = Counter((t.text_id, t.start, t.end) for t in annotations.triplets)
     for triplet in annotations.triplets:
-        if boxes[triplet.text_id, triplet.start, triplet.end] == 1:
-            target = _outlined(triplet, size, clean_label(triplet.phrase))
-            if target.text:
-                yield target
+        if counts[triplet.text_id, triplet.start, triplet.end] != 1:
+            continue
+        phrase = clean_label(triplet.phrase)
+        target = _outlined(triplet, size, phrase)
+        if target.text:
+            yield target
 
 
 def region_masks(annotations: Annotations, size: Size) -> Iterator[Target]:
@@ -153,7 +166,8 @@ def region_masks(annotations: Annotations, size: Size) -> Iterator[Target]:
     outline give no target.
     """
     for region in annotations.regions:
-        target = _outlined(region, size, location_tokens(region.box, size))
+        box = location_tokens(region.box, size)
+        target = _outlined(region, size, box)
         if target.text:
             yield target
 
@@ -168,7 +182,11 @@ def region_labels(label: Callable[[Region], str]) -> Builder:
     def build(annotations: Annotations, size: Size) -> Iterator[Target]:
         for region in annotations.regions:
             box = location_tokens(region.box, size)
-            yield Target(box).add(clean_label(label(region)), [region]).add(box)
+            text = clean_label(label(region))
+            target = Target(box)
+            target.add(text, [region])
+            target.add(box)
+            yield target
 
     return build
 
@@ -179,9 +197,9 @@ def region_ocr(annotations: Annotations, size: Size) -> Iterator[Target]:
     Prompt input: the box around its quad. Target: `EXIT`.
     """
     for region in annotations.text_regions:
-        xs, ys = region.quad[0::2], region.quad[1::2]
-        box = (min(xs), min(ys), max(xs), max(ys))
-        yield Target(location_tokens(box, size)).add(clean_label(region.text), [region])
+        box = location_tokens(quad_bounds(region.quad), size)
+        text = clean_label(region.text)
+        yield Target(box).add(text, [region])
 
 
 def ocr(annotations: Annotations, size: Size) -> Iterator[Target]:
@@ -205,7 +223,9 @@ def ocr_with_quads(annotations: Annotations, size: Size) -> Iterator[Target]:
     """
     target = Target()
     for region in annotations.text_regions:
-        target.add(clean_label(region.text) + location_tokens(region.quad, size), [region])
+        text = clean_label(region.text)
+        quad = location_tokens(region.quad, size)
+        target.add(text + quad, [region])
     if annotations.text_regions:
         yield target
 
@@ -216,11 +236,12 @@ def questions(annotations: Annotations, size: Size) -> Iterator[Target]:
 
 
 def category(region: Region) -> str:
+    """The name of the region's class."""
     return region.phrase
 
 
 def description(region: Region) -> str:
-    """The region's brief text, or its category if it has none."""
+    """What the region shows: its brief text, or its category if it has none."""
     return region.brief or region.phrase
 
 
@@ -229,7 +250,10 @@ def _grouped(
     size: Size,
     label: Callable[[Region], str],
 ) -> Iterator[Target]:
-    """One target: each label once, then the boxes that share it. No regions give no target."""
+    """One target: each label once, then the boxes that share it.
+
+    `regions` of one label stand next to each other. No regions give no target.
+    """
     target = Target()
     for name, group in groupby(regions, key=label):
         _add_with_boxes(target, name, list(group), size)
@@ -243,7 +267,10 @@ def _add_with_boxes(
     owners: Sequence[Region | Triplet],
     size: Size,
 ) -> None:
-    """Append a label and the boxes that share it."""
+    """Append a label and the boxes that share it.
+
+    The label is that of all owners, each box that of its own one.
+    """
     target.add(clean_label(label), owners)
     for owner in owners:
         target.add(location_tokens(owner.box, size), [owner])
@@ -259,7 +286,8 @@ def _outlined(owner: Region | Triplet, size: Size, prompt_input: str) -> Target:
     parts: list[str] = []
     if owner.mask is not None:
         parts = [location_tokens(polygon, size) for polygon in polygons(owner.mask)]
-    return Target(prompt_input).add(SEPARATOR.join(parts), [owner])
+    outlines = SEPARATOR.join(parts)
+    return Target(prompt_input).add(outlines, [owner])
 
 
 def _largest_region_first(region: Region) -> tuple[float, Box]:

@@ -8,6 +8,8 @@ detection; the prompt of VQA is the question.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,7 +19,7 @@ from stages.florence.codec import Size
 from stages.florence.targets import Builder
 
 Family = Literal["image", "region", "alignment"]
-"""Objectives of the paper (section 2): image level, region and pixel level, and fine-grained
+"""Objectives of the paper (section 2.1): image level, region and pixel level, and fine-grained
 visual-semantic alignment."""
 
 AnswerKind = Literal[
@@ -243,3 +245,17 @@ def find_task(token: str) -> Task:
     if token not in TASKS:
         raise ValueError(f"{token}: no such task; known: {', '.join(TASKS)}")
     return TASKS[token]
+
+
+def check_tasks(setting: str, tokens: Iterable[str], known: Iterable[str] = TASKS) -> None:
+    """Check that a setting names tasks only.
+
+    Raises:
+        ValueError: one is none of `known`; the message names the nearest one.
+    """
+    for token in tokens:
+        if token in known:
+            continue
+        near = difflib.get_close_matches(token, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+        raise ValueError(f"{setting}: {token}: no such task; {hint}")

@@ -14,8 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,7 +25,7 @@ from stages.florence.distributed import SINGLE_PROCESS, Distributed
 from stages.florence.examples import augment_samples, draw_examples
 from stages.florence.loss import token_loss
 from stages.florence.model import Florence, move_to_device
-from stages.florence.state import TrainingState
+from stages.florence.state import Metrics, TrainingState
 from stages.florence.tasks import Example
 from stages.florence.tokenizer import token_id
 
@@ -94,7 +93,7 @@ class Trainer:
         optimiser = _optimiser(config, list(parameters.values()))
         self.state = TrainingState(florence, parameters, optimiser, average)
 
-    def learn(self, samples: Sequence[Sample]) -> dict[str, Any]:
+    def learn(self, samples: Sequence[Sample]) -> Metrics:
         """Do one step.
 
         Args:
@@ -232,7 +231,7 @@ def _optimiser(config: TrainConfig, parameters: Sequence[torch.nn.Parameter]) ->
     """AdamW whose weight decay leaves vectors (biases, norms) out."""
     import torch
 
-    groups: list[dict[str, Any]] = [
+    groups: list[dict[str, object]] = [
         {"params": [p for p in parameters if p.ndim > 1]},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
@@ -249,8 +248,12 @@ def recompute_activations(florence: Florence) -> None:
     """Make every layer compute its activations again in the backward pass."""
     from torch.utils.checkpoint import checkpoint
 
-    model: Any = florence.model.model
+    model = florence.model.model
     language = model.language_model
-    layers = chain(*model.vision_tower.blocks, language.encoder.layers, language.decoder.layers)
+    layers: list[torch.nn.Module] = []
+    for stage in model.vision_tower.blocks:
+        layers += stage.children()
+    layers += language.encoder.layers
+    layers += language.decoder.layers
     for layer in layers:
         layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)

@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from stages.base import Sample
 from stages.florence.config import TrainConfig
@@ -19,6 +18,7 @@ from stages.florence.distributed import SINGLE_PROCESS, Distributed
 from stages.florence.model import load, save
 from stages.florence.state import (
     Checkpoint,
+    Metrics,
     TrainingState,
     restore_checkpoint,
     save_checkpoint,
@@ -37,7 +37,7 @@ class Hooks:
     save: Callable[[Path, int], None] | None = None
     """Gets the folder of a complete checkpoint, which is removed afterwards, and its step."""
 
-    progress: Callable[[dict[str, Any]], None] | None = None
+    progress: Callable[[Metrics], None] | None = None
     """Gets the metrics of each step."""
 
 
@@ -49,7 +49,7 @@ def train(
     *,
     distributed: Distributed = SINGLE_PROCESS,
     hooks: Hooks = Hooks(),
-) -> dict[str, Any]:
+) -> Metrics:
     """Train a model and leave a `from_pretrained` folder in `out`.
 
     Args:
@@ -66,7 +66,7 @@ def train(
     Raises:
         ValueError: the batch has fewer images than there are processes.
     """
-    history: list[dict[str, Any]] = []
+    history: list[Metrics] = []
     if isinstance(start, Checkpoint):
         trainer = Trainer(config, load(str(start.folder)), distributed)
         history = restore_checkpoint(trainer.state, start)
@@ -87,7 +87,7 @@ def _report(
     hooks: Hooks,
     config: TrainConfig,
     state: TrainingState,
-    history: Sequence[dict[str, Any]],
+    history: Sequence[Metrics],
     folder: Path,
 ) -> None:
     """Pass on the metrics of the last step and, if one is due, a checkpoint.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
 
 from pipeline.schema import Text
 
@@ -35,7 +34,7 @@ def encodable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def strings(value: Any) -> list[str]:
+def strings(value: object) -> list[str]:
     """The strings of a value of JSON or Parquet: the value itself, or those of a list."""
     if isinstance(value, list):
         return [text for text in value if isinstance(text, str)]
@@ -47,7 +46,7 @@ def unreadable_json() -> Text:
     return Text(source=SOURCE, granularity="alt", text="", dropped=MALFORMED_JSON)
 
 
-def parse_json(data: bytes) -> dict[str, Any] | None:
+def parse_json(data: bytes) -> dict[str, object] | None:
     """The object in a JSON member; None if there is no object in it."""
     try:
         value = json.loads(data)

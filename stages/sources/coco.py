@@ -15,7 +15,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal, Required, TypedDict, TypeGuard
 
 from pipeline.schema import CROWD, HUMAN, Annotations, Region, Text
 from stages.base import MAY_CHANGE, SampleError
@@ -29,7 +29,17 @@ UNKNOWN_CATEGORY, MALFORMED_CAPTION = "unknown_category", "malformed_caption"
 NO_BOX = (0.0, 0.0, 0.0, 0.0)
 
 # One object of COCO's JSON; nothing is known about its values.
-Entry = Mapping[str, Any]
+Entry = Mapping[str, object]
+
+
+class CocoFile(TypedDict, total=False):
+    """The lists of a COCO file; nothing is known about what they hold."""
+
+    images: Required[list[object]]
+    annotations: Required[list[object]]
+    categories: list[object] | None
+
+
 # The names of categories by their ids.
 Categories = Mapping[int | str, str]
 
@@ -76,6 +86,7 @@ class CocoSource:
     """The images that COCO's JSON files list."""
 
     whole: ClassVar[bool] = False
+    gives: ClassVar[tuple[str, ...]] = ("texts", "regions")
 
     def __init__(self, config: CocoConfig) -> None:
         if not (config.instances or config.captions):
@@ -136,12 +147,15 @@ class CocoSource:
         self._add_categories(where, value.get("categories") or [])
         self._add_entries(where, kind, value["annotations"], names)
 
-    def _add_images(self, where: str, images: Sequence[Any]) -> dict[str, str]:
+    def _add_images(self, where: str, images: Sequence[object]) -> dict[str, str]:
         """Add what a file lists; returns the image's name by its id."""
         names: dict[str, str] = {}
         for image in images:
-            is_named = isinstance(image, dict) and isinstance(image.get("file_name"), str)
-            if not is_named or "id" not in image:
+            if (
+                not isinstance(image, dict)
+                or not isinstance(image.get("file_name"), str)
+                or "id" not in image
+            ):
                 shown = str(image)[:100]
                 raise ValueError(f"{where}: an image without file_name or id: {shown}")
             name = printable(image["file_name"])
@@ -149,22 +163,26 @@ class CocoSource:
             self._images.setdefault(name, CocoImage(_size_of(image)))
         return names
 
-    def _add_categories(self, where: str, categories: Sequence[Any]) -> None:
+    def _add_categories(self, where: str, categories: Sequence[object]) -> None:
         for category in categories:
-            has_id = isinstance(category, dict) and isinstance(category.get("id"), int | str)
-            if not has_id or "name" not in category:
+            if (
+                not isinstance(category, dict)
+                or not isinstance(category.get("id"), int | str)
+                or "name" not in category
+            ):
                 shown = str(category)[:100]
                 raise ValueError(f"{where}: a category without id or name: {shown}")
             self._categories[category["id"]] = str(category["name"])
 
     def _add_entries(
-        self, where: str, kind: str, entries: Sequence[Any], names: Mapping[str, str]
+        self, where: str, kind: str, entries: Sequence[object], names: Mapping[str, str]
     ) -> None:
         left_out = 0
         for entry in entries:
-            name = None
-            if isinstance(entry, dict):
-                name = names.get(str(entry.get("image_id")))
+            if not isinstance(entry, dict):
+                left_out += 1
+                continue
+            name = names.get(str(entry.get("image_id")))
             if name is None:
                 left_out += 1
             elif kind == "instances":
@@ -250,7 +268,7 @@ def _category_id(entry: Entry) -> int | str | None:
     return id_ if isinstance(id_, int | str) else None
 
 
-def _load(where: str, url: str) -> dict[str, Any]:
+def _load(where: str, url: str) -> CocoFile:
     """The content of a COCO file.
 
     Raises:
@@ -265,12 +283,16 @@ def _load(where: str, url: str) -> dict[str, Any]:
         raise ValueError(f"{where}: no such file") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{where}: not JSON ({error})") from None
-    is_coco = (
-        isinstance(value, dict)
-        and isinstance(value.get("images"), list)
-        and isinstance(value.get("annotations"), list)
-        and isinstance(value.get("categories"), list | None)
-    )
-    if not is_coco:
+    if not _is_coco(value):
         raise ValueError(f'{where}: expected {{"images": [...], "annotations": [...]}}')
     return value
+
+
+def _is_coco(value: object) -> TypeGuard[CocoFile]:
+    """Whether a value of JSON has the lists of a COCO file; captions come without categories."""
+    if not isinstance(value, dict):
+        return False
+    has_images = isinstance(value.get("images"), list)
+    has_annotations = isinstance(value.get("annotations"), list)
+    may_have_categories = isinstance(value.get("categories"), list | None)
+    return has_images and has_annotations and may_have_categories

@@ -25,6 +25,7 @@ class FolderSource:
     """The images of a folder; other files are left out with a warning."""
 
     whole: ClassVar[bool] = False
+    gives: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: FolderConfig) -> None:
         self.config = config

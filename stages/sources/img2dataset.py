@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from stages.base import SampleError
 from stages.ingest import MAX_DETAIL, Item
@@ -40,6 +40,7 @@ class Img2DatasetSource:
     """The samples of the tars, and the failed rows of the tables."""
 
     whole: ClassVar[bool] = True
+    gives: ClassVar[tuple[str, ...]] = ("texts",)
 
     def __init__(self, config: Img2DatasetConfig) -> None:
         self._files = Files(config.path, SUFFIXES)
@@ -86,7 +87,7 @@ def _in_folder(tar: str, key: str) -> str:
     return f"{folder}{slash}{key}"
 
 
-def _problem(row: Mapping[str, Any]) -> SampleError:
+def _problem(row: Mapping[str, object]) -> SampleError:
     status = str(row.get("status"))
     if status == SUCCESS:
         return SampleError(NOT_IN_TAR, "its table counts it as done")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pipeline.schema import Annotations
 from stages.base import UNIQUE, SampleError
@@ -50,6 +50,7 @@ class ParquetSource:
     """The rows of the tables."""
 
     whole: ClassVar[bool] = True
+    gives: ClassVar[tuple[str, ...]] = ("texts",)
 
     def __init__(self, config: ParquetConfig) -> None:
         self.config = config
@@ -99,7 +100,7 @@ class ParquetSource:
             yield self._item(f"{file}/{number}", row)
             number += 1
 
-    def _item(self, name: str, row: Mapping[str, Any]) -> Item:
+    def _item(self, name: str, row: Mapping[str, object]) -> Item:
         key = _key(row, self.config.key)
         try:
             data = self._image_bytes(row)
@@ -110,7 +111,7 @@ class ParquetSource:
             texts += strings(row.get(column))
         return Item(name, data, key=key, given=Annotations(texts=alt_texts(texts)))
 
-    def _image_bytes(self, row: Mapping[str, Any]) -> bytes:
+    def _image_bytes(self, row: Mapping[str, object]) -> bytes:
         """The bytes of the image in a row.
 
         Raises:
@@ -128,7 +129,7 @@ class ParquetSource:
         raise SampleError(NO_IMAGE, f"column {column} is not there; set source.image")
 
 
-def _key(row: Mapping[str, Any], setting: str | None) -> str | None:
+def _key(row: Mapping[str, object], setting: str | None) -> str | None:
     """The value of a column or of `COLUMN.FIELD`, as a file name; None if there is none."""
     column, _, field = (setting or "").partition(".")
     value = row.get(column)
@@ -160,7 +161,7 @@ def _check_unpacked_size(parquet: pq.ParquetFile, columns: Sequence[str], group:
 
 def rows_of(
     parquet: pq.ParquetFile, columns: Sequence[str], groups: Sequence[int] | None = None
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[dict[str, object]]:
     """Some columns of each row, of all or some row groups; only one row is in memory."""
     for batch in parquet.iter_batches(1, row_groups=groups, columns=columns, use_threads=False):
         row = {}
@@ -169,7 +170,7 @@ def rows_of(
         yield row
 
 
-def _value(scalar: pa.Scalar) -> Any:
+def _value(scalar: pa.Scalar) -> object:
     """The value as Python has it.
 
     A string that is not UTF-8, which Arrow would refuse, gets replacement characters.

@@ -6,8 +6,9 @@ that reaches far outside for a large one, so everything is checked before it get
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any, TypeGuard
+from typing import TypedDict, TypeGuard
 
 from pipeline.schema import Box, Mask
 from stages.ingest import MAX_PIXELS
@@ -23,9 +24,21 @@ MAX_OUTLINE = 1 << 20
 
 # (width, height) in pixels.
 Size = tuple[int, int]
+# [x1, y1, x2, y2, ...] in pixels.
+Polygon = list[float]
 
 
-def is_number(value: Any) -> TypeGuard[float]:
+class RunLengths(TypedDict):
+    """COCO's run-length encoding of a mask, not compressed."""
+
+    size: list[int]
+    """[height, width] in pixels."""
+
+    counts: list[int]
+    """Lengths of the runs of 0 and 1 in turn, column by column."""
+
+
+def is_number(value: object) -> TypeGuard[float]:
     """Whether a value of JSON is a number of a sensible size; true and false are not."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
@@ -40,12 +53,20 @@ def is_possible(size: Size) -> bool:
     return width * height <= MAX_PIXELS
 
 
-def box_of(bbox: Any, size: Size | None) -> tuple[Box | None, str | None]:
-    """(box, problem) of COCO's [x, y, width, height] in an image of `size`.
+def box_of(bbox: object, size: Size | None) -> tuple[Box | None, str | None]:
+    """COCO's [x, y, width, height] as one of our boxes.
 
-    The box is xyxy in pixels, or None if `bbox` is not one; `problem` is None if it is of use.
+    Args:
+        bbox: any value of JSON.
+        size: (width, height) of the image in pixels; None if it is unknown.
+
+    Returns:
+        The box, xyxy in pixels, or None if `bbox` is not one; and what is wrong with it, or None
+        if it is of use.
     """
-    if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(is_number, bbox)):
+    if not isinstance(bbox, list) or len(bbox) != 4:
+        return None, MALFORMED_BOX
+    if not all(map(is_number, bbox)):
         return None, MALFORMED_BOX
     x, y, width, height = map(float, bbox)
     right = x + width
@@ -55,38 +76,50 @@ def box_of(bbox: Any, size: Size | None) -> tuple[Box | None, str | None]:
         return box, EMPTY_BOX
     if right <= 0 or bottom <= 0:
         return box, OUTSIDE_IMAGE
-    if size and (x >= size[0] or y >= size[1]):
+    if size is None:
+        return box, None
+    image_width, image_height = size
+    if x >= image_width or y >= image_height:
         return box, OUTSIDE_IMAGE
     return box, None
 
 
-def mask_of(segmentation: Any, size: Size | None) -> tuple[Mask | None, str | None]:
-    """(mask, problem) of COCO's polygons or run lengths in an image of `size`.
+def mask_of(segmentation: object, size: Size | None) -> tuple[Mask | None, str | None]:
+    """COCO's polygons or run lengths as one of our masks.
 
-    Both are None if there is no segmentation; of a malformed one the mask is None.
+    Args:
+        segmentation: any value of JSON.
+        size: (width, height) of the image in pixels; None if it is unknown.
+
+    Returns:
+        The mask, and what is wrong with it. Both are None if there is no segmentation; of a
+        malformed one the mask is None.
     """
     if not segmentation:
         return None, None
     if size is None or not is_possible(size):
         return None, MALFORMED_SEGMENTATION
-    if isinstance(segmentation, list):
-        if all(_is_polygon(polygon, size) for polygon in segmentation):
-            return _encoded(segmentation, size), None
-        return None, MALFORMED_SEGMENTATION
     if isinstance(segmentation, dict):
         return _mask_of_runs(segmentation, size)
-    return None, MALFORMED_SEGMENTATION
+    if not isinstance(segmentation, list):
+        return None, MALFORMED_SEGMENTATION
+    polygons: list[Polygon] = []
+    for polygon in segmentation:
+        if not _is_polygon(polygon, size):
+            return None, MALFORMED_SEGMENTATION
+        polygons.append(polygon)
+    return _encoded(polygons, size), None
 
 
-def _mask_of_runs(segmentation: dict[str, Any], size: Size) -> tuple[Mask | None, str | None]:
+def _mask_of_runs(segmentation: Mapping[str, object], size: Size) -> tuple[Mask | None, str | None]:
+    """As `mask_of`, for the run lengths of one mask, compressed or not."""
     width, height = size
     counts = segmentation.get("counts")
-    runs: Any = counts
-    if isinstance(counts, str):
-        runs = runs_of(counts)
-    if segmentation.get("size") != [height, width] or not _are_runs(runs, width * height):
+    runs = runs_of(counts) if isinstance(counts, str) else counts
+    has_size = segmentation.get("size") == [height, width]
+    if not has_size or not _are_runs(runs, width * height):
         return None, MALFORMED_SEGMENTATION
-    checked = {"size": [height, width], "counts": runs}
+    checked = RunLengths(size=[height, width], counts=runs)
     return _encoded(checked, size), None
 
 
@@ -98,7 +131,8 @@ def runs_of(counts: str) -> list[int] | None:
     From the fourth number on, the difference to the number two places before is written.
     """
     runs: list[int] = []
-    value = shift = 0
+    value = 0
+    shift = 0
     for character in counts:
         bits = ord(character) - 48
         if not 0 <= bits < 64 or shift > 60:
@@ -112,38 +146,54 @@ def runs_of(counts: str) -> list[int] | None:
         if len(runs) > 2:
             value += runs[-2]
         runs.append(value)
-        value = shift = 0
-    return None if shift else runs
+        value = 0
+        shift = 0
+    if shift:
+        # The last number is not complete.
+        return None
+    return runs
 
 
-def _is_polygon(polygon: Any, size: Size) -> bool:
+def _is_polygon(polygon: object, size: Size) -> TypeGuard[Polygon]:
     """Whether it is [x1, y1, x2, y2, ...], at least three points, not far outside the image."""
-    if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2 != 0:
+    if not isinstance(polygon, list):
+        return False
+    if len(polygon) < 6 or len(polygon) % 2 != 0:
         return False
     if not all(map(is_number, polygon)):
         return False
     xs = polygon[::2]
     ys = polygon[1::2]
-    if not _are_near(xs, size[0]) or not _are_near(ys, size[1]):
+    width, height = size
+    if not _are_near(xs, width) or not _are_near(ys, height):
         return False
     return _outline(xs, ys) <= MAX_OUTLINE
 
 
 def _are_near(values: list[float], side: int) -> bool:
     """Whether no coordinate lies further outside the image than its side is long."""
-    return -side <= min(values) and max(values) <= 2 * side
+    lowest = min(values)
+    highest = max(values)
+    return lowest >= -side and highest <= 2 * side
 
 
 def _outline(xs: list[float], ys: list[float]) -> float:
-    """The length of a closed polygon; a step counts as long as the larger of its two parts."""
+    """The length of a closed polygon in pixels.
+
+    A step counts as long as the larger of its two parts.
+    """
     points = list(zip(xs, ys, strict=True))
+    closed = [*points, points[0]]
     length = 0.0
-    for (x1, y1), (x2, y2) in pairwise([*points, points[0]]):
-        length += max(abs(x2 - x1), abs(y2 - y1))
+    for (x1, y1), (x2, y2) in pairwise(closed):
+        step_x = abs(x2 - x1)
+        step_y = abs(y2 - y1)
+        length += max(step_x, step_y)
     return length
 
 
-def _are_runs(runs: Any, pixels: int) -> bool:
+def _are_runs(runs: object, pixels: int) -> TypeGuard[list[int]]:
+    """Whether they are run lengths that cover exactly so many pixels."""
     if not isinstance(runs, list):
         return False
     for run in runs:
@@ -152,7 +202,7 @@ def _are_runs(runs: Any, pixels: int) -> bool:
     return sum(runs) == pixels
 
 
-def _encoded(segmentation: Any, size: Size) -> Mask:
+def _encoded(segmentation: list[Polygon] | RunLengths, size: Size) -> Mask:
     """Checked polygons or run lengths as a mask. Library: pycocotools."""
     from pycocotools import mask as coco_mask
 

@@ -53,7 +53,7 @@ BROKEN = (
 
 # The most bytes of a field (its name comes without `.gz`) that are read; 0 for a field to skip.
 Wanted = Callable[[str], int]
-# Its type stubs lack the header errors.
+# The type stubs lack the two header errors.
 _TARFILE: Any = tarfile
 
 
@@ -85,7 +85,7 @@ class _StrictInfo(tarfile.TarInfo):
     """
 
     @classmethod
-    def frombuf(cls, buf: Any, encoding: str, errors: str) -> Self:
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         try:
             info = super().frombuf(buf, encoding, errors)
         except (_TARFILE.InvalidHeaderError, _TARFILE.TruncatedHeaderError) as error:
@@ -96,7 +96,9 @@ class _StrictInfo(tarfile.TarInfo):
 
     # The maps of sparse files are skipped, because `tarfile` would hold them however long they are.
 
-    def _proc_sparse(self, tar: Any) -> Self:
+    def _proc_sparse(self, tar: tarfile.TarFile) -> Self:
+        assert tar.fileobj is not None, "the tar is open for reading"
+        # The stubs lack these two attributes of a member.
         info: Any = self
         is_extended = info._sparse_structs[1]
         while is_extended:
@@ -112,7 +114,7 @@ class _StrictInfo(tarfile.TarInfo):
         tar.offset = self.offset_data + blocks * tarfile.BLOCKSIZE
         return self
 
-    def _proc_gnusparse_00(self, member: Any, *_: Any) -> None:
+    def _proc_gnusparse_00(self, member: Any, *_: object) -> None:
         member.sparse = []
 
     _proc_gnusparse_01 = _proc_gnusparse_10 = _proc_gnusparse_00
@@ -126,6 +128,7 @@ def read_samples(file: IO[bytes], wanted: Wanted) -> Iterator[TarSample]:
     """
     sample = TarSample("")
     end = 0
+    # The stubs lack `members`.
     tar: Any = None
     try:
         # Tars that were joined by `cat` are read as one: what looks like an end is skipped.

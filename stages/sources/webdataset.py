@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pipeline.schema import Annotations
 from stages.base import UNIQUE, SampleError
@@ -45,6 +45,7 @@ class WebDatasetSource:
     """The samples of the tars."""
 
     whole: ClassVar[bool] = True
+    gives: ClassVar[tuple[str, ...]] = ("texts",)
 
     def __init__(self, config: WebDatasetConfig) -> None:
         self.config = config
@@ -94,7 +95,7 @@ class WebDatasetSource:
         )
 
     def _alt_texts(self, members: Mapping[str, bytes]) -> Annotations:
-        objects: dict[str, dict[str, Any]] = {}
+        objects: dict[str, dict[str, object]] = {}
         broken = []
         for name in self._json_fields & members.keys():
             value = parse_json(members[name])

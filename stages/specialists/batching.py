@@ -19,26 +19,43 @@ def map_batches(
 ) -> list[Output]:
     """One output of `run` per item, in the order of the items.
 
-    `run` gets at most `size` items at a time, all with the same `shape_of`. Inputs of one shape
-    need no padding, so the output for an item does not depend on the other items of its batch.
+    Inputs of one shape need no padding, so the output for an item does not depend on the other
+    items of its batch.
+
+    Args:
+        items: the inputs.
+        run: gives one output per item of a batch; all items of a batch have the same shape.
+        size: the most items of a batch.
+        shape_of: the shape of an item; None if all of them have the same.
     """
     groups: dict[Hashable, list[int]] = {}
     for index, item in enumerate(items):
         shape = shape_of(item) if shape_of else None
         groups.setdefault(shape, []).append(index)
 
+    # By the index of the item.
     outputs: dict[int, Output] = {}
     for indices in groups.values():
         for start in range(0, len(indices), size):
             stop = start + size
-            batch = indices[start:stop]
-            results = run_halving([items[index] for index in batch], run)
-            outputs.update(zip(batch, results, strict=True))
+            batch_indices = indices[start:stop]
+            batch = [items[index] for index in batch_indices]
+            results = run_halving(batch, run)
+            outputs.update(zip(batch_indices, results, strict=True))
     return [outputs[index] for index in range(len(items))]
 
 
-def run_halving(batch: list[Item], run: Callable[[list[Item]], Sequence[Output]]) -> list[Output]:
-    """`run(batch)`; if memory runs out, the outputs of its two halves, down to single items."""
+def run_halving(
+    batch: list[Item],
+    run: Callable[[list[Item]], Sequence[Output]],
+) -> list[Output]:
+    """The outputs of `run(batch)`; if memory runs out, those of its two halves.
+
+    Halves are halved again, down to single items.
+
+    Raises:
+        MemoryError, RuntimeError: a single item is too large, or something else failed.
+    """
     import torch
 
     try:

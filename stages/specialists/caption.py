@@ -98,6 +98,7 @@ class PretrainedCaption:
 
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = True
+    gives: ClassVar[tuple[str, ...]] = ("texts",)
 
     def __init__(self, config: CaptionerConfig) -> None:
         self.captioner = Captioner(config)

@@ -10,7 +10,7 @@ dropped text with its reason.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -19,7 +19,14 @@ import numpy as np
 from pipeline.schema import Annotations, Granularity, Text
 from stages.base import Batch, Result
 from stages.specialists.batching import map_batches
-from stages.specialists.detailed_texts import PROMPTS, Answer, check_prompts, judge
+from stages.specialists.detailed_texts import (
+    PROMPTS,
+    Answer,
+    check_prompt_names,
+    check_prompts,
+    judge,
+    prompts_without_effect,
+)
 from stages.specialists.generation import generate_greedily
 from stages.specialists.images import to_pil
 from stages.specialists.pretrained import (
@@ -54,6 +61,13 @@ class ChatDescribeConfig(PretrainedConfig):
     max_tokens: int = 400
     """Longest answer, in tokens."""
 
+    def __post_init__(self) -> None:
+        check_prompt_names(self.prompts)
+
+    def without_effect(self) -> Iterator[str]:
+        yield from PretrainedConfig.without_effect(self)
+        yield from prompts_without_effect(self.granularities, self.prompts)
+
 
 @dataclass(frozen=True, slots=True)
 class ScoredAnswer:
@@ -68,6 +82,7 @@ class ChatDescribe:
 
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = True
+    gives: ClassVar[tuple[str, ...]] = ("texts",)
 
     def __init__(self, config: ChatDescribeConfig) -> None:
         from transformers import AutoModelForImageTextToText, AutoProcessor

@@ -11,7 +11,7 @@ refusal or an answer that was cut off is stored as a dropped text with its reaso
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -20,8 +20,14 @@ import cv2
 import numpy as np
 
 from pipeline.schema import Annotations, Granularity, Text
-from stages.base import Batch, Failed, Result, Sample
-from stages.specialists.detailed_texts import PROMPTS, check_prompts, judge
+from stages.base import Batch, Failed, Result, Sample, no_effect
+from stages.specialists.detailed_texts import (
+    PROMPTS,
+    check_prompt_names,
+    check_prompts,
+    judge,
+    prompts_without_effect,
+)
 from stages.specialists.endpoint import ChatClient, EndpointConfig
 from stages.specialists.selection import effective_score, missing_granularities
 
@@ -50,6 +56,19 @@ class DescribeConfig(EndpointConfig):
 
     min_score: float = 0.3
     """With `reads: labels`, regions and text regions with a lower score are left out."""
+
+    def __post_init__(self) -> None:
+        check_prompt_names(self.prompts)
+
+    def without_effect(self) -> Iterator[str]:
+        yield from EndpointConfig.without_effect(self)
+        yield from prompts_without_effect(self.granularities, self.prompts)
+        if self.reads == "image":
+            reason = "the model reads the image; set reads=labels"
+            yield from no_effect(self, ("min_score",), reason)
+        else:
+            reason = "the model reads the labels; set reads=image"
+            yield from no_effect(self, ("image_side",), reason)
 
 
 def labels_as_text(sample: Sample, min_score: float) -> str:
@@ -97,6 +116,7 @@ class EndpointDescribe:
 
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = True
+    gives: ClassVar[tuple[str, ...]] = ("texts",)
 
     def __init__(self, config: DescribeConfig) -> None:
         check_prompts(config.granularities, config.prompts)

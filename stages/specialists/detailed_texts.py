@@ -6,8 +6,10 @@ its prompts; these are ours.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from pipeline.schema import Granularity
 from stages.base import StageError
@@ -61,6 +63,29 @@ def check_prompts(granularities: Sequence[Granularity], prompts: Mapping[str, st
     if lacking:
         names = ", ".join(lacking)
         raise StageError(f"prompts has none for {names}: add them or leave the granularities out")
+
+
+def check_prompt_names(prompts: Mapping[str, str]) -> None:
+    """Checks that every prompt is for a granularity.
+
+    Raises:
+        ValueError: one is for something else; the message names the nearest granularity.
+    """
+    granularities = get_args(Granularity)
+    for name in prompts:
+        if name not in granularities:
+            near = difflib.get_close_matches(name, granularities, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(granularities)}"
+            raise ValueError(f"prompts.{name}: no such granularity; {hint}")
+
+
+def prompts_without_effect(
+    granularities: Sequence[Granularity], prompts: Mapping[str, str]
+) -> Iterator[str]:
+    """A warning for each prompt of one's own that is for a granularity which is not asked for."""
+    for name, prompt in prompts.items():
+        if name not in granularities and prompt != PROMPTS.get(name):
+            yield f"prompts.{name}: no effect: granularities does not have {name}; add it"
 
 
 def judge(answer: Answer) -> tuple[str, str | None]:

@@ -54,6 +54,7 @@ class Detr:
 
     version: ClassVar[int] = 2
     reads_images: ClassVar[bool] = True
+    gives: ClassVar[tuple[str, ...]] = ("regions",)
 
     def __init__(self, config: DetrConfig) -> None:
         from transformers import AutoImageProcessor, AutoModelForObjectDetection

@@ -12,19 +12,23 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
-from stages.base import NOT_RECIPE, Failed, StageError
+from stages.base import NOT_RECIPE, Failed, StageError, no_effect
+from stages.specialists.completion import Completion, Request
 from stages.specialists.detailed_texts import Answer
 from stages.specialists.token_budget import TokenBudget, cannot_write, most_tokens
 
 if TYPE_CHECKING:
     from openai import APIStatusError
-    from openai.types.chat import ChatCompletion, ChatCompletionContentPartParam
+    from openai.types.chat import (
+        ChatCompletion,
+        ChatCompletionContentPartParam,
+    )
 
 BUDGET_SPENT = "budget_spent"
 ENDPOINT_FAILED = "endpoint_failed"
@@ -35,9 +39,6 @@ ACCOUNT_STATUSES = (401, 402, 403, 404)
 OUT_OF_QUOTA = "insufficient_quota"  # code of a 429 that does not pass by itself
 # Statuses below 500 that pass: the request took too long, was in conflict, or came too soon.
 PASSING_STATUSES = (408, 409, 429)
-
-Completion = dict[str, Any]
-"""The JSON of a chat completion, as the server sent it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,11 @@ class EndpointConfig:
 
     backoff: float = field(default=1.0, metadata=NOT_RECIPE)
     """Seconds before the second attempt; the wait is doubled with each further attempt."""
+
+    def without_effect(self) -> Iterator[str]:
+        if self.attempts <= 1:
+            reason = "there is no second attempt; raise attempts"
+            yield from no_effect(self, ("backoff",), reason)
 
 
 class ChatClient:
@@ -126,7 +132,7 @@ class ChatClient:
                 _write(file, completion)
             return _answer(completion)
 
-    def request(self, content: Sequence[ChatCompletionContentPartParam]) -> dict[str, Any]:
+    def request(self, content: Sequence[ChatCompletionContentPartParam]) -> Request:
         """The parameters of a chat completion; their JSON is the key of the cache."""
         return {
             "model": self.config.model,
@@ -141,7 +147,7 @@ class ChatClient:
         with self._lock:
             return self._request_locks.setdefault(name, Lock())
 
-    def _ask_within_budget(self, request: dict[str, Any]) -> Completion | Failed:
+    def _ask_within_budget(self, request: Request) -> Completion | Failed:
         """The completion, if the budget allows the request; counts what it uses."""
         most = self._most_tokens(request)
         if not self.budget.reserve(most):
@@ -160,12 +166,13 @@ class ChatClient:
             self.budget.settle(most, used)
         return completion
 
-    def _most_tokens(self, request: dict[str, Any]) -> int:
+    def _most_tokens(self, request: Request) -> int:
         """The most tokens that the request can use, its answer included."""
-        message = request["messages"][0]
+        content = request["messages"][0]["content"]
+        assert not isinstance(content, str), "`request` makes lists of parts"
         texts = []
         image_count = 0
-        for part in message["content"]:
+        for part in content:
             if part["type"] == "text":
                 texts.append(part["text"])
             else:
@@ -177,7 +184,7 @@ class ChatClient:
             max_tokens=self.config.max_tokens,
         )
 
-    def _attempt_repeatedly(self, request: dict[str, Any]) -> Completion | Failed:
+    def _attempt_repeatedly(self, request: Request) -> Completion | Failed:
         """The completion; tries again after a fault that may pass."""
         import openai
 
@@ -205,7 +212,7 @@ class ChatClient:
                 fault = f"the answer is no JSON: {error}"
             else:
                 if _has_choice(completion):
-                    return completion.to_dict(mode="json")
+                    return cast("Completion", completion.to_dict(mode="json"))
                 fault = "the answer is no chat completion"
         return Failed(ENDPOINT_FAILED, fault)
 

@@ -59,13 +59,20 @@ def fusion_key(item: Region | TextRegion | Triplet) -> Hashable:
 
 
 def mean_place(members: Sequence[Placed]) -> tuple[float, ...]:
-    """The mean of the members' boxes (or quads) in pixels, weighted by score."""
-    places = []
+    """The mean of the members' places, weighted by score.
+
+    It is a box (xyxy in pixels), or for text regions a quad: the same kind as the members have.
+    """
+    places: list[Sequence[float]] = []
     for member in members:
-        places.append(member.quad if isinstance(member, TextRegion) else member.box)
+        if isinstance(member, TextRegion):
+            places.append(member.quad)
+        else:
+            places.append(member.box)
     # The small constant keeps the weights from summing to zero.
     weights = [effective_score(member) + 1e-9 for member in members]
-    return tuple(np.average(np.array(places), axis=0, weights=weights).tolist())
+    mean = np.average(np.array(places), axis=0, weights=weights)
+    return tuple(mean.tolist())
 
 
 def find_clusters(items: Sequence[Placed], threshold: float) -> list[list[Placed]]:
@@ -74,15 +81,18 @@ def find_clusters(items: Sequence[Placed], threshold: float) -> list[list[Placed
     Each item, best first, joins the cluster whose mean box it overlaps most, or starts a new one.
     """
     clusters: list[list[Placed]] = []
+    # The mean box of each cluster.
     boxes: list[Sequence[float]] = []
-    for item in sorted(items, key=lambda item: (-effective_score(item), item.id)):
+    best_first = sorted(items, key=lambda item: (-effective_score(item), item.id))
+    for item in best_first:
         nearest = _nearest_cluster(item, clusters, boxes, threshold)
         if nearest is None:
             clusters.append([item])
             boxes.append(bounds(item))
         else:
-            clusters[nearest].append(item)
-            boxes[nearest] = bounds(_at_mean_place(clusters[nearest]))
+            members = clusters[nearest]
+            members.append(item)
+            boxes[nearest] = bounds(_at_mean_place(members))
     return clusters
 
 
@@ -92,14 +102,22 @@ def _nearest_cluster(
     boxes: Sequence[Sequence[float]],
     threshold: float,
 ) -> int | None:
-    """Index of the cluster with the item's key that the item overlaps most.
+    """Index of the cluster that the item joins.
 
-    None if no overlap is above the IoU `threshold`.
+    Args:
+        item: an annotation that is in no cluster yet.
+        clusters: those so far.
+        boxes: their mean boxes.
+        threshold: the IoU that the overlap must exceed.
+
+    Returns:
+        The cluster with the item's key that the item overlaps most; None if there is none.
     """
     if not clusters:
         return None
     key = fusion_key(item)
-    overlap = box_iou([bounds(item)], boxes)[0]
+    (overlap,) = box_iou([bounds(item)], boxes)
+    # Other things in the same place are no candidates.
     for index, members in enumerate(clusters):
         if fusion_key(members[0]) != key:
             overlap[index] = 0.0
@@ -127,7 +145,8 @@ def fuse_cluster(members: Sequence[Placed], source_count: int) -> Placed:
         parents=[member.id for member in members],
     )
     if isinstance(fused, Triplet):
-        return replace(fused, mask=None, phrase_score=_mean_phrase_score(members))
+        phrase_score = _mean_phrase_score(members)
+        return replace(fused, mask=None, phrase_score=phrase_score)
     if isinstance(fused, Region):
         return replace(fused, mask=None, candidates=[], brief=None, brief_kind=None)
     return fused
@@ -139,11 +158,13 @@ def _mean_phrase_score(members: Sequence[Region | TextRegion | Triplet]) -> floa
     for member in members:
         if isinstance(member, Triplet) and member.phrase_score is not None:
             scores.append(member.phrase_score)
-    return float(np.mean(scores)) if scores else None
+    if not scores:
+        return None
+    return float(np.mean(scores))
 
 
 def _at_mean_place(members: Sequence[Placed]) -> Placed:
-    """The first member at the mean place of all."""
+    """The first member, moved to the mean place of all members."""
     first = members[0]
     place = mean_place(members)
     if isinstance(first, TextRegion):
@@ -190,10 +211,11 @@ def _keep_best(texts: Sequence[Text], source_count: int) -> list[Text]:
 def _word_agreements(texts: Sequence[Text], source_count: int) -> list[float]:
     """For each text, the mean share of words that it has in common with the text of each source."""
     words = [_word_counts(text.text) for text in texts]
+    pairs = list(zip(texts, words, strict=True))
     agreements = []
-    for text, text_words in zip(texts, words, strict=True):
+    for text, text_words in pairs:
         shares = []
-        for other, other_words in zip(texts, words, strict=True):
+        for other, other_words in pairs:
             if other.source != text.source:
                 shares.append(_shared_words(text_words, other_words))
         # The text itself stands for its own source.
@@ -204,16 +226,22 @@ def _word_agreements(texts: Sequence[Text], source_count: int) -> list[float]:
 
 
 def _word_counts(text: str) -> Counter[str]:
-    """The words of a text and how often each occurs."""
-    return Counter(text.casefold().replace(".", " ").replace(",", " ").split())
+    """The words of a text and how often each occurs; case and full stops do not count."""
+    folded = text.casefold()
+    without_stops = folded.replace(".", " ").replace(",", " ")
+    return Counter(without_stops.split())
 
 
 def _shared_words(first: Counter[str], second: Counter[str]) -> float:
-    """Dice's coefficient of two bags of words, 0 to 1."""
+    """Dice's coefficient of two bags of words, 0 to 1.
+
+    It is 0 if both are empty.
+    """
     total = first.total() + second.total()
     if not total:
         return 0.0
-    return 2 * (first & second).total() / total
+    common = first & second
+    return 2 * common.total() / total
 
 
 class Fuse:
@@ -221,9 +249,14 @@ class Fuse:
 
     version: ClassVar[int] = 2
     reads_images: ClassVar[bool] = False
+    gives: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: FuseConfig) -> None:
-        """Checks the sources; raises StageError if there are fewer than two."""
+        """Checks the sources.
+
+        Raises:
+            StageError: there are fewer than two.
+        """
         if len(set(config.sources)) < 2:
             raise StageError(
                 f"sources={list(config.sources)}: name at least two stages, or leave `fuse` out"
@@ -237,8 +270,9 @@ class Fuse:
         """The fused annotations of one sample, and their dropped members."""
         annotations = sample.annotations
         texts = self._members(sample, annotations.texts)
+        source_count = len(self.config.sources)
         return Annotations(
-            texts=find_consensus(texts, len(self.config.sources)),
+            texts=find_consensus(texts, source_count),
             regions=self._fuse_placed(sample, annotations.regions),
             text_regions=self._fuse_placed(sample, annotations.text_regions),
             triplets=self._fuse_placed(sample, annotations.triplets),
@@ -254,7 +288,8 @@ class Fuse:
         members = self._members(sample, items)
         dropped = [replace(member, dropped=FUSED) for member in members]
         fused = []
+        source_count = len(self.config.sources)
         for cluster in find_clusters(members, self.config.iou):
-            fused.append(fuse_cluster(cluster, len(self.config.sources)))
+            fused.append(fuse_cluster(cluster, source_count))
         fused.sort(key=lambda item: -effective_score(item))
         return dropped + fused

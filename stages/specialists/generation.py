@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     import torch
+    from transformers.generation.utils import GenerateDecoderOnlyOutput, GenerationMixin
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +26,23 @@ class Generation:
 
 
 def generate_greedily(
-    model: Any, inputs: Mapping[str, torch.Tensor], max_tokens: int
+    model: GenerationMixin, inputs: Mapping[str, torch.Tensor], max_tokens: int
 ) -> Generation:
     """At most `max_tokens` new tokens for each row of `inputs`.
 
-    `model` is one of `transformers`, `inputs` the output of its processor.
+    Args:
+        model: a model of `transformers` that generates text.
+        inputs: the output of its processor: for each argument of the model a tensor (batch, ...),
+            such as `input_ids` (batch, length) int64 and `pixel_values` (batch, 3, height, width).
+        max_tokens: the most new tokens of a row.
+
+    Returns:
+        The answers, on the device of the model; `Generation` gives their shapes.
     """
     import torch
 
     with torch.inference_mode():
-        output = model.generate(
+        generated = model.generate(
             **inputs,
             max_new_tokens=max_tokens,
             do_sample=False,
@@ -42,6 +50,9 @@ def generate_greedily(
             return_dict_in_generate=True,
             output_logits=True,
         )
+    # With an encoder the class is another one, which has these two fields, too.
+    output = cast("GenerateDecoderOnlyOutput", generated)
+    assert output.logits is not None
     distributions = torch.stack(output.logits, 1).float().log_softmax(-1)
     steps = distributions.shape[1]
     tokens = output.sequences[:, -steps:]

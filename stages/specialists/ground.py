@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from pipeline.schema import Annotations, NounPhrase, Text, Triplet
-from stages.base import Batch, Result, Sample
+from stages.base import Batch, Result, Sample, no_effect
 from stages.filters.nms import nms
 from stages.specialists.batching import map_batches
 from stages.specialists.images import pad_image, to_pil
@@ -58,6 +58,16 @@ class GroundingDinoConfig(PretrainedConfig):
 
     max_boxes: int = 20
     """Most boxes of a phrase; the best are stored."""
+
+    def without_effect(self) -> Iterator[str]:
+        yield from PretrainedConfig.without_effect(self)
+        # The score of a box is the highest over all tokens, so no score for a phrase exceeds it.
+        if self.min_box_score <= self.min_phrase_score:
+            reason = (
+                f"a box scores at least as high as its phrase, which must reach "
+                f"min_phrase_score={self.min_phrase_score}; give a higher min_box_score"
+            )
+            yield from no_effect(self, ("min_box_score",), reason)
 
 
 def split(text: str, fits: Callable[[str], bool]) -> Iterator[Span]:
@@ -165,6 +175,8 @@ class GroundingDino:
 
     version: ClassVar[int] = 2
     reads_images: ClassVar[bool] = True
+    needs: ClassVar[tuple[str, ...]] = ("parsed_texts",)
+    gives: ClassVar[tuple[str, ...]] = ("triplets",)
 
     def __init__(self, config: GroundingDinoConfig) -> None:
         from transformers import (

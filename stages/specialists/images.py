@@ -18,10 +18,10 @@ MAX_ASPECT = 16
 
 
 def pad_image(image: np.ndarray) -> np.ndarray:
-    """The image, (height, width, 3) uint8 RGB, made large enough for every processor.
+    """The image made large enough for every processor.
 
     The last column is repeated to the right and the last row below, so boxes keep their
-    coordinates.
+    coordinates. `image` and the result are (height, width, 3) uint8 RGB.
     """
     height, width = image.shape[:2]
     # Rounded up.
@@ -31,7 +31,8 @@ def pad_image(image: np.ndarray) -> np.ndarray:
     right = max(0, min_side - width)
     if not below and not right:
         return image
-    return np.pad(image, ((0, below), (0, right), (0, 0)), "edge")
+    margins = ((0, below), (0, right), (0, 0))
+    return np.pad(image, margins, "edge")
 
 
 def to_pil(image: np.ndarray) -> Image:
@@ -45,9 +46,15 @@ def to_pil(image: np.ndarray) -> Image:
 
 
 def crop_box(image: np.ndarray, box: Box, context: float) -> np.ndarray:
-    """The part of an image, (height, width, ...), in a box (xyxy in pixels); at least one pixel.
+    """The part of an image that lies in a box; at least one pixel.
 
-    `context` is a margin on each side, as a share of the box's side.
+    Args:
+        image: (height, width, ...), of any dtype.
+        box: xyxy in pixels; it may reach out of the image.
+        context: a margin on each side, as a share of the box's side.
+
+    Returns:
+        A view of the image.
     """
     height, width = image.shape[:2]
     left, top, right, bottom = box
@@ -62,6 +69,7 @@ def _pixel_range(low: float, high: float, size: int) -> tuple[int, int]:
     """The pixels from `low` to `high`, half-open: within 0 to `size`, and at least one."""
     start = max(0, int(low))
     start = min(start, size - 1)
-    stop = min(size, int(np.ceil(high)))
+    end = int(np.ceil(high))
+    stop = min(size, end)
     stop = max(start + 1, stop)
     return start, stop

@@ -76,6 +76,7 @@ class RapidOcr:
 
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = True
+    gives: ClassVar[tuple[str, ...]] = ("text_regions",)
 
     def __init__(self, config: RapidOcrConfig) -> None:
         from rapidocr import RapidOCR

@@ -8,11 +8,12 @@ without remote code. A checkpoint that cannot be loaded, or has the wrong archit
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from stages.base import CONTENT, StageError
+from stages.base import CONTENT, StageError, no_effect
 
 if TYPE_CHECKING:
     import torch
@@ -37,8 +38,19 @@ class PretrainedConfig:
     rows: int = 16
     """Number of images, crops or prompts that go through the model at once."""
 
+    def without_effect(self) -> Iterator[str]:
+        if self.model and Path(self.model).is_dir():
+            reason = "the model is a local folder; give a hub name, or leave revision out"
+            yield from no_effect(self, ("revision",), reason)
 
-def load_pretrained(auto_class: Any, config: PretrainedConfig) -> Any:
+
+class AutoClass(Protocol):
+    """An auto class of `transformers`: the checkpoint decides which class the result has."""
+
+    def from_pretrained(self, pretrained_model_name_or_path: str, **settings: object) -> Any: ...
+
+
+def load_pretrained(auto_class: AutoClass, config: PretrainedConfig) -> Any:
     """The model, processor or tokenizer of a checkpoint, by an auto class of `transformers`.
 
     A model is on its device, in eval mode. Raises StageError if it cannot be loaded.
@@ -56,7 +68,7 @@ def load_pretrained(auto_class: Any, config: PretrainedConfig) -> Any:
         raise StageError(f"{_source(config)}: {reason}") from error
 
 
-def _load_model(auto_class: Any, config: PretrainedConfig) -> Any:
+def _load_model(auto_class: AutoClass, config: PretrainedConfig) -> Any:
     """The model of a checkpoint on its device, in eval mode."""
     import torch
 
@@ -80,7 +92,7 @@ def choose_device(config: PretrainedConfig) -> torch.device:
     return torch.device("cuda" if use_gpu else "cpu")
 
 
-def wrong_architecture(config: PretrainedConfig, model: Any, needed: str) -> StageError:
+def wrong_architecture(config: PretrainedConfig, model: object, needed: str) -> StageError:
     """The error for a checkpoint that was loaded, but is of no use to the stage."""
     name = type(model).__name__
     return StageError(f"{_source(config)}: it is a {name}, this stage needs {needed}")

@@ -9,14 +9,14 @@ size, its category, and the region that overlaps it most.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
 from pipeline.schema import Annotations, Candidate, Region
-from stages.base import Batch, Result, Sample
+from stages.base import Batch, Result, Sample, no_effect
 from stages.embedded.score import CHANCE, appearance_of
 from stages.embedded.vocabulary import Vocabulary, verb, vocabulary, with_article
 from stages.filters import language
@@ -48,6 +48,16 @@ class RegionTextConfig(CaptionerConfig):
 
     language_model: str = ParseConfig().model
     """Installed spaCy package that finds the noun chunks."""
+
+    def without_effect(self) -> Iterator[str]:
+        if self.model:
+            reason = "model writes the captions; leave model out to compose them"
+            yield from no_effect(self, ("style",), reason)
+            yield from CaptionerConfig.without_effect(self)
+        else:
+            reason = "captions are composed; set model to let a model write them"
+            names = ("revision", "device", "dtype", "rows", "prompt", "max_tokens")
+            yield from no_effect(self, names, reason)
 
 
 def name_with_appearance(image: np.ndarray, region: Region, words: Vocabulary) -> str:
@@ -117,6 +127,8 @@ class RegionText:
 
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = True
+    needs: ClassVar[tuple[str, ...]] = ("regions",)
+    gives: ClassVar[tuple[str, ...]] = ("candidate_texts",)
 
     def __init__(self, config: RegionTextConfig) -> None:
         self.config = config

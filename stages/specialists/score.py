@@ -9,9 +9,9 @@ the region, and the most similar text wins. This takes any two-tower model of `t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -27,6 +27,10 @@ from stages.specialists.pretrained import (
 )
 from stages.specialists.selection import choose_candidate, needs_choice
 
+if TYPE_CHECKING:
+    import torch
+    from transformers.modeling_outputs import BaseModelOutputWithPooling
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageTextScoreConfig(PretrainedConfig):
@@ -41,12 +45,18 @@ class ImageTextScoreConfig(PretrainedConfig):
     min_score: float = 0.05
     """Regions with a lower score get no brief text."""
 
+    def __post_init__(self) -> None:
+        if "{}" not in self.template:
+            raise ValueError(f"template={self.template}: write {{}} where the candidate goes")
+
 
 class ImageTextScore:
     """Scores the candidates of every region that has no brief text, and picks the best."""
 
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = True
+    needs: ClassVar[tuple[str, ...]] = ("candidate_texts",)
+    gives: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: ImageTextScoreConfig) -> None:
         from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
@@ -125,12 +135,15 @@ class ImageTextScore:
         return _unit_embeddings(self.model.get_text_features, inputs.to(self.device))
 
 
-def _unit_embeddings(embed: Callable[..., Any], inputs: Any) -> list[np.ndarray]:
+def _unit_embeddings(
+    embed: Callable[..., BaseModelOutputWithPooling], inputs: Mapping[str, torch.Tensor]
+) -> list[np.ndarray]:
     """The outputs of a tower, divided by their length; `inputs` are a processor's."""
     import torch
 
     with torch.inference_mode():
         output = embed(**inputs)
+        assert output.pooler_output is not None
         embeddings = output.pooler_output.float()
         unit = torch.nn.functional.normalize(embeddings, dim=-1)
     return list(unit.cpu().numpy())

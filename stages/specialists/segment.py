@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -44,10 +44,10 @@ class SamConfig(PretrainedConfig):
 class _EmbeddedImage:
     """What all prompts of an image share."""
 
-    embeddings: dict[str, Any]
+    embeddings: dict[str, torch.Tensor | list[torch.Tensor]]
     """Arguments of the model that stand for the image."""
 
-    sizes: list[Any]
+    sizes: list[torch.Tensor]
     """Arguments of the processor's `post_process_masks`.
 
     The (1, 2) original size of the image, and for SAM its (1, 2) resized one, as (height, width).
@@ -62,6 +62,8 @@ class Sam:
 
     version: ClassVar[int] = 2
     reads_images: ClassVar[bool] = True
+    needs: ClassVar[tuple[str, ...]] = ("regions or triplets",)
+    gives: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: SamConfig) -> None:
         from transformers import AutoModelForMaskGeneration, AutoProcessor
@@ -98,7 +100,10 @@ class Sam:
             embedded = self._embed(image)
 
             def segment_batch(batch: list[Box]) -> list[np.ndarray]:
-                """The masks of boxes that go through the model at once."""
+                """The masks of boxes (xyxy in pixels) that go through the model at once.
+
+                Each is (height, width) bool.
+                """
                 masks = []
                 raw_masks = self._run(embedded, batch)
                 for raw_mask, box in zip(raw_masks, batch, strict=True):

@@ -52,6 +52,10 @@ class YoloxConfig:
     max_regions: int = 300
     """Most regions of an image; the best are stored."""
 
+    def class_names(self) -> list[str]:
+        """The categories that regions can get."""
+        return read_classes(self.classes)
+
 
 @dataclass(frozen=True, slots=True)
 class Detections:
@@ -158,6 +162,7 @@ class Yolox:
 
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = True
+    gives: ClassVar[tuple[str, ...]] = ("regions",)
 
     def __init__(self, config: YoloxConfig) -> None:
         """Loads the model and runs it once on a black image.

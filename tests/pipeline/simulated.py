@@ -10,7 +10,8 @@ import numpy as np
 
 from pipeline.schema import Annotations, Box, Region
 from stages.base import Sample
-from stages.embedded.noise import NoiseConfig, NoisyTruth, jittered
+from stages.embedded.boxes import jittered
+from stages.embedded.noise import NoiseConfig, NoisyTruth
 from stages.embedded.scenes import DEMO, render
 from stages.geometry import box_iou
 

@@ -1,4 +1,4 @@
-"""A stage that kills its process on one sample costs that sample, not the run. The stage comes from another package."""
+"""A stage of another package kills its process on one sample: the run loses that sample only."""
 
 import json
 from pathlib import Path
@@ -32,7 +32,10 @@ class Fragile:
     def __call__(self, batch):
         if any(sample.key == self.config.deadly for sample in batch):
             os.kill(os.getpid(), signal.SIGSEGV)
-        return [Annotations(texts=[Text(granularity="alt", text=f"seen {sample.key}")]) for sample in batch]
+        return [self.seen(sample.key) for sample in batch]
+
+    def seen(self, key):
+        return Annotations(texts=[Text(granularity="alt", text=f"seen {key}")])
 """
 
 

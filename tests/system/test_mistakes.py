@@ -1,10 +1,17 @@
-"""A user's mistake: one line that names the value and what to change, exit code 2, nothing written."""
+"""A user's mistake gives one line that names the value and the change, exit code 2, and no file."""
 
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
+from tests.stages.specialists.test_describe import Server
+from tests.stages.specialists.tiny_finders import rt_detr
 from tests.system.conftest import fld, fld_here
+
+SAMPLES = 80
+# Ten shards. The detector and the endpoint are the only specialists that do anything.
+QUICK = [f"source.count={SAMPLES}", "source.shard_size=8", "refine.rounds=0"]
 
 
 @pytest.mark.parametrize(
@@ -32,6 +39,11 @@ from tests.system.conftest import fld, fld_here
             "specialists.detect.weights={tmp}/none.onnx: no such file or folder",
         ),
         (["refine.start={tmp}/no-model"], "refine.start={tmp}/no-model: no such file or folder"),
+        (
+            ["specialists.score.after=[]"],
+            "specialists.score: it reads candidate_texts, and no stage in its `after` gives any; "
+            "set specialists.score.after=[region_text]",
+        ),
         (["work={tmp}/file/below"], "work={tmp}/file/below: {tmp}/file is a file; give a folder"),
     ],
 )
@@ -57,3 +69,52 @@ def test_a_mistake_costs_one_line_at_the_shell_too(tmp_path: Path) -> None:
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("fld: error: ")
     assert not list(tmp_path.iterdir())
+
+
+def run_to_fault(work: Path, *overrides: str) -> CompletedProcess[str]:
+    """`fld run` that a stage must end at its first shard, with one line and nothing published."""
+    done = fld_here("run", f"work={work}", *QUICK, *overrides)
+    assert "Traceback" not in done.stderr
+    errors = [line for line in done.stderr.splitlines() if "error" in line]
+    assert len(errors) == 1 and done.stderr.splitlines()[-1] == errors[0], done.stderr
+    assert len(list(work.glob("images/*.tar"))) == 10
+    assert not list(work.glob("signals/*/*"))
+    assert not list(work.glob("rounds/*"))
+    return done
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+def test_a_wrong_key_ends_the_run_at_the_first_shard(tmp_path: Path) -> None:
+    closed = Server(failures=10_000, status=401)
+    done = run_to_fault(
+        tmp_path / "work",
+        "specialists.ocr=null",
+        "specialists.describe.use=endpoint_describe",
+        "specialists.describe.after=[detect]",
+        f"specialists.describe.endpoint={closed.url}",
+        "specialists.describe.model=tiny",
+        "specialists.describe.key_variable=FLD_TEST_KEY",
+    )
+    closed.stop()
+    advice = "set FLD_TEST_KEY to a key that may use the model tiny"
+    line = f"fld: error: stage describe: {closed.url} answers 401 Unauthorized: {advice}"
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (2, line)
+    # Each of the two actors asks about its first shard at most.
+    assert 1 <= len(closed.requests) <= 2 * 8
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+def test_a_model_without_weights_ends_the_run_at_the_first_shard(tmp_path: Path) -> None:
+    model, processor = rt_detr()
+    folder = tmp_path / "model"
+    model.config.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    done = run_to_fault(
+        tmp_path / "work", "specialists.detect.use=detr", f"specialists.detect.model={folder}"
+    )
+    line = done.stderr.splitlines()[-1]
+    assert done.returncode == 2
+    assert line.startswith(f"fld: error: stage detect: model '{folder}' at revision '': ")
+    assert "model.safetensors" in line

@@ -1,4 +1,4 @@
-"""Commands on a finished run: retry after a hiccup, find and mend a flipped byte, remove unused files."""
+"""Commands on a finished run: retry failures, find and mend a flipped byte, remove unused files."""
 
 import json
 import shutil
@@ -31,8 +31,11 @@ HICCUP = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """12 scenes, of which 5 cannot be read, and a file that is no image; labelled, then read again, as `work`, from
-    another folder than that of the run."""
+    """A folder with 12 scenes and a file that is no image, and two work folders.
+
+    5 scenes cannot be read when `before` is made. `work` is a copy of it, in which they were
+    retried once they could be read, by a command in another directory.
+    """
     top = tmp_path_factory.mktemp("operations")
     photos = top / "photos"
     photos.mkdir()

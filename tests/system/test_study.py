@@ -32,7 +32,8 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_study_tests_every_phase_and_a_second_run_does_nothing(work: Path) -> None:
-    rows = "rows={start: {}, few: {samples: 4, phases: {a: {steps: 2}, b: {steps: 3, learning_rate: 0.01}}}}"
+    phases = "{a: {steps: 2}, b: {steps: 3, learning_rate: 0.01}}"
+    rows = "rows={start: {}, few: {samples: 4, phases: " + phases + "}}"
     settings = ["study=clean", f"work={work}", *TINY, "~rows", f"+{rows}"]
     made = run(parse(compose(settings, "studies")))
     assert [(r["row"], r["phase"], r["steps"]) for r in made["rows"]] == [
@@ -56,7 +57,9 @@ def test_a_study_tests_every_phase_and_a_second_run_does_nothing(work: Path) -> 
 
 
 def test_the_backbones_study_trains_a_detector_a_row(work: Path) -> None:
-    rows = "+rows={fresh: {phases: {train: {pretrained: false}}}, trained: {phases: {train: {freeze: [1]}}}}"
+    fresh = "{phases: {train: {pretrained: false}}}"
+    trained = "{phases: {train: {freeze: [1]}}}"
+    rows = "+rows={fresh: " + fresh + ", trained: " + trained + "}"
     settings = [
         "study=backbone",
         f"work={work}/backbone",

@@ -105,7 +105,7 @@ def test_killed_at_a_random_step_and_once_more_in_its_worker_it_ends_with_the_sa
 
 
 def kill_worker(mark: str) -> bool:
-    """kill -9 the training worker among the processes with this in their environment, once there is one."""
+    """kill -9 the training worker with `mark` in its environment; False if there is none yet."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
             name, environment = (
@@ -184,7 +184,10 @@ def test_mistakes_are_one_line(shards: str, tmp_path: Path) -> None:
     for arguments, message in (
         ([str(tmp_path), str(tmp_path / "o")], "no shards there"),
         ([shards, str(tmp_path / "o"), "start=/nowhere"], "start=/nowhere: no such file or folder"),
-        ([shards, str(tmp_path / "o"), "train.tasks=['<OCD>']"], "train.<OCD>: no such task"),
+        (
+            [shards, str(tmp_path / "o"), "train.tasks=['<OCD>']"],
+            "train.tasks: <OCD>: no such task; did you mean <OD>?",
+        ),
         (
             [shards, str(tmp_path / "o"), "cluster.groups.train={actors: [99, 99]}"],
             "99 workers want 99 CPU",

@@ -1,4 +1,4 @@
-"""A zoo of hostile files and tars beside good ones: every one is a row with its reason, and nothing else happens."""
+"""Hostile files and tars beside good ones: each is a row with its reason, no other file changes."""
 
 import json
 import os
@@ -87,7 +87,10 @@ def test_at_least_forty_are_bad_and_ten_are_good(tmp_path: Path) -> None:
 )
 @pytest.mark.subprocess
 def test_memory_stays_bounded(tmp_path: Path, source: str, write: Callable[[Path], Rows]) -> None:
-    """A file is held whole, twice where it is unpacked or turned; the bombs of the zoo would take gigabytes."""
+    """Memory holds a file once, or twice while it is unpacked or turned upright.
+
+    Unpacked, the bombs of the zoo would take gigabytes.
+    """
     write(tmp_path / "zoo")
     command = [sys.executable, "-c", INGEST, source, str(tmp_path / "zoo"), str(tmp_path / "work")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)

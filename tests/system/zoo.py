@@ -1,4 +1,6 @@
-"""Everything bad that a folder of images or a tar can hold, beside ten good images, and the reason each must get.
+"""Everything bad that a folder of images or a tar can hold, with the reason that each must get.
+
+Ten good images stand beside it.
 
 python -m tests.system.zoo DIR       writes DIR/folder and DIR/tars
 """

@@ -1,6 +1,7 @@
 """The command line as a whole: headings of the help, closed pipes, and what `--json` prints."""
 
 import argparse
+import errno
 import json
 import re
 import subprocess
@@ -81,6 +82,18 @@ def test_with_json_a_command_prints_its_object_and_nothing_else(
     assert err == "a library talks\n"
     assert cli.main(["status", "work"]) == 1
     assert capsys.readouterr().out == "a library talks\nfor people\n"
+
+
+def test_a_full_disk_is_no_mistake_of_the_user(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def status(args: argparse.Namespace) -> Output:
+        raise OSError(errno.ENOSPC, "No space left on device", "/data/report.html")
+
+    monkeypatch.setattr(look, "status", status)
+    assert cli.main(["status", "work"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("fld: error: /data/report.html: No space left on device; make room")
 
 
 def test_settings_may_stand_behind_options(capsys: pytest.CaptureFixture[str]) -> None:

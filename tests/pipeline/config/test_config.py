@@ -70,6 +70,16 @@ def test_one_rule_of_a_kind_leaves_its_other_rules_as_they_are() -> None:
             "refine.start=nanoo",
             "refine.start=nanoo: no such file or folder; give one, or a hub name (owner/model)",
         ),
+        (
+            "specialists.score.after=[]",
+            "specialists.score: it reads candidate_texts, and no stage in its `after` gives any; "
+            "set specialists.score.after=[region_text]",
+        ),
+        (
+            "specialists.ground.after=[score]",
+            "specialists.ground: it reads parsed_texts, and no stage in its `after` gives any; "
+            "set specialists.ground.after=[score,parse]",
+        ),
         ("refine.complete=[paint]", "refine.complete: paint is no specialist"),
     ],
 )

@@ -1,5 +1,6 @@
-"""The engine on a real local Ray: windows, waves, errors of shards."""
+"""The engine on a real local Ray: windows, waves, errors of shards, faults that end the run."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -7,10 +8,12 @@ import pytest
 from pipeline.config.run import ClusterConfig, GroupConfig
 from pipeline.errors import ShardsFailed
 from pipeline.execution import engine
-from pipeline.execution.engine import Engine, ShardFunction, Step
+from pipeline.execution.engine import Engine
+from pipeline.execution.steps import ShardFunction, Step
 from pipeline.plan.shard_state import ShardState
 from pipeline.storage.manifest import Digests
 from pipeline.storage.store import Store
+from stages.base import StageError
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
@@ -74,6 +77,33 @@ def test_a_shard_that_cannot_be_done_is_named_and_the_others_are_done(tmp_path: 
             "test", [Step("a", make, ("a",))], dict.fromkeys(("s0", "bad", "s1"), ShardState())
         )
     assert {path.name for path in seen.iterdir()} == {"s0", "s1"}
+
+
+def test_a_fault_that_is_no_shards_ends_the_run_at_once(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    seen.mkdir()
+
+    def make() -> ShardFunction:
+        def run(shard: str, state: ShardState) -> ShardState:
+            (seen / shard).touch()
+            if shard == "s1":
+                raise StageError("stage a: the key is wrong")
+            time.sleep(1)
+            return state.with_("a", Digests("in", "a"))
+
+        return run
+
+    shards = {f"s{i}": ShardState() for i in range(100)}
+    begun = time.monotonic()
+    with pytest.raises(ValueError, match=r"^stage a: the key is wrong$"):
+        Engine(ClusterConfig(), Store(str(tmp_path))).run("test", [Step("a", make, ("a",))], shards)
+    # All shards would take 50 seconds on two actors.
+    assert time.monotonic() - begun < 40
+    touched = len(list(seen.iterdir()))
+    assert touched < 50
+    # The closed stream stops the actor without a fault, too.
+    time.sleep(5)
+    assert len(list(seen.iterdir())) <= touched + 2
 
 
 def test_a_group_that_wants_more_than_the_cluster_has_is_refused_at_once(tmp_path: Path) -> None:

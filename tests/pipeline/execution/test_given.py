@@ -66,9 +66,11 @@ def run_config(folder: Path, instances: list[dict[str, Any]]) -> RunConfig:
     images = [
         {"id": int(name[:12]), "file_name": name, "width": 48, "height": 40} for name in NAMES
     ]
+    instances_file = write_coco(folder / "instances.json", images, instances, categories=CATEGORIES)
+    captions_file = write_coco(folder / "captions.json", images, CAPTIONS)
     files = [
-        f"source.instances={write_coco(folder / 'instances.json', images, instances, categories=CATEGORIES)}",
-        f"source.captions={write_coco(folder / 'captions.json', images, CAPTIONS)}",
+        f"source.instances={instances_file}",
+        f"source.captions={captions_file}",
     ]
     return parse(compose(["source=coco", f"source.path={folder / 'images'}", *files, *ONLY]))
 

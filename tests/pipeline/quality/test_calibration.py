@@ -140,7 +140,10 @@ def test_words_and_phrases_have_thresholds_too() -> None:
 
 @pytest.fixture
 def work(tmp_path: Path) -> Path:
-    """A finished round: a low and a sure dog at A, a double of the sure one, a wrong cat; what the filter said."""
+    """A finished round with the decisions of its filter.
+
+    It holds a low and a sure dog at A, a double of the sure one, and a wrong cat.
+    """
     store = Store(str(tmp_path / "work"))
     store.publish("config.yaml", yaml.safe_dump(compose([f"work={tmp_path / 'work'}"])).encode())
     labels = [

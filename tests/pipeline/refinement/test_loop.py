@@ -16,8 +16,8 @@ from PIL import Image
 from pipeline.config.compose import compose
 from pipeline.config.parse import parse
 from pipeline.config.run import RunConfig
-from pipeline.execution.engine import Step
 from pipeline.execution.reading import read_inputs, read_rows
+from pipeline.execution.steps import Step
 from pipeline.ingest.assignment import list_source
 from pipeline.plan import graph
 from pipeline.plan.graph import Node, RoundModels

@@ -44,7 +44,9 @@ def test_the_page_shows_each_item_and_lists_it_for_scoring() -> None:
 CLICKS = """
 <script>addEventListener("load", () => {
   const cards = [...document.querySelectorAll(".item")];
-  cards[0].querySelector(".yes").click(); cards[1].querySelector(".no").click(); cards[1].querySelector(".yes").click();
+  cards[0].querySelector(".yes").click();
+  cards[1].querySelector(".no").click();
+  cards[1].querySelector(".yes").click();
   cards[2].focus();
   cards[2].dispatchEvent(new KeyboardEvent("keydown", {key: "n", bubbles: true}));
   document.querySelector("button.save").click();

@@ -47,7 +47,7 @@ def test_a_shard_that_is_done_again_does_not_count_twice(store: Store) -> None:
 
 
 def test_a_lost_failure_shows_in_the_sum(store: Store) -> None:
-    """The sum is no tautology: it comes from the names of manifests, the failures from their content."""
+    """The sum comes from the names of manifests, and the failures come from their content."""
     name = next(n for n in store.list("images/manifests") if n.startswith("shard-000001"))
     body = Manifest(
         shard="shard-000001",

@@ -394,9 +394,11 @@ def test_explain_tells_each_stage_and_round() -> None:
     )
     assert explain(story).split("\n\n") == [
         "try in shard-0\n  FAILED unreadable",
-        "a\n  shard: shard-1\n  name: a.jpg\n  width: 64\n  lies in: a.jpg of images/shard-1.tar, 99 bytes from 512",
+        "a\n  shard: shard-1\n  name: a.jpg\n  width: 64\n"
+        "  lies in: a.jpg of images/shard-1.tar, 99 bytes from 512",
         'given by the source\n  text human.texts.0  brief "A sign."  (human)',
-        'detect  signals/detect-1\n  region 0.detect.0  circle "red circle" at 8 8 40 40  score 0.750  (detect)',
+        "detect  signals/detect-1\n"
+        '  region 0.detect.0  circle "red circle" at 8 8 40 40  score 0.750  (detect)',
         "ocr  signals/ocr-1\n  FAILED out_of_memory: 2 GB",
         "score  f\n  region 0.detect.0  brief red circle -> blue circle",
         'filter  f\n  region 0.detect.0  circle "red circle" at 8 8 40 40  DROPPED low_score',
@@ -404,7 +406,8 @@ def test_explain_tells_each_stage_and_round() -> None:
         "round 00-aa  accepted\n  FAILED ocr: x\n"
         '  region 0.detect.0  circle "red circle" at 8 8 40 40  (detect)  DROPPED low_score',
         "round 01-bb\n"
-        '  added region 1.refine.0  circle "red circle" at 8 8 40 40  confidence 0.800  (detect)  from p\n'
+        '  added region 1.refine.0  circle "red circle" at 8 8 40 40  confidence 0.800  (detect)'
+        "  from p\n"
         "  0 kept as they were",
     ]
 

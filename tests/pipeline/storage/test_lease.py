@@ -12,7 +12,10 @@ from pipeline.storage.store import Store
 
 def _dead_process() -> dict[str, object]:
     """The description of a process of this boot that has ended."""
-    code = "import json; from pipeline.storage.lease import this_process; print(json.dumps(this_process()))"
+    code = (
+        "import json; from pipeline.storage.lease import this_process;"
+        " print(json.dumps(this_process()))"
+    )
     import json
 
     made: dict[str, object] = json.loads(

@@ -119,6 +119,6 @@ def test_a_photo_sized_box_takes_less_than_a_tenth_of_a_second() -> None:
     image = np.random.default_rng(0).integers(0, 256, (960, 1280, 3), np.uint8)
     image = cv2.GaussianBlur(image, (0, 0), 9)
     grabcut(image, (100.0, 100.0, 1100.0, 800.0), GrabCutConfig())
-    start = time.perf_counter()
+    start = time.process_time()
     grabcut(image, (100.0, 100.0, 1100.0, 800.0), GrabCutConfig())
-    assert time.perf_counter() - start < 0.5  # five times the usual, for busy machines
+    assert time.process_time() - start < 0.5  # five times the usual, for busy machines

@@ -10,7 +10,8 @@ import pytest
 from pipeline.quality import truth
 from pipeline.schema import Annotations
 from stages.base import Sample, SampleError
-from stages.embedded.noise import NoiseConfig, NoisyTruth, jittered
+from stages.embedded.boxes import jittered
+from stages.embedded.noise import NoiseConfig, NoisyTruth
 from stages.embedded.scenes import DEMO, render
 from stages.geometry import box_iou
 

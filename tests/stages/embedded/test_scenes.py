@@ -1,4 +1,7 @@
-"""The rendered domains: same bytes every time, truth that agrees with the pixels, no words shared."""
+"""The rendered domains.
+
+Their bytes are the same every time, their truth agrees with the pixels, and they share no words.
+"""
 
 from __future__ import annotations
 

@@ -256,7 +256,7 @@ def test_an_empty_batch_and_a_sample_without_labels_are_normal(refine: Refine) -
 
 
 def test_unknown_tasks_are_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="<ODD> makes no annotation; known: <CAPTION>"):
+    with pytest.raises(ValueError, match="tasks: <ODD>: no such task; did you mean <OD>"):
         RefineConfig(model="nano", tasks=("<ODD>",))
 
 

@@ -217,7 +217,7 @@ def test_more_processes_than_images_are_refused(start: str) -> None:
 def test_a_wrong_setting_is_refused_before_training() -> None:
     with pytest.raises(ValueError, match=r"average=1\.5"):
         TrainConfig(average=1.5)
-    with pytest.raises(ValueError, match="<CAPTOIN>: no such task"):
+    with pytest.raises(ValueError, match="tasks: <CAPTOIN>: no such task; did you mean <CAPTION>"):
         TrainConfig(tasks=("<CAPTOIN>",))
 
 

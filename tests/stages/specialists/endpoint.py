@@ -1,7 +1,7 @@
 """An OpenAI-compatible server on loopback with a tiny random language model, for the tests.
 
-It prints its port, then a line per request and a line per answer. An answer has eight words; a request for
-fewer tokens is cut off, as the protocol says.
+It prints its port, then a line per request and a line per answer. An answer has eight words; a
+request for fewer tokens is cut off, as the protocol says.
 """
 
 from __future__ import annotations

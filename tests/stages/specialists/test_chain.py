@@ -1,5 +1,8 @@
-"""The shipped recipes end to end, in plain Python: every stage of configs/specialists and configs/filters in
-its order over rendered scenes, and over photos where FLD_PHOTOS and FLD_YOLOX name some."""
+"""The shipped recipes end to end, in plain Python.
+
+Every stage of configs/specialists and configs/filters runs in its order over rendered scenes, and
+over photos where FLD_PHOTOS and FLD_YOLOX name some.
+"""
 
 from __future__ import annotations
 

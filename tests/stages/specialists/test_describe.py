@@ -34,9 +34,14 @@ from stages.specialists.describe_endpoint import DescribeConfig, EndpointDescrib
 rng = np.random.default_rng(0)
 images = [rng.integers(0, 256, (30, 40, 3), np.uint8) for _ in range(8)]
 config = DescribeConfig(
-    endpoint=sys.argv[1], model="tiny", cache=sys.argv[2], granularities=("detailed",), concurrency=1
+    endpoint=sys.argv[1],
+    model="tiny",
+    cache=sys.argv[2],
+    granularities=("detailed",),
+    concurrency=1,
 )
-EndpointDescribe(config)([Sample(key=str(i), size=(40, 30), image=image) for i, image in enumerate(images)])
+samples = [Sample(key=str(i), size=(40, 30), image=image) for i, image in enumerate(images)]
+EndpointDescribe(config)(samples)
 """
 
 
@@ -288,7 +293,8 @@ def test_a_killed_server_loses_no_sample_and_is_asked_nothing_twice(tmp_path: Pa
 def test_the_budget_is_never_exceeded_by_any_number_of_askers_or_restarts(
     server: Server, tmp_path: Path
 ) -> None:
-    # Each answer takes 308 tokens, and may take up to 3.6 thousand: an image of 768 pixels and the longest text.
+    # Each answer takes 308 tokens, and may take up to 3.6 thousand: an image of 768 pixels and the
+    # longest text.
     settings = {"cache": str(tmp_path), "granularities": ("detailed",), "token_budget": 4500}
     before = len(server.answers)
     results = stage(server.url, **settings)(samples(8))
@@ -392,7 +398,9 @@ def test_a_language_model_is_told_what_is_known_and_nothing_dropped_or_unsure() 
     )
     sample = Sample(key="k", size=(40, 30), annotations=annotations)
     assert labels_as_text(sample, 0.3) == (
-        'Caption: A dog runs.\nObject: brown dog, centre at 25% from the left and 50% from the top\nText: "STOP"'
+        "Caption: A dog runs.\n"
+        "Object: brown dog, centre at 25% from the left and 50% from the top\n"
+        'Text: "STOP"'
     )
 
 

@@ -1,5 +1,8 @@
-"""Adapters when memory really runs out: their batch is halved to single samples by the worker, then each is a row with
-a reason; and the adapter goes on once there is memory again."""
+"""Adapters when memory really runs out.
+
+The worker halves their batch to single samples, and each becomes a row with a reason. The adapter
+goes on once there is memory again.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,12 @@ class Watched:
         sizes.append(len(batch))
         return self.stage(batch)
 
-text = Text(id="t", granularity="brief", text="a red dog sits beside a star.", parse=parse(["a red dog sits"])[0])
+text = Text(
+    id="t",
+    granularity="brief",
+    text="a red dog sits beside a star.",
+    parse=parse(["a red dog sits"])[0],
+)
 words = [Candidate(text="star", kind="phrase"), Candidate(text="red star", kind="chunk")]
 SIDE = 5000  # a copy of such an image is 75 MB
 region = Region(id="r", box=(0.0, 0.0, SIDE, SIDE), phrase="star", score=0.9, candidates=words)
@@ -54,11 +62,15 @@ stages = {}
 for argument in sys.argv[1:]:
     name, target, folder = argument.split("=")
     cls = resolve("stages.specialists." + target)
-    stages[name] = cls(get_type_hints(cls.__init__)["config"](model=folder, **prompted.get(name, {})))
+    config_class = get_type_hints(cls.__init__)["config"]
+    stages[name] = cls(config_class(model=folder, **prompted.get(name, {})))
 
 def batch(name, side=SIDE):
     known = Annotations(texts=[text] * (name == "grounding_dino"), regions=[region])
-    return [Sample(key=str(i), size=(side, side), image=image[:side, :side], annotations=known) for i in range(4)]
+    picture = image[:side, :side]
+    return [
+        Sample(key=str(i), size=(side, side), image=picture, annotations=known) for i in range(4)
+    ]
 
 def bound(size):
     resource.setrlimit(resource.RLIMIT_AS, (size, resource.RLIM_INFINITY))

@@ -1,6 +1,8 @@
-"""Adapters on tiny random checkpoints, saved and loaded through the code that loads published ones: one
-sample's result does not depend on its batch, empty cases pass, and what comes out has the right form and
-place."""
+"""Adapters on tiny random checkpoints, saved and loaded by the code that loads published ones.
+
+One sample's result does not depend on its batch, empty cases pass, and what comes out has the right
+form and place.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""YOLOX: letterbox, decoding and selection by hand, and a whole session on a file that answers constants."""
+"""YOLOX: letterbox, decoding and selection by hand.
+
+A whole session runs on a file that answers constants.
+"""
 
 from __future__ import annotations
 

@@ -104,7 +104,8 @@ def florence2() -> list[Any]:
 
 CHAT = (
     "{% for message in messages %}{% for part in message.content %}"
-    "{% if part.type == 'image' %}<image> {% else %}{{ part.text }} {% endif %}{% endfor %}{% endfor %}"
+    "{% if part.type == 'image' %}<image> {% else %}{{ part.text }} {% endif %}"
+    "{% endfor %}{% endfor %}"
 )
 
 

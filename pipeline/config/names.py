@@ -1,0 +1,193 @@
+"""Settings that name a stage, a class or a field that this run does not have.
+
+They can only be mistakes, so each one is refused in a line that says what to change.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import fields
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from pipeline.config.run import ROUND_MODEL, Entry, RunConfig
+from stages import registry
+
+# Settings that hold thresholds by source; a source is the name of a stage.
+THRESHOLDS = ("min_scores", "min_box_scores")
+# The loop fills in these fields of `refine.annotate` for each of its models.
+FILLED_IN = {
+    "model": "give the checkpoint to start from as refine.start",
+    "fold": "set refine.folds",
+    "folds": "set refine.folds",
+}
+# The loop fills in these, too, for the nodes that it adds to a round.
+LOOP_FIELDS = ("tasks", "support", "missing", "alternatives", "fresh", *FILLED_IN)
+
+
+def check_names(run: RunConfig) -> None:
+    """Check that every name in the settings of a run is that of something in the run.
+
+    Raises:
+        ValueError: a name is used twice or is unknown; one line with what to change.
+    """
+    for name in run.filters.keys() & run.specialists.keys():
+        raise ValueError(f"filters.{name}: a specialist has that name; give the filter another")
+    choices = [*run.specialists, ROUND_MODEL]
+    for name in run.refine.complete:
+        if name not in choices:
+            raise ValueError(f"refine.complete: {name} is no specialist; {_hint(name, choices)}")
+    for name, entry in run.specialists.items():
+        _check_fused(run, name, entry)
+        _check_scenes(run, name, entry)
+    for name, entry in run.filters.items():
+        for setting in THRESHOLDS:
+            thresholds: Mapping[str, float] = getattr(entry.options, setting, {})
+            for key in thresholds:
+                _check_threshold(run, f"filters.{name}.{setting}", key)
+    _check_loop_stages(run)
+
+
+def _hint(name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"choose from {', '.join(known)}"
+
+
+def _check_fused(run: RunConfig, name: str, entry: Entry) -> None:
+    """Check that `fuse` reads the stages that it fuses."""
+    if entry.use != "fuse":
+        return
+    options: Any = entry.options
+    where = f"specialists.{name}"
+    for source in options.sources:
+        if source not in run.specialists:
+            others = [other for other in run.specialists if other != name]
+            raise ValueError(f"{where}.sources: no stage {source}; {_hint(source, others)}")
+        if source not in _read_by(entry, run.specialists):
+            raise ValueError(f"{where}.sources: it does not read {source}; add it to {where}.after")
+
+
+def _read_by(entry: Entry, entries: Mapping[str, Entry]) -> set[str]:
+    """The names of all stages whose annotations a stage reads."""
+    found: set[str] = set()
+    todo = list(entry.after)
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found.add(name)
+            todo += entries[name].after
+    return found
+
+
+def _check_scenes(run: RunConfig, name: str, entry: Entry) -> None:
+    """Check that `noisy_truth` corrupts the scenes that the source renders."""
+    if entry.use != "noisy_truth":
+        return
+    options: Any = entry.options
+    source: Any = run.source.options
+    if run.source.use != "scenes":
+        raise ValueError(
+            f"specialists.{name}.use=noisy_truth: it corrupts rendered scenes; use source=scenes"
+        )
+    if options.scenes != source.seed:
+        raise ValueError(
+            f"specialists.{name}.scenes={options.scenes}: the source renders other scenes; "
+            f"set it to source.seed ({source.seed})"
+        )
+
+
+def _check_threshold(run: RunConfig, where: str, key: str) -> None:
+    """Check the key of a threshold: `source`, or for regions also `/class` and `source/class`."""
+    source, slash, label = key.partition("/")
+    if slash and where.endswith("min_box_scores"):
+        raise ValueError(f"{where}.{key}: a triplet has no class; give the source alone")
+    known = _sources(run)
+    if source and source not in known and source not in shipped_specialists():
+        hint = _hint(source, known)
+        if not slash and where.endswith("min_scores"):
+            hint = f"for a class write {where}./{key}; for a stage, {hint}"
+        raise ValueError(f"{where}.{key}: no stage has the name {source}; {hint}")
+    if not label:
+        return
+    classes = list(dict.fromkeys(_classes(run, source)))
+    if classes and label not in classes:
+        near = difflib.get_close_matches(label, classes, n=1)
+        # Without a source the class may also come from a stage whose classes are not known.
+        if source or near:
+            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(classes)}"
+            raise ValueError(f"{where}.{key}: no detector knows the class {label}; {hint}")
+
+
+def _sources(run: RunConfig) -> list[str]:
+    """The possible values of `Annotation.source` in this run."""
+    model = run.refine.annotate.name
+    names = [*run.specialists, model, ROUND_MODEL, "sparse"]
+    if run.refine.folds > 1:
+        for fold in range(run.refine.folds):
+            names += [f"{model}_{fold}", f"{ROUND_MODEL}_{fold}"]
+    return names
+
+
+def _classes(run: RunConfig, source: str) -> Iterator[str]:
+    """The classes of the detectors that list them: of one stage, or of all for an empty name."""
+    for name, entry in run.specialists.items():
+        class_names = getattr(entry.options, "class_names", None)
+        if class_names is not None and source in ("", name):
+            yield from class_names()
+
+
+@cache
+def shipped_specialists() -> frozenset[str]:
+    """The names of all stages in the files of `configs/specialists`.
+
+    A file of filters serves several of these files, so it may name stages of any of them.
+    """
+    names: set[str] = set()
+    for file in (resources.files("configs") / "specialists").iterdir():
+        if file.name.endswith(".yaml"):
+            names |= yaml.safe_load(file.read_text()).keys() - {"defaults"}
+    return frozenset(names)
+
+
+def _check_loop_stages(run: RunConfig) -> None:
+    """Check the two stages of the loop, to which it gives some settings itself."""
+    annotate, merge = run.refine.annotate, run.refine.merge
+    for where, entry in (("refine.annotate", annotate), ("refine.merge", merge)):
+        if entry.after:
+            raise ValueError(f"{where}.after: the loop decides what it reads; leave it out")
+    _check_fields(annotate, "refine.annotate", LOOP_FIELDS, "florence")
+    _check_fields(merge, "refine.merge", ("levels",), "merge")
+    defaults = {"model": "", "fold": 0, "folds": 1}
+    for name, advice in FILLED_IN.items():
+        value = getattr(annotate.options, name)
+        if value != defaults[name]:
+            raise ValueError(f"refine.annotate.{name}={value}: the loop fills it in; {advice}")
+    merge_options: Any = merge.options
+    if merge_options.levels:
+        raise ValueError(
+            "refine.merge.levels: the loop measures them; fix a threshold by add_above, "
+            "rename_above or drop_below"
+        )
+
+
+def _check_fields(entry: Entry, where: str, names: Iterable[str], usual: str) -> None:
+    """Check that a stage of the loop takes the settings that the loop gives to it."""
+    has = {field.name for field in fields(entry.options)}
+    if not has.issuperset(names):
+        raise ValueError(f"{where}.use={entry.use}: the loop cannot use this stage; use {usual}")
+
+
+def setting_elsewhere(name: str, but: str) -> str:
+    """A hint for a setting that `source.use` does not have: the sources that do."""
+    others = []
+    for use in registry.SOURCES:
+        names = {field.name for field in fields(registry.load(use)[1])}
+        if use != but and name in names:
+            others.append(use)
+    if not others:
+        return ""
+    return f"source={but} has no such setting; it is one of source={' or '.join(others)}"

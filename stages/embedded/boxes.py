@@ -1,0 +1,83 @@
+"""What mistakes do to boxes: moved edges, two boxes in one, and boxes of nothing.
+
+Boxes are xyxy in pixels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.schema import Box
+
+
+def jittered(
+    box: Box,
+    size: tuple[int, int],
+    jitter: float,
+    rng: np.random.Generator,
+) -> Box:
+    """The box with each edge moved by a random distance, drawn from a normal distribution.
+
+    Args:
+        box: xyxy in pixels.
+        size: (width, height) of the image in pixels.
+        jitter: standard deviation of the distances, as a share of the box's side.
+        rng: where the random numbers come from.
+
+    Returns:
+        A box inside the image, at least two pixels wide and high.
+    """
+    left, top, right, bottom = box
+    width = right - left
+    height = bottom - top
+    deviation_x = jitter * width
+    deviation_y = jitter * height
+    # In this order, which fixes which random number goes where.
+    x1 = left + rng.normal(0.0, deviation_x)
+    y1 = top + rng.normal(0.0, deviation_y)
+    x2 = right + rng.normal(0.0, deviation_x)
+    y2 = bottom + rng.normal(0.0, deviation_y)
+    left, right = _inside(x1, x2, size[0])
+    top, bottom = _inside(y1, y2, size[1])
+    return (left, top, right, bottom)
+
+
+def random_box(size: tuple[int, int], rng: np.random.Generator) -> Box:
+    """A box at a random place, each side a seventh to two fifths of the image's side.
+
+    Args:
+        size: (width, height) of the image in pixels.
+        rng: where the random numbers come from.
+
+    Returns:
+        A box inside the image.
+    """
+    shares = rng.uniform(1 / 7, 2 / 5, 2)
+    sides = shares * size
+    # The top left corner, such that the whole box lies in the image.
+    most = np.array(size) - sides
+    corner = rng.uniform(0, most)
+    x, y = corner.tolist()
+    width, height = sides.tolist()
+    return (x, y, x + width, y + height)
+
+
+def _inside(a: float, b: float, side: int) -> tuple[float, float]:
+    """Two edges of a box, put in order and into the image.
+
+    The result lies within 0 to `side`, and its edges are at least two pixels apart.
+    """
+    low = max(min(a, b), 0.0)
+    low = min(low, side - 2.0)
+    high = min(max(a, b), float(side))
+    high = max(high, low + 2.0)
+    return low, high
+
+
+def joined(a: Box, b: Box) -> Box:
+    """The smallest box around two boxes, xyxy in pixels."""
+    left = min(a[0], b[0])
+    top = min(a[1], b[1])
+    right = max(a[2], b[2])
+    bottom = max(a[3], b[3])
+    return (left, top, right, bottom)

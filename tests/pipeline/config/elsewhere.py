@@ -1,0 +1,189 @@
+"""The tests that show the effect of settings which are in no recipe and in no result.
+
+`test_effects.py` checks that each of them is there.
+"""
+
+# By file: the name of a setting (of a stage by its `use`, else of a config class) and of a test.
+SHOWN_BY: dict[str, dict[str, str]] = {
+    "tests/pipeline/config/test_config.py": {
+        "RefineConfig.rounds": "test_the_default_is_the_demo_with_two_rounds",
+    },
+    "tests/pipeline/config/test_effects.py": {
+        "scenes.count": "test_the_source_renders_as_many_scenes_as_are_asked_for",
+        "RunConfig.seed": "test_the_seed_of_a_run_is_that_of_its_trainings",
+        "Entry.use": "test_the_settings_of_an_entry_change_the_graph",
+        "Entry.after": "test_the_settings_of_an_entry_change_the_graph",
+        "Entry.group": "test_the_settings_of_an_entry_change_the_graph",
+        "Entry.batch_size": "test_the_settings_of_an_entry_change_the_graph",
+        "RefineConfig.start": "test_the_seed_of_a_run_is_that_of_its_trainings",
+    },
+    "tests/pipeline/config/test_pairs.py": {
+        "merge.levels": "test_a_name_of_what_is_not_there_is_refused",
+    },
+    "tests/pipeline/config/test_settings.py": {
+        "ClusterConfig.address": "test_a_cluster_that_cannot_be_joined_is_told_by_its_setting",
+    },
+    "tests/pipeline/execution/test_engine.py": {
+        "GroupConfig.cpus": "test_a_group_that_wants_more_than_the_cluster_has_is_refused_at_once",
+    },
+    "tests/pipeline/ingest/test_ingest.py": {
+        "source.path": "test_another_source_on_the_same_work_folder_is_refused",
+        "RunConfig.work": "test_another_source_on_the_same_work_folder_is_refused",
+        "SourceConfig.use": "test_another_source_on_the_same_work_folder_is_refused",
+        "SourceConfig.limit": "test_a_limit_takes_the_first_names",
+        "SourceConfig.shard_size": "test_names_keep_their_shards_when_others_come",
+    },
+    "tests/pipeline/plan/test_graph.py": {
+        "GroupConfig.threads": "test_batch_size_and_threads_are_part_of_the_recipe",
+    },
+    "tests/pipeline/quality/test_calibration.py": {
+        "CalibrateConfig.precision": "test_a_curve_by_hand",
+        "CalibrateConfig.iou": "test_a_precision_that_is_no_share_is_refused",
+        "CalibrateConfig.min_labels": (
+            "test_thresholds_come_per_specialist_and_per_class_with_enough_labels"
+        ),
+    },
+    "tests/pipeline/refinement/test_gate.py": {
+        "GateConfig.held_out": (
+            "test_the_share_of_samples_that_is_held_out_is_the_one_asked_for_and_stable"
+        ),
+        "GateConfig.tolerance": "test_a_tolerance_lets_a_small_loss_count_as_no_gain",
+        "GateConfig.min_gain": "test_a_round_that_changes_nothing_is_rejected_as_no_gain",
+        "GateConfig.min_agreement": "test_without_truth_agreement_decides_and_is_called_weaker",
+    },
+    "tests/pipeline/refinement/test_loop.py": {
+        "SparseConfig.texts": (
+            "test_texts_that_few_samples_have_are_learned_and_written_for_the_others_once"
+        ),
+        "SparseConfig.start": (
+            "test_sparse_texts_are_learned_from_the_rounds_model_or_another_checkpoint"
+        ),
+        "SparseConfig.stages": (
+            "test_texts_that_few_samples_have_are_learned_and_written_for_the_others_once"
+        ),
+        "SparseConfig.batch_size": (
+            "test_texts_that_few_samples_have_are_learned_and_written_for_the_others_once"
+        ),
+        "RefineConfig.start_from": "test_a_plan_is_the_loop_that_only_records",
+        "RefineConfig.folds": "test_a_model_is_asked_only_about_samples_that_its_training_left_out",
+        "RefineConfig.complete": (
+            "test_the_rounds_model_may_ground_the_new_texts_in_place_of_a_specialist"
+        ),
+        "RefineConfig.stop": "test_a_round_that_changes_nothing_is_rejected_and_says_so",
+    },
+    "tests/pipeline/studies/test_config.py": {
+        "StudyConfig.study": "test_every_study_that_ships_is_whole",
+        "StudyConfig.seed": "test_steps_are_at_the_resolution_of_the_study_unless_stages_are_named",
+        "StudyConfig.resolution": (
+            "test_steps_are_at_the_resolution_of_the_study_unless_stages_are_named"
+        ),
+        "StudyConfig.train": "test_a_family_pre_trains_on_its_tasks_alone_and_all_are_tuned_alike",
+        "StudyConfig.detector": (
+            "test_steps_are_at_the_resolution_of_the_study_unless_stages_are_named"
+        ),
+        "RowConfig.phases": "test_a_family_pre_trains_on_its_tasks_alone_and_all_are_tuned_alike",
+        "DataConfig.seed": "test_every_study_that_ships_is_whole",
+    },
+    "tests/pipeline/training/test_data.py": {
+        "train.batch_size": "test_ranks_share_out_the_global_batch",
+        "RowConfig.samples": "test_the_first_samples_are_the_same_whatever_the_count",
+        "DataConfig.scenes": "test_the_first_samples_are_the_same_whatever_the_count",
+        "DataConfig.path": "test_a_bare_folder_and_an_indexed_round_give_the_same_set",
+    },
+    "tests/pipeline/training/test_run.py": {
+        "GroupConfig.gpus": "test_the_scarcest_resource_counts",
+        "GroupConfig.actors": "test_as_many_workers_train_as_there_is_room_for",
+    },
+    "tests/stages/filters/test_language.py": {
+        "parse.model": "test_a_missing_model_says_how_to_install_it",
+        "parse.texts_per_batch": "test_equal_texts_are_parsed_once_and_answers_keep_their_order",
+    },
+    "tests/stages/florence/test_examine.py": {
+        "StudyConfig.tasks": "test_every_example_that_the_truth_gives_is_asked_once",
+        "StudyConfig.texts": "test_only_the_texts_that_are_asked_about_have_phrases",
+        "StudyConfig.max_tokens": "test_every_example_that_the_truth_gives_is_asked_once",
+        "StudyConfig.beams": "test_answers_come_from_as_many_beams_as_are_asked_for",
+    },
+    "tests/stages/florence/test_inference.py": {
+        "florence.rows": "test_a_row_does_not_depend_on_its_neighbours",
+    },
+    "tests/stages/florence/test_refine.py": {
+        "florence.model": "test_a_true_category_has_more_support_than_a_false_one",
+        "florence.same_place": "test_a_detected_box_takes_the_description_that_lies_on_it",
+    },
+    "tests/stages/florence/test_training.py": {
+        "train.micro_batch": "test_saving_memory_does_not_change_what_is_learnt",
+        "train.recompute": "test_saving_memory_does_not_change_what_is_learnt",
+        "train.checkpoint_every": "test_a_killed_and_resumed_run_ends_with_the_same_bytes",
+    },
+    "tests/stages/sources/test_coco.py": {
+        "coco.instances": "test_boxes_masks_and_captions_come_in_as_human_labels_with_cocos_ids",
+        "coco.captions": "test_boxes_masks_and_captions_come_in_as_human_labels_with_cocos_ids",
+    },
+    "tests/stages/specialists/test_describe.py": {
+        "endpoint_describe.key_variable": "test_the_key_comes_from_the_environment",
+        "endpoint_describe.cache": "test_nothing_is_asked_twice_after_a_restart",
+        "endpoint_describe.token_budget": (
+            "test_the_budget_is_never_exceeded_by_any_number_of_askers_or_restarts"
+        ),
+        "endpoint_describe.concurrency": (
+            "test_the_budget_is_never_exceeded_by_any_number_of_askers_or_restarts"
+        ),
+        "endpoint_describe.attempts": (
+            "test_passing_faults_are_tried_again_and_lasting_ones_fail_the_sample"
+        ),
+        "endpoint_describe.timeout": "test_an_answer_that_takes_too_long_is_a_failed_attempt",
+        "endpoint_describe.backoff": "test_the_wait_is_doubled_with_each_attempt",
+    },
+    "tests/stages/specialists/test_pretrained.py": {
+        "region_text.language_model": (
+            "test_a_language_model_that_is_not_installed_is_refused_before_any_sample"
+        ),
+        "region_text.model": "test_crops_are_captioned_for_region_texts",
+        "region_text.context": "test_a_crop_has_a_margin_and_at_least_a_pixel_of_the_image",
+        "florence.device": "test_a_gpu_that_is_not_there_is_refused",
+        "train.device": "test_a_gpu_that_is_not_there_is_refused",
+    },
+    "tests/stages/test_dedup.py": {
+        "DedupConfig.distance": "test_a_threshold_that_would_drop_everything_or_nothing_is_refused",
+        "DedupConfig.mirrored": (
+            "test_altered_copies_repeat_the_largest_one_and_a_mirrored_one_does_only_if_asked"
+        ),
+        "DedupConfig.similarity": (
+            "test_a_threshold_that_would_drop_everything_or_nothing_is_refused"
+        ),
+        "DedupConfig.model": "test_a_model_gives_each_image_the_unit_vector_of_its_features",
+        "DedupConfig.method": (
+            "test_altered_copies_repeat_the_largest_one_and_a_mirrored_one_does_only_if_asked"
+        ),
+        "DedupConfig.batch_size": "test_the_pixels_of_a_batch_are_kept_for_a_model_only",
+    },
+    "tests/system/test_rerun.py": {
+        "ClusterConfig.workers": (
+            "test_a_run_that_is_killed_three_times_gives_the_same_bytes_with_another_number_of_workers"
+        ),
+    },
+    "tests/system/test_run.py": {
+        "RunConfig.experiment": "test_the_table_of_rounds_the_head_and_the_report_are_there",
+    },
+    "tests/system/test_study.py": {
+        "StudyConfig.title": "test_a_study_tests_every_phase_and_a_second_run_does_nothing",
+        "StudyConfig.work": "test_a_study_tests_every_phase_and_a_second_run_does_nothing",
+        "StudyConfig.learner": "test_the_backbones_study_trains_a_detector_a_row",
+        "StudyConfig.start": "test_a_row_that_fails_is_one_line_and_the_others_are_shown",
+        "RowConfig.start": "test_a_row_that_fails_is_one_line_and_the_others_are_shown",
+    },
+    "tests/system/test_train.py": {
+        "train.tensorboard": "test_curves_are_written_for_tensorboard",
+        "TrainCommandConfig.start": (
+            "test_what_is_done_is_not_done_again_and_other_settings_are_refused"
+        ),
+        "TrainCommandConfig.seed": (
+            "test_what_is_done_is_not_done_again_and_other_settings_are_refused"
+        ),
+    },
+}
+ELSEWHERE: dict[str, str] = {}
+for _file, _tests in SHOWN_BY.items():
+    for _setting, _test in _tests.items():
+        ELSEWHERE[_setting] = f"{_file}::{_test}"
