@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
+from pipeline.config.names import THRESHOLDS, stage_names
 from pipeline.config.run import ROUND_MODEL, ClusterConfig, Entry, RunConfig, SourceConfig
 from stages import registry
 from stages.base import no_effect
@@ -61,6 +62,7 @@ def warnings(run: RunConfig, typed: Collection[str] = ()) -> list[str]:
         *_source(run.source),
         *_stages(run),
         *_filters(run),
+        *_absent_stages(run, typed),
         *_refine(run),
         *own(run.train, "train."),
         *_unused_rounds(run, typed),
@@ -148,6 +150,18 @@ def _filters(run: RunConfig) -> Iterator[str]:
             names = [field.name for field in fields(limits)]
             for message in no_effect(limits, names, reason):
                 yield f"{where}alt.{message}"
+
+
+def _absent_stages(run: RunConfig, typed: Iterable[str]) -> Iterator[str]:
+    """Typed thresholds for stages of another set of specialists; files may hold such ones."""
+    known = stage_names(run)
+    for name in typed:
+        parts = name.split(".")
+        if parts[0] != "filters" or len(parts) < 4 or parts[2] not in THRESHOLDS:
+            continue
+        source = parts[3].partition("/")[0]
+        if source and source not in known:
+            yield f"{name}: no effect: no specialist of this run has the name {source}"
 
 
 def _nested_no_effect(config: Any, where: str, name: str, reason: str) -> Iterator[str]:

@@ -105,7 +105,7 @@ def _check_threshold(run: RunConfig, where: str, key: str) -> None:
     source, slash, label = key.partition("/")
     if slash and where.endswith("min_box_scores"):
         raise ValueError(f"{where}.{key}: a triplet has no class; give the source alone")
-    known = _sources(run)
+    known = stage_names(run)
     if source and source not in known and source not in shipped_specialists():
         hint = _hint(source, known)
         if not slash and where.endswith("min_scores"):
@@ -122,7 +122,7 @@ def _check_threshold(run: RunConfig, where: str, key: str) -> None:
             raise ValueError(f"{where}.{key}: no detector knows the class {label}; {hint}")
 
 
-def _sources(run: RunConfig) -> list[str]:
+def stage_names(run: RunConfig) -> list[str]:
     """The possible values of `Annotation.source` in this run."""
     model = run.refine.annotate.name
     names = [*run.specialists, model, ROUND_MODEL, "sparse"]
