@@ -85,7 +85,7 @@ PAIRS: dict[str, list[str]] = {
         f"{ENDPOINT}, granularities: [more_detailed], prompts: {{detailed: x, more_detailed: y}}}}"
     ],
     "specialists.find.min_box_score=0.1": [
-        "specialists.find={use: grounding_dino, min_box_score: 0.1}"
+        "specialists.find={use: grounding_dino, after: [parse], min_box_score: 0.1}"
     ],
     "filters.region.class_iou=0.3": [
         "filters.region.soft_sigma=0.5",

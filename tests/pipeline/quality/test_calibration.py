@@ -31,7 +31,9 @@ FAR: Box = (50.0, 50.0, 60.0, 60.0)
 ROUND = "rounds/00-aaaaaaaa"
 
 
-def region(box: Box = A, phrase: str = "dog", score: float | None = 0.8, **more: object) -> Region:
+def region(
+    box: Box = A, phrase: str = "circle", score: float | None = 0.8, **more: object
+) -> Region:
     return Region(**{"source": "detect", "box": box, "phrase": phrase, "score": score, **more})
 
 
@@ -58,7 +60,7 @@ def test_equal_scores_stand_or_fall_together() -> None:
 
 
 def test_a_truth_is_found_once_by_the_surest_label_of_its_category() -> None:
-    labels = [region(score=0.5), region(score=0.9), region(phrase="cat", score=0.4)]
+    labels = [region(score=0.5), region(score=0.9), region(phrase="star", score=0.4)]
     assert curves(labels, [region(score=None)])["detect"] == ([0.9, 0.5, 0.4], [1, 1 / 2, 1 / 3])
 
 
@@ -70,11 +72,11 @@ def test_specialists_do_not_compete_for_the_truth() -> None:
 def test_a_label_in_a_crowd_of_its_category_is_neither_right_nor_wrong() -> None:
     inside = (52.0, 52.0, 58.0, 58.0)
     assert "detect" not in curves([region(inside)], [], (region(FAR),))
-    assert curves([region(inside, "cat")], [], (region(FAR),))["detect"] == ([0.8], [0])
+    assert curves([region(inside, "star")], [], (region(FAR),))["detect"] == ([0.8], [0])
 
 
 def test_a_box_that_gave_way_to_a_human_one_is_judged_too() -> None:
-    human = Region(id="human.regions.0", source="human", box=A, phrase="dog")
+    human = Region(id="human.regions.0", source="human", box=A, phrase="circle")
     same = region(id="0.detect.regions.0", dropped="duplicate_of_human")
     labels = Annotations(regions=[human, same])
     record = Record(key="a", name="a.jpg", width=99, height=99, sha256="", annotations=labels)
@@ -93,22 +95,22 @@ def test_a_source_tells_of_its_kinds_only_and_its_crowds_are_crowds() -> None:
 
 def test_thresholds_come_per_specialist_and_per_class_with_enough_labels() -> None:
     dogs = [region((i * 20.0, 0.0, i * 20.0 + 10, 10.0), score=0.2 + i / 100) for i in range(40)]
-    cats = [region(FAR, "cat", score) for score in (0.25, 0.9)]
+    cats = [region(FAR, "star", score) for score in (0.25, 0.9)]
     known = Truth(Annotations(regions=[region(d.box, score=None) for d in dogs]), ("regions",))
     found: Curves = calibrate(
         [(Annotations(regions=dogs + cats), known)], CalibrateConfig(min_labels=30)
     )
-    assert [key for _, key in found] == ["detect", "detect/dog"]
-    assert found["regions", "detect/dog"].recall[-1] == 1
-    assert thresholds(found, 1.0)["region_filter"] == {"detect": NEVER, "detect/dog": 0.2}
+    assert [key for _, key in found] == ["detect", "detect/circle"]
+    assert found["regions", "detect/circle"].recall[-1] == 1
+    assert thresholds(found, 1.0)["region_filter"] == {"detect": NEVER, "detect/circle": 0.2}
     assert thresholds(found, 0.95)["region_filter"]["detect"] == 0.2
 
 
 def test_words_and_phrases_have_thresholds_too() -> None:
     quad = (0.0, 0.0, 9.0, 0.0, 9.0, 5.0, 0.0, 5.0)
     texts = [
-        Text(id="t", granularity="brief", text="a dog"),
-        Text(id="d", granularity="detailed", text="A dog."),
+        Text(id="t", granularity="brief", text="a circle"),
+        Text(id="d", granularity="detailed", text="A circle."),
     ]
 
     def said(score: float | None, word: str) -> Annotations:
@@ -142,7 +144,7 @@ def test_words_and_phrases_have_thresholds_too() -> None:
 def work(tmp_path: Path) -> Path:
     """A finished round with the decisions of its filter.
 
-    It holds a low and a sure dog at A, a double of the sure one, and a wrong cat.
+    It holds a low and a sure circle at A, a double of the sure one, and a wrong star.
     """
     store = Store(str(tmp_path / "work"))
     store.publish("config.yaml", yaml.safe_dump(compose([f"work={tmp_path / 'work'}"])).encode())
@@ -150,8 +152,8 @@ def work(tmp_path: Path) -> Path:
         region(id="a", score=0.9),
         region(id="b", score=0.85, box=(0.0, 0.0, 10.0, 9.5), dropped="class_overlap"),
         region(id="c", score=0.1, box=FAR, dropped="low_score"),
-        region(id="d", score=0.5, phrase="cat", box=(20.0, 20.0, 30.0, 30.0)),
-        region(id="e", score=0.95, phrase="cat", dropped="fused"),
+        region(id="d", score=0.5, phrase="star", box=(20.0, 20.0, 30.0, 30.0)),
+        region(id="e", score=0.95, phrase="star", dropped="fused"),
     ]
     records = [
         Record(
@@ -177,7 +179,7 @@ def test_the_command_writes_filters_that_a_config_takes_and_the_curve(
 ) -> None:
     truth = {
         "images": [{"id": 7, "file_name": "x.png"}],
-        "categories": [{"id": 3, "name": "dog"}],
+        "categories": [{"id": 3, "name": "circle"}],
         "annotations": [
             {"id": n, "image_id": 7, "category_id": 3, "bbox": [n, n, 10, 10]} for n in (0, 50)
         ],
@@ -194,7 +196,7 @@ def test_the_command_writes_filters_that_a_config_takes_and_the_curve(
     ]
     assert main([*arguments, "--ground-truth", str(tmp_path / "truth.json")]) == 0
     printed = json.loads(capsys.readouterr().out)
-    # Scores 0.9 right, 0.5 a wrong cat, 0.1 right: the double and the fused one do not count.
+    # Scores 0.9 right, 0.5 a wrong star, 0.1 right: the double and the fused one do not count.
     whole, dogs = printed["thresholds"]
     assert (whole["class"], whole["labels"], whole["threshold"], whole["recall"]) == (
         None,
@@ -203,15 +205,15 @@ def test_the_command_writes_filters_that_a_config_takes_and_the_curve(
         0.5,
     )
     assert (dogs["class"], dogs["labels"], dogs["threshold"], dogs["precision"]) == (
-        "dog",
+        "circle",
         2,
         0.1,
         1,
     )
     written = yaml.safe_load((tmp_path / "out/filters.yaml").read_text())
-    assert written["region"]["min_scores"] == {"ocr": 0.7, "detect": 0.9, "detect/dog": 0.1}
+    assert written["region"]["min_scores"] == {"ocr": 0.7, "detect": 0.9, "detect/circle": 0.1}
     run = parse(load(tmp_path / "out/config.yaml", []))
-    assert run.filters["region"].options.min_scores["detect/dog"] == 0.1
+    assert run.filters["region"].options.min_scores["detect/circle"] == 0.1
     assert json.loads((tmp_path / "out/curves.json").read_text())["curves"][0]["threshold"] == [
         0.9,
         0.5,
