@@ -20,11 +20,14 @@ import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
 from pipeline.schema import Annotation, Annotations
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,26 +46,26 @@ class FieldRole:
 
 _ROLE = "role"
 
-CONTENT: Mapping[str, Any] = {_ROLE: FieldRole(content=True)}
-NOT_RECIPE: Mapping[str, Any] = {_ROLE: FieldRole(recipe=False)}
-MAY_CHANGE: Mapping[str, Any] = {_ROLE: FieldRole(identity=False)}
-UNIQUE: Mapping[str, Any] = {_ROLE: FieldRole(unique=True)}
+CONTENT: Mapping[str, FieldRole] = {_ROLE: FieldRole(content=True)}
+NOT_RECIPE: Mapping[str, FieldRole] = {_ROLE: FieldRole(recipe=False)}
+MAY_CHANGE: Mapping[str, FieldRole] = {_ROLE: FieldRole(identity=False)}
+UNIQUE: Mapping[str, FieldRole] = {_ROLE: FieldRole(unique=True)}
 
 
-def role_of(config_field: Field[Any]) -> FieldRole:
+def role_of(config_field: Field[object]) -> FieldRole:
     """The role of a config's field: `field(metadata=CONTENT)` and the like, or the default one."""
     role: FieldRole = config_field.metadata.get(_ROLE, FieldRole())
     return role
 
 
-def default_of(config_field: Field[Any]) -> Any:
+def default_of(config_field: Field[object]) -> object:
     """The default of a config's field; `MISSING` if there is none."""
     if config_field.default_factory is not MISSING:
         return config_field.default_factory()
     return config_field.default
 
 
-def no_effect(config: Any, names: Iterable[str], reason: str) -> Iterator[str]:
+def no_effect(config: DataclassInstance, names: Iterable[str], reason: str) -> Iterator[str]:
     """A warning for each of these fields of a config whose value is not the default.
 
     `reason` says why the fields have no effect now, and what to change.
@@ -74,7 +77,7 @@ def no_effect(config: Any, names: Iterable[str], reason: str) -> Iterator[str]:
             yield f"{config_field.name}={_shown(value)}: no effect: {reason}"
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     """A value as it is typed on the command line, on one line."""
     return value if isinstance(value, str) and value else json.dumps(value)
 
@@ -148,13 +151,13 @@ class Stage(Protocol):
     def __call__(self, batch: Batch) -> list[Result]: ...
 
 
-def needs_of(stage: Any) -> tuple[str, ...]:
+def needs_of(stage: object) -> tuple[str, ...]:
     """What a stage must read, by its class; see `Stage`."""
     needs: tuple[str, ...] = getattr(stage, "needs", ())
     return needs
 
 
-def gives_of(stage: Any) -> tuple[str, ...] | None:
+def gives_of(stage: object) -> tuple[str, ...] | None:
     """What a stage or a source may add, by its class; None if the class does not say it."""
     gives: tuple[str, ...] | None = getattr(stage, "gives", None)
     return gives

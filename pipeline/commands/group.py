@@ -14,7 +14,7 @@ class Output:
 
     text: str = ""
     """Printed on standard output without `--json`. Nothing is printed for an empty text."""
-    value: Any = None
+    value: object = None
     """Plain values, printed as one JSON object on standard output with `--json`."""
     exit_code: int = 0
     """0 when everything that was asked for is there."""

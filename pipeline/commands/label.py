@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.commands.group import CommandGroup, Output, add_json, add_keep_going, add_overrides
+from pipeline.storage.json_types import Json
 
 if TYPE_CHECKING:
     from pipeline.config.run import RunConfig
@@ -65,7 +66,7 @@ def _add_configuration(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _configuration(args: argparse.Namespace) -> tuple[dict[str, Any], RunConfig]:
+def _configuration(args: argparse.Namespace) -> tuple[Json, RunConfig]:
     """The plain values of a run, with absolute paths, and the validated config."""
     from pipeline.config import compose, effects, parse
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from importlib import resources
-from typing import Any
 
 from pipeline.commands.group import CommandGroup, Output, add_json, add_overrides
+from pipeline.storage.json_types import Json
 
 
 def add_commands(group: CommandGroup) -> None:
@@ -89,6 +89,6 @@ def _study_names() -> list[str]:
     return sorted(names)
 
 
-def _summary(result: dict[str, Any]) -> Output:
+def _summary(result: Json) -> Output:
     lines = [f"{key}: {value}" for key, value in result.items()]
     return Output(text="\n".join(lines), value=result)

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import Any
+
+from pipeline.storage.json_types import Json
 
 
-def compose(overrides: Sequence[str], root: str = "fld") -> dict[str, Any]:
+def compose(overrides: Sequence[str], root: str = "fld") -> Json:
     """Compose `configs/<root>.yaml` with overrides such as `experiment=photos work=DIR a.b=c`.
 
     Raises:
@@ -31,7 +32,7 @@ def compose(overrides: Sequence[str], root: str = "fld") -> dict[str, Any]:
         return _plain(hydra_compose(root, overrides=forced))
 
 
-def load(file: str | Path, overrides: Sequence[str]) -> dict[str, Any]:
+def load(file: str | Path, overrides: Sequence[str]) -> Json:
     """Read a saved resolved config and apply overrides such as `a.b=c` to it.
 
     Raises:
@@ -48,7 +49,7 @@ def load(file: str | Path, overrides: Sequence[str]) -> dict[str, Any]:
         return _plain(OmegaConf.merge(saved, OmegaConf.from_dotlist(list(overrides))))
 
 
-def dotlist(overrides: Sequence[str]) -> dict[str, Any]:
+def dotlist(overrides: Sequence[str]) -> Json:
     """Read settings such as `a.b=c`; each value is read as YAML.
 
     Raises:
@@ -94,7 +95,7 @@ def _is_group(key: str) -> bool:
     return "." not in key and (resources.files("configs") / key).is_dir()
 
 
-def _plain(config: Any) -> dict[str, Any]:
+def _plain(config: object) -> Json:
     """Convert an OmegaConf mapping to a dict; references such as `${work}` are replaced."""
     from omegaconf import OmegaConf
 

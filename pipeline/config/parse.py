@@ -7,15 +7,15 @@ import dataclasses
 import difflib
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 from pipeline.config.names import check_names, setting_elsewhere
 from pipeline.config.needs import check_needs
 from pipeline.config.run import ClusterConfig, Entry, RefineConfig, RunConfig, SourceConfig
 from pipeline.config.validation import build, check_keys, check_mapping
+from pipeline.storage.json_types import Json
 from stages import registry
 from stages.base import role_of
 from stages.florence.config import TrainConfig
@@ -28,7 +28,7 @@ FILE_SUFFIXES = (".onnx", ".txt", ".safetensors", ".json")
 SOURCE_PATHS = ("path", "instances", "captions")
 
 
-def parse(values: Mapping[str, Any]) -> RunConfig:
+def parse(values: Json) -> RunConfig:
     """Build and check the settings of a run from the plain values that hydra composed.
 
     Raises:
@@ -53,7 +53,7 @@ def parse(values: Mapping[str, Any]) -> RunConfig:
     return run
 
 
-def check_no_seed(values: Mapping[str, Any], where: str) -> None:
+def check_no_seed(values: Json, where: str) -> None:
     """Check that the settings of a training do not set `seed`, which the setting `seed` decides.
 
     Raises:
@@ -63,7 +63,7 @@ def check_no_seed(values: Mapping[str, Any], where: str) -> None:
         raise ValueError(f"{where}seed: the setting `seed` decides it; set seed={values['seed']}")
 
 
-def _refine(values: Mapping[str, Any]) -> RefineConfig:
+def _refine(values: Json) -> RefineConfig:
     """Build the settings of the loop; the two stages that it names are entries like others."""
     check_keys(values, RefineConfig, "refine.")
     annotate = _entry("refine", values.get("annotate") or {}, "refine.annotate.")
@@ -74,7 +74,7 @@ def _refine(values: Mapping[str, Any]) -> RefineConfig:
     return refine
 
 
-def _source(values: Mapping[str, Any]) -> SourceConfig:
+def _source(values: Json) -> SourceConfig:
     """Build the settings of the source: those of every source, and those of its own class."""
     shared, own = _split(values, [field.name for field in fields(SourceConfig)])
     use = str(shared.get("use"))
@@ -89,9 +89,7 @@ def _source(values: Mapping[str, Any]) -> SourceConfig:
     return source
 
 
-def _split(
-    values: Mapping[str, Any], names: Collection[str]
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def _split(values: Json, names: Collection[str]) -> tuple[Json, Json]:
     """Split a mapping into the settings of these names, and the others."""
     inside = {key: value for key, value in values.items() if key in names}
     outside = {key: value for key, value in values.items() if key not in names}
@@ -133,7 +131,7 @@ def _is_hub_name(value: str) -> bool:
     return has_owner and Path(value).suffix not in FILE_SUFFIXES
 
 
-def _entries(values: Mapping[str, Any], where: str) -> dict[str, Entry]:
+def _entries(values: Json, where: str) -> dict[str, Entry]:
     """Build the stages of one group; a stage whose settings are null is left out."""
     entries: dict[str, Entry] = {}
     for name, settings in values.items():
@@ -148,7 +146,7 @@ def _entries(values: Mapping[str, Any], where: str) -> dict[str, Entry]:
     return entries
 
 
-def _entry(name: str, values: Mapping[str, Any], where: str) -> Entry:
+def _entry(name: str, values: Json, where: str) -> Entry:
     """Build the settings of one stage: those of every stage, and those of its own class."""
     check_mapping(values, where.removesuffix("."))
     if "use" not in values:
@@ -161,14 +159,14 @@ def _entry(name: str, values: Mapping[str, Any], where: str) -> Entry:
     return entry
 
 
-def with_absolute_paths(values: Mapping[str, Any], run: RunConfig) -> dict[str, Any]:
+def with_absolute_paths(values: Json, run: RunConfig) -> Json:
     """Copy the values of a run, with absolute paths in place of relative ones.
 
     So a saved config means the same from every folder. A value that is no local path, such as a
     URL or the name of a model, is kept.
     """
     found = copy.deepcopy(dict(values))
-    places: list[tuple[dict[str, Any], Iterable[str]]] = [
+    places: list[tuple[Json, Iterable[str]]] = [
         (found["source"], SOURCE_PATHS),
         (found["refine"], ("start",)),
     ]
@@ -187,7 +185,7 @@ def with_absolute_paths(values: Mapping[str, Any], run: RunConfig) -> dict[str, 
     return found
 
 
-def _absolute(value: Any) -> Any:
+def _absolute(value: object) -> object:
     """Make a local path absolute; any other value is returned as it is."""
     if not isinstance(value, str) or not value:
         return value

@@ -66,7 +66,7 @@ class Setting:
     """As it is typed on the command line."""
     type: str
     """What the value may be, in words."""
-    default: Any
+    default: object
     """Plain value; None also where there is no default."""
     required: bool
     """The code has no default: a file of `configs` or the command line must give a value."""
@@ -175,7 +175,7 @@ def _bench_settings() -> Iterator[Setting]:
 
 
 def _settings_of(
-    cls: type, where: str, group: str, use: str = "", defaults: Any = None
+    cls: type, where: str, group: str, use: str = "", defaults: object = None
 ) -> Iterator[Setting]:
     """The fields of a config class, those of nested config classes in their place.
 
@@ -216,7 +216,7 @@ def _fields(cls: type) -> Iterable[dataclasses.Field[Any]]:
     return [field for field in dataclasses.fields(cls) if field.name not in hidden.get(cls, ())]
 
 
-def _config_class(hint: Any) -> type | None:
+def _config_class(hint: object) -> type | None:
     """The dataclass that a field or each value of a mapping holds."""
     for part in (hint, *get_args(hint)):
         if isinstance(part, type) and dataclasses.is_dataclass(part):
@@ -224,13 +224,13 @@ def _config_class(hint: Any) -> type | None:
     return None
 
 
-def _default(field: dataclasses.Field[Any]) -> Any:
+def _default(field: dataclasses.Field[Any]) -> object:
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return field.default
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """The value as YAML and JSON write it."""
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import yaml
 
 from pipeline.config.parse import parse
 from pipeline.config.run import RunConfig
 from pipeline.storage import layout
+from pipeline.storage.json_types import Json
 from pipeline.storage.store import Store
 
 
-def save(store: Store, values: Mapping[str, Any]) -> None:
+def save(store: Store, values: Json) -> None:
     """Save the resolved config; `fld run --config WORK/config.yaml` repeats the run."""
     text = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
     store.publish(layout.CONFIG, text.encode())
@@ -32,7 +30,7 @@ def existing(url: str) -> Store:
     return store
 
 
-def values(store: Store) -> dict[str, Any]:
+def values(store: Store) -> Json:
     """Read the saved config as plain values.
 
     Raises:

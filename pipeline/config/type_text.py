@@ -7,10 +7,10 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 _SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
-_WORDS = {None: "null", NoneType: "null", Any: "any"}
+_WORDS: dict[object, str] = {None: "null", NoneType: "null", Any: "any"}
 
 
-def type_text(hint: Any) -> str:
+def type_text(hint: object) -> str:
     """What a value of this type may be."""
     origin = get_origin(hint)
     args = get_args(hint)
@@ -35,7 +35,7 @@ def type_text(hint: Any) -> str:
     return f"[{items}]"
 
 
-def _limits(metadata: list[Any]) -> Iterator[str]:
+def _limits(metadata: list[object]) -> Iterator[str]:
     """The bounds that pydantic's `Field(gt=0, le=1)` sets."""
     for info in metadata:
         for limit in getattr(info, "metadata", ()):

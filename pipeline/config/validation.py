@@ -10,27 +10,32 @@ import difflib
 from collections.abc import Collection, Mapping
 from typing import (
     TYPE_CHECKING,
-    Any,
     ClassVar,
     Protocol,
+    TypeVar,
     get_args,
     get_origin,
     get_type_hints,
     runtime_checkable,
 )
 
+from pipeline.storage.json_types import Json
+
 if TYPE_CHECKING:
     from pydantic import ValidationError
+
+
+T = TypeVar("T")
 
 
 @runtime_checkable
 class Settings(Protocol):
     """Any dataclass, such as the config of a stage: each stage has a config class of its own."""
 
-    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[object]]]
 
 
-def build(cls: Any, values: Mapping[str, Any], where: str, more: Collection[str] = ()) -> Any:
+def build(cls: type[T], values: Json, where: str, more: Collection[str] = ()) -> T:
     """Build an instance of the dataclass `cls` from plain values.
 
     `where` is the path of these values in the whole config, such as `refine.gate.`, and begins
@@ -63,7 +68,7 @@ def _first_mistake(error: ValidationError, where: str) -> str:
     return f"{key}={first['input']}: {message.lower()}"
 
 
-def check_mapping(value: Any, key: str) -> None:
+def check_mapping(value: object, key: str) -> None:
     """Check that setting `key` is a mapping.
 
     Raises:
@@ -73,7 +78,7 @@ def check_mapping(value: Any, key: str) -> None:
         raise ValueError(f"{key}={value}: give a mapping of settings")
 
 
-def check_keys(values: Any, cls: Any, where: str, more: Collection[str] = ()) -> None:
+def check_keys(values: object, cls: type, where: str, more: Collection[str] = ()) -> None:
     """Check that each key of a mapping is a field of the dataclass `cls` or one of `more`.
 
     Raises:
@@ -91,7 +96,7 @@ def check_keys(values: Any, cls: Any, where: str, more: Collection[str] = ()) ->
         raise ValueError(f"{where}{key}: no such setting; {hint}")
 
 
-def _check_nested_keys(values: Mapping[str, Any], cls: Any, where: str) -> None:
+def _check_nested_keys(values: Mapping[str, object], cls: type, where: str) -> None:
     """Check the keys of dataclasses that are fields of `cls`, or values of a dict field of it."""
     hints = get_type_hints(cls)
     for key, value in values.items():
@@ -107,9 +112,9 @@ def _check_nested_keys(values: Mapping[str, Any], cls: Any, where: str) -> None:
             _check_nested_keys(value, nested, path)
 
 
-def _nested_dataclass(hint: Any) -> Any:
+def _nested_dataclass(hint: object) -> type | None:
     """Find the dataclass in a type hint: itself or an argument, as in `dict[str, Config]`."""
     for candidate in (hint, *get_args(hint)):
-        if dataclasses.is_dataclass(candidate):
+        if isinstance(candidate, type) and dataclasses.is_dataclass(candidate):
             return candidate
     return None

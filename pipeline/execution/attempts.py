@@ -13,9 +13,9 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from pipeline.storage import layout
+from pipeline.storage.json_types import Json
 from pipeline.storage.lease import Process, alive, holder, process_of, this_process
 from pipeline.storage.store import Store
 
@@ -65,7 +65,7 @@ def mark(store: Store, work: str, shard: str) -> Iterator[bool]:
         store.remove(folder)
 
 
-def workers(store: Store, running: bool) -> dict[str, Any]:
+def workers(store: Store, running: bool) -> Json:
     """How many attempts are under way (`alive`), and those that died (`stale`).
 
     A process on another host cannot be seen. It counts as alive while the driver is (`running`).

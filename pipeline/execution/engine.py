@@ -20,6 +20,7 @@ from pipeline.errors import ClusterFailed, ShardsFailed
 from pipeline.execution.steps import ShardResult, Step, StepActor
 from pipeline.plan.shard_state import ShardState
 from pipeline.storage import layout
+from pipeline.storage.json_types import Json
 from pipeline.storage.store import Store
 
 WINDOW = 2000
@@ -188,7 +189,7 @@ def connect(config: ClusterConfig) -> None:
         return
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    address: dict[str, Any] = {"include_dashboard": False}
+    address: Json = {"include_dashboard": False}
     if config.address:
         address = {"address": config.address}
     try:

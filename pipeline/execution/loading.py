@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
 
+from pipeline.config.validation import Settings
 from pipeline.errors import is_disk_full
 from pipeline.execution.faults import first_line
 from pipeline.plan.graph import WORK
@@ -14,7 +14,7 @@ from stages import registry
 from stages.base import Stage, StageError, role_of
 
 
-def load_stage(url: str, use: str, options: Any) -> Stage:
+def load_stage(url: str, use: str, options: Settings) -> Stage:
     """A stage with its model loaded. A model in a remote work folder is fetched first.
 
     Raises:
@@ -44,7 +44,7 @@ def load_stage(url: str, use: str, options: Any) -> Stage:
     return stage
 
 
-def _content_settings(options: Any) -> Iterator[str]:
+def _content_settings(options: Settings) -> Iterator[str]:
     """The settings of a stage that name a model or a data file, as "name=value"."""
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)

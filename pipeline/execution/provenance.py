@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.config.validation import Settings
 from pipeline.plan.graph import Node
 from pipeline.schema import KINDS, Annotation, Annotations, Row, Text
 from stages.base import Failed, Result, Sample, role_of
@@ -69,7 +70,7 @@ def _revised(node: Node, annotation: Any, before: Mapping[str, Annotation]) -> A
     return original
 
 
-def _model_name(options: Any) -> str:
+def _model_name(options: Settings) -> str:
     """The last part of the path or hub name of a stage's first model or data file, "" if none."""
     for field in dataclasses.fields(options):
         if role_of(field).content:

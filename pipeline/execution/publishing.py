@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from pipeline.execution.reading import read_inputs
 from pipeline.plan import shard_state
@@ -15,6 +14,7 @@ from pipeline.schema import KINDS, Annotations, Failure, ImageRow, IndexRow, Rec
 from pipeline.storage import layout
 from pipeline.storage.arrow import to_dict
 from pipeline.storage.images import read_given, read_image_bytes, read_images
+from pipeline.storage.json_types import Json
 from pipeline.storage.manifest import (
     Digests,
     FileDigest,
@@ -165,7 +165,7 @@ def _index_row(
 ) -> IndexRow:
     """Where a sample lies in the tar, and how many annotations of each kind are kept."""
     kept = record.annotations.kept()
-    counts: dict[str, Any] = {kind: len(getattr(kept, kind)) for kind in KINDS}
+    counts: Json = {kind: len(getattr(kept, kind)) for kind in KINDS}
     return IndexRow(
         key=record.key,
         shard=shard,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from pipeline.execution.faults import NO_FAULT, Fault, fault_of
 from pipeline.execution.threads import bound_threads
 from pipeline.plan.shard_state import ShardState
+from pipeline.storage.json_types import Json
 
 TRIES = 3
 """How often a shard is tried in one run."""
@@ -47,7 +47,7 @@ class ShardResult:
     def failed(self) -> bool:
         return bool(self.error or self.fault.message)
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> Json:
         return {
             "shard": self.shard,
             "state": self.state.encode(),
@@ -57,7 +57,7 @@ class ShardResult:
         }
 
     @classmethod
-    def of_row(cls, row: Mapping[str, Any]) -> ShardResult:
+    def of_row(cls, row: Json) -> ShardResult:
         fault = Fault(str(row["fault"]), bool(row["is_users"]))
         state = ShardState.decode(row["state"])
         return cls(str(row["shard"]), state, str(row["error"]), fault)
@@ -76,7 +76,7 @@ class StepActor:
         self._run = step.make()
         self._fault = NO_FAULT
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, batch: Json) -> Json:
         result = ShardResult.of_row({name: values[0] for name, values in batch.items()})
         if not result.failed:
             result = self._try(result)

@@ -12,8 +12,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
+from pipeline.config.validation import Settings
 from pipeline.execution import attempts, publishing
 from pipeline.execution.calls import NotDecoded, call
 from pipeline.execution.faults import FailureWatch, naming_disk, naming_stage
@@ -212,7 +212,7 @@ class Worker:
 def load_apart(
     url: str,
     use: str,
-    options: Any,
+    options: Settings,
 ) -> Callable[[Sequence[EncodedInput]], list[Result]]:
     """For a child process: a stage that decodes its images itself."""
     stage = load_stage(url, use, options)

@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from pipeline.ingest.assignment_log import (
 from pipeline.plan.shard_state import ShardState
 from pipeline.storage import layout
 from pipeline.storage.images import read_images
+from pipeline.storage.json_types import Json
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import digest
 from pipeline.storage.parquet import read_parquet
@@ -33,7 +33,7 @@ from stages.ingest import Source
 class SourceIdentity:
     """`source.json`: which source the images of a work folder come from."""
 
-    settings: Mapping[str, Any]
+    settings: Json
     """`use`, and the settings that decide what the names of the source mean."""
 
     @classmethod

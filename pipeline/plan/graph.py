@@ -16,12 +16,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from pipeline.config.run import ROUND_MODEL, ClusterConfig, Entry, NoOptions, RunConfig
 from pipeline.plan.recipe import fingerprint, recipe_settings, revision_of
 from pipeline.schema import SCHEMA_VERSION
 from pipeline.storage import layout
+from pipeline.storage.json_types import Json
 from stages import registry
 
 WORK = "work:"
@@ -126,7 +127,7 @@ def next_round(
     nodes = refine_nodes(run, number, head, models)
     nodes.append(make_node(merge, number, [head, *nodes], run.cluster))
     if models.sparse is not None:
-        settings: dict[str, Any] = {
+        settings: Json = {
             "tasks": (),
             "support": (),
             "missing": run.refine.sparse.texts,
@@ -177,7 +178,7 @@ def _model_node(
     number: int,
     reads: Sequence[Node],
     model: TrainedModel,
-    settings: Mapping[str, Any],
+    settings: Json,
 ) -> Node:
     """A node at which a model annotates its samples, with some settings of its own."""
     values = {**settings, "model": f"{WORK}{model.folder}"}
@@ -196,7 +197,7 @@ def _grounding_nodes(
     models: RoundModels,
 ) -> list[Node]:
     """The nodes at which the models find the phrases of new texts."""
-    settings: dict[str, Any] = {
+    settings: Json = {
         "tasks": (GROUNDING_TASK,),
         "support": (),
         "alternatives": False,

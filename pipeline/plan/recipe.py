@@ -13,27 +13,28 @@ import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
+from pipeline.config.validation import Settings
+from pipeline.storage.json_types import Json
 from pipeline.storage.manifest import digest
 from stages.base import role_of
 
 FINGERPRINT_LENGTH = 8
 
 
-def fingerprint(recipe: Mapping[str, Any]) -> str:
+def fingerprint(recipe: Json) -> str:
     """A short digest of a recipe. The order of its keys does not matter."""
     text = json.dumps(recipe, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_LENGTH]
 
 
-def recipe_settings(options: Any, revision: str = "") -> dict[str, Any]:
+def recipe_settings(options: Settings, revision: str = "") -> Json:
     """The settings of a stage that change its results.
 
     A setting that names a model or data file is replaced by the digest of its content, or by
     `revision` if that is given: the digest of a model that this run has trained.
     """
-    values: dict[str, Any] = {}
+    values: Json = {}
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
         role = role_of(field)
@@ -62,10 +63,11 @@ def content_hash(path: str) -> str:
     return digest(*parts)
 
 
-def revision_of(options: Any) -> str:
+def revision_of(options: Settings) -> str:
     """The commit of a stage's hub model, or the content of its first model or data file."""
-    if getattr(options, "revision", ""):
-        return str(options.revision)
+    commit = getattr(options, "revision", "")
+    if commit:
+        return str(commit)
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
         if role_of(field).content and value:
@@ -73,7 +75,7 @@ def revision_of(options: Any) -> str:
     return ""
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """Values that JSON can hold."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return recipe_settings(value)

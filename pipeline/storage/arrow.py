@@ -42,7 +42,7 @@ PRIMITIVES: Mapping[object, pa.DataType] = {
 
 
 def to_dict(record: DataclassInstance) -> Json:
-    """The plain lists and dicts of a record; fields keep their order. Library: msgspec."""
+    """The plain dicts, lists and tuples of a record; fields keep their order. Library: msgspec."""
     # Bytes stay as they are; by default msgspec makes Base64 of them.
     plain: Json = msgspec.to_builtins(record, builtin_types=(bytes,), enc_hook=_python_number)
     return plain

@@ -80,7 +80,7 @@ def same(a: Any, b: Any) -> None:
         assert a.keys() == b.keys()
         for key in a:
             same(a[key], b[key])
-    elif isinstance(a, list):
+    elif isinstance(a, list | tuple):
         assert len(a) == len(b)
         for x, y in zip(a, b, strict=True):
             same(x, y)
