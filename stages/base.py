@@ -105,7 +105,7 @@ class Sample:
 
     @property
     def pixels(self) -> np.ndarray:
-        """The image; only for stages with `reads_images`."""
+        """The image, (height, width, 3) uint8 RGB, read-only; only with `reads_images`."""
         assert self.image is not None, "the stage must set reads_images"
         return self.image
 

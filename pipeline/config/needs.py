@@ -67,7 +67,9 @@ def _missing(run: RunConfig, entry: Entry, before: Sequence[Entry]) -> list[str]
 
 def _is_given(run: RunConfig, need: str, before: Sequence[Entry]) -> bool:
     """Whether the source or a stage of `before` gives `need`."""
-    return any(_gives(use, need) for use in [run.source.use, *(entry.use for entry in before)])
+    uses = [run.source.use]
+    uses += [entry.use for entry in before]
+    return any(_gives(use, need) for use in uses)
 
 
 def _gives(use: str, need: str) -> bool:
