@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from pipeline.config.needs import upstream_of
 from pipeline.config.run import ROUND_MODEL, Entry, RunConfig
 from stages import registry
 
@@ -63,24 +64,13 @@ def _check_fused(run: RunConfig, name: str, entry: Entry) -> None:
         return
     options: Any = entry.options
     where = f"specialists.{name}"
+    upstream = upstream_of(entry, run.specialists)
     for source in options.sources:
         if source not in run.specialists:
             others = [other for other in run.specialists if other != name]
             raise ValueError(f"{where}.sources: no stage {source}; {_hint(source, others)}")
-        if source not in _read_by(entry, run.specialists):
+        if run.specialists[source] not in upstream:
             raise ValueError(f"{where}.sources: it does not read {source}; add it to {where}.after")
-
-
-def _read_by(entry: Entry, entries: Mapping[str, Entry]) -> set[str]:
-    """The names of all stages whose annotations a stage reads."""
-    found: set[str] = set()
-    todo = list(entry.after)
-    while todo:
-        name = todo.pop()
-        if name not in found:
-            found.add(name)
-            todo += entries[name].after
-    return found
 
 
 def _check_scenes(run: RunConfig, name: str, entry: Entry) -> None:
