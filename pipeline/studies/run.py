@@ -180,9 +180,11 @@ def _test(study: Study, model: Checkpoint, title: str) -> dict[str, float]:
     return scores
 
 
-def _publish_scores(store: Store, name: str, answers: list[Answer]) -> None:
-    """Keep the scores of a model together with its answers."""
-    store.publish_json(name, {"scores": score(answers), "answers": answers})
+def _publish_scores(
+    store: Store, name: str, answers: list[Answer], seconds: float | None = None
+) -> None:
+    """Keep the scores of a model together with its answers and the seconds of its training."""
+    store.publish_json(name, {"scores": score(answers), "seconds": seconds, "answers": answers})
 
 
 def _detector_line(
@@ -200,15 +202,18 @@ def _detector_line(
     }
     name = layout.study_scores(fingerprint(recipe))
     if not study.store.exists(name):
+        started = time.time()
         call = (study.store.url, model.name, config, data.ref(), study.test.ref())
         title = f"{row}, {phase}: detector"
         (answers,) = run_remote(study.config.cluster, detect, [call], title)
-        _publish_scores(study.store, name, answers)
+        _publish_scores(study.store, name, answers, seconds=round(time.time() - started, 1))
+    result = study.store.read_json(name)
     return {
         "row": row,
         "phase": phase,
         "model": model.name,
         "steps": config.steps,
+        "seconds": result["seconds"],
         "samples": len(data),
-        "scores": study.store.read_json(name)["scores"],
+        "scores": result["scores"],
     }

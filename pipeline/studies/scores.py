@@ -104,7 +104,11 @@ def _exact(answers: Answers) -> Scores:
 
 
 def _boxes(answers: Answers) -> Scores:
-    """COCO's AP and AP50 over the labels that occur in the truth, and F1."""
+    """COCO's AP and AP50 over the labels that occur in the truth, and F1.
+
+    A detector has no F1: it gives hundreds of places, which AP ranks by their scores, and it has no
+    threshold of its own. A language model decides by itself which places it gives.
+    """
     ids = _category_ids(answers)
     truth: GroundTruth = {
         "images": _images(answers),
@@ -116,7 +120,8 @@ def _boxes(answers: Answers) -> Scores:
         numbers = detection.score(truth, found, "bbox")
         scores["AP"] = numbers["AP"]
         scores["AP50"] = numbers["AP50"]
-    scores.update(_f1(answers))
+    if all("answer" in answer for answer in answers):
+        scores.update(_f1(answers))
     return scores
 
 

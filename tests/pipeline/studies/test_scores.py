@@ -48,6 +48,12 @@ def test_right_boxes_are_perfect_and_none_is_nothing() -> None:
     assert score([entry("<OD>", truth, [])])["detection F1@0.5"] == 0
 
 
+def test_a_detector_is_ranked_and_has_no_f1() -> None:
+    answer = entry("<OD>", [place("dog", 0, 0, 40, 40)], [place("dog", 0, 0, 40, 40, score=0.1)])
+    del answer["target"], answer["answer"]
+    assert list(score([answer])) == ["detection AP", "detection AP50"]
+
+
 def test_texts_are_equal_but_for_case_and_punctuation() -> None:
     pairs = [("A red dog sits.", "a red dog sits"), ("A cat.", "A dog.")]
     scores = score([entry("<CAPTION>", [], [], *pair, key=str(i)) for i, pair in enumerate(pairs)])
