@@ -213,7 +213,7 @@ def _detector_line(
         "phase": phase,
         "model": model.name,
         "steps": config.steps,
-        "seconds": result["seconds"],
+        "seconds": result.get("seconds"),
         "samples": len(data),
         "scores": result["scores"],
     }
