@@ -7,7 +7,6 @@ come through `open_image`, so that what ingest has accepted can be read by them 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +34,7 @@ ORIENTATION = 0x0112
 ORIENTATIONS = range(1, 9)
 
 
-def open_image(data: bytes, formats: Sequence[str] | None = None) -> PillowImage.Image:
+def open_image(data: bytes, formats: tuple[str, ...] | None = None) -> PillowImage.Image:
     """The image in the bytes of a file, not decoded yet. Use it as a context manager.
 
     Args:

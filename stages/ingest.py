@@ -13,7 +13,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from pipeline.schema import Annotations
 from stages.base import SampleError
@@ -113,6 +113,25 @@ class Source(Protocol):
 
         Another digest remakes the shard. A source without such labels gives an empty string.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class SourceIds:
+    """The ids that a source has given to its images and categories, for the way back to it."""
+
+    images: dict[str, int | str] = field(default_factory=dict)
+    """The id of each image by the name of its item."""
+
+    categories: list[dict[str, object]] = field(default_factory=list)
+    """The categories as they came, with `id` and `name`, in their order."""
+
+
+@runtime_checkable
+class SourceWithIds(Protocol):
+    """A source that has ids of its own, as COCO files have; a source need not have this."""
+
+    def ids(self) -> SourceIds:
+        """What it has given ids to."""
 
 
 @dataclass(frozen=True, slots=True)

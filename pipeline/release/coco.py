@@ -1,78 +1,145 @@
-"""The labels of a round as COCO's `instances.json` and `captions.json`: `fld export coco`.
+"""The labels of a round as COCO's files: `fld export coco`.
 
-Boxes and masks are on the grid of the stored, upright images. Human labels that came from COCO get
-their ids back, and crowds their `iscrowd`. Masks are run-length encodings, which pycocotools reads
-as well as polygons. Dropped labels are left out.
+`instances.json` has the boxes and masks and `captions.json` the texts, of people and of machines;
+`results.json` is the list of the machine's boxes that pycocotools reads by `loadRes`. Boxes and
+masks are on the grid of the stored, upright images, which `info.upright` says. What the ids are is
+told in `ids.py`. Crowds keep their `iscrowd`, and other dropped labels are left out. A label that
+has a score carries it as `score`. Masks are run-length encodings.
+
+A label without a mask has no `segmentation`. Then a reader that needs masks says that there is none
+(pycocotools: KeyError), while those that need boxes alone work (torchvision, detectron2, mmdet).
+An empty list breaks pycocotools in an unclear way. The box as a polygon would silently teach boxes
+to a model of masks, and would come back as a mask.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
-if TYPE_CHECKING:
-    from pipeline.quality.coco import Category, Entry, GroundTruth, Image
-    from pipeline.schema import Annotation, Record, Region, Text
+from pipeline.quality.coco import Category, Entry, GroundTruth, Image, ImageId, xywh
+from pipeline.release.ids import ClassTable, class_name, class_table, image_ids, label_ids
+from pipeline.schema import CROWD, HUMAN, Annotation, Record, Region, Text
 
-Label = TypeVar("Label", bound="Annotation", covariant=True)
+Label = TypeVar("Label", bound=Annotation, covariant=True)
 
 # Decimals of a pixel. Adding and subtracting a box's corner leaves errors beyond them.
 DECIMALS = 6
 
 
+class CocoFile(GroundTruth, total=False):
+    """A file of COCO."""
+
+    info: dict[str, str | bool]
+    licenses: list[object]
+
+
+@dataclass(frozen=True, slots=True)
+class CocoExport:
+    """What `fld export coco` writes."""
+
+    instances: CocoFile
+    """Boxes and masks."""
+    captions: CocoFile
+    """Texts."""
+    results: list[Entry]
+    """The boxes and masks of machines as a list of results. Human labels are no results, unless
+    their source was asked for; they have a score of 1 then."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Owned(Generic[Label]):
-    """A label and the id of its image."""
+    """A label, and the key and the id of its image."""
 
-    image: int
+    key: str
+    image: ImageId
     label: Label
 
 
+@dataclass(frozen=True, slots=True)
+class _Labels:
+    """The labels that are exported."""
+
+    regions: list[_Owned[Region]] = field(default_factory=list)
+    texts: list[_Owned[Text]] = field(default_factory=list)
+
+
 def coco_of(
-    records: Iterable[Record], sources: Sequence[str] | None = None
-) -> tuple[GroundTruth, GroundTruth]:
-    """COCO's instances and captions of the kept labels of some records.
+    records: Iterable[Record],
+    sources: Sequence[str] = (),
+    table: ClassTable | None = None,
+    given_ids: Mapping[str, ImageId] | None = None,
+    about: str = "Labels of a round.",
+) -> CocoExport:
+    """The kept labels of a round, and its crowds, in COCO's form.
 
     Args:
         records: the records of a round.
-        sources: only labels of these sources; None for all.
+        sources: only labels of these sources; empty for all.
+        table: the categories; None for those that the records make.
+        given_ids: the source's ids of images by their names.
+        about: what the files say of themselves.
+
+    Raises:
+        ValueError: a class is not in the table.
     """
     records = list(records)
-    image_id = image_ids(records)
-    regions: list[_Owned[Region]] = []
-    texts: list[_Owned[Text]] = []
-    for record in records:
-        image = image_id[record.key]
-        for region in record.annotations.regions:
-            if _is_exported(region, sources):
-                regions.append(_Owned(image, region))
-        for text in record.annotations.texts:
-            if _is_exported(text, sources):
-                texts.append(_Owned(image, text))
-    images = _images(records, image_id)
-    category_id = _category_ids(regions)
-    categories: list[Category] = []
-    for name, number in category_id.items():
-        categories.append({"id": number, "name": name})
-    instances: GroundTruth = {
-        "images": images,
-        "annotations": _boxes(regions, category_id),
+    ids = image_ids(records, given_ids or {})
+    labels = _labels(records, ids, sources)
+    categories = _categories(table or class_table(records), labels.regions)
+    numbers = {class_name(category): category["id"] for category in reversed(categories)}
+    instances: CocoFile = {
+        **_head(about),
+        "images": _images(records, ids),
+        "annotations": _boxes(labels.regions, numbers),
         "categories": categories,
     }
-    return instances, {"images": images, "annotations": _captions(texts)}
+    captions: CocoFile = {
+        **_head(about),
+        "images": instances["images"],
+        "annotations": _captions(labels.texts),
+    }
+    return CocoExport(instances, captions, _results(labels.regions, numbers, HUMAN in sources))
 
 
-def _images(records: Sequence[Record], image_id: Mapping[str, int]) -> list[Image]:
+def _head(about: str) -> CocoFile:
+    """What stands at the head of COCO's files; some of pycocotools' functions need it."""
+    return {"info": {"description": about, "upright": True}, "licenses": [], "annotations": []}
+
+
+def _labels(
+    records: Iterable[Record], ids: Mapping[str, ImageId], sources: Sequence[str]
+) -> _Labels:
+    """The labels that are exported, in the order of the records."""
+    labels = _Labels()
+    for record in records:
+        image = ids[record.key]
+        for region in record.annotations.regions:
+            if _is_exported(region, sources):
+                labels.regions.append(_Owned(record.key, image, region))
+        for text in record.annotations.texts:
+            if _is_exported(text, sources):
+                labels.texts.append(_Owned(record.key, image, text))
+    return labels
+
+
+def _is_exported(annotation: Annotation, sources: Sequence[str]) -> bool:
+    """Whether it is kept, or a crowd, and comes from one of the wanted sources."""
+    if annotation.dropped not in (None, CROWD):
+        return False
+    return not sources or annotation.source in sources
+
+
+def _images(records: Iterable[Record], ids: Mapping[str, ImageId]) -> list[Image]:
     """The images of both files."""
     images: list[Image] = []
     for record in records:
         images.append(
             {
-                "id": image_id[record.key],
+                "id": ids[record.key],
                 "file_name": record.name,
                 "width": record.width,
                 "height": record.height,
@@ -81,50 +148,36 @@ def _images(records: Sequence[Record], image_id: Mapping[str, int]) -> list[Imag
     return images
 
 
-def write_coco(out: Path, instances: GroundTruth, captions: GroundTruth) -> None:
-    """Write the two files into a folder, which is made if it is not there."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "instances.json").write_text(json.dumps(instances, ensure_ascii=False))
-    (out / "captions.json").write_text(json.dumps(captions, ensure_ascii=False))
+def _categories(table: ClassTable, regions: Iterable[_Owned[Region]]) -> list[Category]:
+    """The categories that are listed.
 
-
-def image_ids(records: Sequence[Record]) -> dict[str, int]:
-    """The id of each image by its key.
-
-    If all files are named by different numbers, as COCO's own are, these are the ids. Otherwise
-    images are counted from 1.
+    Raises:
+        ValueError: a class is not in the table.
     """
-    ids = {}
-    for record in records:
-        _, _, file = record.name.rpartition("/")
-        stem, _, _ = file.partition(".")
-        if not stem.isdecimal():
-            break
-        ids[record.key] = int(stem)
-    if len(set(ids.values())) == len(records):
-        return ids
-    return {record.key: number for number, record in enumerate(records, 1)}
-
-
-def _category_ids(regions: Iterable[_Owned[Region]]) -> dict[str, int]:
-    """A number for each phrase, from 1 in alphabetical order."""
     names = {region.label.phrase for region in regions}
-    return {name: number for number, name in enumerate(sorted(names), 1)}
+    missing = sorted(names - {class_name(category) for category in table.all()})
+    if missing:
+        raise ValueError(
+            f"the categories do not have {', '.join(missing)}; add them, or leave the labels out by"
+            " --source"
+        )
+    with_box = [category for category in table.others if class_name(category) in names]
+    return [*table.known, *with_box]
 
 
-def _boxes(regions: Sequence[_Owned[Region]], category_id: Mapping[str, int]) -> list[Entry]:
+def _boxes(regions: Sequence[_Owned[Region]], numbers: Mapping[str, int]) -> list[Entry]:
     """The entries of `instances.json`."""
-    from pipeline.schema import CROWD
-
     entries: list[Entry] = []
-    for number, region in zip(_annotation_ids(regions), regions, strict=True):
+    for number, owned in zip(_ids(regions), regions, strict=True):
+        region = owned.label
         entries.append(
             {
                 "id": number,
-                "image_id": region.image,
-                "category_id": category_id[region.label.phrase],
-                "iscrowd": int(region.label.dropped == CROWD),
-                **_shape(region.label),
+                "image_id": owned.image,
+                "category_id": numbers[region.phrase],
+                "iscrowd": int(region.dropped == CROWD),
+                **_shape(region),
+                **_score(region),
             }
         )
     return entries
@@ -133,48 +186,51 @@ def _boxes(regions: Sequence[_Owned[Region]], category_id: Mapping[str, int]) ->
 def _captions(texts: Sequence[_Owned[Text]]) -> list[Entry]:
     """The entries of `captions.json`."""
     entries: list[Entry] = []
-    for number, text in zip(_annotation_ids(texts), texts, strict=True):
-        entries.append({"id": number, "image_id": text.image, "caption": text.label.text})
+    for number, owned in zip(_ids(texts), texts, strict=True):
+        text = owned.label
+        entries.append(
+            {"id": number, "image_id": owned.image, "caption": text.text, **_score(text)}
+        )
     return entries
 
 
-def _is_exported(annotation: Annotation, sources: Sequence[str] | None) -> bool:
-    """Whether it is kept, or a crowd, and comes from one of the wanted sources."""
-    from pipeline.schema import CROWD
-
-    if annotation.dropped not in (None, CROWD):
-        return False
-    return not sources or annotation.source in sources
-
-
-def _annotation_ids(labels: Sequence[_Owned[Annotation]]) -> list[int]:
-    """An id for each label: COCO's own if a human label ends with it, else a free number."""
-    wanted = [_coco_id(owned.label) for owned in labels]
-    free = itertools.count(1)
-    taken = {number for number in wanted if number is not None}
-    used = set[int]()
-    ids = []
-    for number in wanted:
-        if number is None or number in used:
-            number = next(candidate for candidate in free if candidate not in taken)
-        used.add(number)
-        ids.append(number)
-    return ids
+def _results(
+    regions: Iterable[_Owned[Region]], numbers: Mapping[str, int], with_human: bool
+) -> list[Entry]:
+    """The entries of `results.json`: what was found, each with a score."""
+    entries: list[Entry] = []
+    for owned in regions:
+        region = owned.label
+        if region.dropped == CROWD or (region.locked and not with_human):
+            continue
+        entry: Entry = {
+            "image_id": owned.image,
+            "category_id": numbers[region.phrase],
+            "score": 1.0,
+            **_shape(region),
+            **_score(region),
+        }
+        # `loadRes` works out the area itself.
+        del entry["area"]
+        entries.append(entry)
+    return entries
 
 
-def _coco_id(annotation: Annotation) -> int | None:
-    """The number at the end of a human label's id, None for all other labels."""
-    last = annotation.id.rpartition(".")[2]
-    return int(last) if annotation.locked and last.isdecimal() else None
+def _ids(labels: Iterable[_Owned[Annotation]]) -> list[int]:
+    return label_ids((owned.key, owned.label) for owned in labels)
+
+
+def _score(annotation: Annotation) -> Entry:
+    """The field `score`: what the merge believes, else the score of the source, if there is one."""
+    score = annotation.score if annotation.confidence is None else annotation.confidence
+    return {} if score is None else {"score": score}
 
 
 def _shape(region: Region) -> Entry:
-    """The fields `bbox`, `area` and `segmentation`."""
-    from pipeline.quality.coco import xywh
-
+    """The fields `bbox` and `area`, and `segmentation` if it has a mask."""
     box = [round(value, DECIMALS) for value in xywh(region.box)]
     if region.mask is None:
-        return {"bbox": box, "area": round(box[2] * box[3], DECIMALS), "segmentation": []}
+        return {"bbox": box, "area": round(box[2] * box[3], DECIMALS)}
     from pycocotools import mask as coco_mask
 
     mask = region.mask
@@ -185,3 +241,16 @@ def _shape(region: Region) -> Entry:
         "area": float(area),
         "segmentation": {"size": size, "counts": mask.counts},
     }
+
+
+def write_coco(out: Path, export: CocoExport, with_results: bool = False) -> None:
+    """Write the files into a folder, which is made if it is not there."""
+    out.mkdir(parents=True, exist_ok=True)
+    contents: dict[str, object] = {
+        "instances.json": export.instances,
+        "captions.json": export.captions,
+    }
+    if with_results:
+        contents["results.json"] = export.results
+    for name, content in contents.items():
+        (out / name).write_text(json.dumps(content, ensure_ascii=False))
