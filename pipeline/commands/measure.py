@@ -38,6 +38,13 @@ def _add_evaluate(group: CommandGroup) -> None:
     command.add_argument("--ground-truth", required=True, metavar="F", help=file)
     command.add_argument("--predictions", required=True, metavar="F", help=file)
     command.add_argument(
+        "--source",
+        action="append",
+        default=[],
+        help="of a round of predictions, only labels of this source (detect, human ...); may"
+        " repeat. Without it, all but human ones",
+    )
+    command.add_argument(
         "--tokenized", action="store_true", help="captions are already split by spaces"
     )
     add_json(command)
@@ -103,12 +110,20 @@ def _add_audit(group: CommandGroup) -> None:
 
 def evaluate(args: argparse.Namespace) -> Output:
     """Predictions against ground truth."""
+    from pipeline.commands.human_labels import filters_of
     from pipeline.quality import evaluate
     from pipeline.report.command_text import scores_table
 
     truth = evaluate.open_source(args.ground_truth)
     predictions = evaluate.open_source(args.predictions)
-    scores = evaluate.evaluate(args.kind, truth, predictions, args.tokenized)
+    scores = evaluate.evaluate(
+        args.kind,
+        truth,
+        predictions,
+        args.tokenized,
+        args.source,
+        None if isinstance(predictions, str) else filters_of(args.predictions, predictions),
+    )
     return Output(text=scores_table(scores), value=scores)
 
 

@@ -37,7 +37,8 @@ def add_commands(group: CommandGroup) -> None:
     coco.add_argument(
         "--results",
         action="store_true",
-        help="also results.json: the boxes of machines with scores, for pycocotools' loadRes",
+        help="also results.json: the boxes of machines with scores, for pycocotools' loadRes;"
+        " human ones only with --source human",
     )
     coco.set_defaults(command=export_coco)
 
@@ -46,8 +47,11 @@ def export_coco(args: argparse.Namespace) -> Output:
     """Write a round as COCO's files."""
     from pathlib import Path
 
+    from pipeline.commands.human_labels import filters_of
+    from pipeline.quality.machine_labels import machine_records
     from pipeline.quality.sources import check_sources
-    from pipeline.release.coco import coco_of, write_coco
+    from pipeline.release.coco import coco_of, results_of, write_coco
+    from pipeline.schema import HUMAN
     from pipeline.storage.rounds import open_round
     from pipeline.storage.source_ids import read_source_ids
 
@@ -57,21 +61,23 @@ def export_coco(args: argparse.Namespace) -> Output:
     opened = open_round(args.round)
     records = list(opened.records())
     check_sources(args.source, records)
-    export = coco_of(
-        records,
-        args.source,
-        _class_table(opened, records, args.categories),
-        read_source_ids(opened.store).images,
-        f"Labels of round {opened.name}.",
-    )
-    write_coco(out, export, args.results)
+    table = _class_table(opened, records, args.categories)
+    ids = read_source_ids(opened.store).images
+    export = coco_of(records, args.source, table, ids, f"Labels of round {opened.name}.")
+    results = None
+    if args.results:
+        measured = records
+        if HUMAN not in args.source:
+            measured = list(machine_records(records, filters_of(args.round, records)))
+        results = results_of(measured, args.source, table, ids)
+    write_coco(out, export, results)
     counts = [
         f"{len(export.instances['images'])} images",
         f"{len(export.instances['annotations'])} boxes",
         f"{len(export.captions['annotations'])} captions",
     ]
-    if args.results:
-        counts.append(f"{len(export.results)} results")
+    if results is not None:
+        counts.append(f"{len(results)} results")
     return Output(text=f"{out}: {', '.join(counts)}")
 
 

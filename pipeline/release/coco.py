@@ -1,7 +1,7 @@
 """The labels of a round as COCO's files: `fld export coco`.
 
 `instances.json` has the boxes and masks and `captions.json` the texts, of people and of machines;
-`results.json` is the list of the machine's boxes that pycocotools reads by `loadRes`. Boxes and
+`results.json` is the list of a machine's boxes that pycocotools reads by `loadRes`. Boxes and
 masks are on the grid of the stored, upright images, which `info.upright` says. What the ids are is
 told in `ids.py`. Crowds keep their `iscrowd`, and other dropped labels are left out. A label that
 has a score carries it as `score`. Masks are run-length encodings.
@@ -22,7 +22,7 @@ from typing import Generic, TypeVar
 
 from pipeline.quality.coco import Category, Entry, GroundTruth, Image, ImageId, xywh
 from pipeline.release.ids import ClassTable, class_name, class_table, image_ids, label_ids
-from pipeline.schema import CROWD, HUMAN, Annotation, Record, Region, Text
+from pipeline.schema import CROWD, Annotation, Record, Region, Text
 
 Label = TypeVar("Label", bound=Annotation, covariant=True)
 
@@ -45,9 +45,6 @@ class CocoExport:
     """Boxes and masks."""
     captions: CocoFile
     """Texts."""
-    results: list[Entry]
-    """The boxes and masks of machines as a list of results. Human labels are no results, unless
-    their source was asked for; they have a score of 1 then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,24 +87,46 @@ def coco_of(
     ids = image_ids(records, given_ids or {})
     labels = _labels(records, ids, sources)
     categories = _categories(table or class_table(records), labels.regions)
-    numbers = {class_name(category): category["id"] for category in reversed(categories)}
+    numbers = _numbers(categories)
+    # Some of pycocotools' functions need these two.
+    info: dict[str, str | bool] = {"description": about, "upright": True}
+    licenses: list[object] = []
     instances: CocoFile = {
-        **_head(about),
+        "info": info,
+        "licenses": licenses,
         "images": _images(records, ids),
         "annotations": _boxes(labels.regions, numbers),
         "categories": categories,
     }
     captions: CocoFile = {
-        **_head(about),
+        "info": info,
+        "licenses": licenses,
         "images": instances["images"],
         "annotations": _captions(labels.texts),
     }
-    return CocoExport(instances, captions, _results(labels.regions, numbers, HUMAN in sources))
+    return CocoExport(instances, captions)
 
 
-def _head(about: str) -> CocoFile:
-    """What stands at the head of COCO's files; some of pycocotools' functions need it."""
-    return {"info": {"description": about, "upright": True}, "licenses": [], "annotations": []}
+def results_of(
+    records: Iterable[Record],
+    sources: Sequence[str] = (),
+    table: ClassTable | None = None,
+    given_ids: Mapping[str, ImageId] | None = None,
+) -> list[Entry]:
+    """The boxes and masks of a round as a list of results. One without a score has a score of 1.
+
+    The arguments are those of `coco_of`. Crowds are no results.
+    """
+    records = list(records)
+    labels = _labels(records, image_ids(records, given_ids or {}), sources)
+    regions = [owned for owned in labels.regions if owned.label.dropped is None]
+    categories = _categories(table or class_table(records), regions)
+    return _results(regions, _numbers(categories))
+
+
+def _numbers(categories: Sequence[Category]) -> dict[str, int]:
+    """The id of each class; of categories with one name the first counts."""
+    return {class_name(category): category["id"] for category in reversed(categories)}
 
 
 def _labels(
@@ -194,15 +213,11 @@ def _captions(texts: Sequence[_Owned[Text]]) -> list[Entry]:
     return entries
 
 
-def _results(
-    regions: Iterable[_Owned[Region]], numbers: Mapping[str, int], with_human: bool
-) -> list[Entry]:
-    """The entries of `results.json`: what was found, each with a score."""
+def _results(regions: Iterable[_Owned[Region]], numbers: Mapping[str, int]) -> list[Entry]:
+    """The entries of `results.json`."""
     entries: list[Entry] = []
     for owned in regions:
         region = owned.label
-        if region.dropped == CROWD or (region.locked and not with_human):
-            continue
         entry: Entry = {
             "image_id": owned.image,
             "category_id": numbers[region.phrase],
@@ -243,14 +258,14 @@ def _shape(region: Region) -> Entry:
     }
 
 
-def write_coco(out: Path, export: CocoExport, with_results: bool = False) -> None:
-    """Write the files into a folder, which is made if it is not there."""
+def write_coco(out: Path, export: CocoExport, results: list[Entry] | None = None) -> None:
+    """Write the files into a folder, which is made if it is not there; `results` if given."""
     out.mkdir(parents=True, exist_ok=True)
     contents: dict[str, object] = {
         "instances.json": export.instances,
         "captions.json": export.captions,
     }
-    if with_results:
-        contents["results.json"] = export.results
+    if results is not None:
+        contents["results.json"] = results
     for name, content in contents.items():
         (out / name).write_text(json.dumps(content, ensure_ascii=False))

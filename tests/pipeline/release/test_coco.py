@@ -15,7 +15,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from pipeline.release.class_file import read_categories
-from pipeline.release.coco import CocoExport, coco_of, write_coco
+from pipeline.release.coco import coco_of, results_of, write_coco
 from pipeline.release.ids import ClassTable, class_table, coco_numbers, image_ids
 from pipeline.schema import Annotations, Mask, Record, Region, Text
 
@@ -37,8 +37,8 @@ def mask() -> Mask:
     return Mask(size=(30, 40), counts=coco_mask.encode(bitmap)["counts"].decode())
 
 
-def read_by_pycocotools(export: CocoExport, folder: Path) -> COCO:
-    write_coco(folder, export, with_results=True)
+def read_by_pycocotools(records: list[Record], folder: Path) -> COCO:
+    write_coco(folder, coco_of(records))
     with redirect_stdout(io.StringIO()):
         return COCO(str(folder / "instances.json"))
 
@@ -178,7 +178,7 @@ def test_crowds_are_kept_as_crowds_and_dropped_labels_left_out() -> None:
     assert [entry["iscrowd"] for entry in entries] == [1, 0]
     assert entries[0]["bbox"] == [1, 2, 3, 4]
     assert entries[0]["area"] == 12
-    assert len(export.results) == 1
+    assert len(results_of([record("a", "1.jpg", *labels)])) == 1
 
 
 def test_labels_of_one_source_are_exported_alone(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_pycocotools_reads_all_that_is_written(tmp_path: Path) -> None:
         record("a", "1.jpg", region("a", mask=mask()), region("human.regions.5", "human")),
         record("b", "2.jpg", region("b", score=0.5)),
     ]
-    coco = read_by_pycocotools(coco_of(samples), tmp_path)
+    coco = read_by_pycocotools(samples, tmp_path)
     shown = io.StringIO()
     with redirect_stdout(shown):
         coco.info()
@@ -228,9 +228,9 @@ def test_pycocotools_reads_all_that_is_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sources", "count", "precision"),
     # Without its human label, recall ends at 2 / 3: pycocotools takes 67 of 101 points up to there.
-    [([], 2, 67 / 101), (["human"], 1, 1), (["detect", "human"], 3, 1)],
+    [(["detect"], 2, 67 / 101), ([], 3, 1)],
 )
-def test_results_are_the_labels_of_machines_unless_others_are_asked_for(
+def test_pycocotools_scores_the_results(
     sources: list[str], count: int, precision: float, tmp_path: Path
 ) -> None:
     labels = [
@@ -238,7 +238,9 @@ def test_results_are_the_labels_of_machines_unless_others_are_asked_for(
         region("b", box=(9, 9, 20, 20)),
         region("human.regions.5", "human", box=(20, 2, 30, 9)),
     ]
-    coco = read_by_pycocotools(coco_of([record("a", "1.jpg", *labels)], sources), tmp_path)
+    samples = [record("a", "1.jpg", *labels)]
+    coco = read_by_pycocotools(samples, tmp_path)
+    write_coco(tmp_path, coco_of(samples), results_of(samples, sources))
     with redirect_stdout(io.StringIO()):
         found = coco.loadRes(str(tmp_path / "results.json"))
         scored = COCOeval(coco, found, "bbox")
