@@ -1,4 +1,4 @@
-"""The filters that undo what human labels did to a round, for the commands that measure machines."""
+"""The filters that undo what human labels did, for the commands that measure machines."""
 
 from __future__ import annotations
 
