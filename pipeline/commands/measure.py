@@ -6,6 +6,7 @@ A round is named by its folder, `WORK/rounds/NN-xxxxxxxx`, or by `WORK` for the 
 from __future__ import annotations
 
 import argparse
+import logging
 
 from pipeline.commands.group import CommandGroup, Output, add_json, add_round
 
@@ -143,6 +144,8 @@ def calibrate(args: argparse.Namespace) -> Output:
     filters = saved.load(opened.store).filters
     found = calibrate_round(opened, values, filters, args.ground_truth, config)
     found.write(args.out)
+    for line in found.warnings:
+        logging.getLogger("fld").warning("calibration: %s", line)
     text = calibration_table(found.summary["thresholds"])
     samples = found.summary["samples"]
     command = f"fld run --config {args.out}/{layout.CONFIG}"
@@ -188,12 +191,16 @@ def audit_score(args: argparse.Namespace) -> Output:
     """The precisions, which are also kept with the round, where the report reads them."""
     from pipeline.quality.audit import score
     from pipeline.quality.coco import read
+    from pipeline.quality.small_samples import few_verdicts
     from pipeline.report.command_text import audit_table
     from pipeline.storage import layout
     from pipeline.storage.rounds import open_round
 
     judged = read(args.file, "audit")
     rows = score(judged)
+    line = few_verdicts(rows)
+    if line is not None:
+        logging.getLogger("fld").warning("audit: %s", line)
     opened = open_round(str(judged["round"]))
     opened.store.publish_json(layout.round_audit(opened.folder), rows)
     return Output(text=audit_table(rows), value={"round": judged["round"], "precision": rows})

@@ -16,6 +16,7 @@ from typing import TypedDict
 
 import numpy as np
 
+from pipeline.quality.audit import wilson
 from pipeline.quality.calibration_truth import Truth
 from pipeline.quality.matches import boxes, in_crowd, where_same
 from pipeline.quality.wording import bare_phrase, letters, normalise
@@ -54,11 +55,17 @@ class CalibrateConfig:
 
 
 class CurvePoint(TypedDict):
-    """A point of a curve; all None where the curve does not reach the wanted precision."""
+    """A point of a curve; the first three are None where it does not reach the wanted precision."""
 
     threshold: float | None
     precision: float | None
     recall: float | None
+    judged: int
+    """How many labels score at least the threshold; all labels where there is none."""
+    low: float
+    """The lower end of the 95% Wilson interval of the precision of these labels."""
+    high: float
+    """The upper end of the interval."""
 
 
 # `class` is a keyword of Python, so this cannot be written as a class.
@@ -96,12 +103,14 @@ class CalibrationSummary(TypedDict):
 class Curve:
     """Precision and recall of the labels that score at least `threshold`, by falling threshold.
 
-    The three arrays are (thresholds,) float64.
+    The first three arrays are (thresholds,) float64.
     """
 
     threshold: np.ndarray
     precision: np.ndarray
     recall: np.ndarray
+    judged: np.ndarray
+    """(thresholds,) int: how many labels score at least the threshold."""
     labels: int
 
     def reach(self, precision: float) -> int | None:
@@ -112,12 +121,17 @@ class Curve:
     def at(self, precision: float) -> CurvePoint:
         """The lowest threshold with this precision, and what it reaches; None if there is none."""
         i = self.reach(precision)
-        if i is None:
-            return {"threshold": None, "precision": None, "recall": None}
+        # Where there is no threshold, all labels together show it.
+        shown = -1 if i is None else i
+        judged = int(self.judged[shown])
+        low, high = wilson(float(self.precision[shown]) * judged, judged)
         return {
-            "threshold": float(self.threshold[i]),
-            "precision": float(self.precision[i]),
-            "recall": float(self.recall[i]),
+            "threshold": None if i is None else float(self.threshold[i]),
+            "precision": None if i is None else float(self.precision[i]),
+            "recall": None if i is None else float(self.recall[i]),
+            "judged": judged,
+            "low": low,
+            "high": high,
         }
 
 
@@ -143,6 +157,7 @@ def curve(scores: Sequence[float], right: Sequence[bool], truths: int) -> Curve:
         threshold=sorted_scores[last_of_score],
         precision=hits[last_of_score] / (last_of_score + 1),
         recall=hits[last_of_score] / max(truths, 1),
+        judged=last_of_score + 1,
         labels=len(scores),
     )
 
@@ -157,6 +172,23 @@ class _Judged:
 
 def calibrate(samples: Iterable[tuple[Annotations, Truth]], config: CalibrateConfig) -> Curves:
     """The curves of every specialist and of its classes with enough labels.
+
+    The arguments are those of `all_curves`.
+    """
+    curves = {}
+    for (kind, name), found in all_curves(samples, config).items():
+        if is_specialist(name) or found.labels >= config.min_labels:
+            curves[kind, name] = found
+    return curves
+
+
+def is_specialist(name: str) -> bool:
+    """Whether a name of a curve is that of a specialist, not of one of its classes."""
+    return "/" not in name
+
+
+def all_curves(samples: Iterable[tuple[Annotations, Truth]], config: CalibrateConfig) -> Curves:
+    """The curves of every specialist and of all its classes.
 
     Args:
         samples: the labels and the truth of each sample.
@@ -177,9 +209,6 @@ def calibrate(samples: Iterable[tuple[Annotations, Truth]], config: CalibrateCon
     curves = {}
     for (kind, name), entry in sorted(judged.items(), key=_by_key):
         _, _, class_ = name.partition("/")
-        if class_ and len(entry.scores) < config.min_labels:
-            # Too few labels for a threshold of its own.
-            continue
         true_objects = truths[kind, class_]
         curves[kind, name] = curve(entry.scores, entry.right, true_objects)
     return curves

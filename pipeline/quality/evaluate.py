@@ -116,7 +116,7 @@ def evaluate(
         machine = predicted
         if HUMAN not in sources:
             machine = list(machine_records(predicted, filters or {}))
-        human = _human_entries(kind, predicted, truth)
+        human = _count_human(kind, predicted)
         predicted = _of_kind(kind, predictions_of_records(_of_sources(machine, sources), truth))
         _tell_human(_OF_A_ROUND[kind].noun, human, len(predicted), sources)
         if kind == "caption":
@@ -142,10 +142,9 @@ def _truth(kind: str, records: Sequence[Record]) -> GroundTruth:
     """A round as ground truth. How many of its labels people have made is told."""
     truth = truth_of_records(records)
     truth["annotations"] = _of_kind(kind, truth["annotations"])
-    human = _of_kind(kind, truth_of_records(_of_sources(records, (HUMAN,)))["annotations"])
     logging.getLogger("fld").warning(
         "ground truth: %d of the %d %s of the round are human labels, the others machine-made",
-        len(human),
+        _count_human(kind, records),
         len(truth["annotations"]),
         _OF_A_ROUND[kind].noun,
     )
@@ -163,10 +162,10 @@ def _of_sources(records: Sequence[Record], sources: Sequence[str]) -> Sequence[R
     return chosen
 
 
-def _human_entries(kind: str, records: Sequence[Record], truth: GroundTruth) -> int:
-    """How many human labels of a round would be measured."""
-    human = _of_sources(records, (HUMAN,))
-    return len(_of_kind(kind, predictions_of_records(human, truth)))
+def _count_human(kind: str, records: Sequence[Record]) -> int:
+    """How many labels of a kind people have made in a round."""
+    human = truth_of_records(_of_sources(records, (HUMAN,)))
+    return len(_of_kind(kind, human["annotations"]))
 
 
 def _tell_human(noun: str, human: int, measured: int, sources: Sequence[str]) -> None:
