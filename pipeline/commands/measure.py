@@ -117,14 +117,9 @@ def evaluate(args: argparse.Namespace) -> Output:
 
     truth = evaluate.open_source(args.ground_truth)
     predictions = evaluate.open_source(args.predictions)
-    scores = evaluate.evaluate(
-        args.kind,
-        truth,
-        predictions,
-        args.tokenized,
-        args.source,
-        None if isinstance(predictions, str) else filters_of(args.predictions, predictions),
-    )
+    filters = {} if isinstance(predictions, str) else filters_of(args.predictions, predictions)
+    choice = evaluate.Choice(sources=args.source, filters=filters)
+    scores = evaluate.evaluate(args.kind, truth, predictions, args.tokenized, choice)
     return Output(text=scores_table(scores), value=scores)
 
 

@@ -51,6 +51,7 @@ def export_coco(args: argparse.Namespace) -> Output:
     from pipeline.quality.machine_labels import machine_records
     from pipeline.quality.sources import check_sources
     from pipeline.release.coco import coco_of, results_of, write_coco
+    from pipeline.release.ids import Numbering
     from pipeline.schema import HUMAN
     from pipeline.storage.rounds import open_round
     from pipeline.storage.source_ids import read_source_ids
@@ -61,15 +62,15 @@ def export_coco(args: argparse.Namespace) -> Output:
     opened = open_round(args.round)
     records = list(opened.records())
     check_sources(args.source, records)
-    table = _class_table(opened, records, args.categories)
-    ids = read_source_ids(opened.store).images
-    export = coco_of(records, args.source, table, ids, f"Labels of round {opened.name}.")
+    images = read_source_ids(opened.store).images
+    numbering = Numbering(_class_table(opened, records, args.categories), images)
+    export = coco_of(records, args.source, numbering, f"Labels of round {opened.name}.")
     results = None
     if args.results:
         measured = records
         if HUMAN not in args.source:
             measured = list(machine_records(records, filters_of(args.round, records)))
-        results = results_of(measured, args.source, table, ids)
+        results = results_of(measured, args.source, numbering)
     write_coco(out, export, results)
     counts = [
         f"{len(export.instances['images'])} images",

@@ -16,8 +16,8 @@ from typing import TypedDict
 
 import numpy as np
 
-from pipeline.quality.audit import wilson
 from pipeline.quality.calibration_truth import Truth
+from pipeline.quality.curves import Curve, CurvePoint, curve
 from pipeline.quality.matches import boxes, in_crowd, where_same
 from pipeline.quality.wording import bare_phrase, letters, normalise
 from pipeline.schema import Annotation, Annotations, Box, Quad, Region, TextRegion, Triplet
@@ -54,20 +54,6 @@ class CalibrateConfig:
             raise ValueError(f"--precision {self.precision} --iou {self.iou}: both are in (0, 1]")
 
 
-class CurvePoint(TypedDict):
-    """A point of a curve; the first three are None where it does not reach the wanted precision."""
-
-    threshold: float | None
-    precision: float | None
-    recall: float | None
-    judged: int
-    """How many labels score at least the threshold; all labels where there is none."""
-    low: float
-    """The lower end of the 95% Wilson interval of the precision of these labels."""
-    high: float
-    """The upper end of the interval."""
-
-
 # `class` is a keyword of Python, so this cannot be written as a class.
 CurveName = TypedDict("CurveName", {"type": str, "source": str, "class": str | None})
 """The kind, the specialist, and the class or None for all classes."""
@@ -99,67 +85,9 @@ class CalibrationSummary(TypedDict):
     curves: list[CurveRow]
 
 
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """Precision and recall of the labels that score at least `threshold`, by falling threshold.
-
-    The first three arrays are (thresholds,) float64.
-    """
-
-    threshold: np.ndarray
-    precision: np.ndarray
-    recall: np.ndarray
-    judged: np.ndarray
-    """(thresholds,) int: how many labels score at least the threshold."""
-    labels: int
-
-    def reach(self, precision: float) -> int | None:
-        """Index of the lowest threshold with this precision, None when there is none."""
-        good = np.flatnonzero(self.precision >= precision)
-        return int(good[-1]) if len(good) else None
-
-    def at(self, precision: float) -> CurvePoint:
-        """The lowest threshold with this precision, and what it reaches; None if there is none."""
-        i = self.reach(precision)
-        # Where there is no threshold, all labels together show it.
-        shown = -1 if i is None else i
-        judged = int(self.judged[shown])
-        low, high = wilson(float(self.precision[shown]) * judged, judged)
-        return {
-            "threshold": None if i is None else float(self.threshold[i]),
-            "precision": None if i is None else float(self.precision[i]),
-            "recall": None if i is None else float(self.recall[i]),
-            "judged": judged,
-            "low": low,
-            "high": high,
-        }
-
-
 Key = tuple[str, str]
 """Kind (`regions`, ...) and specialist or specialist/class."""
 Curves = dict[Key, Curve]
-
-
-def curve(scores: Sequence[float], right: Sequence[bool], truths: int) -> Curve:
-    """The curve of some labels. Labels with equal scores are kept or dropped together.
-
-    Args:
-        scores: the score of each label.
-        right: whether each label is right.
-        truths: how many true objects there are.
-    """
-    falling = np.argsort(-np.array(scores), kind="stable")
-    sorted_scores = np.array(scores)[falling]
-    hits = np.cumsum(np.array(right)[falling])
-    is_last = np.r_[np.diff(sorted_scores) != 0, True]
-    last_of_score = np.flatnonzero(is_last)
-    return Curve(
-        threshold=sorted_scores[last_of_score],
-        precision=hits[last_of_score] / (last_of_score + 1),
-        recall=hits[last_of_score] / max(truths, 1),
-        judged=last_of_score + 1,
-        labels=len(scores),
-    )
 
 
 @dataclass(slots=True)
@@ -247,12 +175,12 @@ def thresholds(curves: Curves, precision: float) -> dict[str, dict[str, float]]:
         By filter, the value of its setting: thresholds by specialist or specialist/class.
     """
     found: dict[str, dict[str, float]] = {use: {} for use in FILTER_OF_KIND.values()}
-    for (kind, key), curve in curves.items():
-        i = curve.reach(precision)
+    for (kind, key), own in curves.items():
+        i = own.reach(precision)
         threshold = NEVER
         if i is not None:
             # Rounded down, so that the last right label passes the threshold.
-            threshold = float(np.floor(curve.threshold[i] * 1e4) / 1e4)
+            threshold = float(np.floor(own.threshold[i] * 1e4) / 1e4)
         found[FILTER_OF_KIND[kind]][key] = threshold
     return found
 
@@ -267,16 +195,16 @@ def summary(curves: Curves, config: CalibrateConfig, samples: int) -> Calibratio
     """
     rows: list[ThresholdRow] = []
     lines: list[CurveRow] = []
-    for (kind, name), curve in curves.items():
+    for (kind, name), own in curves.items():
         source, _, class_ = name.partition("/")
         head: CurveName = {"type": kind, "source": source, "class": class_ or None}
-        rows.append({**head, "labels": curve.labels, **curve.at(config.precision)})
+        rows.append({**head, "labels": own.labels, **own.at(config.precision)})
         lines.append(
             {
                 **head,
-                "threshold": curve.threshold.tolist(),
-                "precision": curve.precision.tolist(),
-                "recall": curve.recall.tolist(),
+                "threshold": own.threshold.tolist(),
+                "precision": own.precision.tolist(),
+                "recall": own.recall.tolist(),
             }
         )
     return {

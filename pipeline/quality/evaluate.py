@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeGuard
@@ -60,6 +60,18 @@ Source = str | Path | GroundTruth | list[Entry] | Sequence[Record]
 """The name of a JSON file, its content, or the records of a round."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Which labels of a round are predictions."""
+
+    sources: Sequence[str] = ()
+    """Only labels of these sources; empty for all that machines made. Human labels are no
+    predictions, unless `human` is among the sources."""
+    filters: Filters = field(default_factory=dict)
+    """The filters of the run that made the round. They undo what human labels have made them drop
+    (`machine_labels.py`); without filters it stays dropped."""
+
+
 def open_source(name: str) -> str | list[Record]:
     """The name of a JSON file as it is; for the name of a round, its records.
 
@@ -78,8 +90,7 @@ def evaluate(
     ground_truth: Source,
     predictions: Source,
     tokenized: bool = False,
-    sources: Sequence[str] = (),
-    filters: Filters | None = None,
+    choice: Choice | None = None,
 ) -> dict[str, float]:
     """The metrics of one kind of labels.
 
@@ -88,10 +99,7 @@ def evaluate(
         ground_truth: a JSON file, its content, or the records of a round.
         predictions: a JSON file, its content, or the records of a round.
         tokenized: captions are split by spaces already.
-        sources: of a round of predictions, only labels of these sources; empty for all that
-            machines made. Human labels are no predictions, unless `human` is among the sources.
-        filters: the filters of the run that made the round; they undo what human labels have made
-            them drop (`machine_labels.py`). None keeps the round as it is.
+        choice: which labels of a round are predictions; None for all that machines made.
 
     Returns:
         The metrics by their usual names.
@@ -109,18 +117,11 @@ def evaluate(
         raise ValueError(f"evaluate {kind}: a round holds nothing of that kind; give a JSON file")
     if _is_round(truth):
         truth = _truth(kind, truth)
-    if sources and not _is_round(predicted):
-        raise ValueError("--source: a JSON file of predictions names no sources; leave it out")
+    choice = choice or Choice()
     if _is_round(predicted):
-        check_sources(sources, predicted)
-        machine = predicted
-        if HUMAN not in sources:
-            machine = list(machine_records(predicted, filters or {}))
-        human = _count_human(kind, predicted)
-        predicted = _of_kind(kind, predictions_of_records(_of_sources(machine, sources), truth))
-        _tell_human(_OF_A_ROUND[kind].noun, human, len(predicted), sources)
-        if kind == "caption":
-            predicted = _surest_captions(predicted)
+        predicted = _predictions(kind, predicted, truth, choice)
+    elif choice.sources:
+        raise ValueError("--source: a JSON file of predictions names no sources; leave it out")
     options = {"tokenized": True} if tokenized else {}
     return _SCORERS[kind](truth, predicted, **options)
 
@@ -149,6 +150,24 @@ def _truth(kind: str, records: Sequence[Record]) -> GroundTruth:
         _OF_A_ROUND[kind].noun,
     )
     return truth
+
+
+def _predictions(
+    kind: str, records: Sequence[Record], truth: GroundTruth, choice: Choice
+) -> list[Entry]:
+    """The chosen labels of a round as predictions. What becomes of human labels is told.
+
+    Raises:
+        ValueError: a source has no label, or there are human labels alone.
+    """
+    check_sources(choice.sources, records)
+    human = _count_human(kind, records)
+    if HUMAN not in choice.sources:
+        records = list(machine_records(records, choice.filters))
+    chosen = _of_sources(records, choice.sources)
+    predictions = _of_kind(kind, predictions_of_records(chosen, truth))
+    _tell_human(_OF_A_ROUND[kind].noun, human, len(predictions), choice.sources)
+    return _surest_captions(predictions) if kind == "caption" else predictions
 
 
 def _of_sources(records: Sequence[Record], sources: Sequence[str]) -> Sequence[Record]:

@@ -86,8 +86,8 @@ def few_for_a_class(labels: dict[str, int], least: int) -> str | None:
         return None
     names = [f"{name} ({count})" for name, count in labels.items()]
     return (
-        f"{len(labels)} classes have fewer than {least} labels and take the threshold of their"
-        f" specialist, as classes without any label do: {_shortened(names)}"
+        f"classes with fewer than {least} labels ({len(labels)}) take the threshold of their"
+        f" specialist, as those without any label do: {_shortened(names)}"
     )
 
 

@@ -18,10 +18,17 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, TypedDict, TypeVar
 
 from pipeline.quality.coco import Category, Entry, GroundTruth, Image, ImageId, xywh
-from pipeline.release.ids import ClassTable, class_name, class_table, image_ids, label_ids
+from pipeline.release.ids import (
+    ClassTable,
+    Numbering,
+    class_name,
+    class_table,
+    image_ids,
+    label_ids,
+)
 from pipeline.schema import CROWD, Annotation, Record, Region, Text
 
 Label = TypeVar("Label", bound=Annotation, covariant=True)
@@ -30,11 +37,15 @@ Label = TypeVar("Label", bound=Annotation, covariant=True)
 DECIMALS = 6
 
 
-class CocoFile(GroundTruth, total=False):
-    """A file of COCO."""
+class CocoHead(TypedDict):
+    """What some of pycocotools' functions need beside the labels."""
 
     info: dict[str, str | bool]
     licenses: list[object]
+
+
+class CocoFile(CocoHead, GroundTruth):
+    """A file of COCO."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +76,9 @@ class _Labels:
 
 
 def coco_of(
-    records: Iterable[Record],
+    records: Sequence[Record],
     sources: Sequence[str] = (),
-    table: ClassTable | None = None,
-    given_ids: Mapping[str, ImageId] | None = None,
+    numbering: Numbering | None = None,
     about: str = "Labels of a round.",
 ) -> CocoExport:
     """The kept labels of a round, and its crowds, in COCO's form.
@@ -76,52 +86,47 @@ def coco_of(
     Args:
         records: the records of a round.
         sources: only labels of these sources; empty for all.
-        table: the categories; None for those that the records make.
-        given_ids: the source's ids of images by their names.
+        numbering: from what the ids are taken; None for the records alone.
         about: what the files say of themselves.
 
     Raises:
-        ValueError: a class is not in the table.
+        ValueError: a class is not among the categories.
     """
-    records = list(records)
-    ids = image_ids(records, given_ids or {})
+    numbering = numbering or Numbering(class_table(records))
+    ids = image_ids(records, numbering.images)
     labels = _labels(records, ids, sources)
-    categories = _categories(table or class_table(records), labels.regions)
-    numbers = _numbers(categories)
-    # Some of pycocotools' functions need these two.
-    info: dict[str, str | bool] = {"description": about, "upright": True}
-    licenses: list[object] = []
-    instances: CocoFile = {
-        "info": info,
-        "licenses": licenses,
-        "images": _images(records, ids),
-        "annotations": _boxes(labels.regions, numbers),
-        "categories": categories,
-    }
-    captions: CocoFile = {
-        "info": info,
-        "licenses": licenses,
-        "images": instances["images"],
-        "annotations": _captions(labels.texts),
-    }
-    return CocoExport(instances, captions)
+    categories = _categories(numbering.table, labels.regions)
+    images = _images(records, ids)
+    boxes = _boxes(labels.regions, _numbers(categories))
+    return CocoExport(
+        instances={
+            **_head(about),
+            "images": images,
+            "annotations": boxes,
+            "categories": categories,
+        },
+        captions={**_head(about), "images": images, "annotations": _captions(labels.texts)},
+    )
+
+
+def _head(about: str) -> CocoHead:
+    """What stands at the head of a file."""
+    return {"info": {"description": about, "upright": True}, "licenses": []}
 
 
 def results_of(
-    records: Iterable[Record],
+    records: Sequence[Record],
     sources: Sequence[str] = (),
-    table: ClassTable | None = None,
-    given_ids: Mapping[str, ImageId] | None = None,
+    numbering: Numbering | None = None,
 ) -> list[Entry]:
     """The boxes and masks of a round as a list of results. One without a score has a score of 1.
 
     The arguments are those of `coco_of`. Crowds are no results.
     """
-    records = list(records)
-    labels = _labels(records, image_ids(records, given_ids or {}), sources)
+    numbering = numbering or Numbering(class_table(records))
+    labels = _labels(records, image_ids(records, numbering.images), sources)
     regions = [owned for owned in labels.regions if owned.label.dropped is None]
-    categories = _categories(table or class_table(records), regions)
-    return _results(regions, _numbers(categories))
+    return _results(regions, _numbers(_categories(numbering.table, regions)))
 
 
 def _numbers(categories: Sequence[Category]) -> dict[str, int]:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -46,6 +46,15 @@ class ClassTable:
 
     def all(self) -> list[Category]:
         return [*self.known, *self.others]
+
+
+@dataclass(frozen=True, slots=True)
+class Numbering:
+    """From what an export takes its ids."""
+
+    table: ClassTable
+    images: Mapping[str, ImageId] = field(default_factory=dict)
+    """The source's ids of images, by the names of the images."""
 
 
 def image_ids(records: Sequence[Record], given: Mapping[str, ImageId]) -> dict[str, ImageId]:

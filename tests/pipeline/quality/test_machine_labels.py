@@ -9,7 +9,7 @@ import pytest
 from pipeline.config.compose import compose
 from pipeline.config.parse import parse
 from pipeline.quality.coco import GroundTruth
-from pipeline.quality.evaluate import evaluate
+from pipeline.quality.evaluate import Choice, evaluate
 from pipeline.quality.machine_labels import machine_records
 from pipeline.schema import Annotations, Box, Record, Region
 from stages.base import Sample
@@ -77,7 +77,7 @@ def truth() -> GroundTruth:
 def test_human_labels_are_left_out_and_that_is_told(caplog: pytest.LogCaptureFixture) -> None:
     records = [filtered(*MACHINE, *PEOPLE)]
     with caplog.at_level(logging.WARNING, "fld"):
-        scores = evaluate("detection", truth(), records, filters=FILTERS)
+        scores = evaluate("detection", truth(), records, choice=Choice(filters=FILTERS))
     # One of two dogs is found first, and a wrong box after it.
     assert scores["AP50"] == pytest.approx(51 / 101)
     assert caplog.messages == [
@@ -91,7 +91,7 @@ def test_human_labels_that_are_asked_for_are_counted_aloud(
 ) -> None:
     records = [filtered(*MACHINE, *PEOPLE)]
     with caplog.at_level(logging.WARNING, "fld"):
-        assert evaluate("detection", truth(), records, sources=["human"])["AP"] == 1
+        assert evaluate("detection", truth(), records, choice=Choice(sources=["human"]))["AP"] == 1
     assert caplog.messages == [
         "predictions: 2 of the 2 boxes are human labels, which nothing has predicted"
     ]
@@ -99,14 +99,14 @@ def test_human_labels_that_are_asked_for_are_counted_aloud(
 
 def test_nothing_but_human_labels_is_refused() -> None:
     with pytest.raises(ValueError, match="2 boxes of people and none of machines; give --source h"):
-        evaluate("detection", truth(), [filtered(*PEOPLE)], filters=FILTERS)
+        evaluate("detection", truth(), [filtered(*PEOPLE)], choice=Choice(filters=FILTERS))
 
 
 def test_one_source_is_measured_alone() -> None:
     other = region("0.other.0", CAT, 0.9, source="other")
     records = [filtered(*MACHINE, other)]
     assert evaluate("detection", truth(), records)["AR100"] == pytest.approx(1)
-    assert evaluate("detection", truth(), records, sources=["other"])["AR100"] == 0.5
+    assert evaluate("detection", truth(), records, choice=Choice(sources=["other"]))["AR100"] == 0.5
 
 
 @pytest.mark.parametrize(
@@ -114,18 +114,18 @@ def test_one_source_is_measured_alone() -> None:
 )
 def test_a_source_that_is_not_there_is_refused(name: str, hint: str) -> None:
     with pytest.raises(ValueError, match=f"--source {name}: .*{hint}"):
-        evaluate("detection", truth(), [filtered(*MACHINE, *PEOPLE)], sources=[name])
+        evaluate("detection", truth(), [filtered(*MACHINE, *PEOPLE)], choice=Choice(sources=[name]))
 
 
 def test_a_file_has_no_sources() -> None:
     with pytest.raises(ValueError, match="--source: a JSON file"):
-        evaluate("detection", truth(), [], sources=["detect"])
+        evaluate("detection", truth(), [], choice=Choice(sources=["detect"]))
 
 
 def test_a_round_as_ground_truth_tells_who_made_it(caplog: pytest.LogCaptureFixture) -> None:
     records = [filtered(*MACHINE[3:4], *PEOPLE)]
     with caplog.at_level(logging.WARNING, "fld"):
-        evaluate("detection", records, records, filters=FILTERS)
+        evaluate("detection", records, records, choice=Choice(filters=FILTERS))
     assert caplog.messages[0] == (
         "ground truth: 2 of the 3 boxes of the round are human labels, the others machine-made"
     )

@@ -16,7 +16,7 @@ from pycocotools.cocoeval import COCOeval
 
 from pipeline.release.class_file import read_categories
 from pipeline.release.coco import coco_of, results_of, write_coco
-from pipeline.release.ids import ClassTable, class_table, coco_numbers, image_ids
+from pipeline.release.ids import ClassTable, Numbering, class_table, coco_numbers, image_ids
 from pipeline.schema import Annotations, Mask, Record, Region, Text
 
 PHOTOS = Path(__file__).parents[4] / "shared/data/photos"
@@ -95,11 +95,11 @@ TABLE: list[Any] = [
 def test_the_categories_of_the_source_go_back_and_new_ones_come_behind() -> None:
     sample = record("a", "1.jpg", region("a"), region("b", phrase="zebra"))
     table = class_table([sample], TABLE)
-    instances = coco_of([sample], table=table).instances
+    instances = coco_of([sample], numbering=Numbering(table)).instances
     assert instances["categories"] == [*TABLE, {"id": 45, "name": "zebra"}]
     assert [entry["category_id"] for entry in instances["annotations"]] == [18, 45]
     # Without its box a new class is not listed, and the classes of the source are.
-    assert coco_of([], table=table).instances["categories"] == TABLE
+    assert coco_of([], numbering=Numbering(table)).instances["categories"] == TABLE
 
 
 def test_the_numbers_of_coco_are_those_of_its_own_file() -> None:
@@ -133,7 +133,8 @@ def test_the_classes_of_a_detector_are_counted_in_its_order() -> None:
     classes = ["helmet", "vest", "glove"]
     for phrases in (["glove"], ["vest", "glove"], ["vest", "boot"]):
         sample = record("a", "1.jpg", *[region(name, phrase=name) for name in phrases])
-        listed = coco_of([sample], table=class_table([sample], (), classes)).instances["categories"]
+        numbering = Numbering(class_table([sample], (), classes))
+        listed = coco_of([sample], numbering=numbering).instances["categories"]
         expected = {"helmet": 1, "vest": 2, "glove": 3, "boot": 4}
         assert listed == [{"id": expected[name], "name": name} for name in phrases]
 
@@ -142,13 +143,12 @@ def test_a_file_fixes_the_categories_and_a_class_that_it_lacks_is_refused(tmp_pa
     for content in ({"categories": TABLE}, TABLE):
         (tmp_path / "c.json").write_text(json.dumps(content))
         assert read_categories(str(tmp_path / "c.json")) == TABLE
-    fixed = ClassTable(TABLE)
-    assert (
-        coco_of([record("a", "1.jpg", region("a"))], table=fixed).instances["categories"] == TABLE
-    )
+    fixed = Numbering(ClassTable(TABLE))
+    instances = coco_of([record("a", "1.jpg", region("a"))], numbering=fixed).instances
+    assert instances["categories"] == TABLE
     lacking = record("a", "1.jpg", region("a"), region("b", phrase="zebra"))
     with pytest.raises(ValueError, match="the categories do not have zebra"):
-        coco_of([lacking], table=fixed)
+        coco_of([lacking], numbering=fixed)
 
 
 @pytest.mark.parametrize(
