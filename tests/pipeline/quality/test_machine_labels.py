@@ -43,7 +43,7 @@ MACHINE = (
     region("0.detect.2", CAT, 0.2),
     region("0.detect.3", (60.0, 50.0, 90.0, 70.0), 0.6),
     # A box of another class at the place of a human one.
-    region("0.detect.4", DOG, 0.85, phrase="wolf"),
+    region("0.detect.4", CAT, 0.85, phrase="wolf"),
 )
 PEOPLE = (human("human.regions.1", DOG), human("human.regions.2", CAT))
 
