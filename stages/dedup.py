@@ -17,7 +17,6 @@ without structure (a white page, a silhouette) says nothing; such an image has e
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -26,7 +25,7 @@ import numpy as np
 from pydantic import Field
 
 from stages.base import CONTENT, no_effect
-from stages.ingest import to_rgb
+from stages.image_file import open_image, to_rgb
 from stages.repeats import EXACT, KINDS, Comparison, Repeat, Repeats, settle
 from stages.specialists.pretrained import PretrainedConfig
 
@@ -195,9 +194,7 @@ class Hashes:
 
 
 def _decode(data: bytes) -> Image:
-    from PIL import Image
-
-    with Image.open(io.BytesIO(data)) as opened:
+    with open_image(data) as opened:
         return to_rgb(opened)
 
 

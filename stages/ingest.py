@@ -2,8 +2,8 @@
 
 Bytes are stored as they came, with one exception: an image with an EXIF orientation is turned
 upright and stored losslessly as PNG, and its annotations are turned with it, so that every reader
-sees the boxes where we saw them. Of an image with several frames the first one counts. `to_rgb` is
-how every stage sees an image: 16 bits become 8, and transparent pixels show white, as in a browser.
+sees the boxes where we saw them. Of an image with several frames the first one counts. How every
+stage sees an image is in `image_file.py`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,18 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from pipeline.schema import Annotations
 from stages.base import SampleError
+from stages.image_file import (
+    EXTENSIONS,
+    FORMATS,
+    is_metadata_limit,
+    open_image,
+    orientation_of,
+    upright_rgb,
+)
 from stages.upright import fitted, turned
 
 if TYPE_CHECKING:
@@ -27,6 +33,7 @@ if TYPE_CHECKING:
 UNREADABLE, NOT_A_FILE, FILE_TOO_LARGE = "unreadable", "not_a_file", "file_too_large"
 EMPTY, NOT_AN_IMAGE, TRUNCATED, CORRUPT = "empty_file", "not_an_image", "truncated", "corrupt"
 TOO_LARGE, TOO_SMALL, UNSUPPORTED_MODE = "too_large", "too_small", "unsupported_mode"
+METADATA_TOO_LARGE = "metadata_too_large"
 NO_IMAGE, DUPLICATE_KEY = "no_image", "duplicate_key"
 
 # Of one file or tar member.
@@ -34,20 +41,7 @@ MAX_BYTES = 256 << 20
 # Pillow's own limit: above it, other readers of our shards warn or refuse.
 MAX_PIXELS = 89_478_485
 MIN_SIDE = 16
-# The EXIF tag.
-ORIENTATION = 0x0112
 MAX_DETAIL = 200
-# What is read, by Pillow's name. MPO is a JPEG with further pictures behind the first.
-EXTENSIONS = {
-    "JPEG": "jpg",
-    "PNG": "png",
-    "WEBP": "webp",
-    "GIF": "gif",
-    "BMP": "bmp",
-    "TIFF": "tif",
-    "MPO": "jpg",
-}
-FORMATS = tuple(name for name in EXTENSIONS if name != "MPO")
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 MODES = (
     "1",
@@ -122,6 +116,25 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class SourceIds:
+    """The ids that a source has given to its images and categories, for the way back to it."""
+
+    images: dict[str, int | str] = field(default_factory=dict)
+    """The id of each image by the name of its item."""
+
+    categories: list[dict[str, object]] = field(default_factory=list)
+    """The categories as they came, with `id` and `name`, in their order."""
+
+
+@runtime_checkable
+class SourceWithIds(Protocol):
+    """A source that has ids of its own, as COCO files have; a source need not have this."""
+
+    def ids(self) -> SourceIds:
+        """What it has given ids to."""
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
     """What is stored of an image."""
 
@@ -190,10 +203,10 @@ def accept(data: bytes) -> Accepted:
     if not data:
         raise SampleError(EMPTY)
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with open_image(data, FORMATS) as image:
             _check_header(image)
-            orientation = image.getexif().get(ORIENTATION, 1)
-            if orientation in range(2, 9):
+            orientation = orientation_of(image)
+            if orientation != 1:
                 return _upright(image, orientation)
             return _unchanged(image, data)
     except UnidentifiedImageError:
@@ -205,6 +218,8 @@ def accept(data: bytes) -> Accepted:
     except Exception as error:
         # Decoders of broken files raise anything: struct.error, TypeError, SyntaxError ...
         detail = detail_of(error)
+        if is_metadata_limit(error):
+            raise SampleError(METADATA_TOO_LARGE, detail) from error
         is_cut = isinstance(error, EOFError) or "truncated" in detail.lower()
         raise SampleError(TRUNCATED if is_cut else CORRUPT, detail) from error
 
@@ -226,13 +241,8 @@ def _check_header(image: PillowImage.Image) -> None:
 
 
 def _upright(image: PillowImage.Image, orientation: int) -> Accepted:
-    """An image turned by its EXIF orientation, as an 8-bit RGB PNG."""
-    from PIL import ImageOps
-
-    plain = to_rgb(image)
-    # The conversion may lose the tag, and `exif_transpose` reads it.
-    plain.getexif()[ORIENTATION] = image.getexif()[ORIENTATION]
-    upright = ImageOps.exif_transpose(plain)
+    """An image turned by its orientation, 2 to 8, as an 8-bit RGB PNG."""
+    upright = upright_rgb(image, orientation)
     buffer = io.BytesIO()
     upright.save(buffer, "PNG")
     return Accepted(buffer.getvalue(), "png", upright.width, upright.height, orientation)
@@ -246,18 +256,6 @@ def _unchanged(image: PillowImage.Image, data: bytes) -> Accepted:
     image.draft("L", (1, 1))
     image.load()
     return Accepted(data, extension, width, height)
-
-
-def to_rgb(image: PillowImage.Image) -> PillowImage.Image:
-    """8-bit RGB: the high byte of 16-bit grey, and transparent pixels over white."""
-    from PIL import Image
-
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
-    return image.convert("RGB")
 
 
 def make_key(name: str) -> str:

@@ -47,6 +47,7 @@ def test_the_pipeline_reaches_stages_by_registry_name(path: Path) -> None:
         "stages.base",
         "stages.geometry",
         "stages.registry",
+        "stages.image_file",
         "stages.ingest",
         "stages.dedup",
         "stages.florence",

@@ -6,6 +6,7 @@ A round is named by its folder, `WORK/rounds/NN-xxxxxxxx`, or by `WORK` for the 
 from __future__ import annotations
 
 import argparse
+import logging
 
 from pipeline.commands.group import CommandGroup, Output, add_json, add_round
 
@@ -37,6 +38,13 @@ def _add_evaluate(group: CommandGroup) -> None:
     file = "a JSON file or a round"
     command.add_argument("--ground-truth", required=True, metavar="F", help=file)
     command.add_argument("--predictions", required=True, metavar="F", help=file)
+    command.add_argument(
+        "--source",
+        action="append",
+        default=[],
+        help="of a round of predictions, only labels of this source (detect, human ...); may"
+        " repeat. Without it, all but human ones",
+    )
     command.add_argument(
         "--tokenized", action="store_true", help="captions are already split by spaces"
     )
@@ -103,12 +111,15 @@ def _add_audit(group: CommandGroup) -> None:
 
 def evaluate(args: argparse.Namespace) -> Output:
     """Predictions against ground truth."""
+    from pipeline.commands.human_labels import filters_of
     from pipeline.quality import evaluate
     from pipeline.report.command_text import scores_table
 
     truth = evaluate.open_source(args.ground_truth)
     predictions = evaluate.open_source(args.predictions)
-    scores = evaluate.evaluate(args.kind, truth, predictions, args.tokenized)
+    filters = {} if isinstance(predictions, str) else filters_of(args.predictions, predictions)
+    choice = evaluate.Choice(sources=args.source, filters=filters)
+    scores = evaluate.evaluate(args.kind, truth, predictions, args.tokenized, choice)
     return Output(text=scores_table(scores), value=scores)
 
 
@@ -128,6 +139,8 @@ def calibrate(args: argparse.Namespace) -> Output:
     filters = saved.load(opened.store).filters
     found = calibrate_round(opened, values, filters, args.ground_truth, config)
     found.write(args.out)
+    for line in found.warnings:
+        logging.getLogger("fld").warning("calibration: %s", line)
     text = calibration_table(found.summary["thresholds"])
     samples = found.summary["samples"]
     command = f"fld run --config {args.out}/{layout.CONFIG}"
@@ -173,12 +186,16 @@ def audit_score(args: argparse.Namespace) -> Output:
     """The precisions, which are also kept with the round, where the report reads them."""
     from pipeline.quality.audit import score
     from pipeline.quality.coco import read
+    from pipeline.quality.small_samples import few_verdicts
     from pipeline.report.command_text import audit_table
     from pipeline.storage import layout
     from pipeline.storage.rounds import open_round
 
     judged = read(args.file, "audit")
     rows = score(judged)
+    line = few_verdicts(rows)
+    if line is not None:
+        logging.getLogger("fld").warning("audit: %s", line)
     opened = open_round(str(judged["round"]))
     opened.store.publish_json(layout.round_audit(opened.folder), rows)
     return Output(text=audit_table(rows), value={"round": judged["round"], "precision": rows})

@@ -122,6 +122,11 @@ def stage_names(run: RunConfig) -> list[str]:
     return names
 
 
+def detector_classes(run: RunConfig) -> list[str]:
+    """The classes of the detectors that list them, each once, in the order of the settings."""
+    return list(dict.fromkeys(_classes(run, "")))
+
+
 def _classes(run: RunConfig, source: str) -> Iterator[str]:
     """The classes of the detectors that list them: of one stage, or of all for an empty name."""
     for name, entry in run.specialists.items():

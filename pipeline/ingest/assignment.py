@@ -26,7 +26,7 @@ from pipeline.storage.parquet import read_parquet
 from pipeline.storage.store import IO_THREADS, Store
 from stages import registry
 from stages.base import role_of
-from stages.ingest import Source
+from stages.ingest import Source, SourceIds, SourceWithIds
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,8 @@ class IngestState:
     """By shard: `images` is in it where they are done."""
     relabelled: list[str]
     """Shards that are there, but whose labels the source has corrected since."""
+    ids: SourceIds
+    """The source's own ids of its images and categories."""
 
 
 def assign(
@@ -125,7 +127,8 @@ def ingest_state(
     """What is done of `shards`, which maps each shard to its names in the source."""
     source = open_source(config)
     done = store.done(IMAGES)
-    result = IngestState({}, [])
+    ids = source.ids() if isinstance(source, SourceWithIds) else SourceIds()
+    result = IngestState({}, [], ids)
     for shard, names in shards.items():
         result.states[shard] = ShardState()
         digests = done.get(shard)

@@ -304,6 +304,7 @@ def _without_manifest(store: Store) -> Iterator[str]:
     others = [
         layout.CONFIG,
         layout.SOURCE,
+        layout.SOURCE_IDS,
         layout.HEAD,
         layout.DEDUP_LATEST,
     ]

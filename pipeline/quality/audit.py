@@ -127,7 +127,7 @@ def score(judged: object) -> list[AuditRow]:
     return rows
 
 
-def wilson(right: int, judged: int) -> tuple[float, float]:
+def wilson(right: float, judged: int) -> tuple[float, float]:
     """The 95% Wilson score interval (low, high) of the share `right / judged`."""
     share = right / judged
     z2 = _Z95**2

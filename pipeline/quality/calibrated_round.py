@@ -20,6 +20,7 @@ from pipeline.quality import calibration
 from pipeline.quality.calibration import CalibrateConfig, CalibrationSummary
 from pipeline.quality.calibration_truth import PLACED, Truth, of_coco, of_people, of_source
 from pipeline.quality.figures import calibration_curves
+from pipeline.quality.small_samples import few_for_a_class, few_for_thresholds
 from pipeline.schema import KINDS, Annotations, Record
 from pipeline.storage import layout
 from pipeline.storage.images import read_truth
@@ -66,6 +67,8 @@ class Calibration:
     """The run's resolved config with the new thresholds, as plain values."""
     summary: CalibrationSummary
     """Wanted precision, number of samples, thresholds and curves, as plain values."""
+    warnings: list[str]
+    """What rests on too few labels, in a line each."""
 
     def write(self, out: str) -> None:
         """Write filters.yaml, config.yaml, curves.json and curves.png into the folder `out`."""
@@ -96,7 +99,12 @@ def calibrate_round(
         ValueError: no sample has truth.
     """
     samples = samples_with_truth(opened, filters, ground_truth)
-    curves = calibration.calibrate(samples, config)
+    curves = calibration.all_curves(samples, config)
+    few: dict[str, int] = {}
+    for (kind, name), found in list(curves.items()):
+        if not calibration.is_specialist(name) and found.labels < config.min_labels:
+            few[name] = found.labels
+            del curves[kind, name]
     thresholds = calibration.thresholds(curves, config.precision)
     calibrated = copy.deepcopy(values)
     for name, entry in filters.items():
@@ -105,7 +113,12 @@ def calibrate_round(
             settings = calibrated["filters"][name]
             settings[setting] = {**(settings.get(setting) or {}), **thresholds[entry.use]}
     summary = calibration.summary(curves, config, len(samples))
-    return Calibration(values=calibrated, summary=summary)
+    warnings = [
+        few_for_thresholds(summary["thresholds"], config.precision),
+        few_for_a_class(few, config.min_labels),
+    ]
+    lines = [line for line in warnings if line is not None]
+    return Calibration(values=calibrated, summary=summary, warnings=lines)
 
 
 def samples_with_truth(

@@ -17,6 +17,7 @@ from typing import TypedDict
 import numpy as np
 
 from pipeline.quality.calibration_truth import Truth
+from pipeline.quality.curves import Curve, CurvePoint, curve
 from pipeline.quality.matches import boxes, in_crowd, where_same
 from pipeline.quality.wording import bare_phrase, letters, normalise
 from pipeline.schema import Annotation, Annotations, Box, Quad, Region, TextRegion, Triplet
@@ -53,14 +54,6 @@ class CalibrateConfig:
             raise ValueError(f"--precision {self.precision} --iou {self.iou}: both are in (0, 1]")
 
 
-class CurvePoint(TypedDict):
-    """A point of a curve; all None where the curve does not reach the wanted precision."""
-
-    threshold: float | None
-    precision: float | None
-    recall: float | None
-
-
 # `class` is a keyword of Python, so this cannot be written as a class.
 CurveName = TypedDict("CurveName", {"type": str, "source": str, "class": str | None})
 """The kind, the specialist, and the class or None for all classes."""
@@ -92,59 +85,9 @@ class CalibrationSummary(TypedDict):
     curves: list[CurveRow]
 
 
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """Precision and recall of the labels that score at least `threshold`, by falling threshold.
-
-    The three arrays are (thresholds,) float64.
-    """
-
-    threshold: np.ndarray
-    precision: np.ndarray
-    recall: np.ndarray
-    labels: int
-
-    def reach(self, precision: float) -> int | None:
-        """Index of the lowest threshold with this precision, None when there is none."""
-        good = np.flatnonzero(self.precision >= precision)
-        return int(good[-1]) if len(good) else None
-
-    def at(self, precision: float) -> CurvePoint:
-        """The lowest threshold with this precision, and what it reaches; None if there is none."""
-        i = self.reach(precision)
-        if i is None:
-            return {"threshold": None, "precision": None, "recall": None}
-        return {
-            "threshold": float(self.threshold[i]),
-            "precision": float(self.precision[i]),
-            "recall": float(self.recall[i]),
-        }
-
-
 Key = tuple[str, str]
 """Kind (`regions`, ...) and specialist or specialist/class."""
 Curves = dict[Key, Curve]
-
-
-def curve(scores: Sequence[float], right: Sequence[bool], truths: int) -> Curve:
-    """The curve of some labels. Labels with equal scores are kept or dropped together.
-
-    Args:
-        scores: the score of each label.
-        right: whether each label is right.
-        truths: how many true objects there are.
-    """
-    falling = np.argsort(-np.array(scores), kind="stable")
-    sorted_scores = np.array(scores)[falling]
-    hits = np.cumsum(np.array(right)[falling])
-    is_last = np.r_[np.diff(sorted_scores) != 0, True]
-    last_of_score = np.flatnonzero(is_last)
-    return Curve(
-        threshold=sorted_scores[last_of_score],
-        precision=hits[last_of_score] / (last_of_score + 1),
-        recall=hits[last_of_score] / max(truths, 1),
-        labels=len(scores),
-    )
 
 
 @dataclass(slots=True)
@@ -157,6 +100,23 @@ class _Judged:
 
 def calibrate(samples: Iterable[tuple[Annotations, Truth]], config: CalibrateConfig) -> Curves:
     """The curves of every specialist and of its classes with enough labels.
+
+    The arguments are those of `all_curves`.
+    """
+    curves = {}
+    for (kind, name), found in all_curves(samples, config).items():
+        if is_specialist(name) or found.labels >= config.min_labels:
+            curves[kind, name] = found
+    return curves
+
+
+def is_specialist(name: str) -> bool:
+    """Whether a name of a curve is that of a specialist, not of one of its classes."""
+    return "/" not in name
+
+
+def all_curves(samples: Iterable[tuple[Annotations, Truth]], config: CalibrateConfig) -> Curves:
+    """The curves of every specialist and of all its classes.
 
     Args:
         samples: the labels and the truth of each sample.
@@ -177,9 +137,6 @@ def calibrate(samples: Iterable[tuple[Annotations, Truth]], config: CalibrateCon
     curves = {}
     for (kind, name), entry in sorted(judged.items(), key=_by_key):
         _, _, class_ = name.partition("/")
-        if class_ and len(entry.scores) < config.min_labels:
-            # Too few labels for a threshold of its own.
-            continue
         true_objects = truths[kind, class_]
         curves[kind, name] = curve(entry.scores, entry.right, true_objects)
     return curves
@@ -218,12 +175,12 @@ def thresholds(curves: Curves, precision: float) -> dict[str, dict[str, float]]:
         By filter, the value of its setting: thresholds by specialist or specialist/class.
     """
     found: dict[str, dict[str, float]] = {use: {} for use in FILTER_OF_KIND.values()}
-    for (kind, key), curve in curves.items():
-        i = curve.reach(precision)
+    for (kind, key), own in curves.items():
+        i = own.reach(precision)
         threshold = NEVER
         if i is not None:
             # Rounded down, so that the last right label passes the threshold.
-            threshold = float(np.floor(curve.threshold[i] * 1e4) / 1e4)
+            threshold = float(np.floor(own.threshold[i] * 1e4) / 1e4)
         found[FILTER_OF_KIND[kind]][key] = threshold
     return found
 
@@ -238,16 +195,16 @@ def summary(curves: Curves, config: CalibrateConfig, samples: int) -> Calibratio
     """
     rows: list[ThresholdRow] = []
     lines: list[CurveRow] = []
-    for (kind, name), curve in curves.items():
+    for (kind, name), own in curves.items():
         source, _, class_ = name.partition("/")
         head: CurveName = {"type": kind, "source": source, "class": class_ or None}
-        rows.append({**head, "labels": curve.labels, **curve.at(config.precision)})
+        rows.append({**head, "labels": own.labels, **own.at(config.precision)})
         lines.append(
             {
                 **head,
-                "threshold": curve.threshold.tolist(),
-                "precision": curve.precision.tolist(),
-                "recall": curve.recall.tolist(),
+                "threshold": own.threshold.tolist(),
+                "precision": own.precision.tolist(),
+                "recall": own.recall.tolist(),
             }
         )
     return {

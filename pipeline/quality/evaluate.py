@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeGuard
 
 from pipeline.quality import captions, detection, grounding, ocr, vqa
+from pipeline.quality.calibrated_round import Filters
 from pipeline.quality.coco import (
     GROUND_TRUTH,
     PREDICTIONS,
@@ -17,7 +20,9 @@ from pipeline.quality.coco import (
     read,
 )
 from pipeline.quality.coco_records import predictions_of_records, truth_of_records
-from pipeline.schema import Record
+from pipeline.quality.machine_labels import machine_records
+from pipeline.quality.sources import check_sources
+from pipeline.schema import HUMAN, Record
 
 _SCORERS: dict[str, Callable[..., dict[str, float]]] = {
     "caption": captions.score,
@@ -29,19 +34,42 @@ _SCORERS: dict[str, Callable[..., dict[str, float]]] = {
     "ocr": ocr.score,
     "vqa": vqa.score,
 }
-# The entries of a round that an evaluation takes: those of a kind that have a field.
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """Which entries of a round an evaluation takes: those of a kind that have a field."""
+
+    kind: str
+    field: str
+    noun: str
+    """What they are called in messages."""
+
+
 _OF_A_ROUND = {
-    "caption": ("brief", "caption"),
-    "detection": ("region", "bbox"),
-    "segmentation": ("region", "segmentation"),
-    "grounding": ("triplet", "bbox"),
-    "referring": ("triplet", "bbox"),
-    "referring-segmentation": ("triplet", "segmentation"),
-    "ocr": ("text_region", "quad"),
+    "caption": _Taken("brief", "caption", "captions"),
+    "detection": _Taken("region", "bbox", "boxes"),
+    "segmentation": _Taken("region", "segmentation", "masks"),
+    "grounding": _Taken("triplet", "bbox", "phrases"),
+    "referring": _Taken("triplet", "bbox", "phrases"),
+    "referring-segmentation": _Taken("triplet", "segmentation", "phrases"),
+    "ocr": _Taken("text_region", "quad", "words"),
 }
 
 Source = str | Path | GroundTruth | list[Entry] | Sequence[Record]
 """The name of a JSON file, its content, or the records of a round."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Which labels of a round are predictions."""
+
+    sources: Sequence[str] = ()
+    """Only labels of these sources; empty for all that machines made. Human labels are no
+    predictions, unless `human` is among the sources."""
+    filters: Filters = field(default_factory=dict)
+    """The filters of the run that made the round. They undo what human labels have made them drop
+    (`machine_labels.py`); without filters it stays dropped."""
 
 
 def open_source(name: str) -> str | list[Record]:
@@ -58,7 +86,11 @@ def open_source(name: str) -> str | list[Record]:
 
 
 def evaluate(
-    kind: str, ground_truth: Source, predictions: Source, tokenized: bool = False
+    kind: str,
+    ground_truth: Source,
+    predictions: Source,
+    tokenized: bool = False,
+    choice: Choice | None = None,
 ) -> dict[str, float]:
     """The metrics of one kind of labels.
 
@@ -67,6 +99,7 @@ def evaluate(
         ground_truth: a JSON file, its content, or the records of a round.
         predictions: a JSON file, its content, or the records of a round.
         tokenized: captions are split by spaces already.
+        choice: which labels of a round are predictions; None for all that machines made.
 
     Returns:
         The metrics by their usual names.
@@ -83,12 +116,12 @@ def evaluate(
     if kind not in _OF_A_ROUND and (_is_round(truth) or _is_round(predicted)):
         raise ValueError(f"evaluate {kind}: a round holds nothing of that kind; give a JSON file")
     if _is_round(truth):
-        truth = truth_of_records(truth)
-        truth["annotations"] = _of_kind(kind, truth["annotations"])
+        truth = _truth(kind, truth)
+    choice = choice or Choice()
     if _is_round(predicted):
-        predicted = _of_kind(kind, predictions_of_records(predicted, truth))
-        if kind == "caption":
-            predicted = _surest_captions(predicted)
+        predicted = _predictions(kind, predicted, truth, choice)
+    elif choice.sources:
+        raise ValueError("--source: a JSON file of predictions names no sources; leave it out")
     options = {"tokenized": True} if tokenized else {}
     return _SCORERS[kind](truth, predicted, **options)
 
@@ -102,8 +135,86 @@ def _is_round(source: object) -> TypeGuard[Sequence[Record]]:
 
 def _of_kind(kind: str, entries: list[Entry]) -> list[Entry]:
     """The entries of a round that an evaluation takes."""
-    name, field = _OF_A_ROUND[kind]
-    return [entry for entry in entries if entry["kind"] == name and field in entry]
+    taken = _OF_A_ROUND[kind]
+    return [entry for entry in entries if entry["kind"] == taken.kind and taken.field in entry]
+
+
+def _truth(kind: str, records: Sequence[Record]) -> GroundTruth:
+    """A round as ground truth. How many of its labels people have made is told."""
+    truth = truth_of_records(records)
+    truth["annotations"] = _of_kind(kind, truth["annotations"])
+    logging.getLogger("fld").warning(
+        "ground truth: %d of the %d %s of the round are human labels, the others machine-made",
+        _count_human(kind, records),
+        len(truth["annotations"]),
+        _OF_A_ROUND[kind].noun,
+    )
+    return truth
+
+
+def _predictions(
+    kind: str, records: Sequence[Record], truth: GroundTruth, choice: Choice
+) -> list[Entry]:
+    """The chosen labels of a round as predictions. What becomes of human labels is told.
+
+    Raises:
+        ValueError: a source has no label, or there are human labels alone.
+    """
+    check_sources(choice.sources, records)
+    human = _count_human(kind, records)
+    if HUMAN not in choice.sources:
+        records = list(machine_records(records, choice.filters))
+    chosen = _of_sources(records, choice.sources)
+    predictions = _of_kind(kind, predictions_of_records(chosen, truth))
+    _tell_human(_OF_A_ROUND[kind].noun, human, len(predictions), choice.sources)
+    return _surest_captions(predictions) if kind == "caption" else predictions
+
+
+def _of_sources(records: Sequence[Record], sources: Sequence[str]) -> Sequence[Record]:
+    """The records with the labels of some sources alone; all labels if there are no sources."""
+    if not sources:
+        return records
+    chosen = []
+    for record in records:
+        labels = record.annotations.where(lambda annotation: annotation.source in sources)
+        chosen.append(replace(record, annotations=labels))
+    return chosen
+
+
+def _count_human(kind: str, records: Sequence[Record]) -> int:
+    """How many labels of a kind people have made in a round."""
+    human = truth_of_records(_of_sources(records, (HUMAN,)))
+    return len(_of_kind(kind, human["annotations"]))
+
+
+def _tell_human(noun: str, human: int, measured: int, sources: Sequence[str]) -> None:
+    """Tell how many human labels are measured or left out.
+
+    Raises:
+        ValueError: there is nothing but human labels, and they were not asked for.
+    """
+    if not human:
+        return
+    if HUMAN in sources:
+        logging.getLogger("fld").warning(
+            "predictions: %d of the %d %s are human labels, which nothing has predicted",
+            human,
+            measured,
+            noun,
+        )
+    elif not measured:
+        raise ValueError(
+            f"predictions: the round has {human} {noun} of people and none of machines; give"
+            " --source human to measure them all the same"
+        )
+    else:
+        logging.getLogger("fld").warning(
+            "predictions: %d machine-made %s are measured; %d human ones are left out, because"
+            " nothing has predicted them (--source human takes them)",
+            measured,
+            noun,
+            human,
+        )
 
 
 def _surest_captions(entries: list[Entry]) -> list[Entry]:

@@ -24,6 +24,7 @@ from pipeline.refinement.round_metrics import measure
 from pipeline.refinement.rules import MergeConfig, Thresholds
 from pipeline.storage import rounds
 from pipeline.storage.layout import IMAGES
+from pipeline.storage.source_ids import publish_source_ids
 from pipeline.storage.store import Store
 from pipeline.training.run import Training, train
 
@@ -51,6 +52,7 @@ class RunExecutor:
         source = self.run.source
         assigned = assign(self.store, source, names)
         present = ingest_state(self.store, source, assigned)
+        publish_source_ids(self.store, present.ids)
         relabelled = dict.fromkeys(present.relabelled, ())
         self.store.withdraw(IMAGES, relabelled)
         todo: dict[str, list[str]] = {}

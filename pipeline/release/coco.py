@@ -1,78 +1,169 @@
-"""The labels of a round as COCO's `instances.json` and `captions.json`: `fld export coco`.
+"""The labels of a round as COCO's files: `fld export coco`.
 
-Boxes and masks are on the grid of the stored, upright images. Human labels that came from COCO get
-their ids back, and crowds their `iscrowd`. Masks are run-length encodings, which pycocotools reads
-as well as polygons. Dropped labels are left out.
+`instances.json` has the boxes and masks and `captions.json` the texts, of people and of machines;
+`results.json` is the list of a machine's boxes that pycocotools reads by `loadRes`. Boxes and
+masks are on the grid of the stored, upright images, which `info.upright` says. What the ids are is
+told in `ids.py`. Crowds keep their `iscrowd`, and other dropped labels are left out. A label that
+has a score carries it as `score`. Masks are run-length encodings.
+
+A label without a mask has no `segmentation`. Then a reader that needs masks says that there is none
+(pycocotools: KeyError), while those that need boxes alone work (torchvision, detectron2, mmdet).
+An empty list breaks pycocotools in an unclear way. The box as a polygon would silently teach boxes
+to a model of masks, and would come back as a mask.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypedDict, TypeVar
 
-if TYPE_CHECKING:
-    from pipeline.quality.coco import Category, Entry, GroundTruth, Image
-    from pipeline.schema import Annotation, Record, Region, Text
+from pipeline.quality.coco import Category, Entry, GroundTruth, Image, ImageId, xywh
+from pipeline.release.ids import (
+    ClassTable,
+    Numbering,
+    class_name,
+    class_table,
+    image_ids,
+    label_ids,
+)
+from pipeline.schema import CROWD, Annotation, Record, Region, Text
 
-Label = TypeVar("Label", bound="Annotation", covariant=True)
+Label = TypeVar("Label", bound=Annotation, covariant=True)
 
 # Decimals of a pixel. Adding and subtracting a box's corner leaves errors beyond them.
 DECIMALS = 6
 
 
+class CocoHead(TypedDict):
+    """What some of pycocotools' functions need beside the labels."""
+
+    info: dict[str, str | bool]
+    licenses: list[object]
+
+
+class CocoFile(CocoHead, GroundTruth):
+    """A file of COCO."""
+
+
+@dataclass(frozen=True, slots=True)
+class CocoExport:
+    """What `fld export coco` writes."""
+
+    instances: CocoFile
+    """Boxes and masks."""
+    captions: CocoFile
+    """Texts."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Owned(Generic[Label]):
-    """A label and the id of its image."""
+    """A label, and the key and the id of its image."""
 
-    image: int
+    key: str
+    image: ImageId
     label: Label
 
 
+@dataclass(frozen=True, slots=True)
+class _Labels:
+    """The labels that are exported."""
+
+    regions: list[_Owned[Region]] = field(default_factory=list)
+    texts: list[_Owned[Text]] = field(default_factory=list)
+
+
 def coco_of(
-    records: Iterable[Record], sources: Sequence[str] | None = None
-) -> tuple[GroundTruth, GroundTruth]:
-    """COCO's instances and captions of the kept labels of some records.
+    records: Sequence[Record],
+    sources: Sequence[str] = (),
+    numbering: Numbering | None = None,
+    about: str = "Labels of a round.",
+) -> CocoExport:
+    """The kept labels of a round, and its crowds, in COCO's form.
 
     Args:
         records: the records of a round.
-        sources: only labels of these sources; None for all.
+        sources: only labels of these sources; empty for all.
+        numbering: from what the ids are taken; None for the records alone.
+        about: what the files say of themselves.
+
+    Raises:
+        ValueError: a class is not among the categories.
     """
-    records = list(records)
-    image_id = image_ids(records)
-    regions: list[_Owned[Region]] = []
-    texts: list[_Owned[Text]] = []
+    numbering = numbering or Numbering(class_table(records))
+    ids = image_ids(records, numbering.images)
+    labels = _labels(records, ids, sources)
+    categories = _categories(numbering.table, labels.regions)
+    images = _images(records, ids)
+    boxes = _boxes(labels.regions, _numbers(categories))
+    return CocoExport(
+        instances={
+            **_head(about),
+            "images": images,
+            "annotations": boxes,
+            "categories": categories,
+        },
+        captions={**_head(about), "images": images, "annotations": _captions(labels.texts)},
+    )
+
+
+def _head(about: str) -> CocoHead:
+    """What stands at the head of a file."""
+    return {"info": {"description": about, "upright": True}, "licenses": []}
+
+
+def results_of(
+    records: Sequence[Record],
+    sources: Sequence[str] = (),
+    numbering: Numbering | None = None,
+) -> list[Entry]:
+    """The boxes and masks of a round as a list of results. One without a score has a score of 1.
+
+    The arguments are those of `coco_of`. Crowds are no results.
+    """
+    numbering = numbering or Numbering(class_table(records))
+    labels = _labels(records, image_ids(records, numbering.images), sources)
+    regions = [owned for owned in labels.regions if owned.label.dropped is None]
+    return _results(regions, _numbers(_categories(numbering.table, regions)))
+
+
+def _numbers(categories: Sequence[Category]) -> dict[str, int]:
+    """The id of each class; of categories with one name the first counts."""
+    return {class_name(category): category["id"] for category in reversed(categories)}
+
+
+def _labels(
+    records: Iterable[Record], ids: Mapping[str, ImageId], sources: Sequence[str]
+) -> _Labels:
+    """The labels that are exported, in the order of the records."""
+    labels = _Labels()
     for record in records:
-        image = image_id[record.key]
+        image = ids[record.key]
         for region in record.annotations.regions:
             if _is_exported(region, sources):
-                regions.append(_Owned(image, region))
+                labels.regions.append(_Owned(record.key, image, region))
         for text in record.annotations.texts:
             if _is_exported(text, sources):
-                texts.append(_Owned(image, text))
-    images = _images(records, image_id)
-    category_id = _category_ids(regions)
-    categories: list[Category] = []
-    for name, number in category_id.items():
-        categories.append({"id": number, "name": name})
-    instances: GroundTruth = {
-        "images": images,
-        "annotations": _boxes(regions, category_id),
-        "categories": categories,
-    }
-    return instances, {"images": images, "annotations": _captions(texts)}
+                labels.texts.append(_Owned(record.key, image, text))
+    return labels
 
 
-def _images(records: Sequence[Record], image_id: Mapping[str, int]) -> list[Image]:
+def _is_exported(annotation: Annotation, sources: Sequence[str]) -> bool:
+    """Whether it is kept, or a crowd, and comes from one of the wanted sources."""
+    if annotation.dropped not in (None, CROWD):
+        return False
+    return not sources or annotation.source in sources
+
+
+def _images(records: Iterable[Record], ids: Mapping[str, ImageId]) -> list[Image]:
     """The images of both files."""
     images: list[Image] = []
     for record in records:
         images.append(
             {
-                "id": image_id[record.key],
+                "id": ids[record.key],
                 "file_name": record.name,
                 "width": record.width,
                 "height": record.height,
@@ -81,50 +172,36 @@ def _images(records: Sequence[Record], image_id: Mapping[str, int]) -> list[Imag
     return images
 
 
-def write_coco(out: Path, instances: GroundTruth, captions: GroundTruth) -> None:
-    """Write the two files into a folder, which is made if it is not there."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "instances.json").write_text(json.dumps(instances, ensure_ascii=False))
-    (out / "captions.json").write_text(json.dumps(captions, ensure_ascii=False))
+def _categories(table: ClassTable, regions: Iterable[_Owned[Region]]) -> list[Category]:
+    """The categories that are listed.
 
-
-def image_ids(records: Sequence[Record]) -> dict[str, int]:
-    """The id of each image by its key.
-
-    If all files are named by different numbers, as COCO's own are, these are the ids. Otherwise
-    images are counted from 1.
+    Raises:
+        ValueError: a class is not in the table.
     """
-    ids = {}
-    for record in records:
-        _, _, file = record.name.rpartition("/")
-        stem, _, _ = file.partition(".")
-        if not stem.isdecimal():
-            break
-        ids[record.key] = int(stem)
-    if len(set(ids.values())) == len(records):
-        return ids
-    return {record.key: number for number, record in enumerate(records, 1)}
-
-
-def _category_ids(regions: Iterable[_Owned[Region]]) -> dict[str, int]:
-    """A number for each phrase, from 1 in alphabetical order."""
     names = {region.label.phrase for region in regions}
-    return {name: number for number, name in enumerate(sorted(names), 1)}
+    missing = sorted(names - {class_name(category) for category in table.all()})
+    if missing:
+        raise ValueError(
+            f"the categories do not have {', '.join(missing)}; add them, or leave the labels out by"
+            " --source"
+        )
+    with_box = [category for category in table.others if class_name(category) in names]
+    return [*table.known, *with_box]
 
 
-def _boxes(regions: Sequence[_Owned[Region]], category_id: Mapping[str, int]) -> list[Entry]:
+def _boxes(regions: Sequence[_Owned[Region]], numbers: Mapping[str, int]) -> list[Entry]:
     """The entries of `instances.json`."""
-    from pipeline.schema import CROWD
-
     entries: list[Entry] = []
-    for number, region in zip(_annotation_ids(regions), regions, strict=True):
+    for number, owned in zip(_ids(regions), regions, strict=True):
+        region = owned.label
         entries.append(
             {
                 "id": number,
-                "image_id": region.image,
-                "category_id": category_id[region.label.phrase],
-                "iscrowd": int(region.label.dropped == CROWD),
-                **_shape(region.label),
+                "image_id": owned.image,
+                "category_id": numbers[region.phrase],
+                "iscrowd": int(region.dropped == CROWD),
+                **_shape(region),
+                **_score(region),
             }
         )
     return entries
@@ -133,48 +210,47 @@ def _boxes(regions: Sequence[_Owned[Region]], category_id: Mapping[str, int]) ->
 def _captions(texts: Sequence[_Owned[Text]]) -> list[Entry]:
     """The entries of `captions.json`."""
     entries: list[Entry] = []
-    for number, text in zip(_annotation_ids(texts), texts, strict=True):
-        entries.append({"id": number, "image_id": text.image, "caption": text.label.text})
+    for number, owned in zip(_ids(texts), texts, strict=True):
+        text = owned.label
+        entries.append(
+            {"id": number, "image_id": owned.image, "caption": text.text, **_score(text)}
+        )
     return entries
 
 
-def _is_exported(annotation: Annotation, sources: Sequence[str] | None) -> bool:
-    """Whether it is kept, or a crowd, and comes from one of the wanted sources."""
-    from pipeline.schema import CROWD
-
-    if annotation.dropped not in (None, CROWD):
-        return False
-    return not sources or annotation.source in sources
-
-
-def _annotation_ids(labels: Sequence[_Owned[Annotation]]) -> list[int]:
-    """An id for each label: COCO's own if a human label ends with it, else a free number."""
-    wanted = [_coco_id(owned.label) for owned in labels]
-    free = itertools.count(1)
-    taken = {number for number in wanted if number is not None}
-    used = set[int]()
-    ids = []
-    for number in wanted:
-        if number is None or number in used:
-            number = next(candidate for candidate in free if candidate not in taken)
-        used.add(number)
-        ids.append(number)
-    return ids
+def _results(regions: Iterable[_Owned[Region]], numbers: Mapping[str, int]) -> list[Entry]:
+    """The entries of `results.json`."""
+    entries: list[Entry] = []
+    for owned in regions:
+        region = owned.label
+        entry: Entry = {
+            "image_id": owned.image,
+            "category_id": numbers[region.phrase],
+            "score": 1.0,
+            **_shape(region),
+            **_score(region),
+        }
+        # `loadRes` works out the area itself.
+        del entry["area"]
+        entries.append(entry)
+    return entries
 
 
-def _coco_id(annotation: Annotation) -> int | None:
-    """The number at the end of a human label's id, None for all other labels."""
-    last = annotation.id.rpartition(".")[2]
-    return int(last) if annotation.locked and last.isdecimal() else None
+def _ids(labels: Iterable[_Owned[Annotation]]) -> list[int]:
+    return label_ids((owned.key, owned.label) for owned in labels)
+
+
+def _score(annotation: Annotation) -> Entry:
+    """The field `score`: what the merge believes, else the score of the source, if there is one."""
+    score = annotation.score if annotation.confidence is None else annotation.confidence
+    return {} if score is None else {"score": score}
 
 
 def _shape(region: Region) -> Entry:
-    """The fields `bbox`, `area` and `segmentation`."""
-    from pipeline.quality.coco import xywh
-
+    """The fields `bbox` and `area`, and `segmentation` if it has a mask."""
     box = [round(value, DECIMALS) for value in xywh(region.box)]
     if region.mask is None:
-        return {"bbox": box, "area": round(box[2] * box[3], DECIMALS), "segmentation": []}
+        return {"bbox": box, "area": round(box[2] * box[3], DECIMALS)}
     from pycocotools import mask as coco_mask
 
     mask = region.mask
@@ -185,3 +261,16 @@ def _shape(region: Region) -> Entry:
         "area": float(area),
         "segmentation": {"size": size, "counts": mask.counts},
     }
+
+
+def write_coco(out: Path, export: CocoExport, results: list[Entry] | None = None) -> None:
+    """Write the files into a folder, which is made if it is not there; `results` if given."""
+    out.mkdir(parents=True, exist_ok=True)
+    contents: dict[str, object] = {
+        "instances.json": export.instances,
+        "captions.json": export.captions,
+    }
+    if results is not None:
+        contents["results.json"] = results
+    for name, content in contents.items():
+        (out / name).write_text(json.dumps(content, ensure_ascii=False))

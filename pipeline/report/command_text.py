@@ -51,7 +51,19 @@ def scores_table(scores: Mapping[str, float]) -> str:
 
 def calibration_table(thresholds: Sequence[ThresholdRow]) -> str:
     """The rows of `quality.calibration.summary`."""
-    table = [["type", "specialist", "class", "labels", "threshold", "precision", "recall"]]
+    table = [
+        [
+            "type",
+            "specialist",
+            "class",
+            "labels",
+            "threshold",
+            "above it",
+            "precision",
+            "95% interval",
+            "recall",
+        ]
+    ]
     for row in thresholds:
         cells = [
             row["type"],
@@ -59,7 +71,9 @@ def calibration_table(thresholds: Sequence[ThresholdRow]) -> str:
             row["class"] or "all",
             str(row["labels"]),
             _or_never(row["threshold"]),
+            str(row["judged"]) if row["threshold"] is not None else "0",
             _or_never(row["precision"]),
+            f"{row['low']:.3f} to {row['high']:.3f}" if row["threshold"] is not None else "-",
             _or_never(row["recall"]),
         ]
         table.append(cells)

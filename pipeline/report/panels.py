@@ -10,7 +10,6 @@ from functools import cache
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from PIL import Image
 
 from pipeline.report.chips import Chip, chips
 from pipeline.report.overlay import (
@@ -23,6 +22,7 @@ from pipeline.report.overlay import (
 )
 from pipeline.report.terminal import commonest
 from pipeline.schema import Annotations
+from stages.image_file import open_image
 
 _LONGEST_SIDE = 1280  # pixels; larger pictures are embedded as smaller copies
 _MIME_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
@@ -69,7 +69,7 @@ def data_uri(image: bytes) -> str:
     The stored bytes are used as they are if browsers show their format and the picture is not too
     large. Otherwise a smaller copy is used.
     """
-    with Image.open(io.BytesIO(image)) as picture:
+    with open_image(image) as picture:
         image_format = picture.format or ""
         if image_format not in _MIME_TYPES or max(picture.size) > _LONGEST_SIDE:
             image_format = "JPEG" if image_format in ("JPEG", "WEBP") else "PNG"

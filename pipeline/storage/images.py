@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,7 +11,7 @@ from pipeline.storage import layout
 from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
 from pipeline.storage.tars import read_tar
-from stages.ingest import to_rgb
+from stages.image_file import open_image, to_rgb
 
 
 def read_images(store: Store, shard: str) -> list[ImageRow]:
@@ -44,9 +43,7 @@ def decode_image(data: bytes) -> np.ndarray:
     Raises:
         PIL.UnidentifiedImageError, OSError: the bytes are no image, or a broken one.
     """
-    from PIL import Image
-
-    with Image.open(io.BytesIO(data)) as image:
+    with open_image(data) as image:
         pixels = np.asarray(to_rgb(image))
     pixels.flags.writeable = False
     return pixels

@@ -7,6 +7,7 @@ Names are relative to the work folder, with forward slashes:
     report.html                         the report
     images/                             what ingest has brought in
         source.json                     which source the images come from
+        source_ids.json                 the source's own ids of its images and categories, if any
         listing/NNNNNN.parquet          which shard each name of the source was assigned to
         SHARD.tar                       the images of a shard, `shard-NNNNNN`
         SHARD.parquet                   one row per image of the source, also for those that failed
@@ -64,6 +65,7 @@ STAGED = (SIGNALS, ROUNDS, MODELS, DEDUP)
 """Folders of folders: each folder in them is named by a fingerprint and has manifests."""
 
 SOURCE = f"{IMAGES}/source.json"
+SOURCE_IDS = f"{IMAGES}/source_ids.json"
 LISTING = f"{IMAGES}/listing"
 
 TRAIN_RECIPE = "train.json"

@@ -19,8 +19,9 @@ from typing import ClassVar, Literal, Required, TypedDict, TypeGuard
 
 from pipeline.schema import CROWD, HUMAN, Annotations, Region, Text
 from stages.base import MAY_CHANGE, SampleError
-from stages.ingest import SUFFIXES, Item
+from stages.ingest import SUFFIXES, Item, SourceIds
 from stages.sources.alt import encodable
+from stages.sources.coco_ids import add_ids
 from stages.sources.files import Files, printable
 from stages.sources.shapes import Size, box_of, is_number, mask_of
 
@@ -97,6 +98,7 @@ class CocoSource:
         self._files = Files(config.path, SUFFIXES)
         self._images: dict[str, CocoImage] = {}
         self._categories: dict[int | str, str] = {}
+        self._ids = SourceIds()
         for kind, url in (("instances", config.instances), ("captions", config.captions)):
             if url:
                 self._read_file(kind, url)
@@ -140,9 +142,14 @@ class CocoSource:
         text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def ids(self) -> SourceIds:
+        """The ids of the images, and the categories, as they stand in the files."""
+        return self._ids
+
     def _read_file(self, kind: str, url: str) -> None:
         where = f"source.{kind}={url}"
         value = _load(where, url)
+        add_ids(self._ids, value)
         names = self._add_images(where, value["images"])
         self._add_categories(where, value.get("categories") or [])
         self._add_entries(where, kind, value["annotations"], names)

@@ -66,6 +66,35 @@ def test_evaluate_prints_one_json_object(
         assert json.loads(capsys.readouterr().out)["AP50"] == pytest.approx(1)
 
 
+def test_export_writes_what_is_asked_for(
+    work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    Store(str(work)).publish_json(
+        "images/source_ids.json",
+        {"images": {"a.png": 31, "b.png": 32}, "categories": [{"id": 5, "name": "dog"}]},
+    )
+    export = ["export", "coco", str(work), str(out)]
+    assert main([*export, "--results"]) == 0
+    assert "2 images, 2 boxes, 0 captions, 2 results" in capsys.readouterr().out
+    found = json.loads((out / "results.json").read_text())
+    box = {"category_id": 5, "score": 0.9, "bbox": [4, 4, 16, 20]}
+    assert found == [{"image_id": 31, **box}, {"image_id": 32, **box}]
+    (tmp_path / "classes.json").write_text('[{"id": 77, "name": "dog"}]')
+    assert main([*export, "--categories", str(tmp_path / "classes.json")]) == 0
+    instances = json.loads((out / "instances.json").read_text())
+    assert instances["categories"] == [{"id": 77, "name": "dog"}]
+    assert [image["id"] for image in instances["images"]] == [31, 32]
+    (tmp_path / "classes.json").write_text('[{"id": 77, "name": "cat"}]')
+    capsys.readouterr()
+    for more, message in (
+        (["--categories", str(tmp_path / "classes.json")], "the categories do not have dog"),
+        (["--source", "detct"], "--source detct: .*did you mean detect"),
+    ):
+        assert main([*export, *more]) == 2
+        assert re.search(message, capsys.readouterr().err)
+
+
 def test_stats_writes_tables_and_plots(
     work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

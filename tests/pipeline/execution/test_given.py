@@ -115,7 +115,8 @@ def test_human_labels_reach_the_round_unchanged_and_go_back_to_coco_as_they_came
             for text in record.annotations.texts
             if text.locked
         )
-    instances, captions = coco_of(records, [HUMAN])
+    export = coco_of(records, [HUMAN])
+    instances, captions = export.instances, export.captions
     names = {category["id"]: category["name"] for category in instances["categories"]}
     assert captions["annotations"] == sorted(CAPTIONS, key=lambda c: c["image_id"])
     for entry, came in zip(instances["annotations"], INSTANCES, strict=True):

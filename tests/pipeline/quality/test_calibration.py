@@ -17,10 +17,10 @@ from pipeline.quality.calibration import (
     CalibrateConfig,
     Curves,
     calibrate,
-    curve,
     thresholds,
 )
 from pipeline.quality.calibration_truth import Truth, of_source
+from pipeline.quality.curves import curve
 from pipeline.schema import Annotations, Box, Record, Region, Text, TextRegion, Triplet
 from pipeline.storage.manifest import Manifest
 from pipeline.storage.parquet import publish_table
@@ -175,7 +175,10 @@ def work(tmp_path: Path) -> Path:
 
 
 def test_the_command_writes_filters_that_a_config_takes_and_the_curve(
-    work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    work: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     truth = {
         "images": [{"id": 7, "file_name": "x.png"}],
@@ -196,6 +199,8 @@ def test_the_command_writes_filters_that_a_config_takes_and_the_curve(
     ]
     assert main([*arguments, "--ground-truth", str(tmp_path / "truth.json")]) == 0
     printed = json.loads(capsys.readouterr().out)
+    assert "2 of 2 thresholds rest on so few labels" in caplog.messages[0]
+    assert caplog.messages[1].endswith("detect/star (1)")
     # Scores 0.9 right, 0.5 a wrong star, 0.1 right: the double and the fused one do not count.
     whole, dogs = printed["thresholds"]
     assert (whole["class"], whole["labels"], whole["threshold"], whole["recall"]) == (

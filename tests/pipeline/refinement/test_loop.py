@@ -34,6 +34,7 @@ from pipeline.schema import HUMAN, Annotations, Record, Region, Triplet
 from pipeline.storage import layout
 from pipeline.storage.arrow import to_dict
 from pipeline.storage.manifest import Digests
+from pipeline.storage.source_ids import read_source_ids
 from pipeline.storage.store import Store
 from pipeline.training.data import TrainingSet
 from pipeline.training.run import Training, publish_model
@@ -43,6 +44,7 @@ from stages.embedded.segment import GrabCutConfig, grabcut
 from stages.florence.config import TrainConfig
 from stages.florence.model import load, resolve, save
 from stages.florence.training import train
+from stages.ingest import SourceIds
 
 SCENES = (
     "experiment=refinement",
@@ -354,7 +356,7 @@ def test_human_labels_are_byte_equal_after_three_rounds_of_a_bad_model(tmp_path:
                 }
             )
     instances = tmp_path / "instances.json"
-    categories = [{"id": 1, "name": "thing"}]
+    categories: list[dict[str, object]] = [{"id": 1, "name": "thing"}]
     instances.write_text(
         json.dumps({"images": images, "annotations": annotations, "categories": categories})
     )
@@ -368,6 +370,8 @@ def test_human_labels_are_byte_equal_after_three_rounds_of_a_bad_model(tmp_path:
         *LOOSE,
     )
     first = human(loop.records(loop.head.node))
+    expected = SourceIds({f"{number}.png": number for number in range(4)}, categories)
+    assert read_source_ids(loop.store) == expected
     for number in (1, 2, 3):
         loop.head = loop.refine(number, loop.models(number, untrained(loop)))
     assert len(first) == len(annotations) and human(loop.records(loop.head.node)) == first
