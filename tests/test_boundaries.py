@@ -48,6 +48,7 @@ def test_the_pipeline_reaches_stages_by_registry_name(path: Path) -> None:
         "stages.geometry",
         "stages.registry",
         "stages.ingest",
+        "stages.lines",
         "stages.dedup",
         "stages.florence",
     }

@@ -1,16 +1,21 @@
 """Samples of any tar in the WebDataset convention: streamed, and nothing is written to disk.
 
 A sample is the adjacent members that share a key: their path up to the first dot of its last part.
-The rest of the name is the field. What cannot be used becomes a sample with a problem, and the
-samples around it are unharmed: members that are not files (links, devices, directories, sparse
-files), absolute paths and `..`, names without a key or a field, members that are too large or whose
-gzip is broken. A tar that ends too early, or goes on with something else, gives what came before,
-then one problem of its own. Members that end in `.gz` are unpacked.
+The rest of the name is the field, in lower case as `webdataset` reads it. Members that end in `.gz`
+are unpacked.
+
+Members that hold no sample are passed over and do not end one: directories, headers of volumes and
+of backups, hidden files (as macOS writes them beside each file), and what `webdataset` keeps for
+itself (`__NAME__`). What cannot be used becomes a sample with a problem, and the samples around it
+are unharmed: links, devices, sparse files, absolute paths and `..`, names without a key or a field,
+members that are too large or whose gzip is broken. A tar that ends too early, or goes on with
+something else, gives what came before, then one problem of its own.
 """
 
 from __future__ import annotations
 
 import lzma
+import re
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,7 +24,7 @@ from typing import IO, Any, Self
 
 from stages.base import SampleError
 from stages.ingest import FILE_TOO_LARGE, MAX_BYTES, NOT_A_FILE, detail_of
-from stages.sources.files import UNSAFE_NAME, is_unsafe, printable
+from stages.sources.files import MAC_FOLDER, UNSAFE_NAME, Files, is_unsafe, printable, unreadable
 
 NO_KEY = "no_key"
 CORRUPT_GZIP = "corrupt_gzip"
@@ -29,10 +34,13 @@ SUFFIXES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 # Bytes of a long name or an extended header.
 MAX_HEADER = 1 << 20
 KINDS = {
-    tarfile.DIRTYPE: "a directory",
     tarfile.SYMTYPE: "a symbolic link",
     tarfile.LNKTYPE: "a hard link",
 }
+# Headers of GNU tar without a file: of a volume (`--label`), and a folder's list in a backup.
+NO_FILE = (tarfile.DIRTYPE, b"V", b"D")
+# A folder or file that `webdataset` keeps for itself, and passes over.
+META = re.compile(r"__[^/]*__($|/)")
 # Headers that hold a long name or further fields of the member behind them.
 EXTENDED = (
     tarfile.GNUTYPE_LONGNAME,
@@ -51,7 +59,7 @@ BROKEN = (
     RecursionError,
 )
 
-# The most bytes of a field (its name comes without `.gz`) that are read; 0 for a field to skip.
+# The most bytes of a field (in lower case, without `.gz`) that are read; 0 for a field to skip.
 Wanted = Callable[[str], int]
 # The type stubs lack the two header errors.
 _TARFILE: Any = tarfile
@@ -69,6 +77,9 @@ class TarSample:
 
     members: dict[str, bytes] = field(default_factory=dict)
     """The contents of the wanted members, by field."""
+
+    spelled: dict[str, str] = field(default_factory=dict)
+    """The wanted fields as the tar spells them."""
 
     problem: SampleError | None = None
     """The first problem of the sample."""
@@ -120,6 +131,17 @@ class _StrictInfo(tarfile.TarInfo):
     _proc_gnusparse_01 = _proc_gnusparse_10 = _proc_gnusparse_00
 
 
+def read_tar(files: Files, name: str, wanted: Wanted) -> Iterator[TarSample]:
+    """The samples of a tar. If its store fails, the last one is a problem with the reason."""
+    try:
+        with files.open(name) as file:
+            yield from read_samples(file, wanted)
+    except SampleError as error:
+        yield TarSample("", problem=error)
+    except OSError as error:
+        yield TarSample("", problem=unreadable(error))
+
+
 def read_samples(file: IO[bytes], wanted: Wanted) -> Iterator[TarSample]:
     """The samples of an open tar, in order.
 
@@ -137,19 +159,24 @@ def read_samples(file: IO[bytes], wanted: Wanted) -> Iterator[TarSample]:
                 # `tarfile` would remember every member.
                 tar.members = []
                 end = tar.offset
-                key, field = _key_and_field(info)
-                is_next = key != sample.key or field in sample.members
+                if _is_passed_over(info):
+                    continue
+                key, spelled = split(info.name)
+                if not spelled:
+                    yield TarSample(key, problem=_unnamed(info))
+                    continue
+                is_next = key != sample.key or _unpacked_name(spelled).lower() in sample.spelled
                 if sample.key and is_next:
                     yield sample
                     sample = TarSample("")
                 sample.key = key
-                _add(sample, tar, info, field, wanted)
+                _add(sample, tar, info, spelled, wanted)
     except BROKEN as error:
-        if sample.members:
+        if sample.members or sample.problem:
             yield sample
         # Whether any member was read, and whether the reader stands behind the last one's end.
         reason = NOT_A_TAR
-        if sample.key:
+        if end:
             reason = TRAILING_DATA if tar.offset > end else TRUNCATED_TAR
         yield TarSample("", problem=SampleError(reason, detail_of(error)))
         return
@@ -157,14 +184,20 @@ def read_samples(file: IO[bytes], wanted: Wanted) -> Iterator[TarSample]:
         yield sample
 
 
-def _key_and_field(info: tarfile.TarInfo) -> tuple[str, str]:
-    if info.isdir():
-        return f"{printable(info.name)}/", ""
-    return split(info.name)
+def _is_passed_over(info: tarfile.TarInfo) -> bool:
+    """Whether a member holds nothing of a sample; see the module's docstring."""
+    folder, _, base = printable(info.name).removeprefix("./").rpartition("/")
+    is_hidden = base.startswith(".") and base != ".."
+    is_of_mac = MAC_FOLDER in folder.split("/")
+    is_meta = META.match(info.name) is not None
+    return info.type in NO_FILE or is_hidden or is_of_mac or is_meta
 
 
 def split(name: str) -> tuple[str, str]:
-    """(key, field) of a member's name; a name without them is a key with an empty field."""
+    """(key, field) of a member's name; a name without them is a key with an empty field.
+
+    The field is spelled as in the tar.
+    """
     name = printable(name).removeprefix("./")
     folder, slash, base = name.rpartition("/")
     stem, _, extension = base.partition(".")
@@ -174,14 +207,17 @@ def split(name: str) -> tuple[str, str]:
 
 
 def _add(
-    sample: TarSample, tar: tarfile.TarFile, info: tarfile.TarInfo, field: str, wanted: Wanted
+    sample: TarSample, tar: tarfile.TarFile, info: tarfile.TarInfo, spelled: str, wanted: Wanted
 ) -> None:
     """Read a member into its sample, or note the problem; the first problem of a sample stays."""
+    spelled = _unpacked_name(spelled)
+    field = spelled.lower()
     try:
-        _check(info, field)
-        field = field.removesuffix(".gz")
+        _check_name(info)
         most = wanted(field)
         if most:
+            sample.spelled[field] = spelled
+            _check_kind(info)
             left = MAX_BYTES - sample.size
             content = _content(tar, info, min(most, left))
             sample.members[field] = content
@@ -190,22 +226,42 @@ def _add(
         sample.problem = sample.problem or error
 
 
-def _check(info: tarfile.TarInfo, field: str) -> None:
-    """Refuse a member that is not a file of a sample.
+def _unpacked_name(name: str) -> str:
+    """A name without `.gz`."""
+    return name[:-3] if name.lower().endswith(".gz") else name
+
+
+def _unnamed(info: tarfile.TarInfo) -> SampleError:
+    """Why a member without a key or a field cannot be used."""
+    shown = printable(info.name)
+    if is_unsafe(shown):
+        return SampleError(UNSAFE_NAME, shown)
+    return SampleError(NO_KEY, f"{shown} is not named KEY.FIELD")
+
+
+def _check_name(info: tarfile.TarInfo) -> None:
+    """Refuse a member whose name leads out of the tar.
+
+    Raises:
+        SampleError: it does.
+    """
+    shown = printable(info.name)
+    if is_unsafe(shown):
+        raise SampleError(UNSAFE_NAME, shown)
+
+
+def _check_kind(info: tarfile.TarInfo) -> None:
+    """Refuse a member that is not a file.
 
     Raises:
         SampleError: it is not.
     """
     shown = printable(info.name)
-    if is_unsafe(shown):
-        raise SampleError(UNSAFE_NAME, shown)
     if info.issparse():
         raise SampleError(NOT_A_FILE, f"{shown} is a sparse file")
     if not info.isreg():
         kind = KINDS.get(info.type, "a device or a pipe")
         raise SampleError(NOT_A_FILE, f"{shown} is {kind}")
-    if not field:
-        raise SampleError(NO_KEY, f"{shown} is not named KEY.FIELD")
 
 
 def _content(tar: tarfile.TarFile, info: tarfile.TarInfo, most: int) -> bytes:
@@ -222,7 +278,7 @@ def _content(tar: tarfile.TarFile, info: tarfile.TarInfo, most: int) -> bytes:
     data = extracted.read()
     if len(data) < info.size:
         raise tarfile.ReadError("unexpected end of data")
-    return unpacked(data, most) if info.name.endswith(".gz") else data
+    return unpacked(data, most) if info.name.lower().endswith(".gz") else data
 
 
 def unpacked(data: bytes, most: int) -> bytes:
