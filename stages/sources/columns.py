@@ -54,13 +54,14 @@ class ColumnCheck:
         Raises:
             ValueError: a column that a setting names can serve in no file.
         """
-        for column, types in self.misfits.items():
+        for column in self.named:
+            types = self.misfits.get(column, Counter())
             is_needed = column.typed or column.setting == "image"
-            is_nowhere = types.total() == self.files
+            is_nowhere = types.total() == self.files > 0
             if is_nowhere and is_needed:
                 raise ValueError(f"{column.shown}: {self._problem(column, types)}")
             present = [type_ for type_ in types if type_ != ABSENT]
-            if is_needed or present:
+            if present or (types and is_needed):
                 logging.getLogger("fld").warning(
                     "%s: in %d of %d files of %s: %s",
                     column.shown,

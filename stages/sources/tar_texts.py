@@ -42,6 +42,11 @@ class Members:
             return [self.contents[name].decode("utf-8", "replace")]
         return strings(entry_of(self.object(name), entry))
 
+    def holds(self, path: str) -> bool:
+        """Whether there is a field or an entry at a path, even if it holds no text."""
+        found = split_path(path, self.contents, lower=True)
+        return found is not None and entry_of(self.object(found[0]), found[1]) is not None
+
     def object(self, name: str) -> dict[str, object] | None:
         """The object of a JSON member; None if there is none in it."""
         if name not in self.objects:
@@ -59,41 +64,35 @@ def fields_of(paths: Iterable[str]) -> frozenset[str]:
 
 
 class Look:
-    """What the first samples of some tars have."""
+    """What the first samples of some tars have of the fields that settings name."""
 
     def __init__(self, named: Sequence[NamedField]) -> None:
-        # How many samples were looked at.
+        self.missing = [one for one in named if one.typed]
+        """The fields that no sample has had so far."""
         self.samples = 0
+        """How many samples were looked at."""
+        self._label_fields = fields_of(one.name for one in named if one.setting == "texts")
         # By field, and by FIELD.NAME for the entries of JSON fields: whether it holds texts.
         self._has_text: dict[str, bool] = {}
-        # JSON need not be named so.
-        self._json_fields = fields_of(path.name.rpartition(".")[0] for path in named)
+        self._without_text = set[NamedField]()
 
     def wanted(self, name: str) -> int:
-        """What to read of a field: only JSON. The others need only be there."""
-        is_json = name.rpartition(".")[2] == JSON or name in self._json_fields
+        """What to read of a field: JSON and what may hold texts. Images need only be there."""
+        is_json = name.rpartition(".")[2] == JSON
         self._has_text.setdefault(name, not is_json)
-        return MAX_LABELS if is_json else 0
+        return MAX_LABELS if is_json or name in self._label_fields else 0
 
     def add(self, sample: TarSample) -> None:
-        """Look at the entries of one sample's JSON fields."""
+        """Look at one sample."""
         self.samples += 1
         members = Members(sample.members)
-        for name in sample.members:
-            for entry, value in _entries(members.object(name) or {}):
-                path = f"{name}.{entry}"
-                self._has_text[path] = self._has_text.get(path, False) or bool(strings(value))
-
-    def has(self, named: NamedField) -> bool:
-        """Whether there is a field that can serve as what a setting names."""
-        if named.setting == "image":
-            return named.name.lower() in self._has_text
-        return self._has_text.get(self._path(named), False)
+        self.missing = [one for one in self.missing if not self._has(one, members)]
+        if self.missing:
+            self._add_entries(members)
 
     def problem(self, named: NamedField) -> str:
-        """Why nothing can serve."""
-        is_there = self._path(named) in self._has_text
-        return "the field holds no text" if is_there else "there is no such field"
+        """Why nothing can serve as what a setting names."""
+        return "it holds no text" if named in self._without_text else "there is no such field"
 
     def choices(self, named: NamedField) -> list[str]:
         """What could be named instead."""
@@ -104,13 +103,23 @@ class Look:
                 found.append(path)
         return found
 
-    def _path(self, named: NamedField) -> str:
-        """The path with its field in lower case."""
-        found = split_path(named.name, self._has_text, lower=True)
-        if found is None:
-            return named.name
-        name, entry = found
-        return f"{name}.{entry}" if entry else name
+    def _has(self, named: NamedField, members: Members) -> bool:
+        """Whether there is a field that can serve as what a setting names."""
+        if named.setting == "image":
+            return named.name.lower() in self._has_text
+        has_texts = bool(members.texts(named.name))
+        if not has_texts and members.holds(named.name):
+            self._without_text.add(named)
+        return has_texts
+
+    def _add_entries(self, members: Members) -> None:
+        """Note the entries of one sample's JSON fields."""
+        for name in members.contents:
+            if name.rpartition(".")[2] != JSON:
+                continue
+            for entry, value in _entries(members.object(name) or {}):
+                path = f"{name}.{entry}"
+                self._has_text[path] = self._has_text.get(path, False) or bool(strings(value))
 
 
 def check_fields(named: Sequence[NamedField], files: Files, tars: Sequence[str]) -> None:
@@ -120,18 +129,16 @@ def check_fields(named: Sequence[NamedField], files: Files, tars: Sequence[str])
         ValueError: none of these samples has a field, and there is one of a name like it, or no
             field that the setting names is there, or these are all samples.
     """
-    missing = [one for one in named if one.typed]
-    if not missing:
-        return
     look = Look(named)
+    if not look.missing:
+        return
     for sample in itertools.islice(_samples(files, tars, look.wanted), LOOK):
         look.add(sample)
-        missing = [one for one in missing if not look.has(one)]
-        if not missing:
+        if not look.missing:
             return
-    for one in missing:
+    for one in look.missing:
         others = [other for other in named if other.setting == one.setting]
-        _refuse(one, look, is_only=all(other in missing for other in others))
+        _refuse(one, look, is_only=all(other in look.missing for other in others))
 
 
 def _refuse(named: NamedField, look: Look, is_only: bool) -> None:
