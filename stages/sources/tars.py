@@ -14,6 +14,7 @@ something else, gives what came before, then one problem of its own.
 
 from __future__ import annotations
 
+import gzip
 import lzma
 import re
 import tarfile
@@ -25,9 +26,9 @@ from typing import IO, Any, Self
 from stages.base import SampleError
 from stages.ingest import FILE_TOO_LARGE, MAX_BYTES, NOT_A_FILE, detail_of
 from stages.sources.files import MAC_FOLDER, UNSAFE_NAME, Files, is_unsafe, printable, unreadable
+from stages.sources.packing import unpacked, unpacking
 
 NO_KEY = "no_key"
-CORRUPT_GZIP = "corrupt_gzip"
 NOT_A_TAR, TRUNCATED_TAR, TRAILING_DATA = "not_a_tar", "truncated_tar", "trailing_data"
 
 SUFFIXES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
@@ -52,6 +53,7 @@ EXTENDED = (
 # What `tarfile` raises; the last two on headers that were made to break it.
 BROKEN = (
     tarfile.TarError,
+    gzip.BadGzipFile,
     EOFError,
     zlib.error,
     lzma.LZMAError,
@@ -153,8 +155,9 @@ def read_samples(file: IO[bytes], wanted: Wanted) -> Iterator[TarSample]:
     # The stubs lack `members`.
     tar: Any = None
     try:
+        data = unpacking(file)
         # Tars that were joined by `cat` are read as one: what looks like an end is skipped.
-        with tarfile.open(fileobj=file, mode="r|*", tarinfo=_StrictInfo, ignore_zeros=True) as tar:
+        with tarfile.open(fileobj=data, mode="r|", tarinfo=_StrictInfo, ignore_zeros=True) as tar:
             for info in tar:
                 # `tarfile` would remember every member.
                 tar.members = []
@@ -171,9 +174,11 @@ def read_samples(file: IO[bytes], wanted: Wanted) -> Iterator[TarSample]:
                     sample = TarSample("")
                 sample.key = key
                 _add(sample, tar, info, spelled, wanted)
-    except BROKEN as error:
+    except (*BROKEN, OSError) as error:
         if sample.members or sample.problem:
             yield sample
+        if not isinstance(error, BROKEN):
+            raise
         # Whether any member was read, and whether the reader stands behind the last one's end.
         reason = NOT_A_TAR
         if end:
@@ -182,6 +187,9 @@ def read_samples(file: IO[bytes], wanted: Wanted) -> Iterator[TarSample]:
         return
     if sample.key:
         yield sample
+    if end and tar.offset == end:
+        problem = SampleError(TRUNCATED_TAR, "it has no end mark, so samples may be missing")
+        yield TarSample("", problem=problem)
 
 
 def _is_passed_over(info: tarfile.TarInfo) -> bool:
@@ -279,22 +287,3 @@ def _content(tar: tarfile.TarFile, info: tarfile.TarInfo, most: int) -> bytes:
     if len(data) < info.size:
         raise tarfile.ReadError("unexpected end of data")
     return unpacked(data, most) if info.name.lower().endswith(".gz") else data
-
-
-def unpacked(data: bytes, most: int) -> bytes:
-    """The content of a gzip file.
-
-    Raises:
-        SampleError: it is broken, or unpacks to more than `most` bytes.
-    """
-    # 16 + 15: a gzip header, and the largest window.
-    unpacker = zlib.decompressobj(wbits=31)
-    try:
-        content = unpacker.decompress(data, most + 1)
-    except zlib.error as error:
-        raise SampleError(CORRUPT_GZIP, str(error)) from None
-    if len(content) > most:
-        raise SampleError(FILE_TOO_LARGE, f"more than {most} bytes unpacked")
-    if not unpacker.eof:
-        raise SampleError(CORRUPT_GZIP, "it ends too early")
-    return content

@@ -278,3 +278,29 @@ def test_the_old_kind_of_sparse_file_is_passed_over_too() -> None:
     more[504] = 1
     data = bytes(header) + bytes(more) * 3 + bytes(512) + b"d" * 512 + tar(("z.jpg", b"2"))
     assert told(data) == [("x", [], "not_a_file"), ("z", ["jpg"], None)]
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
+def test_a_packed_tar_that_is_cut_says_so_wherever_it_is_cut(mode: str) -> None:
+    """`tarfile` takes it for one that ends there."""
+    data = tar(("a.jpg", b"1" * 600), ("b.jpg", b"2" * 600), mode=mode)
+    for cut in range(len(data)):
+        found = told(data[:cut])
+        assert found[-1][2] in ("not_a_tar", "truncated_tar", "trailing_data"), cut
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
+def test_packed_tars_written_one_behind_the_other_are_read_to_the_end(mode: str) -> None:
+    both = tar(("a.jpg", b"1"), mode=mode) + tar(("b.jpg", b"2"), mode=mode)
+    assert told(both) == [("a", ["jpg"], None), ("b", ["jpg"], None)]
+
+
+def test_a_tar_without_an_end_mark_may_be_cut_between_two_members() -> None:
+    data = tar(("a.jpg", b"1"), ("b.jpg", b"2"))
+    assert told(data[:1024]) == [("a", ["jpg"], None), ("", [], "truncated_tar")]
+    assert told(data[:2048]) == [
+        ("a", ["jpg"], None),
+        ("b", ["jpg"], None),
+        ("", [], "truncated_tar"),
+    ]
+    assert told(data[: 2048 + 512])[-1] == ("b", ["jpg"], None)
