@@ -122,8 +122,8 @@ def _withdraw_images(store: Store, run: RunConfig, reason: str | None) -> Counte
             is_new_try = (shard, container[0]) not in tried
             if is_new_try and any(_readable(source, container, keys, receive)):
                 _add_container(new, shard, container, failed)
-    rows = _append(store, new, len(shards), run.source.shard_size)
-    record_again(store, source, [row.name for row in rows])
+    tried_again = _append(store, new, len(shards), run.source.shard_size)
+    record_again(store, source, [row.name for row in tried_again])
     return new.counts
 
 

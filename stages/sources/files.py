@@ -25,8 +25,18 @@ MAC_FOLDER = "__MACOSX"
 # study (`pipeline.storage.layout`).
 WORK_MARKS = ("images/source.json", "journal/lease.json")
 # What stores call the time or the digest of a file's content, the most exact first.
-MARKS_OF_CONTENT = ("ETag", "etag", "md5Hash", "content_md5", "mtime", "LastModified", "updated")
-MARKS_OF_CONTENT += ("last_modified", "modified", "created")
+MARKS_OF_CONTENT = (
+    "ETag",
+    "etag",
+    "md5Hash",
+    "content_md5",
+    "mtime",
+    "LastModified",
+    "last_modified",
+    "updated",
+    "modified",
+    "created",
+)
 # Threads that read from a remote store.
 READERS = 8
 

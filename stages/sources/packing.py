@@ -24,7 +24,8 @@ def unpacking(file: IO[bytes]) -> IO[bytes]:
     start = file.read(6)
     data = io.BufferedReader(_Rejoined(start, file))
     if start.startswith(b"\x1f\x8b"):
-        return gzip.GzipFile(fileobj=data)
+        unpacker: Any = gzip.GzipFile(fileobj=data)
+        return io.BufferedReader(unpacker)
     if start.startswith(b"BZh"):
         return bz2.BZ2File(data)
     if start.startswith((b"\xfd7zXZ", b"\x5d\x00\x00")):

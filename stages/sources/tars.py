@@ -150,46 +150,67 @@ def read_samples(file: IO[bytes], wanted: Wanted) -> Iterator[TarSample]:
     Raises:
         OSError: the store fails while it is read.
     """
-    sample = TarSample("")
-    end = 0
-    # The stubs lack `members`.
-    tar: Any = None
+    reader = _Reader(wanted)
     try:
-        data = unpacking(file)
-        # Tars that were joined by `cat` are read as one: what looks like an end is skipped.
-        with tarfile.open(fileobj=data, mode="r|", tarinfo=_StrictInfo, ignore_zeros=True) as tar:
-            for info in tar:
-                # `tarfile` would remember every member.
-                tar.members = []
-                end = tar.offset
-                if _is_passed_over(info):
-                    continue
-                key, spelled = split(info.name)
-                if not spelled:
-                    yield TarSample(key, problem=_unnamed(info))
-                    continue
-                is_next = key != sample.key or _unpacked_name(spelled).lower() in sample.spelled
-                if sample.key and is_next:
-                    yield sample
-                    sample = TarSample("")
-                sample.key = key
-                _add(sample, tar, info, spelled, wanted)
+        yield from reader.whole_samples(file)
     except (*BROKEN, OSError) as error:
-        if sample.members or sample.problem:
-            yield sample
+        if reader.sample.members or reader.sample.problem:
+            yield reader.sample
         if not isinstance(error, BROKEN):
             raise
+        yield TarSample("", problem=SampleError(reader.fault(), detail_of(error)))
+
+
+class _Reader:
+    """Groups the members of one tar into samples."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        # The stubs lack `members`.
+        self._tar: Any = None
+        # Where the last member ends.
+        self._end = 0
+        self.sample = TarSample("")
+        """The sample whose members are being read."""
+
+    def whole_samples(self, file: IO[bytes]) -> Iterator[TarSample]:
+        """The samples, and a problem if the tar has no end mark."""
+        # Tars that were joined by `cat` are read as one: what looks like an end is skipped.
+        data = unpacking(file)
+        with tarfile.open(
+            fileobj=data, mode="r|", tarinfo=_StrictInfo, ignore_zeros=True
+        ) as self._tar:
+            for info in self._tar:
+                # `tarfile` would remember every member.
+                self._tar.members = []
+                self._end = self._tar.offset
+                if not _is_passed_over(info):
+                    yield from self._add(info)
+        if self.sample.key:
+            yield self.sample
+        if self._end and self._tar.offset == self._end:
+            problem = SampleError(TRUNCATED_TAR, "it has no end mark, so samples may be missing")
+            yield TarSample("", problem=problem)
+
+    def fault(self) -> str:
+        """The reason when the tar turned out to be broken."""
         # Whether any member was read, and whether the reader stands behind the last one's end.
-        reason = NOT_A_TAR
-        if end:
-            reason = TRAILING_DATA if tar.offset > end else TRUNCATED_TAR
-        yield TarSample("", problem=SampleError(reason, detail_of(error)))
-        return
-    if sample.key:
-        yield sample
-    if end and tar.offset == end:
-        problem = SampleError(TRUNCATED_TAR, "it has no end mark, so samples may be missing")
-        yield TarSample("", problem=problem)
+        if not self._end:
+            return NOT_A_TAR
+        return TRAILING_DATA if self._tar.offset > self._end else TRUNCATED_TAR
+
+    def _add(self, info: tarfile.TarInfo) -> Iterator[TarSample]:
+        """Read a member; gives the sample that it ends, or itself if it is of no sample."""
+        key, spelled = split(info.name)
+        if not spelled:
+            yield TarSample(key, problem=_unnamed(info))
+            return
+        is_next = key != self.sample.key or _unpacked_name(spelled).lower() in self.sample.spelled
+        if self.sample.key and is_next:
+            yield self.sample
+            self.sample = TarSample("")
+        self.sample.key = key
+        _read_member(self.sample, self._tar, info, spelled, self._wanted)
 
 
 def _is_passed_over(info: tarfile.TarInfo) -> bool:
@@ -214,7 +235,7 @@ def split(name: str) -> tuple[str, str]:
     return name, ""
 
 
-def _add(
+def _read_member(
     sample: TarSample, tar: tarfile.TarFile, info: tarfile.TarInfo, spelled: str, wanted: Wanted
 ) -> None:
     """Read a member into its sample, or note the problem; the first problem of a sample stays."""
