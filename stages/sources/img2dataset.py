@@ -106,17 +106,20 @@ class Img2DatasetSource:
             keys = set[str | None]()
             has_table = self._files.exists(table_of(name))
             # Of a table without a tar each row is a sample that failed; the tar is none.
-            if self._files.exists(name) or not has_table:
+            has_tar = self._files.exists(name)
+            if has_tar or not has_table:
                 for item in self._tars.read([name]):
                     keys.add(item.key)
                     if item.key:
                         item = replace(item, key=_in_folder(name, item.key))
                     yield item
             if has_table:
-                yield from self._missing(name, keys)
+                why = "its table counts it as done" if has_tar else "its tar is not there"
+                yield from self._missing(name, keys, SampleError(NOT_IN_TAR, why))
 
-    def _missing(self, tar: str, keys: set[str | None]) -> Iterator[Item]:
-        """The rows of a tar's table whose keys are not in the tar."""
+    def _missing(self, tar: str, keys: set[str | None], absent: SampleError) -> Iterator[Item]:
+        """The rows of a tar's table whose keys are not in the tar; `absent` is the problem of those
+        that were downloaded."""
         table = table_of(tar)
         try:
             with opened(self._files, table) as parquet:
@@ -129,7 +132,7 @@ class Img2DatasetSource:
                         yield Item(f"{table}/{number}", failed=SampleError(NO_KEY, "key is null"))
                     elif key not in keys:
                         name = f"{tar}/{row['key']}"
-                        yield Item(name, key=_in_folder(tar, key), failed=_problem(row))
+                        yield Item(name, key=_in_folder(tar, key), failed=_problem(row) or absent)
         except SampleError as error:
             yield Item(table, failed=error)
 
@@ -153,10 +156,11 @@ def _in_folder(tar: str, key: str) -> str:
     return f"{folder}{slash}{key}"
 
 
-def _problem(row: Mapping[str, object]) -> SampleError:
+def _problem(row: Mapping[str, object]) -> SampleError | None:
+    """Why img2dataset has no image for a row; None if it was downloaded."""
     status = str(row.get("status") or SUCCESS)
     if status == SUCCESS:
-        return SampleError(NOT_IN_TAR, "its table counts it as done")
+        return None
     reason = REASONS.get(status, DOWNLOAD_FAILED)
     detail = f"{status}: {row.get('error_message')}"
     return SampleError(reason, detail[:MAX_DETAIL])
