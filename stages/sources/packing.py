@@ -24,13 +24,18 @@ def unpacking(file: IO[bytes]) -> IO[bytes]:
     start = file.read(6)
     data = io.BufferedReader(_Rejoined(start, file))
     if start.startswith(b"\x1f\x8b"):
-        unpacker: Any = gzip.GzipFile(fileobj=data)
-        return io.BufferedReader(unpacker)
+        return _available(gzip.GzipFile(fileobj=data))
     if start.startswith(b"BZh"):
-        return bz2.BZ2File(data)
+        return _available(bz2.BZ2File(data))
     if start.startswith((b"\xfd7zXZ", b"\x5d\x00\x00")):
-        return lzma.LZMAFile(data)
+        return _available(lzma.LZMAFile(data))
     return data
+
+
+def _available(file: Any) -> Any:
+    """The unpacked file, but reads end before a fault: what lies in front of a cut is not lost."""
+    file.read = file.read1
+    return file
 
 
 class _Rejoined(io.RawIOBase):

@@ -158,7 +158,7 @@ def read_samples(file: IO[bytes], wanted: Wanted) -> Iterator[TarSample]:
             yield reader.sample
         if not isinstance(error, BROKEN):
             raise
-        yield TarSample("", problem=SampleError(reader.fault(), detail_of(error)))
+        yield TarSample("", problem=SampleError(reader.fault(error), detail_of(error)))
 
 
 class _Reader:
@@ -192,11 +192,14 @@ class _Reader:
             problem = SampleError(TRUNCATED_TAR, "it has no end mark, so samples may be missing")
             yield TarSample("", problem=problem)
 
-    def fault(self) -> str:
+    def fault(self, error: Exception) -> str:
         """The reason when the tar turned out to be broken."""
         # Whether any member was read, and whether the reader stands behind the last one's end.
         if not self._end:
             return NOT_A_TAR
+        if isinstance(error, EOFError):
+            # The packed file is cut, although the tar in it may be whole.
+            return TRUNCATED_TAR
         return TRAILING_DATA if self._tar.offset > self._end else TRUNCATED_TAR
 
     def _add(self, info: tarfile.TarInfo) -> Iterator[TarSample]:
