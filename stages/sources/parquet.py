@@ -201,12 +201,23 @@ def _check_unpacked_size(parquet: pq.ParquetFile, columns: Sequence[str], group:
 def rows_of(
     parquet: pq.ParquetFile, columns: Sequence[str], groups: Sequence[int] | None = None
 ) -> Iterator[dict[str, object]]:
-    """Some columns of each row, of all or some row groups; only one row is in memory."""
+    """Some columns of each row, of all or some row groups; only one row is in memory.
+
+    Raises:
+        SampleError: there are fewer rows than the file's footer says. Arrow ends without a word
+            when a page is broken in some ways.
+    """
+    numbers = range(parquet.num_row_groups) if groups is None else groups
+    promised = sum(parquet.metadata.row_group(number).num_rows for number in numbers)
+    count = 0
     for batch in parquet.iter_batches(1, row_groups=groups, columns=columns, use_threads=False):
         row = {}
         for i, name in enumerate(batch.schema.names):
             row[name] = _value(batch.column(i)[0])
         yield row
+        count += 1
+    if count < promised:
+        raise SampleError(NOT_PARQUET, f"{count} of {promised} rows could be read")
 
 
 def _value(scalar: pa.Scalar) -> object:

@@ -20,7 +20,7 @@ from stages.sources.parquet import ParquetConfig, ParquetSource
 
 pytestmark = pytest.mark.slow
 FUZZ = settings(
-    max_examples=800,
+    max_examples=300,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

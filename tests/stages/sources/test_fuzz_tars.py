@@ -22,7 +22,7 @@ from stages.sources.webdataset import WebDatasetConfig, WebDatasetSource
 
 pytestmark = pytest.mark.slow
 FUZZ = settings(
-    max_examples=1500,
+    max_examples=500,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

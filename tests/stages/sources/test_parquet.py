@@ -208,3 +208,15 @@ def test_a_time_that_python_cannot_hold_is_a_key_like_others(tmp_path: Path) -> 
     write(tmp_path / "a.parquet", id=pa.array([10**17], pa.timestamp("ms")))
     (item,) = source(tmp_path, key="id").read(["a.parquet#0"])
     assert item.failed is None and item.key is not None
+
+
+def test_rows_that_end_before_the_footer_says_so_are_told(tmp_path: Path) -> None:
+    """A page of an unknown type ends the reading of its column, and Arrow says nothing."""
+    options: dict[str, Any] = {"compression": "none", "use_dictionary": False}
+    pq.write_table(pa.table({"image": [b"1", b"2"]}), tmp_path / "a.parquet", **options)
+    data = bytearray((tmp_path / "a.parquet").read_bytes())
+    data[5] = 1
+    (tmp_path / "a.parquet").write_bytes(bytes(data))
+    (item,) = source(tmp_path).read(["a.parquet#0"])
+    assert item.failed is not None
+    assert (item.failed.reason, item.failed.detail) == ("not_parquet", "0 of 2 rows could be read")
