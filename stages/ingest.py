@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
@@ -112,6 +112,23 @@ class Source(Protocol):
         """A digest of the labels of some names, which may be corrected in place.
 
         Another digest remakes the shard. A source without such labels gives an empty string.
+        """
+
+
+@runtime_checkable
+class FileSource(Protocol):
+    """What a source may have, too, if its names stand for files, which people replace and delete.
+
+    With it, `fld run` tells which files are no longer those that came in.
+    """
+
+    def files_of(self, name: str) -> tuple[str, ...]:
+        """The files behind a name."""
+
+    def stamps(self) -> Mapping[str, str]:
+        """By file: its size, and its time or digest as far as a listing of the store tells it.
+
+        A file that does not exist is not in it.
         """
 
 

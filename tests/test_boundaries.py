@@ -49,6 +49,7 @@ def test_the_pipeline_reaches_stages_by_registry_name(path: Path) -> None:
         "stages.registry",
         "stages.image_file",
         "stages.ingest",
+        "stages.lines",
         "stages.dedup",
         "stages.florence",
     }

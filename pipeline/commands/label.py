@@ -29,18 +29,22 @@ def add_commands(group: CommandGroup) -> None:
 def run(args: argparse.Namespace) -> Output:
     """The whole loop, from the source to the report."""
     from pipeline.config import saved
-    from pipeline.ingest.assignment import assign, list_source
+    from pipeline.ingest import source_files
+    from pipeline.ingest.assignment import assign
     from pipeline.refinement.executor import run_loop
     from pipeline.report.data import publish_report
     from pipeline.storage import lease
 
     values, config = _configuration(args)
-    names = list_source(config.source)
+    listing = source_files.read_listing(config.source)
+    names = listing.names
     store = _usable_store(config.work)
     with lease.held(store):
         # Another source in the same work folder is refused here, before anything is written.
         assign(store, config.source, names, publish=False)
         saved.save(store, values)
+        source_files.announce_changes(store, config.source, listing)
+        source_files.record_files(store, listing)
         run_loop(store, config, names, args.keep_going)
         summary = publish_report(store, config.experiment)
     return Output(text=summary)
@@ -50,12 +54,15 @@ def plan(args: argparse.Namespace) -> Output:
     """What `fld run` with the same arguments would do."""
     from dataclasses import asdict
 
-    from pipeline.ingest.assignment import list_source
+    from pipeline.ingest import source_files
     from pipeline.refinement.planning import plan_run
     from pipeline.report.command_text import plan_table
 
     _, config = _configuration(args)
-    stages = plan_run(_usable_store(config.work), config, list_source(config.source))
+    listing = source_files.read_listing(config.source)
+    store = _usable_store(config.work)
+    stages = plan_run(store, config, listing.names)
+    source_files.announce_changes(store, config.source, listing)
     return Output(text=plan_table(stages), value=[asdict(stage) for stage in stages])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
@@ -82,8 +83,9 @@ def assign(
     container of samples gets a shard of its own.
 
     Raises:
-        ValueError: the work folder holds the images of another source.
+        ValueError: the work folder holds the images of another source, or the source lies in it.
     """
+    _check_apart(store, config)
     _check_source(store, config, publish)
     shards: dict[str, list[str]] = {}
     for row in read_assignments(store):
@@ -174,6 +176,27 @@ def check_keys(store: Store, config: SourceConfig, shards: Sequence[str]) -> Non
     key = next(key for key in keys if _hashed(key) == twice)
     problem = f"{', '.join(here)} all have an image of the key {key}"
     raise ValueError(f"{claims[0]}: {problem}; leave it unset and give another work")
+
+
+def _check_apart(store: Store, config: SourceConfig) -> None:
+    """Check that the source does not lie in the work folder; the other way round is fine.
+
+    No listing of a source holds a work folder (`stages.sources.files`), but a folder within one
+    may be a source of its own: a round of another run.
+    """
+    path = getattr(config.options, "path", None)
+    if not isinstance(path, str):
+        return
+    source = Store(path)
+    if source.local != store.local or source.fs.protocol != store.fs.protocol:
+        return
+    inner, outer = source.root, store.root
+    if store.local:
+        inner, outer = os.path.realpath(inner), os.path.realpath(outer)
+    if f"{inner}/".startswith(f"{outer}/"):
+        raise ValueError(
+            f"source.path={path}: it lies in the work folder {store.url}; give another work"
+        )
 
 
 def _check_source(store: Store, config: SourceConfig, publish: bool) -> None:

@@ -21,6 +21,7 @@ from pipeline.ingest.assignment_log import (
 )
 from pipeline.ingest.repair import Receive
 from pipeline.ingest.shard import child_receiver
+from pipeline.ingest.source_files import record_again
 from pipeline.plan.journal import INGEST, NodeRef, read_graph
 from pipeline.schema import ImageRow, Row
 from pipeline.storage import layout
@@ -121,7 +122,8 @@ def _withdraw_images(store: Store, run: RunConfig, reason: str | None) -> Counte
             is_new_try = (shard, container[0]) not in tried
             if is_new_try and any(_readable(source, container, keys, receive)):
                 _add_container(new, shard, container, failed)
-    _append(store, new, len(shards), run.source.shard_size)
+    tried_again = _append(store, new, len(shards), run.source.shard_size)
+    record_again(store, source, [row.name for row in tried_again])
     return new.counts
 
 
@@ -162,8 +164,8 @@ def _append(
     new: NewShards,
     first: int,
     shard_size: int,
-) -> None:
-    """Number the new shards from `first` on, and add them to the assignments."""
+) -> list[ShardAssignment]:
+    """Number the new shards from `first` on, and add them to the assignments, which it returns."""
     groups = list(new.containers)
     for start in range(0, len(new.images), shard_size):
         groups.append(new.images[start : start + shard_size])
@@ -172,6 +174,7 @@ def _append(
         rows += [replace(row, shard=layout.shard_name(number)) for row in group]
     if rows:
         append_assignments(store, rows)
+    return rows
 
 
 def _readable(

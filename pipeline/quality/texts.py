@@ -13,6 +13,7 @@ from pipeline.storage.arrow import to_dict
 from pipeline.storage.json_types import Json
 from stages import registry
 from stages.base import Sample
+from stages.lines import lines_of
 
 TextFilter = Callable[[Sequence[Sample]], Sequence[Annotations]]
 """A stage of filters."""
@@ -29,19 +30,32 @@ def read_texts(file: str, column: str) -> list[str]:
         ValueError: there is no such file or column.
     """
     if file == "-":
-        return sys.stdin.read().splitlines()
+        return _lines(file, sys.stdin.buffer.read())
     if not Path(file).is_file():
         raise ValueError(
             f"{file}: no such file; give a file with one text a line, a Parquet file, or -"
         )
     if not file.endswith(".parquet"):
-        return Path(file).read_text().splitlines()
+        return _lines(file, Path(file).read_bytes())
     from pipeline.storage.parquet import parse_parquet
 
     table = parse_parquet(Path(file).read_bytes())
     if column not in table.column_names:
         raise ValueError(f"--column {column}: {file} has {', '.join(table.column_names)}")
     return [str(text or "") for text in table[column].to_pylist()]
+
+
+def _lines(file: str, data: bytes) -> list[str]:
+    """The lines of a text file.
+
+    Raises:
+        ValueError: it is not UTF-8.
+    """
+    try:
+        return lines_of(data)
+    except UnicodeDecodeError as error:
+        number = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{file}: line {number} is not UTF-8; convert the file") from None
 
 
 def parse_texts(

@@ -42,6 +42,7 @@ Names are relative to the work folder, with forward slashes:
         attempts/STAGE-FINGERPRINT/SHARD/ID.json    a worker has begun with the shard
         withdrawn/FOLDER/SHARD.json     a manifest that was taken back
         changes/FOLDER/SHARD/BEFORE-AFTER.json      which samples changed between two outputs
+        files/NNNNNN.parquet            size and time of the source's files when they came in
         measured/FOLDER/                results that take long to compute
         train/FOLDER/step-NNNNNNNN      a checkpoint; `.done` behind the name marks a whole one
         seconds/FOLDER.json             how long the training of a study took
@@ -81,6 +82,7 @@ ATTEMPTS = f"{JOURNAL}/attempts"
 WITHDRAWN = f"{JOURNAL}/withdrawn"
 CHANGES = f"{JOURNAL}/changes"
 MEASURED = f"{JOURNAL}/measured"
+SOURCE_FILES = f"{JOURNAL}/files"
 CHECKPOINTS = f"{JOURNAL}/train"
 JOURNALS_BY_FOLDER = (WITHDRAWN, CHANGES, MEASURED, CHECKPOINTS)
 """Parts of the journal that repeat the tree of the folders they are about."""
@@ -156,6 +158,16 @@ def listing_table(number: int) -> str:
 def in_listing(file: str) -> str:
     """A table of the listing by the name that it has in its folder."""
     return f"{LISTING}/{file}"
+
+
+def source_files_table(number: int) -> str:
+    """Table `number` of the sizes and times of the source's files."""
+    return f"{SOURCE_FILES}/{number:06d}{TABLE_SUFFIX}"
+
+
+def in_source_files(file: str) -> str:
+    """Such a table by the name that it has in its folder."""
+    return f"{SOURCE_FILES}/{file}"
 
 
 # Signals

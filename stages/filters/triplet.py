@@ -20,6 +20,7 @@ import numpy as np
 from pipeline.schema import Annotations, Text, Triplet
 from stages.base import Batch, Result
 from stages.geometry import is_degenerate
+from stages.lines import lines_of
 
 TEXT_DROPPED = "text_dropped"
 SPAN_MISMATCH = "span_mismatch"
@@ -73,7 +74,7 @@ def read_list(name: str) -> frozenset[str]:
         names = sorted(file.stem for file in path.parent.glob("*.txt"))
         raise ValueError(f"lists: no phrase list {name!r}; known: {', '.join(names)}")
     phrases = set()
-    for line in path.read_text().splitlines():
+    for line in lines_of(path.read_bytes()):
         if line and not line.startswith("#"):
             phrases.add(line.lower())
     return frozenset(phrases)

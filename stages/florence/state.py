@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.florence.model import Florence, save
+from stages.lines import lines_of
 
 if TYPE_CHECKING:
     import torch
@@ -93,7 +94,7 @@ def restore_checkpoint(state: TrainingState, checkpoint: Checkpoint) -> list[Met
             state.optimiser.state[parameter] = moments
         for name in state.average:
             state.average[name] = file.get_tensor(f"average:{name}")
-    return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
+    return [json.loads(line) for line in lines_of((folder / METRICS).read_bytes())]
 
 
 def write_metrics(folder: Path, history: Sequence[Metrics]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 
 from pipeline.schema import Text
 
@@ -35,10 +35,49 @@ def encodable(text: str) -> str:
 
 
 def strings(value: object) -> list[str]:
-    """The strings of a value of JSON or Parquet: the value itself, or those of a list."""
+    """The strings of a value of JSON or Parquet: the value itself, or those of a list of any
+    depth."""
+    found = []
+    todo = [value]
+    while todo:
+        value = todo.pop()
+        if isinstance(value, str):
+            found.append(value)
+        elif isinstance(value, list):
+            todo.extend(reversed(value))
+    return found
+
+
+def entry_of(value: object, path: str) -> object:
+    """What an object holds at a path of names with dots between; of a list, what each object in it
+    holds. None if nothing is there."""
+    if not path:
+        return value
     if isinstance(value, list):
-        return [text for text in value if isinstance(text, str)]
-    return [value] if isinstance(value, str) else []
+        return [entry_of(member, path) for member in value if isinstance(member, Mapping)]
+    if not isinstance(value, Mapping):
+        return None
+    # A name may itself have a dot.
+    if path in value:
+        return value[path]
+    name, _, rest = path.partition(".")
+    return entry_of(value.get(name), rest)
+
+
+def split_path(path: str, names: Container[str], lower: bool = False) -> tuple[str, str] | None:
+    """(name, path within it) of a path with dots, for the longest of `names` that begins it.
+
+    None if none of them does. With `lower`, the names are in lower case, and the path's name may
+    be in upper case.
+    """
+    parts = path.split(".")
+    for count in range(len(parts), 0, -1):
+        name = ".".join(parts[:count])
+        if lower:
+            name = name.lower()
+        if name in names:
+            return name, ".".join(parts[count:])
+    return None
 
 
 def unreadable_json() -> Text:

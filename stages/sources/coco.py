@@ -106,6 +106,12 @@ class CocoSource:
     def list(self) -> list[str]:
         return sorted(self._images)
 
+    def files_of(self, name: str) -> tuple[str, ...]:
+        return (name,)
+
+    def stamps(self) -> Mapping[str, str]:
+        return self._files.stamps()
+
     def read(self, names: Sequence[str]) -> Iterator[Item]:
         for name, data in zip(names, self._files.read(names), strict=True):
             image = self._images.get(name, CocoImage(None))

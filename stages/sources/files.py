@@ -1,6 +1,8 @@
 """The files of a source behind any fsspec URL.
 
 They are listed, and read up to a size. From a remote store several are read ahead.
+
+No listing holds hidden files, or the files of a work folder: what a run writes is never its input.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ import os
 import re
 import stat
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, TypeVar
 
@@ -17,6 +19,24 @@ from stages.base import SampleError
 from stages.ingest import FILE_TOO_LARGE, MAX_BYTES, NOT_A_FILE, UNREADABLE, detail_of
 
 UNSAFE_NAME = "unsafe_name"
+# Where macOS puts its own data of each file when it packs a folder.
+MAC_FOLDER = "__MACOSX"
+# Each of these files marks the folder that it lies in as a work folder: of a run, a training or a
+# study (`pipeline.storage.layout`).
+WORK_MARKS = ("images/source.json", "journal/lease.json")
+# What stores call the time or the digest of a file's content, the most exact first.
+MARKS_OF_CONTENT = (
+    "ETag",
+    "etag",
+    "md5Hash",
+    "content_md5",
+    "mtime",
+    "LastModified",
+    "last_modified",
+    "updated",
+    "modified",
+    "created",
+)
 # Threads that read from a remote store.
 READERS = 8
 
@@ -58,7 +78,8 @@ def unprintable(name: str) -> str:
 class Files:
     """A single file, or the files with certain suffixes at any depth of a folder.
 
-    Hidden files are left out. Names are relative to the folder, with forward slashes.
+    Names are relative to the folder, with forward slashes. Hidden files and work folders are left
+    out.
     """
 
     def __init__(self, path: str, suffixes: Sequence[str], setting: str = "source.path") -> None:
@@ -70,8 +91,9 @@ class Files:
         except ImportError as error:
             raise ValueError(f"{setting}={path}: {error}") from None
         self.local = isinstance(self.fs, LocalFileSystem)
-        # How often files of other kinds were found, since `list` was called.
+        # How often files of other kinds were found when `list` was called.
         self.left_out: Counter[str] = Counter()
+        self._stamps: dict[str, str] | None = None
         self._shown = f"{setting}={path}"
         self._suffixes = tuple(suffixes)
         self._root = root.rstrip("/")
@@ -83,27 +105,52 @@ class Files:
         """The sorted names of the files.
 
         Raises:
-            ValueError: the folder does not exist or holds no such files.
+            ValueError: the folder does not exist, is a work folder, or holds no such files.
         """
-        if self._single_file:
-            return [printable(self._single_file)]
-        if not self.fs.isdir(self._root):
-            raise ValueError(f"{self._shown}: no such folder or file")
-        names = []
         self.left_out = Counter()
-        for path in self.fs.find(self._root):
-            name = path.removeprefix(self._root + "/")
-            if is_hidden(name):
-                continue
-            name = printable(name)
-            if name.lower().endswith(self._suffixes):
-                names.append(name)
+        stamps = {}
+        for name, info in sorted(self._found().items()):
+            if name.lower().endswith(self._suffixes) or self._single_file:
+                stamps[name] = _stamp(info)
             else:
                 self.left_out[self._kind(name)] += 1
-        if not names:
+        if not stamps:
             suffixes = ", ".join(self._suffixes)
             raise ValueError(f"{self._shown}: nothing to read in it; looked for {suffixes}")
-        return sorted(names)
+        self._stamps = stamps
+        return list(stamps)
+
+    def stamps(self) -> Mapping[str, str]:
+        """By file: its size, and its time or digest as far as a listing of the store tells it.
+
+        Raises:
+            ValueError: as `list`.
+        """
+        if self._stamps is None:
+            self.list()
+        return self._stamps or {}
+
+    def _found(self) -> dict[str, Mapping[str, object]]:
+        """What the store says of each file that is neither hidden nor in a work folder, by name."""
+        if self._single_file:
+            info = self.fs.info(f"{self._root}/{self._single_file}")
+            return {printable(self._single_file): info}
+        if not self.fs.isdir(self._root):
+            raise ValueError(f"{self._shown}: no such folder or file")
+        found = {}
+        for path, info in self.fs.find(self._root, detail=True).items():
+            found[path.removeprefix(self._root + "/")] = info
+        work_folders = _work_folders(found)
+        if "" in work_folders:
+            raise ValueError(
+                f"{self._shown}: it is a work folder; give a folder of data, or the tars of one of "
+                "its rounds (rounds/NN-.../shards)"
+            )
+        own = {}
+        for name, info in found.items():
+            if not (is_hidden(name) or name.startswith(work_folders)):
+                own[printable(name)] = info
+        return own
 
     def _kind(self, name: str) -> str:
         """What a file that is left out is.
@@ -181,5 +228,23 @@ def is_unsafe(name: str) -> bool:
 
 
 def is_hidden(path: str) -> bool:
-    """Whether a file, or a folder above it, has a name that begins with a dot."""
-    return bool(re.search(r"(^|/)\.", path))
+    """Whether a file, or a folder above it, has a name that begins with a dot, or is of macOS."""
+    return bool(re.search(rf"(^|/)(\.|{MAC_FOLDER}/)", path))
+
+
+def _work_folders(names: Iterable[str]) -> tuple[str, ...]:
+    """The work folders among the folders of some files, with a slash; "" for the root itself."""
+    found = set()
+    for name in names:
+        for mark in WORK_MARKS:
+            if f"/{name}".endswith(f"/{mark}"):
+                found.add(name.removesuffix(mark))
+    return tuple(found)
+
+
+def _stamp(info: Mapping[str, object]) -> str:
+    """The size of a file, and its digest or time if the store tells one without reading it."""
+    for mark in MARKS_OF_CONTENT:
+        if info.get(mark):
+            return f"{info.get('size')} {info[mark]}"
+    return f"{info.get('size')}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -43,6 +43,12 @@ class FolderSource:
                 ", ".join(counts),
             )
         return names
+
+    def files_of(self, name: str) -> tuple[str, ...]:
+        return (name,)
+
+    def stamps(self) -> Mapping[str, str]:
+        return self._files.stamps()
 
     def read(self, names: Sequence[str]) -> Iterator[Item]:
         for name, data in zip(names, self._files.read(names), strict=True):

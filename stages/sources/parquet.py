@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, ClassVar
 from pipeline.schema import Annotations
 from stages.base import UNIQUE, SampleError
 from stages.ingest import FILE_TOO_LARGE, MAX_BYTES, MAX_DETAIL, NO_IMAGE, Item
-from stages.sources.alt import alt_texts, strings
+from stages.sources.alt import alt_texts, entry_of, split_path, strings
+from stages.sources.columns import ColumnCheck
 from stages.sources.files import Files, ahead, printable, unreadable
+from stages.sources.named import named_fields
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,16 +30,28 @@ MAX_RATIO = 100
 NO_GROUPS = "?"
 
 
+@dataclass(frozen=True, slots=True)
+class Footer:
+    """What a file says of itself before a row is read."""
+
+    groups: Sequence[int | str]
+    """The numbers of its row groups; `NO_GROUPS` if it cannot be read."""
+    schema: pa.Schema | None
+    """Its columns; None if it cannot be read."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParquetConfig:
     path: str
     """A folder of Parquet files or one file, any fsspec URL."""
 
     image: str = "image"
-    """The column of the images: their bytes, or the struct {bytes, path} of `datasets`."""
+    """The column of the images: their bytes, or the struct {bytes, path} of `datasets`; or
+    COLUMN.FIELD of a struct."""
 
     texts: tuple[str, ...] = ("caption", "text", "alt")
-    """Columns of alt-texts, strings or lists of strings; a file need not have them."""
+    """Columns of alt-texts, strings or lists of strings, or COLUMN.FIELD of structs; a file need
+    not have them."""
 
     key: str | None = field(default=None, metadata=UNIQUE)
     """A column of unique names of which keys are made, or COLUMN.FIELD of a struct.
@@ -57,19 +71,34 @@ class ParquetSource:
         self._files = Files(config.path, (".parquet",))
 
     def list(self) -> list[str]:
-        """FILE#GROUP for every row group, in order."""
+        """FILE#GROUP for every row group, in order.
+
+        Raises:
+            ValueError: there are no files, or none has a column that a setting names.
+        """
         files = self._files.list()
+        named = named_fields(self.config, ("image", "texts", "key"))
+        check = ColumnCheck(f"source.path={self.config.path}", named)
         names = []
-        for file, groups in zip(files, ahead(self._groups, files), strict=True):
-            names += [f"{file}#{group}" for group in groups]
+        for file, footer in zip(files, ahead(self._footer, files), strict=True):
+            names += [f"{file}#{group}" for group in footer.groups]
+            if footer.schema is not None:
+                check.add(footer.schema)
+        check.finish()
         return names
 
-    def _groups(self, file: str) -> Sequence[int | str]:
+    def _footer(self, file: str) -> Footer:
         try:
             with opened(self._files, file) as parquet:
-                return range(parquet.num_row_groups)
+                return Footer(range(parquet.num_row_groups), parquet.schema_arrow)
         except SampleError:
-            return [NO_GROUPS]
+            return Footer([NO_GROUPS], None)
+
+    def files_of(self, name: str) -> tuple[str, ...]:
+        return (name.rpartition("#")[0],)
+
+    def stamps(self) -> Mapping[str, str]:
+        return self._files.stamps()
 
     def revision(self, names: Sequence[str]) -> str:
         return ""
@@ -86,16 +115,20 @@ class ParquetSource:
                 yield Item(name, failed=error)
 
     def _items(self, file: str, parquet: pq.ParquetFile, group: int) -> Iterator[Item]:
-        key_column = (self.config.key or "").partition(".")[0]
-        wanted = {self.config.image, *self.config.texts, key_column}
-        columns = [name for name in parquet.schema_arrow.names if name in wanted]
+        names = parquet.schema_arrow.names
+        wanted = set()
+        for column in named_fields(self.config, ("image", "texts", "key")):
+            found = split_path(column.name, names)
+            if found is not None:
+                wanted.add(found[0])
+        columns = [name for name in dict.fromkeys(names) if name in wanted]
         _check_unpacked_size(parquet, columns, group)
         number = 0
         for i in range(group):
             number += parquet.metadata.row_group(i).num_rows
         if not columns:
             # Without any column Arrow would give no rows at all.
-            columns = parquet.schema_arrow.names[:1]
+            columns = names[:1]
         for row in rows_of(parquet, columns, [group]):
             yield self._item(f"{file}/{number}", row)
             number += 1
@@ -108,7 +141,7 @@ class ParquetSource:
             return Item(name, key=key, failed=error)
         texts: list[str] = []
         for column in self.config.texts:
-            texts += strings(row.get(column))
+            texts += strings(_at(row, column))
         return Item(name, data, key=key, given=Annotations(texts=alt_texts(texts)))
 
     def _image_bytes(self, row: Mapping[str, object]) -> bytes:
@@ -118,27 +151,33 @@ class ParquetSource:
             SampleError: there are none, or too many.
         """
         column = self.config.image
-        value = row.get(column)
+        value = _at(row, column)
         data = value.get("bytes") if isinstance(value, dict) else value
         if isinstance(data, bytes):
             if len(data) > MAX_BYTES:
                 raise SampleError(FILE_TOO_LARGE, f"{len(data)} bytes, the most is {MAX_BYTES}")
             return data
-        if column in row:
+        if split_path(column, row) is not None:
             raise SampleError(NO_IMAGE, f"column {column} holds no bytes")
         raise SampleError(NO_IMAGE, f"column {column} is not there; set source.image")
 
 
 def _key(row: Mapping[str, object], setting: str | None) -> str | None:
     """The value of a column or of `COLUMN.FIELD`, as a file name; None if there is none."""
-    column, _, field = (setting or "").partition(".")
-    value = row.get(column)
-    if field and isinstance(value, dict):
-        value = value.get(field)
+    value = _at(row, setting or "")
     if value is None:
         return None
     name = printable(str(value)).removesuffix(".jpg")
     return f"{name}.jpg"
+
+
+def _at(row: Mapping[str, object], path: str) -> object:
+    """The value of a column, or of COLUMN.FIELD; None if there is none."""
+    found = split_path(path, row)
+    if found is None:
+        return None
+    column, rest = found
+    return entry_of(row[column], rest)
 
 
 def _check_unpacked_size(parquet: pq.ParquetFile, columns: Sequence[str], group: int) -> None:
@@ -150,7 +189,7 @@ def _check_unpacked_size(parquet: pq.ParquetFile, columns: Sequence[str], group:
     metadata = parquet.metadata.row_group(group)
     for i in range(metadata.num_columns):
         chunk = metadata.column(i)
-        if chunk.path_in_schema.partition(".")[0] not in columns:
+        if split_path(chunk.path_in_schema, columns) is None:
             continue
         packed = chunk.total_compressed_size
         unpacked = chunk.total_uncompressed_size
@@ -162,12 +201,23 @@ def _check_unpacked_size(parquet: pq.ParquetFile, columns: Sequence[str], group:
 def rows_of(
     parquet: pq.ParquetFile, columns: Sequence[str], groups: Sequence[int] | None = None
 ) -> Iterator[dict[str, object]]:
-    """Some columns of each row, of all or some row groups; only one row is in memory."""
+    """Some columns of each row, of all or some row groups; only one row is in memory.
+
+    Raises:
+        SampleError: there are fewer rows than the file's footer says. Arrow ends without a word
+            when a page is broken in some ways.
+    """
+    numbers = range(parquet.num_row_groups) if groups is None else groups
+    promised = sum(parquet.metadata.row_group(number).num_rows for number in numbers)
+    count = 0
     for batch in parquet.iter_batches(1, row_groups=groups, columns=columns, use_threads=False):
         row = {}
         for i, name in enumerate(batch.schema.names):
             row[name] = _value(batch.column(i)[0])
         yield row
+        count += 1
+    if count < promised:
+        raise SampleError(NOT_PARQUET, f"{count} of {promised} rows could be read")
 
 
 def _value(scalar: pa.Scalar) -> object:
@@ -183,11 +233,17 @@ def _value(scalar: pa.Scalar) -> object:
         return scalar.as_buffer().to_pybytes().decode("utf-8", "replace")
     if isinstance(scalar, pa.DictionaryScalar):
         return _value(scalar.value)
+    if isinstance(scalar, pa.ExtensionScalar):
+        return _value(scalar.value)
     if isinstance(scalar, pa.ListScalar):
         return [_value(member) for member in scalar.values]
     if isinstance(scalar, pa.StructScalar):
         return {name: _value(member) for name, member in scalar.items()}
-    return scalar.as_py()
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError):
+        # A time that Python cannot hold.
+        return str(scalar.cast(pa.string()))
 
 
 @contextmanager

@@ -14,13 +14,13 @@ from pipeline.schema import Annotations
 from stages.base import UNIQUE, SampleError
 from stages.ingest import MAX_BYTES, NO_IMAGE, Item
 from stages.ingest import SUFFIXES as IMAGE_SUFFIXES
-from stages.sources.alt import alt_texts, parse_json, strings, unreadable_json
-from stages.sources.files import Files, unreadable
-from stages.sources.tars import SUFFIXES, TarSample, Wanted, read_samples
+from stages.sources.alt import alt_texts, unreadable_json
+from stages.sources.files import Files
+from stages.sources.named import named_fields
+from stages.sources.tar_texts import MAX_LABELS, Members, check_fields, fields_of
+from stages.sources.tars import SUFFIXES, TarSample, read_tar
 
 SEVERAL_IMAGES = "several_images"
-# Bytes of a text or JSON member. When it is parsed it takes about thirty times as much memory.
-MAX_LABELS = 2 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,10 +29,12 @@ class WebDatasetConfig:
     """A folder of tars or one tar, any fsspec URL."""
 
     image: str | None = None
-    """The field of the picture, such as `input.png`; null for the only picture of a sample."""
+    """The field of the picture, such as `input.png`, in upper or lower case; null for the only
+    picture of a sample."""
 
     texts: tuple[str, ...] = ("txt", "json.caption", "json.text", "json.alt")
-    """Fields that hold alt-texts; `json.NAME` is an entry of a JSON field."""
+    """Fields that hold alt-texts, in upper or lower case; `json.NAME` is an entry of a JSON field,
+    `json.NAME.NAME` one of an object in it."""
 
     unique_keys: bool = field(default=False, metadata=UNIQUE)
     """Whether the samples' own keys are unique over all tars, so that they can be kept.
@@ -50,10 +52,19 @@ class WebDatasetSource:
     def __init__(self, config: WebDatasetConfig) -> None:
         self.config = config
         self._files = Files(config.path, SUFFIXES)
-        self._json_fields = {text.partition(".")[0] for text in config.texts if "." in text}
+        self._image = config.image.lower() if config.image is not None else None
+        self._label_fields = fields_of(config.texts)
 
     def list(self) -> list[str]:
-        return self._files.list()
+        names = self._files.list()
+        check_fields(named_fields(self.config, ("image", "texts")), self._files, names)
+        return names
+
+    def files_of(self, name: str) -> tuple[str, ...]:
+        return (name,)
+
+    def stamps(self) -> Mapping[str, str]:
+        return self._files.stamps()
 
     def read(self, names: Sequence[str]) -> Iterator[Item]:
         for name in names:
@@ -66,14 +77,12 @@ class WebDatasetSource:
     def _max_bytes(self, field: str) -> int:
         if self._is_image(field):
             return MAX_BYTES
-        if field in self.config.texts or field in self._json_fields:
-            return MAX_LABELS
-        return 0
+        return MAX_LABELS if field in self._label_fields else 0
 
     def _is_image(self, field: str) -> bool:
-        if self.config.image is not None:
-            return field == self.config.image
-        return f".{field}".lower().endswith(IMAGE_SUFFIXES)
+        if self._image is not None:
+            return field == self._image
+        return f".{field}".endswith(IMAGE_SUFFIXES)
 
     def _item(self, tar: str, sample: TarSample) -> Item:
         name = tar
@@ -88,28 +97,18 @@ class WebDatasetSource:
             return Item(name, key=key, failed=problem)
         field = images[0]
         return Item(
-            f"{name}.{field}",
+            f"{name}.{sample.spelled[field]}",
             sample.members[field],
             key=key,
             given=self._alt_texts(sample.members),
         )
 
-    def _alt_texts(self, members: Mapping[str, bytes]) -> Annotations:
-        objects: dict[str, dict[str, object]] = {}
-        broken = []
-        for name in self._json_fields & members.keys():
-            value = parse_json(members[name])
-            if value is None:
-                broken.append(unreadable_json())
-            else:
-                objects[name] = value
+    def _alt_texts(self, contents: Mapping[str, bytes]) -> Annotations:
+        members = Members(contents)
         texts: list[str] = []
-        for text in self.config.texts:
-            field, _, entry = text.partition(".")
-            if text in members:
-                texts.append(members[text].decode("utf-8", "replace"))
-            elif field in objects:
-                texts += strings(objects[field].get(entry))
+        for path in self.config.texts:
+            texts += members.texts(path)
+        broken = [unreadable_json() for value in members.objects.values() if value is None]
         return Annotations(texts=alt_texts(texts) + broken)
 
 
@@ -121,14 +120,3 @@ def _image_problem(images: Sequence[str]) -> SampleError | None:
         detail = f"the sample has {', '.join(images)}; choose with source.image"
         return SampleError(SEVERAL_IMAGES, detail)
     return None
-
-
-def read_tar(files: Files, name: str, wanted: Wanted) -> Iterator[TarSample]:
-    """The samples of a tar. If its store fails, the last one is a problem with the reason."""
-    try:
-        with files.open(name) as file:
-            yield from read_samples(file, wanted)
-    except SampleError as error:
-        yield TarSample("", problem=error)
-    except OSError as error:
-        yield TarSample("", problem=unreadable(error))

@@ -24,6 +24,7 @@ import numpy as np
 from pipeline.schema import Annotations, Region
 from stages.base import CONTENT, Batch, Result, StageError, thread_count
 from stages.filters.nms import nms
+from stages.lines import lines_of
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -152,7 +153,7 @@ def read_classes(path: str) -> list[str]:
     """
     file = Path(path) if path else Path(__file__).with_name("coco_classes.txt")
     try:
-        return file.read_text().splitlines()
+        return lines_of(file.read_bytes())
     except (OSError, UnicodeDecodeError) as error:
         raise StageError(f"classes={path}: {error}") from error
 

@@ -1,3 +1,4 @@
+import io
 import json
 from pathlib import Path
 
@@ -46,3 +47,24 @@ def test_a_mistake_is_refused(table: str, capsys: pytest.CaptureFixture[str]) ->
     assert main(["parse", table]) == 2 and "--column caption" in capsys.readouterr().err
     assert main(["parse", table, "--column", "TEXT", "--filter", "long"]) == 2
     assert "no such granularity" in capsys.readouterr().err
+
+
+def test_each_line_is_one_text_whatever_is_in_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["a dog runs\u2028on the beach", "a red car\x0cparked", "a cat\rsleeps", "", "end"]
+    data = ("\n".join(texts) + "\n").encode()
+    (tmp_path / "c.txt").write_bytes(data)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+    for file in (str(tmp_path / "c.txt"), "-"):
+        assert main(["parse", file]) == 0
+        lines = capsys.readouterr().out.split("\n")[:-1]
+        assert [json.loads(line)["text"] for line in lines] == texts
+
+
+def test_a_file_that_is_no_utf8_is_refused_with_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "c.txt").write_bytes(b"one\ncaf\xe9\n")
+    assert main(["parse", str(tmp_path / "c.txt")]) == 2
+    assert "c.txt: line 2 is not UTF-8; convert the file" in capsys.readouterr().err

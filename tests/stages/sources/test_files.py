@@ -5,6 +5,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from pipeline.storage import layout
 from stages.base import SampleError
 from stages.sources import files
 from stages.sources.files import Files, ahead, printable, unprintable
@@ -125,3 +126,61 @@ def test_what_is_left_out_of_a_folder_is_counted_by_kind(
     assert FolderSource(FolderConfig(path=str(tmp_path / "in"))).list() == ["a.jpg", "b.jfif"]
     assert "4 files are no images by their names and left out: 2 .heic" in caplog.text
     assert "1 links to folders" in caplog.text and "1 without a suffix" in caplog.text
+
+
+def write_files(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"1")
+    return root
+
+
+OWN = ("images/source.json", "images/shard-000000.tar", "journal/lease.json", "rounds/0/a.jpg")
+
+
+@pytest.mark.parametrize("work", ["work", "a/b/work", "work-2"])
+def test_no_listing_holds_the_files_of_a_work_folder(tmp_path: Path, work: str) -> None:
+    write_files(tmp_path, "a.tar", "work.tar", "images/b.tar", *(f"{work}/{name}" for name in OWN))
+    found = Files(f"{tmp_path}/", (".tar", ".jpg"))
+    assert found.list() == ["a.tar", "images/b.tar", "work.tar"]
+    assert found.left_out.total() == 0
+    (tmp_path.parent / f"{tmp_path.name}-link").symlink_to(tmp_path)
+    assert len(Files(f"{tmp_path}-link", (".tar", ".jpg")).list()) == 3
+
+
+def test_folders_of_trainings_and_studies_are_work_folders(tmp_path: Path) -> None:
+    write_files(tmp_path, "a.tar", "study/journal/lease.json", "study/scenes/7/shard-000000.tar")
+    assert Files(str(tmp_path), (".tar",)).list() == ["a.tar"]
+
+
+def test_a_remote_listing_leaves_work_folders_out_too() -> None:
+    store = fsspec.filesystem("memory")
+    store.pipe({f"/data/work/{name}": b"1" for name in OWN} | {"/data/a.tar": b"1"})
+    assert Files("memory://data/", (".tar",)).list() == ["a.tar"]
+    store.rm("/data", recursive=True)
+
+
+def test_a_work_folder_is_no_source_but_a_round_in_it_is(tmp_path: Path) -> None:
+    write_files(tmp_path, *OWN, "rounds/00-a/shards/shard-000000.tar")
+    with pytest.raises(ValueError, match=r"it is a work folder; give a folder of data, or"):
+        Files(str(tmp_path), (".tar",)).list()
+    assert len(Files(str(tmp_path / "rounds/00-a/shards"), (".tar",)).list()) == 1
+
+
+def test_the_marks_of_a_work_folder_are_those_of_its_layout() -> None:
+    assert set(files.WORK_MARKS) == {layout.SOURCE, layout.LEASE}
+
+
+def test_what_macos_adds_is_hidden(tmp_path: Path) -> None:
+    write_files(tmp_path, "a.jpg", "._a.jpg", "d/._b.jpg", "__MACOSX/a.jpg", "x__MACOSX/c.jpg")
+    assert Files(str(tmp_path), (".jpg",)).list() == ["a.jpg", "x__MACOSX/c.jpg"]
+
+
+def test_a_stamp_changes_with_the_file(tmp_path: Path) -> None:
+    write_files(tmp_path, "a.jpg", "b.jpg")
+    before = Files(str(tmp_path), (".jpg",)).stamps()
+    assert Files(str(tmp_path), (".jpg",)).stamps() == before
+    (tmp_path / "a.jpg").write_bytes(b"22")
+    os.utime(tmp_path / "b.jpg", (1, 1))
+    after = Files(str(tmp_path), (".jpg",)).stamps()
+    assert [after[name] != before[name] for name in ("a.jpg", "b.jpg")] == [True, True]

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from stages.sources.img2dataset import Img2DatasetConfig, Img2DatasetSource
 from tests.stages.sources.forms import broken_string, pictures, write_img2dataset
@@ -93,3 +94,56 @@ def test_a_message_that_is_no_utf8_is_told_all_the_same(tmp_path: Path) -> None:
     }
     pq.write_table(pa.table(row), folder / "00000.parquet")
     assert told(folder, ["00000.tar"])[1][2] == "failed_to_download: HTTP \ufffd"
+
+
+def test_rows_of_a_table_without_a_tar_fail_each_by_itself(tmp_path: Path) -> None:
+    folder = write_img2dataset(tmp_path / "d", pictures(4), 2, FAILED)
+    (folder / "00000.tar").unlink()
+    (folder / "._00001.tar").write_bytes(b"AppleDouble")
+    pq.write_table(pa.table({"url": ["a"]}), folder / "urls.parquet")
+    names = Img2DatasetSource(Img2DatasetConfig(path=str(folder))).list()
+    assert names == ["00000.tar", "00001.tar"]
+    assert [(name, reason) for name, reason, _ in told(folder, names)] == [
+        ("00000.tar/000000000000", "not_in_tar"),
+        ("00000.tar/000000000001", "not_in_tar"),
+        ("00000.tar/000000000900", "download_failed"),
+        ("00001.tar/000000000002.jpg", None),
+        ("00001.tar/000000000003.jpg", None),
+    ]
+
+
+def test_a_tar_that_comes_later_is_the_same_shard(tmp_path: Path) -> None:
+    folder = write_img2dataset(tmp_path / "d", pictures(4), 2)
+    data = (folder / "00000.tar").read_bytes()
+    (folder / "00000.tar").unlink()
+    before = Img2DatasetSource(Img2DatasetConfig(path=str(folder))).list()
+    (folder / "00000.tar").write_bytes(data)
+    assert Img2DatasetSource(Img2DatasetConfig(path=str(folder))).list() == before
+    assert [reason for _, reason, _ in told(folder, ["00000.tar"])] == [None, None]
+
+
+def test_tars_without_a_table_among_others_are_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write_img2dataset(tmp_path / "d", pictures(3), 1)
+    (folder / "00001.parquet").unlink()
+    Img2DatasetSource(Img2DatasetConfig(path=str(folder))).list()
+    assert "1 of 3 tars have no table beside them" in caplog.text and "00001.tar" in caplog.text
+
+
+def test_tables_alone_are_refused(tmp_path: Path) -> None:
+    folder = write_img2dataset(tmp_path / "d", pictures(1), 1)
+    (folder / "00000.tar").unlink()
+    with pytest.raises(ValueError, match="only tables are in it, and no tars; use source=parquet"):
+        Img2DatasetSource(Img2DatasetConfig(path=str(folder))).list()
+
+
+def test_a_row_without_a_key_or_a_status_is_told(tmp_path: Path) -> None:
+    folder = write_img2dataset(tmp_path / "d", pictures(1), 1)
+    pq.write_table(pa.table({"key": [None, "8", "000000000000"]}), folder / "00000.parquet")
+    assert [(name, reason) for name, reason, _ in told(folder, ["00000.tar"])][1:] == [
+        ("00000.parquet/0", "no_key"),
+        ("00000.tar/8", "not_in_tar"),
+    ]
+    pq.write_table(pa.table({"url": ["a"]}), folder / "00000.parquet")
+    assert told(folder, ["00000.tar"])[1][:2] == ("00000.parquet", "no_key")

@@ -123,3 +123,100 @@ def test_a_row_group_that_unpacks_to_far_more_than_images_would_is_refused(
     )
     first, second = source(tmp_path).read(["a.parquet#0", "a.parquet#1"])
     assert first.failed and first.failed.reason == "file_too_large" and second.data == b"x"
+
+
+def texts(folder: Path, *names: str) -> list[list[str]]:
+    found = source(folder, texts=names)
+    return [[text.text for text in item.given.texts] for item in found.read(found.list())]
+
+
+def write(file: Path, **columns: Any) -> None:
+    pq.write_table(pa.table({"image": [b"1"], **columns}), file)
+
+
+def test_texts_lie_in_structs_and_in_lists_of_them(tmp_path: Path) -> None:
+    write(
+        tmp_path / "a.parquet",
+        meta=[{"caption": "one", "all": [{"raw": "two"}, {"raw": "three"}]}],
+        **{"a.b": ["four"]},
+    )
+    assert texts(tmp_path, "meta.caption", "meta.all.raw", "a.b") == [
+        ["one", "two", "three", "four"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"texts": ("promt",)}, "source.texts=promt: there is no such column; did you mean prompt"),
+        ({"texts": ("Prompt",)}, "did you mean prompt"),
+        ({"texts": ("meta.captoin",)}, "did you mean meta.caption"),
+        ({"texts": ("prompt.x",)}, "there is no such column"),
+        (
+            {"texts": ("label",)},
+            "source.texts=label: the column is of type int64 and gives no text; there are",
+        ),
+        ({"texts": ("bin",)}, "the column is of type binary and gives no text"),
+        ({"texts": ("meta",)}, "the column is of type struct<caption: string> and gives no text"),
+        ({"image": "img"}, "source.image=img: there is no such column; did you mean image"),
+        ({"image": "prompt"}, "the column is of type string and holds no bytes"),
+        ({"key": "id"}, "source.key=id: there is no such column"),
+        ({"key": "meta"}, "the column is of type struct<caption: string> and is no name"),
+    ],
+)
+def test_a_column_that_cannot_serve_is_refused_with_the_nearest_that_can(
+    tmp_path: Path, settings: dict[str, Any], message: str
+) -> None:
+    write(
+        tmp_path / "a.parquet",
+        prompt=["a red box"],
+        meta=[{"caption": "a red box"}],
+        label=[0],
+        bin=[b"a red box"],
+    )
+    with pytest.raises(ValueError, match=message):
+        source(tmp_path, **settings).list()
+
+
+def test_the_default_column_of_images_is_refused_too_but_not_those_of_texts(
+    tmp_path: Path,
+) -> None:
+    pq.write_table(pa.table({"jpg": [b"1"], "url": ["a"]}), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"image=image: there is no such column; .* jpg"):
+        source(tmp_path).list()
+    assert source(tmp_path, image="jpg").list() == ["a.parquet#0"]
+
+
+def test_what_only_some_files_lack_is_a_warning_with_their_number(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path / "a.parquet", prompt=["one"], caption=["two"])
+    write(tmp_path / "b.parquet", prompt=[7], caption=[1.5])
+    pq.write_table(pa.table({"prompt": ["three"]}), tmp_path / "c.parquet")
+    assert texts(tmp_path, "prompt") == [["one"], [], []]
+    source(tmp_path).list()
+    where = f"files of source.path={tmp_path}: "
+    assert caplog.messages == [
+        f"source.image=image: in 1 of 3 {where}there is no such column",
+        f"source.texts=prompt: in 1 of 3 {where}the column is of type int64 and gives no text",
+        f"source.image=image: in 1 of 3 {where}there is no such column",
+        f"source.texts=caption: in 1 of 3 {where}the column is of type double and gives no text",
+    ]
+
+
+def test_a_time_that_python_cannot_hold_is_a_key_like_others(tmp_path: Path) -> None:
+    write(tmp_path / "a.parquet", id=pa.array([10**17], pa.timestamp("ms")))
+    (item,) = source(tmp_path, key="id").read(["a.parquet#0"])
+    assert item.failed is None and item.key is not None
+
+
+def test_rows_that_end_before_the_footer_says_so_are_told(tmp_path: Path) -> None:
+    """A page of an unknown type ends the reading of its column, and Arrow says nothing."""
+    options: dict[str, Any] = {"compression": "none", "use_dictionary": False}
+    pq.write_table(pa.table({"image": [b"1", b"2"]}), tmp_path / "a.parquet", **options)
+    data = bytearray((tmp_path / "a.parquet").read_bytes())
+    data[5] = 1
+    (tmp_path / "a.parquet").write_bytes(bytes(data))
+    (item,) = source(tmp_path).read(["a.parquet#0"])
+    assert item.failed is not None
+    assert (item.failed.reason, item.failed.detail) == ("not_parquet", "0 of 2 rows could be read")

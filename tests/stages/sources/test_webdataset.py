@@ -7,6 +7,7 @@ import fsspec
 import pytest
 
 from stages.ingest import Item
+from stages.sources import tar_texts
 from stages.sources.webdataset import WebDatasetConfig, WebDatasetSource
 from tests.stages.sources.forms import picture, pictures, write_webdataset
 from tests.stages.sources.test_tars import tar
@@ -113,3 +114,86 @@ def test_tars_are_streamed_from_any_store(bucket: str) -> None:
     source = WebDatasetSource(WebDatasetConfig(path=bucket))
     (item,) = source.read(source.list())
     assert (item.data, item.given.texts[0].text) == (b"i", "A cat.")
+
+
+def texts(found: list[Item]) -> list[list[str]]:
+    return [[text.text for text in item.given.texts] for item in found]
+
+
+UPPER = tar(
+    ("0001.JPG", b"1"),
+    ("0001.TXT", b"a red box"),
+    ("0002.Jpeg", b"2"),
+    ("0002.JSON", b'{"caption": "a blue ball", "Alt": "of the Grass"}'),
+    ("0003.png", b"3"),
+    ("0003.TXT.gz", gzip.compress(b"a green tree")),
+)
+
+
+def test_fields_in_upper_case_are_read_and_names_keep_their_spelling(tmp_path: Path) -> None:
+    found = items(UPPER, tmp_path)
+    assert texts(found) == [["a red box"], ["a blue ball"], ["a green tree"]]
+    assert [item.name for item in found] == ["x.tar/0001.JPG", "x.tar/0002.Jpeg", "x.tar/0003.png"]
+
+
+def test_settings_may_name_fields_in_upper_case_too(tmp_path: Path) -> None:
+    found = items(UPPER, tmp_path, texts=("Txt", "Json.Alt"))
+    assert texts(found) == [["a red box"], ["of the Grass"], ["a green tree"]]
+    assert [item.failed is None for item in items(UPPER, tmp_path, image="JPG")] == [
+        True,
+        False,
+        False,
+    ]
+
+
+def test_texts_lie_at_any_depth_of_json_whatever_the_field_is_called(tmp_path: Path) -> None:
+    told = {"caption": {"en": "one", "all": [{"raw": "two"}, {"raw": ["three"]}]}, "a.b": "four"}
+    data = tar(
+        ("1.jpg", b"i"), ("1.meta.json", json.dumps(told).encode()), ("1.Info", b'{"x": "5"}')
+    )
+    named = ("meta.json.caption.en", "meta.json.caption.all.raw", "meta.json.a.b", "info.x")
+    assert texts(items(data, tmp_path, texts=named)) == [["one", "two", "three", "four", "5"]]
+
+
+PROMPTS = tar(("1.jpg", b"i"), ("1.prompt", b"a dog"), ("1.json", b'{"caption": "a", "width": 4}'))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"texts": ("promt",)},
+            r"source.texts=promt: there is no such field in the first 1 samples; "
+            r"did you mean prompt\?",
+        ),
+        ({"texts": ("json.Caption",)}, r"did you mean json.caption\?"),
+        ({"texts": ("json.width",)}, "source.texts=json.width: it holds no text in"),
+        ({"texts": ("prompt", "cls")}, "source.texts=cls: .* there are prompt, json.caption"),
+        ({"image": "seg"}, "source.image=seg: there is no such field .* there are jpg"),
+    ],
+)
+def test_a_field_that_no_sample_has_is_refused_with_the_nearest(
+    tmp_path: Path, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        items(PROMPTS, tmp_path, **settings)
+
+
+def test_fields_that_some_sample_has_are_fine_and_so_are_those_of_the_default(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "y.tar").write_bytes(tar(("1.jpg", b"i"), ("1.TEXT", b"one")))
+    assert len(items(PROMPTS, tmp_path, texts=("prompt", "text"))) == 2
+    assert len(items(tar(("1.jpg", b"i")), tmp_path)) == 2
+
+
+def test_a_field_that_later_samples_may_have_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tar_texts, "LOOK", 2)
+    pairs = [((f"{i}.jpg", b"i"), (f"{i}.txt", b"one")) for i in range(3)]
+    data = tar(*(member for pair in pairs for member in pair), ("2.ocr", b"two"))
+    assert texts(items(data, tmp_path, texts=("txt", "ocr")))[2] == ["one", "two"]
+    assert caplog.messages == [
+        "source.texts=ocr: there is no such field in the first 2 samples; later ones may have it"
+    ]

@@ -1,0 +1,163 @@
+"""Files of the source that are no longer what they were when they came in.
+
+Ingest is append-only: what came in stays as it is, whatever becomes of its file. So a file that was
+replaced, deleted, or put where there was none is told, and what to do about it. The journal keeps
+the size of each file, and its time or digest if a listing of the store tells it. A work folder
+without these (an older one) gets them at its next run, and knows of changes from then on.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pipeline.config.run import SourceConfig
+from pipeline.ingest.assignment import open_source
+from pipeline.storage import layout
+from pipeline.storage.parquet import publish_table, read_table
+from pipeline.storage.store import Store
+from stages.ingest import FileSource, Source
+
+# Stands for the stamp of a file that does not exist.
+NO_FILE = ""
+CHANGED, GONE, NEW = "changed", "gone", "new"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileStamp:
+    """What the store said of a file of the source when its images came in."""
+
+    file: str
+    stamp: str
+    """Its size, and its time or digest; empty if there was no such file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a source lists."""
+
+    names: list[str]
+    """Its names, at most `source.limit` of them."""
+    stamps: dict[str, str] | None
+    """By the files of all names: `FileStamp.stamp`. None for a source without files."""
+    taken: int = 0
+    """How many of these files, the first ones, are behind `names`."""
+
+
+@dataclass(slots=True)
+class FileChanges:
+    """Which files are not what they were, by kind."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    """How many."""
+    first: dict[str, str] = field(default_factory=dict)
+    """The first of them."""
+
+    def add(self, kind: str, file: str) -> None:
+        """Count one file."""
+        self.counts[kind] += 1
+        self.first.setdefault(kind, file)
+
+    def line(self, path: str, work: str) -> str:
+        """What to tell the user."""
+        says = {
+            CHANGED: "changed in size or time since they came in",
+            GONE: "gone",
+            NEW: "there now but missing before",
+        }
+        parts = []
+        for kind, text in says.items():
+            if self.counts[kind]:
+                parts.append(f"{self.counts[kind]} {text} ({self.first[kind]})")
+        advice = f"`fld retry {work}` reads again what failed"
+        if self.counts[CHANGED] or self.counts[GONE]:
+            advice = f"what came in stays as it is, another work starts anew, {advice}"
+        total = self.counts.total()
+        return f"source.path={path}: {total} files are not as before: {', '.join(parts)}; {advice}"
+
+
+def read_listing(config: SourceConfig) -> Listing:
+    """List a source.
+
+    Raises:
+        ValueError: the source is missing or empty, or a setting names what it does not have.
+    """
+    source = open_source(config)
+    all_names = source.list()
+    names = all_names[: config.limit]
+    if not isinstance(source, FileSource):
+        return Listing(names, None)
+    stamps = source.stamps()
+    found: dict[str, str] = {}
+    taken = 0
+    for number, name in enumerate(all_names, 1):
+        for file in source.files_of(name):
+            found[file] = stamps.get(file, NO_FILE)
+        if number == len(names):
+            taken = len(found)
+    return Listing(names, found, taken)
+
+
+def announce_changes(store: Store, config: SourceConfig, listing: Listing) -> None:
+    """Warn in one line of the files that are not what they were when they came in."""
+    if listing.stamps is None:
+        return
+    changes = find_changes(_read(store), listing.stamps)
+    if changes.counts:
+        path = str(getattr(config.options, "path", ""))
+        logging.getLogger("fld").warning("%s", changes.line(path, store.url))
+
+
+def find_changes(before: Mapping[str, str], now: Mapping[str, str]) -> FileChanges:
+    """Compare the stamps of files."""
+    changes = FileChanges()
+    for file, stamp in before.items():
+        present = now.get(file, NO_FILE)
+        if present == stamp:
+            continue
+        if present == NO_FILE:
+            changes.add(GONE, file)
+        else:
+            changes.add(NEW if stamp == NO_FILE else CHANGED, file)
+    return changes
+
+
+def record_files(store: Store, listing: Listing) -> None:
+    """Keep the stamps of the files whose images come in now, and of those that have none yet."""
+    if listing.stamps is None:
+        return
+    known = _read(store)
+    taken = itertools.islice(listing.stamps, listing.taken)
+    new = [file for file in taken if file not in known]
+    _append(store, new, listing.stamps)
+
+
+def record_again(store: Store, source: Source, names: Iterable[str]) -> None:
+    """Keep the present stamps of the files behind names that were read once more."""
+    if not isinstance(source, FileSource):
+        return
+    files: dict[str, None] = {}
+    for name in names:
+        files.update(dict.fromkeys(source.files_of(name)))
+    if files:
+        _append(store, list(files), source.stamps())
+
+
+def _append(store: Store, files: Sequence[str], stamps: Mapping[str, str]) -> None:
+    rows = [FileStamp(file=file, stamp=stamps.get(file, NO_FILE)) for file in files]
+    if rows:
+        table = layout.source_files_table(len(store.list(layout.SOURCE_FILES)))
+        publish_table(store, table, FileStamp, rows)
+
+
+def _read(store: Store) -> dict[str, str]:
+    """The newest stamp of each file."""
+    stamps = {}
+    for name in store.list(layout.SOURCE_FILES):
+        rows: list[FileStamp] = read_table(store, layout.in_source_files(name), FileStamp)
+        for row in rows:
+            stamps[row.file] = row.stamp
+    return stamps
