@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.config.words import RULE
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
@@ -75,5 +77,7 @@ def add_round(parser: argparse.ArgumentParser) -> None:
 
 
 def add_overrides(parser: argparse.ArgumentParser, examples: str) -> None:
-    """Add the arguments KEY=VALUE."""
+    """Add the arguments KEY=VALUE, and the rule by which values are read."""
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=examples)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = RULE

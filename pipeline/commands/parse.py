@@ -41,7 +41,7 @@ def parse(args: argparse.Namespace) -> Output:
     text_filter = None
     if args.filter:
         stage, config = registry.load("text_filter")
-        text_filter = stage(build(config, dotlist(args.overrides), ""))
+        text_filter = stage(build(config, dotlist(args.overrides, config), ""))
     rows = parse_texts(texts, args.filter, text_filter)
     for row in rows:
         print(json.dumps(row, ensure_ascii=False))
