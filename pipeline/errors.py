@@ -33,6 +33,14 @@ class WorkerFailed(RunFailed):
     """A training or a test failed in a worker: its code raised an error, or its process died."""
 
 
+class NothingLabelled(RunFailed):
+    """No image came in, or a stage failed on every sample."""
+
+
+class Terminated(KeyboardInterrupt):
+    """The system asked the process to end (SIGTERM), as `kill`, a scheduler or a shutdown does."""
+
+
 class SamplesLost(RunFailed):
     """A stage's counts do not add up: in = kept + dropped + failed."""
 
@@ -51,6 +59,22 @@ def disk_full(error: OSError, folder: str) -> DiskFull:
     reason = os.strerror(error.errno or errno.ENOSPC)
     where = error.filename or folder
     return DiskFull(f"{where}: {reason}; make room there, then the same command goes on")
+
+
+def refused(error: OSError) -> RunFailed:
+    """The error to show where the system or an object store does not let us write or read."""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    where = error.filename or "the storage"
+    return RunFailed(f"{where}: {reason}; give the right to use it, or another folder")
+
+
+def end_reason(error: BaseException) -> str:
+    """Why a run ended before its end, in a few words for `fld status`."""
+    if isinstance(error, Terminated):
+        return "it was asked to end (SIGTERM)"
+    if isinstance(error, KeyboardInterrupt):
+        return "Ctrl-C"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def last_line(error: BaseException) -> str:

@@ -27,7 +27,7 @@ def add_commands(group: CommandGroup) -> None:
         " (brief, detailed, more_detailed, alt); print counts by reason on standard error",
     )
     add_overrides(command, "settings of the filter: alt.max_objects=20")
-    command.set_defaults(command=parse)
+    command.set_defaults(command=parse, prints=True)
 
 
 def parse(args: argparse.Namespace) -> Output:

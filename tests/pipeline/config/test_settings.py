@@ -93,7 +93,7 @@ def test_a_run_on_another_source_is_refused_and_leaves_the_saved_config(
 # In a process of its own: `connect` does nothing where another test has started Ray.
 JOIN = """
 from pipeline.config.run import ClusterConfig
-from pipeline.execution.engine import connect
+from pipeline.execution.cluster import connect
 connect(ClusterConfig(address="bad:address:x"))
 """
 
