@@ -138,7 +138,7 @@ def _report_error(error: Exception) -> int:
     """Print one line on standard error and return the exit code."""
     if isinstance(error, OSError) and is_disk_full(error):
         error = disk_full(error, "a disk of this machine")
-    elif isinstance(error, PermissionError):
+    elif isinstance(error, OSError):
         error = refused(error)
     message = " ".join(str(error).split())
     if isinstance(error, ShardsFailed):

@@ -78,7 +78,11 @@ def setting_type(config: type, key: str, values: object) -> object:
 def _type_below(hint: object, name: str, values: object) -> object:
     """The type of what is called `name` in a value of type `hint`; None if it is not known."""
     for part in (hint, *get_args(hint)):
-        if isinstance(part, type) and dataclasses.is_dataclass(part) and get_origin(hint) is not dict:
+        if (
+            isinstance(part, type)
+            and dataclasses.is_dataclass(part)
+            and get_origin(hint) is not dict
+        ):
             return _field_type(part, name, values)
     if get_origin(hint) in (dict, Mapping):
         return get_args(hint)[1]

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pipeline.report.status import Progress, RunStatus, Stop
 
 REFRESH_SECONDS = 2.0
+NO_LABELS = "no labels"
+"""What a round without any label is called. Nobody shall read `accepted` beside zeros."""
 _DEAD_WORKER = "worker died: {work} {shard} (process {pid} on {host})"
 
 Counts = Mapping[str, int]
@@ -156,7 +158,9 @@ def _progress(now: Progress, workers: int) -> str:
 def _stop(stop: Stop, work: str) -> str:
     """Where a run stopped, why, and how it goes on."""
     why = stop["why"] or "its process ended without a word (killed, or the machine went down)"
-    line = "stopped at {where}, {done:,} of {total:,} done".format_map(stop)
+    line = "stopped after {where}".format_map(stop)
+    if stop["done"] < stop["total"]:
+        line = "stopped at {where}, {done:,} of {total:,} done".format_map(stop)
     again = f"fld run --config {shlex.quote(work)}/{layout.CONFIG}"
     return f"{line}: {why}\nthe same `fld run` goes on from there, or: {again}"
 
@@ -189,7 +193,7 @@ def _kept_table(rounds: Sequence[RoundView]) -> str:
     head.append("score")
     rows = [head]
     for view in rounds:
-        row = [view.name, view.status]
+        row = [view.name, view.status if any(view.kept.values()) else NO_LABELS]
         for kind in KINDS:
             count = view.kept.get(kind, 0)
             row.append(f"{count:,}")
