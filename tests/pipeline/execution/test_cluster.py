@@ -96,9 +96,9 @@ def status(args):
     import ray
     os.system("echo a child talks")
     try:
-        ray.get(ray.remote(max_retries=0)(die).remote())
+        ray.get(ray.remote(max_retries=1)(die).remote())
     except ray.exceptions.RayError:
-        time.sleep(1)
+        time.sleep(2)
     return Output(value={"cpus": ray.cluster_resources()["CPU"]})
 
 look.status = status
@@ -118,5 +118,5 @@ def test_ray_starts_here_whatever_the_environment_says_and_only_the_answer_is_pr
         env={"PATH": "", "PYTHONPATH": root, "RAY_ADDRESS": address},
     )
     assert json.loads(done.stdout)["cpus"] >= 1, done.stderr
-    assert "(raylet) A worker died or was killed" in done.stderr
+    assert "(raylet)" in done.stderr and "A worker died or was killed" in done.stderr
     assert f"RAY_ADDRESS={address}: no effect: cluster.address=null starts Ray" in done.stderr
