@@ -62,7 +62,8 @@ def add_keep_going(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep-going",
         action="store_true",
-        help="go on when a stage fails on sample after sample in the same way; each is a row",
+        help="go on when a stage fails on sample after sample in the same way, or on every sample;"
+        " each is a row",
     )
 
 

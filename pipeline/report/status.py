@@ -18,6 +18,8 @@ from pipeline.storage.rounds import read_head, read_round_state
 from pipeline.storage.store import Store
 
 SMALL_FILE_BYTES = 1 << 16
+KILLED = "its process ended without a word (killed, or the machine went down)"
+LEFT_TO_DO = "the last command, such as `fld retry`, has left shards to do"
 
 
 class Progress(TypedDict):
@@ -44,7 +46,7 @@ class Stop(TypedDict):
     """Shards of that stage, or steps of a training."""
     total: int
     why: str
-    """What the driver said when it ended; empty if it said nothing and nothing is known."""
+    """What the driver said when it ended, or what can be seen if it said nothing."""
 
 
 class RoundStatus(TypedDict):
@@ -133,9 +135,10 @@ def _stop(
     """
     if driver is None or driver["state"] == "running":
         return None
-    why = driver.get("why", "")
-    if driver["state"] == "stale" and store.local and _is_full(store):
-        why = f"the disk of {store.url} is full"
+    why = driver.get("why") or LEFT_TO_DO
+    if driver["state"] == "stale":
+        is_full = store.local and _is_full(store)
+        why = f"the disk of {store.url} is full" if is_full else KILLED
     for stage in stages:
         if stage["done"] < stage["total"]:
             return Stop(where=stage["stage"], done=stage["done"], total=stage["total"], why=why)

@@ -157,12 +157,11 @@ def _progress(now: Progress, workers: int) -> str:
 
 def _stop(stop: Stop, work: str) -> str:
     """Where a run stopped, why, and how it goes on."""
-    why = stop["why"] or "its process ended without a word (killed, or the machine went down)"
     line = "stopped after {where}".format_map(stop)
     if stop["done"] < stop["total"]:
         line = "stopped at {where}, {done:,} of {total:,} done".format_map(stop)
     again = f"fld run --config {shlex.quote(work)}/{layout.CONFIG}"
-    return f"{line}: {why}\nthe same `fld run` goes on from there, or: {again}"
+    return f"{line}: {stop['why']}\nthe same `fld run` goes on from there, or: {again}"
 
 
 def _failure(failure: FailedSample) -> str:

@@ -13,7 +13,7 @@ import pytest
 from pipeline import cli
 from pipeline.errors import DiskFull, Terminated
 from pipeline.ingest.assignment_log import ShardAssignment, append_assignments
-from pipeline.report.status import RunStatus, status
+from pipeline.report.status import LEFT_TO_DO, RunStatus, status
 from pipeline.report.terminal import status_text
 from pipeline.storage import layout, lease
 from pipeline.storage.manifest import Manifest
@@ -69,7 +69,7 @@ def test_a_run_is_not_finished_by_another_command_that_ends_well(tmp_path: Path)
         pass
     state = status(store, 0)
     assert state["state"] == "stopped"
-    assert state["stopped"] == {"where": "ingest", "done": 1, "total": 3, "why": ""}
+    assert state["stopped"] == {"where": "ingest", "done": 1, "total": 3, "why": LEFT_TO_DO}
 
 
 def test_a_run_that_stopped_between_shards_names_its_last_step(tmp_path: Path) -> None:
