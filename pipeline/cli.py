@@ -10,11 +10,16 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType
 
 from pipeline.commands import bench, label, look, maintain, measure, parse, publish, settings, train
 from pipeline.commands.group import CommandGroup, Output
-from pipeline.errors import RunFailed, ShardsFailed, disk_full, is_disk_full
+from pipeline.errors import RunFailed, ShardsFailed, Terminated, disk_full, is_disk_full, refused
+from pipeline.execution.streams import output_to_stderr
 
 GROUPS = {
     "label": (label, settings),
@@ -24,14 +29,14 @@ GROUPS = {
     "maintain": (maintain,),
     "publish": (publish,),
 }
-DONE, FAILED, MISTAKE, STOPPED = 0, 1, 2, 130
+DONE, FAILED, MISTAKE, STOPPED, TERMINATED = 0, 1, 2, 130, 143
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return the exit code.
 
     0: everything that was asked for is there. 1: it could not be done. 2: the user's mistake, told
-    in one line. 130: stopped by Ctrl-C.
+    in one line. 130: stopped by Ctrl-C. 143: stopped by SIGTERM.
     """
     try:
         try:
@@ -51,16 +56,17 @@ def main(argv: list[str] | None = None) -> int:
 def _run(argv: list[str] | None) -> int:
     args = _arguments(argv)
     try:
-        return _execute(args)
+        with _terminable():
+            return _execute(args)
     except BrokenPipeError:
         raise
     except (ValueError, RunFailed, OSError) as error:
         if os.environ.get("FLD_DEBUG"):
             raise
         return _report_error(error)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("fld: stopped; the same command resumes", file=sys.stderr)
-        return STOPPED
+        return TERMINATED if isinstance(stop, Terminated) else STOPPED
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -79,24 +85,61 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _execute(args: argparse.Namespace) -> int:
-    """Run the command and print its text or, with `--json`, its value and nothing else."""
+    """Run the command and print its text or, with `--json`, its value.
+
+    Nothing else reaches standard output, except what a command prints itself (`prints`).
+    """
+    as_json = getattr(args, "json", False)
+    prints = getattr(args, "prints", False) and not as_json
     output: Output
-    if getattr(args, "json", False):
-        # What libraries and workers print must not mix with the JSON object.
-        with contextlib.redirect_stdout(sys.stderr):
-            output = args.command(args)
-        print(json.dumps(output.value))
-    else:
+    with contextlib.nullcontext() if prints else output_to_stderr(), _ray_ended():
         output = args.command(args)
-        if output.text:
-            print(output.text)
+    if as_json:
+        print(json.dumps(output.value))
+    elif output.text:
+        print(output.text)
     return output.exit_code
+
+
+@contextlib.contextmanager
+def _ray_ended() -> Iterator[None]:
+    """End the Ray that the block has started, so that it prints nothing behind the answer."""
+    was_running = _ray_runs()
+    try:
+        yield
+    finally:
+        if _ray_runs() and not was_running:
+            sys.modules["ray"].shutdown()
+
+
+def _ray_runs() -> bool:
+    ray = sys.modules.get("ray")
+    return ray is not None and ray.is_initialized()
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end the block like Ctrl-C, so that the work folder is left in order."""
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _report_error(error: Exception) -> int:
     """Print one line on standard error and return the exit code."""
     if isinstance(error, OSError) and is_disk_full(error):
         error = disk_full(error, "a disk of this machine")
+    elif isinstance(error, OSError):
+        error = refused(error)
     message = " ".join(str(error).split())
     if isinstance(error, ShardsFailed):
         message += "; the rest is done, the same command tries again"

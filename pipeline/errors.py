@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 
-FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
-"""The error numbers of a disk that takes no more bytes: it is full, or read-only."""
+FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
+"""The error numbers of a disk that takes no more bytes: it is full, or read-only, or a limit of the
+user is reached (a quota, or the size of a file)."""
 
 
 class RunFailed(RuntimeError):
@@ -33,6 +34,14 @@ class WorkerFailed(RunFailed):
     """A training or a test failed in a worker: its code raised an error, or its process died."""
 
 
+class NothingLabelled(RunFailed):
+    """No image came in, or a stage failed on every sample."""
+
+
+class Terminated(KeyboardInterrupt):
+    """The system asked the process to end (SIGTERM), as `kill`, a scheduler or a shutdown does."""
+
+
 class SamplesLost(RunFailed):
     """A stage's counts do not add up: in = kept + dropped + failed."""
 
@@ -50,7 +59,32 @@ def disk_full(error: OSError, folder: str) -> DiskFull:
     """
     reason = os.strerror(error.errno or errno.ENOSPC)
     where = error.filename or folder
-    return DiskFull(f"{where}: {reason}; make room there, then the same command goes on")
+    remedy = "make room there"
+    if error.errno == errno.EROFS:
+        remedy = "make it writable, or give another folder"
+    elif error.errno == errno.EFBIG:
+        remedy = "raise the limit (ulimit -f)"
+    return DiskFull(f"{where}: {reason}; {remedy}, then the same command goes on")
+
+
+def refused(error: OSError) -> Exception:
+    """The error to show where the system or a store refuses: one line that names the file."""
+    if not error.errno or not error.filename:
+        # Such as the answer of an object store, which has a message of its own.
+        return RunFailed(str(error)) if isinstance(error, PermissionError) else error
+    message = f"{error.filename}: {os.strerror(error.errno)}"
+    if isinstance(error, PermissionError):
+        return RunFailed(f"{message}; give the right to use it, or another folder")
+    return ValueError(message)
+
+
+def end_reason(error: BaseException) -> str:
+    """Why a run ended before its end, in a few words for `fld status`."""
+    if isinstance(error, Terminated):
+        return "it was asked to end (SIGTERM)"
+    if isinstance(error, KeyboardInterrupt):
+        return "Ctrl-C"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def last_line(error: BaseException) -> str:

@@ -24,8 +24,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.update(RAY_worker_niceness="0")
 
 # `ray.init` joins the cluster at this address. No such address can exist, so Ray fails at once, in
-# the process of the test and in its children.
+# the process of the test and in its children. `fld` starts Ray whatever the address is, and then
+# Ray fails for want of a folder for its files.
 RAY_REFUSED = "this-test-has-no-marker-ray"
+NO_FOLDER = f"/dev/null/{RAY_REFUSED}"
 
 PROCESS_EVENTS = frozenset(
     {"subprocess.Popen", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
@@ -68,6 +70,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         patch.setattr(GUARD, "closed", not allows_processes)
         if not allows_ray:
             patch.setenv("RAY_ADDRESS", RAY_REFUSED)
+            patch.setenv("RAY_TMPDIR", NO_FOLDER)
         return (yield)
 
 

@@ -17,7 +17,8 @@ from stages import registry
 def run_bench(name: str, overrides: Sequence[str]) -> Json:
     """The result of the bench `name` with these settings (`key=value`), as plain values."""
     function = registry.resolve(registry.BENCHES[name])
-    config = build(get_type_hints(function)["config"], dotlist(overrides), "")
+    config_class = get_type_hints(function)["config"]
+    config = build(config_class, dotlist(overrides, config_class), "")
     announce(own(config))
     bound_threads(getattr(config, "threads", 1))
     return {**function(config), "machine": machine()}

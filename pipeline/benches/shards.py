@@ -23,7 +23,7 @@ import webdataset
 
 from pipeline.config.compose import compose
 from pipeline.config.parse import parse
-from pipeline.execution.engine import connect
+from pipeline.execution.cluster import connect
 from pipeline.ingest.assignment import list_source
 from pipeline.refinement.executor import RunExecutor
 from pipeline.storage import layout

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.config.words import RULE
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
@@ -60,7 +62,8 @@ def add_keep_going(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep-going",
         action="store_true",
-        help="go on when a stage fails on sample after sample in the same way; each is a row",
+        help="go on when a stage fails on sample after sample in the same way, or on every sample;"
+        " each is a row",
     )
 
 
@@ -75,5 +78,7 @@ def add_round(parser: argparse.ArgumentParser) -> None:
 
 
 def add_overrides(parser: argparse.ArgumentParser, examples: str) -> None:
-    """Add the arguments KEY=VALUE."""
+    """Add the arguments KEY=VALUE, and the rule by which values are read."""
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=examples)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = RULE

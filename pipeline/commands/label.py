@@ -33,6 +33,7 @@ def run(args: argparse.Namespace) -> Output:
     from pipeline.ingest.assignment import assign
     from pipeline.refinement.executor import run_loop
     from pipeline.report.data import publish_report
+    from pipeline.report.endings import failures_text
     from pipeline.storage import lease
 
     values, config = _configuration(args)
@@ -47,7 +48,8 @@ def run(args: argparse.Namespace) -> Output:
         source_files.record_files(store, listing)
         run_loop(store, config, names, args.keep_going)
         summary = publish_report(store, config.experiment)
-    return Output(text=summary)
+        failed = failures_text(store)
+    return Output(text=f"{summary}{failed}")
 
 
 def plan(args: argparse.Namespace) -> Output:

@@ -29,7 +29,7 @@ def add_commands(group: CommandGroup) -> None:
     command.add_argument(
         "--watch", action="store_true", help="in a terminal: follow also before and after a run"
     )
-    command.set_defaults(command=status)
+    command.set_defaults(command=status, prints=True)
 
     command = group.add("explain", "everything that happened to one sample")
     add_work(command)

@@ -152,7 +152,7 @@ def dedup(args: argparse.Namespace) -> Output:
     from pipeline.storage import lease
     from stages.dedup import DedupConfig
 
-    config = build(DedupConfig, dotlist(args.overrides), "")
+    config = build(DedupConfig, dotlist(args.overrides, DedupConfig), "")
     announce(own(config))
     store = saved.existing(args.work)
     with lease.held(store):

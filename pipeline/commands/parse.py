@@ -27,7 +27,7 @@ def add_commands(group: CommandGroup) -> None:
         " (brief, detailed, more_detailed, alt); print counts by reason on standard error",
     )
     add_overrides(command, "settings of the filter: alt.max_objects=20")
-    command.set_defaults(command=parse)
+    command.set_defaults(command=parse, prints=True)
 
 
 def parse(args: argparse.Namespace) -> Output:
@@ -41,7 +41,7 @@ def parse(args: argparse.Namespace) -> Output:
     text_filter = None
     if args.filter:
         stage, config = registry.load("text_filter")
-        text_filter = stage(build(config, dotlist(args.overrides), ""))
+        text_filter = stage(build(config, dotlist(args.overrides, config), ""))
     rows = parse_texts(texts, args.filter, text_filter)
     for row in rows:
         print(json.dumps(row, ensure_ascii=False))

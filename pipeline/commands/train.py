@@ -45,9 +45,9 @@ def train(args: argparse.Namespace) -> Output:
     """One training run by itself."""
     from pipeline.config.compose import compose
     from pipeline.config.effects import announce, typed_names
-    from pipeline.training.standalone import parse, train_once
+    from pipeline.training.standalone import TrainCommandConfig, parse, train_once
 
-    config = parse(compose(args.overrides, "training"))
+    config = parse(compose(args.overrides, "training", TrainCommandConfig))
     announce(config.without_effect(typed_names(args.overrides)))
     return _summary(train_once(args.source, args.out, config))
 
@@ -57,11 +57,11 @@ def study(args: argparse.Namespace) -> Output:
     from pipeline.benches.machine import machine
     from pipeline.config.compose import compose
     from pipeline.config.effects import announce, typed_names
-    from pipeline.studies.config import parse
+    from pipeline.studies.config import StudyConfig, parse
     from pipeline.studies.run import run
     from pipeline.studies.table import failures, markdown
 
-    config = parse(compose([f"study={args.name}", *args.overrides], "studies"))
+    config = parse(compose([f"study={args.name}", *args.overrides], "studies", StudyConfig))
     announce(config.without_effect(typed_names(args.overrides)))
     result = run(config)
     for line in failures(result):

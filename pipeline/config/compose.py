@@ -1,21 +1,31 @@
 """Plain settings from YAML files and from words of the command line.
 
 `compose` starts from the YAML files of `configs/` (by hydra), `load` from a config that a run has
-saved, and `dotlist` from nothing.
+saved, and `dotlist` from nothing. What a word says is told in `pipeline.config.words`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import difflib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from pipeline.config.run import RunConfig
+from pipeline.config.words import Word, in_order, is_text, setting_type, text_value
 from pipeline.storage.json_types import Json
 
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
-def compose(overrides: Sequence[str], root: str = "fld") -> Json:
+
+def compose(overrides: Sequence[str], root: str = "fld", config: type = RunConfig) -> Json:
     """Compose `configs/<root>.yaml` with overrides such as `experiment=photos work=DIR a.b=c`.
+
+    `config` is the dataclass that the values are for; its types say how values are read.
 
     Raises:
         ValueError: an override is no setting, or hydra cannot apply it.
@@ -23,13 +33,19 @@ def compose(overrides: Sequence[str], root: str = "fld") -> Json:
     from hydra import compose as hydra_compose
     from hydra import initialize_config_module
 
+    choices = []
+    words = []
     for override in overrides:
-        if not override.startswith("~"):
-            _check_setting(override)
-            _check_not_empty(override)
-    forced = [_forced(override) for override in overrides]
+        if override.startswith("~") or _is_group(override.partition("=")[0].lstrip("+")):
+            _check_choice(override)
+            choices.append(override)
+        else:
+            words.append(override.lstrip("+"))
+    split = in_order(words)
     with _one_line_errors(), initialize_config_module("configs", version_base="1.3"):
-        return _plain(hydra_compose(root, overrides=forced))
+        values = hydra_compose(root, overrides=choices)
+    _apply(values, split, config, _hydra_value)
+    return _plain(values)
 
 
 def load(file: str | Path, overrides: Sequence[str]) -> Json:
@@ -38,57 +54,97 @@ def load(file: str | Path, overrides: Sequence[str]) -> Json:
     Raises:
         ValueError: the file does not exist or is not YAML, or an override is no setting.
     """
-    from omegaconf import OmegaConf
+    from omegaconf import DictConfig, OmegaConf
 
     if not Path(file).is_file():
         raise ValueError(f"--config {file}: no such file; give a saved config.yaml")
-    for override in overrides:
-        _check_not_empty(override)
     with _one_line_errors(f"--config {file}: "):
         saved = OmegaConf.load(file)
-        return _plain(OmegaConf.merge(saved, OmegaConf.from_dotlist(list(overrides))))
+    if not isinstance(saved, DictConfig):
+        raise ValueError(f"--config {file}: no settings in it; give a saved config.yaml")
+    _apply(saved, in_order(overrides), RunConfig, _yaml_value)
+    return _plain(saved)
 
 
-def dotlist(overrides: Sequence[str]) -> Json:
-    """Read settings such as `a.b=c`; each value is read as YAML.
+def dotlist(overrides: Sequence[str], config: type) -> Json:
+    """Read settings of the dataclass `config`, such as `a.b=c`; what is no text is read as YAML.
 
     Raises:
         ValueError: a word is no setting, or its value is not YAML.
     """
     from omegaconf import OmegaConf
 
-    for override in overrides:
-        _check_setting(override)
-    with _one_line_errors(f"{' '.join(overrides)}: ", "; quote what YAML reads in its own way"):
-        return _plain(OmegaConf.from_dotlist(list(overrides)))
+    values = OmegaConf.create()
+    _apply(values, in_order(overrides), config, _yaml_value)
+    return _plain(values)
 
 
-def _check_setting(override: str) -> None:
-    if "=" not in override:
-        raise ValueError(f"{override}: not a setting; write key=value")
+def _apply(
+    values: DictConfig,
+    words: Iterable[Word],
+    config: type,
+    read: Callable[[str], object],
+) -> None:
+    """Set what each word says; `read` reads values that are no text."""
+    from omegaconf import OmegaConf
+
+    for word in words:
+        hint = setting_type(config, word.key, values)
+        value: object = text_value(word.value, hint)
+        if not is_text(hint):
+            _check_not_empty(word)
+            advice = "; write a list as [a,b], a map as {a: 1}, and quote any other text"
+            with _one_line_errors(f"{word}: ", advice):
+                value = read(word.value)
+        # `parse` checks the keys: it knows the dataclasses and therefore all keys.
+        with _one_line_errors(f"{word}: "):
+            OmegaConf.update(values, word.key, value, merge=True, force_add=True)
 
 
-def _check_not_empty(override: str) -> None:
+def _hydra_value(text: str) -> object:
+    """Read a value by hydra's grammar."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        override = OverridesParser.create().parse_override(f"value={text}")
+    except HydraException:
+        # Hydra's own message is about its lexer.
+        raise HydraException("this value is not readable") from None
+    if override.is_sweep_override():
+        raise HydraException("this is several values")
+    return override.value()
+
+
+def _yaml_value(text: str) -> object:
+    """Read a value as YAML."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.from_dotlist([f"value={text}"]).value
+
+
+def _check_not_empty(word: Word) -> None:
     """Refuse `specialists.ocr={}`: settings are added to those of the files, so it adds nothing."""
-    key, _, value = override.partition("=")
-    group = key.lstrip("+").partition(".")[0]
+    group, _, name = word.key.partition(".")
     # A row of a study may be empty: it tests a checkpoint as it is.
-    if value.replace(" ", "") != "{}" or group == "rows":
+    if word.value.replace(" ", "") != "{}" or group == "rows":
         return
-    is_stage = group in ("specialists", "filters") and key.count(".") == 1
-    advice = f"{key}=null leaves the stage out" if is_stage else "name what to change"
-    raise ValueError(f"{override}: adds no setting and removes none; {advice}")
+    is_stage = group in ("specialists", "filters") and "." not in name
+    advice = f"{word.key}=null leaves the stage out" if is_stage else "name what to change"
+    raise ValueError(f"{word}: adds no setting and removes none; {advice}")
 
 
-def _forced(override: str) -> str:
-    """Add hydra's `++` to an override, unless it chooses a file or has a sign of its own.
-
-    Hydra refuses a key that no YAML file names. `parse` checks the keys instead: it knows the
-    dataclasses and therefore all keys.
-    """
-    if override[0] in "+~" or _is_group(override.split("=")[0]):
-        return override
-    return f"++{override}"
+def _check_choice(override: str) -> None:
+    """Check that `source=folder` names a file of `configs/source`."""
+    key, _, value = override.partition("=")
+    if override.startswith("~") or value == "null":
+        return
+    files = (resources.files("configs") / key.lstrip("+")).iterdir()
+    names = sorted(file.name.removesuffix(".yaml") for file in files)
+    if value not in names:
+        near = difflib.get_close_matches(value, names, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(names)}"
+        raise ValueError(f"{override}: no such file in configs/{key}; {hint}")
 
 
 def _is_group(key: str) -> bool:
@@ -99,9 +155,21 @@ def _plain(config: object) -> Json:
     """Convert an OmegaConf mapping to a dict; references such as `${work}` are replaced."""
     from omegaconf import OmegaConf
 
-    values = OmegaConf.to_container(config, resolve=True)
+    with _one_line_errors():
+        values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items()}
+    return {str(key): _at_home(value) for key, value in values.items()}
+
+
+def _at_home(value: object) -> object:
+    """Replace `~/` at the start of every text by the home folder, which no shell has done."""
+    if isinstance(value, dict):
+        return {key: _at_home(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_at_home(item) for item in value]
+    if isinstance(value, str) and value.startswith("~/"):
+        return os.path.expanduser(value)
+    return value
 
 
 @contextmanager

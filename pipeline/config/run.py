@@ -174,7 +174,8 @@ class ClusterConfig:
     """Where stages run."""
 
     address: str | None = None
-    """Address of a Ray cluster; null starts Ray on this machine."""
+    """Address of a Ray cluster, `host:port` or `auto`; null starts Ray on this machine, whatever
+    RAY_ADDRESS says."""
     workers: Positive = 2
     """Most actors of a group that does not set `actors`."""
     groups: dict[str, GroupConfig] = field(default_factory=dict)

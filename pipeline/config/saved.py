@@ -13,7 +13,10 @@ from pipeline.storage.store import Store
 
 def save(store: Store, values: Json) -> None:
     """Save the resolved config; `fld run --config WORK/config.yaml` repeats the run."""
-    text = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
+    from omegaconf import OmegaConf
+
+    # `compose.load` reads it by OmegaConf, which takes 1e3 for a number; its own writer quotes it.
+    text = OmegaConf.to_yaml(OmegaConf.create(dict(values)))
     store.publish(layout.CONFIG, text.encode())
 
 

@@ -65,6 +65,8 @@ def _first_mistake(error: ValidationError, where: str) -> str:
     key = where + ".".join(str(part) for part in first["loc"])
     if first["type"] == "missing":
         return f"{key}: not set; give it a value ({key}=...)"
+    if first["type"] == "string_type" and isinstance(first["input"], (int, float)):
+        message += "; put it in quotes"
     return f"{key}={first['input']}: {message.lower()}"
 
 

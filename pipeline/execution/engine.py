@@ -8,19 +8,17 @@ wait for each other's CPUs would wait for ever.
 
 from __future__ import annotations
 
-import logging
-import os
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
 from pipeline.config.run import ClusterConfig, GroupConfig
-from pipeline.errors import ClusterFailed, ShardsFailed
+from pipeline.errors import ShardsFailed
+from pipeline.execution.cluster import check_resources, connect
 from pipeline.execution.steps import ShardResult, Step, StepActor
 from pipeline.plan.shard_state import ShardState
 from pipeline.storage import layout
-from pipeline.storage.json_types import Json
 from pipeline.storage.store import Store
 
 WINDOW = 2000
@@ -175,54 +173,6 @@ class Engine:
                 self.store.publish_json(layout.PROGRESS, progress)
 
             yield advance
-
-
-def connect(config: ClusterConfig) -> None:
-    """Join the cluster of `config.address`, or start Ray on this machine; once per process.
-
-    Raises:
-        ClusterFailed: there is no cluster at that address, or Ray cannot run here.
-    """
-    import ray
-
-    if ray.is_initialized():
-        return
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    address: Json = {"include_dashboard": False}
-    if config.address:
-        address = {"address": config.address}
-    try:
-        ray.init(
-            **address,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            configure_logging=True,
-        )
-    except Exception as error:
-        # Ray raises plain exceptions when it does not start in time.
-        where = f"cluster.address={config.address or 'null'}"
-        raise ClusterFailed(f"{where}: Ray does not start: {error}") from error
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-
-
-def check_resources(config: ClusterConfig, name: str) -> None:
-    """Check that the cluster has room for one actor of a group.
-
-    Raises:
-        ValueError: it has not, so Ray would wait for ever.
-    """
-    import ray
-
-    group = config.group(name)
-    resources = ray.cluster_resources()
-    for kind, wanted in (("CPU", group.cpus), ("GPU", group.gpus)):
-        available = resources.get(kind, 0)
-        if wanted > available:
-            has = f"the cluster has {available:g}"
-            raise ValueError(f"cluster.groups.{name}: an actor wants {wanted:g} {kind}, {has}")
 
 
 def actors(group: GroupConfig, config: ClusterConfig, rows: int) -> tuple[int, int]:

@@ -53,11 +53,12 @@ def publish_graph(store: Store, nodes: Sequence[Node]) -> None:
     earlier: Iterable[NodeRef] = ()
     if number > 0:
         earlier = (node for node in read_graph(store) if node.round < number)
-    refs = [*earlier, *map(_ref, nodes)]
+    refs = [*earlier, *map(ref, nodes)]
     store.publish_json(layout.GRAPH, [asdict(ref) for ref in refs])
 
 
-def _ref(node: Node) -> NodeRef:
+def ref(node: Node) -> NodeRef:
+    """What the journal keeps of a node."""
     return NodeRef(
         name=node.name,
         folder=node.folder,

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import functools
 import itertools
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from operator import attrgetter
 
 from pipeline.config.run import RunConfig
+from pipeline.errors import NothingLabelled
 from pipeline.execution.engine import Engine
 from pipeline.execution.steps import Step
 from pipeline.execution.worker import Worker
+from pipeline.ingest import failures
 from pipeline.ingest.assignment import assign, check_keys, ingest_state
 from pipeline.ingest.shard import Ingest
 from pipeline.plan.graph import Node
-from pipeline.plan.journal import INGEST, publish_graph
+from pipeline.plan.journal import INGEST, publish_graph, ref
 from pipeline.plan.shard_state import plan
 from pipeline.refinement.gate import Verdict, judge
 from pipeline.refinement.judgements import Judgements
@@ -69,6 +72,9 @@ class RunExecutor:
         states = self.engine.run(INGEST, [step], present.states)
         # Only now are the keys of all shards known.
         check_keys(self.store, source, list(states))
+        failed = failures.in_ingest(self.store, len(states))
+        if failed and failed.is_all:
+            raise NothingLabelled(f"no image came in: {failed}; {failed.listing(self.store)}")
         return states
 
     def annotate(
@@ -79,7 +85,26 @@ class RunExecutor:
         planned.withdraw_stale(self.store)
         publish_graph(self.store, nodes)
         steps = self._steps(nodes, head)
-        return self.engine.run(title, steps, planned.states)
+        done = self.engine.run(title, steps, planned.states)
+        if not self.keep_going:
+            self._check_stages(nodes, len(done))
+        return done
+
+    def _check_stages(self, nodes: Sequence[Node], shards: int) -> None:
+        """Check that every stage could do at least one sample.
+
+        Raises:
+            NothingLabelled: one could do none, so the round lacks all that it gives.
+        """
+        for node in nodes:
+            failed = failures.in_stage(self.store, ref(node), shards)
+            if failed and failed.is_all:
+                retry = f"`fld retry {shlex.quote(self.store.url)} --stage {node.entry.name}`"
+                raise NothingLabelled(
+                    f"stage {node.entry.name} labelled nothing: {failed}; "
+                    f"{failed.listing(self.store)}; mend the cause and give {retry}, or go on "
+                    "without its labels by `fld run --keep-going`"
+                )
 
     def train(self, training: Training) -> str:
         """Train a model, or go on from its newest checkpoint."""

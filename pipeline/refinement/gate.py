@@ -9,7 +9,7 @@ held-out samples the round's model confirms (`pipeline.refinement.thresholds.agr
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from pipeline.execution.reading import read_rows
 from pipeline.plan.graph import Node
 from pipeline.plan.recipe import recipe_settings
 from pipeline.quality import truth
+from pipeline.refinement import reasons
 from pipeline.refinement.changes import CONFIRMED, KEPT
 from pipeline.refinement.judgements import Judgements, merge_config
 from pipeline.refinement.memo import outputs_digest, remembered
@@ -41,7 +42,7 @@ class Verdict:
 
     status: Status
     reason: str
-    """One line for a person, with the numbers that decided."""
+    """Sentences for a person: the numbers that decided, and what to do next."""
 
     evidence: Json
     """The same numbers for a program; `kind` says what they are: unchanged, truth, agreement."""
@@ -66,13 +67,22 @@ def judge(judgements: Judgements, last: Node) -> Verdict:
 
 
 def _judge(judgements: Judgements, last: Node) -> Verdict:
+    """The verdict with the round that is now the user's result."""
+    verdict = _verdict(judgements, last)
+    result = reasons.result(verdict.status == ACCEPTED, last.round, judgements.head.round)
+    return replace(verdict, reason=f"{verdict.reason} {result}")
+
+
+def _verdict(judgements: Judgements, last: Node) -> Verdict:
     """Judge by the best evidence that there is: changes at all, then truth, then agreement."""
     run = judgements.run
     metrics = measure(judgements.store, run, last, judgements.states, judgements.head)
     changes = metrics["changes"]
     if not _has_changes(changes):
         evidence: Json = {"kind": "unchanged", "changes": changes}
-        return Verdict(REJECTED, "no change: every label is as it was", evidence)
+        merge = merge_config(run)
+        agreed = agreement(judgements.unlearned(), last.round, merge)
+        return Verdict(REJECTED, reasons.no_change(agreed, merge), evidence)
     after = []
     before = []
     for sample in _held_out_with_truth(judgements, last):
@@ -101,12 +111,7 @@ def by_truth(new: np.ndarray, old: np.ndarray, gate: GateConfig, seed: int) -> V
     score = differences["score"]
     old_totals = old.sum(axis=0)
     before = truth.summary(old_totals)["score"]
-    after = before + score.value
-    interval = f"95% interval {score.low:+.3f} to {score.high:+.3f}"
-    numbers = (
-        f"mean F1 on {len(new)} held-out samples {before:.3f} -> {after:.3f} "
-        f"(difference {score.value:+.3f}, {interval})"
-    )
+    numbers = reasons.compared(score, before, len(new))
     plain_differences = {}
     for metric, difference in differences.items():
         plain_differences[metric] = asdict(difference)
@@ -117,27 +122,21 @@ def by_truth(new: np.ndarray, old: np.ndarray, gate: GateConfig, seed: int) -> V
     }
     # A round is worse only if the whole interval is: its end that favours the round decides.
     if score.high < -gate.tolerance:
-        return Verdict(REJECTED, f"worse: {numbers}", evidence)
+        return Verdict(REJECTED, reasons.worse(numbers, gate), evidence)
     if score.value < gate.min_gain:
-        return Verdict(REJECTED, f"no gain: {numbers}", evidence)
-    return Verdict(ACCEPTED, f"better: {numbers}", evidence)
+        return Verdict(REJECTED, reasons.no_gain(numbers, gate), evidence)
+    return Verdict(ACCEPTED, reasons.better(numbers, gate), evidence)
 
 
 def by_agreement(evidence: Json, gate: GateConfig) -> Verdict:
     """Judge by the share of the head's labels that the model confirms (`thresholds.agreement`)."""
+    reason = reasons.agreed(evidence, gate)
     refound = evidence["refound"]
-    support = evidence["support"]
     if refound is None:
-        reason = "no labels on held-out samples to judge by; raise refine.gate.held_out"
         return Verdict(REJECTED, reason, evidence)
-    numbers = f"the model finds {refound:.0%} of the head's held-out labels again"
-    if support is not None:
-        numbers += f" and gives them {support:.2f} nats a token"
     evidence = {"kind": "agreement", **evidence}
-    if refound < gate.min_agreement:
-        needed = f"{gate.min_agreement:.0%} are needed (no labelled set)"
-        return Verdict(REJECTED, f"too little agreement: {numbers}, {needed}", evidence)
-    return Verdict(ACCEPTED, f"agreement: {numbers} (weaker evidence, no labelled set)", evidence)
+    accepted = refound >= gate.min_agreement
+    return Verdict(ACCEPTED if accepted else REJECTED, reason, evidence)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import time
+from collections.abc import Sequence
 from typing import TypedDict
 
 from pipeline.execution import attempts
+from pipeline.ingest import failures
 from pipeline.ingest.assignment_log import count_shards
 from pipeline.plan.journal import INGEST, NodeRef, read_graph
-from pipeline.report import failures
 from pipeline.storage import layout, lease
 from pipeline.storage.json_types import Json
 from pipeline.storage.rounds import read_head, read_round_state
 from pipeline.storage.store import Store
+
+SMALL_FILE_BYTES = 1 << 16
+KILLED = "its process ended without a word (killed, or the machine went down)"
+LEFT_TO_DO = "the last command, such as `fld retry`, has left shards to do"
 
 
 class Progress(TypedDict):
@@ -29,6 +35,18 @@ class Progress(TypedDict):
     """Remaining time, None before anything is done."""
     silent_seconds: float
     """Time since the last report."""
+
+
+class Stop(TypedDict):
+    """Where a run stopped before its end. The same `fld run` goes on from there."""
+
+    where: str
+    """The first stage with shards to do, or else the last step that was reported."""
+    done: int
+    """Shards of that stage, or steps of a training."""
+    total: int
+    why: str
+    """What the driver said when it ended, or what can be seen if it said nothing."""
 
 
 class RoundStatus(TypedDict):
@@ -49,7 +67,10 @@ class RunStatus(TypedDict):
 
     work: str
     state: str
-    """`running`, `stale`, `finished` or `never run`."""
+    """`running`, `finished`, `never run`, `stopped` (it ended before its work was done) or `stale`
+    (it is gone without a word: it was killed, or its machine went down)."""
+    stopped: Stop | None
+    """Where and why, if it is stopped or stale."""
     shards: int
     stages: list[failures.StageCounts]
     now: Progress | None
@@ -72,30 +93,65 @@ def status(store: Store, limit: int) -> RunStatus:
     shards = count_shards(store)
     graph = read_graph(store)
     head = read_head(store)
-    driver = lease.holder(store)
-    state = driver["state"] if driver else "never run"
     stages = [failures.count(store, INGEST, layout.IMAGES, shards)]
     rounds: list[RoundStatus] = []
     for node in graph:
         stages.append(failures.count(store, node.name, node.folder, shards))
         if node.is_round:
             rounds += _round(store, node)
+    driver = lease.holder(store)
+    state = driver["state"] if driver else "never run"
+    now = _rate(store)
+    stop = _stop(store, driver, stages, now)
     failed = 0
     for stage in stages:
         failed += sum(stage["samples"]["failed"].values())
     listed = itertools.islice(failures.failed_samples(store, graph), limit)
     return {
         "work": store.url,
-        "state": state,
+        "state": "stopped" if stop and state == "finished" else state,
+        "stopped": stop,
         "shards": shards,
         "stages": stages,
-        "now": _rate(store),
+        "now": now,
         "workers": attempts.workers(store, state == "running"),
         "rounds": rounds,
         "head": head.round if head else None,
         "failures_total": failed,
         "failures": list(listed),
     }
+
+
+def _stop(
+    store: Store,
+    driver: lease.Lease | None,
+    stages: Sequence[failures.StageCounts],
+    now: Progress | None,
+) -> Stop | None:
+    """Where a run stopped; None if it goes on, has done everything, or never began.
+
+    The last driver may have been that of another command, such as `fld retry`, which leaves shards
+    to do. So the shards decide whether a run is finished, and the driver says why it is not.
+    """
+    if driver is None or driver["state"] == "running":
+        return None
+    why = driver.get("why") or LEFT_TO_DO
+    if driver["state"] == "stale":
+        is_full = store.local and _is_full(store)
+        why = f"the disk of {store.url} is full" if is_full else KILLED
+    for stage in stages:
+        if stage["done"] < stage["total"]:
+            return Stop(where=stage["stage"], done=stage["done"], total=stage["total"], why=why)
+    if driver["state"] == "finished":
+        return None
+    if now is None:
+        return Stop(where="start", done=0, total=0, why=why)
+    return Stop(where=now["what"], done=now["done"], total=now["total"], why=why)
+
+
+def _is_full(store: Store) -> bool:
+    """Whether the disk of a work folder has no room for another small file."""
+    return shutil.disk_usage(store.root).free < SMALL_FILE_BYTES
 
 
 def _rate(store: Store) -> Progress | None:

@@ -5,6 +5,7 @@ While a run goes on, the status is live.
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -13,12 +14,15 @@ from typing import TYPE_CHECKING
 from pipeline.quality.truth import METRICS, MetricScores
 from pipeline.report.views import NAMES, RoundView
 from pipeline.schema import KINDS
+from pipeline.storage import layout
 
 if TYPE_CHECKING:
-    from pipeline.report.failures import FailedSample, StageCounts
-    from pipeline.report.status import Progress, RunStatus
+    from pipeline.ingest.failures import FailedSample, StageCounts
+    from pipeline.report.status import Progress, RunStatus, Stop
 
 REFRESH_SECONDS = 2.0
+NO_LABELS = "no labels"
+"""What a round without any label is called. Nobody shall read `accepted` beside zeros."""
 _DEAD_WORKER = "worker died: {work} {shard} (process {pid} on {host})"
 
 Counts = Mapping[str, int]
@@ -45,6 +49,8 @@ def status_text(state: RunStatus) -> str:
     """
     heading = "{work}: {state}".format_map(state)
     lines = [heading, _stages_table(state["stages"])]
+    if state["stopped"]:
+        lines.append(_stop(state["stopped"], state["work"]))
     now = state["now"]
     workers = state["workers"]
     # A run that has ended leaves its last step in the journal.
@@ -54,10 +60,10 @@ def status_text(state: RunStatus) -> str:
         lines.append(_DEAD_WORKER.format_map(worker))
     for failure in state["failures"]:
         lines.append(_failure(failure))
-    listed = len(state["failures"])
-    unlisted = state["failures_total"] - listed
+    total = state["failures_total"]
+    unlisted = total - len(state["failures"])
     if unlisted > 0:
-        lines.append(f"... {unlisted:,} more failed; --limit N lists them")
+        lines.append(f"... {unlisted:,} more failed; --limit {total} lists them")
     for attempt in state["rounds"]:
         line = "round {round}: {status}: {reason}".format_map(attempt)
         lines.append(line)
@@ -149,6 +155,15 @@ def _progress(now: Progress, workers: int) -> str:
     return f"{line}, {workers} workers"
 
 
+def _stop(stop: Stop, work: str) -> str:
+    """Where a run stopped, why, and how it goes on."""
+    line = "stopped after {where}".format_map(stop)
+    if stop["done"] < stop["total"]:
+        line = "stopped at {where}, {done:,} of {total:,} done".format_map(stop)
+    again = f"fld run --config {shlex.quote(work)}/{layout.CONFIG}"
+    return f"{line}: {stop['why']}\nthe same `fld run` goes on from there, or: {again}"
+
+
 def _failure(failure: FailedSample) -> str:
     """A line about a sample that failed in a stage."""
     line = "failed: {key} ({name}) in {stage}: {reason}".format_map(failure)
@@ -177,7 +192,7 @@ def _kept_table(rounds: Sequence[RoundView]) -> str:
     head.append("score")
     rows = [head]
     for view in rounds:
-        row = [view.name, view.status]
+        row = [view.name, view.status if any(view.kept.values()) else NO_LABELS]
         for kind in KINDS:
             count = view.kept.get(kind, 0)
             row.append(f"{count:,}")

@@ -16,7 +16,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, NotRequired, TypedDict
 
+from pipeline.errors import end_reason
 from pipeline.storage import layout
+from pipeline.storage.manifest import json_bytes
 from pipeline.storage.store import Store
 
 BEAT_SECONDS = 10.0
@@ -44,8 +46,10 @@ class Lease(Process):
     """The last heartbeat, in seconds since 1970."""
     released: NotRequired[bool]
     """True once the driver has ended by itself."""
+    why: NotRequired[str]
+    """Why the driver ended before its work was done."""
     state: NotRequired[str]
-    """`running`, `stale` or `finished`. It is not in the file; `holder` adds it."""
+    """`running`, `stale`, `stopped` or `finished`. It is not in the file; `holder` adds it."""
 
 
 def this_process() -> Process:
@@ -78,12 +82,15 @@ def process_of(lease: Lease) -> Process:
 
 
 def holder(store: Store) -> Lease | None:
-    """The lease and its `state`: running, stale or finished. None if nobody ever held it."""
+    """The lease and its `state`: running, stale, stopped or finished. None if nobody ever held it.
+
+    Stale: the driver has gone without a word, because it was killed or its machine went down.
+    """
     if not store.exists(layout.LEASE):
         return None
     lease: Lease = json.loads(store.read(layout.LEASE))
     if lease.get("released"):
-        return {**lease, "state": "finished"}
+        return {**lease, "state": "stopped" if lease.get("why") else "finished"}
     running = alive(lease)
     if running is None:
         running = time.time() - lease["beat"] < DEAD_AFTER_SECONDS
@@ -115,14 +122,35 @@ def held(store: Store) -> Iterator[None]:
     store.clear_temporary()
     thread = threading.Thread(target=beat, name="lease", daemon=True)
     thread.start()
+    why = ""
     try:
         yield
+    except BaseException as error:
+        why = end_reason(error)
+        raise
     finally:
         stop.set()
         thread.join()
-        store.publish_json(layout.LEASE, {**me, "beat": time.time(), "released": True})
+        _release(store, {**me, "beat": time.time(), "released": True, "why": why})
         if lock:
             lock.close()
+
+
+def _release(store: Store, lease: Lease) -> None:
+    """Write that a driver has ended, and why.
+
+    A full disk takes no new file, and what it has to say is why the run ended. So the old file is
+    then written over, which needs no room.
+    """
+    try:
+        store.publish_json(layout.LEASE, lease)
+    except OSError:
+        if not lease["why"]:
+            raise
+        if store.local:
+            with suppress(OSError), open(store.path(layout.LEASE), "r+b") as file:
+                file.write(json_bytes(lease))
+                file.truncate()
 
 
 def _lock(store: Store) -> IO[str] | None:

@@ -7,7 +7,7 @@ from typing import TypeVar, TypeVarTuple, cast
 
 from pipeline.config.run import ClusterConfig
 from pipeline.errors import WorkerFailed, last_line
-from pipeline.execution.engine import check_resources, connect
+from pipeline.execution.cluster import check_resources, connect
 from pipeline.execution.threads import bound_threads
 from pipeline.plan.graph import WORK
 from pipeline.storage.store import Store

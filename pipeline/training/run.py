@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.config.run import ClusterConfig, GroupConfig, RunConfig
 from pipeline.errors import WorkerFailed, last_line
-from pipeline.execution.engine import check_resources, connect
+from pipeline.execution.cluster import check_resources, connect
 from pipeline.execution.threads import bound_threads
 from pipeline.plan.graph import WORK, TrainedModel
 from pipeline.plan.recipe import content_hash, fingerprint, recipe_settings

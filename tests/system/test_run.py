@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import webdataset
 
-from tests.conftest import RAY_REFUSED
+from tests.conftest import NO_FOLDER
 from tests.system.conftest import SMALL, fld, fld_here, published
 
 pytestmark = pytest.mark.ray
@@ -127,7 +127,7 @@ def test_running_again_recomputes_nothing_and_is_quick(small_run: Path, tmp_path
     work = Path(shutil.copytree(small_run, tmp_path / "work"))
     before = published(work)
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = fld("run", f"work={work}", *SMALL, env={"RAY_ADDRESS": RAY_REFUSED})
+    done = fld("run", f"work={work}", *SMALL, env={"RAY_TMPDIR": NO_FOLDER})
     assert done.returncode == 0, done.stderr[-3000:]
     # Seconds of the processor, not of the clock: other tests run at the same time.
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - children.ru_utime < 15

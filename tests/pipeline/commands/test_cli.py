@@ -3,7 +3,9 @@
 import argparse
 import errno
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +68,66 @@ def test_a_reader_that_goes_away_is_no_error(words: list[str], tmp_path: Path) -
     assert command.stderr.read() == b""
     assert command.wait() == 1
     command.stderr.close()
+
+
+def test_nothing_but_the_answer_reaches_the_descriptor_of_standard_output(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A library in C++ and a child process write to it, and not to `sys.stdout`."""
+
+    def report(args: argparse.Namespace) -> Output:
+        os.write(1, b"C++ talks\n")
+        print("Ray talks")
+        return Output(text="the answer")
+
+    monkeypatch.setattr(look, "report", report)
+    assert cli.main(["report", "work"]) == 0
+    out, err = capfd.readouterr()
+    assert out == "the answer\n"
+    assert "C++ talks" in err and "Ray talks" in err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_command_in_one_line_with_the_code_of_the_shell(
+    number: int, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def report(args: argparse.Namespace) -> Output:
+        os.kill(os.getpid(), number)
+        return Output(text="it goes on")
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(look, "report", report)
+    assert cli.main(["report", "work"]) == code
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "fld: stopped; the same command resumes\n")
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (OSError(errno.ENOSPC, "", "/w/a"), 1, "/w/a: No space left on device; make room there"),
+        (OSError(errno.EDQUOT, "", "/w/a"), 1, "/w/a: Disk quota exceeded; make room there"),
+        (OSError(errno.EROFS, "", "/w/a"), 1, "/w/a: Read-only file system; make it writable"),
+        (OSError(errno.EFBIG, "", "/w/a"), 1, "/w/a: File too large; raise the limit (ulimit -f)"),
+        (OSError(errno.EACCES, "", "/w/a"), 1, "/w/a: Permission denied; give the right to use it"),
+        (PermissionError("Access Denied by the store"), 1, "Access Denied by the store"),
+        (OSError(errno.ENOENT, "", "/w/a"), 2, "/w/a: No such file or directory"),
+    ],
+)
+def test_a_disk_or_store_that_refuses_is_told_by_the_path(
+    error: OSError,
+    code: int,
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def report(args: argparse.Namespace) -> Output:
+        raise error
+
+    monkeypatch.setattr(look, "report", report)
+    assert cli.main(["report", "work"]) == code
+    assert capsys.readouterr().err.startswith(f"fld: error: {line}")
 
 
 def test_with_json_a_command_prints_its_object_and_nothing_else(

@@ -91,7 +91,7 @@ def test_a_mistake_is_told_in_a_line_that_says_what_to_change(override: str, mes
 
 
 def test_an_unknown_experiment_is_refused() -> None:
-    with pytest.raises(ValueError, match="experiment/nothing"):
+    with pytest.raises(ValueError, match="experiment=nothing: no such file in configs/experiment"):
         parsed("experiment=nothing")
 
 

@@ -8,10 +8,11 @@ import pytest
 from pipeline import cli
 from pipeline.config.compose import compose, dotlist
 from pipeline.config.parse import parse, with_absolute_paths
+from stages.dedup import DedupConfig
 
 
 def test_words_become_plain_values() -> None:
-    assert dotlist(["distance=3", "a.b=[1,2]", "model=x=y"]) == {
+    assert dotlist(["distance=3", "a.b=[1,2]", "model=x=y"], DedupConfig) == {
         "distance": 3,
         "a": {"b": [1, 2]},
         "model": "x=y",
@@ -24,7 +25,7 @@ def test_words_become_plain_values() -> None:
 )
 def test_a_word_that_is_no_setting_is_refused(word: str, message: str) -> None:
     with pytest.raises(ValueError, match=f"(?s){message}"):
-        dotlist(["similarity=0.9", word][1:])
+        dotlist([word], DedupConfig)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +93,7 @@ def test_a_run_on_another_source_is_refused_and_leaves_the_saved_config(
 # In a process of its own: `connect` does nothing where another test has started Ray.
 JOIN = """
 from pipeline.config.run import ClusterConfig
-from pipeline.execution.engine import connect
+from pipeline.execution.cluster import connect
 connect(ClusterConfig(address="bad:address:x"))
 """
 

@@ -169,7 +169,9 @@ def test_a_model_is_asked_only_about_samples_that_its_training_left_out(tmp_path
 def test_a_round_that_changes_nothing_is_rejected_and_says_so(tmp_path: Path) -> None:
     loop = Played(tmp_path / "w", *SCENES, "refine.folds=1", "refine.gate.held_out=0.3", *OFF)
     verdict = loop.refine(1, loop.models(1, untrained(loop))).verdict
-    assert (verdict.status, verdict.reason) == ("rejected", "no change: every label is as it was")
+    assert verdict.status == "rejected"
+    assert verdict.reason.startswith("no change: the model found ")
+    assert verdict.reason.endswith(". Round 0 is your result.")
     assert verdict.evidence["changes"]["regions"].keys() <= {"kept", "confirmed", "less_likely"}
 
 

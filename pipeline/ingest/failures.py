@@ -6,8 +6,10 @@ later try do not count.
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TypedDict
 
 from pipeline.ingest.assignment_log import ShardAssignment, replacements
@@ -17,6 +19,9 @@ from pipeline.storage import layout
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
+
+MOST = 0.5
+"""With a larger share of failed samples, something else than the samples is likely wrong."""
 
 # `in` is a keyword of Python, so this cannot be written as a class.
 StageSamples = TypedDict("StageSamples", {"in": int, "kept": int, "failed": dict[str, int]})
@@ -90,15 +95,87 @@ def failed_samples(store: Store, graph: Sequence[NodeRef]) -> Iterator[FailedSam
     """Every failed sample: key, name, stage, reason and detail, in the order of work."""
     yield from _failed_images(store)
     for node in graph:
-        if node.is_round:
-            continue
-        for shard in _shards_with_failures(store, node.folder):
-            images: list[ImageRow] = read_table(store, layout.images_table(shard), ImageRow)
-            names = {image.key: image.name for image in images}
-            rows: list[Row] = read_table(store, node.table(shard), Row)
-            for row in rows:
-                if row.failed:
-                    yield _failure(row, names[row.key], node.name)
+        yield from failed_in(store, node)
+
+
+def failed_in(store: Store, node: NodeRef) -> Iterator[FailedSample]:
+    """The samples that failed in one stage; none for a round, which only repeats them."""
+    if node.is_round:
+        return
+    for shard in _shards_with_failures(store, node.folder):
+        images: list[ImageRow] = read_table(store, layout.images_table(shard), ImageRow)
+        names = {image.key: image.name for image in images}
+        rows: list[Row] = read_table(store, node.table(shard), Row)
+        for row in rows:
+            if row.failed:
+                yield _failure(row, names[row.key], node.name)
+
+
+def listing(store: Store, total: int) -> str:
+    """How a user lists the failed samples."""
+    return f"`fld status {shlex.quote(store.url)} --limit {total}` lists them"
+
+
+@dataclass(frozen=True, slots=True)
+class StageFailures:
+    """What failed in one stage."""
+
+    counts: StageCounts
+    first: FailedSample
+
+    @property
+    def failed(self) -> int:
+        return sum(self.counts["samples"]["failed"].values())
+
+    @property
+    def is_all(self) -> bool:
+        """Whether the stage did no sample at all."""
+        return self.counts["samples"]["kept"] == 0
+
+    @property
+    def is_most(self) -> bool:
+        """Whether more than half failed, so that no single sample is likely to be at fault."""
+        return self.failed > self.counts["samples"]["in"] * MOST
+
+    def listing(self, store: Store) -> str:
+        """How a user lists them."""
+        return listing(store, self.failed)
+
+    def __str__(self) -> str:
+        samples = self.counts["samples"]
+        what = "images" if self.counts["stage"] == INGEST else "samples"
+        by_reason = [
+            f"{reason} {count:,}" for reason, count in Counter(samples["failed"]).most_common()
+        ]
+        first = self.first
+        detail = f": {first['detail']}" if first["detail"] else ""
+        return (
+            f"{self.failed:,} of {samples['in']:,} {what} failed in {self.counts['stage']} "
+            f"({', '.join(by_reason)}); the first is {first['name']}: {first['reason']}{detail}"
+        )
+
+
+def in_ingest(store: Store, shards: int) -> StageFailures | None:
+    """The images that did not come in; None if all did."""
+    counts = count(store, INGEST, IMAGES, shards)
+    first = next(_failed_images(store), None)
+    return StageFailures(counts, first) if first else None
+
+
+def in_stage(store: Store, node: NodeRef, shards: int) -> StageFailures | None:
+    """The samples that a stage could not do; None if it did all."""
+    first = next(failed_in(store, node), None)
+    if first is None:
+        return None
+    return StageFailures(count(store, node.name, node.folder, shards), first)
+
+
+def by_stage(store: Store, graph: Sequence[NodeRef], shards: int) -> list[StageFailures]:
+    """What failed in a run, in the order of work; stages without failures are left out."""
+    found = [in_ingest(store, shards)]
+    for node in graph:
+        found.append(in_stage(store, node, shards))
+    return [failures for failures in found if failures]
 
 
 def _failed_images(store: Store) -> Iterator[FailedSample]:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.ingest import failures
 from pipeline.ingest.assignment_log import ShardAssignment, append_assignments
-from pipeline.report import failures
 from pipeline.storage.manifest import Manifest
 from pipeline.storage.store import Store
 

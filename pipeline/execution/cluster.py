@@ -1,0 +1,156 @@
+"""Starting Ray on this machine, or joining a cluster. The config decides, not the environment.
+
+`cluster.address=null` always starts Ray here: RAY_ADDRESS, which Ray itself would follow, has no
+effect then (a warning says so). With `cluster.address=auto` Ray looks at RAY_ADDRESS first. These
+variables of the environment count as Ray and the libraries define them: RAY_AUTH_MODE,
+RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH, RAY_TMPDIR, RAY_NAMESPACE, RAY_RUNTIME_ENV_HOOK,
+CUDA_VISIBLE_DEVICES (the GPUs of a Ray that starts here), HF_HOME and HF_HUB_OFFLINE. A worker on
+another machine has the environment of its own `ray start`. OMP_NUM_THREADS and the like have no
+effect: `cluster.groups.NAME.threads` sets them (`pipeline.execution.threads`).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+from urllib.parse import urlsplit
+
+from pipeline.config.run import ClusterConfig
+from pipeline.errors import ClusterFailed
+from pipeline.execution.streams import captured_stderr
+from pipeline.storage.json_types import Json
+
+ANSWER_SECONDS = 5.0
+# What a client says first, with an empty SETTINGS frame. Source: RFC 9113, sections 3.4 and 6.5.
+HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
+FRAME_TYPE, SETTINGS = 3, 4
+TOKEN_ADVICE = (
+    "the cluster uses token authentication; set RAY_AUTH_MODE=token and give its token in "
+    "RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token"
+)
+
+
+def connect(config: ClusterConfig) -> None:
+    """Join the cluster of `config.address`, or start Ray on this machine; once per process.
+
+    Raises:
+        ClusterFailed: there is no cluster at that address, or Ray cannot run here.
+    """
+    import ray
+
+    if ray.is_initialized():
+        return
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    settings: Json = {"address": "local", "include_dashboard": False}
+    if config.address:
+        settings = {"address": config.address}
+        check_answers(config.address)
+    elif os.environ.get("RAY_ADDRESS"):
+        logging.getLogger("fld").warning(
+            "RAY_ADDRESS=%s: no effect: cluster.address=null starts Ray on this machine; "
+            "set cluster.address=auto to join that cluster",
+            os.environ["RAY_ADDRESS"],
+        )
+    where = f"cluster.address={config.address or 'null'}"
+    with _own_signals(), captured_stderr() as said:
+        try:
+            ray.init(
+                **settings,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                configure_logging=True,
+            )
+        except Exception as error:
+            # Ray raises plain exceptions when it does not start in time.
+            raise ClusterFailed(f"{where}: {_reason(error, said)}") from error
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def check_answers(address: str) -> None:
+    """Check in seconds that a Ray cluster may be at an address; Ray itself waits for minutes.
+
+    Raises:
+        ClusterFailed: nothing listens there, or what listens is no server of Ray.
+    """
+    where = f"cluster.address={address}"
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS", "")
+        where += f" (RAY_ADDRESS={address})"
+    host_and_port = _host_and_port(address)
+    if host_and_port is None:
+        return
+    advice = "give the address of `ray start --head`, or null to start Ray on this machine"
+    try:
+        with socket.create_connection(host_and_port, ANSWER_SECONDS) as connection:
+            connection.sendall(HTTP2_PREFACE)
+            # With TLS the server waits for a handshake first.
+            if os.environ.get("RAY_USE_TLS", "0") == "0":
+                answer = connection.recv(FRAME_TYPE + 1)
+                if len(answer) <= FRAME_TYPE or answer[FRAME_TYPE] != SETTINGS:
+                    raise ClusterFailed(f"{where}: what answers there is no Ray; {advice}")
+    except OSError as error:
+        # A timeout has no error number.
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise ClusterFailed(f"{where}: nothing answers there ({reason}); {advice}") from None
+
+
+def _host_and_port(address: str) -> tuple[str, int] | None:
+    """The parts of `host:port` or `ray://host:port`; None if it is something else."""
+    if "://" not in address:
+        address = f"ray://{address}"
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    if parts.scheme != "ray" or host is None or port is None:
+        return None
+    return host, port
+
+
+def _reason(error: Exception, said: IO[str]) -> str:
+    """Why Ray does not start, in one line; `said` is what it wrote to standard error."""
+    said.seek(0)
+    text = f"{error} {said.read()}"
+    if "InvalidAuthToken" in text or "no authentication token was found" in text:
+        return TOKEN_ADVICE
+    return f"Ray does not start: {error}"
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep what this process does at SIGTERM: `ray.init` would put its own handler there."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+
+
+def check_resources(config: ClusterConfig, name: str) -> None:
+    """Check that the cluster has room for one actor of a group.
+
+    Raises:
+        ValueError: it has not, so Ray would wait for ever.
+    """
+    import ray
+
+    group = config.group(name)
+    resources = ray.cluster_resources()
+    for kind, wanted in (("CPU", group.cpus), ("GPU", group.gpus)):
+        available = resources.get(kind, 0)
+        if wanted > available:
+            has = f"the cluster has {available:g}"
+            raise ValueError(f"cluster.groups.{name}: an actor wants {wanted:g} {kind}, {has}")

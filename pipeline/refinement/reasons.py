@@ -1,0 +1,106 @@
+"""The sentences of the gate: what was measured, why a round is accepted or not, what to do next.
+
+They stand in `round.json`, so `fld run`, `fld status` and the report say the same.
+"""
+
+from __future__ import annotations
+
+from pipeline.config.run import GateConfig
+from pipeline.quality.truth import Interval
+from pipeline.refinement.rules import MergeConfig, Rules
+from pipeline.refinement.thresholds import MIN_CONFIRMED
+from pipeline.storage.json_types import Json
+
+BETTER_MODEL = (
+    "Next: more images, more training steps (train.stages), or a pre-trained refine.start."
+)
+MORE_HELD_OUT = "Next: more images, or a higher refine.gate.held_out."
+
+
+def result(accepted: bool, this_round: int, head_round: int) -> str:
+    """Which round is now the user's result."""
+    return f"Round {this_round if accepted else head_round} is your result."
+
+
+def no_change(evidence: Json, config: MergeConfig) -> str:
+    """Why a round has the labels of its head.
+
+    `evidence` is `thresholds.agreement` on samples that the model has not learned from.
+    """
+    refound = evidence["refound"]
+    if refound is None:
+        return f"no change: there was no label to measure the model on. {MORE_HELD_OUT}"
+    kinds: dict[str, Json] = evidence["kinds"]
+    found = (
+        f"no change: the model found {refound:.0%} of the old labels again on samples that it had "
+        f"not learned from ({_counts(kinds)})"
+    )
+    if any(_is_trusted(counts, getattr(config, name)) for name, counts in kinds.items()):
+        return f"{found}, and it was not certain enough of anything else. {BETTER_MODEL}"
+    if any(counts["of"] >= MIN_CONFIRMED for counts in kinds.values()):
+        return f"{found}, so none of its changes was trusted. {BETTER_MODEL}"
+    needed = f"{MIN_CONFIRMED} labels of a kind must be found again before the model is trusted"
+    return f"{found}; {needed}. {MORE_HELD_OUT}"
+
+
+def compared(score: Interval, before: float, samples: int) -> str:
+    """The scores of a round and its head against truth."""
+    return (
+        f"mean F1 on {samples} held-out samples {before:.3f} -> {before + score.value:.3f} "
+        f"(difference {score.value:+.3f}, 95% interval {score.low:+.3f} to {score.high:+.3f})"
+    )
+
+
+def worse(numbers: str, gate: GateConfig) -> str:
+    """Why a round is rejected that is surely worse than its head."""
+    limit = f"below {-gate.tolerance:g}" if gate.tolerance else "below zero"
+    return (
+        f"worse: {numbers}; the whole interval lies {limit}, so this is no chance. {BETTER_MODEL}"
+    )
+
+
+def no_gain(numbers: str, gate: GateConfig) -> str:
+    """Why a round is rejected that is not better by enough."""
+    needed = f"a gain of {gate.min_gain:g} is needed (refine.gate.min_gain)"
+    return f"no gain: {numbers}; {needed}. {BETTER_MODEL}"
+
+
+def better(numbers: str, gate: GateConfig) -> str:
+    """Why a round is accepted with truth."""
+    return f"better: {numbers}; a gain of {gate.min_gain:g} is needed (refine.gate.min_gain)."
+
+
+def agreed(evidence: Json, gate: GateConfig) -> str:
+    """Why a round is accepted or rejected without truth, or that there is nothing to judge by."""
+    refound = evidence["refound"]
+    support = evidence["support"]
+    if refound is None:
+        return f"no labels on held-out samples to judge by. {MORE_HELD_OUT}"
+    numbers = f"the model finds {refound:.0%} of the head's held-out labels again"
+    if support is not None:
+        numbers += f" and gives them {support:.2f} nats a token"
+    needed = f"{gate.min_agreement:.0%} are needed (refine.gate.min_agreement)"
+    if refound < gate.min_agreement:
+        return (
+            f"too little agreement: {numbers}, {needed}; there is no labelled set. {BETTER_MODEL}"
+        )
+    return (
+        f"agreement: {numbers}, {needed}. This is weaker evidence, as there is no labelled set. "
+        "Next: look at a sample by `fld audit sample`."
+    )
+
+
+def _counts(kinds: dict[str, Json]) -> str:
+    """How many labels of each kind were found again."""
+    parts = []
+    for name, counts in kinds.items():
+        kind = name.replace("_", " ")
+        parts.append(f"{kind} {counts['confirmed']} of {counts['of']}")
+    return ", ".join(parts)
+
+
+def _is_trusted(counts: Json, rules: Rules) -> bool:
+    """Whether a model found so many labels of a kind that the merge could measure thresholds."""
+    confirmed: int = counts["confirmed"]
+    share = round(confirmed / counts["of"], 2)
+    return confirmed >= MIN_CONFIRMED and share >= rules.min_refound
