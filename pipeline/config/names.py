@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.config.needs import upstream_of
+from pipeline.config.order import upstream_of
 from pipeline.config.run import ROUND_MODEL, Entry, RunConfig
 from stages import registry
 
