@@ -138,6 +138,10 @@ class Stage(Protocol):
 
     `needs`: what the stage must read, so that it has anything to do. "regions or triplets" means
     that one of them is enough.
+    A stage with a model may have a method `check(config)` that raises `ValueError` or `StageError`
+    if the files which the config names cannot be used. It must not load more than seconds' worth:
+    `fld plan` and `fld run` call it for every stage before anything runs.
+
     `gives`: what it may add. A stage or a source without `gives` may add anything.
 
     A filter says in `drops` what it may drop: texts, regions, text_regions, triplets. The config of

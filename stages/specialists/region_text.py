@@ -23,7 +23,7 @@ from stages.filters import language
 from stages.filters.language import ParseConfig
 from stages.filters.triplet import blacklist, is_blacklisted
 from stages.geometry import box_iou
-from stages.specialists.caption import Captioner, CaptionerConfig
+from stages.specialists.caption import Captioner, CaptionerConfig, check_captioner
 from stages.specialists.images import crop_box
 from stages.specialists.selection import select_fresh
 
@@ -137,6 +137,12 @@ class RegionText:
         self.parse_config = ParseConfig(model=config.language_model)
         # Now, because a language model that is not installed is no sample's fault.
         language.load(config.language_model)
+
+    @staticmethod
+    def check(config: RegionTextConfig) -> None:
+        """See `stages.base.Stage`."""
+        if config.model:
+            check_captioner(config)
 
     def __call__(self, batch: Batch) -> list[Result]:
         regions = [self._without_candidates(sample) for sample in batch]

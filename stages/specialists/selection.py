@@ -54,9 +54,9 @@ def was_rejected(sample: Sample, granularity: Granularity, words: str) -> bool:
     a region may be right again.
     """
     for text in sample.annotations.texts:
-        if text.dropped and text.dropped != REGION_DROPPED:
-            if text.granularity == granularity and text.text == words:
-                return True
+        is_judged = text.dropped is not None and text.dropped != REGION_DROPPED
+        if is_judged and text.granularity == granularity and text.text == words:
+            return True
     return False
 
 

@@ -45,9 +45,7 @@ def test_a_models_text_stays_but_its_triplet_goes_with_the_region() -> None:
 
 
 def test_a_box_of_a_grounder_is_no_region_and_stays() -> None:
-    found = followed(
-        STAR, text=replace(TEXT, parents=[]), triplet=replace(TRIPLET, parents=["t"])
-    )
+    found = followed(STAR, text=replace(TEXT, parents=[]), triplet=replace(TRIPLET, parents=["t"]))
     assert len(found) == 0
 
 

@@ -56,8 +56,7 @@ def chain(samples: Sequence[Sample], stages: dict[str, Any]) -> list[Sample]:
         results = stage(seen)
         assert not any(isinstance(r, Failed) for r in results)
         samples = [
-            replace(s, annotations=added(s, r, node))
-            for s, r in zip(samples, results, strict=True)
+            replace(s, annotations=added(s, r, node)) for s, r in zip(samples, results, strict=True)
         ]
     return list(samples)
 
