@@ -1,8 +1,8 @@
 """Drops boxes that are degenerate, uncertain or redundant.
 
 In: regions and text regions. Out: the dropped ones, with their reasons, and what was made from them
-(`stages.links`). Paper section 4.2: a confidence threshold, then non-maximum suppression. The paper gives no values; the defaults are
-usual ones.
+(`stages.links`). Paper section 4.2: a confidence threshold, then non-maximum suppression. The paper
+gives no values; the defaults are usual ones.
 
 The score of a label is its `confidence` after a merge, else the `score` of its source. A label
 without either (from the source data set) passes the threshold. Human labels are never dropped and

@@ -95,7 +95,8 @@ class Captioner:
         if self.pad_token is None:
             needed = "one whose generation config names a pad token"
             raise wrong_architecture(config, self.model, needed)
-        probe(config, lambda: self._caption_batch([grey_image()]))
+        # One token of the caption is enough.
+        probe(config, lambda: self._write([grey_image()], 1))
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[Caption]:
         """One caption per image, (height, width, 3) uint8 RGB each."""
@@ -103,6 +104,10 @@ class Captioner:
 
     def _caption_batch(self, images: Sequence[np.ndarray]) -> list[Caption]:
         """The captions of images that go through the model at once."""
+        return self._write(images, self.config.max_tokens)
+
+    def _write(self, images: Sequence[np.ndarray], max_tokens: int) -> list[Caption]:
+        """Captions of at most `max_tokens` tokens."""
         prompts = None
         if self.config.prompt:
             prompts = [self.config.prompt] * len(images)
@@ -113,7 +118,7 @@ class Captioner:
         )
         inputs = inputs.to(self.device)
         inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
-        generation = generate_greedily(self.model, inputs, self.config.max_tokens)
+        generation = generate_greedily(self.model, inputs, max_tokens)
         is_token = generation.tokens != self.pad_token
         lengths = is_token.sum(1).clamp(min=1)
         sums = (generation.log_probabilities * is_token).sum(1)

@@ -105,12 +105,12 @@ class ChatDescribe:
         """See `stages.base.Stage`."""
         check_prompts(config.granularities, config.prompts)
         values = check_pretrained(config, NEEDS)
-        check_length(values, config.max_tokens)
         if values and not has_chat_template(config.model):
             raise StageError(
                 f"{config.model}: it is {kind_of(values)}, this stage needs a chat model with a "
                 "chat template"
             )
+        check_length(values, config.max_tokens)
 
     def _try(self) -> None:
         """Ask about a grey image; one token of the answer is enough."""

@@ -314,7 +314,7 @@ def _what_it_is(weights: str) -> str:
         start = stream.read(64)
     for beginning, kind in BEGINNINGS.items():
         if start.startswith(beginning):
-            return f"no ONNX model: it is {kind} ({size:,} bytes)"
+            return f"no ONNX model ({size:,} bytes): it is {kind}"
     return f"no whole ONNX model ({size:,} bytes): it may be cut off; fetch it again"
 
 

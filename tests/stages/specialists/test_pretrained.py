@@ -383,7 +383,7 @@ def test_a_processor_for_another_image_size_is_told_when_the_model_is_loaded(
     values["size"] = {"height": 48, "width": 48}
     file.write_text(json.dumps(values))
     with pytest.raises(
-        StageError, match=r"wide' .*it fails on a grey image \(ValueError: Input im"
+        StageError, match=r"wide' at revision .*it fails on a grey image .*do not fit each other"
     ):
         ImageTextScore(ImageTextScoreConfig(model=str(folder)))
 
