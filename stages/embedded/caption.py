@@ -22,6 +22,7 @@ from stages.base import Batch, Result, Sample
 from stages.embedded.vocabulary import (
     ANIMATE,
     Vocabulary,
+    check_style,
     counted,
     is_sign,
     name_of,
@@ -53,6 +54,9 @@ class CaptionConfig:
     any_iou: float = 0.6
     """If two regions overlap more than this IoU, only the one with the higher score is mentioned.
     """
+
+    def __post_init__(self) -> None:
+        check_style(self.style)
 
 
 def salient_regions(regions: Sequence[Region], config: CaptionConfig) -> list[Region]:

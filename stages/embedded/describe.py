@@ -18,6 +18,7 @@ from stages.base import Batch, Result, Sample
 from stages.embedded.caption import CaptionConfig, compose, group_by_name, salient_regions
 from stages.embedded.vocabulary import (
     Vocabulary,
+    check_style,
     counted,
     is_sign,
     name_of,
@@ -58,6 +59,9 @@ class DescribeConfig:
 
     granularities: tuple[Granularity, ...] = ("detailed",)
     """The texts to write: `detailed`, `more_detailed` or both."""
+
+    def __post_init__(self) -> None:
+        check_style(self.style)
 
 
 def detailed_sentences(

@@ -18,7 +18,7 @@ import numpy as np
 from pipeline.schema import Annotations, Candidate, Region
 from stages.base import Batch, Result, Sample, no_effect
 from stages.embedded.score import CHANCE, appearance_of
-from stages.embedded.vocabulary import Vocabulary, verb, vocabulary, with_article
+from stages.embedded.vocabulary import Vocabulary, check_style, verb, vocabulary, with_article
 from stages.filters import language
 from stages.filters.language import ParseConfig
 from stages.filters.triplet import blacklist, is_blacklisted
@@ -48,6 +48,9 @@ class RegionTextConfig(CaptionerConfig):
 
     language_model: str = ParseConfig().model
     """Installed spaCy package that finds the noun chunks."""
+
+    def __post_init__(self) -> None:
+        check_style(self.style)
 
     def without_effect(self) -> Iterator[str]:
         if self.model:

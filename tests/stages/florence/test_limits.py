@@ -78,7 +78,7 @@ def copied(tmp_path: Path) -> Path:
 def test_folders_that_are_no_florence_are_named(tmp_path: Path) -> None:
     own = copied(tmp_path)
     (own / "tokenizer.json").unlink()
-    with pytest.raises(ValueError, match="own: no tokenizer: it has none of tokenizer.json"):
+    with pytest.raises(ValueError, match=r"own: no tokenizer: it has none of tok"):
         limits_of(str(own))
     (own / "model.safetensors").write_bytes(b"")
     with pytest.raises(StageError, match=r"model\.safetensors: no safetensors file \(0 bytes\)"):
@@ -98,7 +98,7 @@ def test_weights_and_tokens_that_are_missing_are_told_when_it_is_loaded(tmp_path
     tensors = load_file(own / "model.safetensors")
     kept = {name: value for name, value in tensors.items() if "image_projection" not in name}
     save_file(kept, own / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match="its weights lack 1 tensors, such as .*image_projection"):
+    with pytest.raises(ValueError, match=r"its weights lack 1 tensors, such as .*image_projection"):
         load(str(own))
 
 
