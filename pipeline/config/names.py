@@ -40,7 +40,7 @@ def check_names(run: RunConfig) -> None:
     for name in run.filters.keys() & run.specialists.keys():
         raise ValueError(f"filters.{name}: a specialist has that name; give the filter another")
     choices = [*run.specialists, ROUND_MODEL]
-    # Without rounds nothing is completed, and a recipe may lack the specialists of the default list.
+    # Without rounds nothing is completed; a recipe may lack the specialists of the default list.
     for name in run.refine.complete if run.refine.rounds else ():
         if name not in choices:
             raise ValueError(f"refine.complete: {name} is no specialist; {_hint(name, choices)}")
