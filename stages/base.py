@@ -132,13 +132,23 @@ class Stage(Protocol):
     A result holds only what the stage adds (with an empty `id`) or revises (with the `id` of the
     annotation that it replaces; if several stages revise one, the last of them wins).
 
-    Two more class variables are optional. With them, a run whose stages stand in a wrong order is
-    refused before it begins (`pipeline.config.needs`). Both are tuples of these words: texts,
-    parsed_texts, regions, candidate_texts (of regions), text_regions, triplets.
+    More class variables are optional. With `needs` and `gives`, a run whose stages stand in a wrong
+    order is refused before it begins (`pipeline.config.needs`). Both are tuples of these words:
+    texts, parsed_texts, regions, candidate_texts (of regions), text_regions, triplets.
 
     `needs`: what the stage must read, so that it has anything to do. "regions or triplets" means
     that one of them is enough.
+    A stage with a model may have a method `check(config)` that raises `ValueError` or `StageError`
+    if the files which the config names cannot be used. It must not load more than seconds' worth:
+    `fld plan` and `fld run` call it for every stage before anything runs.
+
     `gives`: what it may add. A stage or a source without `gives` may add anything.
+
+    A filter says in `drops` what it may drop: texts, regions, text_regions, triplets. The config of
+    a specialist says in `composes` of which of these the stage makes its annotations, such as a
+    caption from regions. The filters that drop these then run before it, so that it names nothing
+    that is dropped (`pipeline.config.order`). In `parents` its annotations name what they were made
+    from, and follow it if it is dropped later (`stages.links`).
     """
 
     version: ClassVar[int]
@@ -161,6 +171,18 @@ def gives_of(stage: object) -> tuple[str, ...] | None:
     """What a stage or a source may add, by its class; None if the class does not say it."""
     gives: tuple[str, ...] | None = getattr(stage, "gives", None)
     return gives
+
+
+def drops_of(stage: object) -> tuple[str, ...]:
+    """The kinds of annotations that a filter may drop, by its class; see `Stage`."""
+    drops: tuple[str, ...] = getattr(stage, "drops", ())
+    return drops
+
+
+def composes_of(config: object) -> tuple[str, ...]:
+    """The kinds of annotations of which a stage makes its own, by its config; see `Stage`."""
+    kinds: tuple[str, ...] = getattr(config, "composes", ())
+    return kinds
 
 
 class SampleError(ValueError):

@@ -54,7 +54,7 @@ def test_the_pipeline_reaches_stages_by_registry_name(path: Path) -> None:
         "stages.florence",
     }
     allowed |= {"stages.florence.model", "stages.florence.tasks", "stages.florence.training"}
-    allowed |= {"stages.florence.config", "stages.florence.sizes"}
+    allowed |= {"stages.florence.config", "stages.florence.limits", "stages.florence.sizes"}
     assert {name for name in imported(path) if name.split(".")[0] == "stages"} <= allowed
 
 

@@ -78,6 +78,7 @@ def _add_configuration(command: argparse.ArgumentParser) -> None:
 def _configuration(args: argparse.Namespace) -> tuple[Json, RunConfig]:
     """The plain values of a run, with absolute paths, and the validated config."""
     from pipeline.config import compose, effects, parse
+    from pipeline.config.models import check_models
 
     if args.config:
         values = compose.load(args.config, args.overrides)
@@ -85,6 +86,7 @@ def _configuration(args: argparse.Namespace) -> tuple[Json, RunConfig]:
         values = compose.compose(args.overrides)
     values = parse.with_absolute_paths(values, parse.parse(values))
     config = parse.parse(values)
+    check_models(config)
     effects.announce(effects.warnings(config, effects.typed_names(args.overrides)))
     return values, config
 

@@ -14,9 +14,10 @@ from typing import Any
 
 import yaml
 
-from pipeline.config.needs import upstream_of
+from pipeline.config.order import upstream_of
 from pipeline.config.run import ROUND_MODEL, Entry, RunConfig
 from stages import registry
+from stages.base import gives_of
 
 # Settings that hold thresholds by source; a source is the name of a stage.
 THRESHOLDS = ("min_scores", "min_box_scores")
@@ -39,7 +40,8 @@ def check_names(run: RunConfig) -> None:
     for name in run.filters.keys() & run.specialists.keys():
         raise ValueError(f"filters.{name}: a specialist has that name; give the filter another")
     choices = [*run.specialists, ROUND_MODEL]
-    for name in run.refine.complete:
+    # Without rounds nothing is completed; a recipe may lack the specialists of the default list.
+    for name in run.refine.complete if run.refine.rounds else ():
         if name not in choices:
             raise ValueError(f"refine.complete: {name} is no specialist; {_hint(name, choices)}")
     for name, entry in run.specialists.items():
@@ -101,6 +103,7 @@ def _check_threshold(run: RunConfig, where: str, key: str) -> None:
         if not slash and where.endswith("min_scores"):
             hint = f"for a class write {where}./{key}; for a stage, {hint}"
         raise ValueError(f"{where}.{key}: no stage has the name {source}; {hint}")
+    _check_judged(run, where, key)
     if not label:
         return
     classes = list(dict.fromkeys(_classes(run, source)))
@@ -110,6 +113,32 @@ def _check_threshold(run: RunConfig, where: str, key: str) -> None:
         if source or near:
             hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(classes)}"
             raise ValueError(f"{where}.{key}: no detector knows the class {label}; {hint}")
+
+
+def _check_judged(run: RunConfig, where: str, key: str) -> None:
+    """Check that the stage of a threshold gives what the threshold is for."""
+    source, slash, _ = key.partition("/")
+    if source not in run.specialists:
+        return
+    kinds = ("regions",) if slash else ("regions", "text_regions")
+    if where.endswith("min_box_scores"):
+        kinds = ("triplets",)
+    judged = [name for name, entry in run.specialists.items() if _may_give(entry, kinds)]
+    if source not in judged:
+        what = " or ".join(kinds).replace("_", " ")
+        if slash:
+            what += " with a class"
+        choice = f"choose from {', '.join(judged)}" if judged else "leave it out"
+        raise ValueError(f"{where}.{key}: the stage {source} gives no {what}; {choice}")
+
+
+def _may_give(entry: Entry, kinds: Collection[str]) -> bool:
+    """Whether annotations of one of these kinds may have a stage as their source."""
+    if entry.use == "fuse":
+        # It makes annotations of the kinds that its members have.
+        return True
+    given = gives_of(registry.load(entry.use)[0])
+    return given is None or any(kind in given for kind in kinds)
 
 
 def stage_names(run: RunConfig) -> list[str]:

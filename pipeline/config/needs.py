@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from pipeline.config.order import order_of, upstream_of
 from pipeline.config.run import Entry, RunConfig
 from stages import registry
 from stages.base import gives_of, needs_of
@@ -27,24 +28,18 @@ def check_needs(run: RunConfig) -> None:
         upstream = upstream_of(entry, run.specialists)
         for need in _missing(run, entry, upstream):
             raise ValueError(f"specialists.{entry.name}: {_advice(run, entry, need)}")
-    for entry in run.filters.values():
+    order = order_of(run)
+    for entry in order.deciders:
+        for need in _missing(run, entry, order.finders):
+            problem = f"it reads {need}, but must run before the stages that give any"
+            advice = "they are composed of what the filters before them keep; remove the `after`"
+            raise ValueError(f"filters.{entry.name}: {problem}: {advice} that names it")
+    for entry in order.filters:
         before = [*run.specialists.values(), *_filters_before(entry, run.filters)]
         for need in _missing(run, entry, before):
             if _is_given(run, MADE_FROM.get(need, need), before):
                 problem = f"it reads {need}, and no stage before it gives any"
                 raise ValueError(f"filters.{entry.name}: {problem}; {ADD_STAGE}")
-
-
-def upstream_of(entry: Entry, entries: Mapping[str, Entry]) -> list[Entry]:
-    """The stages that `entry` comes after, directly or not. In a circle, it is one of them."""
-    names: set[str] = set()
-    todo = list(entry.after)
-    while todo:
-        name = todo.pop()
-        if name not in names:
-            names.add(name)
-            todo += entries[name].after
-    return [other for other in entries.values() if other.name in names]
 
 
 def _filters_before(entry: Entry, filters: Mapping[str, Entry]) -> list[Entry]:

@@ -41,7 +41,8 @@ class Entry:
     """The stage's own config, built from all keys that are no field of this class."""
     after: tuple[str, ...] = ()
     """Names of stages that run before this one. A specialist reads their annotations and those that
-    they read themselves; a filter reads everything."""
+    they read themselves; a filter reads everything. A specialist that composes its annotations of
+    others also runs behind the filters that may drop these, and reads what they read."""
     group: str = "main"
     """Group of stages that share one actor and its decoded images; see `cluster.groups`."""
     batch_size: Positive = 32
@@ -142,7 +143,8 @@ class RefineConfig:
     """The stage that merges the model's labels with the old ones."""
     complete: tuple[str, ...] = ()
     """Specialists that add what changed annotations lack, such as masks; `model` stands for the
-    round's model, which grounds the phrases of new texts."""
+    round's model, which grounds the phrases of new texts. Stages that compose the texts of one of
+    them run, too: they write anew what spoke of a dropped region."""
     stop: Literal["no_gain", "never"] = "no_gain"
     """`no_gain`: stop after a rejected round; `never`: try all rounds."""
     gate: GateConfig = GateConfig()

@@ -25,6 +25,7 @@ from pipeline.storage.manifest import (
 from pipeline.storage.parquet import publish_table
 from pipeline.storage.store import Store
 from pipeline.storage.tars import Member, TarWriter
+from stages import links
 
 
 def publish_signals(
@@ -69,6 +70,9 @@ def publish_round(
             records[row.key] = _extended(records[row.key], graph[name], row)
         for kind, ids in _ids(rows).items():
             seen[kind] |= ids
+    for key, record in records.items():
+        followed = links.follow(record.annotations)
+        records[key] = replace(record, annotations=record.annotations.overlaid(followed))
     annotations = count_annotations([record.annotations for record in records.values()])
     for kind, counts in annotations.items():
         counts["in"] = len(seen[kind])

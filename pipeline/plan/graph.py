@@ -18,12 +18,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from pipeline.config.order import completing, in_order, order_of
 from pipeline.config.run import ROUND_MODEL, ClusterConfig, Entry, NoOptions, RunConfig
 from pipeline.plan.recipe import fingerprint, recipe_settings, revision_of
 from pipeline.schema import SCHEMA_VERSION
 from pipeline.storage import layout
 from pipeline.storage.json_types import Json
-from stages import registry
+from stages import links, registry
 
 WORK = "work:"
 """Before the name of a model that lies in the work folder."""
@@ -85,12 +86,20 @@ class RoundModels:
 
 
 def round_zero(run: RunConfig) -> list[Node]:
-    """The specialists in the order of their `after`, then the filters, then the round itself."""
+    """The specialists and filters in their order (`pipeline.config.order`), then the round."""
+    order = order_of(run)
     nodes: dict[str, Node] = {}
-    for entry in _sorted(run.specialists.values()):
+    for entry in order.finders:
         reads = _with_dependencies(entry.after, run.specialists)
         nodes[entry.name] = make_node(entry, 0, [nodes[name] for name in reads], run.cluster)
-    return _with_filters(run, 0, list(nodes.values()))
+    for entry in order.deciders:
+        nodes[entry.name] = make_node(entry, 0, list(nodes.values()), run.cluster)
+    decided = list(nodes)
+    for entry in order.composers:
+        wanted = {*decided, *_with_dependencies(entry.after, run.specialists)}
+        upstream = [node for name, node in nodes.items() if name in wanted]
+        nodes[entry.name] = make_node(entry, 0, upstream, run.cluster)
+    return _with_filters(run, 0, order.filters, list(nodes.values()))
 
 
 def refine_nodes(
@@ -135,10 +144,12 @@ def next_round(
         nodes.append(_model_node(run, "sparse", number, [head, *nodes], models.sparse, settings))
     if ROUND_MODEL in run.refine.complete:
         nodes += _grounding_nodes(run, number, [head, *nodes], models)
-    for entry in _sorted(run.specialists.values()):
-        if entry.name in run.refine.complete:
+    order = order_of(run)
+    names = completing(run)
+    for entry in (*order.finders, *order.deciders, *order.composers):
+        if entry.name in names or entry in order.deciders:
             nodes.append(make_node(entry, number, [head, *nodes], run.cluster))
-    return _with_filters(run, number, nodes, head)
+    return _with_filters(run, number, order.filters, nodes, head)
 
 
 def make_node(
@@ -211,17 +222,24 @@ def _grounding_nodes(
 def _with_filters(
     run: RunConfig,
     number: int,
+    filters: Iterable[Entry],
     nodes: list[Node],
     head: Node | None = None,
 ) -> list[Node]:
-    """The nodes, then the filters, then the node that writes the round."""
+    """The nodes, then these filters, then the node that writes the round."""
     nodes = list(nodes)
     base = [head] if head else []
-    for entry in _sorted(run.filters.values()):
+    for entry in filters:
         nodes.append(make_node(entry, number, [*base, *nodes], run.cluster))
     reads = [*base, *nodes]
     upstream = [node.fingerprint for node in reads]
-    mark = fingerprint({"schema": SCHEMA_VERSION, "round": number, "upstream": upstream})
+    recipe: Json = {
+        "schema": SCHEMA_VERSION,
+        "links": links.VERSION,
+        "round": number,
+        "upstream": upstream,
+    }
+    mark = fingerprint(recipe)
     last = Node(
         name=f"{number}.round",
         entry=Entry(name="round", use="round", options=NoOptions(), group=FILTER_GROUP),
@@ -234,30 +252,6 @@ def _with_filters(
     return [*nodes, last]
 
 
-def _sorted(entries: Iterable[Entry]) -> list[Entry]:
-    """Topological by `after`; ties keep the order of the config.
-
-    Raises:
-        ValueError: the stages wait for each other.
-    """
-    waiting = list(entries)
-    names = {entry.name for entry in waiting}
-    result: list[Entry] = []
-    done: set[str] = set()
-    while waiting:
-        for entry in waiting:
-            # A name outside of `entries` is not waited for.
-            if names.intersection(entry.after) <= done:
-                break
-        else:
-            stuck = ", ".join(entry.name for entry in waiting)
-            raise ValueError(f"after: {stuck} wait for each other; remove one `after`")
-        result.append(entry)
-        done.add(entry.name)
-        waiting.remove(entry)
-    return result
-
-
 def _with_dependencies(names: Iterable[str], entries: Mapping[str, Entry]) -> list[str]:
     """`names` and everything that they come after, in topological order."""
     wanted: set[str] = set()
@@ -267,4 +261,4 @@ def _with_dependencies(names: Iterable[str], entries: Mapping[str, Entry]) -> li
         if name not in wanted:
             wanted.add(name)
             todo += entries[name].after
-    return [entry.name for entry in _sorted(entries.values()) if entry.name in wanted]
+    return [entry.name for entry in in_order(entries.values()) if entry.name in wanted]

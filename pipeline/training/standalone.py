@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from pipeline.config.effects import UNUSED_WORKERS, own, typed_groups, unused_groups
+from pipeline.config.models import check_start
 from pipeline.config.parse import check_exists, check_no_seed
 from pipeline.config.run import ClusterConfig
 from pipeline.config.validation import build
@@ -60,6 +61,7 @@ def parse(values: Json) -> TrainCommandConfig:
     }
     config: TrainCommandConfig = build(TrainCommandConfig, {**values, **parts}, "")
     check_exists("start", config.start)
+    check_start("start", config.start, config.train.stages, config.train)
     return config
 
 

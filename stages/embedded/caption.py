@@ -22,6 +22,7 @@ from stages.base import Batch, Result, Sample
 from stages.embedded.vocabulary import (
     ANIMATE,
     Vocabulary,
+    check_style,
     counted,
     is_sign,
     name_of,
@@ -31,12 +32,18 @@ from stages.embedded.vocabulary import (
 )
 from stages.filters.nms import nms
 from stages.geometry import area
-from stages.specialists.selection import effective_score, missing_granularities
+from stages.specialists.selection import (
+    effective_score,
+    missing_granularities,
+    was_rejected,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptionConfig:
     """Settings of `compose_caption`."""
+
+    composes: ClassVar[tuple[str, ...]] = ("regions",)
 
     style: str = "demo"
     """Vocabulary of the sentence: `demo` or `photo`."""
@@ -47,6 +54,9 @@ class CaptionConfig:
     any_iou: float = 0.6
     """If two regions overlap more than this IoU, only the one with the higher score is mentioned.
     """
+
+    def __post_init__(self) -> None:
+        check_style(self.style)
 
 
 def salient_regions(regions: Sequence[Region], config: CaptionConfig) -> list[Region]:
@@ -113,7 +123,7 @@ def compose(regions: Sequence[Region], words: Vocabulary) -> str:
 class ComposeCaption:
     """Writes the brief text of every sample that has none."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads_images: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ("regions",)
     gives: ClassVar[tuple[str, ...]] = ("texts",)
@@ -131,7 +141,7 @@ class ComposeCaption:
             return Annotations()
         regions = salient_regions(sample.annotations.regions, self.config)
         text = compose(regions, self.words)
-        if not text:
+        if not text or was_rejected(sample, "brief", text):
             return Annotations()
         mentioned: list[Region] = []
         for group in mentioned_groups(regions):

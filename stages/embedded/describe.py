@@ -18,6 +18,7 @@ from stages.base import Batch, Result, Sample
 from stages.embedded.caption import CaptionConfig, compose, group_by_name, salient_regions
 from stages.embedded.vocabulary import (
     Vocabulary,
+    check_style,
     counted,
     is_sign,
     name_of,
@@ -27,7 +28,11 @@ from stages.embedded.vocabulary import (
     with_article,
 )
 from stages.geometry import bounds
-from stages.specialists.selection import effective_score, missing_granularities
+from stages.specialists.selection import (
+    effective_score,
+    missing_granularities,
+    was_rejected,
+)
 
 ROWS = ("upper", "middle", "lower")
 COLUMNS = ("left", "middle", "right")
@@ -36,6 +41,8 @@ COLUMNS = ("left", "middle", "right")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DescribeConfig:
     """Settings of `template_describe`."""
+
+    composes: ClassVar[tuple[str, ...]] = ("regions", "text_regions")
 
     style: str = "demo"
     """Vocabulary of the sentences: `demo` or `photo`."""
@@ -52,6 +59,9 @@ class DescribeConfig:
 
     granularities: tuple[Granularity, ...] = ("detailed",)
     """The texts to write: `detailed`, `more_detailed` or both."""
+
+    def __post_init__(self) -> None:
+        check_style(self.style)
 
 
 def detailed_sentences(
@@ -119,7 +129,7 @@ def place(box: Box, size: tuple[int, int]) -> str:
 class TemplateDescribe:
     """Writes the detailed texts that a sample lacks."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads_images: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ("regions or text_regions",)
     gives: ClassVar[tuple[str, ...]] = ("texts",)
@@ -148,10 +158,14 @@ class TemplateDescribe:
             written = list(sentences)
             if granularity == "more_detailed":
                 written += self._places(regions, sample.size)
+            words = " ".join(written)
+            if was_rejected(sample, granularity, words):
+                continue
             text = Text(
                 granularity=granularity,
-                text=" ".join(written),
+                text=words,
                 score=score,
+                parents=[annotation.id for annotation in mentioned],
             )
             texts.append(text)
         return texts

@@ -5,7 +5,7 @@ In: texts with their parse, regions. Out: triplets.
 A phrase and a region match if their head nouns agree, in singular or plural. `phrase_score` is the
 share of the words that both have, `score` is the region's own. A singular phrase gets the best
 region, a phrase with a number gets as many regions, and any other plural gets all regions that
-match equally well.
+match equally well. A triplet has the box of its region, and its mask if there is one.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ IGNORED = frozenset(("a", "an", "the", "many", *NUMBERS))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroundConfig:
     """Settings of `match_ground`."""
+
+    composes: ClassVar[tuple[str, ...]] = ("regions",)
 
     min_score: float = 0.05
     """Regions with a lower score get no phrase."""
@@ -94,6 +96,7 @@ def ground(text: Text, phrase: NounPhrase, regions: Sequence[Region]) -> list[Tr
             box=match.region.box,
             score=match.region.score,
             phrase_score=match.likeness,
+            mask=match.region.mask,
             parents=[text.id, match.region.id],
         )
         triplets.append(triplet)
@@ -103,7 +106,7 @@ def ground(text: Text, phrase: NounPhrase, regions: Sequence[Region]) -> list[Tr
 class MatchGround:
     """Grounds the fresh texts that have no triplets yet."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads_images: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ("parsed_texts", "regions")
     gives: ClassVar[tuple[str, ...]] = ("triplets",)

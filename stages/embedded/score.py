@@ -21,7 +21,7 @@ from pipeline.schema import Annotations, Box, Region
 from stages.base import Batch, Result, Sample
 from stages.embedded.detect import palette_to_lab, to_lab
 from stages.embedded.domains import Colour
-from stages.embedded.vocabulary import Vocabulary, size_word, vocabulary
+from stages.embedded.vocabulary import Vocabulary, check_style, size_word, vocabulary
 from stages.specialists.selection import choose_candidate, needs_choice
 
 MAX_SIDE = 48  # pixels; crops are shrunk to at most this width and height
@@ -38,6 +38,9 @@ class ScoreConfig:
 
     min_score: float = 0.05
     """Regions with a lower score get no brief text."""
+
+    def __post_init__(self) -> None:
+        check_style(self.style)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ A `Vocabulary` holds these words: `demo` is for the rendered scenes, `photo` for
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -143,6 +144,18 @@ VOCABULARIES = {
         handling=_handling_verbs(),
     ),
 }
+
+
+def check_style(style: str) -> None:
+    """Check a stage's setting `style`.
+
+    Raises:
+        ValueError: there is no such vocabulary.
+    """
+    if style not in VOCABULARIES:
+        near = difflib.get_close_matches(style, VOCABULARIES, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(VOCABULARIES)}"
+        raise ValueError(f"style={style}: no such vocabulary; {hint}")
 
 
 def vocabulary(name: str) -> Vocabulary:

@@ -1,8 +1,8 @@
 """Drops boxes that are degenerate, uncertain or redundant.
 
-In: regions and text regions. Out: the dropped ones, with their reasons. Paper section 4.2: a
-confidence threshold, then non-maximum suppression. The paper gives no values; the defaults are
-usual ones.
+In: regions and text regions. Out: the dropped ones, with their reasons, and what was made from them
+(`stages.links`). Paper section 4.2: a confidence threshold, then non-maximum suppression. The paper
+gives no values; the defaults are usual ones.
 
 The score of a label is its `confidence` after a merge, else the `score` of its source. A label
 without either (from the source data set) passes the threshold. Human labels are never dropped and
@@ -18,6 +18,7 @@ from typing import ClassVar, TypeVar
 import numpy as np
 
 from pipeline.schema import Annotations, Region, TextRegion
+from stages import links
 from stages.base import Batch, Result, no_effect
 from stages.filters.nms import nms, overlapping_pairs, soft_nms
 from stages.geometry import bounds, is_degenerate
@@ -251,9 +252,10 @@ def _score(item: Region | TextRegion) -> float:
 class RegionFilter:
     """Marks regions and text regions as dropped; see the module's docstring for the rules."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     reads_images: ClassVar[bool] = False
     gives: ClassVar[tuple[str, ...]] = ()
+    drops: ClassVar[tuple[str, ...]] = ("regions", "text_regions")
 
     def __init__(self, config: RegionFilterConfig) -> None:
         self.config = config
@@ -268,13 +270,13 @@ class RegionFilter:
         dropped_regions = self._dropped(regions)
         dropped_text_regions = self._dropped(text_regions)
         results: list[Result] = []
-        for image in range(len(batch)):
-            results.append(
-                Annotations(
-                    regions=dropped_regions.get(image, []),
-                    text_regions=dropped_text_regions.get(image, []),
-                )
+        for image, sample in enumerate(batch):
+            dropped = Annotations(
+                regions=dropped_regions.get(image, []),
+                text_regions=dropped_text_regions.get(image, []),
             )
+            followed = links.follow(sample.annotations.overlaid(dropped))
+            results.append(replace(dropped, texts=followed.texts, triplets=followed.triplets))
         return results
 
     def _dropped(self, items: Sequence[tuple[int, Item]]) -> dict[int, list[Item]]:

@@ -80,6 +80,7 @@ class TextFilter:
     reads_images: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ("parsed_texts",)
     gives: ClassVar[tuple[str, ...]] = ()
+    drops: ClassVar[tuple[str, ...]] = ("texts",)
 
     def __init__(self, config: TextFilterConfig) -> None:
         self.config = config

@@ -21,8 +21,8 @@ from pipeline.schema import Annotations, Text, Triplet
 from stages.base import Batch, Result
 from stages.geometry import is_degenerate
 from stages.lines import lines_of
+from stages.links import TEXT_DROPPED
 
-TEXT_DROPPED = "text_dropped"
 SPAN_MISMATCH = "span_mismatch"
 DEGENERATE_BOX = "degenerate_box"
 BLACKLISTED = "blacklisted"
@@ -106,6 +106,7 @@ class TripletFilter:
     version: ClassVar[int] = 1
     reads_images: ClassVar[bool] = False
     gives: ClassVar[tuple[str, ...]] = ()
+    drops: ClassVar[tuple[str, ...]] = ("triplets",)
 
     def __init__(self, config: TripletFilterConfig) -> None:
         self.config = config

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.florence.codec import BINS
 from stages.florence.sizes import SHAPES
-from stages.florence.tokenizer import BOS, EOS, PAD, START, token_id
+from stages.florence.tokenizer import ADDED_TOKENS, BOS, EOS, PAD, START, token_id
 
 if TYPE_CHECKING:
     import torch
@@ -115,7 +115,8 @@ def load(name: str, revision: str | None = None) -> Florence:
         revision: branch, tag or commit on the hub; None is `main`.
 
     Raises:
-        ValueError: there is no checkpoint, or it has the authors' older format.
+        ValueError: there is no checkpoint, it has the authors' older format, or it lacks weights or
+            tokens.
     """
     import torch
     from transformers import AutoTokenizer, Florence2ForConditionalGeneration
@@ -125,13 +126,21 @@ def load(name: str, revision: str | None = None) -> Florence:
     source = resolve(name)
     revision = revision or "main"
     check_format(source, revision)
-    model = Florence2ForConditionalGeneration.from_pretrained(
+    model, loading = Florence2ForConditionalGeneration.from_pretrained(
         source,
         revision=revision,
         dtype=torch.float32,
         use_safetensors=True,
+        output_loading_info=True,
     )
+    missing = sorted(loading["missing_keys"])
+    if missing:
+        # The library has filled them with random numbers.
+        raise ValueError(f"{source}: its weights lack {len(missing)} tensors, such as {missing[0]}")
     tokenizer: Any = AutoTokenizer.from_pretrained(source, revision=revision)
+    for token in (ADDED_TOKENS[0], "<loc_0>", "<loc_999>", ADDED_TOKENS[-1]):
+        if token not in tokenizer.get_vocab():
+            raise ValueError(f"{source}: its tokenizer has no {token}; it is not Florence-2's")
     return Florence(model.eval(), tokenizer)
 
 

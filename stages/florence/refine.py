@@ -30,6 +30,7 @@ from stages.florence.answers import label_support
 from stages.florence.detokenise import detokenise
 from stages.florence.generation import Question
 from stages.florence.inference import FlorenceInference, GivenAnswer
+from stages.florence.limits import limits_of
 from stages.florence.revisions import (
     CATEGORY,
     DENSE,
@@ -166,6 +167,7 @@ class Refine:
 
         from stages.florence.model import load, move_to_device
 
+        self.check(config)
         torch.set_num_threads(thread_count())
         florence = load(config.model)
         move_to_device(florence, config.device, config.dtype)
@@ -178,6 +180,15 @@ class Refine:
             max_prompt_tokens=config.max_tokens,
             centre=config.centre,
         )
+
+    @staticmethod
+    def check(config: RefineConfig) -> None:
+        """See `stages.base.Stage`."""
+        limits = limits_of(config.model)
+        if limits is not None:
+            limits.check_resolution("resolution", config.resolution)
+            limits.check_prompt("max_tokens", config.max_tokens, config.resolution)
+            limits.check_answer("max_tokens", config.max_tokens)
 
     def __call__(self, batch: Batch) -> list[Result]:
         """Return the new and revised annotations of each sample; empty ones outside the fold."""

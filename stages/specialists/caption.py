@@ -11,22 +11,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from pipeline.schema import Annotations, Text
-from stages.base import Batch, Result
+from stages.base import Batch, Result, StageError
+from stages.checkpoints import CheckpointNeeds
 from stages.specialists.batching import map_batches
 from stages.specialists.generation import generate_greedily
-from stages.specialists.images import to_pil
+from stages.specialists.images import grey_image, to_pil
 from stages.specialists.pretrained import (
     PretrainedConfig,
+    check_pretrained,
     choose_device,
     load_pretrained,
+    probe,
     wrong_architecture,
 )
 from stages.specialists.selection import missing_granularities
+
+NEEDS = CheckpointNeeds(
+    "a captioner such as Florence-2 or BLIP-2",
+    lambda config: "vision_config" in config and "text_config" in config,
+    tokenizer=True,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +47,29 @@ class CaptionerConfig(PretrainedConfig):
 
     max_tokens: int = 40
     """Longest caption, in tokens."""
+
+
+def check_captioner(config: CaptionerConfig) -> None:
+    """Check the checkpoint of a captioner without loading it.
+
+    Raises:
+        StageError: it is no captioner, is not complete, or writes no captions of this length.
+    """
+    values = check_pretrained(config, NEEDS)
+    check_length(values, config.max_tokens)
+
+
+def check_length(values: dict[str, Any], max_tokens: int) -> None:
+    """Check that a model, by its config.json, can write so many tokens.
+
+    Raises:
+        StageError: it has fewer positions.
+    """
+    positions = values.get("text_config", {}).get("max_position_embeddings")
+    if positions is not None and max_tokens >= positions:
+        raise StageError(
+            f"max_tokens={max_tokens}: the model has {positions} positions for tokens; give less"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +86,7 @@ class Captioner:
     def __init__(self, config: CaptionerConfig) -> None:
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
+        check_captioner(config)
         self.config = config
         self.device = choose_device(config)
         self.model = load_pretrained(AutoModelForImageTextToText, config)
@@ -62,6 +95,8 @@ class Captioner:
         if self.pad_token is None:
             needed = "one whose generation config names a pad token"
             raise wrong_architecture(config, self.model, needed)
+        # One token of the caption is enough.
+        probe(config, lambda: self._write([grey_image()], 1))
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[Caption]:
         """One caption per image, (height, width, 3) uint8 RGB each."""
@@ -69,6 +104,10 @@ class Captioner:
 
     def _caption_batch(self, images: Sequence[np.ndarray]) -> list[Caption]:
         """The captions of images that go through the model at once."""
+        return self._write(images, self.config.max_tokens)
+
+    def _write(self, images: Sequence[np.ndarray], max_tokens: int) -> list[Caption]:
+        """Captions of at most `max_tokens` tokens."""
         prompts = None
         if self.config.prompt:
             prompts = [self.config.prompt] * len(images)
@@ -79,7 +118,7 @@ class Captioner:
         )
         inputs = inputs.to(self.device)
         inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
-        generation = generate_greedily(self.model, inputs, self.config.max_tokens)
+        generation = generate_greedily(self.model, inputs, max_tokens)
         is_token = generation.tokens != self.pad_token
         lengths = is_token.sum(1).clamp(min=1)
         sums = (generation.log_probabilities * is_token).sum(1)
@@ -102,6 +141,11 @@ class PretrainedCaption:
 
     def __init__(self, config: CaptionerConfig) -> None:
         self.captioner = Captioner(config)
+
+    @staticmethod
+    def check(config: CaptionerConfig) -> None:
+        """See `stages.base.Stage`."""
+        check_captioner(config)
 
     def __call__(self, batch: Batch) -> list[Result]:
         results: list[Result] = [Annotations() for _ in batch]

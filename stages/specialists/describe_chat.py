@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from pipeline.schema import Annotations, Granularity, Text
-from stages.base import Batch, Result
+from stages.base import Batch, Result, StageError
+from stages.checkpoints import has_chat_template, kind_of
 from stages.specialists.batching import map_batches
+from stages.specialists.caption import NEEDS, check_length
 from stages.specialists.detailed_texts import (
     PROMPTS,
     Answer,
@@ -28,11 +30,13 @@ from stages.specialists.detailed_texts import (
     prompts_without_effect,
 )
 from stages.specialists.generation import generate_greedily
-from stages.specialists.images import to_pil
+from stages.specialists.images import grey_image, to_pil
 from stages.specialists.pretrained import (
     PretrainedConfig,
+    check_pretrained,
     choose_device,
     load_pretrained,
+    probe,
     wrong_architecture,
 )
 from stages.specialists.selection import missing_granularities
@@ -87,13 +91,31 @@ class ChatDescribe:
     def __init__(self, config: ChatDescribeConfig) -> None:
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
-        check_prompts(config.granularities, config.prompts)
+        self.check(config)
         self.config = config
         self.device = choose_device(config)
         self.model = load_pretrained(AutoModelForImageTextToText, config)
         self.processor = load_pretrained(AutoProcessor, config)
         if not getattr(self.processor, "chat_template", None):
             raise wrong_architecture(config, self.model, "a chat model with a chat template")
+        probe(config, self._try)
+
+    @staticmethod
+    def check(config: ChatDescribeConfig) -> None:
+        """See `stages.base.Stage`."""
+        check_prompts(config.granularities, config.prompts)
+        values = check_pretrained(config, NEEDS)
+        if values and not has_chat_template(config.model):
+            raise StageError(
+                f"{config.model}: it is {kind_of(values)}, this stage needs a chat model with a "
+                "chat template"
+            )
+        check_length(values, config.max_tokens)
+
+    def _try(self) -> None:
+        """Ask about a grey image; one token of the answer is enough."""
+        inputs = self._prepare(grey_image(), "a dog")
+        self._answer_batch([inputs], max_tokens=1)
 
     def __call__(self, batch: Batch) -> list[Result]:
         questions: list[tuple[int, Granularity]] = []
@@ -133,7 +155,9 @@ class ChatDescribe:
         )
         return inputs
 
-    def _answer_batch(self, inputs: Sequence[Inputs]) -> list[ScoredAnswer]:
+    def _answer_batch(
+        self, inputs: Sequence[Inputs], max_tokens: int | None = None
+    ) -> list[ScoredAnswer]:
         """The answers to inputs of one shape."""
         import torch
 
@@ -141,7 +165,8 @@ class ChatDescribe:
         for name in inputs[0]:
             joined[name] = torch.cat([each[name] for each in inputs]).to(self.device)
         joined["pixel_values"] = joined["pixel_values"].to(self.model.dtype)
-        generation = generate_greedily(self.model, joined, self.config.max_tokens)
+        longest = self.config.max_tokens if max_tokens is None else max_tokens
+        generation = generate_greedily(self.model, joined, longest)
         end_tokens = self._end_tokens()
         answers = []
         rows = zip(generation.tokens.tolist(), generation.log_probabilities, strict=True)

@@ -57,6 +57,11 @@ class DescribeConfig(EndpointConfig):
     min_score: float = 0.3
     """With `reads: labels`, regions and text regions with a lower score are left out."""
 
+    @property
+    def composes(self) -> tuple[str, ...]:
+        """See `stages.base.Stage`."""
+        return ("regions", "text_regions") if self.reads == "labels" else ()
+
     def __post_init__(self) -> None:
         check_prompt_names(self.prompts)
 
@@ -71,25 +76,32 @@ class DescribeConfig(EndpointConfig):
             yield from no_effect(self, ("image_side",), reason)
 
 
-def labels_as_text(sample: Sample, min_score: float) -> str:
-    """The kept annotations of a sample, one line each; '' if there are none."""
+def described_labels(sample: Sample, min_score: float) -> Annotations:
+    """The kept brief texts, and the kept regions and text regions with at least this score."""
     kept = sample.annotations.kept()
+    return Annotations(
+        texts=[text for text in kept.texts if text.granularity == "brief"],
+        regions=[region for region in kept.regions if effective_score(region) >= min_score],
+        text_regions=[item for item in kept.text_regions if effective_score(item) >= min_score],
+    )
+
+
+def labels_as_text(sample: Sample, min_score: float) -> str:
+    """The labels that are described, one line each; '' if there are none."""
+    kept = described_labels(sample, min_score)
     width, height = sample.size
     lines = []
     for text in kept.texts:
-        if text.granularity == "brief":
-            lines.append(f"Caption: {text.text}")
+        lines.append(f"Caption: {text.text}")
     for region in kept.regions:
-        if effective_score(region) >= min_score:
-            left, top, right, bottom = region.box
-            x = (left + right) / 2 / width
-            y = (top + bottom) / 2 / height
-            name = region.brief or region.phrase
-            place = f"centre at {x:.0%} from the left and {y:.0%} from the top"
-            lines.append(f"Object: {name}, {place}")
+        left, top, right, bottom = region.box
+        x = (left + right) / 2 / width
+        y = (top + bottom) / 2 / height
+        name = region.brief or region.phrase
+        place = f"centre at {x:.0%} from the left and {y:.0%} from the top"
+        lines.append(f"Object: {name}, {place}")
     for text_region in kept.text_regions:
-        if effective_score(text_region) >= min_score:
-            lines.append(f'Text: "{text_region.text}"')
+        lines.append(f'Text: "{text_region.text}"')
     return "\n".join(lines)
 
 
@@ -114,7 +126,7 @@ def image_url(image: np.ndarray, max_side: int) -> str:
 class EndpointDescribe:
     """Asks for the detailed texts that a sample lacks, several samples at a time."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads_images: ClassVar[bool] = True
     gives: ClassVar[tuple[str, ...]] = ("texts",)
 
@@ -146,9 +158,17 @@ class EndpointDescribe:
                 granularity=granularity,
                 text=text,
                 dropped=reason,
+                parents=self._parents(sample),
             )
             texts.append(described)
         return Annotations(texts=texts)
+
+    def _parents(self, sample: Sample) -> list[str]:
+        """The ids of what the model describes, if it gets labels."""
+        if self.config.reads == "image":
+            return []
+        labels = described_labels(sample, self.config.min_score)
+        return [annotation.id for annotation in (*labels.regions, *labels.text_regions)]
 
     def subject(self, sample: Sample) -> ChatCompletionContentPartParam | None:
         """The image or the labels that the model gets; None if there are no labels."""

@@ -11,18 +11,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from pipeline.schema import Annotations, Region
 from stages.base import Batch, Result
+from stages.checkpoints import CheckpointNeeds, architecture_ends_with
 from stages.specialists.batching import map_batches
-from stages.specialists.images import pad_image, to_pil
-from stages.specialists.pretrained import PretrainedConfig, choose_device, load_pretrained
+from stages.specialists.images import grey_image, pad_image, to_pil
+from stages.specialists.pretrained import (
+    PretrainedConfig,
+    check_pretrained,
+    choose_device,
+    load_pretrained,
+    probe,
+)
 
 if TYPE_CHECKING:
     import torch
+
+
+def _is_detector(config: dict[str, Any]) -> bool:
+    is_grounder = str(config.get("model_type")).endswith("grounding-dino")
+    return architecture_ends_with(config, "ForObjectDetection") and not is_grounder
+
+
+NEEDS = CheckpointNeeds("a detector with fixed classes, such as RT-DETR", _is_detector)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,18 +74,23 @@ class Detr:
     def __init__(self, config: DetrConfig) -> None:
         from transformers import AutoImageProcessor, AutoModelForObjectDetection
 
+        self.check(config)
         self.config = config
         self.device = choose_device(config)
         self.model = load_pretrained(AutoModelForObjectDetection, config)
         self.processor = load_pretrained(AutoImageProcessor, config)
         self.names: dict[int, str] = self.model.config.id2label
+        probe(config, lambda: self._detect_batch([self._prepare(grey_image())]))
+
+    @staticmethod
+    def check(config: DetrConfig) -> None:
+        """See `stages.base.Stage`."""
+        check_pretrained(config, NEEDS)
 
     def __call__(self, batch: Batch) -> list[Result]:
         prepared = []
         for sample in batch:
-            image = sample.pixels
-            inputs = self.processor(images=to_pil(image), return_tensors="pt")
-            prepared.append(_Prepared(image, inputs))
+            prepared.append(self._prepare(sample.pixels))
         results = map_batches(
             prepared,
             self._detect_batch,
@@ -78,6 +98,11 @@ class Detr:
             shape_of=lambda item: item.shape,
         )
         return list(results)
+
+    def _prepare(self, image: np.ndarray) -> _Prepared:
+        """What the model sees of a (height, width, 3) uint8 RGB image."""
+        inputs = self.processor(images=to_pil(image), return_tensors="pt")
+        return _Prepared(image, inputs)
 
     def _detect_batch(self, batch: Sequence[_Prepared]) -> list[Annotations]:
         """The regions of images whose inputs have one shape."""

@@ -19,15 +19,18 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from pipeline.schema import Annotations, NounPhrase, Text, Triplet
+from pipeline.schema import Annotations, NounPhrase, Parse, Text, Triplet
 from stages.base import Batch, Result, Sample, no_effect
+from stages.checkpoints import CheckpointNeeds
 from stages.filters.nms import nms
 from stages.specialists.batching import map_batches
-from stages.specialists.images import pad_image, to_pil
+from stages.specialists.images import grey_image, pad_image, to_pil
 from stages.specialists.pretrained import (
     PretrainedConfig,
+    check_pretrained,
     choose_device,
     load_pretrained,
+    probe,
     wrong_architecture,
 )
 
@@ -38,6 +41,25 @@ Span = tuple[int, int]
 """A half-open range of characters."""
 
 WHOLE_TEXT, SENTENCES, WORDS = r".+", r".+?(?:[.!?]+\s+|$)", r"\S+\s*"
+
+
+_NO_PHRASES = Parse(
+    tokens=2,
+    objects=[],
+    attributes=[],
+    actions=[],
+    proper_nouns=[],
+    object_complexity=0,
+    action_complexity=0,
+    object_complexity_mean=0.0,
+    action_complexity_mean=0.0,
+    noun_phrases=[],
+)
+NEEDS = CheckpointNeeds(
+    "a Grounding DINO or MM-Grounding-DINO",
+    lambda config: config.get("model_type") in ("grounding-dino", "mm-grounding-dino"),
+    tokenizer=True,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +207,7 @@ class GroundingDino:
             AutoTokenizer,
         )
 
+        self.check(config)
         self.config = config
         self.device = choose_device(config)
         self.model = load_pretrained(AutoModelForZeroShotObjectDetection, config)
@@ -193,6 +216,19 @@ class GroundingDino:
         self.image_processor = load_pretrained(AutoImageProcessor, config)
         self.tokenizer = load_pretrained(AutoTokenizer, config)
         self.max_tokens = self.model.config.max_text_len
+        probe(config, self._try)
+
+    @staticmethod
+    def check(config: GroundingDinoConfig) -> None:
+        """See `stages.base.Stage`."""
+        check_pretrained(config, NEEDS)
+
+    def _try(self) -> None:
+        """Ground a text in a grey image."""
+        image = grey_image()
+        inputs = self.image_processor(images=to_pil(image), return_tensors="pt")
+        text = Text(granularity="brief", text="a dog", parse=_NO_PHRASES)
+        self._ground_batch([_Query(0, image, inputs, text, (0, len(text.text)))])
 
     def __call__(self, batch: Batch) -> list[Result]:
         queries: list[_Query] = []

@@ -35,6 +35,11 @@ def pad_image(image: np.ndarray) -> np.ndarray:
     return np.pad(image, margins, "edge")
 
 
+def grey_image() -> np.ndarray:
+    """A (64, 64, 3) uint8 RGB image, on which a stage tries its model."""
+    return np.full((64, 64, 3), 128, np.uint8)
+
+
 def to_pil(image: np.ndarray) -> Image:
     """The padded image for a processor, which would have to guess the layout of an array.
 

@@ -8,12 +8,13 @@ without remote code. A checkpoint that cannot be loaded, or has the wrong archit
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from stages.base import CONTENT, StageError, no_effect
+from stages.base import CONTENT, StageError, is_out_of_memory, no_effect
+from stages.checkpoints import CheckpointNeeds, check_folder
 
 if TYPE_CHECKING:
     import torch
@@ -72,12 +73,20 @@ def _load_model(auto_class: AutoClass, config: PretrainedConfig) -> Any:
     """The model of a checkpoint on its device, in eval mode."""
     import torch
 
-    model = auto_class.from_pretrained(
+    model, loading = auto_class.from_pretrained(
         config.model,
         revision=config.revision or None,
         use_safetensors=True,
         dtype=getattr(torch, config.dtype),
+        output_loading_info=True,
     )
+    missing = sorted(loading["missing_keys"])
+    if missing:
+        # The library would fill them with random numbers.
+        raise ValueError(
+            f"its weights lack {len(missing)} tensors of a {type(model).__name__}, "
+            f"such as {missing[0]}"
+        )
     return model.to(choose_device(config)).eval()
 
 
@@ -96,6 +105,41 @@ def wrong_architecture(config: PretrainedConfig, model: object, needed: str) -> 
     """The error for a checkpoint that was loaded, but is of no use to the stage."""
     name = type(model).__name__
     return StageError(f"{_source(config)}: it is a {name}, this stage needs {needed}")
+
+
+def check_pretrained(config: PretrainedConfig, needs: CheckpointNeeds) -> dict[str, Any]:
+    """Check the folder of a checkpoint without loading it; see `stages.base.Stage`.
+
+    Returns:
+        The values of its config.json; empty for a hub name.
+
+    Raises:
+        StageError: it is not what the stage needs.
+    """
+    _check_source(config)
+    if not Path(config.model).is_dir():
+        return {}
+    return check_folder(config.model, needs)
+
+
+def probe(config: PretrainedConfig, run: Callable[[], object]) -> None:
+    """Run a stage once on a small image, so that a model it cannot use is told when it is loaded.
+
+    For example, the processor makes images of another size than the model takes.
+
+    Raises:
+        StageError: the model and its processor or tokenizer do not fit each other.
+    """
+    try:
+        run()
+    except (RuntimeError, ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
+        if is_out_of_memory(error):
+            raise
+        reason = str(error).strip().partition("\n")[0]
+        raise StageError(
+            f"{_source(config)}: it fails on a grey image ({type(error).__name__}: {reason}): "
+            "its weights, processor and tokenizer do not fit each other, or this stage"
+        ) from error
 
 
 def _check_source(config: PretrainedConfig) -> None:

@@ -18,12 +18,12 @@ import numpy as np
 from pipeline.schema import Annotations, Candidate, Region
 from stages.base import Batch, Result, Sample, no_effect
 from stages.embedded.score import CHANCE, appearance_of
-from stages.embedded.vocabulary import Vocabulary, verb, vocabulary, with_article
+from stages.embedded.vocabulary import Vocabulary, check_style, verb, vocabulary, with_article
 from stages.filters import language
 from stages.filters.language import ParseConfig
 from stages.filters.triplet import blacklist, is_blacklisted
 from stages.geometry import box_iou
-from stages.specialists.caption import Captioner, CaptionerConfig
+from stages.specialists.caption import Captioner, CaptionerConfig, check_captioner
 from stages.specialists.images import crop_box
 from stages.specialists.selection import select_fresh
 
@@ -48,6 +48,9 @@ class RegionTextConfig(CaptionerConfig):
 
     language_model: str = ParseConfig().model
     """Installed spaCy package that finds the noun chunks."""
+
+    def __post_init__(self) -> None:
+        check_style(self.style)
 
     def without_effect(self) -> Iterator[str]:
         if self.model:
@@ -137,6 +140,12 @@ class RegionText:
         self.parse_config = ParseConfig(model=config.language_model)
         # Now, because a language model that is not installed is no sample's fault.
         language.load(config.language_model)
+
+    @staticmethod
+    def check(config: RegionTextConfig) -> None:
+        """See `stages.base.Stage`."""
+        if config.model:
+            check_captioner(config)
 
     def __call__(self, batch: Batch) -> list[Result]:
         regions = [self._without_candidates(sample) for sample in batch]

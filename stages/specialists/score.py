@@ -11,18 +11,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from pipeline.schema import Annotations, Region
 from stages.base import Batch, Result
+from stages.checkpoints import CheckpointNeeds, architecture_ends_with
 from stages.specialists.batching import map_batches
-from stages.specialists.images import crop_box, to_pil
+from stages.specialists.images import crop_box, grey_image, to_pil
 from stages.specialists.pretrained import (
     PretrainedConfig,
+    check_pretrained,
     choose_device,
     load_pretrained,
+    probe,
     wrong_architecture,
 )
 from stages.specialists.selection import choose_candidate, needs_choice
@@ -30,6 +33,14 @@ from stages.specialists.selection import choose_candidate, needs_choice
 if TYPE_CHECKING:
     import torch
     from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+
+def _has_two_towers(config: dict[str, Any]) -> bool:
+    has_both = "text_config" in config and "vision_config" in config
+    return has_both and architecture_ends_with(config, "Model")
+
+
+NEEDS = CheckpointNeeds("a two-tower model such as SigLIP or CLIP", _has_two_towers, tokenizer=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +72,7 @@ class ImageTextScore:
     def __init__(self, config: ImageTextScoreConfig) -> None:
         from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
+        self.check(config)
         self.config = config
         self.device = choose_device(config)
         self.model = load_pretrained(AutoModel, config)
@@ -69,6 +81,12 @@ class ImageTextScore:
         self.image_processor = load_pretrained(AutoImageProcessor, config)
         self.tokenizer = load_pretrained(AutoTokenizer, config)
         self.text_length = self.model.config.text_config.max_position_embeddings
+        probe(config, lambda: (self.embed_images([grey_image()]), self.embed_texts(["a dog"])))
+
+    @staticmethod
+    def check(config: ImageTextScoreConfig) -> None:
+        """See `stages.base.Stage`."""
+        check_pretrained(config, NEEDS)
 
     def __call__(self, batch: Batch) -> list[Result]:
         regions: list[Region] = []

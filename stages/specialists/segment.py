@@ -17,13 +17,25 @@ import numpy as np
 
 from pipeline.schema import Annotations, Box
 from stages.base import Batch, Result, Sample
+from stages.checkpoints import CheckpointNeeds
 from stages.specialists.batching import map_batches
-from stages.specialists.images import to_pil
+from stages.specialists.images import grey_image, to_pil
 from stages.specialists.masks import find_unmasked
-from stages.specialists.pretrained import PretrainedConfig, choose_device, load_pretrained
+from stages.specialists.pretrained import (
+    PretrainedConfig,
+    check_pretrained,
+    choose_device,
+    load_pretrained,
+    probe,
+)
 
 if TYPE_CHECKING:
     import torch
+
+
+NEEDS = CheckpointNeeds(
+    "a SAM, SAM-HQ or SAM 2", lambda config: str(config.get("model_type")).startswith("sam")
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,10 +80,17 @@ class Sam:
     def __init__(self, config: SamConfig) -> None:
         from transformers import AutoModelForMaskGeneration, AutoProcessor
 
+        self.check(config)
         self.config = config
         self.device = choose_device(config)
         self.model = load_pretrained(AutoModelForMaskGeneration, config)
         self.processor = load_pretrained(AutoProcessor, config)
+        probe(config, lambda: self.masks(grey_image(), [(8.0, 8.0, 56.0, 56.0)]))
+
+    @staticmethod
+    def check(config: SamConfig) -> None:
+        """See `stages.base.Stage`."""
+        check_pretrained(config, NEEDS)
 
     def __call__(self, batch: Batch) -> list[Result]:
         return [self.segment(sample) for sample in batch]

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from pipeline.schema import Annotation, Granularity, Region
 from stages.base import Sample
+from stages.links import REGION_DROPPED
 
 Item = TypeVar("Item", bound=Annotation)
 
@@ -44,6 +45,19 @@ def missing_granularities(
         if not text.dropped and not text.locked:
             present.add(text.granularity)
     return [granularity for granularity in granularities if granularity not in present]
+
+
+def was_rejected(sample: Sample, granularity: Granularity, words: str) -> bool:
+    """Whether a text with these words was dropped for what it says.
+
+    A filter or a merge has decided so, and would have to do it again. A text that was dropped with
+    a region may be right again.
+    """
+    for text in sample.annotations.texts:
+        is_judged = text.dropped is not None and text.dropped != REGION_DROPPED
+        if is_judged and text.granularity == granularity and text.text == words:
+            return True
+    return False
 
 
 def needs_choice(sample: Sample, min_score: float) -> list[Region]:

@@ -31,6 +31,16 @@ if TYPE_CHECKING:
 
 GREY = 114
 STRIDES = (8, 16, 32)
+FARTHEST_OFFSET = 32.0  # cells; a raw centre lies within few cells of its own
+# How files begin that are taken for ONNX models.
+BEGINNINGS = {
+    b"\xff\xd8\xff": "a JPEG image",
+    b"\x89PNG": "a PNG image",
+    b"PK\x03\x04": "a zip file, such as a PyTorch checkpoint: export it to ONNX first",
+    b"version https://git-lfs": "a pointer of Git LFS: fetch the file itself",
+    b"<": "a web page: fetch the file itself",
+    b"\x1f\x8b": "a gzip file: unpack it first",
+}
 ROW_START = 5  # numbers of a row before its class scores
 
 
@@ -153,9 +163,10 @@ def read_classes(path: str) -> list[str]:
     """
     file = Path(path) if path else Path(__file__).with_name("coco_classes.txt")
     try:
-        return lines_of(file.read_bytes())
+        lines = lines_of(file.read_bytes().rstrip())
     except (OSError, UnicodeDecodeError) as error:
         raise StageError(f"classes={path}: {error}") from error
+    return [line.strip() for line in lines]
 
 
 class Yolox:
@@ -175,6 +186,11 @@ class Yolox:
         self.session = load_session(config.weights)
         self.size = _input_size(self.session, config)
         self._check_output()
+
+    @staticmethod
+    def check(config: YoloxConfig) -> None:
+        """See `stages.base.Stage`. An ONNX file loads within seconds."""
+        Yolox(config)
 
     def __call__(self, batch: Batch) -> list[Result]:
         return [Annotations(regions=self.detect(sample.pixels)) for sample in batch]
@@ -222,6 +238,7 @@ class Yolox:
         name_count = len(self.classes)
         expected = (1, row_count, ROW_START + name_count)
         if shapes == [expected]:
+            self._check_offsets(outputs[0])
             return
         if len(shapes) == 1 and shapes[0][:2] == (1, row_count):
             class_count = shapes[0][2] - ROW_START
@@ -230,7 +247,19 @@ class Yolox:
                 f"but there are {name_count} class names: set `classes` to a file with "
                 "the model's class names, one per line"
             )
-        raise _wrong_layout(self.config, f"its outputs have the shapes {shapes}, not [{expected}]")
+        what = f"its outputs have the shapes {shapes}, not [{expected}]"
+        if shapes and len(shapes[0]) == 3 and shapes[0][1] < shapes[0][2]:
+            what += "; a row for each number instead of for each box is YOLOv8's layout"
+        raise _wrong_layout(self.config, what)
+
+    def _check_offsets(self, output: np.ndarray) -> None:
+        """Check that the boxes are not decoded yet: their centres are offsets in cells.
+
+        `output` is (1, rows, 5 + classes), for a black image.
+        """
+        farthest = float(np.abs(output[..., :2]).max())
+        if farthest > FARTHEST_OFFSET:
+            raise _wrong_layout(self.config, f"its boxes are decoded: centres of {farthest:.0f}")
 
 
 def load_session(weights: str) -> InferenceSession:
@@ -250,7 +279,7 @@ def load_session(weights: str) -> InferenceSession:
     try:
         return onnxruntime.InferenceSession(weights, options, providers)
     except _session_errors() as error:
-        raise StageError(f"weights={weights}: {error}") from error
+        raise StageError(f"weights={weights}: {_what_it_is(weights)}") from error
 
 
 def _input_size(session: InferenceSession, config: YoloxConfig) -> tuple[int, int]:
@@ -270,8 +299,24 @@ def _wrong_layout(config: YoloxConfig, what: str) -> StageError:
     """The error for an ONNX file that is another kind of model."""
     return StageError(
         f"weights={config.weights}: no YOLOX model ({what}): give a file made by "
-        "tools/export_onnx.py of the YOLOX project, without --decode_in_inference"
+        "tools/export_onnx.py of the YOLOX project, without --dynamic and --decode_in_inference"
     )
+
+
+def _what_it_is(weights: str) -> str:
+    """Why a file is no ONNX model, as far as its first bytes tell."""
+    file = Path(weights)
+    if not file.is_file():
+        return "no such file"
+    size = file.stat().st_size
+    if not size:
+        return "no ONNX model: the file is empty"
+    with open(file, "rb") as stream:
+        start = stream.read(64)
+    for beginning, kind in BEGINNINGS.items():
+        if start.startswith(beginning):
+            return f"no ONNX model ({size:,} bytes): it is {kind}"
+    return f"no whole ONNX model ({size:,} bytes): it may be cut off; fetch it again"
 
 
 def _session_errors() -> tuple[type[Exception], ...]:

@@ -46,7 +46,7 @@ def test_a_run_that_is_killed_three_times_gives_the_same_bytes_with_another_numb
 
 
 @pytest.mark.usefixtures("local_ray")
-def test_another_threshold_runs_filters_only_and_loads_no_model(
+def test_another_threshold_runs_no_stage_that_looks_at_images(
     small_run: Path, tmp_path: Path
 ) -> None:
     work = tmp_path / "work"
@@ -54,7 +54,9 @@ def test_another_threshold_runs_filters_only_and_loads_no_model(
     before = published(work)
     changed = [*LABELS, "filters.region.min_score=0.6"]
     todo = plan(work, *changed)
-    assert {stage for stage, count in todo.items() if count} == {"0.region", "0.triplet", "0.round"}
+    composed = {"caption", "describe", "parse", "ground", "text", "triplet"}
+    made_anew = {f"0.{name}" for name in ("region", *composed, "round")}
+    assert {stage for stage, count in todo.items() if count} == made_anew
     done = fld_here("run", f"work={work}", *changed)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "specialists" not in done.stderr
@@ -64,7 +66,7 @@ def test_another_threshold_runs_filters_only_and_loads_no_model(
         for name in set(after) - set(before)
         if name.startswith("signals/")
     }
-    assert made == {"region", "triplet"}
+    assert made == {"region", *composed}
     assert {
         n: s for n, s in after.items() if n in before and n not in ("head.json", "report.html")
     } == {n: s for n, s in before.items() if n not in ("head.json", "report.html")}

@@ -55,7 +55,11 @@ def test_a_stage_that_declares_nothing_may_give_anything(monkeypatch: pytest.Mon
 
 def test_if_no_stage_gives_it_the_advice_is_to_add_one() -> None:
     with pytest.raises(ValueError, match=r"reads regions, and .*; add a stage that does"):
-        parsed("~specialists.detect", "specialists.region_text.after=[]")
+        parsed(
+            "~specialists.detect",
+            "specialists.region_text.after=[]",
+            "specialists.segment.after=[score]",
+        )
 
 
 def test_a_filter_may_have_nothing_to_do_but_texts_need_a_parse() -> None:
@@ -70,6 +74,11 @@ def test_a_filter_may_have_nothing_to_do_but_texts_need_a_parse() -> None:
     with pytest.raises(ValueError, match=r"^filters\.text: it reads parsed_texts"):
         parsed(*late)
     parsed(*late, "filters.text.after=[words]")
+
+
+def test_a_filter_that_must_run_early_cannot_wait_for_what_is_composed_of_its_labels() -> None:
+    with pytest.raises(ValueError, match=r"^filters\.text: it reads parsed_texts, but must run "):
+        parsed("filters.region.after=[text]")
 
 
 def test_every_shipped_stage_declares_what_it_gives_in_known_words() -> None:

@@ -10,6 +10,7 @@ from pipeline.plan.shard_state import ShardState
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import Digests, FileDigest, Manifest
 from pipeline.storage.store import Store
+from stages.registry import load
 
 
 def nodes(*overrides: str) -> dict[str, graph.Node]:
@@ -21,13 +22,52 @@ def changed(*overrides: str) -> set[str]:
     return {name for name in before if before[name].fingerprint != after[name].fingerprint}
 
 
-def test_a_filter_threshold_changes_that_filter_and_what_follows() -> None:
-    assert changed("filters.region.min_score=0.5") == {"0.region", "0.triplet", "0.round"}
+COMPOSED = {"0.caption", "0.describe", "0.parse", "0.ground", "0.text", "0.triplet", "0.round"}
+
+
+def test_a_filter_threshold_changes_that_filter_and_what_is_composed_of_what_it_keeps() -> None:
+    assert changed("filters.region.min_score=0.5") == {"0.region", *COMPOSED}
+    assert changed("filters.text.brief.max_objects=5") == {"0.text", "0.triplet", "0.round"}
+
+
+def test_no_stage_that_looks_at_images_comes_after_a_filter() -> None:
+    """So another threshold runs none of them again."""
+    for recipe in ("demo", "noisy"):
+        planned = nodes(f"specialists={recipe}", "refine.complete=[]")
+        changing = changed_in(recipe)
+        assert "0.segment" in planned and "0.region" in changing
+        for name in changing - {"0.round"}:
+            assert not load(planned[name].entry.use)[0].reads_images, name
+
+
+def changed_in(recipe: str) -> set[str]:
+    base = (f"specialists={recipe}", "refine.complete=[]")
+    before, after = nodes(*base), nodes(*base, "filters.region.min_score=0.5")
+    return {name for name in before if before[name].fingerprint != after[name].fingerprint}
+
+
+def test_a_composer_runs_behind_the_filter_whatever_its_after_says() -> None:
+    names = list(nodes("specialists.caption.after=[detect]", "~filters.triplet"))
+    assert names.index("0.region") < names.index("0.caption")
+    without = list(nodes("~filters.region"))
+    assert without[:9] == [f"0.{name}" for name in parse(compose([])).specialists]
+
+
+def test_a_later_round_writes_composed_texts_anew_behind_the_filter() -> None:
+    run = parse(compose([]))
+    head = graph.round_zero(run)[-1]
+    models = graph.RoundModels([graph.TrainedModel("models/01", "digest")])
+    made = graph.next_round(run, 1, head, models, run.refine.merge)
+    names = [node.name.partition(".")[2] for node in made]
+    assert names == [
+        *("refine", "merge", "region_text", "score", "segment", "region"),
+        *("caption", "describe", "parse", "ground", "text", "triplet", "round"),
+    ]
 
 
 def test_a_specialist_setting_changes_what_reads_it_and_leaves_the_rest() -> None:
     assert {"0.ocr", "0.describe", "0.parse", "0.round"} <= changed("specialists.ocr.min_score=0.2")
-    assert not changed("specialists.ocr.min_score=0.2") & {"0.detect", "0.caption", "0.score"}
+    assert not changed("specialists.ocr.min_score=0.2") & {"0.detect", "0.segment", "0.score"}
 
 
 def test_batch_size_and_threads_are_part_of_the_recipe() -> None:

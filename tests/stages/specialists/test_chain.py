@@ -18,6 +18,8 @@ import pytest
 from PIL import Image
 
 from pipeline.config.compose import compose
+from pipeline.config.order import order_of
+from pipeline.config.parse import parse
 from pipeline.schema import KINDS, Annotations
 from stages.base import Failed, Sample
 from stages.embedded.scenes import DEMO, render
@@ -27,29 +29,25 @@ CONFIGS = Path(__file__).parents[3] / "configs"
 ENTRY = ("use", "after", "group", "batch_size")
 
 
-def recipe(group: str, name: str, **overrides: Any) -> dict[str, Any]:
-    entries = compose([f"{group}={name}"])[group]
-    stages: dict[str, Any] = {}
-    for node, entry in entries.items():
-        cls, config = load(entry["use"])
-        after = entry.get("after", [])
-        assert all(upstream in stages for upstream in after), f"{node} runs before {after}"
-        settings = {k: v for k, v in entry.items() if k not in ENTRY} | overrides.get(node, {})
-        stages[node] = cls(config(**settings))
-    return stages
+def recipe(*overrides: str) -> dict[str, Any]:
+    """The stages of round 0 by name, in the order in which they run."""
+    order = order_of(parse(compose(list(overrides))))
+    entries = (*order.finders, *order.deciders, *order.composers, *order.filters)
+    return {entry.name: load(entry.use)[0](entry.options) for entry in entries}
 
 
-def added(annotations: Annotations, result: Annotations, node: str) -> Annotations:
+def added(sample: Sample, result: Annotations, node: str) -> Annotations:
     """What the worker does with a result: ids and sources for additions, revisions in place."""
+    made = {"source": node, "round": sample.round}
     count = 0
     kinds: dict[str, list] = {}
     for kind in KINDS:
         kinds[kind] = []
         for item in getattr(result, kind):
             if not item.id:
-                item, count = replace(item, id=f"0.{node}.{count}", source=node), count + 1
+                item, count = replace(item, id=f"{sample.round}.{node}.{count}", **made), count + 1
             kinds[kind].append(item)
-    return annotations.overlaid(Annotations(**kinds))
+    return sample.annotations.overlaid(Annotations(**kinds))
 
 
 def chain(samples: Sequence[Sample], stages: dict[str, Any]) -> list[Sample]:
@@ -58,15 +56,14 @@ def chain(samples: Sequence[Sample], stages: dict[str, Any]) -> list[Sample]:
         results = stage(seen)
         assert not any(isinstance(r, Failed) for r in results)
         samples = [
-            replace(s, annotations=added(s.annotations, r, node))
-            for s, r in zip(samples, results, strict=True)
+            replace(s, annotations=added(s, r, node)) for s, r in zip(samples, results, strict=True)
         ]
     return list(samples)
 
 
 @pytest.fixture(scope="module")
 def demo() -> dict[str, Any]:
-    return recipe("specialists", "demo") | recipe("filters", "demo")
+    return recipe()
 
 
 @pytest.fixture(scope="module")
@@ -159,8 +156,8 @@ def test_photos_get_regions_texts_triplets_and_masks() -> None:
         Sample(key=f.stem, size=(i.shape[1], i.shape[0]), image=i)
         for f, i in zip(files, images, strict=True)
     ]
-    weights = {"detect": {"weights": os.environ["FLD_YOLOX"]}}
-    stages = recipe("specialists", "photos", **weights) | recipe("filters", "photos")
+    weights = f"specialists.detect.weights={os.environ['FLD_YOLOX']}"
+    stages = recipe("experiment=photos", "source.path=x", weights)
     done = [s.annotations.kept() for s in chain(samples, stages)]
     assert sum(bool(a.texts) for a in done) >= len(done) / 2
     assert sum(len(a.regions) for a in done) >= len(done)

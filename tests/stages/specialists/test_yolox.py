@@ -175,10 +175,57 @@ def test_a_model_with_another_input_is_refused(tmp_path: Path) -> None:
         Yolox(YoloxConfig(weights=weights))
 
 
+def test_a_row_for_each_number_is_named_as_yolov8s_layout(tmp_path: Path) -> None:
+    weights = constant_onnx(tmp_path / "m.onnx", np.zeros((1, 4 + 20, 200)))
+    with pytest.raises(StageError, match=r"a row for each number .* is YOLOv8's layout"):
+        Yolox(YoloxConfig(weights=weights))
+
+
+def test_boxes_that_the_file_has_decoded_are_refused(tmp_path: Path) -> None:
+    """Its shape is the right one, so every box would be wrong without a word."""
+    output = np.zeros((1, ROWS, 85))
+    output[..., :2] = 40.0
+    weights = constant_onnx(tmp_path / "m.onnx", output)
+    with pytest.raises(StageError, match="its boxes are decoded: centres of 40"):
+        Yolox(YoloxConfig(weights=weights))
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "no ONNX model: the file is empty"),
+        (b"\xff\xd8\xff\xe0 more", r"no ONNX model \(9 bytes\): it is a JPEG image"),
+        (
+            b"PK\x03\x04",
+            r"no ONNX model \(4 bytes\): it is a zip file, such as a PyTorch",
+        ),
+        (
+            b"version https://git-lfs.github.com/spec/v1",
+            r"no ONNX model \(42 bytes\): it is a pointer of Git LFS: fetch",
+        ),
+        (b"<!doctype html>", r"no ONNX model \(15 bytes\): it is a web page"),
+        (b"no model", r"no whole ONNX model \(8 bytes\): it may be cut off; fetch it again"),
+    ],
+)
+def test_a_file_that_is_no_onnx_model_is_named(content: bytes, what: str, tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(content)
+    with pytest.raises(StageError, match=rf"weights=.*m.onnx: {what}"):
+        Yolox.check(YoloxConfig(weights=str(tmp_path / "m.onnx")))
+
+
+def test_a_model_that_is_cut_off_is_named(tmp_path: Path) -> None:
+    weights = Path(constant_onnx(tmp_path / "m.onnx", np.zeros((1, ROWS, 85))))
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(StageError, match=r"no whole ONNX model \(5,000 bytes\): it may be cut off"):
+        Yolox.check(YoloxConfig(weights=str(weights)))
+
+
+def test_empty_lines_at_the_end_of_the_classes_do_not_count(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_bytes(b"dog\r\n cat \r\n\r\n\n")
+    assert read_classes(str(tmp_path / "names.txt")) == ["dog", "cat"]
+
+
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
-    (tmp_path / "m.onnx").write_text("no model")
-    with pytest.raises(StageError, match=r"weights=.*m.onnx: "):
-        Yolox(YoloxConfig(weights=str(tmp_path / "m.onnx")))
     with pytest.raises(StageError, match=r"weights=.*none.onnx: "):
         Yolox(YoloxConfig(weights=str(tmp_path / "none.onnx")))
     with pytest.raises(StageError, match=r"classes=.*none.txt: "):
