@@ -12,7 +12,18 @@ import json
 import os
 import sys
 
-from pipeline.commands import bench, label, look, maintain, measure, parse, publish, settings, train
+from pipeline.commands import (
+    bench,
+    label,
+    look,
+    maintain,
+    measure,
+    parse,
+    publish,
+    release,
+    settings,
+    train,
+)
 from pipeline.commands.group import CommandGroup, Output
 from pipeline.errors import RunFailed, ShardsFailed, disk_full, is_disk_full
 
@@ -22,7 +33,7 @@ GROUPS = {
     "measure": (measure, parse, bench),
     "train": (train,),
     "maintain": (maintain,),
-    "publish": (publish,),
+    "publish": (publish, release),
 }
 DONE, FAILED, MISTAKE, STOPPED = 0, 1, 2, 130
 
