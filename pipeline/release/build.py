@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 
 import yaml
@@ -41,7 +41,6 @@ from pipeline.release.shards import (
 from pipeline.release.statistics import Counts, Totals, decoded
 from pipeline.release.survey import SURVEY, SurveyInputs, SurveyShard, read_survey, survey_digest
 from pipeline.storage import layout, layout_release
-from pipeline.storage.json_types import Json
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import digest, json_bytes
 from pipeline.storage.parquet import publish_table, read_table
@@ -81,7 +80,8 @@ class Build:
         self.runner = runner
         self.folder = layout_release.release_folder(config.name, config.version)
         self.round = released_round(store, config)
-        check_precision(release_facts.read_audit(store, self.round), config.min_precision)
+        audit = release_facts.read_audit(store, self.round)
+        check_precision(audit, config.min_precision.items())
         if not config.sources:
             raise ValueError(
                 f"sources: no licence; set sources.{run.source.use}.licence to the licence of the "
@@ -263,6 +263,8 @@ class Build:
         if not totals["annotations"]["images"]:
             raise ValueError(f"{self.folder}: no sample is left to release; loosen the settings")
         settings = release_facts.settings_of(self.store, self.config)
+        # As they are read from the file: JSON sorts the names.
+        facts = release_facts.read_facts(json_bytes(facts.to_json()))
         contents = {
             layout_release.CARD: card(facts, totals).encode(),
             layout_release.CROISSANT: json_bytes(croissant(facts, totals)),
@@ -303,8 +305,3 @@ def files_in(store: Store, folder: str) -> list[str]:
     root = store.path(folder) if folder else store.root
     found = store.fs.find(root)
     return sorted(path.removeprefix(f"{root}/") for path in found)
-
-
-def summary(built: Built) -> Json:
-    """What `--json` prints of a release."""
-    return {**asdict(built), "totals": built.totals}

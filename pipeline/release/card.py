@@ -107,13 +107,15 @@ def _header(facts: Facts, totals: Totals) -> str:
 
 
 def _configs(totals: Totals) -> Iterator[Json]:
-    """The tables and the tars, as `datasets.load_dataset(FOLDER, NAME)` finds them."""
+    """The tables as `datasets.load_dataset(FOLDER, NAME)` finds them.
+
+    The tars cannot be among them: `datasets` reads all files of a folder in one way.
+    """
     parts = (
         layout_release.OBJECTS,
         layout_release.ANNOTATIONS,
         layout_release.INDEX,
         layout_release.LINEAGE,
-        layout_release.SHARDS,
     )
     for part in parts:
         files = []
@@ -189,8 +191,8 @@ def _quality(facts: Facts) -> str:
 
 def _checks(facts: Facts) -> str:
     checks = facts.checks
-    settings = ", ".join(f"{name} {value}" for name, value in checks.duplicates.items())
-    lines = [f"Duplicates: sha256 and perceptual hash ({settings})."]
+    settings = [f"{name} {value}" for name, value in checks.duplicates.items() if value != ""]
+    lines = [f"Duplicates: sha256 and perceptual hash ({', '.join(settings)})."]
     for name, images in checks.evaluation.items():
         lines.append(f"Copies of the {images:,} images of the evaluation set `{name}`.")
     if checks.takedown:
@@ -239,6 +241,8 @@ def _statistics(facts: Facts, totals: Totals) -> str:
     """The paper's tables, without the heading of the page that they usually stand on."""
     page = markdown(f"{facts.name} {facts.version}", totals["annotations"])
     _, _, tables = page.partition("\n\n")
+    # What was dropped is told above; the statistics know only what is released.
+    tables, _, _ = tables.partition("## Dropped")
     return tables.replace("## ", "### ").strip()
 
 

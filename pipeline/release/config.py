@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from stages.dedup import DedupConfig
 TRAIN = "train"
 """The split of all samples that no other split takes."""
 Share = Annotated[float, Field(ge=0, le=1)]
+TEXTS = ("name", "version", "title", "description", "language", "date", "round")
 # Folders and files are called by these names, also on the Hugging Face Hub.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_]*")
@@ -35,6 +37,10 @@ class SourceTerms:
     flickr/*. The first source whose pattern fits counts."""
     url: str = ""
     """Where the images come from, for the card."""
+
+    def __post_init__(self) -> None:
+        if not self.licence.strip():
+            raise ValueError("licence: empty; give the licence of the images, such as CC-BY-4.0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,5 +126,14 @@ def parse(overrides: Sequence[str]) -> ReleaseConfig:
     Raises:
         ValueError: a word is no setting, or a value is wrong.
     """
-    config: ReleaseConfig = build(ReleaseConfig, dotlist(overrides), "")
+    values = dotlist([_quoted(word) for word in overrides])
+    config: ReleaseConfig = build(ReleaseConfig, values, "")
     return config
+
+
+def _quoted(word: str) -> str:
+    """A setting with its value in quotes if it is a text: YAML would read 1.10 as a number."""
+    name, _, value = word.partition("=")
+    if name in TEXTS and value[:1] not in ("", "'", '"'):
+        return f"{name}={json.dumps(value)}"
+    return word

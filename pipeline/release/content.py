@@ -119,18 +119,19 @@ def _inside(points: Box | Quad, size: tuple[int, int]) -> bool:
 
 def _clipped(annotation: Annotation, size: tuple[int, int]) -> Annotation:
     """A label with its box or quad clipped to an image of (width, height)."""
-    width, height = size
     if isinstance(annotation, TextRegion):
-        points: Any = annotation.quad
-    elif isinstance(annotation, Region | Triplet):
-        points = annotation.box
-    else:
-        return annotation
-    inside = []
+        quad: Any = _inner(annotation.quad, size)
+        return annotation if quad == annotation.quad else replace(annotation, quad=quad)
+    if isinstance(annotation, Region | Triplet):
+        box: Any = _inner(annotation.box, size)
+        return annotation if box == annotation.box else replace(annotation, box=box)
+    return annotation
+
+
+def _inner(points: Box | Quad, size: tuple[int, int]) -> tuple[float, ...]:
+    """Points x0 y0 x1 y1 .. moved into an image of (width, height)."""
+    moved = []
     for number, value in enumerate(points):
-        most = height if number % 2 else width
-        inside.append(min(max(value, 0.0), float(most)))
-    if inside == list(points):
-        return annotation
-    name = "quad" if isinstance(annotation, TextRegion) else "box"
-    return replace(annotation, **{name: tuple(inside)})
+        most = size[number % 2]
+        moved.append(min(max(value, 0.0), float(most)))
+    return tuple(moved)

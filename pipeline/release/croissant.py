@@ -81,6 +81,7 @@ def croissant(facts: Facts, totals: Totals) -> Json:
         "alternateName": facts.title,
         "description": facts.description or facts.title,
         "version": facts.version,
+        "citeAs": _bibtex(facts),
         "inLanguage": facts.language,
         "license": sorted({terms.licence for terms in facts.sources.values()}),
         "isLiveDataset": False,
@@ -97,6 +98,12 @@ def croissant(facts: Facts, totals: Totals) -> Json:
     if facts.date:
         metadata["datePublished"] = facts.date
     return metadata
+
+
+def _bibtex(facts: Facts) -> str:
+    """The release as an entry of BibTeX."""
+    fields_of_entry = f"title = {{{facts.title}}}, version = {{{facts.version}}}"
+    return f"@misc{{{facts.name}, {fields_of_entry}}}"
 
 
 def _responsible(facts: Facts, totals: Totals) -> Json:

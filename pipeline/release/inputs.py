@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.quality.audit import ALL_SOURCES, AuditRow
@@ -86,13 +86,13 @@ def released_round(store: Store, config: ReleaseConfig) -> str:
     return open_round(url).folder
 
 
-def check_precision(audit: Sequence[AuditRow], wanted: Mapping[str, float]) -> None:
-    """Check that people have found the labels good enough.
+def check_precision(audit: Sequence[AuditRow], wanted: Iterable[tuple[str, float]]) -> None:
+    """Check that people have found the labels good enough: (type, least precision) of each type.
 
     Raises:
         ValueError: the lower end of an interval is too low, or nobody has judged a type.
     """
-    for type_, least in wanted.items():
+    for type_, least in wanted:
         rows = [row for row in audit if row["type"] == type_ and row["source"] == ALL_SOURCES]
         if not rows:
             raise ValueError(

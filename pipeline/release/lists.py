@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import fsspec
 
+from stages.base import SampleError
 from stages.dedup import HashConfig, Hashed, Hashes
-from stages.ingest import SUFFIXES
+from stages.ingest import SUFFIXES, accept
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _PHASH = re.compile(r"phash:([0-9a-fA-F]{16})")
@@ -102,24 +103,23 @@ def keys_of_urls(tables: Sequence[str], urls: frozenset[str]) -> dict[str, str]:
     return found
 
 
-def read_evaluation(places: Sequence[str], config: HashConfig) -> list[Hashed]:
-    """The hashes of all evaluation images; `Hashed.key` is the path or the hash of the list.
+def read_evaluation(place: str, config: HashConfig) -> list[Hashed]:
+    """The hashes of the images of an evaluation set: a folder of images, or a list.
+
+    `Hashed.key` is the path below the folder, or the hash in the list.
 
     Raises:
-        ValueError: a place has no images, or a file is no image.
+        ValueError: there are no images, or a file is no image.
     """
     hashes = Hashes(config)
-    rows: list[Hashed] = []
-    for place in places:
-        before = len(rows)
-        fs, root = fsspec.core.url_to_fs(place)
-        if fs.isdir(root):
-            paths = [path for path in sorted(fs.find(root)) if path.lower().endswith(SUFFIXES)]
-            rows += _hashed(hashes, fs, paths, root)
-        else:
-            rows += _listed(hashes, fs, root, read_lines("evaluation", place))
-        if len(rows) == before:
-            raise ValueError(f"evaluation={place}: no images there; give a folder or a list")
+    fs, root = fsspec.core.url_to_fs(place)
+    if fs.isdir(root):
+        paths = [path for path in sorted(fs.find(root)) if path.lower().endswith(SUFFIXES)]
+        rows = list(_hashed(hashes, fs, paths, root))
+    else:
+        rows = list(_listed(hashes, fs, root, read_lines("evaluation", place)))
+    if not rows:
+        raise ValueError(f"evaluation={place}: no images there; give a folder or a list")
     return rows
 
 
@@ -137,14 +137,15 @@ def _listed(
 def _hashed(
     hashes: Hashes, fs: fsspec.AbstractFileSystem, paths: Sequence[str], root: str
 ) -> Iterator[Hashed]:
-    """The hashes of image files, one at a time."""
+    """The hashes of image files, one at a time, turned upright as those of a round are."""
     for path in paths:
         name = path.removeprefix(root).lstrip("/")
         try:
-            yield from hashes("", [name], [fs.cat_file(path)])
-        except OSError as error:
+            image = accept(fs.cat_file(path))
+        except (OSError, SampleError) as error:
             message = " ".join(str(error).split())
             raise ValueError(f"evaluation={path}: {message}; remove it from the set") from None
+        yield from hashes("", [name], [image.data])
 
 
 def references(entries: Entries) -> list[Hashed]:

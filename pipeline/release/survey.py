@@ -174,7 +174,7 @@ def entries_for(row: ImageRow, entries: Entries) -> list[str]:
     for value in dict.fromkeys((row.key, row.name)):
         if value in entries.names:
             found.append(value)
-    for value in dict.fromkeys((row.sha256, row.source_sha256)):
-        if value is not None and value in entries.sha256:
-            found.append(value)
+    for checksum in dict.fromkeys((row.sha256, row.source_sha256)):
+        if checksum is not None and checksum in entries.sha256:
+            found.append(checksum)
     return found
