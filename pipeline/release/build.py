@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import yaml
 
@@ -48,7 +49,8 @@ from pipeline.storage.store import Store
 from stages.dedup import Duplicate, Hashed, duplicates
 
 States = dict[str, ShardState]
-TITLE = "release"
+GROUP = "release"
+"""The group of `cluster.groups` whose resources the workers take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +93,9 @@ class Build:
     def run(self) -> Built:
         """All steps, or none if the release is there."""
         states = self._round_states()
-        found = self._duplicates(states)
+        # The lists come first: a mistake in them shows before any work.
         lists = read_lists(self.config)
+        found = self._duplicates(states)
         surveyed = self._surveyed(states, lists, found)
         selection = Selection(self.config)
         for shard in sorted(surveyed):
@@ -111,7 +114,9 @@ class Build:
             wanted[shard] = inputs.digest(state, decisions.get(shard, {}))
         facts = self._facts(inputs, lists, selection, found, wanted)
         if self._is_finished(facts):
-            return Built(folder=self.folder, totals=self._counts(wanted).totals(), is_new=False)
+            name = layout.within(self.folder, layout_release.STATISTICS)
+            totals = cast(Totals, self.store.read_json(name))
+            return Built(folder=self.folder, totals=totals, is_new=False)
         self._publish_decisions(decisions)
         self._write_shards(states, inputs, wanted)
         return self._finish(facts, wanted)
@@ -165,14 +170,14 @@ class Build:
         wanted = {shard: survey_digest(mark, state) for shard, state in states.items()}
         folder = layout_release.survey_folder(self.folder)
         todo = self._with_done(states, folder, SURVEY, wanted)
-        step = Step(TITLE, partial(SurveyShard, self.store.url, inputs), (SURVEY,))
-        return self.runner.run(f"{TITLE}: survey", [step], todo)
+        step = Step(GROUP, partial(SurveyShard, self.store.url, inputs), (SURVEY,))
+        return self.runner.run("survey", [step], todo)
 
     def _write_shards(self, states: States, inputs: ShardInputs, wanted: Mapping[str, str]) -> None:
         folder = layout_release.build_folder(self.folder)
         todo = self._with_done(states, folder, RELEASE, wanted)
-        step = Step(TITLE, partial(ReleaseShard, self.store.url, inputs), (RELEASE,))
-        self.runner.run(f"{TITLE}: shards", [step], todo)
+        step = Step(GROUP, partial(ReleaseShard, self.store.url, inputs), (RELEASE,))
+        self.runner.run("shards", [step], todo)
 
     def _with_done(
         self, states: States, folder: str, name: str, wanted: Mapping[str, str]

@@ -60,11 +60,12 @@ def read_lists(config: ReleaseConfig) -> UserLists:
     takedown = read_takedown(config.takedown)
     urls = frozenset(name for name in takedown.names if "://" in name)
     evaluation: list[Hashed] = []
-    sets = {}
+    sets: dict[str, int] = {}
     for place in config.evaluation:
         rows = read_evaluation(place, config.dedup)
         evaluation += rows
-        sets[place.rstrip("/").rpartition("/")[2]] = len(rows)
+        name = place.rstrip("/").rpartition("/")[2]
+        sets[name] = sets.get(name, 0) + len(rows)
     return UserLists(
         splits=splits,
         takedown=takedown,
