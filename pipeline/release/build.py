@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
-
-import yaml
 
 from pipeline.config.effects import announce
 from pipeline.config.run import RunConfig
@@ -24,11 +21,9 @@ from pipeline.maintenance.dedup import HASHES, hash_images, hashes_folder
 from pipeline.plan.recipe import recipe_settings
 from pipeline.plan.shard_state import ShardState
 from pipeline.release import facts as release_facts
-from pipeline.release.card import card
-from pipeline.release.checksums import checksum_lines
 from pipeline.release.config import ReleaseConfig
-from pipeline.release.croissant import croissant
 from pipeline.release.facts import Checked, Facts
+from pipeline.release.finish import Finish
 from pipeline.release.inputs import UserLists, check_precision, read_lists, released_round
 from pipeline.release.lineage import signals_of
 from pipeline.release.selection import Decisions, Selection
@@ -39,7 +34,7 @@ from pipeline.release.shards import (
     ShardInputs,
     encode_decisions,
 )
-from pipeline.release.statistics import Counts, Totals, decoded
+from pipeline.release.statistics import Totals
 from pipeline.release.survey import SURVEY, SurveyInputs, SurveyShard, read_survey, survey_digest
 from pipeline.storage import layout, layout_release
 from pipeline.storage.layout import IMAGES
@@ -70,7 +65,12 @@ def build(store: Store, run: RunConfig, config: ReleaseConfig, runner: Runner) -
         ValueError: a licence is missing, a version is already released with other content, or
             another mistake of the user.
     """
-    return Build(store, run, config, runner).run()
+    return Build(
+        store,
+        run,
+        config,
+        runner,
+    ).run()
 
 
 class Build:
@@ -96,10 +96,7 @@ class Build:
         # The lists come first: a mistake in them shows before any work.
         lists = read_lists(self.config)
         found = self._duplicates(states)
-        surveyed = self._surveyed(states, lists, found)
-        selection = Selection(self.config)
-        for shard in sorted(surveyed):
-            selection.add(read_survey(self.store, self.folder, shard))
+        selection = self._selection(states, lists, found)
         decisions = selection.decide(found)
         first = min(states)
         inputs = ShardInputs(
@@ -112,14 +109,25 @@ class Build:
         wanted = {}
         for shard, state in states.items():
             wanted[shard] = inputs.digest(state, decisions.get(shard, {}))
-        facts = self._facts(inputs, lists, selection, found, wanted)
-        if self._is_finished(facts):
-            name = layout.within(self.folder, layout_release.STATISTICS)
-            totals = cast(Totals, self.store.read_json(name))
-            return Built(folder=self.folder, totals=totals, is_new=False)
+        facts = self._facts(
+            inputs,
+            lists,
+            selection,
+            found,
+            wanted,
+        )
+        finish = Finish(
+            self.store,
+            self.config,
+            self.folder,
+            facts,
+        )
+        if finish.is_done():
+            return Built(folder=self.folder, totals=finish.totals(), is_new=False)
         self._publish_decisions(decisions)
         self._write_shards(states, inputs, wanted)
-        return self._finish(facts, wanted)
+        totals = finish.run(sorted(wanted))
+        return Built(folder=self.folder, totals=totals, is_new=True)
 
     def _round_states(self) -> States:
         """The shards of the round.
@@ -142,7 +150,12 @@ class Build:
 
     def _duplicates(self, states: States) -> list[Duplicate]:
         """The images of the round that repeat another of its images."""
-        hashed = hash_images(self.store, self.runner, self.config.dedup, states)
+        hashed = hash_images(
+            self.store,
+            self.runner,
+            self.config.dedup,
+            states,
+        )
         for shard, state in hashed.items():
             states[shard] = state
         settings = json.dumps(recipe_settings(self.config.dedup), sort_keys=True)
@@ -155,8 +168,27 @@ class Build:
             table = layout.hashes_table(hashes_folder(self.config.dedup), shard)
             rows += read_table(self.store, table, Hashed)
         found = duplicates(rows, self.config.dedup)
-        publish_table(self.store, name, Duplicate, found)
+        publish_table(
+            self.store,
+            name,
+            Duplicate,
+            found,
+        )
         return found
+
+    def _selection(
+        self,
+        states: States,
+        lists: UserLists,
+        found: Sequence[Duplicate],
+    ) -> Selection:
+        """What the surveys of all shards say together."""
+        selection = Selection(self.config)
+        surveyed = self._surveyed(states, lists, found)
+        for shard in sorted(surveyed):
+            survey = read_survey(self.store, self.folder, shard)
+            selection.add(survey)
+        return selection
 
     def _surveyed(self, states: States, lists: UserLists, found: Sequence[Duplicate]) -> States:
         """The states of all shards with their surveys."""
@@ -169,13 +201,23 @@ class Build:
         mark = inputs.digest()
         wanted = {shard: survey_digest(mark, state) for shard, state in states.items()}
         folder = layout_release.survey_folder(self.folder)
-        todo = self._with_done(states, folder, SURVEY, wanted)
+        todo = self._with_done(
+            states,
+            folder,
+            SURVEY,
+            wanted,
+        )
         step = Step(GROUP, partial(SurveyShard, self.store.url, inputs), (SURVEY,))
         return self.runner.run("survey", [step], todo)
 
     def _write_shards(self, states: States, inputs: ShardInputs, wanted: Mapping[str, str]) -> None:
         folder = layout_release.build_folder(self.folder)
-        todo = self._with_done(states, folder, RELEASE, wanted)
+        todo = self._with_done(
+            states,
+            folder,
+            RELEASE,
+            wanted,
+        )
         step = Step(GROUP, partial(ReleaseShard, self.store.url, inputs), (RELEASE,))
         self.runner.run("shards", [step], todo)
 
@@ -236,77 +278,3 @@ class Build:
             checks,
             digest(about.decode(), *shards),
         )
-
-    def _is_finished(self, facts: Facts) -> bool:
-        """Whether the release is there.
-
-        Raises:
-            ValueError: it is there with other content.
-        """
-        if not self.store.exists(layout.within(self.folder, layout_release.CHECKSUMS)):
-            return False
-        name = layout.within(self.folder, layout_release.FACTS)
-        if release_facts.read_facts(self.store.read(name)).inputs == facts.inputs:
-            return True
-        raise ValueError(
-            f"version={self.config.version}: {self.store.path(self.folder)} was released from "
-            "other labels or settings; give another version"
-        )
-
-    def _counts(self, shards: Iterable[str]) -> Counts:
-        """The counts of all shards, added up in a fixed order, as `verify` adds them."""
-        total = Counts()
-        for shard in sorted(shards):
-            parts = self.store.read_json(layout_release.counts(self.folder, shard))
-            for split in sorted(parts):
-                total.merge(decoded(parts[split]))
-        return total
-
-    def _finish(self, facts: Facts, shards: Iterable[str]) -> Built:
-        """Write the files about the whole release, the checksums last."""
-        totals = self._counts(shards).totals()
-        if not totals["annotations"]["images"]:
-            raise ValueError(f"{self.folder}: no sample is left to release; loosen the settings")
-        settings = release_facts.settings_of(self.store, self.config)
-        # As they are read from the file: JSON sorts the names.
-        facts = release_facts.read_facts(json_bytes(facts.to_json()))
-        contents = {
-            layout_release.CARD: card(facts, totals).encode(),
-            layout_release.CROISSANT: json_bytes(croissant(facts, totals)),
-            layout_release.FACTS: json_bytes(facts.to_json()),
-            layout_release.SETTINGS: yaml.safe_dump(settings, allow_unicode=True).encode(),
-            layout_release.STATISTICS: json_bytes(totals),
-        }
-        sums = self._sums_of_shards()
-        for name, data in contents.items():
-            published = self.store.publish(layout.within(self.folder, name), data)
-            sums[name] = published.sha256
-        remove_strays(self.store, self.folder, sums)
-        name = layout.within(self.folder, layout_release.CHECKSUMS)
-        self.store.publish(name, checksum_lines(sums).encode())
-        return Built(folder=self.folder, totals=totals, is_new=True)
-
-    def _sums_of_shards(self) -> dict[str, str]:
-        """The sha256 of the files that the workers wrote, by their names in the release."""
-        sums = {}
-        start = f"{self.folder}/"
-        for manifest in self.store.manifests(layout_release.build_folder(self.folder)):
-            for name, file in manifest.files.items():
-                if name.startswith(start):
-                    sums[name.removeprefix(start)] = file.sha256
-        return sums
-
-
-def remove_strays(store: Store, folder: str, names: Iterable[str]) -> None:
-    """Remove the files of a release that are not named: an unfinished build left them."""
-    wanted = set(names)
-    for name in files_in(store, folder):
-        if name not in wanted:
-            store.remove(layout.within(folder, name))
-
-
-def files_in(store: Store, folder: str) -> list[str]:
-    """All files of a release by their names in it, sorted."""
-    root = store.path(folder) if folder else store.root
-    found = store.fs.find(root)
-    return sorted(path.removeprefix(f"{root}/") for path in found)

@@ -142,10 +142,14 @@ def _summary(facts: Facts, totals: Totals) -> str:
 
 
 def _splits(totals: Totals) -> str:
+    columns = (SAMPLES, *KINDS)
     rows = []
     for split, counts in totals["splits"].items():
-        rows.append([split, *(f"{counts[name]:,}" for name in (SAMPLES, *KINDS))])
-    return _table(["split", SAMPLES, *KINDS], rows)
+        row = [split]
+        for name in columns:
+            row.append(f"{counts[name]:,}")
+        rows.append(row)
+    return _table(["split", *columns], rows)
 
 
 def _rounds(facts: Facts) -> str:
@@ -275,6 +279,11 @@ def difference(said: str, expected: str) -> list[tuple[str, str]]:
     found = []
     for line in expected.splitlines():
         if line and line not in there:
-            near = difflib.get_close_matches(line, lines, n=1, cutoff=0.5)
+            near = difflib.get_close_matches(
+                line,
+                lines,
+                n=1,
+                cutoff=0.5,
+            )
             found.append((line, near[0] if near else ""))
     return found

@@ -112,9 +112,11 @@ def is_mask_good(mask: Mask, size: tuple[int, int]) -> bool:
 
 def _inside(points: Box | Quad, size: tuple[int, int]) -> bool:
     """Whether points x0 y0 x1 y1 .. lie in an image of (width, height), its edges included."""
-    width, height = size
-    horizontal = all(0 <= x <= width for x in points[::2])
-    return horizontal and all(0 <= y <= height for y in points[1::2])
+    for number, value in enumerate(points):
+        most = size[number % 2]
+        if not 0 <= value <= most:
+            return False
+    return True
 
 
 def _clipped(annotation: Annotation, size: tuple[int, int]) -> Annotation:

@@ -67,8 +67,10 @@ class _Release:
         self.store = Store(url)
         if not self.store.exists(layout_release.CHECKSUMS):
             raise ValueError(f"{url}: no finished release there; give the folder of one")
-        self.facts = read_facts(self.store.read(layout_release.FACTS))
-        self.sums, _ = parse_checksums(self.store.read(layout_release.CHECKSUMS).decode())
+        facts = self.store.read(layout_release.FACTS)
+        self.facts = read_facts(facts)
+        checksums = self.store.read(layout_release.CHECKSUMS)
+        self.sums, _ = parse_checksums(checksums.decode())
 
     def tables(self) -> dict[str, dict[str, str]]:
         """By shard: the sha256 of the tables that a comparison reads, by name."""
@@ -76,9 +78,12 @@ class _Release:
         shards: dict[str, dict[str, str]] = {}
         for name, mark in self.sums.items():
             part, _, rest = name.partition("/")
-            shard = layout.shard_of_table(rest.rpartition("/")[2])
-            if part in wanted and shard is not None:
-                shards.setdefault(shard, {})[name] = mark
+            _, _, file = rest.rpartition("/")
+            shard = layout.shard_of_table(file)
+            if part not in wanted or shard is None:
+                continue
+            tables = shards.setdefault(shard, {})
+            tables[name] = mark
         return shards
 
     def read(self, names: Sequence[str]) -> _Shard:
@@ -141,17 +146,35 @@ def _sample_changes(old: _Shard, new: _Shard) -> Iterator[Change]:
     for key, row in old.samples.items():
         if key not in new.samples:
             reason = new.removed.get((key, None), NOT_IN_ROUND)
-            yield Change(what=REMOVED, type=SAMPLE, key=key, id=None, reason=reason)
+            yield Change(
+                what=REMOVED,
+                type=SAMPLE,
+                key=key,
+                id=None,
+                reason=reason,
+            )
             continue
         columns = _changed_columns(row, new.samples[key], PLACES)
         if columns:
-            yield Change(what=CHANGED, type=SAMPLE, key=key, id=None, reason=columns)
+            yield Change(
+                what=CHANGED,
+                type=SAMPLE,
+                key=key,
+                id=None,
+                reason=columns,
+            )
     for key in new.samples:
         if key not in old.samples:
             # It was in the older round if that version has a reason for leaving it out.
             before = old.removed.get((key, None))
             reason = f"no_longer_{before}" if before else "new_in_round"
-            yield Change(what=ADDED, type=SAMPLE, key=key, id=None, reason=reason)
+            yield Change(
+                what=ADDED,
+                type=SAMPLE,
+                key=key,
+                id=None,
+                reason=reason,
+            )
 
 
 def _annotation_changes(old: _Shard, new: _Shard) -> Iterator[Change]:
@@ -162,16 +185,34 @@ def _annotation_changes(old: _Shard, new: _Shard) -> Iterator[Change]:
             reason = new.removed.get(place, NOT_IN_ROUND)
             if key not in new.samples:
                 reason = WITH_SAMPLE
-            yield Change(what=REMOVED, type=row.type, key=key, id=id_, reason=reason)
+            yield Change(
+                what=REMOVED,
+                type=row.type,
+                key=key,
+                id=id_,
+                reason=reason,
+            )
             continue
         columns = _changed_columns(row, other, ())
         if columns:
-            yield Change(what=CHANGED, type=row.type, key=key, id=id_, reason=columns)
+            yield Change(
+                what=CHANGED,
+                type=row.type,
+                key=key,
+                id=id_,
+                reason=columns,
+            )
     for place, row in new.annotations.items():
         key, id_ = place
         if place not in old.annotations:
             reason = f"by {row.source}" if key in old.samples else NEW_SAMPLE
-            yield Change(what=ADDED, type=row.type, key=key, id=id_, reason=reason)
+            yield Change(
+                what=ADDED,
+                type=row.type,
+                key=key,
+                id=id_,
+                reason=reason,
+            )
 
 
 def _changed_columns(old: DataclassInstance, new: DataclassInstance, without: Sequence[str]) -> str:
@@ -192,7 +233,9 @@ def diff_text(found: Mapping[str, object]) -> str:
         assert isinstance(types, dict)
         for type_, reasons in types.items():
             parts = [f"{reason} {count:,}" for reason, count in reasons.items()]
-            lines.append(f"{what}: {sum(reasons.values()):,} {type_} ({', '.join(parts)})")
+            total = sum(reasons.values())
+            text = ", ".join(parts)
+            lines.append(f"{what}: {total:,} {type_} ({text})")
     if len(lines) == 1:
         lines.append("no changes")
     return "\n".join(lines)

@@ -40,9 +40,12 @@ class UserLists:
         """The digest of all entries, whatever files they came from."""
         parts: list[str] = []
         for split, entries in self.splits.items():
-            parts += [split, *entries.all()]
-        parts += ["takedown", *self.takedown.all()]
-        parts += [f"{key} {self.urls[key]}" for key in sorted(self.urls)]
+            parts.append(split)
+            parts += entries.all()
+        parts.append("takedown")
+        parts += self.takedown.all()
+        for key in sorted(self.urls):
+            parts.append(f"{key} {self.urls[key]}")
         for row in self.evaluation:
             parts.append(f"{row.key} {row.sha256} {row.hash} {row.embedding}")
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()

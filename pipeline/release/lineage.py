@@ -63,7 +63,13 @@ def signals_of(store: Store, round_folder: str, shard: str) -> list[Signals]:
     for name in manifest.reads:
         if name == IMAGES:
             continue
-        folder = _folder_of(store, name, manifest.reads[name], shard, graph)
+        folder = _folder_of(
+            store,
+            name,
+            manifest.reads[name],
+            shard,
+            graph,
+        )
         if folder is None:
             continue
         if layout.is_round(folder):
@@ -108,8 +114,10 @@ def makers_in(
         if not store.exists(table):
             continue
         for kind in KINDS:
-            for key, id_ in _ids(store, table, kind):
-                found[kind].setdefault((key, id_), []).append(node)
+            makers = found[kind]
+            for place in _ids(store, table, kind):
+                nodes = makers.setdefault(place, [])
+                nodes.append(node)
     return found
 
 

@@ -115,9 +115,23 @@ def read_evaluation(place: str, config: HashConfig) -> list[Hashed]:
     fs, root = fsspec.core.url_to_fs(place)
     if fs.isdir(root):
         paths = [path for path in sorted(fs.find(root)) if path.lower().endswith(SUFFIXES)]
-        rows = list(_hashed(hashes, fs, paths, root))
+        rows = list(
+            _hashed(
+                hashes,
+                fs,
+                paths,
+                root,
+            )
+        )
     else:
-        rows = list(_listed(hashes, fs, root, read_lines("evaluation", place)))
+        rows = list(
+            _listed(
+                hashes,
+                fs,
+                root,
+                read_lines("evaluation", place),
+            )
+        )
     if not rows:
         raise ValueError(f"evaluation={place}: no images there; give a folder or a list")
     return rows
@@ -131,7 +145,12 @@ def _listed(
     folder = file.rpartition("/")[0]
     yield from references(entries)
     paths = [f"{folder}/{name}" for name in sorted(entries.names)]
-    yield from _hashed(hashes, fs, paths, folder)
+    yield from _hashed(
+        hashes,
+        fs,
+        paths,
+        folder,
+    )
 
 
 def _hashed(

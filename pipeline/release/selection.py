@@ -87,14 +87,20 @@ class Selection:
         for original, copies in groups.items():
             in_groups.update((original, *copies))
             source = self.originals[original]
-            own = cuts[source].split_of(place_of(original, self.config.seed))
-            decided.update(self._decide_group([original, *copies], own))
-        for key in {**self.listed, **self.taken_down, **self.evaluation}:
+            place = place_of(original, self.config.seed)
+            own = cuts[source].split_of(place)
+            group = [original, *copies]
+            decided.update(self._decide_group(group, own))
+        alone = {**self.listed, **self.taken_down, **self.evaluation}
+        for key in alone:
             if key not in in_groups:
-                decided[key] = self._decide_one([key], self.listed.get(key, ""))
+                split = self.listed.get(key, "")
+                decided[key] = self._decide_one([key], split)
         decisions: Decisions = {}
         for key in sorted(decided):
-            decisions.setdefault(self.shards[key], {})[key] = decided[key]
+            shard = self.shards[key]
+            of_shard = decisions.setdefault(shard, {})
+            of_shard[key] = decided[key]
         return decisions
 
     def _decide_one(self, group: Sequence[str], split: str) -> Decision:

@@ -35,7 +35,7 @@ from pipeline.release.tables import (
 )
 from pipeline.schema import KINDS, ImageRow, Record
 from pipeline.storage import layout, layout_release
-from pipeline.storage.arrow import from_dict, to_dict
+from pipeline.storage.arrow import T, from_dict, to_dict
 from pipeline.storage.images import read_image_bytes, read_images
 from pipeline.storage.json_types import Json
 from pipeline.storage.layout import IMAGES
@@ -124,7 +124,12 @@ class ReleaseShard:
     def __call__(self, shard: str, state: ShardState) -> ShardState:
         """Write a shard; returns its state with the release added."""
         decisions = read_decisions(self.store, self.inputs.folder, shard)
-        work = _Work(self.store, self.inputs, shard, decisions)
+        work = _Work(
+            self.store,
+            self.inputs,
+            shard,
+            decisions,
+        )
         work.write()
         manifest = Manifest(
             shard=shard,
@@ -164,9 +169,19 @@ class _Work:
         images = read_images(self._store, self._shard)
         with ExitStack() as stack:
             pictures = read_image_bytes(self._store, self._shard)
-            for record, image, data in zip(self._records, images, pictures, strict=True):
+            for record, image, data in zip(
+                self._records,
+                images,
+                pictures,
+                strict=True,
+            ):
                 assert record.key == image.key, f"{self._shard}: the round has other samples"
-                self._write_sample(record, image, data, stack)
+                self._write_sample(
+                    record,
+                    image,
+                    data,
+                    stack,
+                )
             for part in self._parts.values():
                 part.tar.close()
         for part in self._parts.values():
@@ -180,7 +195,12 @@ class _Work:
         assert source is not None, f"{record.name}: the survey has found no licence"
         decision = self._decisions.get(record.key, Decision())
         if decision.removed:
-            row = RemovedRow(key=record.key, type=SAMPLE, id=None, reason=decision.removed)
+            row = RemovedRow(
+                key=record.key,
+                type=SAMPLE,
+                id=None,
+                reason=decision.removed,
+            )
             self._removed.append(row)
             return
         place = place_of(record.key, self._inputs.config.seed)
@@ -222,50 +242,88 @@ class _Work:
         counts: Json = {}
         for split in sorted(self._parts):
             part = self._parts[split]
-            annotations = []
-            objects = []
-            for record in part.records:
-                annotations += annotation_rows(record)
-                objects.append(objects_row(record))
             lineage = lineage_rows(part.records, makers)
-            for name, cls, rows in (
-                (layout_release.INDEX, SampleRow, part.rows),
-                (layout_release.ANNOTATIONS, AnnotationRow, annotations),
-                (layout_release.OBJECTS, ObjectsRow, objects),
-                (layout_release.LINEAGE, LineageRow, lineage),
-            ):
-                table = layout_release.release_table(folder, name, split, shard)
-                self.files[table] = publish_table(self._store, table, cls, rows)
+            self._write_part(part, lineage)
             counts[split] = encoded(part_counts(part.records, part.rows))
-        removed = layout_release.removed_table(folder, shard)
-        self.files[removed] = publish_table(self._store, removed, RemovedRow, self._removed)
+        self._publish(layout_release.removed_table(folder, shard), RemovedRow, self._removed)
         rest = Counts()
         rest.add_removed(self._removed)
         counts[""] = encoded(rest)
         name = layout_release.counts(folder, shard)
         self.files[name] = self._store.publish_json(name, counts)
 
+    def _write_part(self, part: _Part, lineage: Sequence[LineageRow]) -> None:
+        """Publish the tables of one split."""
+        annotations = []
+        objects = []
+        for record in part.records:
+            annotations += annotation_rows(record)
+            objects.append(objects_row(record))
+
+        def table(name: str) -> str:
+            folder = self._inputs.folder
+            return layout_release.release_table(folder, name, part.split, self._shard)
+
+        self._publish(table(layout_release.INDEX), SampleRow, part.rows)
+        self._publish(table(layout_release.ANNOTATIONS), AnnotationRow, annotations)
+        self._publish(table(layout_release.OBJECTS), ObjectsRow, objects)
+        self._publish(table(layout_release.LINEAGE), LineageRow, lineage)
+
+    def _publish(self, name: str, cls: type[T], rows: Sequence[T]) -> None:
+        """Publish one table."""
+        self.files[name] = publish_table(
+            self._store,
+            name,
+            cls,
+            rows,
+        )
+
     def samples(self) -> SampleFlow:
         """The samples of the round, and what became of them."""
-        dropped = Counter(row.reason for row in self._removed if row.type == SAMPLE)
-        kept = sum(len(part.records) for part in self._parts.values())
-        return {"in": len(self._records), "kept": kept, "dropped": dict(dropped), "failed": {}}
+        kept = 0
+        for part in self._parts.values():
+            kept += len(part.records)
+        return {
+            "in": len(self._records),
+            "kept": kept,
+            "dropped": dict(self._reasons(SAMPLE)),
+            "failed": {},
+        }
 
     def annotations(self) -> dict[str, AnnotationFlow]:
         """The annotations of the round by kind, and what became of them."""
         gone = {row.key for row in self._removed if row.type == SAMPLE}
         flows: dict[str, AnnotationFlow] = {}
         for kind in KINDS:
-            given = sum(len(getattr(record.annotations, kind)) for record in self._records)
-            dropped = Counter(row.reason for row in self._removed if row.type == TYPES[kind])
-            for record in self._records:
-                if record.key in gone:
-                    dropped[WITH_SAMPLE] += len(getattr(record.annotations, kind))
+            dropped = self._reasons(TYPES[kind])
+            with_sample = [record for record in self._records if record.key in gone]
+            if with_sample:
+                dropped[WITH_SAMPLE] = _count(with_sample, kind)
             kept = 0
             for part in self._parts.values():
-                kept += sum(len(getattr(record.annotations, kind)) for record in part.records)
-            flows[kind] = {"in": given, "kept": kept, "dropped": dict(dropped)}
+                kept += _count(part.records, kind)
+            flows[kind] = {
+                "in": _count(self._records, kind),
+                "kept": kept,
+                "dropped": dict(dropped),
+            }
         return flows
+
+    def _reasons(self, type_: str) -> Counter[str]:
+        """Why samples, or annotations of one type, are left out."""
+        reasons: Counter[str] = Counter()
+        for row in self._removed:
+            if row.type == type_:
+                reasons[row.reason] += 1
+        return reasons
+
+
+def _count(records: Sequence[Record], kind: str) -> int:
+    """How many annotations of one kind some records have."""
+    total = 0
+    for record in records:
+        total += len(getattr(record.annotations, kind))
+    return total
 
 
 def encode_record(record: Record) -> bytes:

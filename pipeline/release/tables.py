@@ -236,7 +236,13 @@ def _own_columns(annotation: object) -> dict[str, Any]:
 
 def objects_row(record: Record) -> ObjectsRow:
     """The row of a released record in the form of object detection."""
-    objects = Objects(id=[], bbox=[], category=[], area=[], text=[])
+    objects = Objects(
+        id=[],
+        bbox=[],
+        category=[],
+        area=[],
+        text=[],
+    )
     for region in record.annotations.regions:
         left, top, right, bottom = region.box
         width, height = right - left, bottom - top

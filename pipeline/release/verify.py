@@ -11,19 +11,21 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from pipeline.release.build import files_in
 from pipeline.release.card import card, difference
 from pipeline.release.checksums import parse_checksums
 from pipeline.release.croissant import croissant
 from pipeline.release.facts import Facts, read_facts
+from pipeline.release.files import files_in
 from pipeline.release.findings import Finding, Findings
 from pipeline.release.shards import part_counts
 from pipeline.release.statistics import Counts, Totals
 from pipeline.release.tables import RemovedRow, SampleRow
-from pipeline.release.verify_part import PartCheck, read_rows
+from pipeline.release.verify_part import PartCheck
+from pipeline.release.verify_rows import read_rows
 from pipeline.storage import layout, layout_release
 from pipeline.storage.json_types import Json
 from pipeline.storage.store import Store
@@ -53,8 +55,10 @@ class Marks:
 
     def add(self, check: PartCheck, split: str, shard: str) -> None:
         """Take in the samples of one part."""
-        self.keys.append(np.array([_mark(row.key) for row in check.rows], np.uint64))
-        self.images.append(np.array([_mark(row.sha256) for row in check.rows], np.uint64))
+        keys = [_mark(row.key) for row in check.rows]
+        images = [_mark(row.sha256) for row in check.rows]
+        self.keys.append(np.array(keys, np.uint64))
+        self.images.append(np.array(images, np.uint64))
         self.parts.append((split, shard))
 
     def repeated(self) -> tuple[set[int], set[int]]:
@@ -92,7 +96,12 @@ class Verify:
             # The sums are added up in the order in which the build has added them.
             total.merge(self._removed(shard))
             for split in sorted(splits):
-                check = PartCheck(self.store, split, shard, self.findings)
+                check = PartCheck(
+                    self.store,
+                    split,
+                    shard,
+                    self.findings,
+                )
                 with_images = facts is None or facts.images == "include"
                 check.run(with_images, _licences(facts))
                 marks.add(check, split, shard)
@@ -150,17 +159,27 @@ class Verify:
             part, _, rest = file.partition("/")
             split, _, name = rest.rpartition("/")
             shard = layout.shard_of_tar(name) or layout.shard_of_table(name)
-            if shard is not None and part == layout_release.REMOVED:
+            if shard is None:
+                continue
+            if part == layout_release.REMOVED:
                 shards.setdefault(shard, set())
-            elif shard is not None and part in layout_release.PARTS:
-                shards.setdefault(shard, set()).add(split)
+            elif part in layout_release.PARTS:
+                splits = shards.setdefault(shard, set())
+                splits.add(split)
         return shards
 
     def _removed(self, shard: str) -> Counts:
         """The counts of what is left out of a shard."""
         counts = Counts()
         name = layout_release.removed_table("", shard)
-        counts.add_removed(read_rows(self.store, name, RemovedRow, self.findings))
+        counts.add_removed(
+            read_rows(
+                self.store,
+                name,
+                RemovedRow,
+                self.findings,
+            )
+        )
         return counts
 
     def _check_disjoint(self, marks: Marks) -> None:
@@ -171,8 +190,18 @@ class Verify:
         first_key: dict[str, str] = {}
         first_image: dict[str, SampleRow] = {}
         for split, shard in marks.parts:
-            name = layout_release.release_table("", layout_release.INDEX, split, shard)
-            for row in read_rows(self.store, name, SampleRow, Findings()):
+            name = layout_release.release_table(
+                "",
+                layout_release.INDEX,
+                split,
+                shard,
+            )
+            for row in read_rows(
+                self.store,
+                name,
+                SampleRow,
+                Findings(),
+            ):
                 if _mark(row.key) in keys:
                     other = first_key.setdefault(row.key, name)
                     if other != name:
@@ -212,17 +241,27 @@ class Verify:
             self.findings.add(name, f"{place} is {value}, a recount gives {wanted}")
 
 
-def _differences(said: object, right: object, place: str) -> Iterator[tuple[str, object, object]]:
+def _differences(said: Any, right: Any, place: str) -> Iterator[tuple[str, object, object]]:
     """(place, value, right value) of everything in which two JSON values differ."""
+    if said == right:
+        return
     if isinstance(said, dict) and isinstance(right, dict):
-        for name in sorted(said.keys() | right.keys()):
+        names = said.keys() | right.keys()
+        for name in sorted(names):
             below = f"{place}.{name}".lstrip(".")
-            yield from _differences(said.get(name), right.get(name), below)
-    elif isinstance(said, list) and isinstance(right, list) and len(said) == len(right):
-        for number, (value, wanted) in enumerate(zip(said, right, strict=True)):
-            yield from _differences(value, wanted, f"{place}[{number}]")
-    elif said != right:
+            yield from _differences(
+                said.get(name),
+                right.get(name),
+                below,
+            )
+        return
+    are_lists = isinstance(said, list) and isinstance(right, list)
+    if not are_lists or len(said) != len(right):
         yield place, said, right
+        return
+    for number, wanted in enumerate(right):
+        below = f"{place}[{number}]"
+        yield from _differences(said[number], wanted, below)
 
 
 def _licences(facts: Facts | None) -> Mapping[str, str]:

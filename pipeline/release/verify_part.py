@@ -10,13 +10,11 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
-from pipeline.release.content import is_box_inside, is_mask_good, problem_of
+from pipeline.release.content import problem_of
 from pipeline.release.findings import Findings
 from pipeline.release.lineage import LineageRow
 from pipeline.release.tables import (
@@ -28,18 +26,15 @@ from pipeline.release.tables import (
     objects_row,
     sample_row,
 )
-from pipeline.schema import KINDS, Mask, Record
+from pipeline.release.verify_rows import in_words, read_rows, row_problems
+from pipeline.schema import KINDS, Record
 from pipeline.storage import layout_release
-from pipeline.storage.arrow import T, arrow_schema, from_dict, from_table
-from pipeline.storage.parquet import parse_parquet
+from pipeline.storage.arrow import T, from_dict
 from pipeline.storage.store import Store
 from pipeline.storage.tars import Member
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
-
-Size = tuple[int, int]
-"""(width, height) in pixels."""
 
 
 @dataclass(slots=True)
@@ -84,7 +79,12 @@ class PartCheck:
             elif row is None:
                 self._findings.add(self.index, "no row for this sample of the tar", sample.key)
             else:
-                self._check_sample(sample, row, with_images, licences)
+                self._check_sample(
+                    sample,
+                    row,
+                    with_images,
+                    licences,
+                )
             seen.add(sample.key)
         for row in stored:
             if row.key not in seen:
@@ -119,7 +119,12 @@ class PartCheck:
             record=sample.members["json"],
         )
         expected = sample_row(record, place)
-        self._compare(self.index, row.key, row, expected)
+        self._compare(
+            self.index,
+            row.key,
+            row,
+            expected,
+        )
         self._check_labels(record)
         self.records.append(record)
         self.rows.append(expected)
@@ -174,7 +179,7 @@ class PartCheck:
                 elif annotation.dropped:
                     problem = f"was dropped: {annotation.dropped}"
                 if problem:
-                    text = f"{annotation.id}: {_in_words(problem, annotation, size)}"
+                    text = f"{annotation.id}: {in_words(problem, annotation, size)}"
                     self._findings.add(self.tar, text, record.key)
                 ids.add(annotation.id)
 
@@ -188,7 +193,7 @@ class PartCheck:
             stored[row.key, row.id] = row
             if row.type == "text":
                 texts[row.key, row.id] = row.text or ""
-            for problem in _row_problems(row, sizes.get(row.key), texts):
+            for problem in row_problems(row, sizes.get(row.key), texts):
                 self._findings.add(name, f"{row.id}: {problem}", row.key)
         expected = {}
         for record in self.records:
@@ -199,8 +204,12 @@ class PartCheck:
     def _check_objects(self) -> None:
         """Check the table of objects against the records."""
         name = self._name(layout_release.OBJECTS)
-        stored = {(row.key, ""): row for row in self._table(layout_release.OBJECTS, ObjectsRow)}
-        expected = {(record.key, ""): objects_row(record) for record in self.records}
+        stored = {}
+        for row in self._table(layout_release.OBJECTS, ObjectsRow):
+            stored[row.key, ""] = row
+        expected = {}
+        for record in self.records:
+            expected[record.key, ""] = objects_row(record)
         self._compare_all(name, stored, expected)
 
     def _check_lineage(self) -> None:
@@ -231,7 +240,13 @@ class PartCheck:
             if place not in stored:
                 self._findings.add(name, f"{id_}: no row, but it is in the tar".lstrip(": "), key)
             else:
-                self._compare(name, key, stored[place], row, id_)
+                self._compare(
+                    name,
+                    key,
+                    stored[place],
+                    row,
+                    id_,
+                )
         for key, id_ in stored.keys() - expected.keys():
             self._findings.add(name, f"{id_}: not in the tar".lstrip(": "), key)
 
@@ -277,64 +292,17 @@ class PartCheck:
 
     def _table(self, part: str, cls: type[T]) -> list[T]:
         """The rows of a table, none if it is broken."""
-        return read_rows(self._store, self._name(part), cls, self._findings)
+        return read_rows(
+            self._store,
+            self._name(part),
+            cls,
+            self._findings,
+        )
 
     def _name(self, part: str) -> str:
-        return layout_release.release_table("", part, self._split, self._shard)
-
-
-def read_rows(store: Store, name: str, cls: type[T], findings: Findings) -> list[T]:
-    """The rows of a table of a release; if it is broken, none and a finding."""
-    try:
-        table = parse_parquet(store.read(name))
-    except (OSError, pa.ArrowException) as error:
-        problem = "is missing" if isinstance(error, FileNotFoundError) else f"unreadable: {error}"
-        findings.add(name, problem)
-        return []
-    schema = arrow_schema(cls)
-    if not table.schema.equals(schema):
-        findings.add(name, f"has other columns than {', '.join(schema.names)}")
-        return []
-    try:
-        return from_table(cls, table)
-    except ValueError as error:
-        findings.add(name, f"a row is broken: {error}")
-        return []
-
-
-def _row_problems(
-    row: AnnotationRow, size: Size | None, texts: Mapping[tuple[str, str], str]
-) -> Iterator[str]:
-    """What is wrong with a row of the table of annotations by itself.
-
-    `texts` has the texts so far by (key, id); in the table, a text stands before its triplets.
-    """
-    if size is None:
-        return
-    width, height = size
-    if row.box is not None:
-        box: Any = tuple(row.box)
-        if len(box) != 4 or not is_box_inside(box, size):
-            yield f"its box {_rounded(row.box)} is not inside the image of {width} x {height}"
-    if row.mask is not None and not is_mask_good(Mask(size=(height, width), counts=row.mask), size):
-        yield f"its mask does not decode to {width} x {height} pixels"
-    if row.text_id is not None and row.phrase is not None:
-        text = texts.get((row.key, row.text_id))
-        if text is None:
-            yield f"its text {row.text_id} is not there"
-        elif text[row.start : row.end] != row.phrase:
-            yield f"characters {row.start} to {row.end} of its text are not {row.phrase!r}"
-
-
-def _in_words(problem: str, annotation: Any, size: Size) -> str:
-    """A problem of `problem_of` with the numbers."""
-    width, height = size
-    points = getattr(annotation, "box", None) or getattr(annotation, "quad", None)
-    if problem == "outside_image" and points is not None:
-        name = "quad" if hasattr(annotation, "quad") else "box"
-        return f"its {name} {_rounded(points)} is not inside the image of {width} x {height}"
-    return problem.replace("_", " ")
-
-
-def _rounded(points: Sequence[float]) -> str:
-    return f"({', '.join(f'{value:g}' for value in points)})"
+        return layout_release.release_table(
+            "",
+            part,
+            self._split,
+            self._shard,
+        )

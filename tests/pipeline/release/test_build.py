@@ -20,8 +20,9 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from pipeline.config import saved
-from pipeline.release.build import build, files_in
+from pipeline.release.build import build
 from pipeline.release.config import parse
+from pipeline.release.files import files_in
 from pipeline.schema import ImageRow
 from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
