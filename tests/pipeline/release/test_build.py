@@ -23,6 +23,7 @@ from pipeline.config import saved
 from pipeline.release.build import build
 from pipeline.release.config import parse
 from pipeline.release.files import files_in
+from pipeline.release.verify import verify
 from pipeline.schema import ImageRow
 from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
@@ -202,6 +203,7 @@ def test_a_release_of_references_has_no_images_but_their_checksums(work: Path) -
     assert {row["key"]: row["sha256"] for row in found} == stored
     assert {row["member"] for row in found} == {None}
     assert b"JFIF" not in b"".join(path.read_bytes() for path in folder.rglob("*.tar"))
+    assert not verify(str(folder), lambda done, total: None).findings
 
 
 def images(work: Path) -> list[ImageRow]:
