@@ -74,9 +74,10 @@ def verify_release(args: argparse.Namespace) -> Output:
     with progress_bar("verify", "shard") as advance:
         report = verify(args.folder, advance)
     lines = [finding.line for finding in report.findings]
+    problems = f"{len(lines):,} problem{'s' if len(lines) > 1 else ''}" if lines else "no problems"
     lines.append(
-        f"{'no problems' if not lines else f'{len(lines)} problems'}: {report.files:,} files, "
-        f"{report.samples:,} samples, {report.annotations:,} annotations"
+        f"{problems}: {report.files:,} files, {report.samples:,} samples, "
+        f"{report.annotations:,} annotations"
     )
     return Output(text="\n".join(lines), value=asdict(report), exit_code=int(bool(report.findings)))
 

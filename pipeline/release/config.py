@@ -20,6 +20,7 @@ TRAIN = "train"
 """The split of all samples that no other split takes."""
 Share = Annotated[float, Field(ge=0, le=1)]
 TEXTS = ("name", "version", "title", "description", "language", "date", "round")
+LISTS = ("evaluation", "takedown", "url_tables")
 # Folders and files are called by these names, also on the Hugging Face Hub.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_]*")
@@ -126,14 +127,19 @@ def parse(overrides: Sequence[str]) -> ReleaseConfig:
     Raises:
         ValueError: a word is no setting, or a value is wrong.
     """
-    values = dotlist([_quoted(word) for word in overrides])
+    values = dotlist([_as_yaml(word) for word in overrides])
     config: ReleaseConfig = build(ReleaseConfig, values, "")
     return config
 
 
-def _quoted(word: str) -> str:
-    """A setting with its value in quotes if it is a text: YAML would read 1.10 as a number."""
+def _as_yaml(word: str) -> str:
+    """A setting whose value YAML reads as it is meant.
+
+    A text is put in quotes, because YAML would read 1.10 as a number. One file makes a list.
+    """
     name, _, value = word.partition("=")
     if name in TEXTS and value[:1] not in ("", "'", '"'):
         return f"{name}={json.dumps(value)}"
+    if name in LISTS and value[:1] not in ("", "["):
+        return f"{name}=[{json.dumps(value)}]"
     return word

@@ -70,6 +70,11 @@ def test_texts_are_taken_as_they_are_typed() -> None:
     assert config.title == "Boxes: all of them"
 
 
+def test_one_file_may_stand_for_a_list() -> None:
+    config = parse([*NAMED, "takedown=a b.txt", "evaluation=[x, y]"])
+    assert (config.takedown, config.evaluation) == (("a b.txt",), ("x", "y"))
+
+
 def test_entries_of_a_list_are_told_apart() -> None:
     found = entries_of(["a" * 64, "phash:00FF00FF00FF00FF", "https://x.org/1.jpg", "key"])
     assert found.sha256 == {"a" * 64} and found.phashes == {"00ff00ff00ff00ff"}
