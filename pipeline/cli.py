@@ -16,7 +16,18 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-from pipeline.commands import bench, label, look, maintain, measure, parse, publish, settings, train
+from pipeline.commands import (
+    bench,
+    label,
+    look,
+    maintain,
+    measure,
+    parse,
+    publish,
+    release,
+    settings,
+    train,
+)
 from pipeline.commands.group import CommandGroup, Output
 from pipeline.errors import RunFailed, ShardsFailed, Terminated, disk_full, is_disk_full, refused
 from pipeline.execution.streams import output_to_stderr
@@ -27,7 +38,7 @@ GROUPS = {
     "measure": (measure, parse, bench),
     "train": (train,),
     "maintain": (maintain,),
-    "publish": (publish,),
+    "publish": (publish, release),
 }
 DONE, FAILED, MISTAKE, STOPPED, TERMINATED = 0, 1, 2, 130, 143
 

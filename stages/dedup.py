@@ -26,7 +26,7 @@ from pydantic import Field
 
 from stages.base import CONTENT, no_effect
 from stages.image_file import open_image, to_rgb
-from stages.repeats import EXACT, KINDS, Comparison, Repeat, Repeats, settle
+from stages.repeats import EXACT, KINDS, Comparison, Repeat, Repeats, first_repeats, settle
 from stages.specialists.pretrained import PretrainedConfig
 
 if TYPE_CHECKING:
@@ -210,6 +210,35 @@ def duplicates(rows: Sequence[Hashed], config: DedupConfig) -> list[Duplicate]:
         # A copy of a duplicate repeats what that duplicate repeats.
         copy_of_first = Repeat(first, KINDS.index(EXACT), 0.0)
         repeats[number] = repeats.get(first, copy_of_first)
+    return _as_duplicates(images, repeats)
+
+
+def repeats_of(
+    rows: Sequence[Hashed],
+    references: Sequence[Hashed],
+    config: DedupConfig,
+) -> list[Duplicate]:
+    """Which images repeat one of some references, such as evaluation images; sorted by key.
+
+    Each image is compared with all references. These may lack some hashes: an empty sha256, hash
+    or embedding matches nothing. `Duplicate.kept` is the key of the reference.
+    """
+    images = [*references, *rows]
+    first = len(references)
+    by_sum: dict[str, int] = {}
+    for number, reference in enumerate(references):
+        if reference.sha256:
+            by_sum.setdefault(reference.sha256, number)
+    comparison = _comparison(images, config)
+    repeats = first_repeats(comparison, np.arange(first, len(images)), np.arange(first))
+    for number, row in enumerate(rows, first):
+        if row.sha256 in by_sum:
+            repeats[number] = Repeat(by_sum[row.sha256], KINDS.index(EXACT), 0.0)
+    return _as_duplicates(images, repeats)
+
+
+def _as_duplicates(images: Sequence[Hashed], repeats: Repeats) -> list[Duplicate]:
+    """The repeats with the keys of their images, sorted by key."""
     found = []
     for number, repeat in repeats.items():
         image = images[number]
@@ -247,7 +276,12 @@ def _comparison(images: Sequence[Hashed], config: DedupConfig) -> Comparison:
         mirrored = _as_numbers([image.mirrored for image in images])
     vectors = None
     if config.model:
-        vectors = np.array([image.embedding for image in images], np.float32)
+        # A reference that is known by its hash alone gets zeros, which are similar to nothing.
+        width = max((len(image.embedding) for image in images), default=0)
+        vectors = np.zeros((len(images), width), np.float32)
+        for number, image in enumerate(images):
+            if image.embedding:
+                vectors[number] = image.embedding
     return Comparison(
         has_hash=np.array([bool(digits) for digits in hashes], bool),
         hashes=_as_numbers(hashes),

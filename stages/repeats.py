@@ -118,7 +118,7 @@ def settle(comparison: Comparison, rows: np.ndarray, repeats: Repeats) -> np.nda
         better = rows[:middle]
         rest = rows[middle:]
         kept = settle(comparison, better, repeats)
-        repeats.update(_first_repeats(comparison, rest, kept))
+        repeats.update(first_repeats(comparison, rest, kept))
         settle(comparison, _without(rest, repeats), repeats)
     return _without(rows, repeats)
 
@@ -139,7 +139,7 @@ def _settle_few(comparison: Comparison, rows: np.ndarray, repeats: Repeats) -> N
             repeats[later] = repeat
 
 
-def _first_repeats(comparison: Comparison, later: np.ndarray, kept: np.ndarray) -> Repeats:
+def first_repeats(comparison: Comparison, later: np.ndarray, kept: np.ndarray) -> Repeats:
     """For each of `later` that repeats one of `kept`: the first such one.
 
     `later` and `kept` are numbers of images, (n,) and (m,) int.

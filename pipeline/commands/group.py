@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,3 +83,17 @@ def add_overrides(parser: argparse.ArgumentParser, examples: str) -> None:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=examples)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = RULE
+
+
+@contextmanager
+def progress_bar(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error; the function takes how many units are done, and of how many."""
+    from tqdm import tqdm
+
+    with tqdm(desc=title, unit=unit, dynamic_ncols=True) as bar:
+
+        def advance(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield advance

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from pipeline.commands.group import (
@@ -14,6 +13,7 @@ from pipeline.commands.group import (
     add_keep_going,
     add_overrides,
     add_work,
+    progress_bar,
 )
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def verify(args: argparse.Namespace) -> Output:
     store = saved.existing(args.work)
     # A dry run writes nothing, so it needs no lease and may look while a run goes on.
     with nullcontext() if args.dry_run else lease.held(store):
-        with _progress_bar("verify", "manifest") as advance:
+        with progress_bar("verify", "manifest") as advance:
             report = verify.verify(store, args.deep, advance)
         if not args.dry_run:
             verify.withdraw(store, report.problems)
@@ -160,20 +160,6 @@ def dedup(args: argparse.Namespace) -> Output:
     repeated = reasons(summary["dropped"]) or "0"
     counts = f"{summary['images']:,} images, {summary['kept']:,} kept; repeated: {repeated}"
     return Output(text=f"{counts}\n{summary['file']}", value=summary)
-
-
-@contextmanager
-def _progress_bar(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error; the function takes how many units are done, and of how many."""
-    from tqdm import tqdm
-
-    with tqdm(desc=title, unit=unit, dynamic_ncols=True) as bar:
-
-        def advance(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield advance
 
 
 def _retried_text(retried: Mapping[str, Mapping[str, int]]) -> str:

@@ -15,8 +15,8 @@ def add_commands(group: CommandGroup) -> None:
         nargs="?",
         metavar="GROUP|STAGE",
         help="only this part: run, source, specialists, filters, refine, train, cluster, training,"
-        " study, dedup, calibrate, bench; a stage or source such as detr or coco; or a name such"
-        " as refine.gate",
+        " study, dedup, release, calibrate, bench; a stage or source such as detr or coco; or a"
+        " name such as refine.gate",
     )
     add_json(command)
     command.set_defaults(command=settings)
@@ -39,6 +39,7 @@ def settings(args: argparse.Namespace) -> Output:
 def command_configs() -> dict[str, type]:
     """The config classes of commands beside `fld run`, by the group of their settings."""
     from pipeline.quality.calibration import CalibrateConfig
+    from pipeline.release.config import ReleaseConfig
     from pipeline.studies.config import StudyConfig
     from pipeline.training.standalone import TrainCommandConfig
     from stages.dedup import DedupConfig
@@ -47,5 +48,6 @@ def command_configs() -> dict[str, type]:
         "training": TrainCommandConfig,
         "study": StudyConfig,
         "dedup": DedupConfig,
+        "release": ReleaseConfig,
         "calibrate": CalibrateConfig,
     }

@@ -32,6 +32,7 @@ GROUPS = {
     "training": "fld train ROUND OUT; more under train and cluster",
     "study": "fld study NAME; more under train",
     "dedup": "fld dedup WORK",
+    "release": "fld release build WORK; `dedup.` before a setting of fld dedup",
     "calibrate": "fld calibrate ROUND",
     "bench": "fld bench NAME",
 }

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from pipeline.execution.faults import NO_FAULT, Fault, fault_of
 from pipeline.execution.threads import bound_threads
@@ -30,6 +31,18 @@ class Step:
 
     def has_work(self, state: ShardState) -> bool:
         return not state.has_all(self.nodes)
+
+
+class Runner(Protocol):
+    """Runs steps over shards, as `pipeline.execution.engine.Engine` does on a cluster."""
+
+    def run(
+        self,
+        title: str,
+        steps: Sequence[Step],
+        shards: Mapping[str, ShardState],
+    ) -> dict[str, ShardState]:
+        """The states of `shards` with the nodes of all steps added."""
 
 
 @dataclass(frozen=True, slots=True)

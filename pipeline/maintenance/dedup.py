@@ -15,7 +15,7 @@ from dataclasses import fields
 
 from pipeline.config.run import RunConfig
 from pipeline.execution.engine import Engine
-from pipeline.execution.steps import Step
+from pipeline.execution.steps import Runner, Step
 from pipeline.plan.recipe import fingerprint, recipe_settings
 from pipeline.plan.shard_state import ShardState
 from pipeline.storage import layout
@@ -75,7 +75,7 @@ def dedup(store: Store, run: RunConfig, config: DedupConfig) -> Json:
     shards = {}
     for shard, digests in store.done(IMAGES).items():
         shards[shard] = ShardState({IMAGES: digests})
-    hashed = _hashed(store, run, config, shards)
+    hashed = hash_images(store, Engine(run.cluster, store), config, shards)
     folder = layout.dedup_folder(_recipe(config))
     inputs = digest(*(hashed[shard].output(HASHES) for shard in sorted(hashed)))
     name = layout.dedup_summary(folder)
@@ -85,7 +85,7 @@ def dedup(store: Store, run: RunConfig, config: DedupConfig) -> Json:
             return _publish_latest(store, folder, config, earlier)
     rows: list[Hashed] = []
     for shard in sorted(hashed):
-        rows += read_table(store, layout.hashes_table(_hashes_folder(config), shard), Hashed)
+        rows += read_table(store, layout.hashes_table(hashes_folder(config), shard), Hashed)
     found = duplicates(rows, config)
     publish_table(
         store,
@@ -106,14 +106,14 @@ def dedup(store: Store, run: RunConfig, config: DedupConfig) -> Json:
     return _publish_latest(store, folder, config, summary)
 
 
-def _hashed(
+def hash_images(
     store: Store,
-    run: RunConfig,
+    runner: Runner,
     config: HashConfig,
     shards: Mapping[str, ShardState],
 ) -> dict[str, ShardState]:
     """The states of all shards with their hashes, made now where they are missing or stale."""
-    folder = _hashes_folder(config)
+    folder = hashes_folder(config)
     done = store.done(folder)
     stale: dict[str, tuple[str, ...]] = {}
     todo = {}
@@ -132,8 +132,7 @@ def _hashed(
         config,
         folder,
     )
-    engine = Engine(run.cluster, store)
-    return engine.run("dedup", [Step("dedup", make, (HASHES,))], todo)
+    return runner.run("dedup", [Step("dedup", make, (HASHES,))], todo)
 
 
 def _publish_latest(
@@ -145,14 +144,14 @@ def _publish_latest(
     """Name the newest result; returns the summary with the file to read."""
     latest = {
         "groups": folder,
-        "hashes": _hashes_folder(config),
+        "hashes": hashes_folder(config),
     }
     store.publish_json(layout.DEDUP_LATEST, latest)
     groups = layout.dedup_groups(folder)
     return {**summary, "file": store.path(groups)}
 
 
-def _hashes_folder(config: HashConfig) -> str:
+def hashes_folder(config: HashConfig) -> str:
     """Where the hashes lie. Thresholds do not change hashes, so they are not part of the name."""
     own = {field.name: getattr(config, field.name) for field in fields(HashConfig)}
     return layout.hashes_folder(_recipe(HashConfig(**own)))

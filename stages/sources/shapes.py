@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import TypedDict, TypeGuard
 
 from pipeline.schema import Box, Mask
+from stages.geometry import runs_of
 from stages.ingest import MAX_PIXELS
 
 MALFORMED_BOX, EMPTY_BOX, OUTSIDE_IMAGE = "malformed_box", "empty_box", "outside_image"
@@ -121,37 +122,6 @@ def _mask_of_runs(segmentation: Mapping[str, object], size: Size) -> tuple[Mask 
         return None, MALFORMED_SEGMENTATION
     checked = RunLengths(size=[height, width], counts=runs)
     return _encoded(checked, size), None
-
-
-def runs_of(counts: str) -> list[int] | None:
-    """The run lengths in a compressed string of pycocotools; None if it is not such a string.
-
-    A number is written in groups of five bits, the lowest first, one character (plus 48) for each.
-    A character's sixth bit says that more follow; the highest bit of the last group is the sign.
-    From the fourth number on, the difference to the number two places before is written.
-    """
-    runs: list[int] = []
-    value = 0
-    shift = 0
-    for character in counts:
-        bits = ord(character) - 48
-        if not 0 <= bits < 64 or shift > 60:
-            return None
-        value |= (bits & 0b01_1111) << shift
-        shift += 5
-        if bits & 0b10_0000:
-            continue
-        if bits & 0b01_0000:
-            value -= 1 << shift
-        if len(runs) > 2:
-            value += runs[-2]
-        runs.append(value)
-        value = 0
-        shift = 0
-    if shift:
-        # The last number is not complete.
-        return None
-    return runs
 
 
 def _is_polygon(polygon: object, size: Size) -> TypeGuard[Polygon]:

@@ -3,7 +3,8 @@ import pytest
 from pycocotools import mask as rle
 
 from pipeline.schema import Mask
-from stages.sources.shapes import box_of, mask_of, runs_of
+from stages.geometry import runs_of
+from stages.sources.shapes import box_of, mask_of
 
 SIZE = (64, 48)
 

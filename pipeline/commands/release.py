@@ -1,0 +1,102 @@
+"""`fld release`: make a release of a round, check one, and list what a version changed."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from pipeline.commands.group import (
+    CommandGroup,
+    Output,
+    add_json,
+    add_overrides,
+    add_work,
+    progress_bar,
+)
+
+if TYPE_CHECKING:
+    from pipeline.release.statistics import Totals
+
+
+def add_commands(group: CommandGroup) -> None:
+    """Register the command."""
+    release = group.add("release", "make, check and compare releases of a round")
+    steps = release.add_subparsers(required=True, metavar="STEP")
+    text = "tars, tables, card, Croissant metadata and checksums; the same command resumes"
+    build = steps.add_parser("build", help=text, description=text)
+    add_work(build)
+    add_json(build)
+    add_overrides(
+        build, "name=NAME version=1.0.0 sources.SOURCE.licence=CC-BY-4.0 splits.test=0.1 ..."
+    )
+    build.set_defaults(command=build_release)
+    text = "check a release without its work folder; exit code 1 if something is wrong"
+    verify = steps.add_parser("verify", help=text, description=text)
+    verify.add_argument("folder", metavar="DIR", help="the folder of a release")
+    add_json(verify)
+    verify.set_defaults(command=verify_release)
+    text = "what a version added, removed and changed, with reasons"
+    diff = steps.add_parser("diff", help=text, description=text)
+    diff.add_argument("old", metavar="OLD", help="the folder of a release")
+    diff.add_argument("new", metavar="NEW", help="the folder of another version")
+    diff.add_argument("--out", metavar="FILE", help="write every change into FILE, one JSON a line")
+    add_json(diff)
+    diff.set_defaults(command=diff_releases)
+
+
+def build_release(args: argparse.Namespace) -> Output:
+    """Make a release, or go on with one."""
+    from pipeline.config import saved
+    from pipeline.config.effects import announce, own
+    from pipeline.execution.engine import Engine
+    from pipeline.release.build import build
+    from pipeline.release.config import parse
+    from pipeline.storage import lease
+
+    config = parse(args.overrides)
+    announce(own(config))
+    store = saved.existing(args.work)
+    run = saved.load(store)
+    with lease.held(store):
+        built = build(store, run, config, Engine(run.cluster, store))
+    folder = store.path(built.folder)
+    text = _counts(built.totals)
+    text += f"\n{folder}" if built.is_new else f"\n{folder}: was there already"
+    return Output(text=text, value={"folder": folder, "new": built.is_new, **built.totals})
+
+
+def verify_release(args: argparse.Namespace) -> Output:
+    """Check everything that can be checked of a release."""
+    from dataclasses import asdict
+
+    from pipeline.release.verify import verify
+
+    with progress_bar("verify", "shard") as advance:
+        report = verify(args.folder, advance)
+    lines = [finding.line for finding in report.findings]
+    problems = f"{len(lines):,} problem{'s' if len(lines) > 1 else ''}" if lines else "no problems"
+    lines.append(
+        f"{problems}: {report.files:,} files, {report.samples:,} samples, "
+        f"{report.annotations:,} annotations"
+    )
+    return Output(text="\n".join(lines), value=asdict(report), exit_code=int(bool(report.findings)))
+
+
+def diff_releases(args: argparse.Namespace) -> Output:
+    """What one release has and another has not."""
+    from pipeline.release.diff import diff, diff_text
+
+    found = diff(args.old, args.new, args.out)
+    return Output(text=diff_text(found), value=found)
+
+
+def _counts(totals: Totals) -> str:
+    """A line for each split, and one for what is left out."""
+    lines = []
+    for split, counts in totals["splits"].items():
+        parts = [f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items()]
+        lines.append(f"{split}: {', '.join(parts)}")
+    removed = totals["removed"].get("sample", {})
+    reasons = [f"{reason} {count:,}" for reason, count in removed.items()]
+    lines.append(f"samples left out: {', '.join(reasons) or 0}")
+    return "\n".join(lines)

@@ -1,0 +1,144 @@
+"""Which samples a release holds, and in which split.
+
+Most samples are decided by their key alone (`pipeline.release.split`). The driver decides the rest
+from the surveys of the shards and the duplicates. One rule holds for all copies of an image: what
+is known of one copy is known of the group. So a takedown or an evaluation image removes all its
+copies, no copy comes back in its place, and no two copies are in different splits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pipeline.release.config import ReleaseConfig
+from pipeline.release.split import PLACES, Cuts, cuts_of, place_of
+from pipeline.release.survey import Survey
+from stages.dedup import Duplicate
+
+TAKEDOWN, EVALUATION, DUPLICATE = "takedown", "evaluation_image", "duplicate"
+"""Why a sample is not released."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What becomes of one sample that is not decided by its key alone."""
+
+    split: str = ""
+    """Its split; empty if it is removed."""
+    removed: str = ""
+    """Why it is removed; empty if it is released."""
+
+
+Decisions = dict[str, dict[str, Decision]]
+"""By shard, then by key."""
+
+
+@dataclass(slots=True)
+class Selection:
+    """What the surveys of all shards say together."""
+
+    config: ReleaseConfig
+    samples: dict[str, np.ndarray] = field(default_factory=dict)
+    """By source: (PLACES,) int64, how many samples have each place."""
+    shards: dict[str, str] = field(default_factory=dict)
+    """The shard of each sample that is named below."""
+    originals: dict[str, str] = field(default_factory=dict)
+    listed: dict[str, str] = field(default_factory=dict)
+    taken_down: dict[str, list[str]] = field(default_factory=dict)
+    evaluation: dict[str, str] = field(default_factory=dict)
+
+    def add(self, survey: Survey) -> None:
+        """Take in the survey of one shard.
+
+        Raises:
+            ValueError: a sample has no licence.
+        """
+        if survey.unlicensed:
+            raise ValueError(
+                f"sources: no licence for the sample {survey.unlicensed}; set sources.NAME.licence "
+                "and, if there are several sources, sources.NAME.names"
+            )
+        for source, places in survey.places.items():
+            counts = self.samples.setdefault(source, np.zeros(PLACES, np.int64))
+            for place, count in places.items():
+                counts[place] += count
+        for name in ("originals", "listed", "taken_down", "evaluation"):
+            named: Mapping[str, object] = getattr(survey, name)
+            getattr(self, name).update(named)
+            self.shards.update(dict.fromkeys(named, survey.shard))
+
+    def cuts(self) -> dict[str, Cuts]:
+        """Where each source is split."""
+        shares = self.config.splits
+        return {source: cuts_of(places, shares) for source, places in self.samples.items()}
+
+    def decide(self, duplicates: Sequence[Duplicate]) -> Decisions:
+        """The samples that are not decided by their key alone."""
+        cuts = self.cuts()
+        groups: dict[str, list[str]] = {}
+        for duplicate in duplicates:
+            groups.setdefault(duplicate.kept, []).append(duplicate.key)
+            self.shards[duplicate.key] = duplicate.shard
+        in_groups: set[str] = set()
+        decided: dict[str, Decision] = {}
+        for original, copies in groups.items():
+            in_groups.update((original, *copies))
+            source = self.originals[original]
+            place = place_of(original, self.config.seed)
+            own = cuts[source].split_of(place)
+            group = [original, *copies]
+            decided.update(self._decide_group(group, own))
+        alone = {**self.listed, **self.taken_down, **self.evaluation}
+        for key in alone:
+            if key not in in_groups:
+                split = self.listed.get(key, "")
+                decided[key] = self._decide_one([key], split)
+        decisions: Decisions = {}
+        for key in sorted(decided):
+            shard = self.shards[key]
+            of_shard = decisions.setdefault(shard, {})
+            of_shard[key] = decided[key]
+        return decisions
+
+    def _decide_one(self, group: Sequence[str], split: str) -> Decision:
+        """What becomes of the image of which these are the copies, if it is not removed: `split`"""
+        if any(key in self.taken_down for key in group):
+            return Decision(removed=TAKEDOWN)
+        if any(key in self.evaluation for key in group):
+            return Decision(removed=EVALUATION)
+        return Decision(split=split)
+
+    def _decide_group(self, group: Sequence[str], own: str) -> dict[str, Decision]:
+        """The decisions for an image and its copies; `own` is its split if no list names one."""
+        split = self._listed_split(group)
+        image = self._decide_one(group, split or own)
+        if self.config.duplicates == "keep":
+            return dict.fromkeys(group, image)
+        # The best copy stands first. A list asks for one of those that it names.
+        released = group[0]
+        if split:
+            named = [key for key in group if self.listed.get(key) == split]
+            released = group[0] if group[0] in named else min(named)
+        decided = {}
+        for key in group:
+            own_decision = self._decide_one([key], "")
+            if key == released:
+                decided[key] = image
+            elif own_decision.removed:
+                decided[key] = own_decision
+            else:
+                # It is a duplicate whatever becomes of the image, so that a takedown of the
+                # image changes nothing in the shards of its copies.
+                decided[key] = Decision(removed=DUPLICATE)
+        return decided
+
+    def _listed_split(self, group: Iterable[str]) -> str:
+        """The split for which a list names a copy, the first of the settings; empty if none."""
+        named = {self.listed[key] for key in group if key in self.listed}
+        for split in self.config.split_lists:
+            if split in named:
+                return split
+        return ""

@@ -1,0 +1,353 @@
+"""The files of one shard of a release, made by the workers.
+
+In: the records of the round, the images, and what the driver decided. Out: for each split of the
+shard a tar and four tables, one table of what is left out, and the counts. The bytes depend on
+these inputs alone, so a takedown changes no other shard.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+
+from pipeline.plan.shard_state import ShardState
+from pipeline.release.config import ReleaseConfig
+from pipeline.release.content import Content, LeftOut, content_of
+from pipeline.release.lineage import LineageRow, Signals, lineage_rows, makers_in
+from pipeline.release.selection import Decision
+from pipeline.release.split import Cuts, place_of
+from pipeline.release.statistics import Counts, encoded
+from pipeline.release.survey import source_of
+from pipeline.release.tables import (
+    SAMPLE,
+    TYPES,
+    AnnotationRow,
+    ObjectsRow,
+    Place,
+    RemovedRow,
+    SampleRow,
+    annotation_rows,
+    objects_row,
+    sample_row,
+)
+from pipeline.schema import KINDS, ImageRow, Record
+from pipeline.storage import layout, layout_release
+from pipeline.storage.arrow import T, from_dict, to_dict
+from pipeline.storage.images import read_image_bytes, read_images
+from pipeline.storage.json_types import Json
+from pipeline.storage.layout import IMAGES
+from pipeline.storage.manifest import (
+    AnnotationFlow,
+    FileDigest,
+    Manifest,
+    SampleFlow,
+    digest,
+)
+from pipeline.storage.parquet import publish_table, read_table
+from pipeline.storage.store import Sink, Store
+from pipeline.storage.tars import TarWriter
+
+RELEASE, ROUND = "release", "round"
+"""How the files of a release and the released round are called in the state of a shard."""
+VERSION = 1
+"""Raise it when the same inputs give other bytes."""
+WITH_SAMPLE = "sample_removed"
+"""Why the annotations of a sample that is not released are not released."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardInputs:
+    """What is the same for all shards."""
+
+    folder: str
+    """The folder of the release."""
+    round: str
+    """The folder of the round."""
+    config: ReleaseConfig
+    cuts: Mapping[str, Cuts]
+    """Where each source is split."""
+    signals: Sequence[Signals]
+    """What the round was made of."""
+
+    def digest(self, state: ShardState, decisions: Mapping[str, Decision]) -> str:
+        """The digest of everything that decides the files of a shard.
+
+        Name, version and title of the release are not in it: they are in the driver's files only.
+        """
+        recipe = {
+            "version": VERSION,
+            "images": self.config.images,
+            "seed": self.config.seed,
+            "sources": {name: asdict(terms) for name, terms in self.config.sources.items()},
+            "cuts": {name: asdict(cuts) for name, cuts in self.cuts.items()},
+            "signals": [asdict(node) for node in self.signals],
+            "decisions": encode_decisions(decisions),
+        }
+        text = json.dumps(recipe, sort_keys=True)
+        return digest(text, state.output(IMAGES), state.output(ROUND))
+
+
+def encode_decisions(decisions: Mapping[str, Decision]) -> Json:
+    """The decisions of a shard as plain JSON."""
+    return {key: asdict(decision) for key, decision in decisions.items()}
+
+
+def read_decisions(store: Store, folder: str, shard: str) -> dict[str, Decision]:
+    """The decisions of a shard that the driver has written."""
+    name = layout_release.decisions(folder, shard)
+    if not store.exists(name):
+        return {}
+    return {key: from_dict(Decision, value) for key, value in store.read_json(name).items()}
+
+
+@dataclass(slots=True)
+class _Part:
+    """What of a shard is in one split."""
+
+    split: str
+    sink: Sink
+    tar: TarWriter
+    records: list[Record] = field(default_factory=list)
+    rows: list[SampleRow] = field(default_factory=list)
+
+
+class ReleaseShard:
+    """Writes the files of one shard per call; knows no Ray."""
+
+    def __init__(self, url: str, inputs: ShardInputs) -> None:
+        self.store = Store(url)
+        self.inputs = inputs
+
+    def __call__(self, shard: str, state: ShardState) -> ShardState:
+        """Write a shard; returns its state with the release added."""
+        decisions = read_decisions(self.store, self.inputs.folder, shard)
+        work = _Work(
+            self.store,
+            self.inputs,
+            shard,
+            decisions,
+        )
+        work.write()
+        manifest = Manifest(
+            shard=shard,
+            inputs=self.inputs.digest(state, decisions),
+            files=work.files,
+            samples=work.samples(),
+            annotations=work.annotations(),
+            reads={IMAGES: state.output(IMAGES), ROUND: state.output(ROUND)},
+        )
+        folder = layout_release.build_folder(self.inputs.folder)
+        self.store.publish_manifest(folder, manifest)
+        return state.with_(RELEASE, manifest.digests)
+
+
+class _Work:
+    """One shard while it is written. The records are in memory, the images pass one by one."""
+
+    def __init__(
+        self,
+        store: Store,
+        inputs: ShardInputs,
+        shard: str,
+        decisions: Mapping[str, Decision],
+    ) -> None:
+        self.files: dict[str, FileDigest] = {}
+        self._store = store
+        self._inputs = inputs
+        self._shard = shard
+        self._decisions = decisions
+        table = layout.round_table(inputs.round, shard)
+        self._records: list[Record] = read_table(store, table, Record)
+        self._parts: dict[str, _Part] = {}
+        self._removed: list[RemovedRow] = []
+
+    def write(self) -> None:
+        """Publish all files of the shard but its manifest."""
+        images = read_images(self._store, self._shard)
+        with ExitStack() as stack:
+            pictures = read_image_bytes(self._store, self._shard)
+            for record, image, data in zip(
+                self._records,
+                images,
+                pictures,
+                strict=True,
+            ):
+                assert record.key == image.key, f"{self._shard}: the round has other samples"
+                self._write_sample(
+                    record,
+                    image,
+                    data,
+                    stack,
+                )
+            for part in self._parts.values():
+                part.tar.close()
+        for part in self._parts.values():
+            name = layout_release.release_tar(self._inputs.folder, part.split, self._shard)
+            self.files[name] = part.sink.digest
+        self._write_tables()
+
+    def _write_sample(self, record: Record, image: ImageRow, data: bytes, stack: ExitStack) -> None:
+        """Put a sample into the tar of its split, or note why it is in none."""
+        source = source_of(record.name, self._inputs.config.sources)
+        assert source is not None, f"{record.name}: the survey has found no licence"
+        decision = self._decisions.get(record.key, Decision())
+        if decision.removed:
+            row = RemovedRow(
+                key=record.key,
+                type=SAMPLE,
+                id=None,
+                reason=decision.removed,
+            )
+            self._removed.append(row)
+            return
+        place = place_of(record.key, self._inputs.config.seed)
+        split = decision.split or self._inputs.cuts[source].split_of(place)
+        part = self._part(split, stack)
+        content = content_of(record)
+        self._removed += _removed_rows(content)
+        part.records.append(content.record)
+        members = {"json": encode_record(content.record)}
+        if self._inputs.config.images == "include":
+            extension = str(image.member).partition(".")[2]
+            members = {extension: data, **members}
+        *before, written = part.tar.write(record.key, members)
+        part.rows.append(
+            sample_row(
+                content.record,
+                Place(
+                    shard=self._shard,
+                    split=split,
+                    source=source,
+                    licence=self._inputs.config.sources[source].licence,
+                    image=before[0] if before else None,
+                    record=written,
+                ),
+            )
+        )
+
+    def _part(self, split: str, stack: ExitStack) -> _Part:
+        """The files of a split, begun with its first sample."""
+        if split not in self._parts:
+            name = layout_release.release_tar(self._inputs.folder, split, self._shard)
+            sink = stack.enter_context(self._store.publishing(name))
+            self._parts[split] = _Part(split, sink, TarWriter(sink))
+        return self._parts[split]
+
+    def _write_tables(self) -> None:
+        folder, shard = self._inputs.folder, self._shard
+        makers = makers_in(self._store, self._inputs.signals, shard)
+        counts: Json = {}
+        for split in sorted(self._parts):
+            part = self._parts[split]
+            lineage = lineage_rows(part.records, makers)
+            self._write_part(part, lineage)
+            counts[split] = encoded(part_counts(part.records, part.rows))
+        self._publish(layout_release.removed_table(folder, shard), RemovedRow, self._removed)
+        rest = Counts()
+        rest.add_removed(self._removed)
+        counts[""] = encoded(rest)
+        name = layout_release.counts(folder, shard)
+        self.files[name] = self._store.publish_json(name, counts)
+
+    def _write_part(self, part: _Part, lineage: Sequence[LineageRow]) -> None:
+        """Publish the tables of one split."""
+        annotations = []
+        objects = []
+        for record in part.records:
+            annotations += annotation_rows(record)
+            objects.append(objects_row(record))
+
+        def table(name: str) -> str:
+            folder = self._inputs.folder
+            return layout_release.release_table(folder, name, part.split, self._shard)
+
+        self._publish(table(layout_release.INDEX), SampleRow, part.rows)
+        self._publish(table(layout_release.ANNOTATIONS), AnnotationRow, annotations)
+        self._publish(table(layout_release.OBJECTS), ObjectsRow, objects)
+        self._publish(table(layout_release.LINEAGE), LineageRow, lineage)
+
+    def _publish(self, name: str, cls: type[T], rows: Sequence[T]) -> None:
+        """Publish one table."""
+        self.files[name] = publish_table(
+            self._store,
+            name,
+            cls,
+            rows,
+        )
+
+    def samples(self) -> SampleFlow:
+        """The samples of the round, and what became of them."""
+        kept = 0
+        for part in self._parts.values():
+            kept += len(part.records)
+        return {
+            "in": len(self._records),
+            "kept": kept,
+            "dropped": dict(self._reasons(SAMPLE)),
+            "failed": {},
+        }
+
+    def annotations(self) -> dict[str, AnnotationFlow]:
+        """The annotations of the round by kind, and what became of them."""
+        gone = {row.key for row in self._removed if row.type == SAMPLE}
+        flows: dict[str, AnnotationFlow] = {}
+        for kind in KINDS:
+            dropped = self._reasons(TYPES[kind])
+            with_sample = [record for record in self._records if record.key in gone]
+            if with_sample:
+                dropped[WITH_SAMPLE] = _count(with_sample, kind)
+            kept = 0
+            for part in self._parts.values():
+                kept += _count(part.records, kind)
+            flows[kind] = {
+                "in": _count(self._records, kind),
+                "kept": kept,
+                "dropped": dict(dropped),
+            }
+        return flows
+
+    def _reasons(self, type_: str) -> Counter[str]:
+        """Why samples, or annotations of one type, are left out."""
+        reasons: Counter[str] = Counter()
+        for row in self._removed:
+            if row.type == type_:
+                reasons[row.reason] += 1
+        return reasons
+
+
+def _count(records: Sequence[Record], kind: str) -> int:
+    """How many annotations of one kind some records have."""
+    total = 0
+    for record in records:
+        total += len(getattr(record.annotations, kind))
+    return total
+
+
+def encode_record(record: Record) -> bytes:
+    """`KEY.json` of a record."""
+    return json.dumps(to_dict(record), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def part_counts(records: Sequence[Record], rows: Sequence[SampleRow]) -> Counts:
+    """The counts of the samples of a shard that are in one split."""
+    counts = Counts()
+    for record, row in zip(records, rows, strict=True):
+        counts.add(record, row)
+    return counts
+
+
+def _removed_rows(content: Content) -> list[RemovedRow]:
+    """The rows for the annotations of a released sample that are left out."""
+
+    def row(left_out: LeftOut) -> RemovedRow:
+        return RemovedRow(
+            key=content.record.key,
+            type=TYPES[left_out.kind],
+            id=left_out.id,
+            reason=left_out.reason,
+        )
+
+    return [row(left_out) for left_out in content.left_out]
