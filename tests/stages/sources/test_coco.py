@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pipeline.schema import Annotations
-from stages.ingest import Item
+from stages.ingest import Accepted, Item, labelled, receive
 from stages.sources.coco import CocoConfig, CocoSource
 from tests.stages.sources.forms import pictures, write_coco, write_folder
 
@@ -46,7 +46,7 @@ def source(
 
 
 def given(source: CocoSource) -> Annotations:
-    return next(iter(source.read(NAMES[:1]))).given
+    return receive(next(iter(source.read(NAMES[:1])))).given
 
 
 def test_boxes_masks_and_captions_come_in_as_human_labels_with_cocos_ids(folder: Path) -> None:
@@ -72,7 +72,8 @@ def test_boxes_masks_and_captions_come_in_as_human_labels_with_cocos_ids(folder:
 
 def test_as_truth_they_do_not_enter_the_run(folder: Path) -> None:
     (item,) = source(folder, [DOG], annotations="truth").read(NAMES[:1])
-    assert len(item.given) == 0 and item.truth and item.truth.regions[0].phrase == "dog"
+    image = receive(item)
+    assert len(image.given) == 0 and image.truth and image.truth.regions[0].phrase == "dog"
 
 
 def test_a_crowd_and_what_makes_no_sense_come_in_with_their_reason(folder: Path) -> None:
@@ -96,7 +97,7 @@ def test_a_crowd_and_what_makes_no_sense_come_in_with_their_reason(folder: Path)
         ("8", "crowd"),
         ("20", "malformed_box"),
         ("21", "outside_image"),
-        ("22", "malformed_segmentation"),
+        ("22", None),
         ("23", "unknown_category"),
         ("24", "unknown_category"),
         ("x7", "malformed_box"),
@@ -112,7 +113,8 @@ def test_equal_ids_stay_apart(folder: Path) -> None:
 def test_annotations_of_images_that_are_not_listed_are_left_out_with_a_warning(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert len(given(source(folder, [DOG, {**DOG, "image_id": 99}, "nonsense"])).regions) == 1
+    listed = source(folder, [DOG, {**DOG, "image_id": 99}, "nonsense"])
+    assert listed.list() == NAMES and len(given(listed).regions) == 1
     assert "2 annotations of images that it does not list" in caplog.text
 
 
@@ -168,7 +170,9 @@ def test_an_image_outside_the_folder_is_a_row_with_its_reason(folder: Path) -> N
 def test_labels_are_told_of_an_image_that_cannot_be_read_any_more(folder: Path) -> None:
     (folder / NAMES[0]).unlink()
     (item,) = source(folder, [DOG]).read(NAMES[:1])
-    assert item.failed and [region.phrase for region in item.given.regions] == ["dog"]
+    assert item.failed and item.size == (48, 40)
+    image = labelled(Accepted(b"", "png", 40, 48, orientation=6), item)
+    assert [region.box for region in image.given.regions] == [(24.5, 4.25, 34.5, 24.35)]
 
 
 @pytest.mark.parametrize("categories", [[{"id": 1}], ["cat"], [{"id": [1], "name": "cat"}], "cat"])
