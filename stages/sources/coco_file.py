@@ -117,7 +117,8 @@ def images_of(where: str, images: Sequence[object], need_names: bool) -> dict[st
         name = _name_of(image)
         size = size_of(image)
         earlier = found.setdefault(id_, CocoImage(id_, name, size))
-        if plain(earlier.name) != plain(name):
+        earlier.name = earlier.name or name
+        if name and plain(earlier.name) != plain(name):
             raise ValueError(
                 f"{where}: images {earlier.name} and {name} have the same id {id_}, so it is not"
                 " known whose annotations are whose; give each image an id of its own"
@@ -132,8 +133,15 @@ def _name_of(image: Entry) -> str:
     return printable(name) if isinstance(name, str) else ""
 
 
-def categories_of(where: str, categories: Sequence[object]) -> dict[str, str]:
-    """The names of the categories that a file lists, by their ids.
+def categories_of(
+    where: str, categories: Sequence[object], need_names: bool = True
+) -> dict[str, str]:
+    """The names of the categories that a file lists, by their ids; empty if one has none.
+
+    Args:
+        where: names the file, for messages.
+        categories: the list `categories` of the file.
+        need_names: whether each category must have a name.
 
     Raises:
         ValueError: a category has no id or no name, or two have one id and different names.
@@ -141,8 +149,8 @@ def categories_of(where: str, categories: Sequence[object]) -> dict[str, str]:
     found: dict[str, str] = {}
     for category in categories:
         id_ = id_of(category.get("id")) if isinstance(category, dict) else None
-        name = id_of(category.get("name")) if isinstance(category, dict) else None
-        if id_ is None or name is None:
+        name = id_of(category.get("name")) or "" if isinstance(category, dict) else ""
+        if id_ is None or (need_names and not name):
             raise ValueError(f"{where}: a category without id or name: {str(category)[:SHOWN]}")
         if found.setdefault(id_, name) != name:
             raise ValueError(

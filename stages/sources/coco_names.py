@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 Id = TypeVar("Id")
 
@@ -92,7 +92,7 @@ def _by_base(names: Iterable[str]) -> dict[str, list[str]]:
     return groups
 
 
-class Classes:
+class Classes(Generic[Id]):
     """Finds the id of a class by its name."""
 
     def __init__(self, ids: Mapping[str, Id]) -> None:
