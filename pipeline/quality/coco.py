@@ -193,13 +193,13 @@ def _with_ids(entry: Any) -> Any:
     return result
 
 
-def _with_outline(entry: dict[str, Any], size: tuple[int, int] | None) -> dict[str, Any]:
+def _with_outline(entry: Mapping[str, Any], size: tuple[int, int] | None) -> dict[str, Any]:
     """An entry with what makes sense of its segmentation; without any if nothing does."""
     outline = outline_of(entry["segmentation"], size)
     result = dict(entry)
     if not outline:
         del result["segmentation"]
-    elif outline.is_damaged:
+    elif outline.polygons:
         result["segmentation"] = outline.polygons
     return result
 

@@ -64,14 +64,14 @@ def images_of_records(file: TruthFile, records: Sequence[Record]) -> dict[str, T
         ValueError: it is not known which image is which record, or an image has another size.
     """
     pairs = _pairs(file, records)
-    grid = Grid()
+    grid = Grid(told=file.upright)
     pictures = {}
     for record, image in pairs:
         picture = picture_of(record)
         pictures[record.key] = picture
         grid.add(record.name, image.size, picture, file.has_places)
     problem = grid.problem(REMEDY)
-    if problem and file.has_places and file.upright is None:
+    if problem and file.has_places:
         logging.getLogger("fld").warning("%s: %s", file.where, problem)
     found = {}
     for record, image in pairs:

@@ -33,7 +33,7 @@ from stages.sources.coco_file import (
     load,
     stated_upright,
 )
-from stages.sources.coco_grid import MAX_HEADERS, Grid, header_of, headers
+from stages.sources.coco_grid import MAX_HEADERS, Grid, fit, header_of, headers
 from stages.sources.coco_labels import CocoLabels, SourceImage
 from stages.sources.coco_names import Matches, matched, plain
 from stages.sources.files import Files
@@ -106,9 +106,10 @@ class CocoSource:
             # Raises if there is no such folder, or nothing in it.
             self._files.list()
         self._checks.names(f"source.path={self.config.path}", self._images, self._matches)
-        if self._upright is None and self.config.instances:
+        if self.config.instances and self._upright is not True:
             where = f"source.instances={self.config.instances}"
-            self._checks.grid(where, self._grid, self._images)
+            self._checks.grid(where, self._grid)
+            self._checks.boxes(where, self._grid, self._images)
         for message in self._checks.messages:
             logging.getLogger("fld").warning("%s", message)
         return sorted(self._images)
@@ -204,7 +205,7 @@ class CocoSource:
     @cached_property
     def _grid(self) -> Grid:
         """On which pixels the labels are drawn, by the headers of the pictures."""
-        grid = Grid()
+        grid = Grid(told=self._upright)
         names = self._evidence
         places = [self._matches.found.get(name, name) for name in names]
         for name, picture in zip(names, headers(self._files, places), strict=True):
@@ -215,8 +216,16 @@ class CocoSource:
 
     @cached_property
     def _evidence(self) -> Sequence[str]:
-        """The names of the pictures that decide on the grid."""
-        return sorted(self._images)[:MAX_HEADERS]
+        """The names of the pictures that decide on the grid.
+
+        If somebody says which it is, only those whose boxes do not fit can raise a doubt.
+        """
+        names = []
+        for name, image in sorted(self._images.items()):
+            is_odd = image.size is not None and not fit(image.boxes(), image.size)
+            if self._upright is None or is_odd:
+                names.append(name)
+        return names[:MAX_HEADERS]
 
     @cached_property
     def _grid_inputs(self) -> str:

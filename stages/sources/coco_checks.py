@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 from stages.sources.coco_grid import Grid, sticks_out
 from stages.sources.coco_names import base_name
-from stages.sources.shapes import box_of, outline_of
+from stages.sources.shapes import outline_of
 from stages.upright import drawn_upright
 
 if TYPE_CHECKING:
-    from pipeline.schema import Box
-    from stages.sources.coco_file import CocoEntries, Entry
+    from stages.sources.coco_file import CocoEntries
     from stages.sources.coco_labels import SourceImage
     from stages.sources.coco_names import Matches
 
@@ -74,16 +73,19 @@ class Checks:
                 f" {name} as {place}"
             )
 
-    def grid(self, where: str, grid: Grid, images: Mapping[str, SourceImage]) -> None:
+    def grid(self, where: str, grid: Grid) -> None:
         """Tell if it is not clear on which pixels the labels are drawn."""
         problem = grid.problem(REMEDY)
         if problem:
             self.messages.append(f"{where}: {problem}")
+
+    def boxes(self, where: str, grid: Grid, images: Mapping[str, SourceImage]) -> None:
+        """Tell of boxes that stick out of the picture in its file, but not of the upright one."""
         out = []
         for name, picture in grid.turned.items():
             image = images[name]
-            upright = drawn_upright(image.drawn_size(), picture, None, grid.is_upright)
-            if not upright and sticks_out(_boxes(image.instances), picture):
+            upright = drawn_upright(image.drawn_size(), picture, grid.told, grid.is_upright)
+            if not upright and sticks_out(image.boxes(), picture):
                 out.append(name)
         if out:
             self.messages.append(
@@ -98,13 +100,3 @@ def _nearest(name: str, there: Sequence[str]) -> str:
     by_base = {base_name(other).casefold(): other for other in there[:MAX_NEAREST]}
     found = difflib.get_close_matches(base_name(name).casefold(), by_base, n=1)
     return f" (the nearest name is {by_base[found[0]]})" if found else ""
-
-
-def _boxes(entries: Sequence[Entry]) -> list[Box]:
-    """The boxes of some entries, xyxy in pixels, as far as they make sense."""
-    boxes = []
-    for entry in entries:
-        box, _ = box_of(entry.get("bbox"), (1, 1))
-        if box is not None:
-            boxes.append(box)
-    return boxes

@@ -31,7 +31,10 @@ TOLERANCE = 1.0
 
 @dataclass(slots=True)
 class Grid:
-    """What the turned pictures of a file say about it."""
+    """What is known of the grid of a file: what somebody says of it, and its turned pictures."""
+
+    told: bool | None = None
+    """Whether the labels are drawn on upright pictures, if somebody says it; else None."""
 
     upright: int = 0
     """Pictures whose size is that of the upright picture and not that of the file."""
@@ -73,6 +76,8 @@ class Grid:
         Args:
             remedy: how the user says on which pixels the labels are drawn.
         """
+        if self.told is not None:
+            return None
         turned = "pictures that viewers turn by their EXIF orientation"
         if self.upright and self.raw:
             return (
@@ -128,11 +133,11 @@ def sticks_out(boxes: Iterable[Box], picture: Picture) -> bool:
     `boxes` are xyxy in pixels.
     """
     boxes = list(boxes)
-    return not _all_fit(boxes, picture.size) and _all_fit(boxes, picture.upright_size)
+    return not fit(boxes, picture.size) and fit(boxes, picture.upright_size)
 
 
-def _all_fit(boxes: Iterable[Box], size: Size) -> bool:
-    """Whether boxes lie inside a picture of this size."""
+def fit(boxes: Iterable[Box], size: Size) -> bool:
+    """Whether boxes, xyxy in pixels, lie inside a picture of this (width, height)."""
     width, height = size
     for x1, y1, x2, y2 in boxes:
         if min(x1, y1) < -TOLERANCE or x2 > width + TOLERANCE or y2 > height + TOLERANCE:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pipeline.schema import CROWD, HUMAN, Annotations, Region, Text
+from pipeline.schema import CROWD, HUMAN, Annotations, Box, Region, Text
 from stages.sources.alt import encodable
 from stages.sources.coco_file import Entry, id_of, number_of
 from stages.sources.shapes import Size, box_of, mask_of, size_of_runs
@@ -60,6 +60,15 @@ class SourceImage:
 
     captions: list[Entry] = field(default_factory=list)
     """Captions."""
+
+    def boxes(self) -> list[Box]:
+        """Its boxes, xyxy in pixels, as far as they make sense."""
+        boxes = []
+        for entry in self.instances:
+            box, _ = box_of(entry.get("bbox"), self.size or (1, 1))
+            if box is not None:
+                boxes.append(box)
+        return boxes
 
     def drawn_size(self) -> Size | None:
         """(width, height) of the picture on which it was drawn; run lengths say it, too."""
