@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +144,15 @@ def exported(folder: Path, records: Sequence[Record]) -> Path:
     return folder / "instances.json"
 
 
+def as_predictions(records: Sequence[Record]) -> list[Record]:
+    """The same labels as if a detector had made them."""
+    predicted = []
+    for record in records:
+        regions = [replace(r, source="detect", score=0.9) for r in record.annotations.regions]
+        predicted.append(replace(record, annotations=Annotations(regions=regions)))
+    return predicted
+
+
 def boxes_of(records: Sequence[Record]) -> dict[str, tuple[float, ...]]:
     return {record.name: record.annotations.regions[0].box for record in records}
 
@@ -160,7 +169,7 @@ def test_every_orientation_in_every_format_keeps_its_box_all_the_way(
     expected = {picture.name: pytest.approx(BOX, abs=0.5) for picture in photos}
     assert len(records) == len(photos) and boxes_of(records) == expected
     for kind in ("detection", "segmentation"):
-        scores = evaluate(kind, file, records)
+        scores = evaluate(kind, file, as_predictions(records))
         assert (scores["AP"], scores["missing"]) == (pytest.approx(1), 0)
     truth_of = of_coco(str(file), records)
     for record in records:
@@ -172,7 +181,7 @@ def test_every_orientation_in_every_format_keeps_its_box_all_the_way(
     assert boxes_of(again) == expected
     second = exported(tmp_path / "second", again)
     assert json.loads(second.read_text()) == json.loads(first.read_text())
-    assert evaluate("segmentation", second, records)["AP"] == pytest.approx(1)
+    assert evaluate("segmentation", second, as_predictions(records))["AP"] == pytest.approx(1)
 
 
 def test_pictures_whose_sizes_do_not_tell_follow_those_of_the_same_file(tmp_path: Path) -> None:
@@ -199,7 +208,7 @@ def test_where_nothing_tells_the_grid_one_line_says_so(
     assert "source.upright=true or false" in message
     caplog.clear()
     # The file that the labels came from is read as the source read it.
-    assert evaluate("detection", file, records)["AP"] == pytest.approx(1)
+    assert evaluate("detection", file, as_predictions(records))["AP"] == pytest.approx(1)
     (message,) = caplog.messages
     assert "2 pictures" in message and '"info": {"upright": true}' in message
     caplog.clear()
@@ -208,7 +217,7 @@ def test_where_nothing_tells_the_grid_one_line_says_so(
     file.write_text(json.dumps({**content, "info": {"upright": True}}))
     records = records_of(folder, file)
     assert set(boxes_of(records).values()) == {BOX}
-    assert evaluate("detection", file, records)["AP"] == pytest.approx(1)
+    assert evaluate("detection", file, as_predictions(records))["AP"] == pytest.approx(1)
     assert caplog.messages == []
 
 
@@ -265,7 +274,7 @@ def test_truth_of_another_size_is_refused(tmp_path: Path) -> None:
     file.write_text(json.dumps(content))
     message = "1 images have another size than in the round, 1.png 128x96 and not 64x48"
     with pytest.raises(ValueError, match=message):
-        evaluate("detection", file, records)
+        evaluate("detection", file, as_predictions(records))
     with pytest.raises(ValueError, match=message):
         of_coco(str(file), records)
 
