@@ -140,7 +140,7 @@ def records_of(folder: Path, file: Path, **settings: Any) -> list[Record]:
 
 def exported(folder: Path, records: Sequence[Record]) -> Path:
     """The export of some records."""
-    write_coco(folder, *coco_of(records))
+    write_coco(folder, coco_of(records))
     return folder / "instances.json"
 
 
