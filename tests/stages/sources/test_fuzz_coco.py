@@ -2,7 +2,7 @@
 
 Every image has an id, a name and a size of some form, and a picture of some orientation. Sound
 labels lie on the grid that the file is drawn on; the others have something that makes no sense.
-`scripts/test --slow` runs it. What it found stands as plain tests at the end.
+`scripts/test --slow` runs it.
 """
 
 from __future__ import annotations
