@@ -278,6 +278,8 @@ class Record:
     """Of the stored image, in pixels."""
     sha256: str
     """Of the stored bytes."""
+    transform: str | None = None
+    """The EXIF orientation that was applied to store the image upright, None if there was none."""
     failures: list[Failure] = field(default_factory=list)
     annotations: Annotations = field(default_factory=Annotations)
     """Dropped ones too, with their reasons."""

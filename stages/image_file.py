@@ -7,7 +7,7 @@ come through `open_image`, so that what ingest has accepted can be read by them 
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
@@ -34,11 +34,13 @@ ORIENTATION = 0x0112
 ORIENTATIONS = range(1, 9)
 
 
-def open_image(data: bytes, formats: tuple[str, ...] | None = None) -> PillowImage.Image:
-    """The image in the bytes of a file, not decoded yet. Use it as a context manager.
+def open_image(
+    data: bytes | IO[bytes], formats: tuple[str, ...] | None = None
+) -> PillowImage.Image:
+    """The image in a file, not decoded yet. Use it as a context manager.
 
     Args:
-        data: the bytes of the file.
+        data: the bytes of the file, or the file, open for reading.
         formats: the formats that are tried, by Pillow's names; None for all that Pillow reads.
 
     Raises:
@@ -50,7 +52,8 @@ def open_image(data: bytes, formats: tuple[str, ...] | None = None) -> PillowIma
     # Pillow has these limits for a whole process only.
     PngImagePlugin.MAX_TEXT_CHUNK = MAX_METADATA
     PngImagePlugin.MAX_TEXT_MEMORY = MAX_METADATA
-    return Image.open(io.BytesIO(data), formats=formats)
+    file = io.BytesIO(data) if isinstance(data, bytes) else data
+    return Image.open(file, formats=formats)
 
 
 def is_metadata_limit(error: Exception) -> bool:
@@ -69,8 +72,16 @@ def orientation_of(image: PillowImage.Image) -> int:
     if image.format == "PNG":
         # EXIF may stand behind the pixels. A broken picture must fail here, not below.
         image.load()
+    return orientation_in_header(image)
+
+
+def orientation_in_header(image: PillowImage.Image) -> int:
+    """As `orientation_of`, but no pixel is decoded: EXIF behind the pixels of a PNG is not seen."""
+    from PIL import Image
+
     try:
-        value = image.getexif().get(ORIENTATION, 1)
+        # The method of PNG's own class would decode the pixels.
+        value = Image.Image.getexif(image).get(ORIENTATION, 1)
     except Exception:
         # Readers of broken EXIF raise anything, as decoders do; the pixels may be good.
         return 1

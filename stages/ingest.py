@@ -25,7 +25,7 @@ from stages.image_file import (
     orientation_of,
     upright_rgb,
 )
-from stages.upright import fitted, turned
+from stages.upright import Picture, drawn_upright, fitted, turned
 
 if TYPE_CHECKING:
     from PIL import Image as PillowImage
@@ -61,6 +61,13 @@ MODES = (
 )
 
 
+class Drawn(Protocol):
+    """Labels that are made once it is known how large the picture is on which they were drawn."""
+
+    def on(self, size: tuple[int, int]) -> Annotations:
+        """The labels on a picture of this (width, height) in pixels."""
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One sample of a source: its bytes, or the reason why there are none."""
@@ -74,17 +81,21 @@ class Item:
     key: str | None = field(default=None, kw_only=True)
     """The source's own name of the sample, if these are unique; else the key is made of `name`."""
 
-    given: Annotations = field(default_factory=Annotations, kw_only=True)
+    given: Annotations | Drawn = field(default_factory=Annotations, kw_only=True)
     """Annotations that enter the run."""
 
-    truth: Annotations | None = field(default=None, kw_only=True)
+    truth: Annotations | Drawn | None = field(default=None, kw_only=True)
     """Annotations to measure against; None if the source has none."""
 
     size: tuple[int, int] | None = field(default=None, kw_only=True)
     """(width, height) of the picture on which the annotations were drawn; None: as in the file."""
 
-    upright: bool = field(default=False, kw_only=True)
-    """Whether the annotations were drawn on the upright picture, not on the pixels of the file."""
+    upright: bool | None = field(default=None, kw_only=True)
+    """Whether the annotations were drawn on the upright picture, not on the pixels of the file;
+    None: `size` tells."""
+
+    otherwise_upright: bool | None = field(default=None, kw_only=True)
+    """The same, for where neither `upright` nor `size` tells; None: on the pixels of the file."""
 
     failed: SampleError | None = field(default=None, kw_only=True)
     """Why the sample cannot be used; None if nothing is known against it."""
@@ -196,17 +207,19 @@ def labelled(image: Accepted, item: Item) -> Accepted:
     return replace(image, given=_placed(item.given, item, image), truth=truth)
 
 
-def _placed(labels: Annotations, item: Item, image: Accepted) -> Annotations:
+def _placed(labels: Annotations | Drawn, item: Item, image: Accepted) -> Annotations:
     """Labels in pixels of the stored image, which is upright."""
-    upright_size = (image.width, image.height)
-    # Orientations from 5 on exchange width and height.
-    file_size = upright_size[::-1] if image.orientation >= 5 else upright_size
-    # COCO's own tools draw on the pixels of the file. Other tools draw on the picture as viewers
-    # show it, and state its size so.
-    drawn_upright = item.size == upright_size and item.size != file_size
-    if item.upright or drawn_upright:
-        return fitted(labels, item.size or upright_size, upright_size)
-    return turned(fitted(labels, item.size or file_size, file_size), image.orientation, file_size)
+    picture = Picture.of_upright((image.width, image.height), image.orientation)
+    upright = drawn_upright(item.size, picture, item.upright, item.otherwise_upright)
+    size = picture.upright_size if upright else picture.size
+    declared = item.size or size
+    if item.upright is not None and declared == size[::-1] and image.orientation >= 5:
+        # Some tools draw on the upright picture and state the size of the file.
+        declared = size
+    if not isinstance(labels, Annotations):
+        labels = labels.on(declared)
+    labels = fitted(labels, declared, size)
+    return labels if upright else turned(labels, image.orientation, size)
 
 
 def accept(data: bytes) -> Accepted:

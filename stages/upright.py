@@ -1,5 +1,7 @@
 """Turns annotations with their picture: what an EXIF orientation does to boxes, quads and masks.
 
+`drawn_upright` says whether annotations were drawn on the upright picture or on that in the file.
+
 Points lie on the edges of pixels, 0 to width and 0 to height. Orientations are those of the EXIF
 standard: 1 leaves a picture as it is, 2 mirrors it, 3 turns it by 180 degrees, 4 mirrors it upside
 down; 5 to 8 exchange width and height. Sizes are (width, height) in pixels.
@@ -7,7 +9,7 @@ down; 5 to 8 exchange width and height. Sizes are (width, height) in pixels.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from pipeline.schema import Annotation, Annotations, Box, Mask, Quad, Region, Triplet
@@ -19,6 +21,68 @@ Size = tuple[int, int]
 Point = tuple[float, float]
 Boxed = TypeVar("Boxed", Region, Triplet)
 Kind = TypeVar("Kind", bound=Annotation)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """How a picture lies in its file."""
+
+    size: Size
+    """(width, height) in the file, in pixels."""
+
+    orientation: int
+    """The EXIF orientation, 1 to 8."""
+
+    @classmethod
+    def of_upright(cls, size: Size, orientation: int) -> Picture:
+        """That of which the upright picture has this (width, height)."""
+        return cls(_exchanged(size, orientation), orientation)
+
+    @property
+    def upright_size(self) -> Size:
+        """(width, height) of the upright picture, in pixels."""
+        return _exchanged(self.size, self.orientation)
+
+
+def _exchanged(size: Size, orientation: int) -> Size:
+    """The size on the other side of an orientation: from 5 on, width and height change places."""
+    return size[::-1] if orientation >= 5 else size
+
+
+def upright_by_size(declared: Size | None, picture: Picture) -> bool | None:
+    """Whether the size declared with annotations is that of the upright picture alone.
+
+    None if it does not tell: there is none, or it fits both pictures or neither.
+    """
+    if declared is None or picture.size == picture.upright_size:
+        return None
+    if declared == picture.upright_size:
+        return True
+    return False if declared == picture.size else None
+
+
+def drawn_upright(
+    declared: Size | None, picture: Picture, told: bool | None, otherwise: bool | None
+) -> bool:
+    """Whether annotations were drawn on the upright picture, not on the pixels of the file.
+
+    Args:
+        declared: (width, height) that came with the annotations; None if none did.
+        picture: how the picture lies in its file.
+        told: what the user says; None if nothing.
+        otherwise: what counts if neither the user nor the size tells; None as False.
+    """
+    if told is not None:
+        return told
+    by_size = upright_by_size(declared, picture)
+    return bool(otherwise) if by_size is None else by_size
+
+
+def turned_back(annotations: Annotations, picture: Picture) -> Annotations:
+    """Annotations of the upright picture, moved to the picture as it lies in its file."""
+    # Orientations 6 and 8 undo each other; each of the others undoes itself.
+    back = {6: 8, 8: 6}.get(picture.orientation, picture.orientation)
+    return turned(annotations, back, picture.upright_size)
 
 
 def turned(annotations: Annotations, orientation: int, size: Size) -> Annotations:

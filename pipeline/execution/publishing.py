@@ -131,6 +131,7 @@ def _record(image: ImageRow, given: Mapping[str, Annotations]) -> Record:
         width=image.width or 0,
         height=image.height or 0,
         sha256=image.sha256 or "",
+        transform=image.transform,
         annotations=given.get(image.key, Annotations()),
     )
 

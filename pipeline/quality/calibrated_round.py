@@ -130,7 +130,7 @@ def samples_with_truth(
         ValueError: no sample has truth.
     """
     of_the_source: dict[str, Annotations] = {}
-    truth_of = of_coco(ground_truth) if ground_truth else of_people
+    truth_of = of_coco(ground_truth, opened.records()) if ground_truth else of_people
     if not ground_truth:
         for shard in opened.shards():
             of_the_source.update(read_truth(opened.store, shard))

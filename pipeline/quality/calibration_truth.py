@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import cast
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 
-from pipeline.quality.coco import GroundTruth, ImageId, base_name, images_by_name, read, xyxy
+from pipeline.quality.coco_images import TruthFile, images_of_records
 from pipeline.schema import CROWD, Annotations, Record, Region
+from stages.sources.coco_file import (
+    categories_of,
+    entries_of,
+    images_of,
+    load,
+    stated_upright,
+)
+from stages.sources.coco_labels import CocoLabels
+from stages.upright import turned
 
 PLACED = ("regions", "text_regions", "triplets")
 
@@ -37,41 +45,42 @@ def of_people(record: Record) -> Truth | None:
     return Truth(human, kinds) if kinds else None
 
 
-def of_coco(file: str) -> Callable[[Record], Truth | None]:
-    """The regions of a COCO file as truth.
+def of_coco(file: str, records: Iterable[Record]) -> Callable[[Record], Truth | None]:
+    """The regions of a COCO file as truth, in pixels of the stored images.
 
     Args:
-        file: the name of a JSON file with COCO instances.
+        file: the name of a JSON file with COCO instances, or any fsspec URL.
+        records: the records of the round.
 
     Returns:
         A function from a record to its truth, None for images that are not in the file. An image is
         found by its file name, or by the record's key as the image's id.
 
     Raises:
-        ValueError: the file cannot be read or has no COCO instances.
+        ValueError: the file cannot be read or has no COCO instances, it is not known which image is
+            which record, or images have other sizes than in the round.
     """
-    content = read(file, "ground truth")
-    needed = {"images", "annotations", "categories"}
-    if not isinstance(content, Mapping) or not needed <= content.keys():
+    content = load(file, file)
+    if not content.get("categories") and content["annotations"]:
         raise ValueError(
             f'{file}: expected COCO instances, {{"images": .., "annotations": ..,'
             ' "categories": ..}'
         )
-    coco = cast(GroundTruth, content)
-    truths: dict[ImageId, Truth] = {}
-    for image in coco["images"]:
-        truths[image["id"]] = Truth(Annotations(), ("regions",), [])
-    categories = {category["id"]: category["name"] for category in coco["categories"]}
-    for entry in coco["annotations"]:
-        phrase = categories[entry["category_id"]]
-        region = Region(box=xyxy(entry["bbox"]), phrase=phrase)
-        truth = truths[entry["image_id"]]
-        regions = truth.crowds if entry.get("iscrowd") else truth.annotations.regions
-        regions.append(region)
-    ids = images_by_name(coco)
+    listed = images_of(file, content["images"], need_names=False)
+    categories = categories_of(file, content.get("categories") or [])
+    entries = entries_of(content["annotations"], listed)
+    truth_file = TruthFile(file, listed, stated_upright(content), has_places=True)
+    # Their annotations are not needed, and may be large.
+    bare = [replace(record, annotations=Annotations()) for record in records]
+    images = images_of_records(truth_file, bare)
 
     def truth_of(record: Record) -> Truth | None:
-        image_id = ids.get(base_name(record.name), ids.get(record.key))
-        return None if image_id is None else truths[image_id]
+        image = images.get(record.key)
+        if image is None:
+            return None
+        labels = CocoLabels(categories, entries.by_image.get(image.id, [])).on(image.size)
+        if not image.upright:
+            labels = turned(labels, image.picture.orientation, image.size)
+        return of_source(labels, ("regions",))
 
     return truth_of

@@ -2,17 +2,23 @@
 
 Ground truth is `{"images": [{"id", ...}], "annotations": [{"image_id", ...}], "categories": [..]}`,
 where an image may hold only its `id`. Predictions are a list of `{"image_id", ...}`. Boxes are
-x y width height in pixels.
+x y width height in pixels. Ids and outlines mean what they mean to the source of COCO files
+(`stages.sources.coco_file`): 1, 1.0 and "1" are the same id.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Required, TypedDict, cast
 
+from stages.sources.coco_file import CocoImage, categories_of, id_of, images_of
+from stages.sources.shapes import outline_of
+
 ImageId = str | int
+"""An id of an image or of a category; `read` makes a text of each."""
 Key = tuple[ImageId | None, ...]
 """What groups entries: the id of their image, or that with a text."""
 Polygons = Sequence[Sequence[float]]
@@ -44,7 +50,7 @@ class Image(TypedDict, total=False):
 class Category(TypedDict, total=False):
     """A category of a ground truth."""
 
-    id: Required[int]
+    id: Required[ImageId]
     name: str
 
 
@@ -57,7 +63,7 @@ class Entry(TypedDict, total=False):
     """How sure a prediction is."""
     kind: str
     """The kind of a round's annotation; it is not part of the format."""
-    category_id: int
+    category_id: ImageId
     bbox: Sequence[float]
     """x y width height in pixels."""
     segmentation: RunLengths | Polygons
@@ -88,24 +94,114 @@ class GroundTruth(TypedDict, total=False):
     images: list[Image]
     annotations: Required[list[Entry]]
     categories: list[Category]
+    info: object
 
 
 def read(source: object, name: str) -> Any:
-    """The content of a JSON file; anything that is not a path is returned as it is.
+    """The content of a JSON file; anything that is not a path is taken as its content.
 
-    Nothing is known of the content before `check` has looked at it, so it has no type.
+    A ground truth and predictions come back with their ids as texts. Nothing else is known of the
+    content before `check` has looked at it, so it has no type.
+
+    Args:
+        source: the name of a JSON file, or its content.
+        name: what it is, for messages; `GROUND_TRUTH`, `PREDICTIONS` or something else.
 
     Raises:
-        ValueError: there is no such file, or it is not JSON.
+        ValueError: there is no such file, it is not JSON, or two images or two categories of a
+            ground truth have one id.
     """
-    if not isinstance(source, str | Path):
-        return source
+    where = name
+    if isinstance(source, str | Path):
+        where = f"{name} {source}"
+        source = _load(source, where)
+    if name == GROUND_TRUTH and isinstance(source, Mapping):
+        return _read_truth(where, source)
+    if name == PREDICTIONS and isinstance(source, list):
+        return [_with_ids(entry) for entry in source]
+    return source
+
+
+def _load(path: str | Path, where: str) -> object:
     try:
-        return json.loads(Path(source).read_text())
+        return json.loads(Path(path).read_text())
     except FileNotFoundError:
-        raise ValueError(f"{name} {source}: no such file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{name} {source}: not JSON ({error})") from None
+        raise ValueError(f"{where}: no such file") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{where}: not JSON ({error})") from None
+
+
+def _read_truth(where: str, content: Mapping[str, object]) -> Mapping[str, object]:
+    """A ground truth with ids as texts, sizes as numbers, and without what makes no sense.
+
+    Annotations of images that it does not list are left out, with a warning.
+    """
+    for field in ("images", "annotations", "categories"):
+        if not isinstance(content.get(field), list | None):
+            raise ValueError(f"{where}: `{field}` is no list")
+    listed = cast(list[object], content.get("images") or [])
+    images = images_of(where, listed, need_names=False)
+    truth = {**content, "images": [_listed(image) for image in images.values()]}
+    if content.get("categories"):
+        found = categories_of(where, cast(list[object], content["categories"]), need_names=False)
+        truth["categories"] = [{"id": id_, "name": name} for id_, name in found.items()]
+    if isinstance(content.get("annotations"), list):
+        truth["annotations"] = _read_entries(where, content["annotations"], images)
+    return truth
+
+
+def _listed(image: CocoImage) -> Image:
+    """An image of a ground truth, with what is known of it."""
+    listed: Image = {"id": image.id}
+    if image.name:
+        listed["file_name"] = image.name
+    if image.size is not None:
+        listed["width"], listed["height"] = image.size
+    return listed
+
+
+def _read_entries(where: str, entries: Any, images: Mapping[str, CocoImage]) -> list[Any]:
+    """The annotations of a ground truth without those of images that it does not list."""
+    result = []
+    left_out = 0
+    for entry in map(_with_ids, entries):
+        if not isinstance(entry, Mapping):
+            raise ValueError(f"{where}: an annotation is no object: {str(entry)[:100]}")
+        if images and "image_id" in entry and entry["image_id"] not in images:
+            left_out += 1
+            continue
+        if "segmentation" in entry:
+            image = images.get(cast(str, entry.get("image_id")))
+            entry = _with_outline(entry, image.size if image else None)
+        result.append(entry)
+    if left_out:
+        logging.getLogger("fld").warning(
+            "%s: %d annotations of images that it does not list are left out", where, left_out
+        )
+    return result
+
+
+def _with_ids(entry: Any) -> Any:
+    """An entry with the ids of its image and its category as texts; what is no id stays."""
+    if not isinstance(entry, Mapping):
+        return entry
+    result = dict(entry)
+    for field in ("image_id", "category_id"):
+        id_ = id_of(entry.get(field))
+        if id_ is not None:
+            result[field] = id_
+    return result
+
+
+def _with_outline(entry: Mapping[str, Any], size: tuple[int, int] | None) -> dict[str, Any]:
+    """An entry with what makes sense of its segmentation; without any if nothing does."""
+    outline = outline_of(entry["segmentation"], size)
+    result = dict(entry)
+    if not outline:
+        del result["segmentation"]
+    elif outline.polygons:
+        result["segmentation"] = outline.polygons
+    return result
 
 
 def check(
@@ -140,7 +236,7 @@ def check(
 def _check_fields(name: str, entries: Iterable[Entry], fields: Sequence[str]) -> None:
     for i, entry in enumerate(entries):
         for field in fields:
-            if field not in entry:
+            if not isinstance(entry, Mapping) or field not in entry:
                 raise ValueError(f"{name}[{i}]: no {field!r}; an entry has {', '.join(fields)}")
 
 
@@ -150,7 +246,7 @@ def _check_images(predictions: Iterable[Entry], images: set[ImageId]) -> None:
     for i, entry in enumerate(predictions):
         image = entry["image_id"]
         if image not in images:
-            raise ValueError(f"predictions[{i}]: image_id {image!r} is not in the ground truth")
+            raise ValueError(f"predictions[{i}]: image_id {image} is not in the ground truth")
 
 
 def image_ids(ground_truth: GroundTruth) -> list[ImageId]:
@@ -160,21 +256,6 @@ def image_ids(ground_truth: GroundTruth) -> list[ImageId]:
         return listed
     named = dict.fromkeys(entry["image_id"] for entry in ground_truth["annotations"])
     return list(named)
-
-
-def images_by_name(ground_truth: GroundTruth) -> dict[str, ImageId]:
-    """The id of each image by its file name without folders, and by the id as a string."""
-    images = ground_truth.get("images", [])
-    ids = {str(image["id"]): image["id"] for image in images}
-    for image in images:
-        if "file_name" in image:
-            ids[base_name(str(image["file_name"]))] = image["id"]
-    return ids
-
-
-def base_name(name: str) -> str:
-    """A file's name without its folders."""
-    return name.replace("\\", "/").rsplit("/", 1)[-1]
 
 
 def grouped(entries: Iterable[Entry], key: Callable[[Entry], Key]) -> dict[Key, list[Entry]]:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
-from pipeline.quality.coco import (
-    Category,
-    Entry,
-    GroundTruth,
-    Image,
-    ImageId,
-    base_name,
-    images_by_name,
-    xywh,
+from pipeline.quality.coco import GROUND_TRUTH, Category, Entry, GroundTruth, Image, ImageId, xywh
+from pipeline.quality.coco_images import TruthFile, images_of_records
+from pipeline.schema import (
+    Annotation,
+    Annotations,
+    Mask,
+    Record,
+    Region,
+    Text,
+    TextRegion,
+    Triplet,
 )
-from pipeline.schema import Annotation, Mask, Record, Region, Text, TextRegion, Triplet
+from stages.sources.coco_file import images_of, stated_upright
+from stages.sources.coco_names import Classes
+from stages.upright import turned_back
+
+# The fields of an entry that say where it is.
+PLACES = ("bbox", "segmentation", "quad")
 
 
 def truth_of_records(records: Iterable[Record]) -> GroundTruth:
@@ -25,8 +32,12 @@ def truth_of_records(records: Iterable[Record]) -> GroundTruth:
     records = list(records)
     phrases = set()
     for record in records:
-        phrases |= {region.phrase for region in record.annotations.kept().regions}
-    category_id = {phrase: number for number, phrase in enumerate(sorted(phrases), 1)}
+        for region in record.annotations.kept().regions:
+            phrases.add(region.phrase.strip())
+    category_id: dict[str, ImageId] = {}
+    for number, phrase in enumerate(sorted(phrases), 1):
+        category_id[phrase] = str(number)
+    classes = Classes(category_id)
     images: list[Image] = []
     annotations: list[Entry] = []
     for record in records:
@@ -38,60 +49,100 @@ def truth_of_records(records: Iterable[Record]) -> GroundTruth:
                 "height": record.height,
             }
         )
-        for entry in _entries(record, record.key, category_id):
+        for entry in _entries(record.annotations, record.key, classes):
             annotations.append({"id": len(annotations) + 1, **entry})
     categories: list[Category] = []
-    for phrase, number in category_id.items():
-        categories.append({"id": number, "name": phrase})
-    return {"images": images, "annotations": annotations, "categories": categories}
+    for phrase, id_ in category_id.items():
+        categories.append({"id": id_, "name": phrase})
+    return {
+        "images": images,
+        "annotations": annotations,
+        "categories": categories,
+        "info": {"upright": True},
+    }
 
 
 def predictions_of_records(records: Iterable[Record], ground_truth: GroundTruth) -> list[Entry]:
     """A round as predictions of every kind for the images of `ground_truth`.
 
-    Images are found by file name or by key. Regions of categories that the ground truth does not
-    name are left out, as COCO's own scoring leaves them out.
+    Images are found by file name or by key. Places are on the pixels on which those of the ground
+    truth are. Regions of categories that the ground truth does not name are left out, as COCO's own
+    scoring leaves them out.
 
     Raises:
-        ValueError: no image of the round is in the ground truth.
+        ValueError: no image of the round is in the ground truth, it is not known which is which,
+            or they have other sizes.
     """
-    ids = images_by_name(ground_truth)
-    category_id = {
-        category["name"]: category["id"] for category in ground_truth.get("categories", [])
-    }
-    predictions: list[Entry] = []
     records = list(records)
-    matched = 0
-    for record in records:
-        image = ids.get(base_name(record.name), ids.get(record.key))
-        if image is not None:
-            matched += 1
-            predictions += _entries(record, image, category_id)
-    if records and not matched:
+    images = images_of_records(_truth_file(ground_truth), records)
+    if records and not images:
         raise ValueError(
             "predictions: no image of the round is in the ground truth (by file_name or by id ="
             " key)"
         )
+    classes = _classes(ground_truth)
+    predictions: list[Entry] = []
+    for record in records:
+        image = images.get(record.key)
+        if image is None:
+            continue
+        labels = record.annotations.kept()
+        if not image.upright:
+            labels = turned_back(labels, image.picture)
+        predictions += _entries(labels, image.id, classes)
     return predictions
 
 
-def _entries(record: Record, image_id: ImageId, category_id: Mapping[str, int]) -> Iterator[Entry]:
+def _truth_file(ground_truth: GroundTruth) -> TruthFile:
+    """What must be known of a ground truth to find the records of a round in it."""
+    listed: list[object] = list(ground_truth.get("images", []))
+    has_places = False
+    for entry in ground_truth["annotations"]:
+        has_places = has_places or any(place in entry for place in PLACES)
+        if not ground_truth.get("images"):
+            listed.append({"id": entry["image_id"]})
+    images = images_of(GROUND_TRUTH, listed, need_names=False)
+    return TruthFile(GROUND_TRUTH, images, stated_upright(ground_truth), has_places)
+
+
+def _classes(ground_truth: GroundTruth) -> Classes[ImageId]:
+    """The categories of a ground truth by their names.
+
+    Raises:
+        ValueError: two categories have one name.
+    """
+    category_id: dict[str, ImageId] = {}
+    for category in ground_truth.get("categories", []):
+        id_ = category["id"]
+        name = category.get("name", "").strip()
+        if category_id.setdefault(name, id_) != id_:
+            raise ValueError(
+                f"{GROUND_TRUTH}: categories {category_id[name]} and {id_} are both named {name},"
+                " so it is not known which of them a region of the round is; give them one id"
+            )
+    return Classes(category_id)
+
+
+def _entries(labels: Annotations, image_id: ImageId, classes: Classes[ImageId]) -> Iterator[Entry]:
     """Each kept annotation as one entry; its `kind` says which evaluations it belongs to."""
-    for annotation in record.annotations.kept().all():
-        if isinstance(annotation, Region) and annotation.phrase not in category_id:
-            continue
-        content = _content(annotation, category_id)
-        yield {"image_id": image_id, "score": _score(annotation), **content}
+    for annotation in labels.kept().all():
+        content = _content(annotation, classes)
+        if content is not None:
+            yield {"image_id": image_id, "score": _score(annotation), **content}
 
 
-def _content(annotation: Annotation, category_id: Mapping[str, int]) -> Entry:
+def _content(annotation: Annotation, classes: Classes[ImageId]) -> Entry | None:
+    """The fields of an entry that hold its label; None for a region of an unknown category."""
     match annotation:
         case Text():
             return {"kind": annotation.granularity, "caption": annotation.text}
         case Region():
+            category_id = classes.find(annotation.phrase)
+            if category_id is None:
+                return None
             return {
                 "kind": "region",
-                "category_id": category_id[annotation.phrase],
+                "category_id": category_id,
                 "bbox": xywh(annotation.box),
                 **_segmentation(annotation.mask),
             }

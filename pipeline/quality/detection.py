@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
@@ -15,6 +16,7 @@ from pipeline.quality.coco import (
     ImageId,
     check,
     image_ids,
+    xyxy,
 )
 from pipeline.quality.masks import Size, area_of, run_lengths, sizes_of
 
@@ -46,7 +48,9 @@ def score(
     Args:
         ground_truth: COCO instances; boxes are x y width height in pixels.
         predictions: entries with `image_id`, `category_id`, `score`, and a box or a mask.
-        kind: what is compared, boxes or masks.
+        kind: what is compared, boxes or masks. An object of the ground truth that has a box and no
+            mask is ignored when masks are compared: what is found in its box is neither right nor
+            wrong. Its place is a crowd's for pycocotools. A warning tells how many there are.
 
     Returns:
         The numbers, -1 where the ground truth has no object of that size; `images`, the images of
@@ -57,6 +61,8 @@ def score(
         ValueError: an entry cannot be scored; the message names it.
     """
     shape = "bbox" if kind == "bbox" else "segmentation"
+    if kind == "segm":
+        ground_truth = _with_ignored(ground_truth)
     fields = ("image_id", "category_id", shape)
     check(ground_truth, predictions, fields, (*fields, "score"))
     sizes = sizes_of(ground_truth, predictions)
@@ -77,6 +83,30 @@ def score(
     missing = {image["id"] for image in images}
     missing -= {entry["image_id"] for entry in predictions}
     return {**scores, "images": len(images), "missing": len(missing)}
+
+
+def _with_ignored(ground_truth: GroundTruth) -> GroundTruth:
+    """The ground truth with the box of each object without a mask as that of a crowd.
+
+    It comes back as it is if no object has a mask, so that `check` refuses it.
+    """
+    annotations = []
+    ignored = 0
+    for entry in ground_truth.get("annotations", []):
+        if "segmentation" not in entry and "bbox" in entry:
+            left, top, right, bottom = xyxy(entry["bbox"])
+            outline = [left, top, right, top, right, bottom, left, bottom]
+            entry = entry | {"segmentation": [outline], "iscrowd": 1}
+            ignored += 1
+        annotations.append(entry)
+    if not ignored or ignored == len(annotations):
+        return ground_truth
+    logging.getLogger("fld").warning(
+        "ground truth: %d of %d objects have no mask; what is found in their boxes does not count",
+        ignored,
+        len(annotations),
+    )
+    return ground_truth | {"annotations": annotations}
 
 
 def _coco_scores(truth: GroundTruth, predicted: GroundTruth, kind: str) -> dict[str, float]:

@@ -157,15 +157,21 @@ def _predictions(
 ) -> list[Entry]:
     """The chosen labels of a round as predictions. What becomes of human labels is told.
 
+    Human labels are left out unless they were asked for, or there are no others: then the round is
+    compared with the file that its labels came from.
+
     Raises:
-        ValueError: a source has no label, or there are human labels alone.
+        ValueError: a source has no label.
     """
     check_sources(choice.sources, records)
     human = _count_human(kind, records)
+    machine = records
     if HUMAN not in choice.sources:
-        records = list(machine_records(records, choice.filters))
-    chosen = _of_sources(records, choice.sources)
+        machine = list(machine_records(records, choice.filters))
+    chosen = _of_sources(machine, choice.sources)
     predictions = _of_kind(kind, predictions_of_records(chosen, truth))
+    if human and not predictions and not choice.sources:
+        return _predictions(kind, records, truth, replace(choice, sources=(HUMAN,)))
     _tell_human(_OF_A_ROUND[kind].noun, human, len(predictions), choice.sources)
     return _surest_captions(predictions) if kind == "caption" else predictions
 
@@ -188,11 +194,7 @@ def _count_human(kind: str, records: Sequence[Record]) -> int:
 
 
 def _tell_human(noun: str, human: int, measured: int, sources: Sequence[str]) -> None:
-    """Tell how many human labels are measured or left out.
-
-    Raises:
-        ValueError: there is nothing but human labels, and they were not asked for.
-    """
+    """Tell how many human labels are measured or left out."""
     if not human:
         return
     if HUMAN in sources:
@@ -201,11 +203,6 @@ def _tell_human(noun: str, human: int, measured: int, sources: Sequence[str]) ->
             human,
             measured,
             noun,
-        )
-    elif not measured:
-        raise ValueError(
-            f"predictions: the round has {human} {noun} of people and none of machines; give"
-            " --source human to measure them all the same"
         )
     else:
         logging.getLogger("fld").warning(

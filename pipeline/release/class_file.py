@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-from pipeline.quality.coco import Category, read
+from pipeline.quality.coco import Category, ImageId, read
 from pipeline.release.ids import class_name
 
 
@@ -21,7 +21,7 @@ def read_categories(file: str) -> list[Category]:
         raise ValueError(
             f'--categories {file}: no categories; give a COCO file, or [{{"id": 1, "name": ..}}]'
         )
-    ids = set[int]()
+    ids = set[ImageId]()
     names = set[str]()
     for entry in entries:
         if not _is_category(entry):

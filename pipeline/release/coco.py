@@ -18,7 +18,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, TypedDict, TypeVar
+from typing import Generic, TypeVar
 
 from pipeline.quality.coco import Category, Entry, GroundTruth, Image, ImageId, xywh
 from pipeline.release.ids import (
@@ -37,15 +37,10 @@ Label = TypeVar("Label", bound=Annotation, covariant=True)
 DECIMALS = 6
 
 
-class CocoHead(TypedDict):
-    """What some of pycocotools' functions need beside the labels."""
+class CocoFile(GroundTruth):
+    """A file of COCO that has `info`, which some of pycocotools' functions need."""
 
-    info: dict[str, str | bool]
     licenses: list[object]
-
-
-class CocoFile(CocoHead, GroundTruth):
-    """A file of COCO."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +95,24 @@ def coco_of(
     boxes = _boxes(labels.regions, _numbers(categories))
     return CocoExport(
         instances={
-            **_head(about),
+            "info": _info(about),
+            "licenses": [],
             "images": images,
             "annotations": boxes,
             "categories": categories,
         },
-        captions={**_head(about), "images": images, "annotations": _captions(labels.texts)},
+        captions={
+            "info": _info(about),
+            "licenses": [],
+            "images": images,
+            "annotations": _captions(labels.texts),
+        },
     )
 
 
-def _head(about: str) -> CocoHead:
-    """What stands at the head of a file."""
-    return {"info": {"description": about, "upright": True}, "licenses": []}
+def _info(about: str) -> dict[str, object]:
+    """What stands at the head of a file; some of pycocotools' functions need it."""
+    return {"description": about, "upright": True}
 
 
 def results_of(
@@ -129,7 +130,7 @@ def results_of(
     return _results(regions, _numbers(_categories(numbering.table, regions)))
 
 
-def _numbers(categories: Sequence[Category]) -> dict[str, int]:
+def _numbers(categories: Sequence[Category]) -> dict[str, ImageId]:
     """The id of each class; of categories with one name the first counts."""
     return {class_name(category): category["id"] for category in reversed(categories)}
 
@@ -189,7 +190,7 @@ def _categories(table: ClassTable, regions: Iterable[_Owned[Region]]) -> list[Ca
     return [*table.known, *with_box]
 
 
-def _boxes(regions: Sequence[_Owned[Region]], numbers: Mapping[str, int]) -> list[Entry]:
+def _boxes(regions: Sequence[_Owned[Region]], numbers: Mapping[str, ImageId]) -> list[Entry]:
     """The entries of `instances.json`."""
     entries: list[Entry] = []
     for number, owned in zip(_ids(regions), regions, strict=True):
@@ -218,7 +219,7 @@ def _captions(texts: Sequence[_Owned[Text]]) -> list[Entry]:
     return entries
 
 
-def _results(regions: Iterable[_Owned[Region]], numbers: Mapping[str, int]) -> list[Entry]:
+def _results(regions: Iterable[_Owned[Region]], numbers: Mapping[str, ImageId]) -> list[Entry]:
     """The entries of `results.json`."""
     entries: list[Entry] = []
     for owned in regions:

@@ -19,7 +19,6 @@ from stages.dedup import DedupConfig
 TRAIN = "train"
 """The split of all samples that no other split takes."""
 Share = Annotated[float, Field(ge=0, le=1)]
-TEXTS = ("name", "version", "title", "description", "language", "date", "round")
 LISTS = ("evaluation", "takedown", "url_tables")
 # Folders and files are called by these names, also on the Hugging Face Hub.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -127,19 +126,14 @@ def parse(overrides: Sequence[str]) -> ReleaseConfig:
     Raises:
         ValueError: a word is no setting, or a value is wrong.
     """
-    values = dotlist([_as_yaml(word) for word in overrides])
+    values = dotlist([_as_list(word) for word in overrides], ReleaseConfig)
     config: ReleaseConfig = build(ReleaseConfig, values, "")
     return config
 
 
-def _as_yaml(word: str) -> str:
-    """A setting whose value YAML reads as it is meant.
-
-    A text is put in quotes, because YAML would read 1.10 as a number. One file makes a list.
-    """
+def _as_list(word: str) -> str:
+    """A setting of the command line; where a list of files is asked for, one file makes a list."""
     name, _, value = word.partition("=")
-    if name in TEXTS and value[:1] not in ("", "'", '"'):
-        return f"{name}={json.dumps(value)}"
     if name in LISTS and value[:1] not in ("", "["):
         return f"{name}=[{json.dumps(value)}]"
     return word

@@ -144,7 +144,7 @@ def class_name(category: Category) -> str:
 
 
 def _number(category: Category) -> int:
-    return category["id"]
+    return int(category["id"])
 
 
 def _phrases(records: Iterable[Record]) -> list[str]:

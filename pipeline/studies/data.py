@@ -75,7 +75,7 @@ def _rendered(source: Source, names: Sequence[str]) -> list[tuple[str, bytes, An
     samples = []
     for item in source.read(names):
         assert item.data is not None, f"{item.name} was not rendered"
-        assert item.truth is not None, f"{item.name} was rendered without its truth"
+        assert isinstance(item.truth, Annotations), f"{item.name} was rendered without its truth"
         samples.append((_key(item.name), item.data, item.truth))
     return samples
 

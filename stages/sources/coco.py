@@ -4,45 +4,47 @@ They enter the run as labels, or they are truth to measure against. Labels are a
 `human`, which no stage changes or drops: a box with its category, its mask and COCO's own id, or a
 caption as a brief text. Keypoints are ignored, while the person's box stays. A crowd (`iscrowd`) is
 not a single object: it comes in dropped with the reason `crowd`, is kept for the way back to COCO,
-and is used for nothing else. An entry that makes no sense comes in dropped, too. Coordinates are on
-the pixels of the file, before any EXIF orientation, unless `upright` says otherwise.
+and is used for nothing else. An entry that makes no sense comes in dropped, too. What ids, names
+and sizes mean says `coco_file.py`; on which pixels the labels are drawn decides `coco_grid.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Required, TypedDict, TypeGuard
+from functools import cached_property
+from typing import ClassVar, Literal
 
-from pipeline.schema import CROWD, HUMAN, Annotations, Region, Text
+from pipeline.schema import Annotations
 from stages.base import MAY_CHANGE, SampleError
 from stages.ingest import SUFFIXES, Item, SourceIds
-from stages.sources.alt import encodable
+from stages.sources.coco_checks import Checks
+from stages.sources.coco_file import (
+    CocoContent,
+    categories_of,
+    entries_of,
+    id_of,
+    images_of,
+    load,
+    stated_upright,
+)
+from stages.sources.coco_grid import MAX_HEADERS, Grid, fit, header_of, headers
 from stages.sources.coco_ids import add_ids
-from stages.sources.files import Files, printable
-from stages.sources.shapes import Size, box_of, is_number, mask_of
+from stages.sources.coco_labels import CocoLabels, SourceImage
+from stages.sources.coco_names import Matches, matched, plain
+from stages.sources.files import Files
+from stages.upright import upright_by_size
 
-UNKNOWN_CATEGORY, MALFORMED_CAPTION = "unknown_category", "malformed_caption"
-# The box of a label that has none.
-NO_BOX = (0.0, 0.0, 0.0, 0.0)
-
-# One object of COCO's JSON; nothing is known about its values.
-Entry = Mapping[str, object]
-
-
-class CocoFile(TypedDict, total=False):
-    """The lists of a COCO file; nothing is known about what they hold."""
-
-    images: Required[list[object]]
-    annotations: Required[list[object]]
-    categories: list[object] | None
-
-
-# The names of categories by their ids.
-Categories = Mapping[int | str, str]
+AMBIGUOUS_NAME = "ambiguous_name"
+# Raise it when the same file gives other labels: shards with the earlier ones are then redone.
+LABELS_VERSION = 2
+# How a PNG begins.
+PNG = b"\x89PNG"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,22 +67,10 @@ class CocoConfig:
     annotations: Literal["labels", "truth"] = "labels"
     """Whether they enter the run as human labels, or are truth to measure against."""
 
-    upright: bool = False
-    """Whether they were drawn on the pictures as viewers turn them by their EXIF orientation."""
-
-
-@dataclass(slots=True)
-class CocoImage:
-    """The entries of one image."""
-
-    size: Size | None
-    """(width, height) in pixels; None if the file does not say it."""
-
-    instances: list[Entry] = field(default_factory=list)
-    """Boxes and masks."""
-
-    captions: list[Entry] = field(default_factory=list)
-    """Captions."""
+    upright: bool | None = field(default=None, metadata=MAY_CHANGE)
+    """Whether they were drawn on the pictures as viewers turn them by their EXIF orientation (true)
+    or on the pixels of the files (false). With null the sizes in the file decide, which reads the
+    headers of up to 5000 pictures; then new images in the file redo the labels of the shards."""
 
 
 class CocoSource:
@@ -96,216 +86,188 @@ class CocoSource:
             )
         self.config = config
         self._files = Files(config.path, SUFFIXES)
-        self._images: dict[str, CocoImage] = {}
-        self._categories: dict[int | str, str] = {}
+        self._images: dict[str, SourceImage] = {}
+        self._categories: dict[str, str] = {}
+        self._upright = config.upright
+        self._checks = Checks()
         self._ids = SourceIds()
+        # The image of each file name, however the two files write it.
+        self._names: dict[str, str] = {}
         for kind, url in (("instances", config.instances), ("captions", config.captions)):
             if url:
-                self._read_file(kind, url)
+                where = f"source.{kind}={url}"
+                self._add_file(where, kind, load(where, url))
 
     def list(self) -> list[str]:
+        """All names. What a user must know about the files is told here, because it is told once.
+
+        Raises:
+            ValueError: the folder is not there, or has no images.
+        """
+        if not self._matches.found:
+            # Raises if there is no such folder, or nothing in it.
+            self._files.list()
+        self._checks.names(f"source.path={self.config.path}", self._images, self._matches)
+        if self.config.instances and self._upright is not True:
+            where = f"source.instances={self.config.instances}"
+            self._checks.grid(where, self._grid)
+            self._checks.boxes(where, self._grid, self._images)
+        for message in self._checks.messages:
+            logging.getLogger("fld").warning("%s", message)
         return sorted(self._images)
 
-    def files_of(self, name: str) -> tuple[str, ...]:
-        return (name,)
-
-    def stamps(self) -> Mapping[str, str]:
-        return self._files.stamps()
-
     def read(self, names: Sequence[str]) -> Iterator[Item]:
-        for name, data in zip(names, self._files.read(names), strict=True):
-            image = self._images.get(name, CocoImage(None))
-            labels = labels_of(image, self._categories)
-            is_truth = self.config.annotations == "truth"
-            yield Item(
-                name,
-                data=None if isinstance(data, SampleError) else data,
-                failed=data if isinstance(data, SampleError) else None,
-                size=image.size,
-                given=Annotations() if is_truth else labels,
-                truth=labels if is_truth else None,
-                upright=self.config.upright,
-            )
+        places = [self._place(name) for name in names]
+        contents = self._files.read(place for place in places if isinstance(place, str))
+        for name, place in zip(names, places, strict=True):
+            data = next(contents) if isinstance(place, str) else place
+            yield self._item(name, data)
+
+    def _item(self, name: str, data: bytes | SampleError) -> Item:
+        """One image with its labels; `data` is its file, or why there is none."""
+        image = self._images.get(name, SourceImage(None))
+        labels = CocoLabels(self._categories, image.instances, image.captions)
+        is_truth = self.config.annotations == "truth"
+        otherwise = None
+        if self._upright is None and image.instances and self._needs_grid(data, image):
+            otherwise = self._grid.is_upright
+        return Item(
+            name,
+            data=None if isinstance(data, SampleError) else data,
+            failed=data if isinstance(data, SampleError) else None,
+            size=image.drawn_size(),
+            given=Annotations() if is_truth else labels,
+            truth=labels if is_truth else None,
+            upright=self._upright,
+            otherwise_upright=otherwise,
+        )
 
     def revision(self, names: Sequence[str]) -> str:
         entries = []
         category_ids = set()
         for name in names:
-            image = self._images.get(name, CocoImage(None))
+            image = self._images.get(name, SourceImage(None))
             entries.append((image.size, image.instances, image.captions))
             for entry in image.instances:
-                category_ids.add(_category_id(entry))
+                category_ids.add(id_of(entry.get("category_id")))
         categories = []
         for id_, name in self._categories.items():
             if id_ in category_ids:
-                categories.append((str(id_), name))
+                categories.append((id_, name))
         content = [
+            LABELS_VERSION,
             entries,
             sorted(categories),
             self.config.annotations,
-            self.config.upright,
+            self._upright,
+            self._grid_inputs,
         ]
-        text = json.dumps(content, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return _digest(content)
 
     def ids(self) -> SourceIds:
         """The ids of the images, and the categories, as they stand in the files."""
         return self._ids
 
-    def _read_file(self, kind: str, url: str) -> None:
-        where = f"source.{kind}={url}"
-        value = _load(where, url)
-        add_ids(self._ids, value)
-        names = self._add_images(where, value["images"])
-        self._add_categories(where, value.get("categories") or [])
-        self._add_entries(where, kind, value["annotations"], names)
+    def files_of(self, name: str) -> tuple[str, ...]:
+        return (self._matches.found.get(name, name),)
 
-    def _add_images(self, where: str, images: Sequence[object]) -> dict[str, str]:
-        """Add what a file lists; returns the image's name by its id."""
-        names: dict[str, str] = {}
-        for image in images:
-            if (
-                not isinstance(image, dict)
-                or not isinstance(image.get("file_name"), str)
-                or "id" not in image
-            ):
-                shown = str(image)[:100]
-                raise ValueError(f"{where}: an image without file_name or id: {shown}")
-            name = printable(image["file_name"])
-            names[str(image["id"])] = name
-            self._images.setdefault(name, CocoImage(_size_of(image)))
-        return names
+    def stamps(self) -> Mapping[str, str]:
+        return self._files.stamps()
 
-    def _add_categories(self, where: str, categories: Sequence[object]) -> None:
-        for category in categories:
-            if (
-                not isinstance(category, dict)
-                or not isinstance(category.get("id"), int | str)
-                or "name" not in category
-            ):
-                shown = str(category)[:100]
-                raise ValueError(f"{where}: a category without id or name: {shown}")
-            self._categories[category["id"]] = str(category["name"])
-
-    def _add_entries(
-        self, where: str, kind: str, entries: Sequence[object], names: Mapping[str, str]
-    ) -> None:
-        left_out = 0
-        for entry in entries:
-            if not isinstance(entry, dict):
-                left_out += 1
-                continue
-            name = names.get(str(entry.get("image_id")))
-            if name is None:
-                left_out += 1
-            elif kind == "instances":
-                self._images[name].instances.append(entry)
+    def _add_file(self, where: str, kind: str, content: CocoContent) -> None:
+        add_ids(self._ids, content)
+        images = images_of(where, content["images"], need_names=True)
+        entries = entries_of(content["annotations"], images)
+        self._checks.entries(where, entries)
+        for image in images.values():
+            name = self._names.setdefault(plain(image.name), image.name)
+            found = self._images.setdefault(name, SourceImage(None))
+            found.size = found.size or image.size
+            own = entries.by_image.get(image.id, [])
+            if kind == "instances":
+                found.instances += own
             else:
-                self._images[name].captions.append(entry)
-        if left_out:
-            logging.getLogger("fld").warning(
-                "%s: %d annotations of images that it does not list are left out", where, left_out
-            )
+                found.captions += own
+        if kind == "instances":
+            self._categories = categories_of(where, content.get("categories") or [])
+            self._checks.outlines(where, self._images)
+            if self._upright is None:
+                self._upright = stated_upright(content)
+
+    @cached_property
+    def _matches(self) -> Matches:
+        """The file of each image."""
+        names = list(self._images)
+        there = []
+        if self._files.local:
+            there = [name for name in names if self._files.exists(name)]
+        if len(there) < len(names):
+            # If there is no such folder, `list` says so, and so does an attempt to read.
+            with suppress(ValueError):
+                there += self._files.list()
+        return matched(names, there)
+
+    def _place(self, name: str) -> str | SampleError:
+        """The file of an image, or why it is not known."""
+        if self._files.local and self._files.exists(name):
+            return name
+        if name in self._matches.ambiguous:
+            return SampleError(AMBIGUOUS_NAME, " or ".join(self._matches.ambiguous[name]))
+        return self._matches.found.get(name, name)
+
+    @cached_property
+    def _grid(self) -> Grid:
+        """On which pixels the labels are drawn, by the headers of the pictures."""
+        grid = Grid(told=self._upright)
+        names = self._evidence
+        places = [self._matches.found.get(name, name) for name in names]
+        for name, picture in zip(names, headers(self._files, places), strict=True):
+            if picture is not None:
+                image = self._images[name]
+                grid.add(name, image.drawn_size(), picture, bool(image.instances))
+        return grid
+
+    @cached_property
+    def _evidence(self) -> Sequence[str]:
+        """The names of the pictures that decide on the grid.
+
+        If somebody says which it is, only those whose boxes do not fit can raise a doubt.
+        """
+        names = []
+        for name, image in sorted(self._images.items()):
+            is_odd = image.size is not None and not fit(image.boxes(), image.size)
+            if self._upright is None or is_odd:
+                names.append(name)
+        return names[:MAX_HEADERS]
+
+    @cached_property
+    def _grid_inputs(self) -> str:
+        """A digest of what decides on the grid, empty if something else does.
+
+        It stands for the pictures as well, which do not change under their names. So the labels of
+        a shard can be compared without reading a picture.
+        """
+        if self._upright is not None or not self.config.instances:
+            return ""
+        return _digest([(name, self._images[name].drawn_size()) for name in self._evidence])
+
+    def _needs_grid(self, data: bytes | SampleError, image: SourceImage) -> bool:
+        """Whether the grid of the whole file decides on an image.
+
+        That is so if the picture is turned, and its own size does not tell.
+        """
+        if isinstance(data, SampleError):
+            # Its labels may be corrected although the picture is gone.
+            return True
+        picture = header_of(io.BytesIO(data))
+        if picture is None:
+            return False
+        if picture.orientation == 1:
+            # A PNG may have its EXIF data behind its pixels.
+            return data.startswith(PNG) and b"eXIf" in data
+        return upright_by_size(image.drawn_size(), picture) is None
 
 
-def _size_of(image: Entry) -> Size | None:
-    width = image.get("width")
-    height = image.get("height")
-    if isinstance(width, int) and isinstance(height, int):
-        return width, height
-    return None
-
-
-def labels_of(image: CocoImage, categories: Categories) -> Annotations:
-    """The entries of an image as annotations; what makes no sense is dropped with a reason."""
-    ids = set[str]()
-    labels = Annotations()
-    for entry in image.instances:
-        id_ = _new_id("regions", entry, ids)
-        labels.regions.append(_region(entry, id_, image.size, categories))
-    for entry in image.captions:
-        id_ = _new_id("texts", entry, ids)
-        labels.texts.append(_text(entry, id_))
-    return labels
-
-
-def _region(entry: Entry, id_: str, size: Size | None, categories: Categories) -> Region:
-    category = None
-    category_id = _category_id(entry)
-    if category_id is not None:
-        category = categories.get(category_id)
-    box, box_problem = box_of(entry.get("bbox"), size)
-    mask, mask_problem = mask_of(entry.get("segmentation"), size)
-    dropped = box_problem or mask_problem
-    if dropped is None and category is None:
-        dropped = UNKNOWN_CATEGORY
-    if dropped is None and entry.get("iscrowd") == 1:
-        dropped = CROWD
-    return Region(
-        id=id_,
-        source=HUMAN,
-        box=box or NO_BOX,
-        phrase=category or "",
-        mask=mask,
-        dropped=dropped,
-    )
-
-
-def _text(entry: Entry, id_: str) -> Text:
-    caption = entry.get("caption")
-    text = encodable(caption) if isinstance(caption, str) else ""
-    dropped = None if text.strip() else MALFORMED_CAPTION
-    return Text(id=id_, source=HUMAN, granularity="brief", text=text, dropped=dropped)
-
-
-def _new_id(kind: str, entry: Entry, taken: set[str]) -> str:
-    """An id of its own for an entry, which joins `taken`.
-
-    It holds COCO's own id, so that a label keeps its name when others are added. An entry without
-    an id gets a number.
-    """
-    number = f"x{len(taken)}"
-    own = entry.get("id")
-    if not is_number(own):
-        own = number
-    id_ = f"{HUMAN}.{kind}.{own}"
-    if id_ in taken:
-        id_ += number
-    taken.add(id_)
-    return id_
-
-
-def _category_id(entry: Entry) -> int | str | None:
-    """The id of an entry's category; None if it is of no use as one."""
-    id_ = entry.get("category_id")
-    return id_ if isinstance(id_, int | str) else None
-
-
-def _load(where: str, url: str) -> CocoFile:
-    """The content of a COCO file.
-
-    Raises:
-        ValueError: there is no such file, or it is not a COCO file.
-    """
-    import fsspec
-
-    try:
-        with fsspec.open(url, "rb") as file:
-            value = json.load(file)
-    except FileNotFoundError:
-        raise ValueError(f"{where}: no such file") from None
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{where}: not JSON ({error})") from None
-    if not _is_coco(value):
-        raise ValueError(f'{where}: expected {{"images": [...], "annotations": [...]}}')
-    return value
-
-
-def _is_coco(value: object) -> TypeGuard[CocoFile]:
-    """Whether a value of JSON has the lists of a COCO file; captions come without categories."""
-    if not isinstance(value, dict):
-        return False
-    has_images = isinstance(value.get("images"), list)
-    has_annotations = isinstance(value.get("annotations"), list)
-    may_have_categories = isinstance(value.get("categories"), list | None)
-    return has_images and has_annotations and may_have_categories
+def _digest(content: object) -> str:
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from stages.ingest import SourceIds
+from stages.sources.coco_file import id_of
 from stages.sources.files import printable
 
 
@@ -17,14 +18,23 @@ def add_ids(ids: SourceIds, content: Mapping[str, object]) -> None:
             source tells of them.
     """
     for image in _entries(content.get("images")):
-        name, id_ = image.get("file_name"), image.get("id")
-        if isinstance(name, str) and isinstance(id_, int | str):
+        name = image.get("file_name")
+        id_ = _plain_id(image.get("id"))
+        if isinstance(name, str) and id_ is not None:
             ids.images.setdefault(printable(name), id_)
     categories = _entries(content.get("categories"))
     if not ids.categories:
         for category in categories:
-            if isinstance(category.get("id"), int | str) and category.get("name") is not None:
-                ids.categories.append(dict(category))
+            id_ = _plain_id(category.get("id"))
+            if id_ is not None and category.get("name") is not None:
+                ids.categories.append({**category, "id": id_})
+
+
+def _plain_id(value: object) -> int | str | None:
+    """An id as it came, 1.0 as 1; None if it is of no use as one."""
+    if isinstance(value, float) and id_of(value) is not None:
+        return int(value)
+    return value if isinstance(value, int | str) and id_of(value) is not None else None
 
 
 def _entries(entries: object) -> list[Mapping[str, object]]:

@@ -1,12 +1,14 @@
 """COCO's boxes and segmentations, checked and converted to ours.
 
-A value that cannot be converted gives a reason. pycocotools trusts its input, and takes a polygon
-that reaches far outside for a large one, so everything is checked before it gets there.
+A box and an outline are judged apart, and so is each polygon of an outline. pycocotools trusts its
+input, and takes a polygon that reaches far outside for a large one, so everything is checked before
+it gets there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TypedDict, TypeGuard
 
@@ -15,7 +17,6 @@ from stages.geometry import runs_of
 from stages.ingest import MAX_PIXELS
 
 MALFORMED_BOX, EMPTY_BOX, OUTSIDE_IMAGE = "malformed_box", "empty_box", "outside_image"
-MALFORMED_SEGMENTATION = "malformed_segmentation"
 # Above it a float cannot hold every whole number.
 MAX_NUMBER = 2**53
 # The longest side of a JPEG, in pixels.
@@ -54,12 +55,12 @@ def is_possible(size: Size) -> bool:
     return width * height <= MAX_PIXELS
 
 
-def box_of(bbox: object, size: Size | None) -> tuple[Box | None, str | None]:
+def box_of(bbox: object, size: Size) -> tuple[Box | None, str | None]:
     """COCO's [x, y, width, height] as one of our boxes.
 
     Args:
         bbox: any value of JSON.
-        size: (width, height) of the image in pixels; None if it is unknown.
+        size: (width, height) of the picture in pixels.
 
     Returns:
         The box, xyxy in pixels, or None if `bbox` is not one; and what is wrong with it, or None
@@ -77,54 +78,100 @@ def box_of(bbox: object, size: Size | None) -> tuple[Box | None, str | None]:
         return box, EMPTY_BOX
     if right <= 0 or bottom <= 0:
         return box, OUTSIDE_IMAGE
-    if size is None:
-        return box, None
     image_width, image_height = size
     if x >= image_width or y >= image_height:
         return box, OUTSIDE_IMAGE
     return box, None
 
 
-def mask_of(segmentation: object, size: Size | None) -> tuple[Mask | None, str | None]:
-    """COCO's polygons or run lengths as one of our masks.
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What is of use of a segmentation; without polygons and runs it is no outline."""
+
+    polygons: list[Polygon] = field(default_factory=list)
+    """Its polygons that make sense."""
+
+    runs: RunLengths | None = None
+    """Its run lengths."""
+
+    is_damaged: bool = False
+    """Whether something that makes no sense was left out."""
+
+    def __bool__(self) -> bool:
+        return bool(self.polygons) or self.runs is not None
+
+
+def outline_of(segmentation: object, size: Size | None) -> Outline:
+    """What is of use of COCO's polygons or run lengths.
 
     Args:
         segmentation: any value of JSON.
-        size: (width, height) of the image in pixels; None if it is unknown.
-
-    Returns:
-        The mask, and what is wrong with it. Both are None if there is no segmentation; of a
-        malformed one the mask is None.
+        size: (width, height) of the picture in pixels; None if it is unknown. Then run lengths
+            count by their own size, and polygons may lie anywhere.
     """
     if not segmentation:
-        return None, None
-    if size is None or not is_possible(size):
-        return None, MALFORMED_SEGMENTATION
+        return Outline()
+    if size is not None and not is_possible(size):
+        return Outline(is_damaged=True)
     if isinstance(segmentation, dict):
-        return _mask_of_runs(segmentation, size)
+        runs = _checked_runs(segmentation, size)
+        return Outline(runs=runs, is_damaged=runs is None)
     if not isinstance(segmentation, list):
-        return None, MALFORMED_SEGMENTATION
+        return Outline(is_damaged=True)
     polygons: list[Polygon] = []
+    is_damaged = False
     for polygon in segmentation:
-        if not _is_polygon(polygon, size):
-            return None, MALFORMED_SEGMENTATION
-        polygons.append(polygon)
-    return _encoded(polygons, size), None
+        if _is_polygon(polygon, size):
+            polygons.append(polygon)
+        elif polygon != []:
+            is_damaged = True
+    return Outline(polygons, is_damaged=is_damaged)
 
 
-def _mask_of_runs(segmentation: Mapping[str, object], size: Size) -> tuple[Mask | None, str | None]:
-    """As `mask_of`, for the run lengths of one mask, compressed or not."""
+def mask_of(segmentation: object, size: Size) -> Mask | None:
+    """COCO's polygons or run lengths as one of our masks; None if they hold no outline.
+
+    Polygons that make no sense are left out. Library: pycocotools.
+
+    Args:
+        segmentation: any value of JSON.
+        size: (width, height) of the picture in pixels.
+    """
+    from pycocotools import mask as coco_mask
+
+    outline = outline_of(segmentation, size)
+    if not outline:
+        return None
     width, height = size
+    encoded = coco_mask.frPyObjects(outline.runs or outline.polygons, height, width)
+    if isinstance(encoded, list):
+        encoded = coco_mask.merge(encoded)
+    return Mask(size=(height, width), counts=encoded["counts"].decode())
+
+
+def size_of_runs(segmentation: object) -> Size | None:
+    """(width, height) that run lengths state; None if it is something else."""
+    size = segmentation.get("size") if isinstance(segmentation, dict) else None
+    if not isinstance(size, list) or len(size) != 2 or not all(map(is_number, size)):
+        return None
+    height, width = map(int, size)
+    return width, height
+
+
+def _checked_runs(segmentation: Mapping[str, object], size: Size | None) -> RunLengths | None:
+    """The run lengths of one mask, compressed or not; None if they are not those of this size."""
+    own = size_of_runs(segmentation)
+    if own is None or not is_possible(own) or size not in (None, own):
+        return None
     counts = segmentation.get("counts")
     runs = runs_of(counts) if isinstance(counts, str) else counts
-    has_size = segmentation.get("size") == [height, width]
-    if not has_size or not _are_runs(runs, width * height):
-        return None, MALFORMED_SEGMENTATION
-    checked = RunLengths(size=[height, width], counts=runs)
-    return _encoded(checked, size), None
+    width, height = own
+    if not _are_runs(runs, width * height):
+        return None
+    return RunLengths(size=[height, width], counts=runs)
 
 
-def _is_polygon(polygon: object, size: Size) -> TypeGuard[Polygon]:
+def _is_polygon(polygon: object, size: Size | None) -> TypeGuard[Polygon]:
     """Whether it is [x1, y1, x2, y2, ...], at least three points, not far outside the image."""
     if not isinstance(polygon, list):
         return False
@@ -132,11 +179,16 @@ def _is_polygon(polygon: object, size: Size) -> TypeGuard[Polygon]:
         return False
     if not all(map(is_number, polygon)):
         return False
+    if size is None:
+        return True
     xs = polygon[::2]
     ys = polygon[1::2]
     width, height = size
     if not _are_near(xs, width) or not _are_near(ys, height):
         return False
+    if len(xs) * 3 * max(size) <= MAX_OUTLINE:
+        # No step is longer than three sides.
+        return True
     return _outline(xs, ys) <= MAX_OUTLINE
 
 
@@ -170,14 +222,3 @@ def _are_runs(runs: object, pixels: int) -> TypeGuard[list[int]]:
         if not isinstance(run, int) or run < 0:
             return False
     return sum(runs) == pixels
-
-
-def _encoded(segmentation: list[Polygon] | RunLengths, size: Size) -> Mask:
-    """Checked polygons or run lengths as a mask. Library: pycocotools."""
-    from pycocotools import mask as coco_mask
-
-    width, height = size
-    encoded = coco_mask.frPyObjects(segmentation, height, width)
-    if isinstance(encoded, list):
-        encoded = coco_mask.merge(encoded)
-    return Mask(size=(height, width), counts=encoded["counts"].decode())

@@ -116,6 +116,9 @@ SHOWN_BY: dict[str, dict[str, str]] = {
         "train.recompute": "test_saving_memory_does_not_change_what_is_learnt",
         "train.checkpoint_every": "test_a_killed_and_resumed_run_ends_with_the_same_bytes",
     },
+    "tests/pipeline/quality/test_coco_grids.py": {
+        "coco.upright": "test_the_revision_changes_with_the_decision_and_is_stable_without_one",
+    },
     "tests/stages/sources/test_coco.py": {
         "coco.instances": "test_boxes_masks_and_captions_come_in_as_human_labels_with_cocos_ids",
         "coco.captions": "test_boxes_masks_and_captions_come_in_as_human_labels_with_cocos_ids",

@@ -357,3 +357,26 @@ def test_what_cannot_be_scored_is_refused_in_a_line(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         evaluate(kind, given, found)
+
+
+def test_an_object_without_a_mask_is_neither_right_nor_wrong_among_masks(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    square = [[10.0, 10, 30, 10, 30, 30, 10, 30]]
+    other = [[50.0, 50, 90, 50, 90, 90, 50, 90]]
+    label = {"image_id": 1, "category_id": 1}
+    truth = {
+        "images": [{"id": 1, "width": 100, "height": 100}],
+        "categories": [{"id": 1, "name": "dog"}],
+        "annotations": [
+            {**label, "id": 1, "bbox": [10, 10, 20, 20], "segmentation": square},
+            {**label, "id": 2, "bbox": [50, 50, 40, 40]},
+        ],
+    }
+    # What lies in the box of the second object is found with the higher score.
+    found = [
+        {**label, "segmentation": other, "score": 0.9},
+        {**label, "segmentation": square, "score": 0.8},
+    ]
+    assert evaluate("segmentation", truth, found)["AP"] == pytest.approx(1)
+    assert "1 of 2 objects have no mask" in caplog.text

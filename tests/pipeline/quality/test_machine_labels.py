@@ -97,9 +97,13 @@ def test_human_labels_that_are_asked_for_are_counted_aloud(
     ]
 
 
-def test_nothing_but_human_labels_is_refused() -> None:
-    with pytest.raises(ValueError, match="2 boxes of people and none of machines; give --source h"):
-        evaluate("detection", truth(), [filtered(*PEOPLE)], choice=Choice(filters=FILTERS))
+def test_nothing_but_human_labels_is_measured_aloud(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "fld"):
+        scores = evaluate("detection", truth(), [filtered(*PEOPLE)], choice=Choice(filters=FILTERS))
+    assert scores["AP"] == 1
+    assert caplog.messages == [
+        "predictions: 2 of the 2 boxes are human labels, which nothing has predicted"
+    ]
 
 
 def test_one_source_is_measured_alone() -> None:

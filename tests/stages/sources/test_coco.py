@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pipeline.schema import Annotations
-from stages.ingest import Item
+from stages.ingest import Accepted, Item, labelled, receive
 from stages.sources.coco import CocoConfig, CocoSource
 from tests.stages.sources.forms import pictures, write_coco, write_folder
 
@@ -46,7 +46,7 @@ def source(
 
 
 def given(source: CocoSource) -> Annotations:
-    return next(iter(source.read(NAMES[:1]))).given
+    return receive(next(iter(source.read(NAMES[:1])))).given
 
 
 def test_boxes_masks_and_captions_come_in_as_human_labels_with_cocos_ids(folder: Path) -> None:
@@ -72,7 +72,8 @@ def test_boxes_masks_and_captions_come_in_as_human_labels_with_cocos_ids(folder:
 
 def test_as_truth_they_do_not_enter_the_run(folder: Path) -> None:
     (item,) = source(folder, [DOG], annotations="truth").read(NAMES[:1])
-    assert len(item.given) == 0 and item.truth and item.truth.regions[0].phrase == "dog"
+    image = receive(item)
+    assert len(image.given) == 0 and image.truth and image.truth.regions[0].phrase == "dog"
 
 
 def test_a_crowd_and_what_makes_no_sense_come_in_with_their_reason(folder: Path) -> None:
@@ -96,7 +97,7 @@ def test_a_crowd_and_what_makes_no_sense_come_in_with_their_reason(folder: Path)
         ("8", "crowd"),
         ("20", "malformed_box"),
         ("21", "outside_image"),
-        ("22", "malformed_segmentation"),
+        ("22", None),
         ("23", "unknown_category"),
         ("24", "unknown_category"),
         ("x7", "malformed_box"),
@@ -112,7 +113,8 @@ def test_equal_ids_stay_apart(folder: Path) -> None:
 def test_annotations_of_images_that_are_not_listed_are_left_out_with_a_warning(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert len(given(source(folder, [DOG, {**DOG, "image_id": 99}, "nonsense"])).regions) == 1
+    listed = source(folder, [DOG, {**DOG, "image_id": 99}, "nonsense"])
+    assert listed.list() == NAMES and len(given(listed).regions) == 1
     assert "2 annotations of images that it does not list" in caplog.text
 
 
@@ -168,7 +170,9 @@ def test_an_image_outside_the_folder_is_a_row_with_its_reason(folder: Path) -> N
 def test_labels_are_told_of_an_image_that_cannot_be_read_any_more(folder: Path) -> None:
     (folder / NAMES[0]).unlink()
     (item,) = source(folder, [DOG]).read(NAMES[:1])
-    assert item.failed and [region.phrase for region in item.given.regions] == ["dog"]
+    assert item.failed and item.size == (48, 40)
+    image = labelled(Accepted(b"", "png", 40, 48, orientation=6), item)
+    assert [region.box for region in image.given.regions] == [(24.5, 4.25, 34.5, 24.35)]
 
 
 @pytest.mark.parametrize("categories", [[{"id": 1}], ["cat"], [{"id": [1], "name": "cat"}], "cat"])
@@ -178,3 +182,81 @@ def test_categories_that_make_no_sense_are_the_users_mistake(folder: Path, categ
         ValueError, match=r"source.instances=.*bad.json: (a category without id or name|expected)"
     ):
         CocoSource(CocoConfig(path=str(folder), instances=str(file)))
+
+
+def labelled_pictures(folder: Path, images: list[Any], **label: Any) -> CocoSource:
+    """A source with one dog in each image."""
+    entries = [{**DOG, "id": i, "image_id": image["id"]} for i, image in enumerate(images)]
+    entries = [{**entry, **label} for entry in entries]
+    file = write_coco(folder.parent / "made.json", images, entries, categories=CATEGORIES)
+    return CocoSource(CocoConfig(path=str(folder), instances=str(file)))
+
+
+@pytest.mark.parametrize("size", [{}, {"width": None}, {"width": 48.0, "height": "40"}])
+@pytest.mark.parametrize(
+    "outline", [DOG["segmentation"], {"size": [40, 48], "counts": [100, 50, 1770]}]
+)
+def test_a_mask_needs_no_size_but_that_of_the_picture(
+    folder: Path, size: dict[str, Any], outline: Any
+) -> None:
+    images = [{"id": 1, "file_name": NAMES[0], **size}]
+    with_size = [{"id": 1, "file_name": NAMES[0], "width": 48, "height": 40}]
+    found = given(labelled_pictures(folder, images, segmentation=outline))
+    assert found == given(labelled_pictures(folder, with_size, segmentation=outline))
+    assert found.regions[0].mask is not None and found.regions[0].dropped is None
+
+
+def test_outlines_that_make_no_sense_are_counted_and_their_boxes_stay(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = DOG["segmentation"]
+    odd = [[], [[]], [[1, 2, 3, 4]], [*good, [1, 1]], good[0], {"size": [1, 1], "counts": [1]}]
+    labels = [{**DOG, "id": i, "segmentation": outline} for i, outline in enumerate(odd)]
+    listed = source(folder, labels)
+    listed.list()
+    assert "4 annotations have outlines that make no sense (the first has the id 2)" in caplog.text
+    regions = given(listed).regions
+    assert [region.dropped for region in regions] == [None] * 6
+    assert [region.mask is not None for region in regions] == [False] * 3 + [True] + [False] * 2
+
+
+def test_names_of_windows_and_names_without_folders_find_their_files(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (data,) = pictures(1).values()
+    folder = tmp_path / "images"
+    for name in ("a/1.jpg", "a/2.jpg", "b/2.jpg", "3.jpg", "b/4.jpg"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    names = ["a\\1.jpg", "2.jpg", "./3.jpg", "C:\\photos\\4.jpg", "5.jpg"]
+    images = [{"id": i, "file_name": name} for i, name in enumerate(names)]
+    found = labelled_pictures(folder, images)
+    assert found.list() == sorted(names)
+    items = {item.name: item for item in found.read(sorted(names))}
+    reasons = {name: item.failed.reason for name, item in items.items() if item.failed}
+    assert reasons == {"2.jpg": "ambiguous_name", "5.jpg": "unreadable"}
+    assert "a/2.jpg or b/2.jpg" in str(items["2.jpg"].failed)
+    assert "2 of the 5 images that the COCO file lists are not there: 2.jpg" in caplog.text
+    assert "1 images were found by their names without folders" in caplog.text
+    assert "C:\\photos\\4.jpg as b/4.jpg" in caplog.text
+
+
+def test_both_files_may_write_one_name_differently(folder: Path) -> None:
+    instances = write_coco(folder.parent / "i.json", IMAGES, [DOG], categories=CATEGORIES)
+    listed = [{"id": "10", "file_name": f".\\{NAMES[0]}"}]
+    captions = write_coco(
+        folder.parent / "c.json", listed, [{"id": 3, "image_id": 10.0, "caption": "A dog."}]
+    )
+    both = CocoSource(
+        CocoConfig(path=str(folder), instances=str(instances), captions=str(captions))
+    )
+    assert both.list() == NAMES
+    labels = given(both)
+    assert len(labels.regions) == len(labels.texts) == 1
+
+
+def test_a_folder_that_is_not_there_is_the_users_mistake(folder: Path) -> None:
+    file = write_coco(folder.parent / "i.json", IMAGES, [], categories=CATEGORIES)
+    missing = CocoSource(CocoConfig(path=str(folder / "no"), instances=str(file)))
+    with pytest.raises(ValueError, match=r"source.path=.*/no: no such folder or file"):
+        missing.list()
