@@ -25,6 +25,7 @@ from pipeline.commands import (
     parse,
     publish,
     release,
+    review,
     settings,
     train,
 )
@@ -38,7 +39,7 @@ GROUPS = {
     "measure": (measure, parse, bench),
     "train": (train,),
     "maintain": (maintain,),
-    "publish": (publish, release),
+    "publish": (publish, release, review),
 }
 DONE, FAILED, MISTAKE, STOPPED, TERMINATED = 0, 1, 2, 130, 143
 

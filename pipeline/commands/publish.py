@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.commands.group import CommandGroup, Output
@@ -13,7 +12,6 @@ if TYPE_CHECKING:
     from pipeline.release.export_folder import ExportFolder
     from pipeline.release.exported import Export, Labelled
     from pipeline.release.ids import ClassTable
-    from pipeline.schema import Record
     from pipeline.storage.store import Store
 
 FORMATS = {
@@ -28,9 +26,7 @@ FORMATS = {
 
 def add_commands(group: CommandGroup) -> None:
     """Register the command."""
-    export = group.add(
-        "export", f"the labels of a round or release for other programs: {', '.join(FORMATS)}"
-    )
+    export = group.add("export", "labels for other programs: COCO, YOLO, Label Studio ..")
     formats = export.add_subparsers(required=True, metavar="FORMAT")
     parsers = {name: _add_format(formats, name, text) for name, text in FORMATS.items()}
     for name in ("coco", "yolo", "labelstudio"):
@@ -144,8 +140,8 @@ def export_coco(args: argparse.Namespace) -> Output:
     labelled = open_labelled(args.round)
     records = list(labelled.records())
     check_sources(args.source, records)
-    images = read_source_ids(labelled.work).images if labelled.work else {}
-    numbering = Numbering(_class_table(labelled, records, args.categories), images)
+    images = read_source_ids(labelled.origin.store).images if labelled.origin else {}
+    numbering = Numbering(class_table_of(labelled, args.categories), images)
     is_release = isinstance(labelled, LabelledRelease)
     about = f"Labels of {'release' if is_release else 'round'} {labelled.name}."
     export = coco_of(records, args.source, numbering, about)
@@ -175,7 +171,7 @@ def _class_names(export: Export, file: str | None) -> list[str]:
     """
     from pipeline.release.ids import class_name
 
-    table = _class_table(export.labelled, export.labelled.records(), file)
+    table = class_table_of(export.labelled, file)
     names = dict.fromkeys(class_name(category) for category in table.all())
     missing = set[str]()
     for record in export.records():
@@ -188,18 +184,22 @@ def _class_names(export: Export, file: str | None) -> list[str]:
     return list(names)
 
 
-def _class_table(labelled: Labelled, records: Iterable[Record], file: str | None) -> ClassTable:
-    """The categories of a file, or else those of the records, their source and the detectors."""
+def class_table_of(labelled: Labelled, file: str | None) -> ClassTable:
+    """The categories of a file, or else those of the round, its source and its detectors.
+
+    A release has those of its round, also of labels that it has left out, if the round is at hand.
+    """
     from pipeline.release.class_file import read_categories
     from pipeline.release.ids import ClassTable, class_table
     from pipeline.storage.source_ids import read_source_ids
 
     if file is not None:
         return ClassTable(read_categories(file))
-    if labelled.work is None:
-        return class_table(records)
-    known = read_source_ids(labelled.work).categories
-    return class_table(records, cast("list[Category]", known), _detector_classes(labelled.work))
+    opened = labelled.origin
+    if opened is None:
+        return class_table(labelled.records())
+    known = cast("list[Category]", read_source_ids(opened.store).categories)
+    return class_table(opened.records(), known, _detector_classes(opened.store))
 
 
 def _detector_classes(work: Store) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from pipeline.release.config import TRAIN
 from pipeline.release.content import content_of
+from pipeline.release.facts import read_facts
 from pipeline.schema import KINDS, Record
 from pipeline.storage import layout, layout_release
 from pipeline.storage.arrow import from_dict
@@ -67,8 +68,8 @@ class Labelled(Protocol):
         """NN-FINGERPRINT of the round, or NAME-VERSION of the release."""
 
     @property
-    def work(self) -> Store | None:
-        """The work folder that it lies in, None if it lies elsewhere."""
+    def origin(self) -> OpenRound | None:
+        """The round whose labels it has, None if that is not at hand: ids are counted there."""
 
     def parts(self) -> list[Part]:
         """All parts, in a stable order."""
@@ -91,8 +92,8 @@ class LabelledRound:
         return self.opened.name
 
     @property
-    def work(self) -> Store:
-        return self.opened.store
+    def origin(self) -> OpenRound:
+        return self.opened
 
     def parts(self) -> list[Part]:
         return [Part(TRAIN, shard) for shard in self.opened.shards()]
@@ -121,12 +122,16 @@ class LabelledRelease:
         return self.store.root.rpartition("/")[2]
 
     @property
-    def work(self) -> Store | None:
-        above, _, folder = self.store.url.rpartition("/")[0].rpartition("/")
+    def origin(self) -> OpenRound | None:
+        work, _, folder = self.store.url.rpartition("/")[0].rpartition("/")
         if folder != layout_release.RELEASES:
             return None
-        work = Store(above)
-        return work if work.exists(layout.HEAD) else None
+        facts = read_facts(self.store.read(layout_release.FACTS))
+        try:
+            return open_round(f"{work}/{layout.named_round(facts.round)}")
+        except ValueError:
+            # The release was copied, or the round was cleaned away.
+            return None
 
     def parts(self) -> list[Part]:
         parts = []
@@ -150,7 +155,7 @@ class LabelledRelease:
             if not members:
                 raise ValueError(
                     f"{self.store.url}: the release has references to its images only, which this "
-                    "format cannot use; give the round, or a release with images=copy"
+                    "format cannot use; give the round, or a release with images=include"
                 )
             extension, data = members.popitem()
             yield record, Picture(data, extension)

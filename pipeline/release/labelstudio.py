@@ -5,9 +5,10 @@
     images/KEY.jpg  the stored images
 
 Positions are percentages of the stored image. The id of a result is that of its label, which is
-unique in its task. Start Label Studio with LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true and the
-folder as LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT, or give `--prefix` with the URL at which the
-images lie. Source of the format: https://labelstud.io/guide/predictions.
+unique in its task; the texts of one granularity are one result. Start Label Studio with
+LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true and the folder as
+LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT, or give `--prefix` with the URL at which the images lie.
+Source of the format: https://labelstud.io/guide/predictions.
 """
 
 from __future__ import annotations
@@ -57,8 +58,8 @@ def write_labelstudio(
     return {"tasks": tasks.count, "labels": labels}
 
 
-def interface(classes: Sequence[str], quads: bool = True) -> str:
-    """The labelling interface. Without `quads`, for boxes and texts only."""
+def interface(classes: Sequence[str], quads: bool = True, texts: Sequence[str] = TEXTS) -> str:
+    """The labelling interface for boxes, quads if wanted, and the named fields of texts."""
     lines = ["<View>", f'  <Image name="{IMAGE}" value="$image"/>']
     lines.append(f'  <RectangleLabels name="{BOXES}" toName="{IMAGE}">')
     for name in classes or [NO_CLASS]:
@@ -71,7 +72,7 @@ def interface(classes: Sequence[str], quads: bool = True) -> str:
         lines.append(
             f'  <TextArea name="{STRINGS}" toName="{IMAGE}" editable="true" perRegion="true"/>'
         )
-    for name in TEXTS:
+    for name in texts:
         lines.append(f'  <Header value="{name}"/>')
         lines.append(f'  <TextArea name="{name}" toName="{IMAGE}" editable="true"/>')
     lines.append("</View>")
@@ -166,17 +167,19 @@ def _quad(region: TextRegion, record: Record) -> list[Json]:
 
 
 def _texts(texts: Iterable[Text]) -> list[Json]:
-    """A result for each text."""
-    results = []
+    """A result for each field of texts. Its id is that of the first text in it."""
+    fields: dict[str, list[Text]] = {}
     for text in texts:
+        fields.setdefault(text.granularity, []).append(text)
+    results = []
+    for name, members in fields.items():
         results.append(
             {
-                "id": text.id,
+                "id": members[0].id,
                 "type": "textarea",
-                "from_name": text.granularity,
+                "from_name": name,
                 "to_name": IMAGE,
-                "value": {"text": [text.text]},
-                **_score(text),
+                "value": {"text": [text.text for text in members]},
             }
         )
     return results

@@ -162,8 +162,9 @@ def test_the_converter_of_label_studio_finds_the_boxes(labelled: Path, tmp_path:
     converter = pytest.importorskip("label_studio_sdk.converter")
     out = export("labelstudio", labelled, tmp_path / "out")
     tasks = json.loads((out / "tasks.json").read_text())
-    for task in tasks:
+    for number, task in enumerate(tasks):
         # What Label Studio gives when every prediction is submitted as it stands.
+        task["id"] = number
         task["annotations"] = [{"id": 1, "completed_by": 1, **task.pop("predictions")[0]}]
     (tmp_path / "annotated.json").write_text(json.dumps(tasks))
     convert = converter.Converter(
@@ -307,6 +308,6 @@ def test_a_release_of_references_says_what_to_give_instead(
     labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(labelled, tmp_path / "work")
-    folder = released(tmp_path / "work", "images=references")
+    folder = released(tmp_path / "work", "images=reference")
     assert main(["export", "yolo", str(folder), str(tmp_path / "out")]) == 2
     assert "has references to its images only" in capsys.readouterr().err
