@@ -16,13 +16,14 @@ from stages.base import Failed, Result, Sample, role_of
 def result_row(node: Node, sample: Sample, result: Result) -> Row:
     """What a stage made of a sample, as a row of its table.
 
-    Additions get an id and their origin, and are dropped if a person has reviewed what they are
-    about. Human labels are left out unless they were changed.
+    Additions get an id and their origin. Labels of machines are dropped if a person has reviewed
+    what they are about. Human labels are left out unless they were changed.
     """
     if isinstance(result, Failed):
         return Row(key=sample.key, failed=result.reason, detail=result.detail or None)
     before = {annotation.id: annotation for annotation in sample.annotations.all()}
-    review = Review.of(sample.annotations)
+    # The merge compares what a model says with human labels, too, so it must see all of it.
+    review = None if node.is_before_merge else Review.of(sample.annotations)
     stamped = Annotations()
     for kind in KINDS:
         for number, annotation in enumerate(getattr(result, kind)):
@@ -32,7 +33,7 @@ def result_row(node: Node, sample: Sample, result: Result) -> Row:
                 f"{kind}.{number}",
                 before,
             )
-            if not annotation.id and review is not None:
+            if review is not None:
                 with_origin = review.judged(with_origin)
             is_unchanged_label = with_origin.locked and with_origin == before.get(with_origin.id)
             if not is_unchanged_label:

@@ -53,6 +53,14 @@ class Node:
     def group(self) -> str:
         return self.entry.group
 
+    @property
+    def is_before_merge(self) -> bool:
+        """Whether a model of a later round makes its labels, which the merge decides on.
+
+        Only such a node reads the head and nothing else.
+        """
+        return self.round > 0 and len(self.reads) == 1
+
     def table(self, shard: str) -> str:
         """The name of the Parquet table that this node writes for a shard."""
         if self.kind == "round":

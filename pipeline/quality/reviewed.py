@@ -10,7 +10,9 @@ dropped labels, so that no stage and no reader takes them for more:
   dropped, others of its group stay.
 
 A label of a machine that repeats one that a person has confirmed is dropped as well. All this
-happens where labels come into being, in every round, so no filter and no merge must know of it.
+happens where the results of stages are written down (`pipeline.execution.provenance`), so no stage
+must know of it. In later rounds it happens from the merge on: the merge measures a model by what it
+finds again of human labels, too.
 """
 
 from __future__ import annotations
@@ -92,8 +94,8 @@ class Review:
         return cls(complete, single)
 
     def judged(self, label: Label) -> Label:
-        """A new label of a machine, dropped if a person has decided on what it is about."""
-        if label.dropped or not self._decides_on(label):
+        """A label; one of a machine is dropped if a person has decided on what it is about."""
+        if label.locked or label.dropped or not self._decides_on(label):
             return label
         return replace(label, dropped=REVIEWED)
 

@@ -239,8 +239,8 @@ def test_doubt_is_of_kept_boxes_of_machines_and_believes_the_merge_first() -> No
     assert doubt_of(record_of("k", human, region("e"))) is None
 
 
-def test_machines_add_nothing_to_a_reviewed_group_in_any_round(top: Path) -> None:
-    node = replace(graph.round_zero(run_config(top))[0], round=3)
+def test_machines_add_nothing_to_a_reviewed_group(top: Path) -> None:
+    node = graph.round_zero(run_config(top))[0]
     sample = Sample(key="a", size=(50, 40), annotations=marks(["regions"], WHO))
     text = Text(granularity="brief", text="A dog.")
     said = Annotations(regions=[region("", source="")], texts=[text])
@@ -251,6 +251,23 @@ def test_machines_add_nothing_to_a_reviewed_group_in_any_round(top: Path) -> Non
     record = record_of("a", *row.annotations.regions, *sample.annotations.regions)
     (measured,) = machine_records([record], {})
     assert [each.dropped for each in measured.annotations.regions] == [None]
+
+
+def test_the_merge_sees_what_a_model_says_of_a_reviewed_group_and_cannot_add_it(
+    top: Path,
+) -> None:
+    round_zero = graph.round_zero(run_config(top))
+    head = round_zero[-1]
+    model = graph.make_node(round_zero[0].entry, 1, [head], run_config(top).cluster)
+    merge = graph.make_node(round_zero[0].entry, 1, [head, model], run_config(top).cluster)
+    labels = marks(["regions"], WHO)
+    sample = Sample(key="a", size=(50, 40), round=1, annotations=labels)
+    found = result_row(model, sample, Annotations(regions=[region("", source="")]))
+    assert [each.dropped for each in found.annotations.regions] == [None]
+    sample = replace(sample, annotations=labels.overlaid(found.annotations))
+    sure = [replace(each, confidence=0.9) for each in found.annotations.regions]
+    merged = result_row(merge, sample, Annotations(regions=sure))
+    assert [each.dropped for each in merged.annotations.regions] == [REVIEWED]
 
 
 def test_a_review_replaces_the_labels_of_the_source_but_not_its_crowds() -> None:
