@@ -57,8 +57,10 @@ class _Links:
 
     def __init__(self, annotations: Annotations) -> None:
         self._places: dict[str, Place] = {}
-        for place in (*annotations.regions, *annotations.text_regions):
-            self._places[place.id] = place
+        for region in annotations.regions:
+            self._places[region.id] = region
+        for text_region in annotations.text_regions:
+            self._places[text_region.id] = text_region
         self._triplets = {triplet.id: triplet for triplet in annotations.triplets}
         self._successors = _successors(self._places)
 

@@ -126,7 +126,9 @@ def load(name: str, revision: str | None = None) -> Florence:
     source = resolve(name)
     revision = revision or "main"
     check_format(source, revision)
-    model, loading = Florence2ForConditionalGeneration.from_pretrained(
+    # Its annotations do not know that it also returns what it has loaded.
+    model_class: Any = Florence2ForConditionalGeneration
+    model, loading = model_class.from_pretrained(
         source,
         revision=revision,
         dtype=torch.float32,
