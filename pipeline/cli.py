@@ -26,6 +26,7 @@ from pipeline.commands import (
     parse,
     publish,
     release,
+    review,
     settings,
     train,
 )
@@ -39,7 +40,7 @@ GROUPS = {
     "measure": (measure, parse, bench),
     "train": (train,),
     "maintain": (maintain,),
-    "publish": (publish, release),
+    "publish": (publish, release, review),
 }
 DONE, FAILED, MISTAKE, STOPPED, TERMINATED = 0, 1, 2, 130, 143
 

@@ -66,6 +66,7 @@ def test_the_pipeline_reaches_stages_by_registry_name(path: Path) -> None:
 FLOORS = [
     {"cli"},
     {"commands"},
+    {"review"},
     {"release", "submit"},
     {"maintenance"},
     {"report"},
@@ -180,6 +181,10 @@ STORE_METHODS = {
 NOT_OF_THE_WORK_FOLDER = {
     ("pipeline/report/html.py", "report.html"),  # a template of the page
     ("pipeline/training/run.py", "train/{}"),  # the name of a curve for TensorBoard
+    # Folders of exports.
+    ("pipeline/release/florence_export.py", "images/{}"),
+    ("pipeline/release/parquet_export.py", "data/{}-{}-of-{}.parquet"),
+    ("pipeline/release/yolo.py", "images/{}"),
 }
 
 

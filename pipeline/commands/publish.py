@@ -1,75 +1,156 @@
-"""`fld export`: the labels of a round in the format of other programs."""
+"""`fld export`: the labels of a round or a release in the format of other programs."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from pipeline.commands.group import CommandGroup, Output, add_round
+from pipeline.commands.group import CommandGroup, Output
 
 if TYPE_CHECKING:
     from pipeline.quality.coco import Category
+    from pipeline.release.export_folder import ExportFolder
+    from pipeline.release.exported import Export, Labelled
     from pipeline.release.ids import ClassTable
-    from pipeline.schema import Record
-    from pipeline.storage.rounds import OpenRound
+    from pipeline.storage.store import Store
+
+FORMATS = {
+    "coco": "instances.json, captions.json, and results.json if asked for",
+    "yolo": "images, a text file of boxes for each, and data.yaml",
+    "labelstudio": "images, tasks.json and the labelling interface config.xml",
+    "fiftyone": "images and labels.json: FiftyOneImageDetectionDataset",
+    "parquet": "images, boxes and texts as Parquet files for the library datasets",
+    "florence": "images, and JSON lines of image, prefix, suffix to fine-tune Florence-2",
+}
 
 
 def add_commands(group: CommandGroup) -> None:
     """Register the command."""
-    export = group.add("export", "the labels of a round in another format: COCO")
+    export = group.add("export", "labels for other programs: COCO, YOLO, Label Studio ..")
     formats = export.add_subparsers(required=True, metavar="FORMAT")
-    text = "instances.json, captions.json, and results.json if asked for"
-    coco = formats.add_parser("coco", help=text, description=text)
-    add_round(coco)
-    coco.add_argument("out", metavar="OUT", help="the folder for the files")
-    coco.add_argument(
-        "--source",
-        action="append",
-        default=[],
-        help="only labels of this source (human, detect ...); may repeat",
-    )
-    coco.add_argument(
-        "--categories",
-        metavar="FILE",
-        help="a COCO file, or a list of its categories, whose numbers the classes must have",
-    )
-    coco.add_argument(
+    parsers = {name: _add_format(formats, name, text) for name, text in FORMATS.items()}
+    for name in ("coco", "yolo", "labelstudio"):
+        parsers[name].add_argument(
+            "--categories",
+            metavar="FILE",
+            help="a COCO file or a list of its categories: classes get their numbers (yolo: order)",
+        )
+    parsers["coco"].add_argument(
         "--results",
         action="store_true",
         help="also results.json: the boxes of machines with scores, for pycocotools' loadRes;"
         " human ones only with --source human",
     )
-    coco.set_defaults(command=export_coco)
+    parsers["labelstudio"].add_argument(
+        "--prefix",
+        metavar="URL",
+        help="where the folder will be served (default: as local files of Label Studio)",
+    )
+    parsers["florence"].add_argument(
+        "--task",
+        action="append",
+        default=[],
+        help="only examples of this task (<OD> ...); may repeat",
+    )
+    for name in ("yolo", "labelstudio", "fiftyone", "florence"):
+        parsers[name].add_argument(
+            "--link",
+            metavar="FOLDER",
+            help="link to equal images in the source's folder; others are copied",
+        )
+
+
+def _add_format(formats: Any, name: str, text: str) -> argparse.ArgumentParser:
+    """Register a format with the arguments that all of them have."""
+    parser: argparse.ArgumentParser = formats.add_parser(name, help=text, description=text)
+    parser.add_argument(
+        "round", metavar="ROUND", help="WORK, WORK/rounds/NN-..., or the folder of a release"
+    )
+    parser.add_argument("out", metavar="OUT", help="the folder for the files")
+    parser.add_argument(
+        "--source",
+        action="append",
+        default=[],
+        help="only labels of this source (human, detect ...); may repeat",
+    )
+    parser.set_defaults(command=export_coco if name == "coco" else export_images, format=name)
+    return parser
+
+
+def export_images(args: argparse.Namespace) -> Output:
+    """Write a round or a release in a format that has the images beside the labels."""
+    import logging
+    from pathlib import Path
+
+    from pipeline.quality.sources import check_sources
+    from pipeline.release.export_folder import ExportFolder
+    from pipeline.release.exported import Export, open_labelled
+
+    labelled = open_labelled(args.round)
+    check_sources(args.source, labelled.records())
+    link = getattr(args, "link", None)
+    folder = ExportFolder(Path(args.out), Path(link) if link else None)
+    export = Export(labelled, args.source)
+    folder.check()
+    counts = _write(args, export, folder)
+    for line in export.warnings(args.format):
+        logging.getLogger("fld").warning(line)
+    listed = ", ".join(f"{count} {name}" for name, count in counts.items())
+    return Output(text=f"{folder.path}: {listed}")
+
+
+def _write(args: argparse.Namespace, export: Export, folder: ExportFolder) -> dict[str, int]:
+    """Write one of the formats with images; what it holds, counted."""
+    from pipeline.release.fiftyone import write_fiftyone
+    from pipeline.release.florence_export import write_florence
+    from pipeline.release.labelstudio import PREFIX, write_labelstudio
+    from pipeline.release.parquet_export import write_parquet
+    from pipeline.release.yolo import write_yolo
+
+    match args.format:
+        case "yolo":
+            return write_yolo(export, folder, _class_names(export, args.categories))
+        case "labelstudio":
+            prefix = PREFIX if args.prefix is None else f"{args.prefix.rstrip('/')}/"
+            classes = _class_names(export, args.categories)
+            return write_labelstudio(export, folder, classes, prefix)
+        case "fiftyone":
+            return write_fiftyone(export, folder)
+        case "parquet":
+            return write_parquet(export, folder)
+    return write_florence(export, folder, args.task)
 
 
 def export_coco(args: argparse.Namespace) -> Output:
-    """Write a round as COCO's files."""
+    """Write a round or a release as COCO's files."""
     from pathlib import Path
 
     from pipeline.commands.human_labels import filters_of
     from pipeline.quality.machine_labels import machine_records
     from pipeline.quality.sources import check_sources
     from pipeline.release.coco import coco_of, results_of, write_coco
+    from pipeline.release.export_folder import check_folder
+    from pipeline.release.exported import LabelledRelease, open_labelled
     from pipeline.release.ids import Numbering
     from pipeline.schema import HUMAN
-    from pipeline.storage.rounds import open_round
     from pipeline.storage.source_ids import read_source_ids
 
     out = Path(args.out)
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"{out}: is a file; give a folder")
-    opened = open_round(args.round)
-    records = list(opened.records())
+    check_folder(out)
+    labelled = open_labelled(args.round)
+    records = list(labelled.records())
     check_sources(args.source, records)
-    images = read_source_ids(opened.store).images
-    numbering = Numbering(_class_table(opened, records, args.categories), images)
-    export = coco_of(records, args.source, numbering, f"Labels of round {opened.name}.")
+    images = read_source_ids(labelled.origin.store).images if labelled.origin else {}
+    numbering = Numbering(class_table_of(labelled, args.categories), images)
+    is_release = isinstance(labelled, LabelledRelease)
+    about = f"Labels of {'release' if is_release else 'round'} {labelled.name}."
+    export = coco_of(records, args.source, numbering, about)
     results = None
     if args.results:
         measured = records
         if HUMAN not in args.source:
-            measured = list(machine_records(records, filters_of(args.round, records)))
+            filters = {} if is_release else filters_of(args.round, records)
+            measured = list(machine_records(records, filters))
         results = results_of(measured, args.source, numbering)
     write_coco(out, export, results)
     counts = [
@@ -82,19 +163,46 @@ def export_coco(args: argparse.Namespace) -> Output:
     return Output(text=f"{out}: {', '.join(counts)}")
 
 
-def _class_table(opened: OpenRound, records: Sequence[Record], file: str | None) -> ClassTable:
-    """The categories of a file, or else those of the round, its source and its detectors."""
+def _class_names(export: Export, file: str | None) -> list[str]:
+    """The names of all classes by their numbers.
+
+    Raises:
+        ValueError: the file does not have the class of a box.
+    """
+    from pipeline.release.ids import class_name
+
+    table = class_table_of(export.labelled, file)
+    names = dict.fromkeys(class_name(category) for category in table.all())
+    missing = set[str]()
+    for record in export.records():
+        missing |= {region.phrase for region in record.annotations.regions} - names.keys()
+    if missing:
+        raise ValueError(
+            f"the categories do not have {', '.join(sorted(missing))}; add them, or leave the "
+            "labels out by --source"
+        )
+    return list(names)
+
+
+def class_table_of(labelled: Labelled, file: str | None) -> ClassTable:
+    """The categories of a file, or else those of the round, its source and its detectors.
+
+    A release has those of its round, also of labels that it has left out, if the round is at hand.
+    """
     from pipeline.release.class_file import read_categories
     from pipeline.release.ids import ClassTable, class_table
     from pipeline.storage.source_ids import read_source_ids
 
     if file is not None:
         return ClassTable(read_categories(file))
-    known = read_source_ids(opened.store).categories
-    return class_table(records, cast("list[Category]", known), _detector_classes(opened))
+    opened = labelled.origin
+    if opened is None:
+        return class_table(labelled.records())
+    known = cast("list[Category]", read_source_ids(opened.store).categories)
+    return class_table(opened.records(), known, _detector_classes(opened.store))
 
 
-def _detector_classes(opened: OpenRound) -> list[str]:
+def _detector_classes(work: Store) -> list[str]:
     """The classes of the run's detectors, none if its settings cannot be read any more."""
     import logging
 
@@ -102,7 +210,7 @@ def _detector_classes(opened: OpenRound) -> list[str]:
     from pipeline.config.names import detector_classes
 
     try:
-        return detector_classes(saved.load(opened.store))
+        return detector_classes(saved.load(work))
     except (OSError, ValueError) as error:
         logging.getLogger("fld").warning(
             "new classes are numbered by name, because the settings of the run cannot be read: %s",

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.config.validation import Settings
 from pipeline.plan.graph import Node
+from pipeline.quality.reviewed import Review
 from pipeline.schema import KINDS, Annotation, Annotations, Row, Text
 from stages.base import Failed, Result, Sample, role_of
 
@@ -15,11 +16,13 @@ from stages.base import Failed, Result, Sample, role_of
 def result_row(node: Node, sample: Sample, result: Result) -> Row:
     """What a stage made of a sample, as a row of its table.
 
-    Additions get an id and their origin. Human labels are left out unless they were changed.
+    Additions get an id and their origin, and are dropped if a person has reviewed what they are
+    about. Human labels are left out unless they were changed.
     """
     if isinstance(result, Failed):
         return Row(key=sample.key, failed=result.reason, detail=result.detail or None)
     before = {annotation.id: annotation for annotation in sample.annotations.all()}
+    review = Review.of(sample.annotations)
     stamped = Annotations()
     for kind in KINDS:
         for number, annotation in enumerate(getattr(result, kind)):
@@ -29,6 +32,8 @@ def result_row(node: Node, sample: Sample, result: Result) -> Row:
                 f"{kind}.{number}",
                 before,
             )
+            if not annotation.id and review is not None:
+                with_origin = review.judged(with_origin)
             is_unchanged_label = with_origin.locked and with_origin == before.get(with_origin.id)
             if not is_unchanged_label:
                 getattr(stamped, kind).append(with_origin)

@@ -24,6 +24,7 @@ from pipeline.storage.json_types import Json
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import digest
 from pipeline.storage.parquet import read_parquet
+from pipeline.storage.reviews import read_reviews, reviewed_shards
 from pipeline.storage.store import IO_THREADS, Store
 from stages import registry
 from stages.base import role_of
@@ -66,7 +67,7 @@ class IngestState:
     states: dict[str, ShardState]
     """By shard: `images` is in it where they are done."""
     relabelled: list[str]
-    """Shards that are there, but whose labels the source has corrected since."""
+    """Shards that are there, but whose labels the source or a review has corrected since."""
     ids: SourceIds
     """The source's own ids of its images and categories."""
 
@@ -130,6 +131,7 @@ def ingest_state(
     source = open_source(config)
     done = store.done(IMAGES)
     ids = source.ids() if isinstance(source, SourceWithIds) else SourceIds()
+    reviewed = set(reviewed_shards(store))
     result = IngestState({}, [], ids)
     for shard, names in shards.items():
         result.states[shard] = ShardState()
@@ -137,6 +139,8 @@ def ingest_state(
         if digests is None:
             continue
         revision = source.revision(names)
+        if shard in reviewed:
+            revision = read_reviews(store, shard).revision(revision)
         if revision and digests.inputs != digest(*names, revision):
             result.relabelled.append(shard)
             continue

@@ -2,9 +2,10 @@
 
 Names were assigned to shards before (`pipeline.ingest.assignment`), so a killed ingest goes on with
 the same shards, and images that are added to the source later get shards of their own. No image of
-a shard ever changes (`pipeline.ingest.repair`). If the source corrects labels, the tables of their
-shards are made again, and the stages redo the samples concerned (`pipeline.execution.reuse`). A
-shard that keeps killing its process is decoded in a child process, up to the image at fault.
+a shard ever changes (`pipeline.ingest.repair`). If the source or a review corrects labels, the
+tables of their shards are made again, and the stages redo the samples concerned
+(`pipeline.execution.reuse`). A shard that keeps killing its process is decoded in a child process,
+up to the image at fault.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pipeline.ingest.assignment import open_source
 from pipeline.ingest.assignment_log import keys_of_replaced_shards, reasons_of_replaced_samples
 from pipeline.ingest.repair import IngestedImage, Receive, Repair, failed_image, open_repair
 from pipeline.plan.shard_state import ShardState
+from pipeline.quality.reviewed import with_review
 from pipeline.schema import KINDS, Annotations, ImageRow, Row
 from pipeline.storage import layout
 from pipeline.storage.layout import IMAGES
@@ -35,6 +37,7 @@ from pipeline.storage.manifest import (
     digest,
 )
 from pipeline.storage.parquet import publish_table
+from pipeline.storage.reviews import ShardReviews, read_reviews
 from pipeline.storage.store import Store
 from pipeline.storage.tars import TarWriter
 from stages.base import SampleError
@@ -80,11 +83,13 @@ class Ingest:
 
     def _ingest(self, shard: str, receive_item: Receive) -> Manifest:
         names = self.shards[shard]
-        revision = self._source.revision(names)
+        of_source = self._source.revision(names)
+        reviews = read_reviews(self.store, shard)
+        revision = reviews.revision(of_source)
         tables = ShardTables()
-        with open_repair(self.store, shard, bool(revision)) as repair:
+        with open_repair(self.store, shard, bool(of_source)) as repair:
             images = self._images(shard, receive_item, repair)
-            tar = self._publish_tar(shard, images, tables)
+            tar = self._publish_tar(shard, images, tables, reviews)
             files = {layout.images_tar(shard): tar, **self._publish_tables(shard, tables)}
             manifest = Manifest(
                 shard=shard,
@@ -106,6 +111,7 @@ class Ingest:
         shard: str,
         images: Iterator[IngestedImage],
         tables: ShardTables,
+        reviews: ShardReviews,
     ) -> FileDigest:
         """Write the images to the tar, one after the other, and their rows to `tables`."""
         with self.store.publishing(layout.images_tar(shard)) as sink:
@@ -117,6 +123,8 @@ class Ingest:
                     continue
                 tables.images.append(_written(tar, row, accepted))
                 given = stamped(accepted.given, self.config.use)
+                if row.key in reviews.labels:
+                    given = with_review(given, reviews.labels[row.key])
                 if len(given):
                     tables.given.append(Row(key=row.key, annotations=given))
                 if accepted.truth:

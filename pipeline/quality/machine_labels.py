@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
 from pipeline.quality.calibrated_round import Filters
+from pipeline.quality.reviewed import REVIEWED
 from pipeline.schema import KINDS, Annotations, Record
 from stages import registry
 from stages.base import Sample
@@ -46,7 +47,8 @@ def _without_people(annotations: Annotations, reasons: Collection[str]) -> Annot
         for annotation in getattr(annotations, kind):
             if annotation.locked:
                 continue
-            if annotation.dropped in reasons:
+            # Reviewed labels are dropped before any filter sees them.
+            if annotation.dropped in (REVIEWED, *reasons):
                 annotation = replace(annotation, dropped=None)
             getattr(labels, kind).append(annotation)
     return labels

@@ -14,6 +14,7 @@ Names are relative to the work folder, with forward slashes:
         given/SHARD.parquet             labels that the source gave
         truth/SHARD.parquet             labels that are known to be true
         manifests/                      one file per finished shard (in every folder of shards)
+    reviews/SHARD.parquet               what people said of samples of the shard (`fld review`)
     signals/STAGE-FINGERPRINT/          what one stage found
         SHARD.parquet
         manifests/
@@ -58,6 +59,7 @@ HEAD = "head.json"
 REPORT = "report.html"
 
 IMAGES = "images"
+REVIEWS = "reviews"
 SIGNALS = "signals"
 ROUNDS = "rounds"
 MODELS = "models"
@@ -125,6 +127,11 @@ def manifests(folder: str) -> str:
 def manifest(folder: str, name: str) -> str:
     """The manifest that is called `name` (`Manifest.name`)."""
     return f"{folder}/{MANIFESTS}/{name}"
+
+
+def review_table(shard: str) -> str:
+    """What people said of samples of a shard."""
+    return _table(REVIEWS, shard)
 
 
 # Images

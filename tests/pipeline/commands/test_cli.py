@@ -22,7 +22,7 @@ HEADINGS = {
     "measure": ["evaluate", "calibrate", "stats", "audit", "parse", "bench"],
     "train": ["train", "study", "export-backbone"],
     "maintain": ["retry", "verify", "gc", "dedup"],
-    "publish": ["export"],
+    "publish": ["export", "release", "review"],
 }
 
 

@@ -1,0 +1,189 @@
+"""The human labels that follow from what people say of a sample."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar, cast
+
+from pipeline.quality.reviewed import DELETED, Origin, kind_of, marks
+from pipeline.release.ids import label_ids
+from pipeline.review.answers import Answer, SaidBox
+from pipeline.review.picks import REGIONS
+from pipeline.schema import (
+    HUMAN,
+    Annotation,
+    Annotations,
+    Granularity,
+    Record,
+    Region,
+    Text,
+    Triplet,
+)
+
+NEAR = 0.5
+"""Pixels by which a coordinate may differ: tools round."""
+KEPT, CHANGED, ADDED, GONE, FOREIGN = "kept", "changed", "added", "deleted", "left out"
+
+Label = TypeVar("Label", bound=Annotation)
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewedSample:
+    """The review of one sample."""
+
+    labels: Annotations
+    """Human labels, and marks (`pipeline.quality.reviewed`)."""
+    counts: Counter[str] = field(default_factory=Counter)
+    """What happened to the labels."""
+    machine: Counter[str] = field(default_factory=Counter)
+    """The same of the boxes of machines alone."""
+
+
+def reviewed_sample(record: Record, answer: Answer, reviewer: str) -> ReviewedSample:
+    """The review of a sample.
+
+    A label that a person left as it was keeps its mask and its brief text. One that was moved or
+    renamed loses both, because they are of what it was.
+
+    Raises:
+        ValueError: a verdict is on a label that the sample does not have.
+    """
+    if answer.verdicts:
+        return _judged(record, answer, reviewer)
+    sample = ReviewedSample(marks(answer.groups, reviewer))
+    if REGIONS in answer.groups:
+        _add_boxes(sample, record, answer.boxes, reviewer)
+    for group, texts in answer.texts.items():
+        _add_texts(sample, record, cast(Granularity, group), texts, reviewer)
+    return sample
+
+
+def _add_boxes(
+    sample: ReviewedSample, record: Record, boxes: Iterable[SaidBox], reviewer: str
+) -> None:
+    """Add the boxes that stand in a sample; count those that do not."""
+    left = list(record.annotations.kept().regions)
+    for said in boxes:
+        old = _old_box(said, record.key, left)
+        if old is None:
+            new = Region(box=said.box, phrase=said.phrase)
+            id_ = _new_id(REGIONS, record.key, f"{said.id} {said.phrase} {said.box}")
+            sample.labels.regions.append(Origin(id_, reviewer).of(new))
+            sample.counts[ADDED] += 1
+            continue
+        left.remove(old)
+        is_same = _is_near(old, said) and old.phrase == said.phrase
+        what = KEPT if is_same else CHANGED
+        if not is_same:
+            old_box = old.box if _is_near(old, said) else said.box
+            changed = Region(id=old.id, source=old.source, box=old_box, phrase=said.phrase)
+            sample.labels.regions.append(_taken_over(changed, reviewer))
+        else:
+            sample.labels.regions.append(_taken_over(old, reviewer, is_same=True))
+        sample.counts[what] += 1
+        if not old.locked:
+            sample.machine[what] += 1
+    sample.counts[GONE] += len(left)
+    sample.machine[GONE] += sum(not old.locked for old in left)
+
+
+def _add_texts(
+    sample: ReviewedSample,
+    record: Record,
+    group: Granularity,
+    texts: Iterable[str],
+    reviewer: str,
+) -> None:
+    """Add the texts that stand in a sample; count those that do not."""
+    left = [text for text in record.annotations.kept().texts if text.granularity == group]
+    for said in texts:
+        if not said.strip():
+            continue
+        same = [old for old in left if old.text.strip() == said.strip()]
+        if same:
+            left.remove(same[0])
+            sample.labels.texts.append(_taken_over(same[0], reviewer, is_same=True))
+            sample.counts[KEPT] += 1
+            continue
+        id_ = _new_id("texts", record.key, f"{group} {said}")
+        text = Text(granularity=group, text=said)
+        sample.labels.texts.append(Origin(id_, reviewer).of(text))
+        sample.counts[ADDED] += 1
+    sample.counts[GONE] += len(left)
+
+
+def _judged(record: Record, answer: Answer, reviewer: str) -> ReviewedSample:
+    """The labels that a person has judged one by one.
+
+    A phrase of a text stands on the ids of machines' texts, so a verdict on it is left out.
+    """
+    labels = {label.id: label for label in record.annotations.all()}
+    sample = ReviewedSample(Annotations())
+    for id_, is_right in answer.verdicts.items():
+        if id_ not in labels:
+            raise ValueError(f"{record.key}: the round has no label {id_}; audit the head anew")
+        label = labels[id_]
+        if isinstance(label, Triplet):
+            sample.counts[FOREIGN] += 1
+            continue
+        taken = _taken_over(label, reviewer, is_same=is_right)
+        if not is_right:
+            taken = Origin(taken.id, reviewer, DELETED).of(taken)
+        getattr(sample.labels, kind_of(label)).append(taken)
+        sample.counts[KEPT if is_right else GONE] += 1
+    return sample
+
+
+def _taken_over(label: Label, reviewer: str, is_same: bool = False) -> Label:
+    """A label of the round as a label of the review.
+
+    A human label that stands keeps its origin, so that it goes back to its source.
+    """
+    if label.locked and is_same:
+        return _as_given(label)
+    id_ = label.id
+    if not label.locked:
+        id_ = f"{HUMAN}.{kind_of(label)}.{label.id.replace('.', '_')}"
+    return _as_given(Origin(id_, reviewer).of(label))
+
+
+def _as_given(label: Label) -> Label:
+    """A label as it comes in: a text's parse is made by a stage."""
+    changed: Any = label
+    if isinstance(label, Text):
+        changed = replace(label, parse=None)
+    return cast(Label, replace(changed, support=None, dropped=None))
+
+
+def _old_box(said: SaidBox, key: str, regions: Iterable[Region]) -> Region | None:
+    """The label that a box was: by its id, else the one that stands in the same place.
+
+    Tools that give new ids to all boxes keep their places.
+    """
+    by_place = None
+    for region in regions:
+        numbers = [str(id_) for id_ in _coco_ids(key, region)]
+        if said.id == region.id or said.id in numbers:
+            return region
+        if by_place is None and region.phrase == said.phrase and _is_near(region, said):
+            by_place = region
+    return by_place
+
+
+def _coco_ids(key: str, region: Region) -> list[int]:
+    """The ids that an export to COCO may give to a label."""
+    return [*label_ids([(key, region)]), *label_ids([(key, replace(region, source=""))])]
+
+
+def _is_near(region: Region, said: SaidBox) -> bool:
+    pairs = zip(region.box, said.box, strict=True)
+    return all(abs(one - other) < NEAR for one, other in pairs)
+
+
+def _new_id(kind: str, key: str, content: str) -> str:
+    """The id of a label that a person has made; the same file gives the same one."""
+    digest = hashlib.sha256(f"{key} {content}".encode()).hexdigest()[:12]
+    return f"{HUMAN}.{kind}.new-{digest}"

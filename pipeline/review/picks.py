@@ -1,0 +1,111 @@
+"""Which samples people should review: the least certain ones, and a random part.
+
+How certain a label is: its `confidence` after a merge, else its `agreement` within an ensemble,
+else the `score` of its source. The *doubt* of a sample is the mean of `1 - certainty` over its kept
+boxes of machines. A sample without such a label has no doubt, and comes in by chance only.
+
+The random part is drawn first, from all samples, by the hash of the seed and the key. So it says
+honestly how good the labels are, and does not depend on the order of the records. Samples whose
+boxes have been reviewed are left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.quality.reviewed import Review
+from pipeline.schema import Record, Region
+
+Why = Literal["random", "doubtful"]
+RANDOM: Why = "random"
+DOUBTFUL: Why = "doubtful"
+REGIONS = "regions"
+"""The group of labels that every review is about."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pick:
+    """A sample to review."""
+
+    key: str
+    why: Why
+    doubt: float | None
+    """0 to 1; None if nothing is known of its labels."""
+
+
+def pick(records: Iterable[Record], n: int, share: float, seed: int = 0) -> list[Pick]:
+    """Choose `n` samples, a `share` of them by chance; memory is that of twice `n` picks.
+
+    Returns:
+        The picks: random ones by key, then the doubtful ones, the most doubtful first. There are
+        fewer than `n` if the round has no more samples with a doubt.
+
+    Raises:
+        ValueError: `n` is below 1, or `share` is not between 0 and 1.
+    """
+    if n < 1:
+        raise ValueError(f"--n {n}: give at least 1")
+    if not 0 <= share <= 1:
+        raise ValueError(f"--random {share:g}: give a share from 0 to 1")
+    by_chance = round(n * share)
+    drawn: list[tuple[int, str, float]] = []
+    doubtful: list[tuple[float, int, str]] = []
+    for record in records:
+        if is_reviewed(record):
+            continue
+        number = _draw_number(seed, record.key)
+        doubt = doubt_of(record)
+        known = -1.0 if doubt is None else doubt
+        _keep(drawn, (-number, record.key, known), by_chance)
+        if doubt is not None:
+            _keep(doubtful, (doubt, -number, record.key), n)
+    picks = []
+    for _, key, known in drawn:
+        picks.append(Pick(key=key, why=RANDOM, doubt=None if known < 0 else known))
+    picks.sort(key=lambda each: each.key)
+    taken = {each.key for each in picks}
+    for doubt, _, key in sorted(doubtful, reverse=True):
+        if key not in taken and len(picks) < n:
+            picks.append(Pick(key=key, why=DOUBTFUL, doubt=doubt))
+    return picks
+
+
+def is_reviewed(record: Record) -> bool:
+    """Whether people have reviewed the boxes of a sample."""
+    review = Review.of(record.annotations)
+    return review is not None and REGIONS in review.complete
+
+
+def doubt_of(record: Record) -> float | None:
+    """The mean of 1 - certainty over the boxes of machines, None if nothing is known of any."""
+    doubts = []
+    for region in record.annotations.kept().regions:
+        certainty = _certainty(region)
+        if certainty is not None and not region.locked:
+            doubts.append(1 - min(max(certainty, 0.0), 1.0))
+    return sum(doubts) / len(doubts) if doubts else None
+
+
+def _certainty(region: Region) -> float | None:
+    for value in (region.confidence, region.agreement, region.score):
+        if value is not None:
+            return value
+    return None
+
+
+def _keep(heap: list, entry: tuple, most: int) -> None:  # type: ignore[type-arg]
+    """Put an entry into a heap of the `most` highest ones."""
+    if len(heap) < most:
+        heapq.heappush(heap, entry)
+    elif most and entry > heap[0]:
+        heapq.heapreplace(heap, entry)
+
+
+def _draw_number(seed: int, key: str) -> int:
+    """A number of 64 bits that looks random but depends on the seed and the key alone."""
+    digest = hashlib.sha256(f"{seed}/{key}".encode()).digest()
+    return int.from_bytes(digest[:8], "big")

@@ -1,0 +1,338 @@
+"""Samples go to people and come back: picked, reviewed, imported, honoured by the next run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.cli import main
+from pipeline.config import saved
+from pipeline.config.compose import compose
+from pipeline.config.parse import parse
+from pipeline.config.run import RunConfig
+from pipeline.execution.provenance import result_row
+from pipeline.execution.worker import Worker
+from pipeline.ingest.assignment import assign, ingest_state, list_source
+from pipeline.ingest.shard import Ingest
+from pipeline.plan import graph, shard_state
+from pipeline.quality.machine_labels import machine_records
+from pipeline.quality.reviewed import DELETED, REVIEWED, Origin, marks, with_review
+from pipeline.review.labels import reviewed_sample
+from pipeline.review.picks import doubt_of, pick
+from pipeline.schema import CROWD, HUMAN, Annotations, Mask, Record, Region, Text
+from pipeline.storage.layout import IMAGES, round_name
+from pipeline.storage.rounds import Head, HeadAttempt, open_round, publish_head
+from pipeline.storage.store import Store
+from stages import registry
+from stages.base import Sample
+from tests.pipeline.release.rounds import write_scenes
+
+# Detector, captions of boxes and parse: enough to see what a review changes.
+ONLY = [f"~specialists.{name}" for name in ("ocr", "describe", "ground", "segment")]
+ONLY += ["specialists.parse.after=[caption]", "refine.complete=[]", "refine.rounds=0"]
+COUNT = 10
+WHO = "ada@example.org"
+
+
+def run_config(top: Path) -> RunConfig:
+    words = ["source=folder", f"work={top / 'work'}", f"source.path={top / 'images'}"]
+    values = compose([*words, "source.shard_size=5", *ONLY])
+    saved.save(Store(str(top / "work")), values)
+    return parse(values)
+
+
+def label(top: Path) -> dict[str, Record]:
+    """What `fld run` does for round 0, without Ray."""
+    store = Store(str(top / "work"))
+    run = run_config(top)
+    listing = assign(store, run.source, list_source(run.source))
+    state = ingest_state(store, run.source, listing)
+    store.withdraw(IMAGES, dict.fromkeys(state.relabelled, ()))
+    states = {}
+    for shard, images in state.states.items():
+        states[shard] = images
+        if not images.has(IMAGES):
+            states[shard] = Ingest(store.url, run.source, listing)(shard, images)
+    nodes = graph.round_zero(run)
+    planned = shard_state.plan(store, nodes, states)
+    planned.withdraw_stale(store)
+    worker = Worker(store.url, nodes, [node.name for node in nodes])
+    for shard, todo in planned.states.items():
+        worker(shard, todo)
+    name = round_name(nodes[-1].folder)
+    attempt = HeadAttempt(round=name, model=None, status="accepted")
+    publish_head(store, Head(round=name, model=None, attempts=[attempt]))
+    return {record.key: record for record in open_round(store.url).records()}
+
+
+@pytest.fixture
+def top(tmp_path: Path) -> Path:
+    write_scenes(tmp_path / "images", COUNT)
+    return tmp_path
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The keys of the samples that the detector sees."""
+    keys: list[str] = []
+    cls = registry.load("contours")[0]
+    original = cls.__call__
+
+    def spy(self: Any, batch: Any) -> Any:
+        keys.extend(sample.key for sample in batch)
+        return original(self, batch)
+
+    monkeypatch.setattr(cls, "__call__", spy)
+    yield keys
+
+
+def submitted(tasks: list[Any]) -> list[Any]:
+    """What Label Studio exports when each prediction was submitted as it stands."""
+    for number, task in enumerate(tasks):
+        result = [dict(each) for prediction in task["predictions"] for each in prediction["result"]]
+        who = {"id": 3, "email": WHO}
+        task["id"] = number
+        task["annotations"] = [{"id": number, "completed_by": who, "result": result}]
+    return tasks
+
+
+def test_what_people_changed_stands_after_the_next_run_and_nothing_else_is_redone(
+    top: Path, seen: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = label(top)
+    work, out = str(top / "work"), top / "out"
+    assert main(["review", "export", work, str(out), "--n", "6", "--random", "0.5"]) == 0
+    assert "6 samples, 3 of them by chance" in capsys.readouterr().out
+    tasks = submitted(json.loads((out / "tasks.json").read_text()))
+    assert [task["data"]["pick"] for task in tasks].count("random") == 3
+    wanted: dict[str, list[tuple[str, list[float]]]] = {}
+    changes = 0
+    for task in tasks:
+        record = before[task["data"]["key"]]
+        result = task["annotations"][0]["result"]
+        if changes < 6:
+            result[0]["value"].update(x=10, y=20, width=30, height=40)
+            result[1]["value"]["rectanglelabels"] = ["zebra"]
+            changes += 2
+        elif changes == 6:
+            del result[0]
+            changes += 1
+        scale = np.array([record.width, record.height] * 2) / 100
+        boxes = []
+        for each in result:
+            value = each["value"]
+            x, y = value["x"], value["y"]
+            box = np.array([x, y, x + value["width"], y + value["height"]]) * scale
+            boxes.append((value["rectanglelabels"][0], list(box)))
+        wanted[record.key] = boxes
+    assert changes == 7
+    file = top / "annotated.json"
+    file.write_text(json.dumps(tasks))
+    seen.clear()
+    assert main(["review", "import", work, str(file)]) == 0
+    answer = capsys.readouterr().out
+    assert answer.startswith("6 samples reviewed: ") and "6 changed" in answer
+    assert "boxes of machines in samples picked by chance" in answer
+    after = label(top)
+    assert sorted(seen) == sorted(wanted)
+    for key, record in after.items():
+        if key not in wanted:
+            assert record == before[key]
+            continue
+        kept = record.annotations.kept().regions
+        assert {(region.source, region.revision) for region in kept} == {(HUMAN, WHO)}
+        assert [region.phrase for region in kept] == [name for name, _ in wanted[key]]
+        for region, (_, box) in zip(kept, wanted[key], strict=True):
+            assert np.abs(np.subtract(region.box, box)).max() < 0.5
+        old = {r.id for r in before[key].annotations.regions}
+        gone = {r.id for r in record.annotations.regions if r.dropped == REVIEWED}
+        assert old <= gone
+    # The text that is composed of boxes speaks of the new class.
+    texts = [t.text for r in after.values() for t in r.annotations.kept().texts]
+    assert any("zebra" in text for text in texts)
+    assert not any("zebra" in t.text for r in before.values() for t in r.annotations.texts)
+    seen.clear()
+    assert label(top) == after and seen == []
+
+
+def test_boxes_come_back_from_coco_and_reviewed_samples_are_not_picked_again(top: Path) -> None:
+    from pycocotools.coco import COCO
+
+    before = label(top)
+    work, out = str(top / "work"), top / "out"
+    assert main(["review", "export", work, str(out), "--n", "4", "--random", "0"]) == 0
+    content = json.loads((out / "instances.json").read_text())
+    assert len(COCO(str(out / "instances.json")).getImgIds()) == 4
+    first = content["annotations"][0]
+    key = next(i["key"] for i in content["images"] if i["id"] == first["image_id"])
+    first["bbox"][2] -= 3
+    for image in content["images"]:
+        # Other tools keep COCO's own fields alone.
+        del image["key"], image["pick"]
+    file = top / "reviewed.json"
+    file.write_text(json.dumps(content))
+    assert main(["review", "import", work, str(file), "--reviewer", "bob"]) == 0
+    after = label(top)
+    assert {r.revision for r in after[key].annotations.kept().regions} == {"bob"}
+    x, y, width, height = first["bbox"]
+    boxes = [region.box for region in after[key].annotations.kept().regions]
+    assert any(np.allclose(box, [x, y, x + width, y + height]) for box in boxes)
+    assert len(boxes) == len(before[key].annotations.kept().regions)
+    again = pick(after.values(), COUNT, 0)
+    reviewed = {image["file_name"].partition(".")[0] for image in content["images"]}
+    assert len(reviewed) == 4 and reviewed.isdisjoint(each.key for each in again)
+
+
+def test_verdicts_of_an_audit_confirm_or_remove_single_labels(top: Path) -> None:
+    before = label(top)
+    store = Store(str(top / "work"))
+    record = next(r for r in before.values() if len(r.annotations.kept().regions) > 2)
+    wrong, right, *others = record.annotations.kept().regions
+    items = []
+    for region, verdict in ((wrong, "no"), (right, "yes"), (others[0], None)):
+        item = {"key": record.key, "id": region.id, "type": "regions", "source": "detect"}
+        items.append({**item, "verdict": verdict})
+    file = top / "audit.json"
+    file.write_text(json.dumps({"round": open_round(store.url).url, "items": items}))
+    assert main(["review", "import", store.url, str(file), "--reviewer", "eve"]) == 0
+    after = label(top)[record.key].annotations
+    kept = {(region.source, region.box) for region in after.kept().regions}
+    assert (HUMAN, right.box) in kept
+    assert wrong.box not in [box for _, box in kept]
+    assert {(other.source, other.box) for other in others} <= kept
+    assert len(kept) == len(others) + 1
+
+
+def region(id_: str, **more: Any) -> Region:
+    return Region(**{"id": id_, "source": "detect", "box": (0, 0, 10, 10), "phrase": "dog", **more})
+
+
+def record_of(key: str, *regions: Region, texts: tuple[Text, ...] = ()) -> Record:
+    labels = Annotations(regions=list(regions), texts=list(texts))
+    return Record(key=key, name=f"{key}.jpg", width=50, height=40, sha256="", annotations=labels)
+
+
+def test_the_least_certain_samples_are_picked_and_a_random_part_of_all() -> None:
+    records = [record_of(f"k{i}", region("a", score=i / 40)) for i in range(40)]
+    picks = pick(records, 8, 0.5)
+    assert [each.why for each in picks] == ["random"] * 4 + ["doubtful"] * 4
+    by_chance = {each.key for each in picks[:4]}
+    lowest = [f"k{i}" for i in range(8) if f"k{i}" not in by_chance]
+    assert [each.key for each in picks[4:]] == lowest[:4]
+    assert picks == pick(reversed(records), 8, 0.5)
+    assert pick(records, 8, 0.5, seed=1)[:4] != picks[:4]
+    assert len(pick(records, 100, 0.25)) == 40
+
+
+def test_doubt_is_of_kept_boxes_of_machines_and_believes_the_merge_first() -> None:
+    sure = region("a", score=0.1, confidence=1.0)
+    half = region("b", score=0.9, agreement=0.5)
+    human = region("c", source=HUMAN, score=0.0)
+    dropped = region("d", score=0.0, dropped="low_score")
+    assert doubt_of(record_of("k", sure, half, human, dropped)) == 0.25
+    assert doubt_of(record_of("k", human, region("e"))) is None
+
+
+def test_machines_add_nothing_to_a_reviewed_group_in_any_round(top: Path) -> None:
+    node = replace(graph.round_zero(run_config(top))[0], round=3)
+    sample = Sample(key="a", size=(50, 40), annotations=marks(["regions"], WHO))
+    text = Text(granularity="brief", text="A dog.")
+    said = Annotations(regions=[region("", source="")], texts=[text])
+    row = result_row(node, sample, said)
+    assert [each.dropped for each in row.annotations.regions] == [REVIEWED]
+    assert [each.dropped for each in row.annotations.texts] == [None]
+    # To measure machines as if nobody had labelled, they are kept.
+    record = record_of("a", *row.annotations.regions, *sample.annotations.regions)
+    (measured,) = machine_records([record], {})
+    assert [each.dropped for each in measured.annotations.regions] == [None]
+
+
+def test_a_review_replaces_the_labels_of_the_source_but_not_its_crowds() -> None:
+    crowd = region("human.regions.9", source=HUMAN, dropped=CROWD)
+    given = Annotations(regions=[region("human.regions.1", source=HUMAN), crowd])
+    new = Origin("human.regions.new-1", WHO).of(region(""))
+    review = marks(["regions"], WHO)
+    review.regions.append(new)
+    labels = with_review(given, review)
+    assert [each for each in labels.regions if not each.dropped] == [new]
+    assert crowd in labels.regions
+    assert with_review(labels, review).regions == labels.regions
+
+
+def test_an_unchanged_box_keeps_its_mask_and_a_moved_one_loses_it() -> None:
+    from pipeline.review.answers import Answer, SaidBox
+
+    mask = Mask(size=(40, 50), counts="x")
+    same, moved = region("0.d.1", mask=mask), region("0.d.2", box=(20, 20, 30, 30), mask=mask)
+    boxes = [
+        SaidBox(id="other", box=(0.2, 0, 10.3, 10), phrase="dog"),
+        SaidBox(id="0.d.2", box=(20, 20, 35, 30), phrase="dog"),
+    ]
+    answer = Answer(key="a", groups=frozenset(["regions"]), boxes=boxes)
+    labels = reviewed_sample(record_of("a", same, moved), answer, WHO).labels
+    kept = [each for each in labels.regions if not each.dropped]
+    assert [each.mask for each in kept] == [mask, None]
+    assert [each.box for each in kept] == [same.box, (20, 20, 35, 30)]
+    assert [each.id for each in kept] == ["human.regions.0_d_1", "human.regions.0_d_2"]
+
+
+def test_texts_are_reviewed_only_where_they_were_asked_for(top: Path) -> None:
+    before = label(top)
+    out = top / "out"
+    words = ["review", "export", str(top / "work"), str(out), "--n", "1", "--texts"]
+    assert main(words) == 0
+    (task,) = submitted(json.loads((out / "tasks.json").read_text()))
+    for result in task["annotations"][0]["result"]:
+        if result["from_name"] == "brief":
+            result["value"]["text"] = ["A zebra stands beside a blue square."]
+    (top / "done.json").write_text(json.dumps([task]))
+    assert main(["review", "import", str(top / "work"), str(top / "done.json")]) == 0
+    record = label(top)[task["data"]["key"]]
+    (text,) = record.annotations.kept().texts
+    assert text.text == "A zebra stands beside a blue square."
+    assert text.source == HUMAN and text.parse is not None
+    (old,) = [t for t in record.annotations.texts if t.source == "caption"]
+    assert old.dropped == REVIEWED
+    assert old.text == before[record.key].annotations.texts[0].text
+
+
+def test_a_wrong_file_is_one_line(top: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    label(top)
+    work, file = str(top / "work"), top / "file.json"
+    wrong: list[tuple[object, str]] = [
+        ({"boxes": []}, "give the JSON export of Label Studio, COCO's instances.json"),
+        ([{"data": {"key": "nobody"}}], "has no sample nobody"),
+        ([{"data": {"image": "x.jpg"}}], "is it of `fld review`?"),
+        ({"round": "x/rounds/00-00000000", "items": []}, "no finished round there"),
+        (turned(top), "is turned; draw it upright"),
+    ]
+    for content, problem in wrong:
+        file.write_text(json.dumps(content))
+        capsys.readouterr()
+        assert main(["review", "import", work, str(file)]) == 2
+        error = capsys.readouterr().err
+        assert problem in error and len(error.splitlines()) == 1
+    assert not (top / "work" / "reviews").exists()
+
+
+def turned(top: Path) -> list[Any]:
+    """Tasks of which the last one has a turned box."""
+    out = top / "turned"
+    assert main(["review", "export", str(top / "work"), str(out), "--n", "2"]) == 0
+    tasks = submitted(json.loads((out / "tasks.json").read_text()))
+    tasks[-1]["annotations"][0]["result"][0]["value"]["rotation"] = 12
+    return tasks
+
+
+def test_a_deleted_label_is_named_so(top: Path) -> None:
+    from pipeline.review.answers import Answer
+
+    answer = Answer(key="a", verdicts={"0.d.1": False})
+    labels = reviewed_sample(record_of("a", region("0.d.1")), answer, WHO).labels
+    assert [(each.dropped, each.revision) for each in labels.regions] == [(DELETED, WHO)]
