@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import logging
 import os
 import signal
 import sys
@@ -68,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
 def _run(argv: list[str] | None) -> int:
     args = _arguments(argv)
     try:
-        with _terminable():
+        with _terminable(), _warnings_shown():
             return _execute(args)
     except BrokenPipeError:
         raise
@@ -111,6 +112,26 @@ def _execute(args: argparse.Namespace) -> int:
     elif output.text:
         print(output.text)
     return output.exit_code
+
+
+class _WarningLines(logging.Handler):
+    """Writes each message of the logger `fld` as one line on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # Standard error is looked up each time, because tests and `--json` exchange it.
+        print(f"fld: warning: {record.getMessage()}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _warnings_shown() -> Iterator[None]:
+    """Show the warnings of the block, in the form of the errors."""
+    logger = logging.getLogger("fld")
+    handler = _WarningLines(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ Each stage class may have a method `check(config)` that looks at the files which
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import fields, replace
 from typing import Any
@@ -78,7 +79,8 @@ def _check_entry(where: str, entry: Entry) -> None:
     except (StageError, ValueError) as error:
         message = _one_line(error)
         names = [field.name for field in fields(entry.options)]
-        joint = "." if message.partition("=")[0] in names else ": "
+        is_setting = re.split("[=:]", message)[0] in names
+        joint = "." if is_setting else ": "
         raise ValueError(f"{where}{joint}{message}") from error
 
 

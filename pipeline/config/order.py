@@ -24,7 +24,8 @@ class Order:
     deciders: list[Entry]
     """Filters that decide on what the composers are made of. They read all finders."""
     composers: list[Entry]
-    """Specialists that compose from what the deciders keep, and those that come after one."""
+    """Specialists that compose from what the deciders keep, and those that come after one. They
+    read all finders and deciders."""
     filters: list[Entry]
     """The other filters. They read everything."""
 
@@ -44,7 +45,7 @@ def order_of(run: RunConfig) -> Order:
     composing: set[str] = set()
     for entry in specialists:
         sources = {entry.name, *(other.name for other in upstream_of(entry, run.specialists))}
-        if deciding and any(_composes(run.specialists[name]) for name in sources):
+        if any(_composes(run.specialists[name]) for name in sources):
             composing.add(entry.name)
     return Order(
         finders=[entry for entry in specialists if entry.name not in composing],

@@ -61,7 +61,6 @@ def parse(values: Json) -> TrainCommandConfig:
     }
     config: TrainCommandConfig = build(TrainCommandConfig, {**values, **parts}, "")
     check_exists("start", config.start)
-    check_start("start", config.start, config.train.stages, config.train)
     return config
 
 
@@ -88,6 +87,7 @@ def train_once(source: str, out: str, config: TrainCommandConfig) -> Json:
         _claim(store, recipe)
         training = Training(config.train, config.start, 0, data, labels, layout.TRAIN_MODEL)
         if not store.done(layout.TRAIN_MODEL):
+            check_start("start", config.start, config.train.stages, config.train)
             check_format(start, "main")
         train(store, config.cluster, training, "train")
     return {

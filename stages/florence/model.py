@@ -126,15 +126,15 @@ def load(name: str, revision: str | None = None) -> Florence:
     source = resolve(name)
     revision = revision or "main"
     check_format(source, revision)
-    # The type stubs do not know that `output_loading_info` gives a pair.
-    loaded: Any = Florence2ForConditionalGeneration.from_pretrained(
+    # Its annotations do not know that it also returns what it has loaded.
+    model_class: Any = Florence2ForConditionalGeneration
+    model, loading = model_class.from_pretrained(
         source,
         revision=revision,
         dtype=torch.float32,
         use_safetensors=True,
         output_loading_info=True,
     )
-    model, loading = loaded
     missing = sorted(loading["missing_keys"])
     if missing:
         # The library has filled them with random numbers.

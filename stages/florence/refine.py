@@ -30,7 +30,7 @@ from stages.florence.answers import label_support
 from stages.florence.detokenise import detokenise
 from stages.florence.generation import Question
 from stages.florence.inference import FlorenceInference, GivenAnswer
-from stages.florence.limits import limits_of
+from stages.florence.limits import Limits, limits_in, limits_of
 from stages.florence.revisions import (
     CATEGORY,
     DENSE,
@@ -156,6 +156,12 @@ class RefineConfig:
                 yield f"missing={granularity}: no effect: {reason}"
 
 
+def _check_limits(limits: Limits, config: RefineConfig) -> None:
+    limits.check_resolution("resolution", config.resolution)
+    limits.check_prompt("max_tokens", config.max_tokens, config.resolution)
+    limits.check_answer("max_tokens", config.max_tokens)
+
+
 class Refine:
     """The stage."""
 
@@ -170,6 +176,8 @@ class Refine:
         self.check(config)
         torch.set_num_threads(thread_count())
         florence = load(config.model)
+        # Of a hub model they are known only now.
+        _check_limits(limits_in(config.model, florence.model.config.to_dict()), config)
         move_to_device(florence, config.device, config.dtype)
         self.config = config
         self.inference = FlorenceInference(
@@ -184,11 +192,11 @@ class Refine:
     @staticmethod
     def check(config: RefineConfig) -> None:
         """See `stages.base.Stage`."""
+        if not config.model:
+            raise ValueError("model: not set; give a folder or a hub name")
         limits = limits_of(config.model)
         if limits is not None:
-            limits.check_resolution("resolution", config.resolution)
-            limits.check_prompt("max_tokens", config.max_tokens, config.resolution)
-            limits.check_answer("max_tokens", config.max_tokens)
+            _check_limits(limits, config)
 
     def __call__(self, batch: Batch) -> list[Result]:
         """Return the new and revised annotations of each sample; empty ones outside the fold."""

@@ -23,6 +23,7 @@ from stages.florence import forward
 from stages.florence.config import TrainConfig
 from stages.florence.distributed import SINGLE_PROCESS, Distributed
 from stages.florence.examples import augment_samples, draw_examples
+from stages.florence.limits import check_training, limits_in
 from stages.florence.loss import token_loss
 from stages.florence.model import Florence, move_to_device
 from stages.florence.state import Metrics, TrainingState
@@ -63,7 +64,8 @@ class Trainer:
         """Prepare the model and its optimiser.
 
         Raises:
-            ValueError: the batch has fewer images than there are processes.
+            ValueError: the batch has fewer images than there are processes, or the model does not
+                take a resolution or a length.
         """
         import torch
 
@@ -75,6 +77,8 @@ class Trainer:
                 f"batch_size={config.batch_size}: {distributed.world_size} workers need at least "
                 "one image each"
             )
+        limits = limits_in("the model", florence.model.config.to_dict())
+        check_training(limits, config.stages, config)
         self.config = config
         self.florence = florence
         self.distributed = distributed

@@ -22,9 +22,10 @@ import cv2
 import numpy as np
 
 from pipeline.schema import Annotations, Region
-from stages.base import CONTENT, Batch, Result, StageError, thread_count
+from stages.base import CONTENT, Batch, Result, StageError
 from stages.filters.nms import nms
 from stages.lines import lines_of
+from stages.specialists.onnx_file import load_session, session_errors
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -32,15 +33,6 @@ if TYPE_CHECKING:
 GREY = 114
 STRIDES = (8, 16, 32)
 FARTHEST_OFFSET = 32.0  # cells; a raw centre lies within few cells of its own
-# How files begin that are taken for ONNX models.
-BEGINNINGS = {
-    b"\xff\xd8\xff": "a JPEG image",
-    b"\x89PNG": "a PNG image",
-    b"PK\x03\x04": "a zip file, such as a PyTorch checkpoint: export it to ONNX first",
-    b"version https://git-lfs": "a pointer of Git LFS: fetch the file itself",
-    b"<": "a web page: fetch the file itself",
-    b"\x1f\x8b": "a gzip file: unpack it first",
-}
 ROW_START = 5  # numbers of a row before its class scores
 
 
@@ -230,7 +222,7 @@ class Yolox:
         black = np.zeros((1, 1, 3), np.uint8)
         try:
             outputs = self._run(letterbox(black, self.size)[0])
-        except _session_errors() as error:
+        except session_errors() as error:
             raise _wrong_layout(self.config, str(error)) from error
         shapes = [output.shape for output in outputs]
         cells, _ = grid(self.size)
@@ -262,26 +254,6 @@ class Yolox:
             raise _wrong_layout(self.config, f"its boxes are decoded: centres of {farthest:.0f}")
 
 
-def load_session(weights: str) -> InferenceSession:
-    """A session on the GPU, if there is one.
-
-    Raises StageError if onnxruntime cannot load the file.
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = thread_count()
-    options.inter_op_num_threads = 1
-    available = onnxruntime.get_available_providers()
-    providers = ["CPUExecutionProvider"]
-    if "CUDAExecutionProvider" in available:
-        providers.insert(0, "CUDAExecutionProvider")
-    try:
-        return onnxruntime.InferenceSession(weights, options, providers)
-    except _session_errors() as error:
-        raise StageError(f"weights={weights}: {_what_it_is(weights)}") from error
-
-
 def _input_size(session: InferenceSession, config: YoloxConfig) -> tuple[int, int]:
     """The fixed (height, width) of the model's input."""
     shapes = [entry.shape for entry in session.get_inputs()]
@@ -300,38 +272,4 @@ def _wrong_layout(config: YoloxConfig, what: str) -> StageError:
     return StageError(
         f"weights={config.weights}: no YOLOX model ({what}): give a file made by "
         "tools/export_onnx.py of the YOLOX project, without --dynamic and --decode_in_inference"
-    )
-
-
-def _what_it_is(weights: str) -> str:
-    """Why a file is no ONNX model, as far as its first bytes tell."""
-    file = Path(weights)
-    if not file.is_file():
-        return "no such file"
-    size = file.stat().st_size
-    if not size:
-        return "no ONNX model: the file is empty"
-    with open(file, "rb") as stream:
-        start = stream.read(64)
-    for beginning, kind in BEGINNINGS.items():
-        if start.startswith(beginning):
-            return f"no ONNX model ({size:,} bytes): it is {kind}"
-    return f"no whole ONNX model ({size:,} bytes): it may be cut off; fetch it again"
-
-
-def _session_errors() -> tuple[type[Exception], ...]:
-    """The errors of onnxruntime for files that it cannot load or run.
-
-    They have no common base class.
-    """
-    from onnxruntime.capi import onnxruntime_pybind11_state as errors
-
-    return (
-        errors.Fail,
-        errors.InvalidArgument,
-        errors.InvalidGraph,
-        errors.InvalidProtobuf,
-        errors.NoModel,
-        errors.NoSuchFile,
-        errors.NotImplemented,
     )

@@ -92,6 +92,7 @@ def test_a_wrong_key_ends_the_run_at_the_first_shard(tmp_path: Path) -> None:
         "specialists.ocr=null",
         "specialists.describe.use=endpoint_describe",
         "specialists.describe.after=[detect]",
+        "specialists.describe.group=specialists",
         f"specialists.describe.endpoint={closed.url}",
         "specialists.describe.model=tiny",
         "specialists.describe.key_variable=FLD_TEST_KEY",
@@ -104,17 +105,14 @@ def test_a_wrong_key_ends_the_run_at_the_first_shard(tmp_path: Path) -> None:
     assert 1 <= len(closed.requests) <= 2 * 8
 
 
-@pytest.mark.ray
-@pytest.mark.usefixtures("local_ray")
-def test_a_model_without_weights_ends_the_run_at_the_first_shard(tmp_path: Path) -> None:
+def test_a_model_without_weights_is_refused_before_anything_runs(tmp_path: Path) -> None:
     model, processor = rt_detr()
     folder = tmp_path / "model"
     model.config.save_pretrained(folder)
     processor.save_pretrained(folder)
-    done = run_to_fault(
-        tmp_path / "work", "specialists.detect.use=detr", f"specialists.detect.model={folder}"
-    )
-    line = done.stderr.splitlines()[-1]
-    assert done.returncode == 2
-    assert line.startswith(f"fld: error: stage detect: model '{folder}' at revision '': ")
-    assert "model.safetensors" in line
+    detector = ("specialists.detect.use=detr", f"specialists.detect.model={folder}")
+    done = fld_here("run", f"work={tmp_path}/work", *QUICK, *detector)
+    missing = "no model.safetensors, there are no other weights; only safetensors are read"
+    line = f"fld: error: specialists.detect: {folder}: {missing}"
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (2, line)
+    assert not (tmp_path / "work").exists()

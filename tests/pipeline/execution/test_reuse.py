@@ -26,13 +26,14 @@ from stages import registry
 from stages.base import Batch, Result
 
 SHARD = "shard-000000"
-NAMES = ("0.detect", "0.region_text", "0.score", "0.caption")  # each reads those before it
+NAMES = ("0.detect", "0.region_text", "0.score", "0.segment")  # each reads those before it
 FAILED = "scene_000003"
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunConfig:
-    return parse(compose([f"work={tmp_path}", "source.count=6", "source.shard_size=6"]))
+    chain = "specialists.segment.after=[score]"
+    return parse(compose([f"work={tmp_path}", "source.count=6", "source.shard_size=6", chain]))
 
 
 @pytest.fixture
@@ -148,7 +149,7 @@ def test_a_table_that_is_not_what_its_manifest_says_is_made_anew(
         "0.detect": 0,
         "0.region_text": 6,
         "0.score": 0,
-        "0.caption": 0,
+        "0.segment": 0,
     }
     assert table.read_bytes() == clean
 

@@ -8,7 +8,8 @@ from pipeline.quality import truth
 from pipeline.refinement.merge import merge
 from pipeline.refinement.rules import MergeConfig
 from pipeline.refinement.thresholds import measure_thresholds
-from pipeline.schema import Annotations, Region
+from pipeline.schema import Annotations, Region, Text, Triplet
+from stages.links import follow
 from tests.pipeline.labels import CONFIG, merged
 from tests.pipeline.simulated import Quality, Simulated, noisy_scenes
 
@@ -62,6 +63,54 @@ def test_a_second_merge_with_a_model_that_agrees_changes_no_label() -> None:
             assert after[region.id].box == region.box
         for region in again:
             assert after[region.id].dropped == "agrees"
+
+
+def test_no_text_or_triplet_is_kept_without_its_region_after_a_merge() -> None:
+    rng = random.Random(3)
+    fates: Counter[str | None] = Counter()
+    for _ in range(300):
+        labels = with_texts(random_regions(rng))
+        result = labels.overlaid(merge(labels, 1, CONFIG))
+        result = result.overlaid(follow(result))
+        standing = {region.id: region for region in result.regions if region.dropped is None}
+        kept = result.kept()
+        texts = {text.id: text for text in kept.texts}
+        for text in texts.values():
+            assert text.text == standing[text.parents[0]].phrase
+        for triplet in kept.triplets:
+            assert triplet.text_id in texts
+            assert triplet.phrase == standing[triplet.parents[1]].phrase
+        fates.update(triplet.dropped for triplet in result.triplets)
+        assert len(follow(result)) == 0
+    assert fates[None] > 100 and fates["text_dropped"] > 100
+
+
+def with_texts(regions: list[Region]) -> Annotations:
+    """Each old region of a machine with a text that was composed from it, and their triplet."""
+    labels = Annotations(regions=regions)
+    for region in regions:
+        if region.round > 0:
+            continue
+        text = Text(
+            id=f"t{region.id}",
+            source="caption",
+            granularity="brief",
+            text=region.phrase,
+            parents=[region.id],
+        )
+        labels.texts.append(text)
+        triplet = Triplet(
+            id=f"p{region.id}",
+            source="ground",
+            text_id=text.id,
+            phrase=region.phrase,
+            start=0,
+            end=len(region.phrase),
+            box=region.box,
+            parents=[text.id, region.id],
+        )
+        labels.triplets.append(triplet)
+    return labels
 
 
 def test_merged_labels_are_better_than_the_old_ones_and_than_the_models_own() -> None:
