@@ -15,7 +15,10 @@ from pipeline.release.labelstudio import BOXES, TEXTS
 from pipeline.review.picks import REGIONS
 from pipeline.schema import Box, Record
 from pipeline.storage.json_types import Json
+from stages.sources.shapes import is_number
 
+SIDES = ("x", "y", "width", "height")
+"""The fields of a rectangle of Label Studio."""
 Tool = Literal["labelstudio", "coco", "audit"]
 
 
@@ -57,21 +60,28 @@ def tool_of(content: object, file: str) -> Tool:
     """
     if isinstance(content, list) and all(isinstance(each, dict) for each in content):
         return "labelstudio"
-    if isinstance(content, Mapping):
-        if isinstance(content.get("images"), list) and isinstance(content.get("annotations"), list):
-            return "coco"
-        if isinstance(content.get("items"), list) and "round" in content:
-            return "audit"
+    if _has_lists(content, "images", "annotations"):
+        return "coco"
+    if _has_lists(content, "items"):
+        return "audit"
     raise ValueError(
         f"{file}: give the JSON export of Label Studio, COCO's instances.json, or the file that an"
         " audit page saves"
     )
 
 
+def _has_lists(content: object, *names: str) -> bool:
+    """Whether content is a JSON object with lists of these names."""
+    if not isinstance(content, Mapping):
+        return False
+    return all(isinstance(content.get(name), list) for name in names)
+
+
 def round_of(content: object, tool: Tool) -> str:
     """The round (NN-FINGERPRINT) whose labels a file is about, empty if the file does not say."""
     if tool == "audit":
-        return str(cast(Json, content)["round"]).rstrip("/").rpartition("/")[2]
+        url = _text_in(content, "round").rstrip("/")
+        return url.rpartition("/")[2]
     if tool == "coco":
         return _text_in(cast(Json, content).get("info"), "round")
     for task in _entries(content, tool):
@@ -91,7 +101,8 @@ def keys_of(content: object, tool: Tool) -> list[str]:
     for entry in _entries(content, tool):
         key = _key(entry, tool)
         if not key:
-            raise ValueError(f"no sample is named by {str(entry)[:100]}; is it of `fld review`?")
+            shown = str(entry)[:100]
+            raise ValueError(f"no sample is named by {shown}; is it of `fld review`?")
         keys.append(key)
     return keys
 
@@ -139,8 +150,9 @@ def _key(entry: Json, tool: Tool) -> str:
     if "key" in entry:
         return str(entry["key"])
     # Other tools keep COCO's own fields only; the file is KEY.jpg.
-    name = str(entry.get("file_name", "")).rpartition("/")[2]
-    return name.partition(".")[0]
+    name = _text_in(entry, "file_name")
+    _, _, file = name.rpartition("/")
+    return file.partition(".")[0]
 
 
 def _text_in(value: object, name: str) -> str:
@@ -150,30 +162,50 @@ def _text_in(value: object, name: str) -> str:
 
 def _of_label_studio(task: Json, key: str, record: Record) -> Answer | None:
     """The newest annotation of a task, None if nobody has submitted one."""
-    submitted = [each for each in task.get("annotations", []) if not each.get("was_cancelled")]
-    if not submitted:
+    annotation = _newest(task.get("annotations", []))
+    if annotation is None:
         return None
-    annotation = max(submitted, key=lambda each: str(each.get("updated_at", "")))
     data = task["data"]
     groups = frozenset(data.get("groups", [REGIONS]))
-    boxes = []
-    texts: dict[str, list[str]] = {group: [] for group in groups if group in TEXTS}
+    boxes: list[SaidBox] = []
+    texts: dict[str, list[str]] = {}
+    for group in groups.intersection(TEXTS):
+        texts[group] = []
     for result in annotation.get("result", []):
-        if result.get("from_name") == BOXES:
+        part = result.get("from_name")
+        if part == BOXES:
             boxes.append(_percent_box(result, record))
-        elif result.get("from_name") in texts:
-            texts[result["from_name"]] += [str(text) for text in result["value"]["text"]]
-    who = annotation.get("completed_by", "")
-    if isinstance(who, Mapping):
-        who = who.get("email") or who.get("id", "")
+        elif part in texts:
+            texts[part] += result["value"]["text"]
     return Answer(
         key=key,
         groups=groups,
         boxes=boxes,
         texts=texts,
-        why=str(data.get("pick", "")),
-        reviewer=str(who),
+        why=_text_in(data, "pick"),
+        reviewer=_reviewer(annotation),
     )
+
+
+def _newest(annotations: Sequence[Json]) -> Json | None:
+    """The annotation that was changed last, of those that are not cancelled; None if none is."""
+    newest = None
+    latest = ""
+    for annotation in annotations:
+        if annotation.get("was_cancelled"):
+            continue
+        changed = _text_in(annotation, "updated_at")
+        if newest is None or changed >= latest:
+            newest, latest = annotation, changed
+    return newest
+
+
+def _reviewer(annotation: Json) -> str:
+    """Who submitted an annotation: an address, or the number of a user."""
+    who = annotation.get("completed_by", "")
+    if isinstance(who, Mapping):
+        who = who.get("email") or who.get("id", "")
+    return str(who)
 
 
 def _percent_box(result: Json, record: Record) -> SaidBox:
@@ -184,16 +216,18 @@ def _percent_box(result: Json, record: Record) -> SaidBox:
     """
     value = result.get("value", {})
     names = value.get("rectanglelabels") or []
+    id_ = _text_in(result, "id")
     if value.get("rotation") or result.get("image_rotation"):
-        raise ValueError(f"{record.key}: the box {result.get('id')} is turned; draw it upright")
+        raise ValueError(f"{record.key}: the box {id_} is turned; draw it upright")
     if len(names) != 1:
-        raise ValueError(f"{record.key}: the box {result.get('id')} needs one class, not {names}")
-    left = value["x"] / 100 * record.width
-    top = value["y"] / 100 * record.height
-    right = left + value["width"] / 100 * record.width
-    bottom = top + value["height"] / 100 * record.height
-    box = _inside((left, top, right, bottom), record)
-    return SaidBox(id=str(result.get("id", "")), box=box, phrase=str(names[0]))
+        raise ValueError(f"{record.key}: the box {id_} needs one class, not {names}")
+    where = f"{record.key}: the box {id_}"
+    x, y, width, height = _four([value.get(name) for name in SIDES], where)
+    across = record.width / 100
+    down = record.height / 100
+    box = (x * across, y * down, (x + width) * across, (y + height) * down)
+    box = _inside(box, record)
+    return SaidBox(id=id_, box=box, phrase=str(names[0]))
 
 
 def _shapes_of_coco(content: Json) -> dict[object, list[tuple[Json, str]]]:
@@ -220,7 +254,8 @@ def _of_coco(
     """All boxes of an image. An image of the file counts as reviewed."""
     boxes = []
     for entry, phrase in shapes.get(image.get("id"), []):
-        left, top, width, height = entry["bbox"]
+        where = f"{key}: the annotation {_text_in(entry, 'id')}"
+        left, top, width, height = _four(entry.get("bbox"), where)
         box = _inside((left, top, left + width, top + height), record)
         boxes.append(SaidBox(id=str(entry.get("id", "")), box=box, phrase=phrase))
     return Answer(key=key, groups=frozenset([REGIONS]), boxes=boxes, why=str(image.get("pick", "")))
@@ -238,8 +273,20 @@ def _of_audit(content: Json) -> list[Answer]:
         if verdict not in (YES, NO, None):
             raise ValueError(f"items[{number}].verdict={verdict!r}: expected {YES!r}, {NO!r}, null")
         if verdict is not None:
-            verdicts.setdefault(str(item["key"]), {})[str(item["id"])] = verdict == YES
+            said = verdicts.setdefault(_text_in(item, "key"), {})
+            said[_text_in(item, "id")] = verdict == YES
     return [Answer(key=key, verdicts=said) for key, said in verdicts.items()]
+
+
+def _four(values: object, where: str) -> Box:
+    """Left, top, width and height of a box.
+
+    Raises:
+        ValueError: they are not four numbers.
+    """
+    if isinstance(values, list) and len(values) == 4 and all(map(is_number, values)):
+        return cast(Box, tuple(map(float, values)))
+    raise ValueError(f"{where} has no left, top, width and height: {str(values)[:100]}")
 
 
 def _inside(box: Box, record: Record) -> Box:
@@ -248,13 +295,10 @@ def _inside(box: Box, record: Record) -> Box:
     Raises:
         ValueError: nothing of it is inside.
     """
-    left, top, right, bottom = box
-    clipped = (
-        max(0.0, left),
-        max(0.0, top),
-        min(float(record.width), right),
-        min(float(record.height), bottom),
-    )
-    if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
+    left = max(0.0, box[0])
+    top = max(0.0, box[1])
+    right = min(float(record.width), box[2])
+    bottom = min(float(record.height), box[3])
+    if left >= right or top >= bottom:
         raise ValueError(f"{record.key}: the box {box} has no area inside of the image")
-    return clipped
+    return (left, top, right, bottom)

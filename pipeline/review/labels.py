@@ -69,25 +69,41 @@ def _add_boxes(
     for said in boxes:
         old = _old_box(said, record.key, left)
         if old is None:
-            new = Region(box=said.box, phrase=said.phrase)
-            id_ = _new_id(REGIONS, record.key, f"{said.id} {said.phrase} {said.box}")
-            sample.labels.regions.append(Origin(id_, reviewer).of(new))
+            sample.labels.regions.append(_new_box(said, record.key, reviewer))
             sample.counts[ADDED] += 1
             continue
         left.remove(old)
-        is_same = _is_near(old, said) and old.phrase == said.phrase
-        what = KEPT if is_same else CHANGED
-        if not is_same:
-            old_box = old.box if _is_near(old, said) else said.box
-            changed = Region(id=old.id, source=old.source, box=old_box, phrase=said.phrase)
-            sample.labels.regions.append(_taken_over(changed, reviewer))
+        fate = CHANGED
+        if _is_near(old, said) and old.phrase == said.phrase:
+            fate = KEPT
+            standing = _taken_over(old, reviewer, is_same=True)
         else:
-            sample.labels.regions.append(_taken_over(old, reviewer, is_same=True))
-        sample.counts[what] += 1
-        if not old.locked:
-            sample.machine[what] += 1
-    sample.counts[GONE] += len(left)
-    sample.machine[GONE] += sum(not old.locked for old in left)
+            standing = _taken_over(_changed(old, said), reviewer)
+        sample.labels.regions.append(standing)
+        _count(sample, old, fate)
+    for old in left:
+        _count(sample, old, GONE)
+
+
+def _count(sample: ReviewedSample, old: Region, fate: str) -> None:
+    """Count what happened to a box of the round."""
+    sample.counts[fate] += 1
+    if not old.locked:
+        sample.machine[fate] += 1
+
+
+def _new_box(said: SaidBox, key: str, reviewer: str) -> Region:
+    """A box that a person has drawn."""
+    content = f"{said.id} {said.phrase} {said.box}"
+    id_ = _new_id(REGIONS, key, content)
+    region = Region(box=said.box, phrase=said.phrase)
+    return Origin(id_, reviewer).of(region)
+
+
+def _changed(old: Region, said: SaidBox) -> Region:
+    """A box of the round with the place and the class that a person gave it."""
+    box = old.box if _is_near(old, said) else said.box
+    return Region(id=old.id, source=old.source, box=box, phrase=said.phrase)
 
 
 def _add_texts(
@@ -98,20 +114,23 @@ def _add_texts(
     reviewer: str,
 ) -> None:
     """Add the texts that stand in a sample; count those that do not."""
-    left = [text for text in record.annotations.kept().texts if text.granularity == group]
+    left = {}
+    for text in record.annotations.kept().texts:
+        if text.granularity == group:
+            left[text.text.strip()] = text
     for said in texts:
-        if not said.strip():
+        content = said.strip()
+        if not content:
             continue
-        same = [old for old in left if old.text.strip() == said.strip()]
-        if same:
-            left.remove(same[0])
-            sample.labels.texts.append(_taken_over(same[0], reviewer, is_same=True))
+        old = left.pop(content, None)
+        if old is not None:
+            standing = _taken_over(old, reviewer, is_same=True)
             sample.counts[KEPT] += 1
-            continue
-        id_ = _new_id("texts", record.key, f"{group} {said}")
-        text = Text(granularity=group, text=said)
-        sample.labels.texts.append(Origin(id_, reviewer).of(text))
-        sample.counts[ADDED] += 1
+        else:
+            id_ = _new_id("texts", record.key, f"{group} {content}")
+            standing = Origin(id_, reviewer).of(Text(granularity=group, text=content))
+            sample.counts[ADDED] += 1
+        sample.labels.texts.append(standing)
     sample.counts[GONE] += len(left)
 
 
@@ -146,7 +165,8 @@ def _taken_over(label: Label, reviewer: str, is_same: bool = False) -> Label:
         return _as_given(label)
     id_ = label.id
     if not label.locked:
-        id_ = f"{HUMAN}.{kind_of(label)}.{label.id.replace('.', '_')}"
+        old = label.id.replace(".", "_")
+        id_ = f"{HUMAN}.{kind_of(label)}.{old}"
     return _as_given(Origin(id_, reviewer).of(label))
 
 
@@ -175,7 +195,9 @@ def _old_box(said: SaidBox, key: str, regions: Iterable[Region]) -> Region | Non
 
 def _coco_ids(key: str, region: Region) -> list[int]:
     """The ids that an export to COCO may give to a label."""
-    return [*label_ids([(key, region)]), *label_ids([(key, replace(region, source=""))])]
+    # With the source left out, a human label gets a digest, as it does if another has its number.
+    unnamed = replace(region, source="")
+    return label_ids([(key, region)]) + label_ids([(key, unnamed)])
 
 
 def _is_near(region: Region, said: SaidBox) -> bool:

@@ -15,7 +15,7 @@ import hashlib
 import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pipeline.quality.reviewed import Review
 from pipeline.schema import Record, Region
@@ -23,6 +23,11 @@ from pipeline.schema import Record, Region
 Why = Literal["random", "doubtful"]
 RANDOM: Why = "random"
 DOUBTFUL: Why = "doubtful"
+Drawn = tuple[int, str, float]
+"""The negated number of a sample, its key, and its doubt, -1 if it has none."""
+Doubtful = tuple[float, int, str]
+"""The doubt of a sample, its negated number, and its key."""
+Entry = TypeVar("Entry", Drawn, Doubtful)
 REGIONS = "regions"
 """The group of labels that every review is about."""
 
@@ -52,8 +57,8 @@ def pick(records: Iterable[Record], n: int, share: float, seed: int = 0) -> list
     if not 0 <= share <= 1:
         raise ValueError(f"--random {share:g}: give a share from 0 to 1")
     by_chance = round(n * share)
-    drawn: list[tuple[int, str, float]] = []
-    doubtful: list[tuple[float, int, str]] = []
+    drawn: list[Drawn] = []
+    doubtful: list[Doubtful] = []
     for record in records:
         if is_reviewed(record):
             continue
@@ -63,14 +68,22 @@ def pick(records: Iterable[Record], n: int, share: float, seed: int = 0) -> list
         _keep(drawn, (-number, record.key, known), by_chance)
         if doubt is not None:
             _keep(doubtful, (doubt, -number, record.key), n)
+    return _picks(drawn, doubtful, n)
+
+
+def _picks(drawn: Iterable[Drawn], doubtful: Iterable[Doubtful], n: int) -> list[Pick]:
+    """The random picks, and as many doubtful ones as fill up to `n`."""
     picks = []
     for _, key, known in drawn:
-        picks.append(Pick(key=key, why=RANDOM, doubt=None if known < 0 else known))
+        doubt = None if known < 0 else known
+        picks.append(Pick(key=key, why=RANDOM, doubt=doubt))
     picks.sort(key=lambda each: each.key)
     taken = {each.key for each in picks}
-    for doubt, _, key in sorted(doubtful, reverse=True):
-        if key not in taken and len(picks) < n:
-            picks.append(Pick(key=key, why=DOUBTFUL, doubt=doubt))
+    for most, _, key in sorted(doubtful, reverse=True):
+        if len(picks) == n:
+            break
+        if key not in taken:
+            picks.append(Pick(key=key, why=DOUBTFUL, doubt=most))
     return picks
 
 
@@ -97,7 +110,7 @@ def _certainty(region: Region) -> float | None:
     return None
 
 
-def _keep(heap: list, entry: tuple, most: int) -> None:  # type: ignore[type-arg]
+def _keep(heap: list[Entry], entry: Entry, most: int) -> None:
     """Put an entry into a heap of the `most` highest ones."""
     if len(heap) < most:
         heapq.heappush(heap, entry)

@@ -327,7 +327,10 @@ def test_a_wrong_file_is_one_line(top: Path, capsys: pytest.CaptureFixture[str])
         ([{"data": {"key": "nobody"}}], "has no sample nobody"),
         ([{"data": {"image": "x.jpg"}}], "is it of `fld review`?"),
         ({"round": "x/rounds/00-00000000", "items": []}, "no finished round there"),
-        (turned(top), "is turned; draw it upright"),
+        (tasks_with(top, {"rotation": 12}), "is turned; draw it upright"),
+        (tasks_with(top, {"x": None}), "has no left, top, width and height: [None,"),
+        (tasks_with(top, {"x": 200}), "has no area inside of the image"),
+        (tasks_with(top, {"rectanglelabels": []}), "needs one class"),
     ]
     for content, problem in wrong:
         file.write_text(json.dumps(content))
@@ -338,12 +341,13 @@ def test_a_wrong_file_is_one_line(top: Path, capsys: pytest.CaptureFixture[str])
     assert not (top / "work" / "reviews").exists()
 
 
-def turned(top: Path) -> list[Any]:
-    """Tasks of which the last one has a turned box."""
-    out = top / "turned"
-    assert main(["review", "export", str(top / "work"), str(out), "--n", "2"]) == 0
+def tasks_with(top: Path, value: dict[str, Any]) -> list[Any]:
+    """Tasks of which the last one has a wrong box."""
+    out = top / "out"
+    if not out.exists():
+        assert main(["review", "export", str(top / "work"), str(out), "--n", "2"]) == 0
     tasks = submitted(json.loads((out / "tasks.json").read_text()))
-    tasks[-1]["annotations"][0]["result"][0]["value"]["rotation"] = 12
+    tasks[-1]["annotations"][0]["result"][0]["value"].update(value)
     return tasks
 
 
