@@ -132,7 +132,21 @@ def answers_of(content: object, tool: Tool, records: Mapping[str, Record]) -> li
                 continue
             answer = found
         answers.append(answer)
+    _check_once(answers)
     return answers
+
+
+def _check_once(answers: Sequence[Answer]) -> None:
+    """Check that there is one answer for each sample.
+
+    Raises:
+        ValueError: a sample has two.
+    """
+    keys = set[str]()
+    for answer in answers:
+        if answer.key in keys:
+            raise ValueError(f"{answer.key}: two answers for one sample; leave one of them out")
+        keys.add(answer.key)
 
 
 def _entries(content: object, tool: Tool) -> Sequence[Json]:
@@ -255,6 +269,8 @@ def _of_coco(
     boxes = []
     for entry, phrase in shapes.get(image.get("id"), []):
         where = f"{key}: the annotation {_text_in(entry, 'id')}"
+        if entry.get("iscrowd") == 1:
+            raise ValueError(f"{where} is a crowd; a review takes single boxes only")
         left, top, width, height = _four(entry.get("bbox"), where)
         box = _inside((left, top, left + width, top + height), record)
         boxes.append(SaidBox(id=str(entry.get("id", "")), box=box, phrase=phrase))

@@ -73,7 +73,8 @@ def test_yolo_is_read_by_supervision(
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    supervision = pytest.importorskip("supervision")
+    import supervision
+
     out = export("yolo", exported, tmp_path / "yolo")
     answer = capsys.readouterr().out
     assert answer.strip() == f"{out}: {COUNT} images, {2 * COUNT} boxes"

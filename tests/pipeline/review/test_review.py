@@ -328,6 +328,8 @@ def test_a_wrong_file_is_one_line(top: Path, capsys: pytest.CaptureFixture[str])
         ([{"data": {"image": "x.jpg"}}], "is it of `fld review`?"),
         ({"round": "x/rounds/00-00000000", "items": []}, "no finished round there"),
         (tasks_with(top, {"rotation": 12}), "is turned; draw it upright"),
+        (tasks_with(top, {}) * 2, "two answers for one sample"),
+        (crowd(top), "is a crowd; a review takes single boxes only"),
         (tasks_with(top, {"x": None}), "has no left, top, width and height: [None,"),
         (tasks_with(top, {"x": 200}), "has no area inside of the image"),
         (tasks_with(top, {"rectanglelabels": []}), "needs one class"),
@@ -349,6 +351,13 @@ def tasks_with(top: Path, value: dict[str, Any]) -> list[Any]:
     tasks = submitted(json.loads((out / "tasks.json").read_text()))
     tasks[-1]["annotations"][0]["result"][0]["value"].update(value)
     return tasks
+
+
+def crowd(top: Path) -> Any:
+    """COCO's file with a crowd."""
+    content = json.loads((top / "out" / "instances.json").read_text())
+    content["annotations"][0]["iscrowd"] = 1
+    return content
 
 
 def test_a_deleted_label_is_named_so(top: Path) -> None:
