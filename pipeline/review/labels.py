@@ -10,8 +10,8 @@ from typing import Any, TypeVar, cast
 
 from pipeline.quality.reviewed import DELETED, Origin, kind_of, marks
 from pipeline.release.ids import label_ids
-from pipeline.review.answers import Answer, SaidBox
 from pipeline.review.picks import REGIONS
+from pipeline.review.said import Answer, SaidBox
 from pipeline.schema import (
     HUMAN,
     Annotation,

@@ -283,7 +283,7 @@ def test_a_review_replaces_the_labels_of_the_source_but_not_its_crowds() -> None
 
 
 def test_an_unchanged_box_keeps_its_mask_and_a_moved_one_loses_it() -> None:
-    from pipeline.review.answers import Answer, SaidBox
+    from pipeline.review.said import Answer, SaidBox
 
     mask = Mask(size=(40, 50), counts="x")
     same, moved = region("0.d.1", mask=mask), region("0.d.2", box=(20, 20, 30, 30), mask=mask)
@@ -361,7 +361,7 @@ def crowd(top: Path) -> Any:
 
 
 def test_a_deleted_label_is_named_so(top: Path) -> None:
-    from pipeline.review.answers import Answer
+    from pipeline.review.said import Answer
 
     answer = Answer(key="a", verdicts={"0.d.1": False})
     labels = reviewed_sample(record_of("a", region("0.d.1")), answer, WHO).labels
