@@ -176,6 +176,34 @@ SHOWN_BY: dict[str, dict[str, str]] = {
         "StudyConfig.start": "test_a_row_that_fails_is_one_line_and_the_others_are_shown",
         "RowConfig.start": "test_a_row_that_fails_is_one_line_and_the_others_are_shown",
     },
+    "tests/pipeline/release/test_build.py": {
+        "ReleaseConfig.name": "test_a_released_version_is_not_written_again",
+        "ReleaseConfig.version": "test_a_released_version_is_not_written_again",
+        "ReleaseConfig.title": "test_a_person_says_what_the_release_is_and_which_round_it_holds",
+        "ReleaseConfig.description": (
+            "test_a_person_says_what_the_release_is_and_which_round_it_holds"
+        ),
+        "ReleaseConfig.language": "test_a_person_says_what_the_release_is_and_which_round_it_holds",
+        "ReleaseConfig.date": "test_a_person_says_what_the_release_is_and_which_round_it_holds",
+        "ReleaseConfig.round": "test_a_person_says_what_the_release_is_and_which_round_it_holds",
+        "ReleaseConfig.images": ("test_a_release_of_references_has_no_images_but_their_checksums"),
+        "ReleaseConfig.sources": "test_samples_get_the_licence_of_their_source",
+        "ReleaseConfig.min_precision": (
+            "test_labels_that_people_have_not_found_good_enough_are_not_released"
+        ),
+    },
+    "tests/pipeline/release/test_selection.py": {
+        "ReleaseConfig.splits": (
+            "test_every_source_is_split_by_the_shares_and_no_sample_moves_when_others_go"
+        ),
+        "ReleaseConfig.split_lists": "test_lists_decide_splits_also_for_copies",
+        "ReleaseConfig.seed": "test_a_place_depends_on_key_and_seed_alone",
+        "ReleaseConfig.duplicates": "test_kept_copies_are_in_one_split",
+        "ReleaseConfig.dedup": "test_exact_and_near_copies_are_removed_and_nothing_else",
+        "ReleaseConfig.evaluation": ("test_evaluation_images_are_found_though_they_are_blurred"),
+        "ReleaseConfig.takedown": ("test_a_takedown_removes_the_image_and_no_copy_takes_its_place"),
+        "ReleaseConfig.url_tables": "test_urls_are_found_in_the_tables_of_img2dataset",
+    },
     "tests/system/test_train.py": {
         "train.tensorboard": "test_curves_are_written_for_tensorboard",
         "TrainCommandConfig.start": (

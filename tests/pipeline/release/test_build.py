@@ -212,6 +212,17 @@ def images(work: Path) -> list[ImageRow]:
     return [row for name in tables for row in read_table(store, f"images/{name}", ImageRow)]
 
 
+def test_a_person_says_what_the_release_is_and_which_round_it_holds(work: Path) -> None:
+    (folder,) = (work / "rounds").iterdir()
+    about = ("title=Scenes of shapes", "description=Drawn by a program", "language=la")
+    release = released(work, *about, "date=2026-01-31", f"round={folder.name}", "images=reference")
+    card = (release / "README.md").read_text()
+    assert "# Scenes of shapes" in card and "Drawn by a program" in card and "- la" in card
+    metadata = json.loads((release / "croissant.json").read_text())
+    assert metadata["datePublished"] == "2026-01-31"
+    assert json.loads((release / "release.json").read_text())["round"] == folder.name
+
+
 def test_nothing_is_released_without_a_licence(work: Path) -> None:
     with pytest.raises(ValueError, match=r"no licence for the sample scene_0000"):
         released(work, "sources.folder.names=flickr/*")

@@ -73,7 +73,7 @@ def test_a_round_that_forgets_annotations_is_not_published(
 ) -> None:
     monkeypatch.setattr(Annotations, "overlaid", lambda self, later: later)
     with pytest.raises(
-        SamplesLost, match="rounds/00-aa: shard-000000: regions went in 3 and came out 1"
+        SamplesLost, match="rounds/00-aa: shard-000000: regions went in 3 and came out 0"
     ):
         publish(store)
     assert store.done(ROUND.folder) == {}
