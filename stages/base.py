@@ -144,6 +144,10 @@ class Stage(Protocol):
 
     `gives`: what it may add. A stage or a source without `gives` may add anything.
 
+    `revises`: the kinds of annotations that it may change: texts, regions, text_regions, triplets.
+    A revision replaces the whole annotation. So of two stages that revise one kind, one must come
+    after the other, or what the first has added to an annotation would be lost.
+
     A filter says in `drops` what it may drop: texts, regions, text_regions, triplets. The config of
     a specialist says in `composes` of which of these the stage makes its annotations, such as a
     caption from regions. The filters that drop these then run before it, so that it names nothing
@@ -171,6 +175,12 @@ def gives_of(stage: object) -> tuple[str, ...] | None:
     """What a stage or a source may add, by its class; None if the class does not say it."""
     gives: tuple[str, ...] | None = getattr(stage, "gives", None)
     return gives
+
+
+def revises_of(stage: object) -> tuple[str, ...]:
+    """The kinds of annotations that a stage may change, by its class; see `Stage`."""
+    kinds: tuple[str, ...] = getattr(stage, "revises", ())
+    return kinds
 
 
 def drops_of(stage: object) -> tuple[str, ...]:

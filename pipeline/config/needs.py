@@ -7,11 +7,12 @@ end.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 from pipeline.config.order import order_of, upstream_of
 from pipeline.config.run import Entry, RunConfig
 from stages import registry
-from stages.base import gives_of, needs_of
+from stages.base import gives_of, needs_of, revises_of
 
 # What these are made from. A filter of parsed texts has nothing to do where no stage gives texts.
 MADE_FROM = {"parsed_texts": "texts", "candidate_texts": "regions"}
@@ -29,6 +30,7 @@ def check_needs(run: RunConfig) -> None:
         for need in _missing(run, entry, upstream):
             raise ValueError(f"specialists.{entry.name}: {_advice(run, entry, need)}")
     order = order_of(run)
+    _check_revisions(run, order.finders)
     for entry in order.deciders:
         for need in _missing(run, entry, order.finders):
             problem = f"it reads {need}, but must run before the stages that give any"
@@ -40,6 +42,32 @@ def check_needs(run: RunConfig) -> None:
             if _is_given(run, MADE_FROM.get(need, need), before):
                 problem = f"it reads {need}, and no stage before it gives any"
                 raise ValueError(f"filters.{entry.name}: {problem}; {ADD_STAGE}")
+
+
+def _check_revisions(run: RunConfig, finders: Sequence[Entry]) -> None:
+    """Check that of two specialists which revise the same annotations one reads the other.
+
+    A specialist that composes reads all finders anyway.
+
+    Raises:
+        ValueError: two work side by side, so that what one adds would be lost.
+    """
+    for first, second in combinations(finders, 2):
+        kinds = set(_revises(first)).intersection(_revises(second))
+        if not kinds or first in upstream_of(second, run.specialists):
+            continue
+        after = ",".join([*second.after, first.name])
+        name = f"specialists.{second.name}"
+        changed = " and ".join(sorted(kinds))
+        raise ValueError(
+            f"{name}: it and {first.name} both change {changed}, and what one of them adds would be"
+            f" lost; set {name}.after=[{after}]"
+        )
+
+
+def _revises(entry: Entry) -> tuple[str, ...]:
+    stage, _ = registry.load(entry.use)
+    return revises_of(stage)
 
 
 def _filters_before(entry: Entry, filters: Mapping[str, Entry]) -> list[Entry]:

@@ -114,6 +114,7 @@ class AppearanceScore:
     reads_images: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("candidate_texts",)
     gives: ClassVar[tuple[str, ...]] = ()
+    revises: ClassVar[tuple[str, ...]] = ("regions",)
 
     def __init__(self, config: ScoreConfig) -> None:
         self.config = config

@@ -221,6 +221,7 @@ class GrabCut:
     reads_images: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("regions or triplets",)
     gives: ClassVar[tuple[str, ...]] = ()
+    revises: ClassVar[tuple[str, ...]] = ("regions", "triplets")
 
     def __init__(self, config: GrabCutConfig) -> None:
         self.config = config

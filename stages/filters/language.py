@@ -204,6 +204,7 @@ class ParseTexts:
     reads_images: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ("texts",)
     gives: ClassVar[tuple[str, ...]] = ("parsed_texts",)
+    revises: ClassVar[tuple[str, ...]] = ("texts",)
 
     def __init__(self, config: ParseConfig) -> None:
         self.config = config

@@ -250,6 +250,7 @@ class Fuse:
     version: ClassVar[int] = 2
     reads_images: ClassVar[bool] = False
     gives: ClassVar[tuple[str, ...]] = ()
+    revises: ClassVar[tuple[str, ...]] = ("regions",)
 
     def __init__(self, config: FuseConfig) -> None:
         """Checks the sources.

@@ -132,6 +132,7 @@ class RegionText:
     reads_images: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("regions",)
     gives: ClassVar[tuple[str, ...]] = ("candidate_texts",)
+    revises: ClassVar[tuple[str, ...]] = ("regions",)
 
     def __init__(self, config: RegionTextConfig) -> None:
         self.config = config

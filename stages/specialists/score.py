@@ -68,6 +68,7 @@ class ImageTextScore:
     reads_images: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("candidate_texts",)
     gives: ClassVar[tuple[str, ...]] = ()
+    revises: ClassVar[tuple[str, ...]] = ("regions",)
 
     def __init__(self, config: ImageTextScoreConfig) -> None:
         from transformers import AutoImageProcessor, AutoModel, AutoTokenizer

@@ -76,6 +76,7 @@ class Sam:
     reads_images: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("regions or triplets",)
     gives: ClassVar[tuple[str, ...]] = ()
+    revises: ClassVar[tuple[str, ...]] = ("regions", "triplets")
 
     def __init__(self, config: SamConfig) -> None:
         from transformers import AutoModelForMaskGeneration, AutoProcessor

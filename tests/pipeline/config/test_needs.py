@@ -12,7 +12,6 @@ from stages.registry import SOURCES, STAGES, load
 LABELS_ONLY = ["refine.complete=[]", "refine.rounds=0"]
 WITHOUT_TEXTS = [f"~specialists.{name}" for name in ("caption", "describe")]
 WITHOUT_TEXTS += [f"~specialists.{name}" for name in ("parse", "ground")]
-WITHOUT_TEXTS += ["specialists.segment.after=[detect]"]
 
 
 def parsed(*overrides: str) -> RunConfig:
@@ -33,6 +32,13 @@ def parsed(*overrides: str) -> RunConfig:
 def test_a_stage_before_what_it_reads_is_refused(override: str, stage: str, need: str) -> None:
     with pytest.raises(ValueError, match=f"^specialists.{stage}: it reads {need}, and no stage in"):
         parsed(override)
+
+
+def test_two_stages_that_change_the_same_labels_must_not_work_side_by_side() -> None:
+    advice = r"segment: it and region_text both change regions.*; set specialists.segment.after="
+    with pytest.raises(ValueError, match=advice):
+        parse(compose(["specialists.segment.after=[detect]"]))
+    parse(compose(["specialists.segment.after=[score]"]))
 
 
 def test_what_a_stage_far_upstream_gives_is_enough() -> None:
