@@ -74,9 +74,9 @@ def test_a_filter_may_have_nothing_to_do_but_texts_need_a_parse() -> None:
     with pytest.raises(
         ValueError, match=r"^filters\.text: it reads parsed_texts, and no stage before it gives any"
     ):
-        parsed(*without_parse, "specialists.segment.after=[detect]")
+        parsed(*without_parse, "specialists.segment.after=[score]")
     parse_filter = "filters.words={use: parse}"
-    late = [*without_parse, "specialists.segment.after=[detect]", parse_filter]
+    late = [*without_parse, "specialists.segment.after=[score]", parse_filter]
     with pytest.raises(ValueError, match=r"^filters\.text: it reads parsed_texts"):
         parsed(*late)
     parsed(*late, "filters.text.after=[words]")
