@@ -18,7 +18,7 @@ from pipeline.report.explain import explain
 from pipeline.report.history import IngestTry, SampleHistory, SampleInRound, StageOutput
 from pipeline.report.html import write_report
 from pipeline.report.overlay import Colours, coloured_text, outlines, overlay
-from pipeline.report.panels import data_uri
+from pipeline.report.embedded import data_uri
 from pipeline.report.terminal import rounds_table
 from pipeline.report.views import PictureView, ReportData, RoundView
 from pipeline.schema import (

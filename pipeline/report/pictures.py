@@ -1,0 +1,85 @@
+"""The samples that the report shows, read from the shards of a work folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pipeline.report.views import PictureView
+from pipeline.schema import ImageRow, Record
+from pipeline.storage import layout
+from pipeline.storage.arrow import from_table
+from pipeline.storage.images import read_images, read_truth
+from pipeline.storage.parquet import read_parquet
+from pipeline.storage.store import Store
+
+
+def read_pictures(store: Store, rounds: Sequence[str], limit: int) -> list[PictureView]:
+    """Samples evenly spread over the set, with their annotations in every round.
+
+    Args:
+        store: of the work folder.
+        rounds: names of rounds. Only shards that all of them have are looked at.
+        limit: how many samples at most.
+    """
+    sizes = _shard_sizes(store, rounds)
+    positions = spread(sum(sizes.values()), limit)
+    views: list[PictureView] = []
+    first = 0
+    for shard, size in sizes.items():
+        wanted = [position - first for position in positions if first <= position < first + size]
+        first += size
+        if wanted:
+            views += _pictures_of(store, rounds, shard, wanted)
+    return views
+
+
+def spread(total: int, limit: int) -> list[int]:
+    """Up to `limit` positions in a list of `total` things, at even distances from its start."""
+    count = min(total, limit)
+    return [number * total // count for number in range(count)]
+
+
+def _shard_sizes(store: Store, rounds: Sequence[str]) -> dict[str, int]:
+    """The samples of each shard that all of the rounds have, in the order of their names."""
+    first, *others = rounds
+    counts = store.counts(layout.named_round(first))
+    shards = set(counts)
+    for name in others:
+        shards &= set(store.counts(layout.named_round(name)))
+    return {shard: counts[shard].given for shard in sorted(shards)}
+
+
+def _pictures_of(
+    store: Store,
+    rounds: Sequence[str],
+    shard: str,
+    wanted: Sequence[int],
+) -> Iterator[PictureView]:
+    """The samples number `wanted` of one shard."""
+    images = read_images(store, shard)
+    records: dict[str, list[Record]] = {}
+    for name in rounds:
+        table = read_parquet(store, layout.round_table(layout.named_round(name), shard))
+        records[name] = from_table(Record, table.take(wanted))
+    truth = read_truth(store, shard)
+    rows = [images[number] for number in wanted]
+    for i, data in enumerate(_read_members(store, shard, rows)):
+        row = rows[i]
+        yield PictureView(
+            key=row.key,
+            image=data,
+            size=(row.width or 0, row.height or 0),
+            rounds={name: records[name][i].annotations for name in rounds},
+            failures={name: records[name][i].failures for name in rounds},
+            truth=truth.get(row.key),
+        )
+
+
+def _read_members(store: Store, shard: str, rows: Sequence[ImageRow]) -> Iterator[bytes]:
+    """The stored bytes of some images of a shard; the others are not read."""
+    with store.open(layout.images_tar(shard)) as file:
+        for row in rows:
+            assert row.offset is not None, f"{row.key} is stored, but nobody wrote where"
+            assert row.size is not None, f"{row.key} is stored, but nobody wrote its size"
+            file.seek(row.offset)
+            yield file.read(row.size)
