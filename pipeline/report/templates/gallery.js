@@ -74,6 +74,15 @@ function fillFilters() {
   }
 }
 
+// The view in which a card shows what the filters ask for: triplets are drawn with their text only.
+function cardView(labels) {
+  const asked = labels.filter(label => passes(label));
+  if (!isFiltered() || asked.some(label => ["regions", "text_regions"].includes(label.kind))) return VIEWS[2];
+  const texts = new Set(asked.map(label => label.text_id || label.id));
+  const granularities = labels.filter(label => texts.has(label.id)).map(label => label.granularity);
+  return VIEWS.find(view => granularities.includes(view.granularity)) || VIEWS[2];
+}
+
 function card(index) {
   const sample = report.samples[index], least = leastSure(sample);
   const labels = labelsOf(sample, state.round);
@@ -81,9 +90,10 @@ function card(index) {
   if (state.order === "unsure" && least) notes.push(`${sureness(least).toFixed(2)} ${least.phrase || least.text}`);
   if (changesOf(sample)) notes.push(plural(changesOf(sample), "change"));
   if (failuresOf(sample).length) notes.push("! " + failuresOf(sample)[0]);
-  const text = labels.find(label => label.kind === "texts" && !label.dropped);
+  const texts = labels.filter(label => label.kind === "texts");
+  const text = texts.find(label => isFiltered() && passes(label)) || texts.find(label => !label.dropped);
   const button = html("button", {class: "sample", type: "button", "data-index": index},
-    picture(index, labels, VIEWS[2], {labels: true, words: true, masks: true, scale: 1.35,
+    picture(index, labels, cardView(labels), {labels: true, words: true, masks: false, scale: 1.35,
       dropped: filterOf("reason").value !== KEPT, matches: isFiltered() ? label => passes(label) : null}),
     html("span", {class: "key"}, sample.key),
     html("span", {class: "notes"}, notes.join("; ") || (text ? text.text : "no text")));

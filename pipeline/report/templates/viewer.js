@@ -65,7 +65,7 @@ function compare(index) {
   const steps = sample.steps[round] || [];
   const list = html("ul", {class: "steps"}, ...steps.map(step =>
     html("li", {}, html("span", {class: "status " + step.what}, step.what), " ", step.line)));
-  return html("div", {class: "compare"},
+  return html("div", {class: "compare", style: "--ratio: " + sample.size[0] / sample.size[1]},
     html("div", {class: "sides"}, html("b", {}, "before: " + nameOf(parentOf(round))), html("b", {}, "after: " + nameOf(round))),
     stack, slider, html("h4", {}, round === TRUTH ? "" : `${plural(steps.length, "change")} by round ${report.rounds[round].name}`), list,
     html("div", {class: "sides"}, ...sides.map(textsOf)));
