@@ -139,6 +139,7 @@ function step(by) {
 }
 
 function onKey(event) {
+  if (!dialog.open) return;
   const isTyping = event.target.matches("input[type=range], select");
   if (event.altKey || event.ctrlKey || event.metaKey || (isTyping && event.key.startsWith("Arrow"))) return;
   const turns = {ArrowLeft: () => step(-1), ArrowRight: () => step(1), 0: () => setMode("six"), b: () => setMode("compare"),
@@ -154,7 +155,8 @@ function onKey(event) {
   event.preventDefault();
 }
 
-dialog.onkeydown = onKey;
+// On the document: a button that had the focus may be disabled or gone by now.
+document.addEventListener("keydown", onKey);
 dialog.onclose = () => history.replaceState(null, "", "#");
 byId("previous").onclick = () => step(-1);
 byId("next").onclick = () => step(1);
