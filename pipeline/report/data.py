@@ -33,11 +33,15 @@ def report_data(store: Store, experiment: str, samples: int = SAMPLES) -> Report
         advice = f"start or resume it with `fld run work={store.url}`"
         raise ValueError(f"{store.url}: no finished run there; {advice}")
     names = [attempt.round for attempt in head.attempts]
+    failed_images = 0
+    for counts in store.counts(layout.IMAGES).values():
+        failed_images += counts.failed
     first = layout.named_round(names[0])
     images = int(store.read_json(layout.round_metrics(first))["samples"])
     return ReportData(
         experiment=experiment,
         images=images,
+        failed_images=failed_images,
         rounds=[_round_view(store, name) for name in names],
         pictures=read_pictures(store, names, samples),
         head=head.round,

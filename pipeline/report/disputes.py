@@ -21,23 +21,32 @@ def disputes(annotations: Annotations) -> Mapping[str, Sequence[str]]:
     Args:
         annotations: of one sample in one round, dropped ones too.
     """
-    found: dict[str, list[str]] = defaultdict(list)
+    # A dict keeps the order of its keys, and each party once.
+    found: dict[str, dict[str, None]] = defaultdict(dict)
     by_id = {annotation.id: annotation for annotation in annotations.all()}
-    for annotation in annotations.all():
-        if annotation.agreement is not None and annotation.agreement < 1:
-            found[annotation.id].append(ENSEMBLE)
+    for annotation in by_id.values():
+        agreement = annotation.agreement
+        if agreement is not None and agreement < 1:
+            found[annotation.id][ENSEMBLE] = None
         for parent in annotation.parents:
-            if _is_replaced(by_id.get(parent), annotation):
-                found[annotation.id].append(MODEL)
-                found[parent].append(MODEL)
-    for id_ in _contested(annotations.kept().regions):
-        found[id_].append(SPECIALISTS)
-    return {id_: list(dict.fromkeys(parties)) for id_, parties in found.items()}
+            old = by_id.get(parent)
+            if _is_replaced(old, annotation):
+                found[annotation.id][MODEL] = None
+                found[parent][MODEL] = None
+    kept = annotations.kept()
+    for id_ in _contested(kept.regions):
+        found[id_][SPECIALISTS] = None
+    parties = {}
+    for id_, names in found.items():
+        parties[id_] = list(names)
+    return parties
 
 
 def _is_replaced(old: Annotation | None, new: Annotation) -> bool:
     """Whether a new label was made against an old one: of its type, with other words."""
-    if old is None or type(old) is not type(new) or old.round == new.round:
+    if old is None or type(old) is not type(new):
+        return False
+    if old.round == new.round:
         return False
     return words(old) != words(new)
 
@@ -51,7 +60,9 @@ def _contested(regions: Sequence[Region]) -> list[str]:
     ids = []
     for i, region in enumerate(regions):
         for j, other in enumerate(regions):
-            if overlaps[i, j] < _SAME_BOX or other.source == region.source:
+            if overlaps[i, j] < _SAME_BOX:
+                continue
+            if other.source == region.source:
                 continue
             if other.phrase != region.phrase:
                 ids.append(region.id)

@@ -165,7 +165,12 @@ def _draw_word(pen: ImageDraw.ImageDraw, word: _Word, offset: int, font: _Font) 
         )
         pen.rectangle(box, fill=_pale(word.colour))
         # The ink stays dark, because some colours are too bright for letters on white.
-        underline = (word.x, top + _FONT + 3, word.x + word.width, top + _FONT + 4)
+        underline = (
+            word.x,
+            top + _FONT + 3,
+            word.x + word.width,
+            top + _FONT + 4,
+        )
         pen.rectangle(underline, fill=word.colour)
     pen.text(
         (word.x, top),

@@ -11,8 +11,10 @@ from stages.image_file import open_image
 
 _MIME_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 _LONGEST_SIDE = 1280  # pixels; larger pictures are embedded as smaller copies
-_LIGHT_SIDE = 800  # pixels; the same in a page of many pictures
-_LIGHT_BYTES = 48_000  # heavier files become WebP copies in such a page
+_QUALITY = 88  # of such copies that are JPEG files
+_LIGHT_SIDE = 640  # pixels; the same in a page of many pictures
+_LIGHT_BYTES = 40_000  # heavier files become WebP copies in such a page
+_LIGHT_QUALITY = 68  # of these copies
 
 
 def data_uri(image: bytes) -> str:
@@ -23,30 +25,37 @@ def data_uri(image: bytes) -> str:
     """
     with open_image(image) as picture:
         image_format = picture.format or ""
-        if image_format in _MIME_TYPES and max(picture.size) <= _LONGEST_SIDE:
+        is_small = max(picture.size) <= _LONGEST_SIDE
+        if image_format in _MIME_TYPES and is_small:
             return _uri(image, image_format)
         image_format = "JPEG" if image_format in ("JPEG", "WEBP") else "PNG"
-        return _uri(_copy(picture, _LONGEST_SIDE, image_format, 88), image_format)
+        picture.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
+        copy = _file(picture, image_format, _QUALITY)
+    return _uri(copy, image_format)
 
 
 def light_data_uri(image: bytes) -> str:
-    """The same for a page of many pictures: at most 800 pixels wide or high, and small files."""
+    """The same for a page of many pictures: at most 640 pixels wide or high, and small files."""
     with open_image(image) as picture:
         image_format = picture.format or ""
-        is_light = max(picture.size) <= _LIGHT_SIDE and len(image) <= _LIGHT_BYTES
-        if image_format in _MIME_TYPES and is_light:
+        is_small = max(picture.size) <= _LIGHT_SIDE
+        is_light = len(image) <= _LIGHT_BYTES
+        if image_format in _MIME_TYPES and is_small and is_light:
             return _uri(image, image_format)
-        return _uri(_copy(picture, _LIGHT_SIDE, "WEBP", 78), "WEBP")
+        picture.thumbnail((_LIGHT_SIDE, _LIGHT_SIDE))
+        copy = _file(picture, "WEBP", _LIGHT_QUALITY)
+    return _uri(copy, "WEBP")
 
 
-def _copy(picture: Image.Image, longest_side: int, image_format: str, quality: int) -> bytes:
-    """The file of an RGB copy that is no larger than `longest_side` pixels either way."""
-    picture.thumbnail((longest_side, longest_side))
+def _file(picture: Image.Image, image_format: str, quality: int) -> bytes:
+    """The picture in RGB as a file; PNG has no quality."""
     file = io.BytesIO()
-    picture.convert("RGB").save(file, image_format, quality=quality)
+    copy = picture.convert("RGB")
+    copy.save(file, image_format, quality=quality)
     return file.getvalue()
 
 
 def _uri(image: bytes, image_format: str) -> str:
+    mime_type = _MIME_TYPES[image_format]
     encoded = base64.b64encode(image).decode()
-    return f"data:{_MIME_TYPES[image_format]};base64,{encoded}"
+    return f"data:{mime_type};base64,{encoded}"

@@ -17,7 +17,17 @@ from pipeline.report.overlay import Colours, outlines
 from pipeline.report.palette import PALETTE, QUAD_COLOUR, ink_on
 from pipeline.report.panels import svg_path
 from pipeline.report.views import NAMES, PictureView, ReportData, RoundView
-from pipeline.schema import KINDS, Annotation, Annotations, Mask, Region, Text, TextRegion, Triplet
+from pipeline.schema import (
+    KINDS,
+    Annotation,
+    Annotations,
+    Failure,
+    Mask,
+    Region,
+    Text,
+    TextRegion,
+    Triplet,
+)
 from pipeline.storage.arrow import to_dict
 from pipeline.storage.json_types import Json
 
@@ -103,29 +113,44 @@ def gallery(data: ReportData) -> Gallery:
     samples = []
     images = []
     for view in data.pictures:
-        samples.append(_plain(_sample(view, data.rounds)))
+        sample = _sample(view, data.rounds)
+        samples.append(_plain(sample))
         images.append(light_data_uri(view.image))
     names = [view.name for view in data.rounds]
-    rounds: list[Json] = []
-    for view in data.rounds:
-        parent = _parent(view, names)
-        rounds.append({"name": view.name, "status": view.status, "parent": parent})
-    truth = any(view.truth is not None for view in data.pictures)
+    head = _number_of(data.head, names)
     values = {
-        "rounds": rounds,
-        "head": names.index(data.head) if data.head in names else 0,
-        "truth": truth,
+        "rounds": [_round(view, names) for view in data.rounds],
+        "head": 0 if head is None else head,
         "kinds": {kind: NAMES[kind] for kind in KINDS},
-        "palette": [{"colour": colour, "ink": ink_on(colour)} for colour in PALETTE],
-        "quad": {"colour": QUAD_COLOUR, "ink": ink_on(QUAD_COLOUR)},
+        "palette": [_colour(colour) for colour in PALETTE],
+        "quad": _colour(QUAD_COLOUR),
         "samples": samples,
     }
     return Gallery(values=values, images=images)
 
 
-def _parent(view: RoundView, names: Sequence[str]) -> int | None:
-    """The number of the round that a round began with, None for round 0."""
-    return names.index(view.parent) if view.parent in names else None
+def _round(view: RoundView, names: Sequence[str]) -> Json:
+    """A round, with the number of the round that it began with."""
+    return {
+        "name": view.name,
+        "status": view.status,
+        "parent": _number_of(view.parent, names),
+    }
+
+
+def _number_of(name: str | None, names: Sequence[str]) -> int | None:
+    """The number of a round, None for no round."""
+    if name not in names:
+        return None
+    return names.index(name)
+
+
+def _colour(colour: str) -> Json:
+    """A colour, and the ink of words on it."""
+    return {
+        "colour": colour,
+        "ink": ink_on(colour),
+    }
 
 
 def _sample(view: PictureView, rounds: Sequence[RoundView]) -> Sample:
@@ -134,24 +159,34 @@ def _sample(view: PictureView, rounds: Sequence[RoundView]) -> Sample:
     labels = _Labels(sample)
     for of_round in rounds:
         annotations = view.rounds.get(of_round.name)
-        sample.rounds.append(None if annotations is None else labels.add(annotations))
-        sample.steps.append(_steps(view.rounds, of_round))
-        failures = []
-        for failure in view.failures.get(of_round.name, ()):
-            detail = f": {failure.detail}" if failure.detail else ""
-            failures.append(f"{failure.stage}: {failure.reason}{detail}")
-        sample.failures.append(failures)
-    sample.rounds.append(None if view.truth is None else labels.add(view.truth))
+        sample.rounds.append(labels.add(annotations))
+        steps = _steps(view.rounds, of_round)
+        sample.steps.append(steps)
+        failures = view.failures.get(of_round.name, ())
+        lines = [_failure(failure) for failure in failures]
+        sample.failures.append(lines)
+    sample.rounds.append(labels.add(view.truth))
     return sample
+
+
+def _failure(failure: Failure) -> str:
+    """One line about a stage that could not do the sample."""
+    line = f"{failure.stage}: {failure.reason}"
+    if failure.detail:
+        line += f": {failure.detail}"
+    return line
 
 
 def _steps(annotations: Mapping[str, Annotations], view: RoundView) -> list[Step]:
     """What a round changed in the labels that it began with."""
     if view.parent not in annotations or view.name not in annotations:
         return []
+    before = annotations[view.parent]
+    after = annotations[view.name]
     steps = []
-    for change in changes(annotations[view.parent], annotations[view.name]):
-        steps.append(Step(what=change.what, line=describe_change(change)))
+    for change in changes(before, after):
+        line = describe_change(change)
+        steps.append(Step(what=change.what, line=line))
     return steps
 
 
@@ -164,18 +199,26 @@ class _Labels:
         self._numbers: dict[Label, int] = {}
         self._masks: dict[Mask, int] = {}
 
-    def add(self, annotations: Annotations) -> list[int]:
-        """The numbers of these annotations."""
+    def add(self, annotations: Annotations | None) -> list[int] | None:
+        """The numbers of these annotations, None if there is no such round."""
+        if annotations is None:
+            return None
         disputed = disputes(annotations)
         numbers = []
         for kind in KINDS:
             for annotation in getattr(annotations, kind):
-                label = self._label(kind, annotation, disputed.get(annotation.id, ()))
-                number = self._numbers.setdefault(label, len(self._numbers))
-                if number == len(self._sample.labels):
-                    self._sample.labels.append(label)
+                parties = disputed.get(annotation.id, ())
+                label = self._label(kind, annotation, parties)
+                number = self._number(label)
                 numbers.append(number)
         return numbers
+
+    def _number(self, label: Label) -> int:
+        """The number of a label, which is added if it is new."""
+        number = self._numbers.setdefault(label, len(self._numbers))
+        if number == len(self._sample.labels):
+            self._sample.labels.append(label)
+        return number
 
     def _label(self, kind: str, annotation: Annotation, parties: Sequence[str]) -> Label:
         return Label(
@@ -195,19 +238,29 @@ class _Labels:
         """What the label says, and where."""
         match annotation:
             case Text():
-                return {"granularity": annotation.granularity, "text": annotation.text}
+                return {
+                    "granularity": annotation.granularity,
+                    "text": annotation.text,
+                }
             case TextRegion():
-                return {"quad": _place(annotation.quad), "text": annotation.text}
+                return {
+                    "quad": _place(annotation.quad),
+                    "text": annotation.text,
+                }
             case Region():
-                content = self._place_of(annotation)
-                return {**content, "phrase": annotation.phrase, "brief": annotation.brief}
+                return {
+                    **self._place_of(annotation),
+                    "phrase": annotation.phrase,
+                    "brief": annotation.brief,
+                }
             case Triplet():
-                content = self._place_of(annotation)
-                content["phrase"] = annotation.phrase
-                content["text_id"] = annotation.text_id
-                content["start"] = annotation.start
-                content["end"] = annotation.end
-                return content
+                return {
+                    **self._place_of(annotation),
+                    "phrase": annotation.phrase,
+                    "text_id": annotation.text_id,
+                    "start": annotation.start,
+                    "end": annotation.end,
+                }
         raise TypeError(f"not an annotation: {annotation!r}")
 
     def _place_of(self, annotation: Region | Triplet) -> Json:
@@ -224,7 +277,8 @@ class _Labels:
         """The number of a mask."""
         number = self._masks.setdefault(mask, len(self._masks))
         if number == len(self._sample.masks):
-            self._sample.masks.append(svg_path(outlines(mask)))
+            path = svg_path(outlines(mask))
+            self._sample.masks.append(path)
         return number
 
 
@@ -242,7 +296,10 @@ def _plain(sample: Sample) -> Json:
     values = to_dict(sample)
     labels = []
     for label in values["labels"]:
-        filled = {name: value for name, value in label.items() if value is not None}
+        filled = {}
+        for name, value in label.items():
+            if value is not None:
+                filled[name] = value
         labels.append(filled)
     values["labels"] = labels
     return values

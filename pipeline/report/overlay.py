@@ -68,7 +68,8 @@ class Colours:
 
     def of(self, box: Box) -> str:
         """The colour of a box, as #rrggbb."""
-        return PALETTE[self.number(box) % len(PALETTE)]
+        number = self.number(box)
+        return PALETTE[number % len(PALETTE)]
 
     def number(self, box: Box) -> int:
         """The number of the object in a box, from 0."""

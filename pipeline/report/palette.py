@@ -27,13 +27,18 @@ def ink_on(colour: str) -> str:
 
 def contrast(one: str, other: str) -> float:
     """The contrast ratio of two colours, 1 to 21 (WCAG 2.1, "contrast ratio")."""
-    darker, lighter = sorted((_luminance(one), _luminance(other)))
+    luminances = (_luminance(one), _luminance(other))
+    darker = min(luminances)
+    lighter = max(luminances)
     return (lighter + _FLARE) / (darker + _FLARE)
 
 
 def linear(colour: str) -> tuple[float, float, float]:
     """Linear red, green and blue from 0 to 1 of an sRGB colour (IEC 61966-2-1)."""
-    return _linear(colour[1:3]), _linear(colour[3:5]), _linear(colour[5:7])
+    red = _linear(colour[1:3])
+    green = _linear(colour[3:5])
+    blue = _linear(colour[5:7])
+    return red, green, blue
 
 
 def _linear(channel: str) -> float:

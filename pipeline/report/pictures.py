@@ -26,7 +26,11 @@ def read_pictures(store: Store, rounds: Sequence[str], limit: int) -> list[Pictu
     views: list[PictureView] = []
     first = 0
     for shard, size in sizes.items():
-        wanted = [position - first for position in positions if first <= position < first + size]
+        wanted = []
+        for position in positions:
+            number = position - first
+            if 0 <= number < size:
+                wanted.append(number)
         first += size
         if wanted:
             views += _pictures_of(store, rounds, shard, wanted)
@@ -45,8 +49,12 @@ def _shard_sizes(store: Store, rounds: Sequence[str]) -> dict[str, int]:
     counts = store.counts(layout.named_round(first))
     shards = set(counts)
     for name in others:
-        shards &= set(store.counts(layout.named_round(name)))
-    return {shard: counts[shard].given for shard in sorted(shards)}
+        folder = layout.named_round(name)
+        shards &= set(store.done(folder))
+    sizes = {}
+    for shard in sorted(shards):
+        sizes[shard] = counts[shard].given
+    return sizes
 
 
 def _pictures_of(
@@ -57,20 +65,28 @@ def _pictures_of(
 ) -> Iterator[PictureView]:
     """The samples number `wanted` of one shard."""
     images = read_images(store, shard)
+    rows = [images[number] for number in wanted]
     records: dict[str, list[Record]] = {}
     for name in rounds:
-        table = read_parquet(store, layout.round_table(layout.named_round(name), shard))
+        folder = layout.named_round(name)
+        table = read_parquet(store, layout.round_table(folder, shard))
         records[name] = from_table(Record, table.take(wanted))
     truth = read_truth(store, shard)
-    rows = [images[number] for number in wanted]
     for i, data in enumerate(_read_members(store, shard, rows)):
         row = rows[i]
+        annotations = {}
+        failures = {}
+        for name in rounds:
+            record = records[name][i]
+            assert record.key == row.key, f"{name}: {shard} is not in the order of its images"
+            annotations[name] = record.annotations
+            failures[name] = record.failures
         yield PictureView(
             key=row.key,
             image=data,
             size=(row.width or 0, row.height or 0),
-            rounds={name: records[name][i].annotations for name in rounds},
-            failures={name: records[name][i].failures for name in rounds},
+            rounds=annotations,
+            failures=failures,
             truth=truth.get(row.key),
         )
 

@@ -83,6 +83,8 @@ class ReportData:
     """The name of the experiment, which is the title."""
     images: int
     """Samples of the set."""
+    failed_images: int = 0
+    """Images of the source that could not be brought in, so that they are no samples."""
     rounds: Sequence[RoundView]
     """All attempted rounds, round 0 first."""
     pictures: Sequence[PictureView] = ()

@@ -91,7 +91,9 @@ def full_report() -> ReportData:
     failure = Failure(stage="ocr", reason="out_of_memory")
     single = Annotations(regions=[region("only", LEFT, confidence=0.6)])
     pictures = [
-        picture("failed", "grey", rounds={FIRST: single, SECOND: single}, failures={SECOND: [failure]}),
+        picture(
+            "failed", "grey", rounds={FIRST: single, SECOND: single}, failures={SECOND: [failure]}
+        ),
         picture("changed", "teal", rounds={FIRST: before(), SECOND: after()}, truth=before()),
     ]
     for number in range(24):
