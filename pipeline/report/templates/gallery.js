@@ -11,7 +11,7 @@ const FILTERS = {
   reason: label => label.dropped ? [label.dropped, ANY_REASON] : [KEPT],
   dispute: label => label.disputes || [],
 };
-const state = {round: report.head, order: "all", page: 0, list: []};
+const state = {round: report.head, order: "all", page: 0, list: [], wanted: {}};
 const byId = id => document.getElementById(id);
 const filterOf = name => byId("filter-" + name);
 const plural = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
@@ -23,13 +23,13 @@ function labelsOf(sample, round) {
 // Whether a label passes all filters, or all but one.
 function passes(label, except) {
   return Object.entries(FILTERS).every(([name, valuesOf]) => {
-    const wanted = filterOf(name).value;
+    const wanted = state.wanted[name];
     const isOpen = name === except || (wanted === "" && name !== "reason");
     return isOpen || valuesOf(label).includes(wanted);
   });
 }
 
-const isFiltered = () => Object.keys(FILTERS).some(name => filterOf(name).value !== "");
+const isFiltered = () => Object.values(state.wanted).some(wanted => wanted !== "");
 const changesOf = sample => sample.steps.reduce((sum, steps) => sum + steps.length, 0);
 const failuresOf = sample => sample.failures[state.round] || [];
 
@@ -94,7 +94,7 @@ function card(index) {
   const text = texts.find(label => isFiltered() && passes(label)) || texts.find(label => !label.dropped);
   const button = html("button", {class: "sample", type: "button", "data-index": index},
     picture(index, labels, cardView(labels), {labels: true, words: true, masks: false, scale: 1.35,
-      dropped: filterOf("reason").value !== KEPT, matches: isFiltered() ? label => passes(label) : null}),
+      dropped: state.wanted.reason !== KEPT, matches: isFiltered() ? label => passes(label) : null}),
     html("span", {class: "key"}, sample.key),
     html("span", {class: "notes"}, notes.join("; ") || (text ? text.text : "no text")));
   button.onclick = () => openViewer(index, state.order === "changed" ? "compare" : "six");
@@ -112,6 +112,7 @@ function showPage() {
 }
 
 function show() {
+  for (const name of Object.keys(FILTERS)) state.wanted[name] = filterOf(name).value;
   fillFilters();
   const found = report.samples.map(sample => labelsOf(sample, state.round).filter(label => passes(label)).length);
   const inFilter = [...report.samples.keys()].filter(index => found[index] > 0 || !isFiltered());

@@ -10,7 +10,6 @@ from PIL import Image
 from pipeline.report.disputes import ENSEMBLE, MODEL, SPECIALISTS, disputes
 from pipeline.report.embedded import light_data_uri
 from pipeline.report.gallery import gallery
-from pipeline.report.pictures import spread
 from pipeline.report.views import PictureView, ReportData, RoundView
 from pipeline.schema import Annotations, Box, Failure, Mask, Region, Text, Triplet
 from stages.geometry import encode_mask
@@ -41,13 +40,6 @@ def report(*pictures: PictureView, head: str = "01-bb") -> ReportData:
         RoundView(name="01-bb", status="accepted", kept={}, parent="00-aa"),
     ]
     return ReportData(experiment="x", images=9, rounds=rounds, pictures=pictures, head=head)
-
-
-def test_samples_are_spread_over_the_whole_set() -> None:
-    assert spread(10, 4) == [0, 2, 5, 7]
-    assert spread(31, 16) == [i * 31 // 16 for i in range(16)] and spread(31, 16)[-1] == 29
-    assert spread(3, 200) == [0, 1, 2]
-    assert spread(0, 200) == spread(5, 0) == []
 
 
 def test_a_label_and_a_mask_are_stored_once_for_all_rounds() -> None:
