@@ -179,10 +179,10 @@ def _failure(failure: Failure) -> str:
 
 def _steps(annotations: Mapping[str, Annotations], view: RoundView) -> list[Step]:
     """What a round changed in the labels that it began with."""
-    if view.parent not in annotations or view.name not in annotations:
+    before = None if view.parent is None else annotations.get(view.parent)
+    after = annotations.get(view.name)
+    if before is None or after is None:
         return []
-    before = annotations[view.parent]
-    after = annotations[view.name]
     steps = []
     for change in changes(before, after):
         line = describe_change(change)
