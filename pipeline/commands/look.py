@@ -37,8 +37,13 @@ def add_commands(group: CommandGroup) -> None:
     command.add_argument("key", metavar="KEY", help="the sample's key, or its name in the source")
     command.set_defaults(command=explain)
 
-    command = group.add("report", "write WORK/report.html: numbers, curves, pictures")
+    command = group.add("report", "write WORK/report.html: pictures, numbers, curves")
     add_work(command)
+    command.add_argument(
+        "--samples",
+        type=int,
+        help="samples to show at most, spread over the set (200)",
+    )
     command.set_defaults(command=report)
 
 
@@ -75,7 +80,11 @@ def explain(args: argparse.Namespace) -> Output:
 def report(args: argparse.Namespace) -> Output:
     """Write the report anew."""
     from pipeline.config import saved
-    from pipeline.report.data import publish_report
+    from pipeline.report.data import SAMPLES, publish_report
 
+    samples = SAMPLES if args.samples is None else args.samples
+    if samples < 0:
+        raise ValueError(f"--samples {samples}: give 0 or more")
     store = saved.existing(args.work)
-    return Output(text=publish_report(store, saved.values(store)["experiment"]))
+    experiment = saved.values(store)["experiment"]
+    return Output(text=publish_report(store, experiment, samples))

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.quality.audit import Item
+from pipeline.report.embedded import data_uri
 from pipeline.report.overlay import Colours
-from pipeline.report.panels import data_uri, environment, panel
+from pipeline.report.panels import environment, panel
 from pipeline.storage.images import read_image_bytes, read_images
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.report.overlay import QUAD_COLOUR, Overlay
+from pipeline.report.overlay import Overlay
+from pipeline.report.palette import QUAD_COLOUR
 from pipeline.schema import Box
 from stages.geometry import box_iou, quad_bounds
 

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
 
 from pipeline.quality.audit import AuditRow
 from pipeline.quality.truth import Interval
+from pipeline.report.pictures import read_pictures
 from pipeline.report.terminal import rounds_table
-from pipeline.report.views import PictureView, ReportData, RoundView
-from pipeline.schema import Record
+from pipeline.report.views import ReportData, RoundView
 from pipeline.storage import layout
-from pipeline.storage.images import read_image_bytes, read_images, read_truth
-from pipeline.storage.parquet import read_table
 from pipeline.storage.rounds import read_head, read_round_state
 from pipeline.storage.store import Store
 
-PICTURES = 16
-"""How many samples the report shows."""
+SAMPLES = 200
+"""How many samples the report shows unless the user says otherwise."""
 
 
-def report_data(store: Store, experiment: str) -> ReportData:
+def report_data(store: Store, experiment: str, samples: int = SAMPLES) -> ReportData:
     """Every attempted round of the present chain, and samples from all over the set.
+
+    Args:
+        store: of the work folder.
+        experiment: the title of the report.
+        samples: how many samples the report shows at most.
 
     Raises:
         ValueError: no run has ended there yet.
@@ -31,22 +33,26 @@ def report_data(store: Store, experiment: str) -> ReportData:
         advice = f"start or resume it with `fld run work={store.url}`"
         raise ValueError(f"{store.url}: no finished run there; {advice}")
     names = [attempt.round for attempt in head.attempts]
+    failed_images = 0
+    for counts in store.counts(layout.IMAGES).values():
+        failed_images += counts.failed
     first = layout.named_round(names[0])
     images = int(store.read_json(layout.round_metrics(first))["samples"])
     return ReportData(
         experiment=experiment,
         images=images,
+        failed_images=failed_images,
         rounds=[_round_view(store, name) for name in names],
-        pictures=_pictures(store, names, images),
+        pictures=read_pictures(store, names, samples),
         head=head.round,
     )
 
 
-def publish_report(store: Store, experiment: str) -> str:
-    """Write the report and return what a terminal shows of it."""
+def publish_report(store: Store, experiment: str, samples: int = SAMPLES) -> str:
+    """Write the report and return what a terminal shows of it. Arguments as of `report_data`."""
     from pipeline.report.html import write_report
 
-    data = report_data(store, experiment)
+    data = report_data(store, experiment, samples)
     store.publish(layout.REPORT, write_report(data).encode())
     table = rounds_table(data.rounds)
     return f"{table}\n\nhead: {data.head}\nreport: {store.path(layout.REPORT)}"
@@ -69,6 +75,7 @@ def _round_view(store: Store, name: str) -> RoundView:
     return RoundView(
         name=name,
         status=state.status,
+        parent=state.parent,
         reason=state.reason,
         kept=metrics["kept"],
         dropped=metrics["dropped"],
@@ -80,49 +87,3 @@ def _round_view(store: Store, name: str) -> RoundView:
         agreement=evidence if evidence.get("kind") == "agreement" else None,
         audit=audit,
     )
-
-
-def _pictures(store: Store, names: Sequence[str], images: int) -> list[PictureView]:
-    """Samples evenly spread over the set, with their annotations in every round."""
-    step = max(1, images // PICTURES)
-    views: list[PictureView] = []
-    seen = 0
-    for shard in _common_shards(store, names):
-        count = len(read_images(store, shard))
-        wanted = [i for i in range(count) if (seen + i) % step == 0]
-        seen += count
-        if wanted:
-            views += _pictures_of(store, names, shard, wanted)
-    return views[:PICTURES]
-
-
-def _pictures_of(
-    store: Store,
-    names: Sequence[str],
-    shard: str,
-    wanted: Sequence[int],
-) -> Iterator[PictureView]:
-    """The images number `wanted` of one shard."""
-    rows = read_images(store, shard)
-    records: dict[str, list[Record]] = {}
-    for name in names:
-        table = layout.round_table(layout.named_round(name), shard)
-        records[name] = read_table(store, table, Record)
-    truth = read_truth(store, shard)
-    for i, data in enumerate(read_image_bytes(store, shard)):
-        if i not in wanted:
-            continue
-        row = rows[i]
-        yield PictureView(
-            key=row.key,
-            image=data,
-            size=(row.width or 0, row.height or 0),
-            rounds={name: records[name][i].annotations for name in names},
-            truth=truth.get(row.key),
-        )
-
-
-def _common_shards(store: Store, names: Sequence[str]) -> list[str]:
-    """The shards that all of some rounds have."""
-    shards = [set(store.done(layout.named_round(name))) for name in names]
-    return sorted(set.intersection(*shards))

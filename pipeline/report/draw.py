@@ -9,13 +9,13 @@ from PIL import Image, ImageChops, ImageColor, ImageDraw, ImageFont
 
 from pipeline.report.chips import chips
 from pipeline.report.overlay import (
-    QUAD_COLOUR,
     Colours,
     MaskShape,
     Overlay,
     coloured_text,
     overlay,
 )
+from pipeline.report.palette import DARK, QUAD_COLOUR, ink_on
 from pipeline.schema import Annotations
 
 _WIDTH = 720
@@ -30,7 +30,6 @@ _PARAGRAPH = 6
 """Further space between two texts, in pixels."""
 _STROKE = 3
 """Width of the lines of boxes and quads, in pixels."""
-_INK = "#111827"
 _TINT = 0.42
 """Opacity of masks."""
 _PALE = 0.2
@@ -116,14 +115,10 @@ def _draw_labels(canvas: Image.Image, shapes: Overlay, scale: float) -> None:
         corners = _scaled(box, scale)
         pen.rectangle(corners, fill=chip.colour)
         left, top, _, _ = corners
-        ink = "white"
-        if chip.colour == QUAD_COLOUR:
-            # The colour of quads is too bright for white letters.
-            ink = _INK
         pen.text(
             (left + 5, top + 2),
             chip.text,
-            fill=ink,
+            fill=ink_on(chip.colour),
             font=font,
         )
 
@@ -161,9 +156,7 @@ _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 def _draw_word(pen: ImageDraw.ImageDraw, word: _Word, offset: int, font: _Font) -> None:
     """Draw a word that stands `offset` pixels lower; a phrase has its colour, pale, behind it."""
     top = offset + word.y
-    ink = _INK
     if word.colour:
-        ink = word.colour
         box = (
             word.x,
             top - 2,
@@ -171,10 +164,18 @@ def _draw_word(pen: ImageDraw.ImageDraw, word: _Word, offset: int, font: _Font) 
             top + _FONT + 4,
         )
         pen.rectangle(box, fill=_pale(word.colour))
+        # The ink stays dark, because some colours are too bright for letters on white.
+        underline = (
+            word.x,
+            top + _FONT + 3,
+            word.x + word.width,
+            top + _FONT + 4,
+        )
+        pen.rectangle(underline, fill=word.colour)
     pen.text(
         (word.x, top),
         word.text,
-        fill=ink,
+        fill=DARK,
         font=font,
     )
 

@@ -12,22 +12,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from pipeline.report.palette import PALETTE
 from pipeline.schema import Annotations, Box, Mask, Quad, Region, Text, Triplet
 from stages.geometry import area, box_iou, decode_mask
 
-PALETTE = (
-    "#2563eb",
-    "#e11d48",
-    "#059669",
-    "#d97706",
-    "#7c3aed",
-    "#0e7490",
-    "#db2777",
-    "#4d7c0f",
-    "#b45309",
-    "#4338ca",
-)
-QUAD_COLOUR = "#fbbf24"
 _DROPPED_COLOUR = "#6b7280"
 _SAME_OBJECT = 0.5  # the IoU from which on two boxes are of one object
 _LONGEST_LABEL = 28  # letters
@@ -73,13 +61,18 @@ class Overlay:
 
 
 class Colours:
-    """Gives each box the colour of the first box before it that is of the same object."""
+    """Gives each box the number and the colour of the first box before it of the same object."""
 
     def __init__(self) -> None:
         self._objects: list[Box] = []
 
     def of(self, box: Box) -> str:
         """The colour of a box, as #rrggbb."""
+        number = self.number(box)
+        return PALETTE[number % len(PALETTE)]
+
+    def number(self, box: Box) -> int:
+        """The number of the object in a box, from 0."""
         index = len(self._objects)
         if self._objects:
             overlap = box_iou([box], self._objects)[0]
@@ -88,7 +81,7 @@ class Colours:
                 index = nearest
         if index == len(self._objects):
             self._objects.append(box)
-        return PALETTE[index % len(PALETTE)]
+        return index
 
 
 def overlay(annotations: Annotations, colours: Colours) -> Overlay:

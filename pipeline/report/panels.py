@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,19 +11,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipeline.report.chips import Chip, chips
 from pipeline.report.overlay import (
-    QUAD_COLOUR,
     Colours,
     Overlay,
     TextPiece,
     coloured_text,
     overlay,
 )
+from pipeline.report.palette import QUAD_COLOUR, ink_on
 from pipeline.report.terminal import commonest
 from pipeline.schema import Annotations
-from stages.image_file import open_image
 
-_LONGEST_SIDE = 1280  # pixels; larger pictures are embedded as smaller copies
-_MIME_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 _CROWDED = 8  # with more labels than this, all are set smaller
 _GLYPH = 0.56  # mean width of a letter of the page's font, in ems
 
@@ -63,24 +58,6 @@ def panel(title: str, size: tuple[int, int], annotations: Annotations, colours: 
     )
 
 
-def data_uri(image: bytes) -> str:
-    """The image as a data URI.
-
-    The stored bytes are used as they are if browsers show their format and the picture is not too
-    large. Otherwise a smaller copy is used.
-    """
-    with open_image(image) as picture:
-        image_format = picture.format or ""
-        if image_format not in _MIME_TYPES or max(picture.size) > _LONGEST_SIDE:
-            image_format = "JPEG" if image_format in ("JPEG", "WEBP") else "PNG"
-            picture.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
-            copy = io.BytesIO()
-            picture.convert("RGB").save(copy, image_format, quality=88)
-            image = copy.getvalue()
-    encoded = base64.b64encode(image).decode()
-    return f"data:{_MIME_TYPES[image_format]};base64,{encoded}"
-
-
 @cache
 def environment() -> Environment:
     """The templates of this folder."""
@@ -93,6 +70,7 @@ def environment() -> Environment:
     )
     environment.globals["quad_colour"] = QUAD_COLOUR
     environment.filters["count"] = lambda value: f"{value:,}"
+    environment.filters["ink_on"] = ink_on
     environment.filters["path"] = svg_path
     environment.filters["total"] = lambda counts: sum(counts.values())
     environment.filters["commonest"] = commonest

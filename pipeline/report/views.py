@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from pipeline.quality.audit import AuditRow
 from pipeline.quality.truth import Interval, Scores
-from pipeline.schema import Annotations
+from pipeline.schema import Annotations, Failure
 from pipeline.storage.json_types import Json
 
 NAMES = {
@@ -31,6 +31,8 @@ class RoundView:
     """The name of its folder, `NN-xxxxxxxx`."""
     status: str
     """`accepted`, `rejected` or `stopped`."""
+    parent: str | None = None
+    """The name of the round that it began with, None for round 0."""
     reason: str = ""
     """One sentence with the numbers that decided."""
     kept: Mapping[str, int]
@@ -67,6 +69,8 @@ class PictureView:
     """(width, height) in pixels."""
     rounds: Mapping[str, Annotations]
     """The annotations by round, round 0 first."""
+    failures: Mapping[str, Sequence[Failure]] = field(default_factory=dict)
+    """By round, the stages that could not do the sample."""
     truth: Annotations | None = None
     """The true annotations, if they are known."""
 
@@ -79,6 +83,8 @@ class ReportData:
     """The name of the experiment, which is the title."""
     images: int
     """Samples of the set."""
+    failed_images: int = 0
+    """Images of the source that could not be brought in, so that they are no samples."""
     rounds: Sequence[RoundView]
     """All attempted rounds, round 0 first."""
     pictures: Sequence[PictureView] = ()

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from pipeline.report.panels import data_uri
+from pipeline.report.embedded import data_uri
 from pipeline.schema import Annotations, Region
 from pipeline.storage.images import decode_image
 from stages.base import SampleError

