@@ -72,7 +72,7 @@ def test_the_backbones_study_trains_a_detector_a_row(work: Path) -> None:
     made = run(parse(compose(settings, "studies")))
     assert [r["row"] for r in made["rows"]] == ["fresh", "trained"]
     assert all(
-        set(r["scores"]) == {"detection AP", "detection AP50", "detection F1@0.5"}
+        set(r["scores"]) == {"detection AP", "detection AP50"} and r["seconds"] > 0
         for r in made["rows"]
     )
 

@@ -57,7 +57,7 @@ words = [Candidate(text="star", kind="phrase"), Candidate(text="red star", kind=
 SIDE = 5000  # a copy of such an image is 75 MB
 region = Region(id="r", box=(0.0, 0.0, SIDE, SIDE), phrase="star", score=0.9, candidates=words)
 image = np.zeros((SIDE, SIDE, 3), np.uint8)
-prompted = {"florence2": {"prompt": "<CAPTION>"}}
+prompted = {"florence2": {"prompt": "<CAPTION>"}, "llava": {"max_tokens": 16}}
 stages = {}
 for argument in sys.argv[1:]:
     name, target, folder = argument.split("=")
