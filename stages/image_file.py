@@ -82,6 +82,8 @@ def orientation_in_header(image: PillowImage.Image) -> int:
     try:
         # The method of PNG's own class would decode the pixels.
         value = Image.Image.getexif(image).get(ORIENTATION, 1)
+    except MemoryError:
+        raise
     except Exception:
         # Readers of broken EXIF raise anything, as decoders do; the pixels may be good.
         return 1

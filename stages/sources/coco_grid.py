@@ -111,13 +111,16 @@ def headers(files: Files, names: Sequence[str]) -> Iterator[Picture | None]:
 
 def header_of(file: IO[bytes]) -> Picture | None:
     """How a picture lies in its file, by its header; None if that cannot be read."""
+    from PIL.TiffImagePlugin import TiffImageFile
+
     try:
         with open_image(file, FORMATS) as image:
             orientation = orientation_in_header(image)
             width, height = image.size
-            if image.format == "TIFF":
-                tags = image.tag_v2  # type: ignore[attr-defined]
-                width, height = tags[TIFF_WIDTH], tags[TIFF_HEIGHT]
+            if isinstance(image, TiffImageFile):
+                width, height = image.tag_v2[TIFF_WIDTH], image.tag_v2[TIFF_HEIGHT]
+    except MemoryError:
+        raise
     except Exception:
         # Decoders of broken files raise anything. Ingest tells what is wrong with the file.
         return None

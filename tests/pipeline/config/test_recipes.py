@@ -16,6 +16,7 @@ from pipeline.plan.graph import round_zero
 from pipeline.schema import Annotations
 from stages.base import Sample
 from stages.embedded.scenes import DEMO, render
+from stages.filters.region import RegionFilterConfig
 from stages.florence.model import CHECKPOINT
 from stages.registry import load
 from tests.stages.specialists.test_chain import chain
@@ -50,7 +51,8 @@ def stages_of(run: RunConfig) -> list[str]:
 def test_a_class_is_dropped_by_a_threshold_that_no_score_reaches(weights: str) -> None:
     run = run_of("drop a class", f"specialists.detect.weights={weights}")
     settings = run.filters["region"].options
-    assert getattr(settings, "min_scores") == {"ocr": 0.8, "/person": 1.1}  # noqa: B009
+    assert isinstance(settings, RegionFilterConfig)
+    assert settings.min_scores == {"ocr": 0.8, "/person": 1.1}
 
 
 def test_without_ocr_no_stage_reads_text(weights: str) -> None:

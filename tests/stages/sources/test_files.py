@@ -155,7 +155,7 @@ def test_folders_of_trainings_and_studies_are_work_folders(tmp_path: Path) -> No
 
 def test_a_remote_listing_leaves_work_folders_out_too() -> None:
     store = fsspec.filesystem("memory")
-    store.pipe({f"/data/work/{name}": b"1" for name in OWN} | {"/data/a.tar": b"1"})
+    store.pipe({f"/data/run/{name}": b"1" for name in OWN} | {"/data/a.tar": b"1"})
     assert Files("memory://data/", (".tar",)).list() == ["a.tar"]
     store.rm("/data", recursive=True)
 

@@ -10,7 +10,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import webdataset
@@ -63,12 +63,12 @@ class Member:
 @dataclass(frozen=True)
 class Tar:
     members: tuple[Member, ...]
-    mode: str
+    mode: Literal["w", "w:gz", "w:bz2", "w:xz"]
     format: int
 
     def bytes(self) -> bytes:
         buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode=self.mode, format=self.format) as file:  # type: ignore[call-overload]
+        with tarfile.open(None, self.mode, buffer, format=self.format) as file:
             for member in self.members:
                 info = tarfile.TarInfo(member.name)
                 info.type, info.size, info.linkname = member.kind, len(member.content), "a.jpg"
