@@ -31,6 +31,9 @@ from pipeline.storage.source_ids import publish_source_ids
 from pipeline.storage.store import Store
 from pipeline.training.run import Training, train
 
+EMPTY: rounds.Status = "empty"
+"""The status of a round 0 without any label."""
+
 
 class RunExecutor:
     """Does the work of the loop, unless it is done, and publishes it.
@@ -126,11 +129,14 @@ class RunExecutor:
         if parent:
             parent_node = parent.node
             parent_name = parent.name
-        measure(self.store, self.run, node, attempt.states, parent_node)
+        metrics = measure(self.store, self.run, node, attempt.states, parent_node)
         levels: dict[str, dict[str, float | None]] = {}
         for kind, thresholds in merge_thresholds(attempt.nodes).items():
             levels[kind] = asdict(thresholds)
         verdict = attempt.verdict
+        if parent is None and not any(metrics["kept"].values()):
+            # Nobody shall read `accepted` beside zeros.
+            verdict = Verdict(EMPTY, "no label was kept: what was dropped, and why, is below", {})
         state = rounds.RoundState(
             round=node.round,
             parent=parent_name,
@@ -147,10 +153,12 @@ class RunExecutor:
         """Write `head.json`. It comes last, so that readers see whole runs only."""
         tried: list[rounds.HeadAttempt] = []
         for attempt in attempts:
+            state = rounds.read_round_state(self.store, attempt.node.folder)
+            assert state is not None, f"{attempt.name} was not published"
             entry = rounds.HeadAttempt(
                 round=attempt.name,
                 model=attempt.model,
-                status=attempt.verdict.status,
+                status=state.status,
             )
             tried.append(entry)
         chain = rounds.Head(

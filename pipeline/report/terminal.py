@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from pipeline.report.status import Progress, RunStatus, Stop
 
 REFRESH_SECONDS = 2.0
-NO_LABELS = "no labels"
-"""What a round without any label is called. Nobody shall read `accepted` beside zeros."""
 _DEAD_WORKER = "worker died: {work} {shard} (process {pid} on {host})"
 
 Counts = Mapping[str, int]
@@ -192,7 +190,7 @@ def _kept_table(rounds: Sequence[RoundView]) -> str:
     head.append("score")
     rows = [head]
     for view in rounds:
-        row = [view.name, view.status if any(view.kept.values()) else NO_LABELS]
+        row = [view.name, view.status]
         for kind in KINDS:
             count = view.kept.get(kind, 0)
             row.append(f"{count:,}")

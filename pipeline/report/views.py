@@ -30,7 +30,7 @@ class RoundView:
     name: str
     """The name of its folder, `NN-xxxxxxxx`."""
     status: str
-    """`accepted`, `rejected` or `stopped`."""
+    """`accepted`, `rejected`, `empty` (round 0 has no label) or `stopped`."""
     parent: str | None = None
     """The name of the round that it began with, None for round 0."""
     reason: str = ""

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from pipeline.storage.store import Store
 
 
-Status = Literal["accepted", "rejected"]
-"""What the gate may decide on a round."""
+Status = Literal["accepted", "rejected", "empty"]
+"""What became of a round: what the gate decided, or that round 0 has no label."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

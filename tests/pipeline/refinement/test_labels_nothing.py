@@ -17,8 +17,10 @@ from pipeline.errors import NothingLabelled
 from pipeline.ingest.assignment import list_source
 from pipeline.refinement.executor import RunExecutor
 from pipeline.refinement.loop import Loop
+from pipeline.report.data import report_data
 from pipeline.report.endings import failures_text
-from pipeline.storage.rounds import read_head
+from pipeline.report.terminal import rounds_table
+from pipeline.storage.rounds import read_head, read_round_state
 from pipeline.storage.store import Store
 from stages import registry
 from stages.base import Failed, Result, Sample
@@ -116,3 +118,16 @@ def test_the_end_of_a_run_tells_what_failed_and_warns_of_more_than_half(
 def test_the_end_of_a_run_says_nothing_of_failures_where_there_are_none(tmp_path: Path) -> None:
     photos(tmp_path / "photos", good=1, bad=0)
     assert failures_text(label(tmp_path)) == ""
+
+
+def test_a_round_of_which_no_label_is_kept_is_not_called_accepted(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", good=2, bad=0)
+    never = "{detect: 1.1, ocr: 1.1}"
+    store = label(tmp_path, f"filters.region.min_scores={never}")
+    head = read_head(store)
+    assert head is not None and [attempt.status for attempt in head.attempts] == ["empty"]
+    state = read_round_state(store, head.folder)
+    assert state is not None and state.status == "empty"
+    assert state.reason.startswith("no label was kept")
+    table = rounds_table(report_data(store, "photos").rounds)
+    assert "empty" in table and "accepted" not in table
