@@ -1,6 +1,6 @@
 """`fld bench refinement` on 12 scenes: every control is made and measured.
 
-The model learns nothing at this size.
+The model learns nothing at this size. The run takes more than four minutes, so it is a slow drill.
 """
 
 import json
@@ -30,6 +30,7 @@ def full(tmp_path_factory: pytest.TempPathFactory, local_ray: None) -> dict[str,
     return dict(json.loads(done.stdout))
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_every_control_is_measured_on_the_same_labels(full: dict[str, Any]) -> None:
     assert full["controls"].keys() == CONTROLS | {"model_without_merge"}
@@ -43,6 +44,7 @@ def test_every_control_is_measured_on_the_same_labels(full: dict[str, Any]) -> N
         assert control["attempts"][1]["model_f1"] is not None
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_random_model_ships_the_filtered_labels(full: dict[str, Any]) -> None:
     control = full["controls"]["random_model"]

@@ -97,7 +97,12 @@ def test_a_signal_ends_a_command_in_one_line_with_the_code_of_the_shell(
 
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(look, "report", report)
-    assert cli.main(["report", "work"]) == code
+    # Whoever runs the tests in the background of a shell makes them ignore Ctrl-C.
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert cli.main(["report", "work"]) == code
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
     out, err = capsys.readouterr()
     assert (out, err) == ("", "fld: stopped; the same command resumes\n")
     assert signal.getsignal(signal.SIGTERM) == before

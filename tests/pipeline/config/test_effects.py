@@ -303,7 +303,7 @@ def test_the_settings_of_an_entry_change_the_graph() -> None:
 
     plain = marks()
     assert marks("specialists.caption.batch_size=3") != plain
-    assert marks("specialists.segment.after=[region_text]") != plain
+    assert marks("specialists.score.after=[region_text,ocr]") != plain
     assert marks("specialists.detect={use: noisy_truth}") != plain
     # Another group is another pool of actors, whose threads are part of the recipe.
     other_group = ["specialists.caption.group=filters", "cluster.groups.filters.threads=2"]

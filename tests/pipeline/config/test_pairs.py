@@ -195,7 +195,8 @@ def test_sources_with_labels_give_their_settings_an_effect() -> None:
     assert lines(*truth, "refine.gate.min_gain=0.3") == []
     assert lines(*truth, "refine.gate.min_agreement=0.3") != []
     whole = FUSED.replace("after: [detect]", "after: [detect, other]")
-    assert lines(OTHER, whole, "filters.region.min_agreement=0.5") == []
+    behind = "specialists.region_text.after=[fused]"
+    assert lines(OTHER, whole, behind, "filters.region.min_agreement=0.5") == []
 
 
 def test_without_rounds_the_typed_settings_of_rounds_have_no_effect() -> None:
