@@ -27,13 +27,8 @@ from pipeline.release.finish import Finish
 from pipeline.release.inputs import UserLists, check_precision, read_lists, released_round
 from pipeline.release.lineage import signals_of
 from pipeline.release.selection import Decisions, Selection
-from pipeline.release.shards import (
-    RELEASE,
-    ROUND,
-    ReleaseShard,
-    ShardInputs,
-    encode_decisions,
-)
+from pipeline.release.shard_inputs import RELEASE, ROUND, ShardInputs, encode_decisions
+from pipeline.release.shards import ReleaseShard
 from pipeline.release.statistics import Totals
 from pipeline.release.survey import SURVEY, SurveyInputs, SurveyShard, read_survey, survey_digest
 from pipeline.storage import layout, layout_release

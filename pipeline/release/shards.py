@@ -11,14 +11,14 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from pipeline.plan.shard_state import ShardState
-from pipeline.release.config import ReleaseConfig
 from pipeline.release.content import Content, LeftOut, content_of
-from pipeline.release.lineage import LineageRow, Signals, lineage_rows, makers_in
+from pipeline.release.lineage import LineageRow, lineage_rows, makers_in
 from pipeline.release.selection import Decision
-from pipeline.release.split import Cuts, place_of
+from pipeline.release.shard_inputs import RELEASE, ROUND, ShardInputs, read_decisions
+from pipeline.release.split import place_of
 from pipeline.release.statistics import Counts, encoded
 from pipeline.release.survey import source_of
 from pipeline.release.tables import (
@@ -35,7 +35,7 @@ from pipeline.release.tables import (
 )
 from pipeline.schema import KINDS, ImageRow, Record
 from pipeline.storage import layout, layout_release
-from pipeline.storage.arrow import T, from_dict, to_dict
+from pipeline.storage.arrow import T, to_dict
 from pipeline.storage.images import read_image_bytes, read_images
 from pipeline.storage.json_types import Json
 from pipeline.storage.layout import IMAGES
@@ -44,63 +44,13 @@ from pipeline.storage.manifest import (
     FileDigest,
     Manifest,
     SampleFlow,
-    digest,
 )
 from pipeline.storage.parquet import publish_table, read_table
 from pipeline.storage.store import Sink, Store
 from pipeline.storage.tars import TarWriter
 
-RELEASE, ROUND = "release", "round"
-"""How the files of a release and the released round are called in the state of a shard."""
-VERSION = 1
-"""Raise it when the same inputs give other bytes."""
 WITH_SAMPLE = "sample_removed"
 """Why the annotations of a sample that is not released are not released."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShardInputs:
-    """What is the same for all shards."""
-
-    folder: str
-    """The folder of the release."""
-    round: str
-    """The folder of the round."""
-    config: ReleaseConfig
-    cuts: Mapping[str, Cuts]
-    """Where each source is split."""
-    signals: Sequence[Signals]
-    """What the round was made of."""
-
-    def digest(self, state: ShardState, decisions: Mapping[str, Decision]) -> str:
-        """The digest of everything that decides the files of a shard.
-
-        Name, version and title of the release are not in it: they are in the driver's files only.
-        """
-        recipe = {
-            "version": VERSION,
-            "images": self.config.images,
-            "seed": self.config.seed,
-            "sources": {name: asdict(terms) for name, terms in self.config.sources.items()},
-            "cuts": {name: asdict(cuts) for name, cuts in self.cuts.items()},
-            "signals": [asdict(node) for node in self.signals],
-            "decisions": encode_decisions(decisions),
-        }
-        text = json.dumps(recipe, sort_keys=True)
-        return digest(text, state.output(IMAGES), state.output(ROUND))
-
-
-def encode_decisions(decisions: Mapping[str, Decision]) -> Json:
-    """The decisions of a shard as plain JSON."""
-    return {key: asdict(decision) for key, decision in decisions.items()}
-
-
-def read_decisions(store: Store, folder: str, shard: str) -> dict[str, Decision]:
-    """The decisions of a shard that the driver has written."""
-    name = layout_release.decisions(folder, shard)
-    if not store.exists(name):
-        return {}
-    return {key: from_dict(Decision, value) for key, value in store.read_json(name).items()}
 
 
 @dataclass(slots=True)
