@@ -2,14 +2,17 @@
 
 Some sets come with truth: scenes that were rendered, or human labels that the source declares as
 truth. Then the new round is compared with the head on the samples that were held out of training,
-by a paired bootstrap. Without truth the evidence is weaker: how many of the head's labels on
-held-out samples the round's model confirms (`pipeline.refinement.thresholds.agreement`).
+by a paired bootstrap. With `refine.gate.truth=human` the truth is what people said of held-out
+samples in a review (`pipeline.refinement.people`). Without truth the evidence is weaker: how many
+of the head's labels on held-out samples the round's model confirms
+(`pipeline.refinement.thresholds.agreement`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -22,6 +25,7 @@ from pipeline.refinement import reasons
 from pipeline.refinement.changes import CONFIRMED, KEPT
 from pipeline.refinement.judgements import Judgements, merge_config
 from pipeline.refinement.memo import outputs_digest, remembered
+from pipeline.refinement.people import compare_with_people
 from pipeline.refinement.round_metrics import held_out, measure
 from pipeline.refinement.thresholds import agreement
 from pipeline.schema import Annotations, Record
@@ -45,7 +49,8 @@ class Verdict:
     """Sentences for a person: the numbers that decided, and what to do next."""
 
     evidence: Json
-    """The same numbers for a program; `kind` says what they are: unchanged, truth, agreement."""
+    """The same numbers for a program; `kind` says what they are: unchanged, truth, human,
+    agreement."""
 
 
 def judge(judgements: Judgements, last: Node) -> Verdict:
@@ -74,8 +79,10 @@ def _judge(judgements: Judgements, last: Node) -> Verdict:
 
 
 def _verdict(judgements: Judgements, last: Node) -> Verdict:
-    """Judge by the best evidence that there is: changes at all, then truth, then agreement."""
+    """Judge by the best evidence that there is: changes at all, then people or truth, then
+    agreement."""
     run = judgements.run
+    gate = run.refine.gate
     metrics = measure(judgements.store, run, last, judgements.states, judgements.head)
     changes = metrics["changes"]
     if not _has_changes(changes):
@@ -83,6 +90,18 @@ def _verdict(judgements: Judgements, last: Node) -> Verdict:
         merge = merge_config(run)
         agreed = agreement(judgements.unlearned(), last.round, merge)
         return Verdict(REJECTED, reasons.no_change(agreed, merge), evidence)
+    if gate.truth == "human":
+        people = compare_with_people(judgements)
+        if len(people.after):
+            return by_truth(people.after, people.before, gate, run.seed, "human")
+        verdict = _by_source_or_model(judgements, last)
+        return replace(verdict, reason=f"{reasons.NO_REVIEW} {verdict.reason}")
+    return _by_source_or_model(judgements, last)
+
+
+def _by_source_or_model(judgements: Judgements, last: Node) -> Verdict:
+    """Judge by the truth that came with the source, or by agreement where there is none."""
+    run = judgements.run
     after = []
     before = []
     for sample in _held_out_with_truth(judgements, last):
@@ -92,7 +111,8 @@ def _verdict(judgements: Judgements, last: Node) -> Verdict:
         new = truth.count_samples(after)
         old = truth.count_samples(before)
         return by_truth(new, old, run.refine.gate, run.seed)
-    evidence = agreement(judgements.held_out(), last.round, merge_config(run))
+    held_out_labels = (sample.annotations for sample in judgements.held_out())
+    evidence = agreement(held_out_labels, last.round, merge_config(run))
     return by_agreement(evidence, run.refine.gate)
 
 
@@ -101,22 +121,29 @@ def _has_changes(changes: Mapping[str, Mapping[str, int]]) -> bool:
     return any(fates.keys() - UNCHANGED for fates in changes.values())
 
 
-def by_truth(new: np.ndarray, old: np.ndarray, gate: GateConfig, seed: int) -> Verdict:
+def by_truth(
+    new: np.ndarray,
+    old: np.ndarray,
+    gate: GateConfig,
+    seed: int,
+    kind: Literal["truth", "human"] = "truth",
+) -> Verdict:
     """Compare the counts of a round with those of its head, both against truth.
 
     `new` and `old` are what `pipeline.quality.truth.count_samples` returns for the same samples in
-    the same order, of shape (samples, counts). `seed` is that of the bootstrap.
+    the same order, of shape (samples, counts). `seed` is that of the bootstrap. `kind` says where
+    the truth comes from: the source, or people who reviewed the samples.
     """
     differences = truth.compare(new, old, seed=seed)
     score = differences["score"]
     old_totals = old.sum(axis=0)
     before = truth.summary(old_totals)["score"]
-    numbers = reasons.compared(score, before, len(new))
+    numbers = reasons.compared(score, before, len(new), kind)
     plain_differences = {}
     for metric, difference in differences.items():
         plain_differences[metric] = asdict(difference)
     evidence: Json = {
-        "kind": "truth",
+        "kind": kind,
         "samples": len(new),
         "differences": plain_differences,
     }

@@ -28,6 +28,8 @@ class JudgedSample:
     """A sample that a model looked at."""
 
     key: str
+    size: tuple[int, int]
+    """(width, height) in pixels."""
     annotations: Annotations
     """The head's labels with the model's judgement (`support`), and the model's own labels."""
 
@@ -51,23 +53,25 @@ class Judgements:
             for old, rows in zip(before, zip(*tables, strict=True), strict=True):
                 row: Row = rows[fold_of(old.key, folds)]
                 if row.failed is None:
-                    yield JudgedSample(old.key, old.annotations.overlaid(row.annotations))
+                    yield JudgedSample(
+                        key=old.key,
+                        size=(old.width, old.height),
+                        annotations=old.annotations.overlaid(row.annotations),
+                    )
 
-    def held_out(self) -> Iterator[Annotations]:
+    def held_out(self) -> Iterator[JudgedSample]:
         """The samples that are held out of every training."""
         for sample in self.samples():
             if held_out(sample.key, self.run):
-                yield sample.annotations
+                yield sample
 
     def unlearned(self) -> Iterator[Annotations]:
         """The samples that the model which looked at them has not learned from.
 
         With folds these are all samples, with one model those that are held out.
         """
-        if len(self.refining) == 1:
-            yield from self.held_out()
-            return
-        for sample in self.samples():
+        samples = self.held_out() if len(self.refining) == 1 else self.samples()
+        for sample in samples:
             yield sample.annotations
 
     def thresholds(self, *, keep: bool = True) -> dict[str, Thresholds]:
