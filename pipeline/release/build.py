@@ -75,6 +75,7 @@ class Build:
         self.store = store
         self.config = config
         self.runner = runner
+        self.refused = run.source.refuse
         self.folder = layout_release.release_folder(config.name, config.version)
         self.round = released_round(store, config)
         audit = release_facts.read_audit(store, self.round)
@@ -89,7 +90,7 @@ class Build:
         """All steps, or none if the release is there."""
         states = self._round_states()
         # The lists come first: a mistake in them shows before any work.
-        lists = read_lists(self.config)
+        lists = read_lists(self.config, self.refused)
         found = self._duplicates(states)
         selection = self._selection(states, lists, found)
         decisions = selection.decide(found)

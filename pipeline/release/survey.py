@@ -17,12 +17,12 @@ from pipeline.plan.recipe import recipe_settings
 from pipeline.plan.shard_state import ShardState
 from pipeline.release.config import ReleaseConfig, SourceTerms
 from pipeline.release.inputs import UserLists
-from pipeline.release.lists import Entries, references
 from pipeline.release.split import place_of
 from pipeline.schema import ImageRow
 from pipeline.storage import layout, layout_release
 from pipeline.storage.images import read_images
 from pipeline.storage.layout import IMAGES
+from pipeline.storage.lists import Entries, entries_for, references
 from pipeline.storage.manifest import Manifest, count_samples, digest
 from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
@@ -166,15 +166,3 @@ def read_survey(store: Store, folder: str, shard: str) -> Survey:
     for source, counts in value.pop("places").items():
         places[source] = {int(place): count for place, count in counts.items()}
     return Survey(**value, places=places)
-
-
-def entries_for(row: ImageRow, entries: Entries) -> list[str]:
-    """The entries that name an image by its key, its name or its sha256."""
-    found = []
-    for value in dict.fromkeys((row.key, row.name)):
-        if value in entries.names:
-            found.append(value)
-    for checksum in dict.fromkeys((row.sha256, row.source_sha256)):
-        if checksum is not None and checksum in entries.sha256:
-            found.append(checksum)
-    return found
