@@ -22,6 +22,10 @@ HUMAN = "human"
 """The source of human labels."""
 CROWD = "crowd"
 """Why a human region of a whole crowd is dropped: no model is trained on it."""
+IMAGE_SCORE = "image_score"
+"""Why a region that holds a score of the whole image is dropped: it is a note, and no label."""
+FINDING = "finding"
+"""Why a region that was found for review only, such as a face, is dropped: it is no label."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
