@@ -3,7 +3,8 @@
 Each box becomes a mosaic of at most `CELLS` cells along its longer side, each cell the mean of its
 pixels, drawn with soft edges. So what is hidden cannot be computed back, as it could from a light
 Gaussian blur. The picture is stored losslessly as PNG, as ingest stores a turned picture. The bytes
-depend on the stored bytes and the boxes alone, and hold no metadata of the original file.
+depend on the stored bytes and the boxes alone. Of the metadata of the original file, the colour
+profile stays.
 """
 
 from __future__ import annotations
@@ -85,9 +86,10 @@ def blur(data: bytes, boxes: Sequence[Box]) -> bytes:
     for box in boxes:
         _blur_box(image, box)
     buffer = io.BytesIO()
-    plain = image.copy()
-    plain.info.clear()
-    plain.save(buffer, "PNG")
+    profile = image.info.get("icc_profile")
+    # What else came with the file, such as where it was taken, is left behind.
+    image.info.clear()
+    image.save(buffer, "PNG", icc_profile=profile)
     return buffer.getvalue()
 
 

@@ -141,11 +141,10 @@ def _responsible(facts: Facts, totals: Totals) -> Json:
         "rai:dataAnnotationAnalysis": judged or ["Nobody has judged a sample of the labels."],
         "rai:annotationsPerItem": f"{annotations / max(images, 1):.1f}",
         "rai:machineAnnotationTools": tools,
-        "rai:dataLimitations": list(LIMITS),
+        "rai:dataLimitations": [*LIMITS, unchecked(safety)],
         "rai:dataUseCases": ["Training of vision-language models: detection, grounding, captions."],
         "rai:personalSensitiveInformation": [
             *checked(safety, totals),
-            unchecked(safety),
             "Images may show persons.",
         ],
         "rai:dataReleaseMaintenancePlan": "A takedown makes a new version without the image and "
