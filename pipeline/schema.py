@@ -25,6 +25,10 @@ CROWD = "crowd"
 REVIEWED = "reviewed"
 """Why a label of a machine is dropped that people have reviewed: theirs stand in its place. As a
 human label it marks a group of labels as complete (`pipeline.quality.reviewed`)."""
+IMAGE_SCORE = "image_score"
+"""Why a region that holds a score of the whole image is dropped: it is a note, and no label."""
+FINDING = "finding"
+"""Why a region that was found for review only, such as a face, is dropped: it is no label."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,6 +38,8 @@ STAGES = {
     "detr": "stages.specialists.detr:Detr",
     "fuse": "stages.specialists.fuse:Fuse",
     "image_text_score": "stages.specialists.score:ImageTextScore",
+    "open_nsfw": "stages.specialists.nudity:OpenNsfw",
+    "faces": "stages.specialists.faces:Faces",
     "grounding_dino": "stages.specialists.ground:GroundingDino",
     "sam": "stages.specialists.segment:Sam",
     "parse": "stages.filters.language:ParseTexts",

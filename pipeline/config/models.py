@@ -11,6 +11,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from pipeline.config.run import Entry, RunConfig
+from pipeline.storage.lists import read_entries
 from stages import registry
 from stages.base import StageError
 from stages.florence.config import TrainConfig
@@ -18,11 +19,13 @@ from stages.florence.limits import check_training, limits_of
 
 
 def check_models(run: RunConfig) -> None:
-    """Check the models of all stages, and that the model of the rounds takes its settings.
+    """Check the models of all stages, that the model of the rounds takes its settings, and lists.
 
     Raises:
-        ValueError: a model cannot be used; one line with what is expected and what is there.
+        ValueError: a model or a list cannot be used; one line with what is expected and what is
+            there.
     """
+    read_entries("source.refuse", run.source.refuse)
     for entry in run.specialists.values():
         _check_entry(f"specialists.{entry.name}", entry)
     for entry in run.filters.values():

@@ -25,7 +25,7 @@ GROUPS = ("source", "specialists", "filters", "refine", "train", "cluster")
 # A name like `a/b` is a hub name, but `a/b.onnx` is a file.
 FILE_SUFFIXES = (".onnx", ".txt", ".safetensors", ".json")
 # The settings of sources that name local files or folders.
-SOURCE_PATHS = ("path", "instances", "captions")
+SOURCE_PATHS = ("path", "instances", "captions", "refuse")
 
 
 def parse(values: Json) -> RunConfig:
@@ -186,7 +186,9 @@ def with_absolute_paths(values: Json, run: RunConfig) -> Json:
 
 
 def _absolute(value: object) -> object:
-    """Make a local path absolute; any other value is returned as it is."""
+    """Make a local path, or those of a list, absolute; any other value is returned as it is."""
+    if isinstance(value, list):
+        return [_absolute(item) for item in value]
     if not isinstance(value, str) or not value:
         return value
     # `resolve` turns the name of a checkpoint of this package, such as nano, into its folder. Such

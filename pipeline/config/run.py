@@ -62,8 +62,16 @@ class SourceConfig:
     shard_size: Positive = 500
     """Samples in one shard. It has no effect for sources of tars or Parquet tables: each tar or row
     group is a shard."""
+    refuse: tuple[str, ...] = ()
+    """Lists of images that must not come in: text files, any fsspec URL, with one sha256,
+    phash:HASH, key or name a line. Such an image is a failed row, and is not stored. What came in
+    before a list named it stays, but `fld release build` leaves it out."""
+    refuse_distance: Annotated[int, Field(ge=0, le=12)] = 6
+    """Bits of 64 in which an image may differ from a perceptual hash of `refuse`."""
 
     def without_effect(self) -> Iterator[str]:
+        if not self.refuse:
+            yield from no_effect(self, ("refuse_distance",), "no list is given; set refuse")
         if registry.load(self.use)[0].whole:
             reason = f"each tar or row group of the source {self.use} is a shard; leave it out"
             yield from no_effect(self, ("shard_size",), reason)

@@ -23,6 +23,7 @@ from pipeline.execution.faults import naming_disk
 from pipeline.execution.isolation import Isolated, StageDied
 from pipeline.ingest.assignment import open_source
 from pipeline.ingest.assignment_log import keys_of_replaced_shards, reasons_of_replaced_samples
+from pipeline.ingest.refused import Refused
 from pipeline.ingest.repair import IngestedImage, Receive, Repair, failed_image, open_repair
 from pipeline.plan.shard_state import ShardState
 from pipeline.quality.reviewed import with_review
@@ -62,10 +63,17 @@ class Ingest:
     It publishes the tar, a table of all images, and the labels: given ones, and true ones.
     """
 
-    def __init__(self, url: str, config: SourceConfig, shards: Mapping[str, list[str]]) -> None:
+    def __init__(
+        self,
+        url: str,
+        config: SourceConfig,
+        shards: Mapping[str, list[str]],
+        refused: Refused | None = None,
+    ) -> None:
         self.store = Store(url)
         self.config = config
         self.shards = shards
+        self._refused = refused or Refused()
         self._source = open_source(config)
 
     def __call__(self, shard: str, state: ShardState) -> ShardState:
@@ -76,9 +84,9 @@ class Ingest:
         ):
             if isolated:
                 with child_receiver() as receive_item:
-                    manifest = self._ingest(shard, receive_item)
+                    manifest = self._ingest(shard, self._refused.guard(receive_item))
             else:
-                manifest = self._ingest(shard, _received)
+                manifest = self._ingest(shard, self._refused.guard(_received))
         return state.with_(IMAGES, manifest.digests)
 
     def _ingest(self, shard: str, receive_item: Receive) -> Manifest:

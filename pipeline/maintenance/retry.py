@@ -19,6 +19,7 @@ from pipeline.ingest.assignment_log import (
     keys_of_replaced_shards,
     replacements,
 )
+from pipeline.ingest.refused import Refused
 from pipeline.ingest.repair import Receive
 from pipeline.ingest.shard import child_receiver
 from pipeline.ingest.source_files import record_again
@@ -100,7 +101,9 @@ def _withdraw_images(store: Store, run: RunConfig, reason: str | None) -> Counte
     source = open_source(run.source)
     tried = {(row.replaces, row.name) for row in replacements(store)}
     new = NewShards()
-    with child_receiver() as receive:
+    refused = Refused.of(run.source)
+    with child_receiver() as receive_item:
+        receive = refused.guard(receive_item)
         for shard, samples in sorted(store.counts(IMAGES).items()):
             if not samples.failed:
                 continue

@@ -16,6 +16,7 @@ from pipeline.execution.steps import Step
 from pipeline.execution.worker import Worker
 from pipeline.ingest import failures
 from pipeline.ingest.assignment import assign, check_keys, ingest_state
+from pipeline.ingest.refused import Refused
 from pipeline.ingest.shard import Ingest
 from pipeline.plan.graph import Node
 from pipeline.plan.journal import INGEST, publish_graph, ref
@@ -70,6 +71,7 @@ class RunExecutor:
             self.store.url,
             source,
             todo,
+            Refused.of(source),
         )
         step = Step(INGEST, make, (IMAGES,))
         states = self.engine.run(INGEST, [step], present.states)

@@ -26,13 +26,16 @@ from pipeline.release.facts import Checked, Facts
 from pipeline.release.finish import Finish
 from pipeline.release.inputs import UserLists, check_precision, read_lists, released_round
 from pipeline.release.lineage import signals_of
+from pipeline.release.notes import ROUND
+from pipeline.release.safety import ListFact, Safety, never_blurred
 from pipeline.release.selection import Decisions, Selection
-from pipeline.release.shard_inputs import RELEASE, ROUND, ShardInputs, encode_decisions
+from pipeline.release.shard_inputs import RELEASE, ShardInputs, encode_decisions
 from pipeline.release.shards import ReleaseShard
 from pipeline.release.statistics import Totals
 from pipeline.release.survey import SURVEY, SurveyInputs, SurveyShard, read_survey, survey_digest
 from pipeline.storage import layout, layout_release
 from pipeline.storage.layout import IMAGES
+from pipeline.storage.lists import digest_of, read_entries
 from pipeline.storage.manifest import digest, json_bytes
 from pipeline.storage.parquet import publish_table, read_table
 from pipeline.storage.store import Store
@@ -75,6 +78,7 @@ class Build:
         self.store = store
         self.config = config
         self.runner = runner
+        self.refused = run.source.refuse
         self.folder = layout_release.release_folder(config.name, config.version)
         self.round = released_round(store, config)
         audit = release_facts.read_audit(store, self.round)
@@ -89,7 +93,7 @@ class Build:
         """All steps, or none if the release is there."""
         states = self._round_states()
         # The lists come first: a mistake in them shows before any work.
-        lists = read_lists(self.config)
+        lists = read_lists(self.config, self.refused)
         found = self._duplicates(states)
         selection = self._selection(states, lists, found)
         decisions = selection.decide(found)
@@ -122,6 +126,7 @@ class Build:
         self._publish_decisions(decisions)
         self._write_shards(states, inputs, wanted)
         totals = finish.run(sorted(wanted))
+        announce(never_blurred(self.config.blur, totals))
         return Built(folder=self.folder, totals=totals, is_new=True)
 
     def _round_states(self) -> States:
@@ -183,12 +188,14 @@ class Build:
         for shard in sorted(surveyed):
             survey = read_survey(self.store, self.folder, shard)
             selection.add(survey)
+        selection.check_scores()
         return selection
 
     def _surveyed(self, states: States, lists: UserLists, found: Sequence[Duplicate]) -> States:
         """The states of all shards with their surveys."""
         inputs = SurveyInputs(
             folder=self.folder,
+            round=self.round,
             config=self.config,
             originals=frozenset(duplicate.kept for duplicate in found),
             lists=lists,
@@ -262,6 +269,7 @@ class Build:
             evaluation=lists.evaluation_sets,
             takedown=len(lists.takedown),
             unmatched=len(unmatched),
+            safety=self._safety(selection),
         )
         about = json_bytes({"config": release_facts.settings_of(self.store, self.config)})
         shards = [f"{shard}={wanted[shard]}" for shard in sorted(wanted)]
@@ -272,4 +280,25 @@ class Build:
             inputs.signals,
             checks,
             digest(about.decode(), *shards),
+        )
+
+    def _safety(self, selection: Selection) -> Safety:
+        """What the images and texts are checked for."""
+        config = self.config
+        lists = []
+        for path in (*config.takedown, *self.refused):
+            lists.append(
+                ListFact(
+                    name=path.rpartition("/")[2],
+                    sha256=digest_of(path),
+                    entries=len(read_entries("takedown", [path])),
+                )
+            )
+        return Safety(
+            lists=lists,
+            notes=[selection.notes[maker] for maker in sorted(selection.notes)],
+            exclude=dict(config.exclude),
+            blur=dict(config.blur),
+            personal_data=config.personal_data,
+            phone_regions=list(config.phone_regions),
         )

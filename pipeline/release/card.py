@@ -12,6 +12,7 @@ import yaml
 
 from pipeline.quality.tables import markdown
 from pipeline.release.facts import Facts
+from pipeline.release.safety import checked, unchecked
 from pipeline.release.statistics import SAMPLES, Totals
 from pipeline.schema import KINDS
 from pipeline.storage import layout_release
@@ -44,7 +45,6 @@ LIMITS = (
     "Boxes and texts share the biases of the models that made them, and of the pictures that the "
     "sources offer.",
     "An object without a box is no proof that the object is absent: specialists miss things.",
-    "No check for persons, personal data or sensitive content was made, unless it is listed above.",
 )
 
 
@@ -63,12 +63,12 @@ def card(facts: Facts, totals: Totals) -> str:
         "## Quality",
         _quality(facts),
         "## Checks, and what is left out",
-        _checks(facts),
+        _checks(facts, totals),
         _removed(totals),
         "## Licences",
         _licences(facts, totals),
         "## Known limits",
-        _list(LIMITS),
+        _list([*LIMITS, unchecked(facts.checks.safety)]),
         "## How to read it",
         _usage(facts),
         "## Statistics",
@@ -116,6 +116,7 @@ def _configs(totals: Totals) -> Iterator[Json]:
         layout_release.ANNOTATIONS,
         layout_release.INDEX,
         layout_release.LINEAGE,
+        layout_release.FLAGS,
     )
     for part in parts:
         files = []
@@ -193,7 +194,7 @@ def _quality(facts: Facts) -> str:
     return "\n\n".join(parts)
 
 
-def _checks(facts: Facts) -> str:
+def _checks(facts: Facts, totals: Totals) -> str:
     checks = facts.checks
     settings = [f"{name} {value}" for name, value in checks.duplicates.items() if value != ""]
     lines = [f"Duplicates: sha256 and perceptual hash ({', '.join(settings)})."]
@@ -204,6 +205,7 @@ def _checks(facts: Facts) -> str:
             f"Takedowns: {checks.takedown:,} entries, of which {checks.unmatched:,} fit no sample. "
             "Copies of the images that they name are left out, too."
         )
+    lines += checked(facts.checks.safety, totals)
     return _list(lines)
 
 

@@ -13,13 +13,14 @@ from pydantic import Field
 from pipeline.config.compose import dotlist
 from pipeline.config.effects import own
 from pipeline.config.validation import build
+from pipeline.release.personal import check_regions
 from stages.base import no_effect
 from stages.dedup import DedupConfig
 
 TRAIN = "train"
 """The split of all samples that no other split takes."""
 Share = Annotated[float, Field(ge=0, le=1)]
-LISTS = ("evaluation", "takedown", "url_tables")
+LISTS = ("evaluation", "takedown", "url_tables", "phone_regions")
 # Folders and files are called by these names, also on the Hugging Face Hub.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_]*")
@@ -95,7 +96,27 @@ class ReleaseConfig:
     """Least precision by audit for each type. The lower end of the 95% interval must reach it, else
     nothing is released."""
 
+    exclude: dict[str, Share] = field(default_factory=dict)
+    """Scores of a whole image from which on it is not released, such as exclude.nudity=0.8 (stage
+    `open_nsfw`). An image without this score is not released, either."""
+    blur: dict[str, Share] = field(default_factory=dict)
+    """Categories whose regions are blurred in the released images, with the least score, such as
+    blur.face=0.5 (stage `faces`) or blur.person=0. Regions without a score are always blurred."""
+    personal_data: Literal["flag", "remove", "ignore"] = "flag"
+    """E-mail addresses and telephone numbers in texts, strings in images and texts of regions.
+    `flag`: they are listed in the table `flags`. `remove`: these annotations are not released.
+    `ignore`: nothing is looked for."""
+    phone_regions: tuple[str, ...] = ("US",)
+    """Regions whose telephone numbers are found without a country code: ISO 3166 codes. Numbers
+    with one, such as +49 ..., are always found."""
+
     def __post_init__(self) -> None:
+        if self.blur and self.images == "reference":
+            raise ValueError(
+                "blur: images=reference releases no pixels, so nothing would be blurred; set "
+                "images=include, or leave blur out"
+            )
+        check_regions(self.phone_regions)
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"name={self.name}: use letters, digits, - and _ only")
         if not _VERSION.fullmatch(self.version):
@@ -113,6 +134,9 @@ class ReleaseConfig:
         yield from own(self.dedup, "dedup.")
         if not self.takedown:
             yield from no_effect(self, ("url_tables",), "nothing is taken down; set takedown")
+        if self.personal_data == "ignore":
+            reason = "personal_data=ignore looks for none; set personal_data=flag"
+            yield from no_effect(self, ("phone_regions",), reason)
 
     @property
     def split_names(self) -> list[str]:

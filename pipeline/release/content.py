@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pipeline.release.personal import PERSONAL_DATA, PersonalData
 from pipeline.schema import (
     KINDS,
     Annotation,
@@ -48,8 +49,8 @@ class Content:
     left_out: list[LeftOut] = field(default_factory=list)
 
 
-def content_of(record: Record) -> Content:
-    """What of a record is released."""
+def content_of(record: Record, personal: PersonalData | None = None) -> Content:
+    """What of a record is released; with `personal`, nothing in which that finds something."""
     size = (record.width, record.height)
     released = Annotations()
     left_out: list[LeftOut] = []
@@ -59,6 +60,8 @@ def content_of(record: Record) -> Content:
         for annotation in getattr(record.annotations, kind):
             clipped = _clipped(annotation, size)
             reason = annotation.dropped or problem_of(clipped, size, texts)
+            if not reason and personal is not None and personal.kinds(clipped):
+                reason = PERSONAL_DATA
             if reason:
                 left_out.append(LeftOut(kind=kind, id=annotation.id, reason=reason))
                 continue

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, get_args, get_type_hints
 
 from pipeline.release.card import LIMITS
 from pipeline.release.facts import Facts
+from pipeline.release.safety import checked, unchecked
 from pipeline.release.statistics import Totals
 from pipeline.release.tables import AnnotationRow, SampleRow
 from pipeline.storage import layout_release
@@ -68,6 +69,7 @@ FILE_SETS = {
     layout_release.ANNOTATIONS: "One row an annotation.",
     layout_release.OBJECTS: "One row a sample: boxes, categories and captions as lists.",
     layout_release.LINEAGE: "One row an annotation: the signals that it was made from.",
+    layout_release.FLAGS: "One row a flag: personal data in a text, a blurred region.",
 }
 
 
@@ -108,6 +110,7 @@ def _bibtex(facts: Facts) -> str:
 
 def _responsible(facts: Facts, totals: Totals) -> Json:
     """The fields of the RAI vocabulary."""
+    safety = facts.checks.safety
     makers = {maker["model"] or maker["stage"] for maker in totals["makers"]}
     tools = [f"{name} ({facts.round})" for name in sorted(makers)]
     removed = [
@@ -127,7 +130,8 @@ def _responsible(facts: Facts, totals: Totals) -> Json:
         "labelled by specialist models, filters and rounds of training (Florence-2).",
         "rai:dataCollectionType": ["Secondary data analysis", "Others"],
         "rai:dataPreprocessingProtocol": [
-            "Images with an EXIF orientation are stored upright; all others as they came.",
+            "Images with an EXIF orientation are stored upright; all others as they came, unless "
+            "a check below says that they were blurred.",
             *removed,
         ],
         "rai:dataAnnotationProtocol": [
@@ -137,9 +141,12 @@ def _responsible(facts: Facts, totals: Totals) -> Json:
         "rai:dataAnnotationAnalysis": judged or ["Nobody has judged a sample of the labels."],
         "rai:annotationsPerItem": f"{annotations / max(images, 1):.1f}",
         "rai:machineAnnotationTools": tools,
-        "rai:dataLimitations": list(LIMITS),
+        "rai:dataLimitations": [*LIMITS, unchecked(safety)],
         "rai:dataUseCases": ["Training of vision-language models: detection, grounding, captions."],
-        "rai:personalSensitiveInformation": ["Not checked; images may show persons."],
+        "rai:personalSensitiveInformation": [
+            *checked(safety, totals),
+            "Images may show persons.",
+        ],
         "rai:dataReleaseMaintenancePlan": "A takedown makes a new version without the image and "
         "its copies; `fld release diff` lists what a version changed.",
     }

@@ -18,6 +18,7 @@ from pipeline.plan.recipe import content_hash
 from pipeline.quality.audit import AuditRow
 from pipeline.release.config import ReleaseConfig, SourceTerms
 from pipeline.release.lineage import Signals
+from pipeline.release.safety import Safety
 from pipeline.schema import SCHEMA_VERSION
 from pipeline.storage import layout
 from pipeline.storage.json_types import Json
@@ -52,6 +53,8 @@ class Checked:
     """Entries of the takedown lists."""
     unmatched: int
     """Of these, entries that no sample fits."""
+    safety: Safety
+    """What else was looked for: listed images, scores, faces, personal data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +167,9 @@ def settings_of(store: Store, config: ReleaseConfig) -> Json:
     release = asdict(config)
     for name in ("evaluation", "takedown", "url_tables"):
         release[name] = [_with_digest(path) for path in release[name]]
+    refused = run["source"].get("refuse")
+    if refused:
+        run["source"] = {**run["source"], "refuse": [_with_digest(path) for path in refused]}
     lists = release["split_lists"]
     release["split_lists"] = {split: _with_digest(path) for split, path in lists.items()}
     return {"run": _portable(run), "release": _portable(release)}

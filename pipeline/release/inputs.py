@@ -8,15 +8,9 @@ from dataclasses import dataclass
 
 from pipeline.quality.audit import ALL_SOURCES, AuditRow
 from pipeline.release.config import ReleaseConfig
-from pipeline.release.lists import (
-    Entries,
-    entries_of,
-    keys_of_urls,
-    read_evaluation,
-    read_lines,
-    read_takedown,
-)
+from pipeline.release.lists import keys_of_urls, read_evaluation
 from pipeline.storage import layout
+from pipeline.storage.lists import Entries, entries_of, read_entries, read_lines
 from pipeline.storage.rounds import open_round
 from pipeline.storage.store import Store
 from stages.dedup import Hashed
@@ -51,8 +45,11 @@ class UserLists:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def read_lists(config: ReleaseConfig) -> UserLists:
+def read_lists(config: ReleaseConfig, refused: Sequence[str] = ()) -> UserLists:
     """Read all lists that the settings name.
+
+    `refused` are the lists of what must not come in (`source.refuse`). What came in before they
+    named it is taken down.
 
     Raises:
         ValueError: one cannot be read.
@@ -60,7 +57,7 @@ def read_lists(config: ReleaseConfig) -> UserLists:
     splits = {}
     for split, file in config.split_lists.items():
         splits[split] = entries_of(read_lines(f"split_lists.{split}", file))
-    takedown = read_takedown(config.takedown)
+    takedown = read_entries("takedown", (*config.takedown, *refused))
     urls = frozenset(name for name in takedown.names if "://" in name)
     evaluation: list[Hashed] = []
     sets: dict[str, int] = {}

@@ -1,79 +1,18 @@
-"""The lists that a user gives: keys of a split, takedowns, evaluation images.
+"""What lists of a user mean for a release: URLs by their keys, and hashes of evaluation images.
 
-A list is a text file, any fsspec URL, with one entry a line. Empty lines and lines that begin with
-# are left out. An entry of 64 hexadecimal digits is a sha256, `phash:` and 16 of them a perceptual
-hash, anything else a key, a name or a URL.
+`pipeline.storage.lists` reads the lists.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import fsspec
 
+from pipeline.storage.lists import entries_of, read_lines, references
 from stages.base import SampleError
 from stages.dedup import HashConfig, Hashed, Hashes
 from stages.ingest import SUFFIXES, accept
-
-_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
-_PHASH = re.compile(r"phash:([0-9a-fA-F]{16})")
-
-
-@dataclass(frozen=True, slots=True)
-class Entries:
-    """The entries of some lists, by what they are."""
-
-    names: frozenset[str] = frozenset()
-    """Keys, names and URLs."""
-    sha256: frozenset[str] = frozenset()
-    phashes: frozenset[str] = frozenset()
-
-    def __len__(self) -> int:
-        return len(self.names) + len(self.sha256) + len(self.phashes)
-
-    def all(self) -> list[str]:
-        """The entries in alphabetical order."""
-        hashes = {f"phash:{value}" for value in self.phashes}
-        return sorted(self.names | self.sha256 | hashes)
-
-
-def read_lines(setting: str, url: str) -> list[str]:
-    """The entries of a list.
-
-    Raises:
-        ValueError: the file cannot be read.
-    """
-    try:
-        with fsspec.open(url, "rt", encoding="utf-8") as file:
-            lines = [line.strip() for line in file]
-    except (OSError, ValueError, ImportError) as error:
-        message = f"{type(error).__name__}: give a text file with one entry a line"
-        raise ValueError(f"{setting}={url}: {message}") from None
-    return [line for line in lines if line and not line.startswith("#")]
-
-
-def entries_of(lines: Sequence[str]) -> Entries:
-    """Tell sha256 sums, perceptual hashes and names apart."""
-    names, sums, hashes = set[str](), set[str](), set[str]()
-    for line in lines:
-        phash = _PHASH.fullmatch(line)
-        if phash:
-            hashes.add(phash[1].lower())
-        elif _SHA256.fullmatch(line):
-            sums.add(line.lower())
-        else:
-            names.add(line)
-    return Entries(frozenset(names), frozenset(sums), frozenset(hashes))
-
-
-def read_takedown(files: Sequence[str]) -> Entries:
-    """All entries of the takedown lists."""
-    lines: list[str] = []
-    for file in files:
-        lines += read_lines("takedown", file)
-    return entries_of(lines)
 
 
 def keys_of_urls(tables: Sequence[str], urls: frozenset[str]) -> dict[str, str]:
@@ -165,25 +104,3 @@ def _hashed(
             message = " ".join(str(error).split())
             raise ValueError(f"evaluation={path}: {message}; remove it from the set") from None
         yield from hashes("", [name], [image.data])
-
-
-def references(entries: Entries) -> list[Hashed]:
-    """The hashes in a list as rows to compare images with."""
-    rows = []
-    for value in sorted(entries.sha256):
-        rows.append(_reference(value, sha256=value))
-    for value in sorted(entries.phashes):
-        rows.append(_reference(f"phash:{value}", phash=value))
-    return rows
-
-
-def _reference(name: str, *, sha256: str = "", phash: str = "") -> Hashed:
-    return Hashed(
-        key=name,
-        shard="",
-        pixels=0,
-        bytes=0,
-        sha256=sha256,
-        hash=phash,
-        mirrored="",
-    )

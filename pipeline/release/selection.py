@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipeline.release.config import ReleaseConfig
+from pipeline.release.safety import Note, merged
 from pipeline.release.split import PLACES, Cuts, cuts_of, place_of
 from pipeline.release.survey import Survey
+from pipeline.schema import IMAGE_SCORE
 from stages.dedup import Duplicate
 
 TAKEDOWN, EVALUATION, DUPLICATE = "takedown", "evaluation_image", "duplicate"
@@ -49,6 +51,9 @@ class Selection:
     listed: dict[str, str] = field(default_factory=dict)
     taken_down: dict[str, list[str]] = field(default_factory=dict)
     evaluation: dict[str, str] = field(default_factory=dict)
+    excluded: dict[str, str] = field(default_factory=dict)
+    notes: dict[tuple[str, str, str, str], Note] = field(default_factory=dict)
+    """By `Note.maker`."""
 
     def add(self, survey: Survey) -> None:
         """Take in the survey of one shard.
@@ -65,10 +70,29 @@ class Selection:
             counts = self.samples.setdefault(source, np.zeros(PLACES, np.int64))
             for place, count in places.items():
                 counts[place] += count
-        for name in ("originals", "listed", "taken_down", "evaluation"):
+        for note in survey.notes:
+            before = self.notes.get(note.maker)
+            self.notes[note.maker] = merged(before, note) if before else note
+        for name in ("originals", "listed", "taken_down", "evaluation", "excluded"):
             named: Mapping[str, object] = getattr(survey, name)
             getattr(self, name).update(named)
             self.shards.update(dict.fromkeys(named, survey.shard))
+
+    def check_scores(self) -> None:
+        """Check that some image has each score by which images are excluded.
+
+        Raises:
+            ValueError: none has; all images would be left out.
+        """
+        scores = [note.name for note in self.notes.values() if note.kind == IMAGE_SCORE]
+        for name in self.config.exclude:
+            if name not in scores:
+                known = ", ".join(sorted(set(scores))) or "none"
+                raise ValueError(
+                    f"exclude.{name}: no image of the round has this score (scores there: {known});"
+                    " run a stage that gives it, such as `use: open_nsfw` for nudity, or leave the "
+                    "setting out"
+                )
 
     def cuts(self) -> dict[str, Cuts]:
         """Where each source is split."""
@@ -91,7 +115,7 @@ class Selection:
             own = cuts[source].split_of(place)
             group = [original, *copies]
             decided.update(self._decide_group(group, own))
-        alone = {**self.listed, **self.taken_down, **self.evaluation}
+        alone = {**self.listed, **self.taken_down, **self.evaluation, **self.excluded}
         for key in alone:
             if key not in in_groups:
                 split = self.listed.get(key, "")
@@ -109,6 +133,10 @@ class Selection:
             return Decision(removed=TAKEDOWN)
         if any(key in self.evaluation for key in group):
             return Decision(removed=EVALUATION)
+        reasons = [self.excluded[key] for key in group if key in self.excluded]
+        if reasons:
+            # A score that is too high says more than one that is missing.
+            return Decision(removed=min(reasons))
         return Decision(split=split)
 
     def _decide_group(self, group: Sequence[str], own: str) -> dict[str, Decision]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pipeline.plan.shard_state import ShardState
 from pipeline.release.config import ReleaseConfig
 from pipeline.release.lineage import Signals
+from pipeline.release.notes import ROUND
 from pipeline.release.selection import Decision
 from pipeline.release.split import Cuts
 from pipeline.storage import layout_release
@@ -18,9 +19,9 @@ from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import digest
 from pipeline.storage.store import Store
 
-RELEASE, ROUND = "release", "round"
-"""How the files of a release and the released round are called in the state of a shard."""
-VERSION = 1
+RELEASE = "release"
+"""How the files of a release are called in the state of a shard."""
+VERSION = 2
 """Raise it when the same inputs give other bytes."""
 
 
@@ -47,6 +48,9 @@ class ShardInputs:
             "version": VERSION,
             "images": self.config.images,
             "seed": self.config.seed,
+            "blur": dict(self.config.blur),
+            "personal_data": self.config.personal_data,
+            "phone_regions": list(self.config.phone_regions),
             "sources": {name: asdict(terms) for name, terms in self.config.sources.items()},
             "cuts": {name: asdict(cuts) for name, cuts in self.cuts.items()},
             "signals": [asdict(node) for node in self.signals],

@@ -14,10 +14,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from pipeline.plan.shard_state import ShardState
-from pipeline.release.content import Content, LeftOut, content_of
+from pipeline.release.content import LeftOut
 from pipeline.release.lineage import LineageRow, lineage_rows, makers_in
+from pipeline.release.notes import ROUND
+from pipeline.release.released import Released, Releasing
 from pipeline.release.selection import Decision
-from pipeline.release.shard_inputs import RELEASE, ROUND, ShardInputs, read_decisions
+from pipeline.release.shard_inputs import RELEASE, ShardInputs, read_decisions
 from pipeline.release.split import place_of
 from pipeline.release.statistics import Counts, encoded
 from pipeline.release.survey import source_of
@@ -25,6 +27,7 @@ from pipeline.release.tables import (
     SAMPLE,
     TYPES,
     AnnotationRow,
+    FlagRow,
     ObjectsRow,
     Place,
     RemovedRow,
@@ -62,6 +65,7 @@ class _Part:
     tar: TarWriter
     records: list[Record] = field(default_factory=list)
     rows: list[SampleRow] = field(default_factory=list)
+    flags: list[FlagRow] = field(default_factory=list)
 
 
 class ReleaseShard:
@@ -113,6 +117,7 @@ class _Work:
         self._records: list[Record] = read_table(store, table, Record)
         self._parts: dict[str, _Part] = {}
         self._removed: list[RemovedRow] = []
+        self._releasing = Releasing(inputs.config)
 
     def write(self) -> None:
         """Publish all files of the shard but its manifest."""
@@ -156,17 +161,17 @@ class _Work:
         place = place_of(record.key, self._inputs.config.seed)
         split = decision.split or self._inputs.cuts[source].split_of(place)
         part = self._part(split, stack)
-        content = content_of(record)
-        self._removed += _removed_rows(content)
-        part.records.append(content.record)
-        members = {"json": encode_record(content.record)}
+        released = self._releasing(record, image, data)
+        self._removed += _removed_rows(released)
+        part.records.append(released.record)
+        part.flags += released.flags
+        members = {"json": encode_record(released.record)}
         if self._inputs.config.images == "include":
-            extension = str(image.member).partition(".")[2]
-            members = {extension: data, **members}
+            members = {released.extension: released.data, **members}
         *before, written = part.tar.write(record.key, members)
         part.rows.append(
             sample_row(
-                content.record,
+                released.record,
                 Place(
                     shard=self._shard,
                     split=split,
@@ -194,7 +199,7 @@ class _Work:
             part = self._parts[split]
             lineage = lineage_rows(part.records, makers)
             self._write_part(part, lineage)
-            counts[split] = encoded(part_counts(part.records, part.rows))
+            counts[split] = encoded(part_counts(part.records, part.rows, part.flags))
         self._publish(layout_release.removed_table(folder, shard), RemovedRow, self._removed)
         rest = Counts()
         rest.add_removed(self._removed)
@@ -218,6 +223,7 @@ class _Work:
         self._publish(table(layout_release.ANNOTATIONS), AnnotationRow, annotations)
         self._publish(table(layout_release.OBJECTS), ObjectsRow, objects)
         self._publish(table(layout_release.LINEAGE), LineageRow, lineage)
+        self._publish(table(layout_release.FLAGS), FlagRow, part.flags)
 
     def _publish(self, name: str, cls: type[T], rows: Sequence[T]) -> None:
         """Publish one table."""
@@ -281,23 +287,28 @@ def encode_record(record: Record) -> bytes:
     return json.dumps(to_dict(record), ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def part_counts(records: Sequence[Record], rows: Sequence[SampleRow]) -> Counts:
+def part_counts(
+    records: Sequence[Record],
+    rows: Sequence[SampleRow],
+    flags: Sequence[FlagRow],
+) -> Counts:
     """The counts of the samples of a shard that are in one split."""
     counts = Counts()
     for record, row in zip(records, rows, strict=True):
         counts.add(record, row)
+    counts.add_flags(flags)
     return counts
 
 
-def _removed_rows(content: Content) -> list[RemovedRow]:
+def _removed_rows(released: Released) -> list[RemovedRow]:
     """The rows for the annotations of a released sample that are left out."""
 
     def row(left_out: LeftOut) -> RemovedRow:
         return RemovedRow(
-            key=content.record.key,
+            key=released.record.key,
             type=TYPES[left_out.kind],
             id=left_out.id,
             reason=left_out.reason,
         )
 
-    return [row(left_out) for left_out in content.left_out]
+    return [row(left_out) for left_out in released.left_out]

@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.quality.histograms import BoxHistograms
 from pipeline.quality.statistics import PhraseSums, RoundStatistics, Statistics, TextSums
-from pipeline.release.tables import SAMPLE, RemovedRow, SampleRow
+from pipeline.release.tables import SAMPLE, FlagRow, RemovedRow, SampleRow
 from pipeline.schema import KINDS, Record
 from pipeline.storage.json_types import Json
 
@@ -40,6 +40,8 @@ class Totals(TypedDict):
     makers: list[Maker]
     removed: dict[str, dict[str, int]]
     """What the round has and the release has not: by type, then by reason."""
+    flags: dict[str, dict[str, int]]
+    """Flagged annotations by type, and blurred regions by category."""
     failures: dict[str, int]
     """Samples that a stage could not do, by the stage."""
     annotations: RoundStatistics
@@ -54,6 +56,7 @@ class Counts:
     makers: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     """Annotations by stage, model and revision."""
     removed: dict[str, Counter[str]] = field(default_factory=dict)
+    flags: dict[str, Counter[str]] = field(default_factory=dict)
     failures: Counter[str] = field(default_factory=Counter)
     statistics: Statistics = field(default_factory=Statistics)
 
@@ -74,12 +77,19 @@ class Counts:
         for row in rows:
             self.removed.setdefault(row.type, Counter())[row.reason] += 1
 
+    def add_flags(self, rows: Iterable[FlagRow]) -> None:
+        """Count the flags of released samples."""
+        for row in rows:
+            self.flags.setdefault(row.flag, Counter())[row.phrase or row.type] += 1
+
     def merge(self, other: Counts) -> None:
         """Count the samples of `other`, too."""
         for split, counts in other.splits.items():
             self.splits.setdefault(split, Counter()).update(counts)
         for type_, reasons in other.removed.items():
             self.removed.setdefault(type_, Counter()).update(reasons)
+        for flag, counts in other.flags.items():
+            self.flags.setdefault(flag, Counter()).update(counts)
         self.sources.update(other.sources)
         self.makers.update(other.makers)
         self.failures.update(other.failures)
@@ -104,6 +114,7 @@ class Counts:
             "removed": {
                 name: dict(sorted(self.removed[name].items())) for name in sorted(self.removed)
             },
+            "flags": {name: dict(sorted(self.flags[name].items())) for name in sorted(self.flags)},
             "failures": dict(sorted(self.failures.items())),
             "annotations": self.statistics.to_dict(),
         }
@@ -124,6 +135,7 @@ def encoded(counts: Counts) -> Json:
         "sources": counts.sources,
         "makers": [[*maker, count] for maker, count in sorted(counts.makers.items())],
         "removed": counts.removed,
+        "flags": counts.flags,
         "failures": counts.failures,
         "images": statistics.images,
         "text_regions": statistics.text_regions,
@@ -153,6 +165,7 @@ def decoded(value: Json) -> Counts:
         sources=Counter(value["sources"]),
         makers=Counter({tuple(maker): count for *maker, count in value["makers"]}),
         removed={name: Counter(counts) for name, counts in value["removed"].items()},
+        flags={name: Counter(counts) for name, counts in value["flags"].items()},
         failures=Counter(value["failures"]),
         statistics=statistics,
     )

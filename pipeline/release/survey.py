@@ -17,12 +17,15 @@ from pipeline.plan.recipe import recipe_settings
 from pipeline.plan.shard_state import ShardState
 from pipeline.release.config import ReleaseConfig, SourceTerms
 from pipeline.release.inputs import UserLists
-from pipeline.release.lists import Entries, references
+from pipeline.release.notes import ROUND, read_notes
+from pipeline.release.safety import Note
 from pipeline.release.split import place_of
 from pipeline.schema import ImageRow
 from pipeline.storage import layout, layout_release
+from pipeline.storage.arrow import from_dict
 from pipeline.storage.images import read_images
 from pipeline.storage.layout import IMAGES
+from pipeline.storage.lists import Entries, entries_for, references
 from pipeline.storage.manifest import Manifest, count_samples, digest
 from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
@@ -30,7 +33,7 @@ from stages.dedup import Hashed, repeats_of
 
 SURVEY = "survey"
 """How the survey is called in the state of a shard."""
-VERSION = 1
+VERSION = 2
 """Raise it when the same inputs give another survey."""
 
 
@@ -51,6 +54,10 @@ class Survey:
     """The entries of the takedown lists that name a sample or a copy of it, by key."""
     evaluation: dict[str, str] = field(default_factory=dict)
     """The evaluation image that a sample repeats, by key."""
+    excluded: dict[str, str] = field(default_factory=dict)
+    """Why the scores of an image stand against it, by key."""
+    notes: list[Note] = field(default_factory=list)
+    """What stages have noted for review, one for each maker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +66,8 @@ class SurveyInputs:
 
     folder: str
     """The folder of the release."""
+    round: str
+    """The folder of the round."""
     config: ReleaseConfig
     originals: frozenset[str]
     """The keys of the images that others repeat."""
@@ -74,6 +83,7 @@ class SurveyInputs:
             "dedup": recipe_settings(config.dedup),
             "lists": self.lists.digest(),
             "originals": sorted(self.originals),
+            "exclude": dict(config.exclude),
         }
         return digest(json.dumps(recipe, sort_keys=True))
 
@@ -99,7 +109,7 @@ class SurveyShard:
             inputs=survey_digest(self._digest, state),
             files={name: self.store.publish_json(name, asdict(survey))},
             samples=count_samples(len(rows), [None] * len(rows)),
-            reads={IMAGES: state.output(IMAGES)},
+            reads={IMAGES: state.output(IMAGES), ROUND: state.output(ROUND)},
         )
         folder = layout_release.survey_folder(self.inputs.folder)
         self.store.publish_manifest(folder, manifest)
@@ -107,7 +117,9 @@ class SurveyShard:
 
     def _survey(self, shard: str, rows: Sequence[ImageRow]) -> Survey:
         config = self.inputs.config
-        survey = Survey(shard=shard)
+        noted = read_notes(self.store, self.inputs.round, shard)
+        notes = [noted.notes[maker] for maker in sorted(noted.notes)]
+        survey = Survey(shard=shard, notes=notes)
         self._add_repeats(survey)
         for row in rows:
             source = source_of(row.name, config.sources)
@@ -119,6 +131,9 @@ class SurveyShard:
             if row.key in self.inputs.originals:
                 survey.originals[row.key] = source
             self._add_listed(survey, row)
+            excluded = noted.excluded(config.exclude, row.key)
+            if excluded:
+                survey.excluded[row.key] = excluded
         return survey
 
     def _add_listed(self, survey: Survey, row: ImageRow) -> None:
@@ -156,7 +171,7 @@ def source_of(name: str, sources: Mapping[str, SourceTerms]) -> str | None:
 
 def survey_digest(inputs: str, state: ShardState) -> str:
     """The digest of what the survey of a shard reads; `inputs` is that of `SurveyInputs`."""
-    return digest(inputs, state.output(IMAGES), state.output(HASHES))
+    return digest(inputs, state.output(IMAGES), state.output(HASHES), state.output(ROUND))
 
 
 def read_survey(store: Store, folder: str, shard: str) -> Survey:
@@ -165,16 +180,5 @@ def read_survey(store: Store, folder: str, shard: str) -> Survey:
     places = {}
     for source, counts in value.pop("places").items():
         places[source] = {int(place): count for place, count in counts.items()}
-    return Survey(**value, places=places)
-
-
-def entries_for(row: ImageRow, entries: Entries) -> list[str]:
-    """The entries that name an image by its key, its name or its sha256."""
-    found = []
-    for value in dict.fromkeys((row.key, row.name)):
-        if value in entries.names:
-            found.append(value)
-    for checksum in dict.fromkeys((row.sha256, row.source_sha256)):
-        if checksum is not None and checksum in entries.sha256:
-            found.append(checksum)
-    return found
+    notes = [from_dict(Note, note) for note in value.pop("notes")]
+    return Survey(**value, places=places, notes=notes)

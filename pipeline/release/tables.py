@@ -148,6 +148,25 @@ class RemovedRow:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlagRow:
+    """What a reader should know of an annotation, or of a part of an image."""
+
+    key: str
+    type: str
+    """One of `TYPES`."""
+    id: str
+    """Of the annotation. A blurred region need not be released itself."""
+    flag: str
+    """`email_address` or `telephone_number` (personal data in a text), or `blurred`."""
+    phrase: str | None = None
+    """Of a blurred region: its category."""
+    box: list[float] | None = None
+    """Of a blurred region: x0, y0, x1, y1 in pixels."""
+
+
+BLURRED = "blurred"
+"""The flag of a region whose pixels are blurred, and the word in `Record.transform`."""
 SAMPLE = "sample"
 """The type of a `RemovedRow` that is about a whole sample."""
 

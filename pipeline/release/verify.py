@@ -21,6 +21,7 @@ from pipeline.release.croissant import croissant
 from pipeline.release.facts import Facts, read_facts
 from pipeline.release.files import files_in
 from pipeline.release.findings import Finding, Findings
+from pipeline.release.safety import Safety
 from pipeline.release.shards import part_counts
 from pipeline.release.statistics import Counts, Totals
 from pipeline.release.tables import RemovedRow, SampleRow
@@ -104,8 +105,9 @@ class Verify:
                 )
                 with_images = facts is None or facts.images == "include"
                 check.run(with_images, _licences(facts))
+                check.check_flags(facts.checks.safety if facts else Safety())
                 marks.add(check, split, shard)
-                total.merge(part_counts(check.records, check.rows))
+                total.merge(part_counts(check.records, check.rows, check.flags))
             advance(number, len(shards))
         self._check_disjoint(marks)
         totals = total.totals()

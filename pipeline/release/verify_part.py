@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 from pipeline.release.content import problem_of
 from pipeline.release.findings import Findings
 from pipeline.release.lineage import LineageRow
+from pipeline.release.safety import Safety
 from pipeline.release.tables import (
     AnnotationRow,
+    FlagRow,
     ObjectsRow,
     Place,
     SampleRow,
@@ -25,6 +27,7 @@ from pipeline.release.tables import (
     objects_row,
     sample_row,
 )
+from pipeline.release.verify_flags import flag_problems
 from pipeline.release.verify_rows import in_words, read_rows, row_problems
 from pipeline.schema import KINDS, Record
 from pipeline.storage import layout_release
@@ -55,6 +58,8 @@ class PartCheck:
         """The records that could be read."""
         self.rows: list[SampleRow] = []
         """Their rows of the index, as they should be."""
+        self.flags: list[FlagRow] = []
+        """Their flags, as they are stored."""
         self._store = store
         self._split = split
         self._shard = shard
@@ -94,6 +99,13 @@ class PartCheck:
         self._check_annotations()
         self._check_objects()
         self._check_lineage()
+
+    def check_flags(self, safety: Safety) -> None:
+        """Check the table of flags against the records; `run` comes first."""
+        self.flags = self._table(layout_release.FLAGS, FlagRow)
+        name = self._name(layout_release.FLAGS)
+        for key, problem in flag_problems(self.flags, self.records, safety):
+            self._findings.add(name, problem, key)
 
     def _check_sample(
         self,

@@ -12,6 +12,7 @@
         annotations/SPLIT/SHARD.parquet one row an annotation
         objects/SPLIT/SHARD.parquet     one row a sample: boxes, categories and captions as lists
         lineage/SPLIT/SHARD.parquet     one row an annotation: the signals that it was made from
+        flags/SPLIT/SHARD.parquet       one row a flag: personal data in a text, a blurred region
         removed/SHARD.parquet           what the round had and the release has not, with reasons
     journal/release/NAME-VERSION/       how far the build is
         duplicates/DIGEST.parquet       one row per image that repeats another of the round
@@ -44,8 +45,9 @@ INDEX = "index"
 ANNOTATIONS = "annotations"
 OBJECTS = "objects"
 LINEAGE = "lineage"
+FLAGS = "flags"
 REMOVED = "removed"
-PARTS = (SHARDS, INDEX, ANNOTATIONS, OBJECTS, LINEAGE)
+PARTS = (SHARDS, INDEX, ANNOTATIONS, OBJECTS, LINEAGE, FLAGS)
 """The folders with one folder for each split."""
 
 

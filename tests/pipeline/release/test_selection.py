@@ -13,9 +13,10 @@ import pytest
 from PIL import Image, ImageFilter
 
 from pipeline.release.config import parse
-from pipeline.release.lists import entries_of, keys_of_urls
+from pipeline.release.lists import keys_of_urls
 from pipeline.release.split import PLACES, cuts_of, place_of
 from pipeline.release.verify import verify
+from pipeline.storage.lists import entries_of
 from tests.pipeline.release.rounds import make_round, released
 from tests.stages.test_dedup import data, photo
 

@@ -1,0 +1,119 @@
+"""Regions that are made unrecognisable in the pixels of a release.
+
+Each box becomes a mosaic of at most `CELLS` cells along its longer side, each cell the mean of its
+pixels, drawn with soft edges. So what is hidden cannot be computed back, as it could from a light
+Gaussian blur. The picture is stored losslessly as PNG, as ingest stores a turned picture. The bytes
+depend on the stored bytes and the boxes alone. Of the metadata of the original file, the colour
+profile stays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pipeline.release.tables import BLURRED, FlagRow
+from pipeline.schema import FINDING, Box, Record, Region
+from stages.image_file import open_image, to_rgb
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+CELLS = 6
+MARGIN = 0.1
+"""Share of its sides by which a box is made larger on each side: a face reaches beyond its box."""
+EXTENSION = "png"
+
+
+def blurred_regions(record: Record, categories: Mapping[str, float]) -> list[Region]:
+    """The regions of a record that must be blurred: labels that are kept, and findings.
+
+    `categories` are phrases with the least score. A region without a score is always blurred.
+    """
+    found = []
+    for region in record.annotations.regions:
+        least = categories.get(region.phrase)
+        if least is None or region.dropped not in (None, FINDING):
+            continue
+        if region.score is None or region.score >= least:
+            found.append(region)
+    return found
+
+
+def with_blur(record: Record, data: bytes, regions: Sequence[Region]) -> tuple[Record, bytes]:
+    """A record and its image with some regions blurred.
+
+    Args:
+        record: the record as it is released.
+        data: the bytes of the stored image.
+        regions: what to blur, at least one.
+
+    Returns:
+        The record with the sha256 of the new image and `blurred` in `transform`; the new image.
+    """
+    image = blur(data, [region.box for region in regions])
+    # The orientation stays the last word of `transform`.
+    transform = ",".join(filter(None, (BLURRED, record.transform)))
+    sha256 = hashlib.sha256(image).hexdigest()
+    return replace(record, sha256=sha256, transform=transform), image
+
+
+def flags(record: Record, regions: Sequence[Region]) -> list[FlagRow]:
+    """A row for each blurred region."""
+    rows = []
+    for region in regions:
+        rows.append(
+            FlagRow(
+                key=record.key,
+                type="region",
+                id=region.id,
+                flag=BLURRED,
+                phrase=region.phrase,
+                box=list(_clipped(region.box, (record.width, record.height))),
+            )
+        )
+    return rows
+
+
+def blur(data: bytes, boxes: Sequence[Box]) -> bytes:
+    """The image in a file with some boxes (xyxy in pixels) blurred, as the bytes of a PNG."""
+    with open_image(data) as opened:
+        image = to_rgb(opened)
+    for box in boxes:
+        _blur_box(image, box)
+    buffer = io.BytesIO()
+    profile = image.info.get("icc_profile")
+    # What else came with the file, such as where it was taken, is left behind.
+    image.info.clear()
+    image.save(buffer, "PNG", icc_profile=profile)
+    return buffer.getvalue()
+
+
+def _blur_box(image: Image.Image, box: Box) -> None:
+    """Blur a box in place, with its margin."""
+    from PIL import Image
+
+    left, top, right, bottom = box
+    across, down = (right - left) * MARGIN, (bottom - top) * MARGIN
+    grown = (left - across, top - down, right + across, bottom + down)
+    left, top, right, bottom = _clipped(grown, image.size)
+    corners = (math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom))
+    width, height = corners[2] - corners[0], corners[3] - corners[1]
+    if width <= 0 or height <= 0:
+        return
+    cell = max(width, height) / CELLS
+    cells = (max(1, round(width / cell)), max(1, round(height / cell)))
+    part = image.crop(corners)
+    mosaic = part.resize(cells, Image.Resampling.BOX)
+    image.paste(mosaic.resize(part.size, Image.Resampling.BILINEAR), corners)
+
+
+def _clipped(box: Box, size: tuple[int, int]) -> Box:
+    """The part of a box in an image of (width, height)."""
+    left, top, right, bottom = box
+    width, height = size
+    return (max(left, 0), max(top, 0), min(right, width), min(bottom, height))

@@ -1,0 +1,197 @@
+"""Faces.
+
+In: image. Out: a region with the phrase `face` for each face. It is no label but a note for review
+and for `fld release build ... blur.face=SCORE` (`pipeline.schema.FINDING`), so it is dropped from
+the start.
+
+Two kinds of files are read, both by OpenCV. YuNet (Wu, Peng and Yu 2023; an .onnx file of OpenCV's
+model zoo, MIT licence) finds most faces and gives a score. A cascade of Haar features (Viola and
+Jones 2001; an .xml file, some of which are in the folder `cv2.data.haarcascades`) finds upright
+frontal faces only, with some false alarms and without a score.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from pipeline.schema import FINDING, Annotations, Box, Region
+from stages.base import CONTENT, Batch, Result, StageError
+
+if TYPE_CHECKING:
+    import cv2
+
+FACE = "face"
+CASCADE_SUFFIX = ".xml"
+NMS_IOU = 0.3  # OpenCV's default for YuNet
+MOST_FACES = 5000  # before non-maximum suppression, OpenCV's default
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FacesConfig:
+    """Settings of `faces`."""
+
+    weights: str = field(metadata=CONTENT)
+    """The model: an .onnx file of YuNet, or an .xml file of a cascade of OpenCV."""
+
+    min_score: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Faces with a lower score of YuNet are not stored. A cascade has no scores."""
+
+    side: Annotated[int, Field(ge=32)] = 1280
+    """Images are reduced until their longer side has at most this many pixels. YuNet finds faces
+    of 10 to 300 pixels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """One face in pixels of the image that the model saw."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    score: float | None
+
+
+class Faces:
+    """Finds the faces of every image."""
+
+    version: ClassVar[int] = 1
+    reads_images: ClassVar[bool] = True
+    gives: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def check(cls, config: FacesConfig) -> None:
+        """Check that the file is a model of one of the two kinds.
+
+        Raises:
+            StageError: it is none.
+        """
+        cls(config)
+
+    def __init__(self, config: FacesConfig) -> None:
+        self.config = config
+        self.yunet: cv2.FaceDetectorYN | None = None
+        self.cascade: cv2.CascadeClassifier | None = None
+        if config.weights.endswith(CASCADE_SUFFIX):
+            self.cascade = _load_cascade(config)
+        else:
+            self.yunet = _load_yunet(config)
+
+    def __call__(self, batch: Batch) -> list[Result]:
+        return [Annotations(regions=self.find(sample.pixels)) for sample in batch]
+
+    def find(self, image: np.ndarray) -> list[Region]:
+        """The faces of a (height, width, 3) uint8 RGB image, from the top left."""
+        import cv2
+
+        height, width = image.shape[:2]
+        scale = min(1.0, self.config.side / max(height, width))
+        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        if scale < 1:
+            size = (max(1, round(width * scale)), max(1, round(height * scale)))
+            bgr = cv2.resize(bgr, size, interpolation=cv2.INTER_AREA)
+        regions = []
+        for found in self._detect(bgr):
+            box = _box(found, scale, (width, height))
+            region = Region(
+                box=box,
+                phrase=FACE,
+                score=found.score,
+                dropped=FINDING,
+            )
+            regions.append(region)
+        return sorted(regions, key=lambda region: (region.box[1], region.box[0]))
+
+    def _detect(self, bgr: np.ndarray) -> list[Found]:
+        """The faces of a (height, width, 3) uint8 BGR image."""
+        import cv2
+
+        if self.yunet is not None:
+            return _run_yunet(self.yunet, bgr)
+        assert self.cascade is not None
+        grey = cv2.equalizeHist(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY))
+        faces = []
+        for x, y, width, height in self.cascade.detectMultiScale(grey, 1.1, 5):
+            faces.append(
+                Found(x=float(x), y=float(y), width=float(width), height=float(height), score=None)
+            )
+        return faces
+
+
+def _run_yunet(detector: cv2.FaceDetectorYN, bgr: np.ndarray) -> list[Found]:
+    height, width = bgr.shape[:2]
+    detector.setInputSize((width, height))
+    _, rows = detector.detect(bgr)
+    faces = []
+    # A row: x, y, width, height, five points of the face, score.
+    for row in rows if rows is not None else ():
+        numbers = [float(value) for value in row]
+        faces.append(
+            Found(
+                x=numbers[0],
+                y=numbers[1],
+                width=numbers[2],
+                height=numbers[3],
+                score=numbers[-1],
+            )
+        )
+    return faces
+
+
+def _box(found: Found, scale: float, size: tuple[int, int]) -> Box:
+    """A face in pixels of the image of (width, height); parts outside of it are cut off."""
+    left, top = found.x / scale, found.y / scale
+    right, bottom = (found.x + found.width) / scale, (found.y + found.height) / scale
+    width, height = size
+    return (max(0.0, left), max(0.0, top), min(float(width), right), min(float(height), bottom))
+
+
+def _load_yunet(config: FacesConfig) -> cv2.FaceDetectorYN:
+    import cv2
+
+    _check_file(config)
+    try:
+        detector = cv2.FaceDetectorYN.create(
+            config.weights,
+            "",
+            (64, 64),
+            config.min_score,
+            NMS_IOU,
+            MOST_FACES,
+        )
+        # Another ONNX model loads, too, and fails when it runs.
+        detector.detect(np.zeros((64, 64, 3), np.uint8))
+    except cv2.error as error:
+        raise _no_model(config, "no YuNet model") from error
+    return detector
+
+
+def _load_cascade(config: FacesConfig) -> cv2.CascadeClassifier:
+    import cv2
+
+    _check_file(config)
+    cascade = cv2.CascadeClassifier()
+    try:
+        is_loaded = cascade.load(config.weights)
+    except cv2.error:
+        is_loaded = False
+    if not is_loaded:
+        raise _no_model(config, "no cascade of OpenCV")
+    return cascade
+
+
+def _check_file(config: FacesConfig) -> None:
+    if not Path(config.weights).is_file():
+        raise _no_model(config, "no such file")
+
+
+def _no_model(config: FacesConfig, problem: str) -> StageError:
+    return StageError(
+        f"weights={config.weights}: {problem}; give face_detection_yunet_2023mar.onnx of OpenCV's "
+        "model zoo, or an .xml file of cv2.data.haarcascades"
+    )
