@@ -16,6 +16,8 @@ SCHEMA_VERSION = 1
 
 Box = tuple[float, float, float, float]
 Quad = tuple[float, float, float, float, float, float, float, float]
+Polygon = tuple[float, ...]
+"""x0, y0, x1, y1 .. of its corners in pixels, at least three."""
 Granularity = Literal["brief", "detailed", "more_detailed", "alt"]
 BriefKind = Literal["phrase", "caption", "chunk"]
 HUMAN = "human"
@@ -39,6 +41,9 @@ class Mask:
     """(height, width) in pixels."""
     counts: str
     """The compressed ASCII string of pycocotools."""
+    polygons: tuple[Polygon, ...] | None = None
+    """The outline that the source gave, turned with the picture; None if it gave no polygons. A
+    changed mask is a new one, which has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

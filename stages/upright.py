@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from pipeline.schema import Annotation, Annotations, Box, Mask, Quad, Region, Triplet
+from pipeline.schema import Annotation, Annotations, Box, Mask, Polygon, Quad, Region, Triplet
 from stages.geometry import decode_mask, encode_mask
 
 SIZE_MISMATCH = "size_mismatch"
@@ -210,4 +210,17 @@ def turned_mask(mask: Mask | None, orientation: int, size: Size) -> Mask | None:
         pixels = pixels[::-1]
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
-    return encode_mask(pixels)
+    return replace(encode_mask(pixels), polygons=_turned_polygons(mask, orientation, size))
+
+
+def _turned_polygons(mask: Mask, orientation: int, size: Size) -> tuple[Polygon, ...] | None:
+    """The polygons of a mask in the upright picture, None if it has none."""
+    if mask.polygons is None:
+        return None
+    result = []
+    for polygon in mask.polygons:
+        turned_values: list[float] = []
+        for point in zip(polygon[::2], polygon[1::2], strict=True):
+            turned_values += turned_point(point, orientation, size)
+        result.append(tuple(turned_values))
+    return tuple(result)

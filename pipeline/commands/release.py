@@ -1,9 +1,9 @@
-"""`fld release`: make a release of a round, check one, and list what a version changed."""
+"""`fld release`: make a release of a round, check and publish it, list what a version changed."""
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.commands.group import (
     CommandGroup,
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def add_commands(group: CommandGroup) -> None:
     """Register the command."""
-    release = group.add("release", "make, check and compare releases of a round")
+    release = group.add("release", "make, check, compare and push releases of a round")
     steps = release.add_subparsers(required=True, metavar="STEP")
     text = "tars, tables, card, Croissant metadata and checksums; the same command resumes"
     build = steps.add_parser("build", help=text, description=text)
@@ -42,6 +42,20 @@ def add_commands(group: CommandGroup) -> None:
     diff.add_argument("--out", metavar="FILE", help="write every change into FILE, one JSON a line")
     add_json(diff)
     diff.set_defaults(command=diff_releases)
+    _add_push(steps)
+
+
+def _add_push(steps: Any) -> None:
+    """Register `fld release push`."""
+    text = "upload a release to the Hugging Face Hub, tagged by its version; resumes"
+    push = steps.add_parser("push", help=text, description=text)
+    push.add_argument("folder", metavar="DIR", help="the folder of a release")
+    push.add_argument("repo", metavar="REPO", help="the data set repository: NAMESPACE/NAME")
+    push.add_argument("--private", action="store_true", help="only its owners may see it")
+    push.add_argument("--dry-run", action="store_true", help="only print what would be uploaded")
+    push.add_argument("--revision", metavar="BRANCH", default="main", help="default: main")
+    add_json(push)
+    push.set_defaults(command=push_release)
 
 
 def build_release(args: argparse.Namespace) -> Output:
@@ -88,6 +102,39 @@ def diff_releases(args: argparse.Namespace) -> Output:
 
     found = diff(args.old, args.new, args.out)
     return Output(text=diff_text(found), value=found)
+
+
+def push_release(args: argparse.Namespace) -> Output:
+    """Upload what the Hub does not have of a release."""
+    from dataclasses import asdict
+
+    from huggingface_hub import HfApi
+
+    from pipeline.release.push import Push, Target, check_token
+    from pipeline.release.push_plan import local_release
+
+    target = Target(repo=args.repo, revision=args.revision, is_private=args.private)
+    target.check()
+    api = HfApi()
+    if not args.dry_run:
+        # A release may be large: what can be refused is refused before it is read.
+        check_token(api)
+    with progress_bar("verify", "shard") as advance:
+        release = local_release(args.folder, advance)
+    push = Push(release, target, api)
+    if args.dry_run:
+        plan = push.plan()
+        lines = [*plan.uploads, *(f"deleted: {name}" for name in plan.deletions)]
+        lines.append(f"to upload: {len(plan.uploads):,} files, {plan.bytes:,} bytes")
+        if plan.is_new:
+            lines.append(f"{args.repo}: a new repository")
+    else:
+        with progress_bar("push", "file") as advance:
+            plan = push.run(advance)
+        lines = [f"uploaded: {len(plan.uploads):,} files, {plan.bytes:,} bytes"]
+    if plan.is_done:
+        lines = [f"{args.repo}: version {plan.version} is there already"]
+    return Output(text="\n".join(lines), value={"repo": args.repo, **asdict(plan)})
 
 
 def _counts(totals: Totals) -> str:

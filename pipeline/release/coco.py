@@ -4,7 +4,8 @@
 `results.json` is the list of a machine's boxes that pycocotools reads by `loadRes`. Boxes and
 masks are on the grid of the stored, upright images, which `info.upright` says. What the ids are is
 told in `ids.py`. Crowds keep their `iscrowd`, and other dropped labels are left out. A label that
-has a score carries it as `score`. Masks are run-length encodings.
+has a score carries it as `score`. A mask that came as polygons goes out as these polygons. All
+others, and those of `results.json`, are compressed run lengths, as pycocotools makes them.
 
 A label without a mask has no `segmentation`. Then a reader that needs masks says that there is none
 (pycocotools: KeyError), while those that need boxes alone work (torchvision, detectron2, mmdet).
@@ -20,7 +21,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from pipeline.quality.coco import Category, Entry, GroundTruth, Image, ImageId, xywh
+from pipeline.quality.coco import (
+    Category,
+    Entry,
+    GroundTruth,
+    Image,
+    ImageId,
+    RunLengths,
+    xywh,
+)
 from pipeline.release.ids import (
     ClassTable,
     Numbering,
@@ -195,16 +204,18 @@ def _boxes(regions: Sequence[_Owned[Region]], numbers: Mapping[str, ImageId]) ->
     entries: list[Entry] = []
     for number, owned in zip(_ids(regions), regions, strict=True):
         region = owned.label
-        entries.append(
-            {
-                "id": number,
-                "image_id": owned.image,
-                "category_id": numbers[region.phrase],
-                "iscrowd": int(region.dropped == CROWD),
-                **_shape(region),
-                **_score(region),
-            }
-        )
+        entry: Entry = {
+            "id": number,
+            "image_id": owned.image,
+            "category_id": numbers[region.phrase],
+            "iscrowd": int(region.dropped == CROWD),
+            **_shape(region),
+            **_score(region),
+        }
+        if region.mask is not None and region.mask.polygons is not None:
+            # Its area stays that of the run lengths, which are what pycocotools makes of them.
+            entry["segmentation"] = [list(polygon) for polygon in region.mask.polygons]
+        entries.append(entry)
     return entries
 
 
@@ -255,13 +266,8 @@ def _shape(region: Region) -> Entry:
     from pycocotools import mask as coco_mask
 
     mask = region.mask
-    size = list(mask.size)
-    area = coco_mask.area({"size": size, "counts": mask.counts.encode()})
-    return {
-        "bbox": box,
-        "area": float(area),
-        "segmentation": {"size": size, "counts": mask.counts},
-    }
+    runs: RunLengths = {"size": list(mask.size), "counts": mask.counts}
+    return {"bbox": box, "area": float(coco_mask.area(runs)), "segmentation": runs}
 
 
 def write_coco(out: Path, export: CocoExport, results: list[Entry] | None = None) -> None:

@@ -27,6 +27,7 @@ from pipeline.schema import (
     Triplet,
 )
 from stages.geometry import runs_of
+from stages.sources.shapes import is_polygon
 
 OUTSIDE, NO_TEXT, SPAN, MASK = "outside_image", "text_not_released", "span_not_in_text", "bad_mask"
 """Why a kept label is not released."""
@@ -104,13 +105,15 @@ def is_box_inside(box: Box, size: tuple[int, int]) -> bool:
 
 
 def is_mask_good(mask: Mask, size: tuple[int, int]) -> bool:
-    """Whether a mask decodes to an image of (width, height)."""
+    """Whether a mask decodes to an image of (width, height), and its polygons lie near it."""
     width, height = size
     if tuple(mask.size) != (height, width):
         return False
     # pycocotools does not check run lengths: it would write beyond the end of its array.
     runs = runs_of(mask.counts)
-    return runs is not None and min(runs, default=0) >= 0 and sum(runs) == width * height
+    if runs is None or min(runs, default=0) < 0 or sum(runs) != width * height:
+        return False
+    return all(is_polygon(list(polygon), size) for polygon in mask.polygons or ())
 
 
 def _inside(points: Box | Quad, size: tuple[int, int]) -> bool:

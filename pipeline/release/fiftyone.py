@@ -5,8 +5,9 @@
 
 Read it by `fiftyone.Dataset.from_dir(dataset_dir=FOLDER, dataset_type=TYPE)`, where TYPE is
 `fiftyone.types.FiftyOneImageDetectionDataset`. Without a list `classes` in the file, FiftyOne takes
-each label as the name of its class. The id of a label, its source and its brief text are
-attributes. Source of the format: https://docs.voxel51.com/user_guide/import_datasets.html and
+each label as the name of its class. The source, the brief text and `label_id`, the id of the label,
+are attributes. They must not be called `id`: FiftyOne has a field of that name, which takes numbers
+of MongoDB only. Source of the format: https://docs.voxel51.com/user_guide/import_datasets.html and
 `FiftyOneImageDetectionDatasetImporter` in fiftyone/utils/data/importers.py.
 """
 
@@ -34,7 +35,7 @@ def write_fiftyone(export: Export, folder: ExportFolder) -> dict[str, int]:
 def _detection(region: Region, record: Record) -> dict[str, object]:
     """A box as FiftyOne has it."""
     left, top, right, bottom = region.box
-    attributes = {"id": region.id, "source": region.source}
+    attributes = {"label_id": region.id, "source": region.source}
     if region.brief:
         attributes["brief"] = region.brief
     detection: dict[str, object] = {

@@ -32,6 +32,8 @@ from pipeline.storage.json_types import Json
 from pipeline.storage.store import Store
 
 BLOCK_BYTES = 1 << 20
+Advance = Callable[[int, int], None]
+"""Takes how many units are done, and of how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class Marks:
         return _repeated(self.keys), _repeated(self.images)
 
 
-def verify(url: str, advance: Callable[[int, int], None]) -> VerifyReport:
+def verify(url: str, advance: Advance) -> VerifyReport:
     """Check a release. `advance` is called with the shards done and in all.
 
     Raises:
@@ -86,7 +88,7 @@ class Verify:
         if layout_release.FACTS not in self.files:
             raise ValueError(f"{url}: no release there; give the folder of `fld release build`")
 
-    def run(self, advance: Callable[[int, int], None]) -> VerifyReport:
+    def run(self, advance: Advance) -> VerifyReport:
         """All checks."""
         self._check_sums()
         facts = self._facts()

@@ -76,7 +76,7 @@ def arrow_type(hint: object) -> pa.DataType:
         return pa.struct(members)
     origin = get_origin(hint)
     args = get_args(hint)
-    if origin is list:
+    if origin is list or args[1:] == (Ellipsis,):
         return pa.list_(arrow_type(args[0]))
     if origin is tuple:
         # Boxes and quads: all members of a tuple have the same type.

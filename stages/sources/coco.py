@@ -42,7 +42,7 @@ from stages.upright import upright_by_size
 
 AMBIGUOUS_NAME = "ambiguous_name"
 # Raise it when the same file gives other labels: shards with the earlier ones are then redone.
-LABELS_VERSION = 2
+LABELS_VERSION = 3
 # How a PNG begins.
 PNG = b"\x89PNG"
 

@@ -121,7 +121,7 @@ def outline_of(segmentation: object, size: Size | None) -> Outline:
     polygons: list[Polygon] = []
     is_damaged = False
     for polygon in segmentation:
-        if _is_polygon(polygon, size):
+        if is_polygon(polygon, size):
             polygons.append(polygon)
         elif polygon != []:
             is_damaged = True
@@ -131,7 +131,8 @@ def outline_of(segmentation: object, size: Size | None) -> Outline:
 def mask_of(segmentation: object, size: Size) -> Mask | None:
     """COCO's polygons or run lengths as one of our masks; None if they hold no outline.
 
-    Polygons that make no sense are left out. Library: pycocotools.
+    Polygons that make no sense are left out; the others are kept beside the run lengths. Library:
+    pycocotools.
 
     Args:
         segmentation: any value of JSON.
@@ -144,9 +145,12 @@ def mask_of(segmentation: object, size: Size) -> Mask | None:
         return None
     width, height = size
     encoded = coco_mask.frPyObjects(outline.runs or outline.polygons, height, width)
+    polygons = None
     if isinstance(encoded, list):
         encoded = coco_mask.merge(encoded)
-    return Mask(size=(height, width), counts=encoded["counts"].decode())
+        polygons = tuple(tuple(map(float, polygon)) for polygon in outline.polygons)
+    counts = encoded["counts"].decode()
+    return Mask(size=(height, width), counts=counts, polygons=polygons)
 
 
 def size_of_runs(segmentation: object) -> Size | None:
@@ -171,7 +175,7 @@ def _checked_runs(segmentation: Mapping[str, object], size: Size | None) -> RunL
     return RunLengths(size=[height, width], counts=runs)
 
 
-def _is_polygon(polygon: object, size: Size | None) -> TypeGuard[Polygon]:
+def is_polygon(polygon: object, size: Size | None) -> TypeGuard[Polygon]:
     """Whether it is [x1, y1, x2, y2, ...], at least three points, not far outside the image."""
     if not isinstance(polygon, list):
         return False
