@@ -173,7 +173,8 @@ def client(ray: RayJobsConfig) -> Iterator[JobSubmissionClient]:
     from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
-    logging.getLogger("ray.dashboard").setLevel(logging.ERROR)
+    for module in ("dashboard_sdk", "job.sdk"):
+        logging.getLogger(f"ray.dashboard.modules.{module}").setLevel(logging.WARNING)
     for variable in ADDRESSES:
         if os.environ.pop(variable, None):
             logging.getLogger("fld").warning("%s: no effect: %s decides", variable, where)

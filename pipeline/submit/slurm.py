@@ -56,7 +56,7 @@ def script(jobs: Sequence[Job], slurm: SlurmConfig, attempt: int) -> str:
     return environment.get_template("slurm.sh").render(
         name=name,
         slurm=slurm,
-        log=_log(slurm, name),
+        log=_quoted(_log(slurm, name)),
         python=slurm.python,
         folder=shlex.quote(_folder(slurm)),
         runs=[Run(settings_text(job.values).rstrip("\n")) for job in jobs],
@@ -88,6 +88,11 @@ def submit(jobs: Sequence[Job], slurm: SlurmConfig) -> Submitted:
     number = number.partition(";")[0]
     name = _name(jobs, attempt)
     return Submitted(name, number, _log(slurm, name).replace("%j", number))
+
+
+def _quoted(path: str) -> str:
+    """A path in a line of `#SBATCH`, which is read by Slurm and not by bash."""
+    return f'"{path}"' if " " in path else path
 
 
 def _name(jobs: Sequence[Job], attempt: int) -> str:
