@@ -28,6 +28,7 @@ from pipeline.commands import (
     release,
     review,
     settings,
+    submit,
     train,
 )
 from pipeline.commands.group import CommandGroup, Output
@@ -35,7 +36,7 @@ from pipeline.errors import RunFailed, ShardsFailed, Terminated, disk_full, is_d
 from pipeline.execution.streams import output_to_stderr
 
 GROUPS = {
-    "label": (label, settings),
+    "label": (label, submit, settings),
     "look": (look,),
     "measure": (measure, parse, bench),
     "train": (train,),

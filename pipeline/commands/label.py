@@ -3,31 +3,66 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import sys
 from typing import TYPE_CHECKING
 
-from pipeline.commands.group import CommandGroup, Output, add_json, add_keep_going, add_overrides
-from pipeline.storage.json_types import Json
+from pipeline.commands.configuration import (
+    Configuration,
+    add_configuration,
+    add_multirun,
+    configuration,
+    swept_configurations,
+)
+from pipeline.commands.group import CommandGroup, Output, add_json, add_keep_going
 
 if TYPE_CHECKING:
-    from pipeline.config.run import RunConfig
     from pipeline.storage.store import Store
 
 
 def add_commands(group: CommandGroup) -> None:
     """Register the commands."""
     command = group.add("run", "label, train, re-label; the same command resumes")
-    _add_configuration(command)
+    add_configuration(command)
     add_keep_going(command)
+    add_multirun(command, "one run after another for every combination of values a=1,2 b=x,y")
     command.set_defaults(command=run)
 
     command = group.add("plan", "what `fld run` would do and reuse; runs nothing")
-    _add_configuration(command)
+    add_configuration(command)
     add_json(command)
     command.set_defaults(command=plan)
 
 
 def run(args: argparse.Namespace) -> Output:
     """The whole loop, from the source to the report."""
+    if args.multirun:
+        return _run_all(swept_configurations(args), args.keep_going)
+    return Output(text=_run(configuration(args), args.keep_going))
+
+
+def _run_all(configurations: list[Configuration], keep_going: bool) -> Output:
+    """One run after another; a line for each at the end. A run that fails stops no other."""
+    from pipeline.errors import RunFailed
+
+    lines = []
+    failed = False
+    for number, one in enumerate(configurations, start=1):
+        work = one.config.work
+        print(f"fld: run {number} of {len(configurations)}: {work}", file=sys.stderr)
+        try:
+            print(_run(one, keep_going), file=sys.stderr)
+            lines.append(f"{work}: done")
+        except (ValueError, RunFailed, OSError) as error:
+            message = " ".join(str(error).split())
+            logging.getLogger("fld").warning("%s: %s", work, message)
+            lines.append(f"{work}: failed: {message}")
+            failed = True
+    return Output(text="\n".join(lines), exit_code=int(failed))
+
+
+def _run(one: Configuration, keep_going: bool) -> str:
+    """Run the loop and return the summary."""
     from pipeline.config import saved
     from pipeline.ingest import source_files
     from pipeline.ingest.assignment import assign
@@ -36,7 +71,7 @@ def run(args: argparse.Namespace) -> Output:
     from pipeline.report.endings import failures_text
     from pipeline.storage import lease
 
-    values, config = _configuration(args)
+    values, config = one.values, one.config
     listing = source_files.read_listing(config.source)
     names = listing.names
     store = _usable_store(config.work)
@@ -46,10 +81,10 @@ def run(args: argparse.Namespace) -> Output:
         saved.save(store, values)
         source_files.announce_changes(store, config.source, listing)
         source_files.record_files(store, listing)
-        run_loop(store, config, names, args.keep_going)
+        run_loop(store, config, names, keep_going)
         summary = publish_report(store, config.experiment)
         failed = failures_text(store)
-    return Output(text=f"{summary}{failed}")
+    return f"{summary}{failed}"
 
 
 def plan(args: argparse.Namespace) -> Output:
@@ -60,35 +95,12 @@ def plan(args: argparse.Namespace) -> Output:
     from pipeline.refinement.planning import plan_run
     from pipeline.report.command_text import plan_table
 
-    _, config = _configuration(args)
+    config = configuration(args).config
     listing = source_files.read_listing(config.source)
     store = _usable_store(config.work)
     stages = plan_run(store, config, listing.names)
     source_files.announce_changes(store, config.source, listing)
     return Output(text=plan_table(stages), value=[asdict(stage) for stage in stages])
-
-
-def _add_configuration(command: argparse.ArgumentParser) -> None:
-    add_overrides(command, "experiment=photos work=DIR a.b=c ...")
-    command.add_argument(
-        "--config", help="a saved resolved config (WORK/config.yaml) to start from"
-    )
-
-
-def _configuration(args: argparse.Namespace) -> tuple[Json, RunConfig]:
-    """The plain values of a run, with absolute paths, and the validated config."""
-    from pipeline.config import compose, effects, parse
-    from pipeline.config.models import check_models
-
-    if args.config:
-        values = compose.load(args.config, args.overrides)
-    else:
-        values = compose.compose(args.overrides)
-    values = parse.with_absolute_paths(values, parse.parse(values))
-    config = parse.parse(values)
-    check_models(config)
-    effects.announce(effects.warnings(config, effects.typed_names(args.overrides)))
-    return values, config
 
 
 def _usable_store(url: str) -> Store:

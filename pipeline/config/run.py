@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, InstanceOf
 
+from pipeline.config.submission import KubeRayConfig, RayJobsConfig, SlurmConfig
 from pipeline.config.validation import Settings
 from stages import registry
 from stages.base import no_effect
@@ -192,8 +193,16 @@ class ClusterConfig:
     RAY_ADDRESS says."""
     workers: Positive = 2
     """Most actors of a group that does not set `actors`."""
+    nodes: Positive | None = None
+    """Wait until so many machines have joined the cluster; null: take those that are there."""
     groups: dict[str, GroupConfig] = field(default_factory=dict)
     """Resources by name of the group; a group that is not named here has the defaults."""
+    ray: RayJobsConfig | None = None
+    """How `fld submit` sends a run to Ray Jobs; `cluster=ray` sets it."""
+    kuberay: KubeRayConfig | None = None
+    """How `fld submit` sends a run to Kubernetes; `cluster=kuberay` sets it."""
+    slurm: SlurmConfig | None = None
+    """How `fld submit` sends a run to Slurm; `cluster=slurm` sets it."""
 
     def group(self, name: str) -> GroupConfig:
         """Return the resources of a group."""

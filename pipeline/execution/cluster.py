@@ -16,6 +16,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
@@ -23,6 +24,7 @@ from urllib.parse import urlsplit
 
 from pipeline.config.run import ClusterConfig
 from pipeline.errors import ClusterFailed
+from pipeline.execution import tokens
 from pipeline.execution.streams import captured_stderr
 from pipeline.storage.json_types import Json
 
@@ -30,10 +32,8 @@ ANSWER_SECONDS = 5.0
 # What a client says first, with an empty SETTINGS frame. Source: RFC 9113, sections 3.4 and 6.5.
 HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
 FRAME_TYPE, SETTINGS = 3, 4
-TOKEN_ADVICE = (
-    "the cluster uses token authentication; set RAY_AUTH_MODE=token and give its token in "
-    "RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token"
-)
+# Machines of an allocation start within a minute or two; images of containers take longer.
+JOIN_SECONDS = 600.0
 
 
 def connect(config: ClusterConfig) -> None:
@@ -51,6 +51,7 @@ def connect(config: ClusterConfig) -> None:
     settings: Json = {"address": "local", "include_dashboard": False}
     if config.address:
         settings = {"address": config.address}
+        tokens.send()
         check_answers(config.address)
     elif os.environ.get("RAY_ADDRESS"):
         logging.getLogger("fld").warning(
@@ -58,21 +59,27 @@ def connect(config: ClusterConfig) -> None:
             "set cluster.address=auto to join that cluster",
             os.environ["RAY_ADDRESS"],
         )
+    if not config.address:
+        tokens.make()
     where = f"cluster.address={config.address or 'null'}"
     with _own_signals(), captured_stderr() as said:
         try:
+            check_admits(config.address)
             ray.init(
                 **settings,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 configure_logging=True,
             )
+        except ClusterFailed:
+            raise
         except Exception as error:
             # Ray raises plain exceptions when it does not start in time.
             raise ClusterFailed(f"{where}: {_reason(error, said)}") from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+    _wait_for_nodes(config)
 
 
 def check_answers(address: str) -> None:
@@ -82,12 +89,11 @@ def check_answers(address: str) -> None:
         ClusterFailed: nothing listens there, or what listens is no server of Ray.
     """
     where = f"cluster.address={address}"
-    if address == "auto":
-        address = os.environ.get("RAY_ADDRESS", "")
-        where += f" (RAY_ADDRESS={address})"
-    host_and_port = _host_and_port(address)
+    host_and_port = _host_and_port(_named(address))
     if host_and_port is None:
         return
+    if address == "auto":
+        where += f" (RAY_ADDRESS={_named(address)})"
     advice = "give the address of `ray start --head`, or null to start Ray on this machine"
     try:
         with socket.create_connection(host_and_port, ANSWER_SECONDS) as connection:
@@ -101,6 +107,56 @@ def check_answers(address: str) -> None:
         # A timeout has no error number.
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise ClusterFailed(f"{where}: nothing answers there ({reason}); {advice}") from None
+
+
+def check_admits(address: str | None) -> None:
+    """Check that the cluster at an address takes the token of this process, or wants none.
+
+    Ray itself tries for 20 seconds and then says only that it failed to connect.
+
+    Raises:
+        ClusterFailed: it refuses this process.
+    """
+    from ray._raylet import GcsClient
+
+    named = _named(address or "")
+    host_and_port = _host_and_port(named)
+    # Ray Client (ray://) has a server of its own, which answers in a way of its own.
+    if host_and_port is None or "://" in named:
+        return
+    host, port = host_and_port
+    try:
+        GcsClient(address=f"{host}:{port}")
+    except Exception as error:
+        # Any other failure is one for `ray.init` to tell.
+        if tokens.is_refusal(str(error)):
+            raise ClusterFailed(f"cluster.address={address}: {tokens.advice()}") from None
+
+
+def _wait_for_nodes(config: ClusterConfig) -> None:
+    """Wait until as many machines as `config.nodes` says have joined the cluster.
+
+    Raises:
+        ClusterFailed: they have not joined in time.
+    """
+    import ray
+
+    deadline = time.monotonic() + JOIN_SECONDS
+    while config.nodes is not None:
+        joined = sum(node["Alive"] for node in ray.nodes())
+        if joined >= config.nodes:
+            return
+        if time.monotonic() > deadline:
+            raise ClusterFailed(
+                f"cluster.nodes={config.nodes}: after {JOIN_SECONDS:.0f} seconds only {joined} "
+                "machines have joined; see the logs of `ray start` on the others"
+            )
+        time.sleep(1)
+
+
+def _named(address: str) -> str:
+    """The address itself; that of the environment for `auto`."""
+    return os.environ.get("RAY_ADDRESS", "") if address == "auto" else address
 
 
 def _host_and_port(address: str) -> tuple[str, int] | None:
@@ -121,8 +177,11 @@ def _reason(error: Exception, said: IO[str]) -> str:
     """Why Ray does not start, in one line; `said` is what it wrote to standard error."""
     said.seek(0)
     text = f"{error} {said.read()}"
-    if "InvalidAuthToken" in text or "no authentication token was found" in text:
-        return TOKEN_ADVICE
+    if tokens.is_refusal(text):
+        return tokens.advice()
+    if "ray client connection timeout" in text and tokens.place() is None:
+        # Ray Client does not say why.
+        return f"no connection, as where {tokens.advice()}"
     return f"Ray does not start: {error}"
 
 

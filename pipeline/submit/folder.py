@@ -1,0 +1,174 @@
+"""What is sent of the working folder: code, recipes and weights, and no secret.
+
+Left out are files that a .gitignore names (by git's rules, also where there is no git), version
+control, caches, virtual environments, work folders, links to folders, and files whose names are
+those of secrets. The archive depends on names and contents alone, so an equal folder is sent once.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.storage import layout
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
+
+NEVER_SENT = {
+    *(".git", ".hg", ".svn", "__pycache__", "node_modules", "outputs", "multirun"),
+    *(".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".ipynb_checkpoints"),
+}
+# Names of files and folders, in lower case, that hold passwords, tokens or private keys.
+SECRETS = (
+    *(".env", ".env.*", "*.env", ".envrc", ".netrc", "_netrc", ".pgpass", ".pypirc", ".npmrc"),
+    *("*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore", "*.kdbx", "*.ppk", "*.gpg"),
+    *("id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", ".htpasswd", "kubeconfig*"),
+    *("token", "tokens", "*.token", "*_token", "*-token", "auth_token*", "hf_token*"),
+    *("credentials", "credentials.*", "*credentials.json", "secrets", "secrets.*", "*.secret"),
+    *("service-account*.json", "service_account*.json", "rclone.conf", ".s3cfg", ".boto"),
+    *(".ssh", ".aws", ".azure", ".gnupg", ".kube", ".docker", ".ray", "gcloud", ".huggingface"),
+)
+WORK_FOLDER_SIGNS = (layout.LEASE, layout.HEAD)
+LARGEST = 3
+MB = 1_000_000
+# One date for all: the archive of an equal folder has equal bytes. The first date that zip knows.
+DATE = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class SentFile:
+    """A file of the folder that is sent."""
+
+    name: str
+    """Relative to the folder, with `/`."""
+    size: int
+    """In bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """What is sent of a folder."""
+
+    path: Path
+    files: tuple[SentFile, ...]
+    """By name."""
+    secrets: tuple[str, ...]
+    """What is left out because its name is that of a secret."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)
+
+
+def read_folder(path: Path, needed: Collection[str] = ()) -> Folder:
+    """Find what is sent of a folder; `needed` are names of files that are sent in any case.
+
+    Raises:
+        ValueError: there is no such folder.
+    """
+    if not path.is_dir():
+        raise ValueError(f"cluster.ray.folder={path}: no such folder")
+    secrets: list[str] = []
+    names = set(needed)
+    names.update(_names(path, "", [], secrets))
+    files = [SentFile(name, (path / name).stat().st_size) for name in sorted(names)]
+    return Folder(path, tuple(files), tuple(sorted(secrets)))
+
+
+def check_size(folder: Folder, max_mb: int) -> None:
+    """Check that a folder is small enough to be sent.
+
+    Raises:
+        ValueError: it is larger than `max_mb` megabytes; the largest files are named.
+    """
+    if folder.size <= max_mb * MB:
+        return
+    largest = sorted(folder.files, key=lambda file: file.size, reverse=True)[:LARGEST]
+    named = ", ".join(f"{file.name} ({file.size / MB:,.1f} MB)" for file in largest)
+    raise ValueError(
+        f"cluster.ray.folder={folder.path}: {folder.size / MB:,.1f} MB to send, more than "
+        f"cluster.ray.max_mb={max_mb}; the largest: {named}; list what the job does not need in "
+        ".gitignore, or raise the limit"
+    )
+
+
+def pack(folder: Folder, archive: Path, added: Sequence[tuple[str, str]] = ()) -> None:
+    """Write the files of a folder, and `added` texts by name, into a zip archive."""
+    texts = dict(added)
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+        for file in folder.files:
+            if file.name in texts:
+                continue
+            source = folder.path / file.name
+            entry = zipfile.ZipInfo(file.name, DATE)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            runs = os.access(source, os.X_OK)
+            entry.external_attr = (0o755 if runs else 0o644) << 16
+            packed.writestr(entry, source.read_bytes())
+        for name, text in texts.items():
+            packed.writestr(zipfile.ZipInfo(name, DATE), text)
+
+
+def is_secret(name: str) -> bool:
+    """Whether a file or folder of this name holds secrets."""
+    return any(fnmatch(name.lower(), pattern) for pattern in SECRETS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ignored:
+    """The rules of one .gitignore."""
+
+    folder: str
+    """Where the file lies: "" or a path that ends with `/`."""
+    rules: GitIgnoreSpec
+
+
+def _names(root: Path, below: str, rules: list[_Ignored], secrets: list[str]) -> Iterator[str]:
+    """The names of the files to send below a folder; `below` is "" or ends with `/`."""
+    rules = [*rules, *_rules(root, below)]
+    for entry in sorted(os.scandir(root / below), key=lambda entry: entry.name):
+        name = below + entry.name
+        is_folder = entry.is_dir()
+        if entry.name in NEVER_SENT or _is_ignored(f"{name}/" if is_folder else name, rules):
+            continue
+        # A link may have a harmless name and lead to a key.
+        target = os.path.basename(os.path.realpath(entry.path))
+        if is_secret(entry.name) or is_secret(target):
+            secrets.append(name)
+        elif is_folder:
+            if not entry.is_symlink() and not _is_of_no_use(root / name):
+                yield from _names(root, f"{name}/", rules, secrets)
+        elif entry.is_file():
+            yield name
+
+
+def _rules(root: Path, below: str) -> Iterator[_Ignored]:
+    from pathspec import GitIgnoreSpec
+
+    file = root / below / ".gitignore"
+    if file.is_file():
+        lines = file.read_text(errors="replace").splitlines()
+        yield _Ignored(below, GitIgnoreSpec.from_lines(lines))
+
+
+def _is_ignored(name: str, rules: Sequence[_Ignored]) -> bool:
+    """What the deepest .gitignore says that says anything of a name."""
+    for ignored in reversed(rules):
+        found = ignored.rules.check_file(name.removeprefix(ignored.folder))
+        if found.include is not None:
+            return found.include
+    return False
+
+
+def _is_of_no_use(folder: Path) -> bool:
+    """Whether a folder is a virtual environment or a work folder."""
+    if (folder / "pyvenv.cfg").exists():
+        return True
+    return any((folder / sign).exists() for sign in WORK_FOLDER_SIGNS)

@@ -1,0 +1,132 @@
+"""A run as a job for another machine: its settings, its name, and what the cluster must see."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from pipeline.config.run import RunConfig
+from pipeline.plan.recipe import fingerprint
+from pipeline.storage.json_types import Json
+
+TARGETS = ("ray", "kuberay", "slurm")
+"""The parts of `cluster` that say how a run is sent; one of them is set."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A run that is sent to a cluster."""
+
+    values: Json
+    """The resolved settings, as plain values, without those of the submission."""
+    config: RunConfig
+    fingerprint: str
+    """Digest of the settings: the same run has the same one."""
+    keep_going: bool = False
+    """The option `--keep-going` of `fld run`."""
+
+    def name(self, attempt: int) -> str:
+        """The name of an attempt to run the job."""
+        return f"{_prefix(self.fingerprint)}{attempt}"
+
+    def command(self, python: str, settings: str, *words: str) -> str:
+        """The command that runs the job, for a shell. `settings` is the path of its settings."""
+        options = ["--keep-going"] if self.keep_going else []
+        arguments = ["-m", "pipeline.cli", "run", "--config", settings, *words, *options]
+        # `python` may be several words, such as `uv run python`.
+        return f"{python} {shlex.join(arguments)}"
+
+
+def job_of(values: Json, config: RunConfig, keep_going: bool = False) -> Job:
+    """Make the job of a run from its resolved settings."""
+    cluster = {key: value for key, value in values["cluster"].items() if key not in TARGETS}
+    sent: Json = {**values, "cluster": cluster}
+    if _is_local(config.work):
+        sent["work"] = os.path.abspath(config.work)
+    config = dataclasses.replace(config, work=str(sent["work"]))
+    return Job(values=sent, config=config, fingerprint=fingerprint(sent), keep_going=keep_going)
+
+
+def target(config: RunConfig) -> str:
+    """Which kind of cluster a run is sent to: one of `TARGETS`.
+
+    Raises:
+        ValueError: the settings name none.
+    """
+    for name in TARGETS:
+        if getattr(config.cluster, name) is not None:
+            return name
+    raise ValueError("cluster: nowhere to send the run; give cluster=ray, kuberay or slurm")
+
+
+def settings_text(values: Json) -> str:
+    """Settings as the YAML that `fld run --config` reads."""
+    from omegaconf import OmegaConf
+
+    text: str = OmegaConf.to_yaml(OmegaConf.create(dict(values)))
+    return text
+
+
+def next_attempt(of: str, names: Iterable[str]) -> int:
+    """One more than the highest attempt among the names of jobs; `of` is a fingerprint."""
+    highest = 0
+    for name in names:
+        found = re.fullmatch(re.escape(_prefix(of)) + r"(\d+)", name)
+        if found:
+            highest = max(highest, int(found.group(1)))
+    return highest + 1
+
+
+def local_paths(values: Json) -> dict[str, str]:
+    """The settings that name a file or folder of this machine, by name; `work` is among them."""
+    paths = {}
+    for name, value in _texts(values, ""):
+        is_path = os.path.isabs(value) and os.path.exists(value)
+        if is_path or (name == "work" and _is_local(value)):
+            paths[name] = value
+    return paths
+
+
+def warn_of_paths(paths: Mapping[str, str], where: str) -> list[str]:
+    """The warning that other machines must see some paths, too; empty if there are none."""
+    if not paths:
+        return []
+    named = ", ".join(f"{name}={path}" for name, path in paths.items())
+    return [
+        f"{named}: on this machine; every machine of {where} must see the same files under this "
+        "name, as in a file system that they share; else give a URL such as s3://BUCKET/NAME"
+    ]
+
+
+def replaced(values: Json, changes: Mapping[str, str]) -> Json:
+    """A copy of settings with other texts; `changes` are by name, such as `refine.start`."""
+
+    def copy(value: object, name: str) -> object:
+        if isinstance(value, Mapping):
+            return {key: copy(item, f"{name}.{key}".lstrip(".")) for key, item in value.items()}
+        return changes.get(name, value)
+
+    changed = copy(values, "")
+    assert isinstance(changed, dict)
+    return changed
+
+
+def _texts(value: object, name: str) -> Iterator[tuple[str, str]]:
+    """Every text among settings, with the name of its setting."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _texts(item, f"{name}.{key}".lstrip("."))
+    elif isinstance(value, str):
+        yield name, value
+
+
+def _is_local(url: str) -> bool:
+    return "://" not in url
+
+
+def _prefix(of: str) -> str:
+    return f"fld-{of}-"

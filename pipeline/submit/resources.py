@@ -1,0 +1,66 @@
+"""What the actors of a run need, to size the machines of its job."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pipeline.config.effects import ENGINE_GROUPS, TRAIN_GROUP
+from pipeline.config.run import ClusterConfig, RunConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupNeed:
+    """What the actors of a group need."""
+
+    name: str
+    cpus: float
+    """CPU cores of one actor."""
+    gpus: float
+    """GPUs of one actor."""
+    actors: int
+    """The most actors at one time."""
+
+
+def needs(run: RunConfig) -> list[GroupNeed]:
+    """What each group of a run needs, by name."""
+    names = {entry.group for entry in (*run.specialists.values(), *run.filters.values())}
+    names |= set(ENGINE_GROUPS)
+    if run.refine.rounds > 0:
+        names |= {run.refine.annotate.group, run.refine.merge.group}
+    else:
+        names -= {TRAIN_GROUP}
+    return list(_needs(run.cluster, sorted(names)))
+
+
+def check_fits(needs: list[GroupNeed], cpus: float, gpus: float, where: str) -> None:
+    """Check that a machine of `cpus` cores and `gpus` GPUs has room for an actor of each group.
+
+    Raises:
+        ValueError: it has not. `where` names the settings of the machine, such as `cluster.slurm.`.
+    """
+    for need in needs:
+        for kind, wanted, there in (("cpus", need.cpus, cpus), ("gpus", need.gpus, gpus)):
+            if wanted > there:
+                raise ValueError(
+                    f"cluster.groups.{need.name}: an actor wants {wanted:g} {kind}, and "
+                    f"{where}{kind}={there:g}; raise it"
+                )
+
+
+def machines(needs: list[GroupNeed], cpus: float, gpus: float) -> int:
+    """How many machines of `cpus` cores and `gpus` GPUs hold all actors at one time."""
+    by_cpus = sum(need.cpus * need.actors for need in needs) / cpus
+    by_gpus = sum(need.gpus * need.actors for need in needs) / gpus if gpus else 0.0
+    return max(1, math.ceil(by_cpus), math.ceil(by_gpus))
+
+
+def _needs(cluster: ClusterConfig, names: list[str]) -> Iterator[GroupNeed]:
+    for name in names:
+        group = cluster.group(name)
+        # Training takes one worker unless it sets `actors`.
+        most = 1 if name == TRAIN_GROUP else cluster.workers
+        if group.actors is not None:
+            most = group.actors[1]
+        yield GroupNeed(name=name, cpus=group.cpus, gpus=group.gpus, actors=most)
