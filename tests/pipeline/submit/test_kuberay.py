@@ -133,7 +133,7 @@ def test_the_cluster_has_a_token_and_no_way_in_from_outside() -> None:
 
 
 def test_what_no_pod_can_do_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="cluster.kuberay.image: not set; give a container image"):
+    with pytest.raises(ValueError, match=r"cluster\.kuberay\.image: not set; give a container image"):
         ray_job(config=KubeRayConfig())
     local = [f"work={tmp_path}/labels"]
     with pytest.raises(ValueError, match=f"work={tmp_path}/labels: no pod sees this path"):
