@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.release.tables import BLURRED, FlagRow
-from pipeline.schema import FINDING, Box, Record, Region
+from pipeline.schema import CROWD, FINDING, Box, Record, Region
 from stages.image_file import open_image, to_rgb
 
 if TYPE_CHECKING:
@@ -30,14 +30,14 @@ EXTENSION = "png"
 
 
 def blurred_regions(record: Record, categories: Mapping[str, float]) -> list[Region]:
-    """The regions of a record that must be blurred: labels that are kept, and findings.
+    """The regions of a record that must be blurred: kept labels, whole crowds, and findings.
 
     `categories` are phrases with the least score. A region without a score is always blurred.
     """
     found = []
     for region in record.annotations.regions:
         least = categories.get(region.phrase)
-        if least is None or region.dropped not in (None, FINDING):
+        if least is None or region.dropped not in (None, CROWD, FINDING):
             continue
         if region.score is None or region.score >= least:
             found.append(region)

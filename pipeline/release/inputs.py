@@ -10,7 +10,7 @@ from pipeline.quality.audit import ALL_SOURCES, AuditRow
 from pipeline.release.config import ReleaseConfig
 from pipeline.release.lists import keys_of_urls, read_evaluation
 from pipeline.storage import layout
-from pipeline.storage.lists import Entries, entries_of, read_entries, read_lines
+from pipeline.storage.lists import Entries, check_method, read_entries
 from pipeline.storage.rounds import open_round
 from pipeline.storage.store import Store
 from stages.dedup import Hashed
@@ -56,8 +56,9 @@ def read_lists(config: ReleaseConfig, refused: Sequence[str] = ()) -> UserLists:
     """
     splits = {}
     for split, file in config.split_lists.items():
-        splits[split] = entries_of(read_lines(f"split_lists.{split}", file))
+        splits[split] = read_entries(f"split_lists.{split}", [file])
     takedown = read_entries("takedown", (*config.takedown, *refused))
+    check_method("takedown", takedown, config.dedup.method)
     urls = frozenset(name for name in takedown.names if "://" in name)
     evaluation: list[Hashed] = []
     sets: dict[str, int] = {}

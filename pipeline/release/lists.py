@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import fsspec
 
-from pipeline.storage.lists import entries_of, read_lines, references
+from pipeline.storage.lists import Entries, check_method, read_entries, references
 from stages.base import SampleError
 from stages.dedup import HashConfig, Hashed, Hashes
 from stages.ingest import SUFFIXES, accept
@@ -63,12 +63,14 @@ def read_evaluation(place: str, config: HashConfig) -> list[Hashed]:
             )
         )
     else:
+        entries = read_entries("evaluation", [place])
+        check_method("evaluation", entries, config.method)
         rows = list(
             _listed(
                 hashes,
                 fs,
                 root,
-                read_lines("evaluation", place),
+                entries,
             )
         )
     if not rows:
@@ -77,10 +79,9 @@ def read_evaluation(place: str, config: HashConfig) -> list[Hashed]:
 
 
 def _listed(
-    hashes: Hashes, fs: fsspec.AbstractFileSystem, file: str, lines: Sequence[str]
+    hashes: Hashes, fs: fsspec.AbstractFileSystem, file: str, entries: Entries
 ) -> Iterator[Hashed]:
     """The rows of a list: hashes as they are, paths relative to the list's folder."""
-    entries = entries_of(lines)
     folder = file.rpartition("/")[0]
     yield from references(entries)
     paths = [f"{folder}/{name}" for name in sorted(entries.names)]

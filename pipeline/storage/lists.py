@@ -17,6 +17,7 @@ import fsspec
 from pipeline.schema import ImageRow
 from stages.dedup import Hashed
 
+PHASH = "phash"
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _PHASH = re.compile(r"phash:([0-9a-fA-F]{16})")
 # What was meant as a hash, but is none: it would be taken for a name that fits nothing.
@@ -93,6 +94,19 @@ def digest_of(url: str) -> str:
     """The sha256 of a list, by which others can tell which list it was."""
     with fsspec.open(url, "rb") as file:
         return hashlib.sha256(file.read()).hexdigest()
+
+
+def check_method(setting: str, entries: Entries, method: str) -> None:
+    """Check that the perceptual hashes of a list are of the kind that images are compared by.
+
+    Raises:
+        ValueError: they are not, so that they would fit nothing, or something else.
+    """
+    if entries.phashes and method != PHASH:
+        raise ValueError(
+            f"dedup.method={method}: the lists of {setting} have perceptual hashes, which are made "
+            f"by {PHASH}; set dedup.method={PHASH}"
+        )
 
 
 def entries_for(row: ImageRow, entries: Entries) -> list[str]:

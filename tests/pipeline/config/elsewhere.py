@@ -33,6 +33,12 @@ SHOWN_BY: dict[str, dict[str, str]] = {
         "SourceConfig.limit": "test_a_limit_takes_the_first_names",
         "SourceConfig.shard_size": "test_names_keep_their_shards_when_others_come",
     },
+    "tests/pipeline/ingest/test_refused.py": {
+        "SourceConfig.refuse": (
+            "test_listed_bytes_and_resized_copies_are_failed_rows_and_are_not_stored"
+        ),
+        "SourceConfig.refuse_distance": "test_no_distance_refuses_the_same_hash_only",
+    },
     "tests/pipeline/plan/test_graph.py": {
         "GroupConfig.threads": "test_batch_size_and_threads_are_part_of_the_recipe",
     },
@@ -206,6 +212,14 @@ SHOWN_BY: dict[str, dict[str, str]] = {
         "ReleaseConfig.evaluation": ("test_evaluation_images_are_found_though_they_are_blurred"),
         "ReleaseConfig.takedown": ("test_a_takedown_removes_the_image_and_no_copy_takes_its_place"),
         "ReleaseConfig.url_tables": "test_urls_are_found_in_the_tables_of_img2dataset",
+    },
+    "tests/pipeline/release/test_safety.py": {
+        "ReleaseConfig.exclude": "test_images_are_left_out_by_a_score_and_where_it_is_missing",
+        "ReleaseConfig.blur": "test_faces_are_blurred_in_pixels_record_and_tables",
+        "ReleaseConfig.personal_data": "test_personal_data_is_left_out_where_that_is_asked_for",
+        "ReleaseConfig.phone_regions": (
+            "test_numbers_of_other_regions_are_found_where_they_are_named"
+        ),
     },
     "tests/system/test_train.py": {
         "train.tensorboard": "test_curves_are_written_for_tensorboard",

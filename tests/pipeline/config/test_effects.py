@@ -52,6 +52,7 @@ ROOT = Path(__file__).parents[3]
 # Values of fields without a default.
 REQUIRED: dict[str, dict[str, Any]] = {
     "yolox": {"weights": "w.onnx"},
+    "faces": {"weights": "yunet.onnx"},
     "fuse": {"sources": ("one", "two", "three")},
     "endpoint_describe": {"endpoint": "http://h", "model": "m"},
     "florence": {"model": "nano", "folds": 2, "resolution": 64, "max_tokens": 40},

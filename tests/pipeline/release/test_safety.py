@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipeline.release.blur import blur
+from pipeline.release.blur import blur, blurred_regions
 from pipeline.release.config import parse
 from pipeline.release.personal import EMAIL, PHONE, PersonalData
 from pipeline.release.verify import verify
@@ -24,6 +24,7 @@ from pipeline.schema import (
     IMAGE_SCORE,
     Annotations,
     Candidate,
+    Record,
     Region,
     Text,
     TextRegion,
@@ -271,6 +272,27 @@ def test_the_list_of_ingest_is_taken_down_and_told_by_its_digest(
     digest = hashlib.sha256(listed.read_bytes()).hexdigest()
     assert f"`hashes.txt`, 1 entries (sha256 `{digest}`)" in card(folder)
     assert str(tmp_path) not in (folder / "config.yaml").read_text()
+
+
+@pytest.mark.parametrize("setting", ["takedown", "evaluation"])
+def test_perceptual_hashes_are_compared_with_those_of_the_same_kind_only(
+    noted: Path, tmp_path: Path, setting: str
+) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_text("phash:0011223344556677")
+    with pytest.raises(ValueError, match=f"^dedup.method=dhash: the lists of {setting} have perc"):
+        release(noted, tmp_path, f"{setting}={listed}", "dedup.method=dhash")
+
+
+def test_a_whole_crowd_is_blurred_though_it_is_no_label() -> None:
+    regions = [
+        Region(box=(0, 0, 9, 9), phrase="person", dropped=dropped, score=score)
+        for dropped, score in ((None, 0.4), (None, 0.1), ("low_score", 0.9), ("crowd", None))
+    ]
+    record = Record(
+        key="k", name="k", width=9, height=9, sha256="", annotations=Annotations(regions=regions)
+    )
+    assert blurred_regions(record, {"person": 0.3}) == [regions[0], regions[3]]
 
 
 @pytest.mark.parametrize(
