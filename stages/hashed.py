@@ -39,7 +39,7 @@ class Hashed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HashTable:
-    """The hashes of n images as arrays: about 100 bytes an image, where `Hashed` takes 700."""
+    """The hashes of n images as arrays: about 85 bytes an image, where `Hashed` takes 700."""
 
     keys: np.ndarray
     """(n,) bytes: ASCII, as long as the longest key."""

@@ -2,7 +2,7 @@
 
 In: images. Out: `groups.parquet` (one row per image that repeats another) and `summary.json`;
 `latest.json` names their folder. Hashes are made by the engine, one table per shard, and are
-resumed and reused as signals are. The pass over them needs memory for all images: about 200 bytes
+resumed and reused as signals are. The pass over them needs memory for all images: about 260 bytes
 each, and 8 bytes for each number of an embedding.
 """
 
