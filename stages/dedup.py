@@ -25,6 +25,7 @@ import numpy as np
 from pydantic import Field
 
 from stages.base import CONTENT, no_effect
+from stages.hashed import Hashed, HashTable, as_numbers
 from stages.image_file import open_image, to_rgb
 from stages.repeats import EXACT, KINDS, Comparison, Repeat, Repeats, first_repeats, settle
 from stages.specialists.pretrained import PretrainedConfig
@@ -74,35 +75,6 @@ class DedupConfig(HashConfig):
         yield from HashConfig.without_effect(self)
         if not self.model:
             yield from no_effect(self, ("similarity",), NO_MODEL)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hashed:
-    """The hashes of one image: a row of a table of hashes."""
-
-    key: str
-    """The key of the sample."""
-
-    shard: str
-    """The shard of the sample."""
-
-    pixels: int
-    """Width times height."""
-
-    bytes: int
-    """Size of the stored file."""
-
-    sha256: str
-    """Of the stored file, in hexadecimal."""
-
-    hash: str
-    """The perceptual hash, 16 hexadecimal digits; empty for an image without structure."""
-
-    mirrored: str
-    """The perceptual hash of the mirror image, in the same form."""
-
-    embedding: list[float] = field(default_factory=list)
-    """The unit vector of the model; empty if there is no model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,19 +170,39 @@ def _decode(data: bytes) -> Image:
         return to_rgb(opened)
 
 
-def duplicates(rows: Sequence[Hashed], config: DedupConfig) -> list[Duplicate]:
+def duplicates(table: HashTable, config: DedupConfig) -> list[Duplicate]:
     """The duplicates among images, sorted by key; kept images are not in the list."""
-    images = sorted(rows, key=lambda row: (-row.pixels, -row.bytes, row.key))
-    exact = _exact_copies(images)
-    distinct = [number for number in range(len(images)) if number not in exact]
+    order = table.best_first()
+    exact = _exact_copies(table.sums[order])
+    is_first = np.ones(len(table), bool)
+    is_first[list(exact)] = False
+    comparison = Comparison(
+        has_hash=table.has_hash[order],
+        hashes=table.hashes[order],
+        mirrored=table.mirrored[order] if config.mirrored else None,
+        vectors=table.vectors[order] if config.model else None,
+        distance=config.distance,
+        similarity=config.similarity,
+    )
     repeats: Repeats = {}
-    comparison = _comparison(images, config)
-    settle(comparison, np.array(distinct, np.int64), repeats)
+    settle(comparison, np.flatnonzero(is_first), repeats)
     for number, first in exact.items():
         # A copy of a duplicate repeats what that duplicate repeats.
         copy_of_first = Repeat(first, KINDS.index(EXACT), 0.0)
         repeats[number] = repeats.get(first, copy_of_first)
-    return _as_duplicates(images, repeats)
+    found = []
+    for number, repeat in repeats.items():
+        place = order[number]
+        found.append(
+            Duplicate(
+                key=table.keys[place].decode(),
+                shard=table.shard_names[table.shards[place]],
+                kept=table.keys[order[repeat.kept]].decode(),
+                kind=KINDS[repeat.kind],
+                distance=repeat.distance,
+            )
+        )
+    return sorted(found, key=lambda duplicate: duplicate.key)
 
 
 def repeats_of(
@@ -234,11 +226,6 @@ def repeats_of(
     for number, row in enumerate(rows, first):
         if row.sha256 in by_sum:
             repeats[number] = Repeat(by_sum[row.sha256], KINDS.index(EXACT), 0.0)
-    return _as_duplicates(images, repeats)
-
-
-def _as_duplicates(images: Sequence[Hashed], repeats: Repeats) -> list[Duplicate]:
-    """The repeats with the keys of their images, sorted by key."""
     found = []
     for number, repeat in repeats.items():
         image = images[number]
@@ -254,18 +241,15 @@ def _as_duplicates(images: Sequence[Hashed], repeats: Repeats) -> list[Duplicate
     return sorted(found, key=lambda duplicate: duplicate.key)
 
 
-def _exact_copies(images: Sequence[Hashed]) -> dict[int, int]:
-    """The images that have the bytes of an earlier one.
+def _exact_copies(sums: np.ndarray) -> dict[int, int]:
+    """The images that have the bytes of an earlier one; `sums` is (n, 4) uint64, in their order.
 
     Returns the number of each of them, with the number of the first image with these bytes.
     """
-    first_of: dict[str, int] = {}
-    copies = {}
-    for number, image in enumerate(images):
-        first = first_of.setdefault(image.sha256, number)
-        if first != number:
-            copies[number] = first
-    return copies
+    _, firsts, groups = np.unique(sums, axis=0, return_index=True, return_inverse=True)
+    first_of = firsts[groups.ravel()]
+    copies = np.flatnonzero(first_of != np.arange(len(sums)))
+    return dict(zip(copies.tolist(), first_of[copies].tolist(), strict=True))
 
 
 def _comparison(images: Sequence[Hashed], config: DedupConfig) -> Comparison:
@@ -273,7 +257,7 @@ def _comparison(images: Sequence[Hashed], config: DedupConfig) -> Comparison:
     hashes = [image.hash for image in images]
     mirrored = None
     if config.mirrored:
-        mirrored = _as_numbers([image.mirrored for image in images])
+        mirrored = as_numbers([image.mirrored for image in images])
     vectors = None
     if config.model:
         # A reference that is known by its hash alone gets zeros, which are similar to nothing.
@@ -284,15 +268,9 @@ def _comparison(images: Sequence[Hashed], config: DedupConfig) -> Comparison:
                 vectors[number] = image.embedding
     return Comparison(
         has_hash=np.array([bool(digits) for digits in hashes], bool),
-        hashes=_as_numbers(hashes),
+        hashes=as_numbers(hashes),
         mirrored=mirrored,
         vectors=vectors,
         distance=config.distance,
         similarity=config.similarity,
     )
-
-
-def _as_numbers(hashes: Sequence[str]) -> np.ndarray:
-    """Hexadecimal hashes as (n,) uint64; 0 for an image without one."""
-    numbers = [int(digits or "0", 16) for digits in hashes]
-    return np.array(numbers, np.uint64)

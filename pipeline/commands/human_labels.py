@@ -23,7 +23,8 @@ def filters_of(name: str, records: Sequence[Record]) -> Filters:
     if not _have_human(records):
         return {}
     try:
-        return saved.load(open_round(name).store).filters
+        opened = open_round(name)
+        return saved.load(opened.store, opened.folder).filters
     except (OSError, ValueError) as error:
         logging.getLogger("fld").warning(
             "predictions: what the filters dropped for human labels stays out, because the settings"

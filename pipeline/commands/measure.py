@@ -135,8 +135,8 @@ def calibrate(args: argparse.Namespace) -> Output:
     config = CalibrateConfig(precision=args.precision, iou=args.iou, min_labels=args.min_labels)
     config.check()
     opened = open_round(args.round)
-    values = saved.values(opened.store)
-    filters = saved.load(opened.store).filters
+    values = saved.values(opened.store, opened.folder)
+    filters = saved.load(opened.store, opened.folder).filters
     found = calibrate_round(opened, values, filters, args.ground_truth, config)
     found.write(args.out)
     for line in found.warnings:

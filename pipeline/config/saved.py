@@ -33,23 +33,28 @@ def existing(url: str) -> Store:
     return store
 
 
-def values(store: Store) -> Json:
-    """Read the saved config as plain values.
+def values(store: Store, round_folder: str = "") -> Json:
+    """Read the saved config as plain values: that of the last run, or that of a round.
+
+    A round whose config was not kept has that of the last run.
 
     Raises:
         ValueError: the file is not YAML, or holds no mapping.
     """
     advice = "give `fld run` its settings again"
+    name = layout.CONFIG
+    if round_folder and store.exists(layout.round_settings(round_folder)):
+        name = layout.round_settings(round_folder)
     try:
-        content = yaml.safe_load(store.read(layout.CONFIG))
+        content = yaml.safe_load(store.read(name))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         message = " ".join(str(error).split())
-        raise ValueError(f"{store.url}/{layout.CONFIG}: {message}; {advice}") from None
+        raise ValueError(f"{store.url}/{name}: {message}; {advice}") from None
     if not isinstance(content, dict):
-        raise ValueError(f"{store.url}/{layout.CONFIG}: no settings in it; {advice}")
+        raise ValueError(f"{store.url}/{name}: no settings in it; {advice}")
     return content
 
 
-def load(store: Store) -> RunConfig:
-    """Parse the saved config. The folder may have moved, so `work` is where it is now."""
-    return parse({**values(store), "work": store.url})
+def load(store: Store, round_folder: str = "") -> RunConfig:
+    """Parse what `values` reads. The folder may have moved, so `work` is where it is now."""
+    return parse({**values(store, round_folder), "work": store.url})

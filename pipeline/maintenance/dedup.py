@@ -2,15 +2,15 @@
 
 In: images. Out: `groups.parquet` (one row per image that repeats another) and `summary.json`;
 `latest.json` names their folder. Hashes are made by the engine, one table per shard, and are
-resumed and reused as signals are. The pass over them needs memory for all images: about 700 bytes
-each, and 32 bytes for each number of an embedding.
+resumed and reused as signals are. The pass over them needs memory for all images: about 260 bytes
+each, and 8 bytes for each number of an embedding.
 """
 
 from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 
 from pipeline.config.run import RunConfig
@@ -25,7 +25,15 @@ from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import Manifest, count_samples, digest
 from pipeline.storage.parquet import publish_table, read_table
 from pipeline.storage.store import Store
-from stages.dedup import DedupConfig, Duplicate, HashConfig, Hashed, Hashes, duplicates
+from stages.dedup import (
+    DedupConfig,
+    Duplicate,
+    HashConfig,
+    Hashed,
+    Hashes,
+    HashTable,
+    duplicates,
+)
 
 HASHES = "hashes"
 """How the hashes are called in the state of a shard."""
@@ -83,10 +91,9 @@ def dedup(store: Store, run: RunConfig, config: DedupConfig) -> Json:
         earlier = store.read_json(name)
         if earlier["inputs"] == inputs:
             return _publish_latest(store, folder, config, earlier)
-    rows: list[Hashed] = []
-    for shard in sorted(hashed):
-        rows += read_table(store, layout.hashes_table(hashes_folder(config), shard), Hashed)
-    found = duplicates(rows, config)
+    table = read_hashes(store, config, hashed)
+    images = len(table)
+    found = duplicates(table, config)
     publish_table(
         store,
         layout.dedup_groups(folder),
@@ -96,8 +103,8 @@ def dedup(store: Store, run: RunConfig, config: DedupConfig) -> Json:
     kinds = Counter(duplicate.kind for duplicate in found)
     summary = {
         "inputs": inputs,
-        "images": len(rows),
-        "kept": len(rows) - len(found),
+        "images": images,
+        "kept": images - len(found),
         "dropped": dict(sorted(kinds.items())),
         "groups": len({duplicate.kept for duplicate in found}),
         "settings": recipe_settings(config),
@@ -133,6 +140,18 @@ def hash_images(
         folder,
     )
     return runner.run("dedup", [Step("dedup", make, (HASHES,))], todo)
+
+
+def read_hashes(store: Store, config: HashConfig, shards: Collection[str]) -> HashTable:
+    """The hashes of some shards."""
+    folder = hashes_folder(config)
+    parts = [HashTable.of([])]
+    for shard in sorted(shards):
+        rows = read_table(store, layout.hashes_table(folder, shard), Hashed)
+        if rows:
+            parts.append(HashTable.of(rows))
+    # The first part is there for a work folder without images; it has no embeddings to join.
+    return HashTable.joined(parts[1:] or parts)
 
 
 def _publish_latest(

@@ -48,13 +48,19 @@ def read_graph(store: Store) -> list[NodeRef]:
 
 
 def publish_graph(store: Store, nodes: Sequence[Node]) -> None:
-    """Write down the nodes of one round, behind those of the rounds before it."""
+    """Write down the nodes of one round, behind those of the rounds before it.
+
+    The settings of the run that begins a round are kept for it.
+    """
     number = nodes[0].round
     earlier: Iterable[NodeRef] = ()
     if number > 0:
         earlier = (node for node in read_graph(store) if node.round < number)
     refs = [*earlier, *map(ref, nodes)]
     store.publish_json(layout.GRAPH, [asdict(ref) for ref in refs])
+    settings = layout.round_settings(nodes[-1].folder)
+    if store.exists(layout.CONFIG) and not store.exists(settings):
+        store.publish(settings, store.read(layout.CONFIG))
 
 
 def ref(node: Node) -> NodeRef:

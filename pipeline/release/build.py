@@ -17,7 +17,7 @@ from functools import partial
 from pipeline.config.effects import announce
 from pipeline.config.run import RunConfig
 from pipeline.execution.steps import Runner, Step
-from pipeline.maintenance.dedup import HASHES, hash_images, hashes_folder
+from pipeline.maintenance.dedup import HASHES, hash_images, read_hashes
 from pipeline.plan.recipe import recipe_settings
 from pipeline.plan.shard_state import ShardState
 from pipeline.release import facts as release_facts
@@ -33,13 +33,13 @@ from pipeline.release.shard_inputs import RELEASE, ShardInputs, encode_decisions
 from pipeline.release.shards import ReleaseShard
 from pipeline.release.statistics import Totals
 from pipeline.release.survey import SURVEY, SurveyInputs, SurveyShard, read_survey, survey_digest
-from pipeline.storage import layout, layout_release
+from pipeline.storage import layout_release
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.lists import digest_of, read_entries
 from pipeline.storage.manifest import digest, json_bytes
 from pipeline.storage.parquet import publish_table, read_table
 from pipeline.storage.store import Store
-from stages.dedup import Duplicate, Hashed, duplicates
+from stages.dedup import Duplicate, duplicates
 
 States = dict[str, ShardState]
 GROUP = "release"
@@ -163,11 +163,8 @@ class Build:
         name = layout_release.duplicates(self.folder, digest(settings, *outputs))
         if self.store.exists(name):
             return read_table(self.store, name, Duplicate)
-        rows: list[Hashed] = []
-        for shard in sorted(states):
-            table = layout.hashes_table(hashes_folder(self.config.dedup), shard)
-            rows += read_table(self.store, table, Hashed)
-        found = duplicates(rows, self.config.dedup)
+        hashes = read_hashes(self.store, self.config.dedup, states)
+        found = duplicates(hashes, self.config.dedup)
         publish_table(
             self.store,
             name,
@@ -271,7 +268,8 @@ class Build:
             unmatched=len(unmatched),
             safety=self._safety(selection),
         )
-        about = json_bytes({"config": release_facts.settings_of(self.store, self.config)})
+        settings = release_facts.settings_of(self.store, self.config, self.round)
+        about = json_bytes({"config": settings})
         shards = [f"{shard}={wanted[shard]}" for shard in sorted(wanted)]
         return release_facts.gathered(
             self.store,

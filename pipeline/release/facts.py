@@ -157,12 +157,13 @@ def _rounds(store: Store) -> list[RoundFact]:
     return facts
 
 
-def settings_of(store: Store, config: ReleaseConfig) -> Json:
-    """The resolved settings of the run and of the release, without what differs between machines.
+def settings_of(store: Store, config: ReleaseConfig, folder: str) -> Json:
+    """The resolved settings of the run that began the round in `folder`, and of the release.
 
-    Of a local path, the last part stands. A list that a user gave has the digest of its content.
+    What differs between machines is left out. Of a local path, the last part stands. A list that a
+    user gave has the digest of its content.
     """
-    run = saved.values(store)
+    run = saved.values(store, folder)
     run = {name: value for name, value in run.items() if name not in ("work", "cluster")}
     release = asdict(config)
     for name in ("evaluation", "takedown", "url_tables"):

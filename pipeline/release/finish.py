@@ -15,7 +15,7 @@ from pipeline.release.facts import Facts, read_facts, settings_of
 from pipeline.release.files import remove_strays
 from pipeline.release.statistics import Counts, Totals, decoded
 from pipeline.storage import layout_release
-from pipeline.storage.layout import within
+from pipeline.storage.layout import named_round, within
 from pipeline.storage.manifest import json_bytes
 from pipeline.storage.store import Store
 
@@ -71,7 +71,7 @@ class Finish:
 
     def _contents(self, totals: Totals) -> dict[str, bytes]:
         """The files by their names in the release."""
-        settings = settings_of(self.store, self.config)
+        settings = settings_of(self.store, self.config, named_round(self.facts.round))
         text = yaml.safe_dump(settings, allow_unicode=True)
         return {
             layout_release.CARD: card(self.facts, totals).encode(),

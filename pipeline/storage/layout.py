@@ -45,6 +45,7 @@ Names are relative to the work folder, with forward slashes:
         changes/FOLDER/SHARD/BEFORE-AFTER.json      which samples changed between two outputs
         files/NNNNNN.parquet            size and time of the source's files when they came in
         measured/FOLDER/                results that take long to compute
+        settings/FOLDER/config.yaml     the settings of the run that began a round
         train/FOLDER/step-NNNNNNNN      a checkpoint; `.done` behind the name marks a whole one
         seconds/FOLDER.json             how long the training of a study took
 
@@ -86,7 +87,8 @@ CHANGES = f"{JOURNAL}/changes"
 MEASURED = f"{JOURNAL}/measured"
 SOURCE_FILES = f"{JOURNAL}/files"
 CHECKPOINTS = f"{JOURNAL}/train"
-JOURNALS_BY_FOLDER = (WITHDRAWN, CHANGES, MEASURED, CHECKPOINTS)
+SETTINGS = f"{JOURNAL}/settings"
+JOURNALS_BY_FOLDER = (WITHDRAWN, CHANGES, MEASURED, CHECKPOINTS, SETTINGS)
 """Parts of the journal that repeat the tree of the folders they are about."""
 
 MODEL_SHARD = "model"
@@ -272,6 +274,11 @@ def round_state(folder: str) -> str:
 def round_audit(folder: str) -> str:
     """Precision of a round by human judgement."""
     return within(folder, "audit.json")
+
+
+def round_settings(folder: str) -> str:
+    """The settings of the run that began a round. Those of `CONFIG` may be of a later run."""
+    return f"{SETTINGS}/{folder}/{CONFIG}"
 
 
 def tar_in(folder: str, shard: str) -> str:

@@ -1,3 +1,4 @@
+import hashlib
 import io
 import time
 import tracemalloc
@@ -9,6 +10,7 @@ from PIL import Image, ImageFilter, ImageOps
 
 from pipeline.config.validation import build
 from stages.dedup import DedupConfig, Duplicate, Hashed, Hashes, duplicates
+from stages.hashed import HashTable
 from tests.stages.specialists.tiny import clip
 
 
@@ -45,7 +47,7 @@ COPIES = {
 
 def found(config: DedupConfig, **images: bytes) -> dict[str, tuple[str, str]]:
     rows = Hashes(config)("shard-000000", list(images), list(images.values()))
-    return {d.key: (d.kept, d.kind) for d in duplicates(rows, config)}
+    return {d.key: (d.kept, d.kind) for d in duplicates(HashTable.of(rows), config)}
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -109,7 +111,7 @@ def row(key: str, bits: int, pixels: int = 100, mirrored: int = (1 << 64) - 1) -
         shard="s",
         pixels=pixels,
         bytes=1,
-        sha256=key,
+        sha256=hashlib.sha256(key.encode()).hexdigest(),
         hash=f"{bits:016x}",
         mirrored=f"{mirrored:016x}",
     )
@@ -122,7 +124,7 @@ def test_a_chain_of_small_steps_keeps_every_picture_that_has_no_near_copy_left()
         row("c", 0b111111, 200),
         row("d", 0b111111111, 100),
     ]
-    assert duplicates(chain, DedupConfig(distance=3)) == [
+    assert duplicates(HashTable.of(chain), DedupConfig(distance=3)) == [
         Duplicate(key="b", shard="s", kept="a", kind="near", distance=3.0),
         Duplicate(key="d", shard="s", kept="c", kind="near", distance=3.0),
     ]
@@ -131,9 +133,10 @@ def test_a_chain_of_small_steps_keeps_every_picture_that_has_no_near_copy_left()
 def test_groups_do_not_depend_on_the_order_of_the_images() -> None:
     rng = np.random.default_rng(0)
     rows = [row(f"k{i}", int(rng.integers(1 << 12)), int(rng.integers(1, 4))) for i in range(300)]
-    expected = duplicates(rows, DedupConfig(distance=2))
+    expected = duplicates(HashTable.of(rows), DedupConfig(distance=2))
     assert 50 < len(expected) < 300
-    assert duplicates([rows[i] for i in rng.permutation(300)], DedupConfig(distance=2)) == expected
+    shuffled = [rows[i] for i in rng.permutation(300)]
+    assert duplicates(HashTable.of(shuffled), DedupConfig(distance=2)) == expected
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
@@ -158,7 +161,7 @@ def test_duplicates_are_those_of_a_comparison_of_each_with_all_that_are_kept(
         else:
             kept.append(each)
     assert 500 < len(expected) < 1500
-    found = duplicates(rows, DedupConfig(distance=2, mirrored=mirrored))
+    found = duplicates(HashTable.of(rows), DedupConfig(distance=2, mirrored=mirrored))
     assert {d.key: (d.kept, d.kind, d.distance) for d in found} == expected
 
 
@@ -171,7 +174,7 @@ def test_a_mirrored_image_is_found_whichever_of_the_two_hashes_was_rounded() -> 
         row("larger", 0xF0, 200, mirrored=0x0F0E),
         row("smaller", 0x0F0F, 100, mirrored=0xFFFFFFF),
     )
-    found = duplicates([larger, smaller], DedupConfig(distance=2, mirrored=True))
+    found = duplicates(HashTable.of([larger, smaller]), DedupConfig(distance=2, mirrored=True))
     assert [(d.key, d.kept, d.kind, d.distance) for d in found] == [
         ("smaller", "larger", "mirrored", 1.0)
     ]
@@ -183,7 +186,7 @@ def test_memory_and_time_grow_with_the_images_also_when_all_are_alike() -> None:
     rows = [row(f"k{i}", look) for i, look in enumerate(sorted(looks))]
     started = time.process_time()
     tracemalloc.start()
-    found = duplicates(rows, DedupConfig())
+    found = duplicates(HashTable.of(rows), DedupConfig())
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(found) > 0.9 * len(rows) and peak < 200e6
@@ -202,4 +205,6 @@ def test_a_model_gives_each_image_the_unit_vector_of_its_features(tmp_path: Path
         seen = parts[1](images=[images["b"]], return_tensors="pt")
         features = parts[0].eval().get_image_features(**seen).pooler_output[0]
     np.testing.assert_allclose(rows[1].embedding, features / features.norm(), atol=1e-5)
-    assert [(d.key, d.kept, d.kind) for d in duplicates(rows, config)] == [("again", "a", "exact")]
+    assert [(d.key, d.kept, d.kind) for d in duplicates(HashTable.of(rows), config)] == [
+        ("again", "a", "exact")
+    ]

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from PIL import Image
 from pycocotools import mask as coco_mask
 
@@ -221,6 +222,21 @@ def test_a_person_says_what_the_release_is_and_which_round_it_holds(work: Path) 
     metadata = json.loads((release / "croissant.json").read_text())
     assert metadata["datePublished"] == "2026-01-31"
     assert json.loads((release / "release.json").read_text())["round"] == folder.name
+
+
+def test_a_release_has_the_settings_with_which_its_round_was_begun(work: Path) -> None:
+    store = Store(str(work))
+    values = saved.values(store)
+    first = (released(work, *SPLITS) / "config.yaml").read_text()
+    # A later run of other settings makes another round, and the user releases the old one.
+    values["filters"]["region"]["min_scores"] = {"ocr": 0.77}
+    saved.save(store, values)
+    old = released(work, *SPLITS, "version=2.0.0") / "config.yaml"
+    assert yaml.safe_load(old.read_text())["run"] == yaml.safe_load(first)["run"]
+    assert "ocr: 0.7\n" in first and "0.77" not in old.read_text()
+    # Without the record of an older program, the settings are those of the last run.
+    shutil.rmtree(work / "journal/settings")
+    assert "0.77" in (released(work, *SPLITS, "version=3.0.0") / "config.yaml").read_text()
 
 
 def test_nothing_is_released_without_a_licence(work: Path) -> None:
