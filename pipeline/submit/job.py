@@ -9,12 +9,10 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from pipeline.config.effects import SUBMISSIONS
 from pipeline.config.run import RunConfig
 from pipeline.plan.recipe import fingerprint
 from pipeline.storage.json_types import Json
-
-TARGETS = ("ray", "kuberay", "slurm")
-"""The parts of `cluster` that say how a run is sent; one of them is set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +41,7 @@ class Job:
 
 def job_of(values: Json, config: RunConfig, keep_going: bool = False) -> Job:
     """Make the job of a run from its resolved settings."""
-    cluster = {key: value for key, value in values["cluster"].items() if key not in TARGETS}
+    cluster = {key: value for key, value in values["cluster"].items() if key not in SUBMISSIONS}
     sent: Json = {**values, "cluster": cluster}
     if _is_local(config.work):
         sent["work"] = os.path.abspath(config.work)
@@ -52,12 +50,12 @@ def job_of(values: Json, config: RunConfig, keep_going: bool = False) -> Job:
 
 
 def target(config: RunConfig) -> str:
-    """Which kind of cluster a run is sent to: one of `TARGETS`.
+    """Which kind of cluster a run is sent to: one of `SUBMISSIONS`.
 
     Raises:
         ValueError: the settings name none.
     """
-    for name in TARGETS:
+    for name in SUBMISSIONS:
         if getattr(config.cluster, name) is not None:
             return name
     raise ValueError("cluster: nowhere to send the run; give cluster=ray, kuberay or slurm")
