@@ -9,12 +9,14 @@ Source: https://docs.ray.io/en/latest/ray-security/token-auth.html
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import secrets
 import stat
 import sys
 from pathlib import Path
+from typing import Any
 
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 TOKEN_BYTES = 32
@@ -46,10 +48,9 @@ def send() -> None:
         return
     os.environ[MODE] = "token"
     if "ray" in sys.modules:
-        # Ray has read the environment at its import.
-        from ray._raylet import Config
-
-        Config.initialize("")
+        # Ray has read the environment at its import. Its module in Cython has no types.
+        raylet: Any = importlib.import_module("ray._raylet")
+        raylet.Config.initialize("")
 
 
 def make() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
 import re
@@ -41,12 +42,19 @@ class Job:
 
 def job_of(values: Json, config: RunConfig, keep_going: bool = False) -> Job:
     """Make the job of a run from its resolved settings."""
-    cluster = {key: value for key, value in values["cluster"].items() if key not in SUBMISSIONS}
-    sent: Json = {**values, "cluster": cluster}
-    if _is_local(config.work):
-        sent["work"] = os.path.abspath(config.work)
-    config = dataclasses.replace(config, work=str(sent["work"]))
-    return Job(values=sent, config=config, fingerprint=fingerprint(sent), keep_going=keep_going)
+    cluster = dict(values["cluster"])
+    for name in SUBMISSIONS:
+        cluster.pop(name, None)
+    work = config.work
+    if _is_local(work):
+        work = os.path.abspath(work)
+    sent: Json = {**values, "cluster": cluster, "work": work}
+    return Job(
+        values=sent,
+        config=dataclasses.replace(config, work=work),
+        fingerprint=fingerprint(sent),
+        keep_going=keep_going,
+    )
 
 
 def target(config: RunConfig) -> str:
@@ -102,14 +110,13 @@ def warn_of_paths(paths: Mapping[str, str], where: str) -> list[str]:
 
 def replaced(values: Json, changes: Mapping[str, str]) -> Json:
     """A copy of settings with other texts; `changes` are by name, such as `refine.start`."""
-
-    def copy(value: object, name: str) -> object:
-        if isinstance(value, Mapping):
-            return {key: copy(item, f"{name}.{key}".lstrip(".")) for key, item in value.items()}
-        return changes.get(name, value)
-
-    changed = copy(values, "")
-    assert isinstance(changed, dict)
+    changed = copy.deepcopy(dict(values))
+    for name, text in changes.items():
+        *above, key = name.split(".")
+        place = changed
+        for part in above:
+            place = place[part]
+        place[key] = text
     return changed
 
 
