@@ -125,8 +125,6 @@ def check_admits(address: str | None) -> None:
     Raises:
         ClusterFailed: it refuses this process.
     """
-    from ray._raylet import GcsClient
-
     named = _named(address or "")
     host_and_port = _host_and_port(named)
     # Ray Client (ray://) has a server of its own, which answers in a way of its own.
@@ -134,7 +132,7 @@ def check_admits(address: str | None) -> None:
         return
     host, port = host_and_port
     try:
-        GcsClient(address=f"{host}:{port}")
+        tokens.raylet().GcsClient(address=f"{host}:{port}")
     except Exception as error:
         # Any other failure is one for `ray.init` to tell.
         if tokens.is_refusal(str(error)):

@@ -48,9 +48,13 @@ def send() -> None:
         return
     os.environ[MODE] = "token"
     if "ray" in sys.modules:
-        # Ray has read the environment at its import. Its module in Cython has no types.
-        raylet: Any = importlib.import_module("ray._raylet")
-        raylet.Config.initialize("")
+        # Ray has read the environment at its import.
+        raylet().Config.initialize("")
+
+
+def raylet() -> Any:
+    """Ray's module in Cython, which has no types."""
+    return importlib.import_module("ray._raylet")
 
 
 def make() -> None:
