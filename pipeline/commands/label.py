@@ -36,6 +36,7 @@ def add_commands(group: CommandGroup) -> None:
 
 def run(args: argparse.Namespace) -> Output:
     """The whole loop, from the source to the report."""
+    _announce_unsent(args)
     if args.multirun:
         return _run_all(swept_configurations(args), args.keep_going)
     return Output(text=_run(configuration(args), args.keep_going))
@@ -95,12 +96,20 @@ def plan(args: argparse.Namespace) -> Output:
     from pipeline.refinement.planning import plan_run
     from pipeline.report.command_text import plan_table
 
+    _announce_unsent(args)
     config = configuration(args).config
     listing = source_files.read_listing(config.source)
     store = _usable_store(config.work)
     stages = plan_run(store, config, listing.names)
     source_files.announce_changes(store, config.source, listing)
     return Output(text=plan_table(stages), value=[asdict(stage) for stage in stages])
+
+
+def _announce_unsent(args: argparse.Namespace) -> None:
+    """Warn of settings that only `fld submit` reads."""
+    from pipeline.config import effects
+
+    effects.announce(effects.unsent(effects.typed_names(args.overrides)))
 
 
 def _usable_store(url: str) -> Store:

@@ -24,6 +24,8 @@ TRAIN_GROUP = "train"
 # Groups of `cluster.groups` that the engine itself uses: for training, for ingest, and for the node
 # that writes a round.
 ENGINE_GROUPS = (TRAIN_GROUP, "ingest", "filters")
+# Parts of `cluster` that say how `fld submit` sends a run.
+SUBMISSIONS = ("ray", "kuberay", "slurm")
 GROUNDING_TASK = "<CAPTION_TO_PHRASE_GROUNDING>"
 # For commands that only train and test models.
 UNUSED_WORKERS = "cluster.workers: no effect: set cluster.groups.train.actors"
@@ -94,6 +96,13 @@ def typed_groups(typed: Iterable[str]) -> list[str]:
         if parts[:2] == ["cluster", "groups"] and len(parts) > 2:
             groups.append(parts[2])
     return groups
+
+
+def unsent(typed: Iterable[str]) -> Iterator[str]:
+    """A warning for each typed setting of a submission, for commands that send nothing."""
+    for name in typed:
+        if _below(name, [f"cluster.{target}" for target in SUBMISSIONS]):
+            yield f"{name}: no effect: only `fld submit` reads it"
 
 
 def _below(name: str, prefixes: Iterable[str]) -> bool:

@@ -48,19 +48,7 @@ def connect(config: ClusterConfig) -> None:
         return
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    settings: Json = {"address": "local", "include_dashboard": False}
-    if config.address:
-        settings = {"address": config.address}
-        tokens.send()
-        check_answers(config.address)
-    elif os.environ.get("RAY_ADDRESS"):
-        logging.getLogger("fld").warning(
-            "RAY_ADDRESS=%s: no effect: cluster.address=null starts Ray on this machine; "
-            "set cluster.address=auto to join that cluster",
-            os.environ["RAY_ADDRESS"],
-        )
-    if not config.address:
-        tokens.make()
+    settings = _start_settings(config)
     where = f"cluster.address={config.address or 'null'}"
     with _own_signals(), captured_stderr() as said:
         try:
@@ -80,6 +68,26 @@ def connect(config: ClusterConfig) -> None:
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     _wait_for_nodes(config)
+
+
+def _start_settings(config: ClusterConfig) -> Json:
+    """What `ray.init` gets, after the checks and preparations for it.
+
+    Raises:
+        ClusterFailed: there is no cluster at the address of the config.
+    """
+    if config.address:
+        tokens.send()
+        check_answers(config.address)
+        return {"address": config.address}
+    tokens.make()
+    if os.environ.get("RAY_ADDRESS"):
+        logging.getLogger("fld").warning(
+            "RAY_ADDRESS=%s: no effect: cluster.address=null starts Ray on this machine; "
+            "set cluster.address=auto to join that cluster",
+            os.environ["RAY_ADDRESS"],
+        )
+    return {"address": "local", "include_dashboard": False}
 
 
 def check_answers(address: str) -> None:
@@ -117,8 +125,6 @@ def check_admits(address: str | None) -> None:
     Raises:
         ClusterFailed: it refuses this process.
     """
-    from ray._raylet import GcsClient
-
     named = _named(address or "")
     host_and_port = _host_and_port(named)
     # Ray Client (ray://) has a server of its own, which answers in a way of its own.
@@ -126,7 +132,7 @@ def check_admits(address: str | None) -> None:
         return
     host, port = host_and_port
     try:
-        GcsClient(address=f"{host}:{port}")
+        tokens.raylet().GcsClient(address=f"{host}:{port}")
     except Exception as error:
         # Any other failure is one for `ray.init` to tell.
         if tokens.is_refusal(str(error)):

@@ -16,6 +16,7 @@ from typing import Any
 from pipeline.config.run import ClusterConfig, GroupConfig
 from pipeline.errors import ShardsFailed
 from pipeline.execution.cluster import check_resources, connect
+from pipeline.execution.machines import check_work_seen
 from pipeline.execution.steps import ShardResult, Step, StepActor
 from pipeline.plan.shard_state import ShardState
 from pipeline.storage import layout
@@ -51,6 +52,7 @@ class Engine:
         if not active:
             return states
         connect(self.config)
+        check_work_seen(self.store)
         for wave in self._waves(active):
             errors = self._run_wave(title, wave, states)
             if errors:

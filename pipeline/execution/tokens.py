@@ -9,12 +9,14 @@ Source: https://docs.ray.io/en/latest/ray-security/token-auth.html
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import secrets
 import stat
 import sys
 from pathlib import Path
+from typing import Any
 
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 TOKEN_BYTES = 32
@@ -47,9 +49,12 @@ def send() -> None:
     os.environ[MODE] = "token"
     if "ray" in sys.modules:
         # Ray has read the environment at its import.
-        from ray._raylet import Config
+        raylet().Config.initialize("")
 
-        Config.initialize("")
+
+def raylet() -> Any:
+    """Ray's module in Cython, which has no types."""
+    return importlib.import_module("ray._raylet")
 
 
 def make() -> None:

@@ -7,11 +7,11 @@ those of secrets. The archive depends on names and contents alone, so an equal f
 
 from __future__ import annotations
 
+import functools
 import os
 import zipfile
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,20 +20,8 @@ from pipeline.storage import layout
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
-NEVER_SENT = {
-    *(".git", ".hg", ".svn", "__pycache__", "node_modules", "outputs", "multirun"),
-    *(".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".ipynb_checkpoints"),
-}
-# Names of files and folders, in lower case, that hold passwords, tokens or private keys.
-SECRETS = (
-    *(".env", ".env.*", "*.env", ".envrc", ".netrc", "_netrc", ".pgpass", ".pypirc", ".npmrc"),
-    *("*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore", "*.kdbx", "*.ppk", "*.gpg"),
-    *("id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", ".htpasswd", "kubeconfig*"),
-    *("token", "tokens", "*.token", "*_token", "*-token", "auth_token*", "hf_token*"),
-    *("credentials", "credentials.*", "*credentials.json", "secrets", "secrets.*", "*.secret"),
-    *("service-account*.json", "service_account*.json", "rclone.conf", ".s3cfg", ".boto"),
-    *(".ssh", ".aws", ".azure", ".gnupg", ".kube", ".docker", ".ray", "gcloud", ".huggingface"),
-)
+NEVER_SENT, SECRETS = "never_sent.gitignore", "secrets.gitignore"
+"""Files beside this one, with names by the rules of .gitignore."""
 WORK_FOLDER_SIGNS = (layout.LEASE, layout.HEAD)
 LARGEST = 3
 MB = 1_000_000
@@ -118,7 +106,19 @@ def pack(folder: Folder, archive: Path, added: Sequence[tuple[str, str]] = ()) -
 
 def is_secret(name: str) -> bool:
     """Whether a file or folder of this name holds secrets."""
-    return any(fnmatch(name.lower(), pattern) for pattern in SECRETS)
+    return _listed(SECRETS).match_file(name.lower())
+
+
+@functools.cache
+def _listed(file: str) -> GitIgnoreSpec:
+    """The names in a file beside this one."""
+    return _spec(Path(__file__).with_name(file))
+
+
+def _spec(file: Path) -> GitIgnoreSpec:
+    from pathspec import GitIgnoreSpec
+
+    return GitIgnoreSpec.from_lines(file.read_text(errors="replace").splitlines())
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,9 @@ def _names(root: Path, below: str, rules: list[_Ignored], secrets: list[str]) ->
     for entry in sorted(os.scandir(root / below), key=lambda entry: entry.name):
         name = below + entry.name
         is_folder = entry.is_dir()
-        if entry.name in NEVER_SENT or _is_ignored(f"{name}/" if is_folder else name, rules):
+        if _listed(NEVER_SENT).match_file(entry.name):
+            continue
+        if _is_ignored(f"{name}/" if is_folder else name, rules):
             continue
         # A link may have a harmless name and lead to a key.
         target = os.path.basename(os.path.realpath(entry.path))
@@ -150,12 +152,9 @@ def _names(root: Path, below: str, rules: list[_Ignored], secrets: list[str]) ->
 
 
 def _rules(root: Path, below: str) -> Iterator[_Ignored]:
-    from pathspec import GitIgnoreSpec
-
     file = root / below / ".gitignore"
     if file.is_file():
-        lines = file.read_text(errors="replace").splitlines()
-        yield _Ignored(below, GitIgnoreSpec.from_lines(lines))
+        yield _Ignored(below, _spec(file))
 
 
 def _is_ignored(name: str, rules: Sequence[_Ignored]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
 import re
@@ -9,12 +10,10 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from pipeline.config.effects import SUBMISSIONS
 from pipeline.config.run import RunConfig
 from pipeline.plan.recipe import fingerprint
 from pipeline.storage.json_types import Json
-
-TARGETS = ("ray", "kuberay", "slurm")
-"""The parts of `cluster` that say how a run is sent; one of them is set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,21 +42,28 @@ class Job:
 
 def job_of(values: Json, config: RunConfig, keep_going: bool = False) -> Job:
     """Make the job of a run from its resolved settings."""
-    cluster = {key: value for key, value in values["cluster"].items() if key not in TARGETS}
-    sent: Json = {**values, "cluster": cluster}
-    if _is_local(config.work):
-        sent["work"] = os.path.abspath(config.work)
-    config = dataclasses.replace(config, work=str(sent["work"]))
-    return Job(values=sent, config=config, fingerprint=fingerprint(sent), keep_going=keep_going)
+    cluster = dict(values["cluster"])
+    for name in SUBMISSIONS:
+        cluster.pop(name, None)
+    work = config.work
+    if _is_local(work):
+        work = os.path.abspath(work)
+    sent: Json = {**values, "cluster": cluster, "work": work}
+    return Job(
+        values=sent,
+        config=dataclasses.replace(config, work=work),
+        fingerprint=fingerprint(sent),
+        keep_going=keep_going,
+    )
 
 
 def target(config: RunConfig) -> str:
-    """Which kind of cluster a run is sent to: one of `TARGETS`.
+    """Which kind of cluster a run is sent to: one of `SUBMISSIONS`.
 
     Raises:
         ValueError: the settings name none.
     """
-    for name in TARGETS:
+    for name in SUBMISSIONS:
         if getattr(config.cluster, name) is not None:
             return name
     raise ValueError("cluster: nowhere to send the run; give cluster=ray, kuberay or slurm")
@@ -104,14 +110,13 @@ def warn_of_paths(paths: Mapping[str, str], where: str) -> list[str]:
 
 def replaced(values: Json, changes: Mapping[str, str]) -> Json:
     """A copy of settings with other texts; `changes` are by name, such as `refine.start`."""
-
-    def copy(value: object, name: str) -> object:
-        if isinstance(value, Mapping):
-            return {key: copy(item, f"{name}.{key}".lstrip(".")) for key, item in value.items()}
-        return changes.get(name, value)
-
-    changed = copy(values, "")
-    assert isinstance(changed, dict)
+    changed = copy.deepcopy(dict(values))
+    for name, text in changes.items():
+        *above, key = name.split(".")
+        place = changed
+        for part in above:
+            place = place[part]
+        place[key] = text
     return changed
 
 

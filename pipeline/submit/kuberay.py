@@ -25,7 +25,7 @@ from pipeline.submit.job import Job, local_paths, next_attempt, settings_text
 from pipeline.submit.resources import GroupNeed, check_fits, machines, needs
 
 SETTINGS_FOLDER = "/etc/fld"
-SETTINGS = "config.yaml"
+SETTINGS = "settings.yaml"
 GPU = "nvidia.com/gpu"
 
 

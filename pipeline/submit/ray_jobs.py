@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS = 5.0
 POLL_SECONDS = 1.0
+SHOWN = 5
+"""How many names a warning has."""
 SETTINGS = "fld-job.yaml"
 """The settings of the job, in its current folder."""
 # Ray kills a job three seconds after it has asked it to stop, before files are in order.
@@ -213,5 +215,7 @@ async def _write_log(jobs: JobSubmissionClient, name: str) -> None:
 
 
 def _list(names: tuple[str, ...]) -> str:
-    shown = ", ".join(names[:5])
-    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
+    text = ", ".join(names[:SHOWN])
+    if len(names) > SHOWN:
+        text += f" and {len(names) - SHOWN} more"
+    return text

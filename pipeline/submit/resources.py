@@ -25,12 +25,14 @@ class GroupNeed:
 
 def needs(run: RunConfig) -> list[GroupNeed]:
     """What each group of a run needs, by name."""
-    names = {entry.group for entry in (*run.specialists.values(), *run.filters.values())}
-    names |= set(ENGINE_GROUPS)
+    entries = [*run.specialists.values(), *run.filters.values()]
+    names = set(ENGINE_GROUPS)
     if run.refine.rounds > 0:
-        names |= {run.refine.annotate.group, run.refine.merge.group}
+        entries += [run.refine.annotate, run.refine.merge]
     else:
-        names -= {TRAIN_GROUP}
+        names.discard(TRAIN_GROUP)
+    for entry in entries:
+        names.add(entry.group)
     return list(_needs(run.cluster, sorted(names)))
 
 
@@ -51,9 +53,14 @@ def check_fits(needs: list[GroupNeed], cpus: float, gpus: float, where: str) -> 
 
 def machines(needs: list[GroupNeed], cpus: float, gpus: float) -> int:
     """How many machines of `cpus` cores and `gpus` GPUs hold all actors at one time."""
-    by_cpus = sum(need.cpus * need.actors for need in needs) / cpus
-    by_gpus = sum(need.gpus * need.actors for need in needs) / gpus if gpus else 0.0
-    return max(1, math.ceil(by_cpus), math.ceil(by_gpus))
+    all_cpus = all_gpus = 0.0
+    for need in needs:
+        all_cpus += need.cpus * need.actors
+        all_gpus += need.gpus * need.actors
+    count = max(1, math.ceil(all_cpus / cpus))
+    if gpus:
+        count = max(count, math.ceil(all_gpus / gpus))
+    return count
 
 
 def _needs(cluster: ClusterConfig, names: list[str]) -> Iterator[GroupNeed]:

@@ -62,7 +62,7 @@ umask "$rights"
 
 steps=() driver= stopped=
 finish() {
-  # Ends Ray on all nodes: srun hands the signal on, and `ray start --block` ends what it started.
+  # Ends Ray on all nodes: srun ends its step, with every process that belongs to it.
   for step in "${steps[@]}"; do kill -TERM "$step" 2>/dev/null || true; done
   for step in "${steps[@]}"; do wait "$step" 2>/dev/null || true; done
   rm -f "$files.token"

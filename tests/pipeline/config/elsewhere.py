@@ -26,6 +26,57 @@ SHOWN_BY: dict[str, dict[str, str]] = {
     "tests/pipeline/execution/test_engine.py": {
         "GroupConfig.cpus": "test_a_group_that_wants_more_than_the_cluster_has_is_refused_at_once",
     },
+    "tests/pipeline/submit/test_ray_jobs.py": {
+        "RayJobsConfig.jobs": "test_an_address_where_nothing_answers_is_told",
+        "RayJobsConfig.folder": (
+            "test_files_of_the_folder_travel_and_other_paths_must_be_seen_there"
+        ),
+        "RayJobsConfig.max_mb": "test_too_much_is_refused_before_anything_is_sent",
+        "RayJobsConfig.python": (
+            "test_files_of_the_folder_travel_and_other_paths_must_be_seen_there"
+        ),
+    },
+    "tests/pipeline/submit/test_kuberay.py": {
+        **dict.fromkeys(
+            [
+                *("PodConfig.cpus", "PodConfig.gpus", "PodConfig.memory_gb", "PodConfig.pods"),
+                *("KubeRayConfig.head", "KubeRayConfig.cpu_workers", "KubeRayConfig.gpu_workers"),
+                *("KubeRayConfig.tolerations", "KubeRayConfig.node_selector"),
+            ],
+            "test_groups_with_gpus_get_gpu_pods_with_room_for_all_their_actors",
+        ),
+        **dict.fromkeys(
+            ["KubeRayConfig.claims", "KubeRayConfig.secrets", "KubeRayConfig.service_account"],
+            "test_all_pods_see_secrets_by_their_name_only_and_the_claims",
+        ),
+        **dict.fromkeys(
+            ["KubeRayConfig.namespace", "KubeRayConfig.python"],
+            "test_the_settings_travel_as_a_config_map_that_the_head_sees",
+        ),
+        **dict.fromkeys(
+            [
+                *("KubeRayConfig.idle_seconds", "KubeRayConfig.retries"),
+                "KubeRayConfig.keep_seconds",
+            ],
+            "test_a_job_starts_again_and_is_removed_when_it_has_ended",
+        ),
+        "KubeRayConfig.image": "test_what_no_pod_can_do_is_refused",
+    },
+    "tests/pipeline/submit/test_slurm.py": {
+        **dict.fromkeys(
+            [
+                *("SlurmConfig.nodes", "SlurmConfig.cpus", "SlurmConfig.gpus", "SlurmConfig.time"),
+                *("SlurmConfig.memory_gb", "SlurmConfig.stop_seconds", "SlurmConfig.partition"),
+                *("SlurmConfig.account", "SlurmConfig.options", "SlurmConfig.folder"),
+            ],
+            "test_slurm_is_asked_for_what_the_settings_say",
+        ),
+        **dict.fromkeys(
+            ["SlurmConfig.setup", "SlurmConfig.python", "ClusterConfig.nodes"],
+            "test_the_script_starts_workers_on_the_other_nodes_only_if_there_are_any",
+        ),
+        "SlurmConfig.at_once": "test_an_array_has_a_job_for_every_run",
+    },
     "tests/pipeline/ingest/test_ingest.py": {
         "source.path": "test_another_source_on_the_same_work_folder_is_refused",
         "RunConfig.work": "test_another_source_on_the_same_work_folder_is_refused",

@@ -28,6 +28,7 @@ from pipeline.config.run import (
     SourceConfig,
     SparseConfig,
 )
+from pipeline.config.submission import KubeRayConfig, PodConfig, RayJobsConfig, SlurmConfig
 from pipeline.ingest.assignment import SourceIdentity
 from pipeline.plan import graph
 from pipeline.plan.recipe import recipe_settings
@@ -146,6 +147,7 @@ VALUES: dict[str, dict[str, Any]] = {
 # Fields that hold other configs, whose own fields are looked at.
 HOLDERS = {"source", "specialists", "filters", "refine", "train", "cluster", "options", "name"}
 HOLDERS |= {"sparse", "annotate", "merge", "gate", "groups", "data", "test", "rows"}
+HOLDERS |= {"ray", "kuberay", "slurm"}
 
 
 def learned(config: TrainConfig) -> Any:
@@ -257,6 +259,7 @@ def config_classes() -> list[type]:
     """The config classes of the engine and of the commands beside `fld run`."""
     found: list[type] = [RunConfig, SourceConfig, Entry, RefineConfig, GateConfig, SparseConfig]
     found += [ClusterConfig, GroupConfig, RowConfig, DataConfig]
+    found += [RayJobsConfig, PodConfig, KubeRayConfig, SlurmConfig]
     return [*found, *command_configs().values()]
 
 

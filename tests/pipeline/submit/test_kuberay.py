@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -91,13 +92,13 @@ def test_a_job_with_a_wrong_field_is_none_of_kuberay(validator: Draft202012Valid
 def test_the_settings_travel_as_a_config_map_that_the_head_sees(tmp_path: Path) -> None:
     settings, document = kuberay.documents(job("cluster=kuberay", "seed=5"), FULL, 2)
     file = tmp_path / "config.yaml"
-    file.write_text(settings["data"]["config.yaml"])
+    file.write_text(settings["data"]["settings.yaml"])
     assert parse(load(file, [])).seed == 5
     name = settings["metadata"]["name"]
     assert document["metadata"] == {"name": name, "namespace": "labels"} and name.endswith("-2")
     head = pods(document)["head"]
     assert {"name": "settings", "configMap": {"name": name}} in head["volumes"]
-    assert document["spec"]["entrypoint"].endswith("run --config /etc/fld/config.yaml")
+    assert document["spec"]["entrypoint"].endswith("run --config /etc/fld/settings.yaml")
 
 
 def test_groups_with_gpus_get_gpu_pods_with_room_for_all_their_actors() -> None:
@@ -125,6 +126,16 @@ def test_all_pods_see_secrets_by_their_name_only_and_the_claims() -> None:
         assert pod["serviceAccountName"] == "fld"
 
 
+def test_a_job_starts_again_and_is_removed_when_it_has_ended() -> None:
+    config = dataclasses.replace(FULL, retries=5, keep_seconds=60, idle_seconds=120)
+    spec = ray_job(config=config)["spec"]
+    assert (spec["backoffLimit"], spec["ttlSecondsAfterFinished"]) == (5, 60)
+    assert spec["shutdownAfterJobFinishes"] is True
+    cluster = spec["rayClusterSpec"]
+    assert cluster["enableInTreeAutoscaling"] is True
+    assert cluster["autoscalerOptions"]["idleTimeoutSeconds"] == 120
+
+
 def test_the_cluster_has_a_token_and_no_way_in_from_outside() -> None:
     cluster = ray_job()["spec"]["rayClusterSpec"]
     assert cluster["authOptions"] == {"mode": "token"}
@@ -133,7 +144,7 @@ def test_the_cluster_has_a_token_and_no_way_in_from_outside() -> None:
 
 
 def test_what_no_pod_can_do_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"cluster\.kuberay\.image: not set; give a container image"):
+    with pytest.raises(ValueError, match=r"cluster.kuberay.image: not set; give a container image"):
         ray_job(config=KubeRayConfig())
     local = [f"work={tmp_path}/labels"]
     with pytest.raises(ValueError, match=f"work={tmp_path}/labels: no pod sees this path"):
