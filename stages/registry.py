@@ -58,6 +58,9 @@ BENCHES = {
     "shards": "pipeline.benches.shards:shards",
     "text-filters": "stages.filters.bench:text_filters",
 }
+# What the driver adds up (`pipeline.execution.summaries`).
+ROUND_SUMMARY = "pipeline.refinement.round_summary:RoundSummary"
+JUDGEMENTS = "pipeline.refinement.judgements:JudgementsSummary"
 # `fld parse`.
 PARSE = "stages.filters.language:parse"
 # `fld study`.

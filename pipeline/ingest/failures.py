@@ -100,7 +100,7 @@ def failed_samples(store: Store, graph: Sequence[NodeRef]) -> Iterator[FailedSam
 
 def failed_in(store: Store, node: NodeRef) -> Iterator[FailedSample]:
     """The samples that failed in one stage; none for a round, which only repeats them."""
-    if node.is_round:
+    if node.kind != "signals":
         return
     for shard in _shards_with_failures(store, node.folder):
         images: list[ImageRow] = read_table(store, layout.images_table(shard), ImageRow)

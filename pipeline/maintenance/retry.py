@@ -57,7 +57,7 @@ def withdraw(
     Raises:
         ValueError: the run has no such stage.
     """
-    nodes = [node for node in read_graph(store) if not node.is_round]
+    nodes = [node for node in read_graph(store) if node.kind == "signals"]
     _check_stage(stage, nodes)
     store.remove(layout.ATTEMPTS)
     counts: dict[str, Counter[str]] = {}

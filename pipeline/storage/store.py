@@ -15,7 +15,6 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import IO, TYPE_CHECKING
@@ -35,11 +34,10 @@ from pipeline.storage.manifest import (
     digest,
     json_bytes,
 )
+from pipeline.storage.threads import mapped
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
-
-IO_THREADS = 16
 
 
 class Sink(io.RawIOBase):
@@ -258,8 +256,8 @@ class Store:
 
         if not shards:
             return
-        with ThreadPoolExecutor(IO_THREADS) as pool:
-            list(pool.map(move, self._manifest_names(folder, shards)))
+        for _ in mapped(move, self._manifest_names(folder, shards)):
+            pass
 
     def withdrawn(self, folder: str, shard: str) -> Withdrawn | None:
         """The withdrawn manifest of a shard, None if there is none."""
@@ -292,10 +290,9 @@ class Store:
 
         if shards is not None and not shards:
             return
-        with ThreadPoolExecutor(IO_THREADS) as pool:
-            for manifest in pool.map(read, self._manifest_names(folder, shards)):
-                if manifest is not None:
-                    yield manifest
+        for manifest in mapped(read, self._manifest_names(folder, shards)):
+            if manifest is not None:
+                yield manifest
 
     def _manifest_names(
         self,
