@@ -50,6 +50,7 @@ STAGES = {
 
 # `fld bench`: functions of a typed config.
 BENCHES = {
+    "driver": "pipeline.benches.driver:driver",
     "florence-inference": "stages.florence.bench_inference:inference",
     "florence-training": "stages.florence.bench_training:training",
     "refinement": "pipeline.benches.refinement:refinement",
