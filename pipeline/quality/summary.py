@@ -59,11 +59,10 @@ def decode(data: bytes) -> Summary:
 
 
 def _packed(array: object) -> Json:
-    """An array of whole numbers as JSON values; the counts of one shard fit 32 bits."""
+    """An array of counts as JSON values, in as few bytes a number as they fit."""
     assert isinstance(array, np.ndarray), f"{array!r}: no leaf of a summary"
-    numbers = array.astype("<i4")
-    if not np.array_equal(numbers, array):
-        numbers = array.astype("<i8")
+    least = np.min_scalar_type(int(array.max(initial=0)))
+    numbers = array.astype(least.newbyteorder("<"))
     packed = base64.b64encode(zlib.compress(numbers.tobytes()))
     return {_PACKED: packed.decode(), "type": numbers.dtype.str, "shape": list(array.shape)}
 
