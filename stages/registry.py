@@ -53,6 +53,8 @@ BENCHES = {
     "driver": "pipeline.benches.driver:driver",
     "florence-inference": "stages.florence.bench_inference:inference",
     "florence-training": "stages.florence.bench_training:training",
+    "memory": "pipeline.benches.driver:memory",
+    "planning": "pipeline.benches.driver:planning",
     "refinement": "pipeline.benches.refinement:refinement",
     "bootstrapping": "pipeline.benches.refinement:bootstrapping",
     "region-rules": "stages.filters.bench:region_rules",

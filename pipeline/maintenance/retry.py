@@ -82,9 +82,7 @@ def _withdraw_signals(store: Store, node: NodeRef, reason: str | None) -> Counte
     """Withdraw the shards of a node in which samples failed."""
     counts: Counter[str] = Counter()
     redo: dict[str, list[str]] = {}
-    for shard, samples in store.counts(node.folder).items():
-        if not samples.failed:
-            continue
+    for shard in store.with_failures(node.folder):
         rows: list[Row] = read_table(store, node.table(shard), Row)
         for row in rows:
             if row.failed and reason in (None, row.failed):
@@ -101,9 +99,7 @@ def _withdraw_images(store: Store, run: RunConfig, reason: str | None) -> Counte
     tried = {(row.replaces, row.name) for row in replacements(store)}
     new = NewShards()
     with child_receiver() as receive:
-        for shard, samples in sorted(store.counts(IMAGES).items()):
-            if not samples.failed:
-                continue
+        for shard in store.with_failures(IMAGES):
             rows: list[ImageRow] = read_table(store, layout.images_table(shard), ImageRow)
             failed = {}
             for row in rows:

@@ -113,7 +113,7 @@ class RoundTrainings:
     def _data(self, selection: Selection) -> TrainingSet:
         """The selected samples of the head. Only their number is known here."""
         counts = {}
-        for shard, selectable in self.counted["selectable"].items():
+        for shard, selectable in self.counted.get("selectable", {}).items():
             count = selection.count(selectable)
             if count:
                 counts[shard] = count

@@ -23,6 +23,7 @@ from pipeline.storage.round_parts import read_parts, shards_with
 from pipeline.storage.rounds import read_head, read_round_state
 from pipeline.storage.store import Store
 from pipeline.storage.threads import mapped
+from stages.ingest import make_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,9 +167,9 @@ def _find(store: Store, name: str) -> list[IngestTry]:
     """Every try to bring the sample in, the first one first."""
     for shard in _indexed_shards(store, name):
         for row in _image_rows(store, shard):
-            if row.key == name and row.failed is None:
+            if name in (row.key, row.name) and row.failed is None:
                 return [*_tries_before(store, shard, row), IngestTry(shard=shard, row=row)]
-    # It failed, it is newer than the head, or this is its name in the source.
+    # It failed, it is newer than the head, or it has a key of its own beside this name.
     tables = [layout.shard_of_table(file) for file in store.list(IMAGES)]
     shards = [shard for shard in tables if shard is not None]
     has_sample = functools.partial(_has_sample, store, name)
@@ -207,9 +208,10 @@ def _image_rows(store: Store, shard: str) -> list[ImageRow]:
     return read_table(store, layout.images_table(shard), ImageRow)
 
 
-def _indexed_shards(store: Store, key: str) -> list[str]:
-    """The shards of the head among whose keys this one may be."""
+def _indexed_shards(store: Store, name: str) -> list[str]:
+    """The shards of the head among whose keys this one, or the key of this name, may be."""
     head = read_head(store)
     if head is None:
         return []
-    return shards_with(read_parts(store, head.folder), key)
+    parts = read_parts(store, head.folder)
+    return [*shards_with(parts, name), *shards_with(parts, make_key(name))]

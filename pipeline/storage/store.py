@@ -119,9 +119,12 @@ class Store:
 
     def usage(self, folder: str) -> tuple[int, int]:
         """(number of files, their bytes) in a folder and all folders below it."""
-        found = self.fs.find(self.path(folder), detail=True)
-        sizes = [entry["size"] for entry in found.values()]
-        return len(sizes), sum(sizes)
+        files = size = 0
+        for _, _, found in self.fs.walk(self.path(folder), detail=True):
+            for entry in found.values():
+                files += 1
+                size += entry["size"]
+        return files, size
 
     def open(self, name: str) -> io.BufferedReader:
         # fsspec has no types; all of its files have the methods of this class.
