@@ -299,7 +299,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexRow:
-    """Where a sample of a round lies, and how many annotations it has: a row of `index.parquet`.
+    """Where a sample of a round lies, and what annotations it has: a row of `index.parquet`.
 
     Offsets and sizes are bytes in the shard's tar, so that a range request reads one sample.
     """
@@ -322,6 +322,8 @@ class IndexRow:
     """How many text regions are kept."""
     triplets: int
     """How many triplets are kept."""
+    granularities: list[str] = field(default_factory=list)
+    """The granularities of its kept texts in alphabetical order, each once."""
 
 
 KINDS: dict[str, type[Annotation]] = {

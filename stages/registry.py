@@ -52,14 +52,21 @@ STAGES = {
 
 # `fld bench`: functions of a typed config.
 BENCHES = {
+    "driver": "pipeline.benches.driver:driver",
     "florence-inference": "stages.florence.bench_inference:inference",
     "florence-training": "stages.florence.bench_training:training",
+    "memory": "pipeline.benches.driver:memory",
+    "planning": "pipeline.benches.driver:planning",
     "refinement": "pipeline.benches.refinement:refinement",
     "bootstrapping": "pipeline.benches.refinement:bootstrapping",
     "region-rules": "stages.filters.bench:region_rules",
     "shards": "pipeline.benches.shards:shards",
     "text-filters": "stages.filters.bench:text_filters",
 }
+# What the driver adds up (`pipeline.execution.summaries`).
+ROUND_SUMMARY = "pipeline.refinement.round_summary:RoundSummary"
+JUDGEMENTS = "pipeline.refinement.judgements:JudgementsSummary"
+PEOPLE = "pipeline.refinement.people:PeopleSummary"
 # `fld parse`.
 PARSE = "stages.filters.language:parse"
 # `fld study`.

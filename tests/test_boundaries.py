@@ -181,6 +181,7 @@ STORE_METHODS = {
 NOT_OF_THE_WORK_FOLDER = {
     ("pipeline/report/html.py", "report.html"),  # a template of the page
     ("pipeline/training/run.py", "train/{}"),  # the name of a curve for TensorBoard
+    ("pipeline/quality/tables.py", "statistics.json"),  # what `fld stats` writes
     # Folders of exports.
     ("pipeline/release/florence_export.py", "images/{}"),
     ("pipeline/release/parquet_export.py", "data/{}-{}-of-{}.parquet"),

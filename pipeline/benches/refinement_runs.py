@@ -19,13 +19,13 @@ from pipeline.quality import truth
 from pipeline.quality.coco import Entry
 from pipeline.refinement.executor import run_loop
 from pipeline.refinement.loop import Attempt
-from pipeline.refinement.round_metrics import held_out
 from pipeline.schema import Annotations, Record, Row
 from pipeline.storage import layout
 from pipeline.storage.images import read_truth
 from pipeline.storage.json_types import Json
 from pipeline.storage.store import Store
 from pipeline.training.data import TrainingSet
+from pipeline.training.selection import held_out
 from stages.base import Sample
 
 Figure = Literal[
@@ -154,7 +154,7 @@ def _model_figures(run: FinishedRun, attempt: Attempt) -> Figures:
         rows_by_node = [read_rows(run.store, node, shard) for node in nodes]
         for rows in zip(*rows_by_node, strict=True):
             key = rows[0].key
-            if held_out(key, run.config):
+            if held_out(key, run.config.refine.gate.held_out):
                 continue
             labels = _new_labels(rows, number)
             count = truth.count_sample(labels, true_labels[key])
@@ -207,7 +207,7 @@ def shuffled_model(work: Path, settings: Sequence[str]) -> str:
     for shard in run.store.done(node.folder):
         rows = read_rows(run.store, node, shard)
         keys[shard] = [row.key for row in rows]
-    data = TrainingSet(run.store, node, keys)
+    data = TrainingSet.listed(run.store, node, keys)
     train_config = run.config.train
     generator = np.random.default_rng(0)
 

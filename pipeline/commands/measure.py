@@ -7,8 +7,13 @@ from __future__ import annotations
 
 import argparse
 import logging
+from typing import TYPE_CHECKING, cast
 
 from pipeline.commands.group import CommandGroup, Output, add_json, add_round
+
+if TYPE_CHECKING:
+    from pipeline.quality.statistics import RoundStatistics
+    from pipeline.storage.rounds import OpenRound
 
 
 def add_commands(group: CommandGroup) -> None:
@@ -151,15 +156,25 @@ def calibrate(args: argparse.Namespace) -> Output:
 
 def stats(args: argparse.Namespace) -> Output:
     """The paper's tables and plots of a round."""
-    from pipeline.quality.statistics import statistics_of
     from pipeline.quality.tables import write_statistics
     from pipeline.storage.rounds import open_round
 
     opened = open_round(args.round)
-    statistics = statistics_of(opened.records())
+    statistics = round_statistics(opened)
     if args.json:
         return Output(value=statistics)
     return Output(text=write_statistics(args.out, opened.name, statistics))
+
+
+def round_statistics(opened: OpenRound) -> RoundStatistics:
+    """The statistics of a round: as the run has counted them, or else counted now."""
+    from pipeline.quality.statistics import statistics_of
+    from pipeline.storage import layout
+
+    name = layout.round_statistics(opened.folder)
+    if opened.store.exists(name):
+        return cast("RoundStatistics", opened.store.read_json(name))
+    return statistics_of(opened.records()).to_dict()
 
 
 def audit_sample(args: argparse.Namespace) -> Output:

@@ -82,12 +82,10 @@ def export_review(args: argparse.Namespace) -> Output:
 def _held_out_of(opened: OpenRound) -> Callable[[str], bool] | None:
     """Whether a sample is held out of training, None if no sample is."""
     from pipeline.config import saved
-    from pipeline.refinement.round_metrics import held_out
+    from pipeline.training.selection import held_out
 
-    run = saved.load(opened.store)
-    if run.refine.gate.held_out == 0:
-        return None
-    return lambda key: held_out(key, run)
+    share = saved.load(opened.store).refine.gate.held_out
+    return (lambda key: held_out(key, share)) if share else None
 
 
 def import_file(args: argparse.Namespace) -> Output:

@@ -180,6 +180,7 @@ def _index_row(
         json_size=text.size,
         width=record.width,
         height=record.height,
+        granularities=sorted({text.granularity for text in kept.texts}),
         **counts,
     )
 

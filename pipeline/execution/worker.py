@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from pipeline.config.validation import Settings
-from pipeline.execution import attempts, publishing
+from pipeline.execution import attempts, publishing, summaries
 from pipeline.execution.calls import NotDecoded, call
 from pipeline.execution.faults import FailureWatch, naming_disk, naming_stage
 from pipeline.execution.isolation import Isolated, StageDied
@@ -29,6 +29,11 @@ from pipeline.storage.images import decode_image
 from pipeline.storage.store import Store
 from stages.base import Result, Sample, Stage, StageError
 
+PUBLISH = {
+    "round": publishing.publish_round,
+    "summary": summaries.publish_summary,
+}
+"""How nodes are made that run no stage, by their kind."""
 RunStage = Callable[[Node, Sequence[StageInput], FailureWatch | None], list[Result]]
 
 
@@ -86,14 +91,9 @@ class Worker:
             with attempts.mark(self.store, work, shard) as isolated:
                 state = self._run(shard, signals, state, isolated)
         for node in todo:
-            if node.kind == "round":
-                digests = publishing.publish_round(
-                    self.store,
-                    node,
-                    self.graph,
-                    shard,
-                    state,
-                )
+            publish = PUBLISH.get(node.kind)
+            if publish:
+                digests = publish(self.store, node, self.graph, shard, state)
                 state = state.with_(node.name, digests)
         return state
 

@@ -6,7 +6,6 @@ import functools
 import json
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -25,7 +24,8 @@ from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import digest
 from pipeline.storage.parquet import read_parquet
 from pipeline.storage.reviews import read_reviews, reviewed_shards
-from pipeline.storage.store import IO_THREADS, Store
+from pipeline.storage.store import Store
+from pipeline.storage.threads import mapped
 from stages import registry
 from stages.base import role_of
 from stages.ingest import Source, SourceIds, SourceWithIds
@@ -165,8 +165,7 @@ def check_keys(store: Store, config: SourceConfig, shards: Sequence[str]) -> Non
     if not claims:
         return
     read = functools.partial(_hashed_keys, store)
-    with ThreadPoolExecutor(IO_THREADS) as pool:
-        hashes = list(pool.map(read, shards))
+    hashes = list(mapped(read, shards))
     values, counts = np.unique(np.concatenate(hashes), return_counts=True)
     duplicates = values[counts > 1]
     if not len(duplicates):

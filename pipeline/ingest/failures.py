@@ -100,9 +100,9 @@ def failed_samples(store: Store, graph: Sequence[NodeRef]) -> Iterator[FailedSam
 
 def failed_in(store: Store, node: NodeRef) -> Iterator[FailedSample]:
     """The samples that failed in one stage; none for a round, which only repeats them."""
-    if node.is_round:
+    if node.kind != "signals":
         return
-    for shard in _shards_with_failures(store, node.folder):
+    for shard in store.with_failures(node.folder):
         images: list[ImageRow] = read_table(store, layout.images_table(shard), ImageRow)
         names = {image.key: image.name for image in images}
         rows: list[Row] = read_table(store, node.table(shard), Row)
@@ -187,7 +187,7 @@ def _failed_images(store: Store) -> Iterator[FailedSample]:
             replaced_images.add((assignment.replaces, assignment.name))
         else:
             replaced_shards.add(assignment.replaces)
-    for shard in _shards_with_failures(store, IMAGES):
+    for shard in store.with_failures(IMAGES):
         if shard in replaced_shards:
             continue
         rows: list[ImageRow] = read_table(store, layout.images_table(shard), ImageRow)
@@ -203,11 +203,6 @@ def _replaced(store: Store) -> list[ShardAssignment]:
         return []
     done = store.counts(IMAGES)
     return [row for row in rows if row.shard in done]
-
-
-def _shards_with_failures(store: Store, folder: str) -> list[str]:
-    counts = store.counts(folder)
-    return sorted(shard for shard, samples in counts.items() if samples.failed)
 
 
 def _failure(row: ImageRow | Row, name: str, stage: str) -> FailedSample:

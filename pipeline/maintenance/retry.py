@@ -58,7 +58,7 @@ def withdraw(
     Raises:
         ValueError: the run has no such stage.
     """
-    nodes = [node for node in read_graph(store) if not node.is_round]
+    nodes = [node for node in read_graph(store) if node.kind == "signals"]
     _check_stage(stage, nodes)
     store.remove(layout.ATTEMPTS)
     counts: dict[str, Counter[str]] = {}
@@ -83,9 +83,7 @@ def _withdraw_signals(store: Store, node: NodeRef, reason: str | None) -> Counte
     """Withdraw the shards of a node in which samples failed."""
     counts: Counter[str] = Counter()
     redo: dict[str, list[str]] = {}
-    for shard, samples in store.counts(node.folder).items():
-        if not samples.failed:
-            continue
+    for shard in store.with_failures(node.folder):
         rows: list[Row] = read_table(store, node.table(shard), Row)
         for row in rows:
             if row.failed and reason in (None, row.failed):
@@ -104,9 +102,7 @@ def _withdraw_images(store: Store, run: RunConfig, reason: str | None) -> Counte
     refused = Refused.of(run.source)
     with child_receiver() as receive_item:
         receive = refused.guard(receive_item)
-        for shard, samples in sorted(store.counts(IMAGES).items()):
-            if not samples.failed:
-                continue
+        for shard in store.with_failures(IMAGES):
             rows: list[ImageRow] = read_table(store, layout.images_table(shard), ImageRow)
             failed = {}
             for row in rows:

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -25,7 +24,8 @@ from pipeline.storage import layout
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import FileDigest, Manifest, ManifestName
 from pipeline.storage.parquet import parse_parquet, parse_table
-from pipeline.storage.store import IO_THREADS, Store
+from pipeline.storage.store import Store
+from pipeline.storage.threads import mapped
 
 BLOCK_BYTES = 1 << 20
 MAX_PROBLEM = 200
@@ -98,20 +98,16 @@ def verify(
     def check(place: ManifestPlace) -> CheckedManifest:
         return _check_manifest(store, place, deep)
 
-    todo = []
-    for folder in folders(store):
-        for name in store.list(layout.manifests(folder)):
-            todo.append(ManifestPlace(folder, name))
+    names = {folder: store.list(layout.manifests(folder)) for folder in folders(store)}
+    total = sum(map(len, names.values()))
     files = size = 0
     problems: list[Problem] = []
-    with ThreadPoolExecutor(IO_THREADS) as pool:
-        results = pool.map(check, todo)
-        for number, checked in enumerate(results, 1):
-            if checked.manifest is not None:
-                files += len(checked.manifest.files)
-                size += sum(file.size for file in checked.manifest.files.values())
-            problems += checked.problems
-            advance(number, len(todo))
+    for number, checked in enumerate(mapped(check, _places(names)), 1):
+        if checked.manifest is not None:
+            files += len(checked.manifest.files)
+            size += sum(file.size for file in checked.manifest.files.values())
+        problems += checked.problems
+        advance(number, total)
     for name in _without_manifest(store):
         files += 1
         problems += _check_readable(store, name)
@@ -139,15 +135,20 @@ def folders(store: Store) -> list[str]:
     return found
 
 
+def _places(names: Mapping[str, Sequence[str]]) -> Iterator[ManifestPlace]:
+    """One place after the other, of the names of manifests by folder."""
+    for folder, files in names.items():
+        for file in files:
+            yield ManifestPlace(folder, file)
+
+
 def _remove_counts(store: Store, table: str) -> None:
     """Remove the counts of a broken table.
 
     They are written after the table, so a run takes them for the sign that the table is there.
     """
     folder = table.rpartition("/")[0]
-    if table == layout.round_index(folder):
-        store.remove(layout.round_metrics(folder))
-    elif table == layout.dedup_groups(folder):
+    if table == layout.dedup_groups(folder):
         store.remove(layout.dedup_summary(folder))
 
 
@@ -312,7 +313,8 @@ def _without_manifest(store: Store) -> Iterator[str]:
         folder = layout.named_round(name)
         others.append(layout.round_metrics(folder))
         others.append(layout.round_state(folder))
-        others.append(layout.round_index(folder))
+        others.append(layout.round_statistics(folder))
+        others.append(layout.round_parts(folder))
     yield from filter(store.exists, others)
 
 

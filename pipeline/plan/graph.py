@@ -29,6 +29,8 @@ from stages import links, registry
 WORK = "work:"
 """Before the name of a model that lies in the work folder."""
 FILTER_GROUP = "filters"
+ROUND_VERSION = 2
+"""Raise it when the files of a round change for the same labels."""
 GROUNDING_TASK = "<CAPTION_TO_PHRASE_GROUNDING>"
 
 
@@ -46,8 +48,9 @@ class Node:
     folder: str
     revision: str = ""
     """The content of its model; the annotations that it makes carry it."""
-    kind: Literal["signals", "round"] = "signals"
-    """`round`: the node puts everything that it reads into the records and tars of a round."""
+    kind: Literal["signals", "round", "summary"] = "signals"
+    """`round`: the node puts everything that it reads into the records and tars of a round.
+    `summary`: it counts what it reads (`pipeline.execution.summaries`)."""
 
     @property
     def group(self) -> str:
@@ -63,6 +66,7 @@ class Node:
 
     def table(self, shard: str) -> str:
         """The name of the Parquet table that this node writes for a shard."""
+        assert self.kind != "summary", f"{self.name} writes no table"
         if self.kind == "round":
             return layout.round_table(self.folder, shard)
         return layout.signals_table(self.folder, shard)
@@ -244,6 +248,7 @@ def _with_filters(
     recipe: Json = {
         "schema": SCHEMA_VERSION,
         "links": links.VERSION,
+        "files": ROUND_VERSION,
         "round": number,
         "upstream": upstream,
     }

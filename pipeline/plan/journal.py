@@ -21,7 +21,7 @@ class NodeRef:
     name: str
     """ROUND.STAGE."""
     folder: str
-    kind: Literal["signals", "round"]
+    kind: Literal["signals", "round", "summary"]
     round: int
 
     @property

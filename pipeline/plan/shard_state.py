@@ -118,10 +118,13 @@ def plan(
 
 def input_digest(node: Node, state: ShardState) -> str | None:
     """The digest of a shard's inputs to a node, None while one of them is still to do."""
-    if not state.has_all((IMAGES, *node.reads)):
-        return None
-    outputs = read_outputs(node, state)
-    return digest(*outputs.values())
+    done = state.done
+    outputs = []
+    for name in (IMAGES, *node.reads):
+        if name not in done:
+            return None
+        outputs.append(done[name].output)
+    return digest(*outputs)
 
 
 def read_outputs(node: Node, state: ShardState) -> dict[str, str]:

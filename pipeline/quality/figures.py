@@ -26,7 +26,7 @@ def figure5(statistics: RoundStatistics) -> bytes:
     """The paper's Figure 5: densities of box size and aspect ratio, heat maps of box centres.
 
     Args:
-        statistics: what `statistics_of` returns.
+        statistics: what `Statistics.to_dict` returns.
 
     Returns:
         A PNG file.

@@ -7,6 +7,7 @@ from typing import TypedDict
 
 import numpy as np
 
+from pipeline.quality.summary import Summary
 from pipeline.schema import Box
 
 BINS = 50
@@ -73,6 +74,19 @@ class BoxHistograms:
         self.area += other.area
         self.aspect += other.aspect
         self.centre += other.centre
+
+    def summary(self) -> Summary:
+        """The counts as a part of a summary, which `of` reads."""
+        return {"area": self.area, "aspect": self.aspect, "centre": self.centre}
+
+    @classmethod
+    def of(cls, summary: Summary) -> BoxHistograms:
+        """The counts that are in a part of a summary."""
+        histograms = cls()
+        histograms.area = summary["area"]
+        histograms.aspect = summary["aspect"]
+        histograms.centre = summary["centre"]
+        return histograms
 
     def to_dict(self) -> Densities:
         """The densities, which do not depend on the number of boxes."""

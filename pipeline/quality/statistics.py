@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import TypedDict
 
 from pipeline.quality.histograms import BoxHistograms, Densities
+from pipeline.quality.summary import Summary, fixed_point, from_fixed_point
 from pipeline.quality.wording import word_count
 from pipeline.schema import KINDS, Annotations, Record, Text
 
@@ -95,10 +96,10 @@ class TextSums:
     attributes: int = 0
     actions: int = 0
     proper_nouns: int = 0
-    object_complexity: float = 0
-    """Sum of the texts' mean complexities."""
-    action_complexity: float = 0
-    """Sum of the texts' mean complexities."""
+    object_complexity: int = 0
+    """Sum of the texts' mean complexities, in `fixed_point`."""
+    action_complexity: int = 0
+    """Sum of the texts' mean complexities, in `fixed_point`."""
     triplets: PhraseSums = field(default_factory=PhraseSums)
     """Phrase-box pairs of these texts."""
 
@@ -115,8 +116,8 @@ class TextSums:
         self.attributes += len(parse.attributes)
         self.actions += len(parse.actions)
         self.proper_nouns += len(parse.proper_nouns)
-        self.object_complexity += parse.object_complexity_mean
-        self.action_complexity += parse.action_complexity_mean
+        self.object_complexity += fixed_point(parse.object_complexity_mean)
+        self.action_complexity += fixed_point(parse.action_complexity_mean)
 
     @property
     def mean_tokens(self) -> float | None:
@@ -187,6 +188,39 @@ class Statistics:
         for kind, histograms in other.figure.items():
             self.figure[kind].merge(histograms)
 
+    def summary(self) -> Summary:
+        """The sums as a summary, which `of` reads."""
+        figure = {}
+        for kind, histograms in self.figure.items():
+            figure[kind] = histograms.summary()
+        return {
+            "images": self.images,
+            "text_regions": self.text_regions,
+            "texts": {name: asdict(sums) for name, sums in self.texts.items()},
+            "regions": {name: asdict(sums) for name, sums in self.regions.items()},
+            "figure": figure,
+            "sources": self.sources,
+            "dropped": self.dropped,
+        }
+
+    @classmethod
+    def of(cls, summary: Summary) -> Statistics:
+        """The sums that are in a summary, or in a total of several."""
+        statistics = cls()
+        statistics.images = summary["images"]
+        statistics.text_regions = summary["text_regions"]
+        for name, sums in summary["texts"].items():
+            triplets = PhraseSums(**sums["triplets"])
+            statistics.texts[name] = TextSums(**{**sums, "triplets": triplets})
+        for name, sums in summary["regions"].items():
+            statistics.regions[name] = PhraseSums(**sums)
+        for kind, histograms in summary["figure"].items():
+            statistics.figure[kind] = BoxHistograms.of(histograms)
+        for kind in KINDS:
+            statistics.sources[kind].update(summary["sources"][kind])
+            statistics.dropped[kind].update(summary["dropped"][kind])
+        return statistics
+
     def to_dict(self) -> RoundStatistics:
         """All tables, and Figure 5 as densities, as plain JSON."""
         table2 = self._table2()
@@ -231,18 +265,20 @@ class Statistics:
                 "image_annotations": sums.texts,
                 "tokens": sums.mean_tokens,
             }
-            for column in (*ELEMENTS, *COMPLEXITIES):
+            for column in ELEMENTS:
                 row[column] = _mean(getattr(sums, column), sums.parsed)
+            for column in COMPLEXITIES:
+                row[column] = _mean(from_fixed_point(getattr(sums, column)), sums.parsed)
             table[name] = row
         return table
 
 
-def statistics_of(records: Iterable[Record]) -> RoundStatistics:
-    """The statistics of a round, as plain JSON."""
+def statistics_of(records: Iterable[Record]) -> Statistics:
+    """The statistics of some samples of a round."""
     statistics = Statistics()
     for record in records:
         statistics.add(record.annotations, (record.width, record.height))
-    return statistics.to_dict()
+    return statistics
 
 
 def annotation_totals(table2: Iterable[Table2Row]) -> dict[str, int]:

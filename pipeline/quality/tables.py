@@ -95,7 +95,7 @@ def markdown(name: str, statistics: RoundStatistics) -> str:
 
     Args:
         name: of the round.
-        statistics: what `statistics_of` returns.
+        statistics: what `Statistics.to_dict` returns.
     """
     sections = [
         f"# {name}",
@@ -120,7 +120,7 @@ def write_statistics(out: str, name: str, statistics: RoundStatistics) -> str:
     Args:
         out: the folder, which is made if it is not there.
         name: of the round.
-        statistics: what `statistics_of` returns.
+        statistics: what `Statistics.to_dict` returns.
 
     Returns:
         What a terminal shows.

@@ -7,6 +7,7 @@ ratios of their sums. `matches.py` says what matches. The counts of a sample are
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypedDict
@@ -22,12 +23,16 @@ __all__ = [
     "compare",
     "count_sample",
     "count_samples",
+    "group_of",
     "score_round",
     "summary",
 ]
 SCORED = ("text_tokens", "region_attributes", "region_attributes_75", "text_regions", "triplets")
 # Numbers that one chunk of the bootstrap may hold, so that it fits memory.
 _BOOTSTRAP_CELLS = 20_000_000
+
+GROUPS = 1000
+"""Groups of samples that the bootstrap draws, so that counts of any number of samples add up."""
 
 LabelsAndTruth = tuple[Annotations, Annotations]
 
@@ -62,6 +67,11 @@ class Scores(TypedDict):
     """The mean F1 of the metrics in `SCORED` that have truth."""
     metrics: dict[str, MetricScores]
     """By name."""
+
+
+def group_of(key: str) -> int:
+    """The group of a sample, in [0, GROUPS). It depends on the key alone."""
+    return zlib.crc32(f"group {key}".encode()) % GROUPS
 
 
 def count_samples(samples: Iterable[LabelsAndTruth]) -> np.ndarray:
@@ -107,10 +117,11 @@ def compare(
 ) -> dict[str, Interval]:
     """New minus old, on the same samples in the same order.
 
-    The method is a paired bootstrap: both sides are resampled alike.
+    The method is a paired bootstrap: both sides are resampled alike. Instead of single samples,
+    random groups of them (`group_of`) may be drawn: the interval is then as wide, up to chance.
 
     Args:
-        new: (samples, len(METRICS), 3) int, the counts of `count_samples`.
+        new: (samples, len(METRICS), 3) int, the counts of `count_samples`, or sums over groups.
         old: (samples, len(METRICS), 3) int, the counts of the other side.
         seed: of the resampling.
         resamples: how often the samples are drawn again.

@@ -13,6 +13,7 @@ from pipeline.config.run import RunConfig
 from pipeline.errors import NothingLabelled
 from pipeline.execution.engine import Engine
 from pipeline.execution.steps import Step
+from pipeline.execution.summaries import total
 from pipeline.execution.worker import Worker
 from pipeline.ingest import failures
 from pipeline.ingest.assignment import assign, check_keys, ingest_state
@@ -21,13 +22,16 @@ from pipeline.ingest.shard import Ingest
 from pipeline.plan.graph import Node
 from pipeline.plan.journal import INGEST, publish_graph, ref
 from pipeline.plan.shard_state import plan
-from pipeline.refinement.gate import Verdict, judge
-from pipeline.refinement.judgements import Judgements
-from pipeline.refinement.loop import Attempt, Loop, States
-from pipeline.refinement.round_metrics import measure
+from pipeline.quality.statistics import Statistics
+from pipeline.refinement.gate import Evidence, Verdict, judge
+from pipeline.refinement.judgements import merge_config, unlearned
+from pipeline.refinement.loop import Attempt, Candidate, Loop, States
+from pipeline.refinement.round_metrics import metrics
 from pipeline.refinement.rules import MergeConfig, Thresholds
-from pipeline.storage import rounds
+from pipeline.refinement.thresholds import thresholds_of
+from pipeline.storage import layout, rounds
 from pipeline.storage.layout import IMAGES
+from pipeline.storage.round_parts import RoundPart, publish_parts
 from pipeline.storage.source_ids import publish_source_ids
 from pipeline.storage.store import Store
 from pipeline.training.run import Training, train
@@ -115,33 +119,45 @@ class RunExecutor:
         """Train a model, or go on from its newest checkpoint."""
         return train(self.store, self.run.cluster, training)
 
-    def thresholds(self, judgements: Judgements) -> Mapping[str, Thresholds]:
-        """Measure the thresholds of the merge, and keep them in the journal."""
-        return judgements.thresholds()
+    def thresholds(self, judged: Node, states: States) -> Mapping[str, Thresholds]:
+        """Add up what was counted, and read the thresholds of the merge from it."""
+        counted = total(self.store, judged, states)
+        return thresholds_of(unlearned(counted), merge_config(self.run))
 
-    def judge(self, judgements: Judgements, last: Node) -> Verdict:
+    def judge(self, candidate: Candidate) -> Verdict:
         """Ask the gate."""
-        return judge(judgements, last)
+        people = None
+        if candidate.people:
+            people = total(self.store, candidate.people, candidate.states)
+        evidence = Evidence(
+            head=candidate.head.round,
+            number=candidate.last.round,
+            counted=total(self.store, candidate.counted, candidate.states),
+            judged=total(self.store, candidate.judged, candidate.states),
+            people=people,
+        )
+        return judge(evidence, self.run)
 
     def publish(self, attempt: Attempt, parent: Attempt | None) -> None:
-        """Write `round.json`; also the index and the metrics unless they are of the same shards."""
+        """Write what was counted on the round and, last, the verdict."""
         node = attempt.node
-        parent_node = None
-        parent_name = None
-        if parent:
-            parent_node = parent.node
-            parent_name = parent.name
-        metrics = measure(self.store, self.run, node, attempt.states, parent_node)
+        counted = total(self.store, attempt.counted, attempt.states)
+        measured = metrics(counted["metrics"], with_changes=parent is not None)
+        self.store.publish_json(layout.round_metrics(node.folder), measured)
+        statistics = Statistics.of(counted["statistics"]).to_dict()
+        self.store.publish_json(layout.round_statistics(node.folder), statistics)
+        parts = [RoundPart(**part) for _, part in sorted(counted["parts"].items())]
+        publish_parts(self.store, node.folder, parts)
         levels: dict[str, dict[str, float | None]] = {}
         for kind, thresholds in merge_thresholds(attempt.nodes).items():
             levels[kind] = asdict(thresholds)
         verdict = attempt.verdict
-        if parent is None and not any(metrics["kept"].values()):
+        if parent is None and not any(measured["kept"].values()):
             # Nobody shall read `accepted` beside zeros.
             verdict = Verdict(EMPTY, "no label was kept: what was dropped, and why, is below", {})
         state = rounds.RoundState(
             round=node.round,
-            parent=parent_name,
+            parent=parent.name if parent else None,
             model=attempt.model,
             models=[model.folder for model in attempt.models],
             status=verdict.status,

@@ -10,29 +10,24 @@ of the head's labels on held-out samples the round's model confirms
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import numpy as np
 
-from pipeline.config.run import GateConfig
-from pipeline.execution.reading import read_rows
-from pipeline.plan.graph import Node
-from pipeline.plan.recipe import recipe_settings
+from pipeline.config.run import GateConfig, RunConfig
 from pipeline.quality import truth
+from pipeline.quality.summary import Summary
 from pipeline.refinement import reasons
 from pipeline.refinement.changes import CONFIRMED, KEPT
-from pipeline.refinement.judgements import Judgements, merge_config
-from pipeline.refinement.memo import outputs_digest, remembered
-from pipeline.refinement.people import compare_with_people
-from pipeline.refinement.round_metrics import held_out, measure
+from pipeline.refinement.judgements import merge_config, unlearned
+from pipeline.refinement.round_metrics import metrics
 from pipeline.refinement.thresholds import agreement
 from pipeline.schema import Annotations, Record
-from pipeline.storage import layout
-from pipeline.storage.images import read_truth
 from pipeline.storage.json_types import Json
 from pipeline.storage.rounds import Status
+from pipeline.training.selection import held_out
 
 ACCEPTED: Status = "accepted"
 REJECTED: Status = "rejected"
@@ -53,67 +48,119 @@ class Verdict:
     agreement."""
 
 
-def judge(judgements: Judgements, last: Node) -> Verdict:
-    """Whether the round that node `last` wrote becomes head in place of `judgements.head`."""
-    run = judgements.run
-    nodes = [judgements.head, *judgements.refining, last]
-    inputs = (
-        run.seed,
-        recipe_settings(run.refine.gate),
-        outputs_digest(nodes, judgements.states),
-    )
-    name = layout.measured_verdict(last.folder)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What the gate judges a round by: sums over all shards."""
 
-    def compute() -> Json:
-        return asdict(_judge(judgements, last))
-
-    verdict = remembered(judgements.store, name, inputs, compute, keep=True)
-    return Verdict(verdict["status"], verdict["reason"], verdict["evidence"])
+    head: int
+    """The number of the head."""
+    number: int
+    """The number of the round."""
+    counted: Summary
+    """What was counted on the round (`round_summary`)."""
+    judged: Summary
+    """What its models said of the head's labels (`judgements`)."""
+    people: Summary | None = None
+    """How both compare with what people said (`people`); None if people do not judge."""
 
 
-def _judge(judgements: Judgements, last: Node) -> Verdict:
-    """The verdict with the round that is now the user's result."""
-    verdict = _verdict(judgements, last)
-    result = reasons.result(verdict.status == ACCEPTED, last.round, judgements.head.round)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedScores:
+    """A round and its head against truth, on the held-out samples that have truth."""
+
+    samples: int
+    """How many there are."""
+    new: np.ndarray
+    """The counts of the round: (groups, len(METRICS), 3) int64, summed over groups of samples."""
+    old: np.ndarray
+    """The counts of the head on the same groups."""
+
+    @classmethod
+    def of(cls, counted: Summary) -> PairedScores | None:
+        """The scores in a part that `PairedCounts` made, None if no sample had truth."""
+        if not counted["samples"]:
+            return None
+        new = counted["new"]
+        old = counted["old"]
+        # Small sets fill only some groups, and an empty one is no sample to draw.
+        filled = (new + old).any(axis=(1, 2))
+        return cls(samples=counted["samples"], new=new[filled], old=old[filled])
+
+
+class PairedCounts:
+    """Adds up the scores of the head and of the round on the same samples."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self.old = np.zeros((truth.GROUPS, len(truth.METRICS), 3), np.int64)
+        """The counts of the head by group of samples."""
+        self.new = np.zeros_like(self.old)
+        """The counts of the round by group of samples."""
+
+    def add(self, key: str, before: Annotations, after: Annotations, known: Annotations) -> None:
+        """Count a sample: its labels in the head and in the round, and what is true."""
+        group = truth.group_of(key)
+        self.samples += 1
+        self.old[group] += truth.count_sample(before, known)
+        self.new[group] += truth.count_sample(after, known)
+
+    def summary(self) -> Summary:
+        """A part of a summary, which `PairedScores.of` reads."""
+        if not self.samples:
+            return {"samples": 0}
+        return {"samples": self.samples, "old": self.old, "new": self.new}
+
+
+def count_paired(
+    before: Sequence[Record],
+    after: Sequence[Record],
+    known: Mapping[str, Annotations],
+    held_out_share: float,
+) -> Summary:
+    """The scores of the head and of the round against truth, as a part of a summary.
+
+    `before` and `after` are the same samples in the same order. Only held-out samples with truth
+    (`known`, by key) are counted.
+    """
+    counts = PairedCounts()
+    for head, made in zip(before, after, strict=True):
+        if head.key in known and held_out(head.key, held_out_share):
+            counts.add(head.key, head.annotations, made.annotations, known[head.key])
+    return counts.summary()
+
+
+def judge(evidence: Evidence, run: RunConfig) -> Verdict:
+    """Whether a round becomes head, with the round that is now the user's result."""
+    verdict = _verdict(evidence, run)
+    result = reasons.result(verdict.status == ACCEPTED, evidence.number, evidence.head)
     return replace(verdict, reason=f"{verdict.reason} {result}")
 
 
-def _verdict(judgements: Judgements, last: Node) -> Verdict:
+def _verdict(evidence: Evidence, run: RunConfig) -> Verdict:
     """Judge by the best evidence that there is: changes at all, then people or truth, then
     agreement."""
-    run = judgements.run
-    gate = run.refine.gate
-    metrics = measure(judgements.store, run, last, judgements.states, judgements.head)
-    changes = metrics["changes"]
+    changes = metrics(evidence.counted["metrics"], with_changes=True)["changes"]
     if not _has_changes(changes):
-        evidence: Json = {"kind": "unchanged", "changes": changes}
         merge = merge_config(run)
-        agreed = agreement(judgements.unlearned(), last.round, merge)
-        return Verdict(REJECTED, reasons.no_change(agreed, merge), evidence)
-    if gate.truth == "human":
-        people = compare_with_people(judgements)
-        if len(people.after):
-            return by_truth(people.after, people.before, gate, run.seed, "human")
-        verdict = _by_source_or_model(judgements, last)
-        return replace(verdict, reason=f"{reasons.NO_REVIEW} {verdict.reason}")
-    return _by_source_or_model(judgements, last)
+        agreed = agreement(unlearned(evidence.judged))
+        return Verdict(
+            REJECTED, reasons.no_change(agreed, merge), {"kind": "unchanged", "changes": changes}
+        )
+    if evidence.people is None:
+        return _by_source_or_model(evidence, run)
+    paired = PairedScores.of(evidence.people["paired"])
+    if paired is not None:
+        return by_truth(paired, run.refine.gate, run.seed, "human")
+    verdict = _by_source_or_model(evidence, run)
+    return replace(verdict, reason=f"{reasons.NO_REVIEW} {verdict.reason}")
 
 
-def _by_source_or_model(judgements: Judgements, last: Node) -> Verdict:
+def _by_source_or_model(evidence: Evidence, run: RunConfig) -> Verdict:
     """Judge by the truth that came with the source, or by agreement where there is none."""
-    run = judgements.run
-    after = []
-    before = []
-    for sample in _held_out_with_truth(judgements, last):
-        after.append((sample.after, sample.truth))
-        before.append((sample.before, sample.truth))
-    if after:
-        new = truth.count_samples(after)
-        old = truth.count_samples(before)
-        return by_truth(new, old, run.refine.gate, run.seed)
-    held_out_labels = (sample.annotations for sample in judgements.held_out())
-    evidence = agreement(held_out_labels, last.round, merge_config(run))
-    return by_agreement(evidence, run.refine.gate)
+    paired = PairedScores.of(evidence.counted["paired"])
+    if paired is not None:
+        return by_truth(paired, run.refine.gate, run.seed)
+    return by_agreement(agreement(evidence.judged["held_out"]), run.refine.gate)
 
 
 def _has_changes(changes: Mapping[str, Mapping[str, int]]) -> bool:
@@ -122,29 +169,27 @@ def _has_changes(changes: Mapping[str, Mapping[str, int]]) -> bool:
 
 
 def by_truth(
-    new: np.ndarray,
-    old: np.ndarray,
+    paired: PairedScores,
     gate: GateConfig,
     seed: int,
     kind: Literal["truth", "human"] = "truth",
 ) -> Verdict:
-    """Compare the counts of a round with those of its head, both against truth.
+    """Compare a round with its head, both against truth.
 
-    `new` and `old` are what `pipeline.quality.truth.count_samples` returns for the same samples in
-    the same order, of shape (samples, counts). `seed` is that of the bootstrap. `kind` says where
-    the truth comes from: the source, or people who reviewed the samples.
+    `seed` is that of the bootstrap. `kind` says where the truth comes from: the source, or people
+    who reviewed the samples.
     """
-    differences = truth.compare(new, old, seed=seed)
+    differences = truth.compare(paired.new, paired.old, seed=seed)
     score = differences["score"]
-    old_totals = old.sum(axis=0)
+    old_totals = paired.old.sum(axis=0)
     before = truth.summary(old_totals)["score"]
-    numbers = reasons.compared(score, before, len(new), kind)
+    numbers = reasons.compared(score, before, paired.samples, kind)
     plain_differences = {}
     for metric, difference in differences.items():
         plain_differences[metric] = asdict(difference)
     evidence: Json = {
         "kind": kind,
-        "samples": len(new),
+        "samples": paired.samples,
         "differences": plain_differences,
     }
     # A round is worse only if the whole interval is: its end that favours the round decides.
@@ -164,31 +209,3 @@ def by_agreement(evidence: Json, gate: GateConfig) -> Verdict:
     evidence = {"kind": "agreement", **evidence}
     accepted = refound >= gate.min_agreement
     return Verdict(ACCEPTED if accepted else REJECTED, reason, evidence)
-
-
-@dataclass(frozen=True, slots=True)
-class _ComparedSample:
-    """A held-out sample with truth: its labels in the head and in the new round."""
-
-    before: Annotations
-    after: Annotations
-    truth: Annotations
-
-
-def _held_out_with_truth(judgements: Judgements, last: Node) -> Iterator[_ComparedSample]:
-    """The samples that no model has learned from and whose truth is known."""
-    store = judgements.store
-    for shard in sorted(judgements.states):
-        known = read_truth(store, shard)
-        if not known:
-            continue
-        before: list[Record] = read_rows(store, judgements.head, shard)
-        after: list[Record] = read_rows(store, last, shard)
-        for old, new in zip(before, after, strict=True):
-            if old.key not in known or not held_out(old.key, judgements.run):
-                continue
-            yield _ComparedSample(
-                before=old.annotations,
-                after=new.annotations,
-                truth=known[old.key],
-            )

@@ -1,26 +1,31 @@
-"""What the models of a round said of the head's labels, and the thresholds measured on that."""
+"""What the models of a round said of the head's labels, counted shard by shard."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 from pipeline.config.run import RunConfig
 from pipeline.execution.reading import read_inputs, read_rows
 from pipeline.plan.graph import Node
-from pipeline.plan.recipe import recipe_settings
-from pipeline.plan.shard_state import ShardState
-from pipeline.refinement.memo import outputs_digest, remembered
-from pipeline.refinement.merge import Merge
-from pipeline.refinement.round_metrics import held_out
-from pipeline.refinement.rules import MergeConfig, Thresholds
-from pipeline.refinement.thresholds import measure_thresholds
+from pipeline.quality.summary import Summary, add
+from pipeline.refinement.rules import MergeConfig
+from pipeline.refinement.thresholds import count_judged
 from pipeline.schema import Annotations, Record, Row
-from pipeline.storage import layout
-from pipeline.storage.json_types import Json
 from pipeline.storage.store import Store
+from pipeline.training.selection import held_out
 from stages.base import fold_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgementsConfig:
+    """What decides how judgements are counted."""
+
+    held_out: float
+    """`refine.gate.held_out`."""
+    merge: MergeConfig
+    """The settings of the merge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,66 +39,61 @@ class JudgedSample:
     """The head's labels with the model's judgement (`support`), and the model's own labels."""
 
 
-@dataclass(frozen=True, slots=True)
-class Judgements:
-    """What the nodes `refining`, one per model, said of the labels of `head`."""
+class JudgementsSummary:
+    """Counts what the models said of the samples that were held out, and of the others."""
 
-    store: Store
-    run: RunConfig
-    head: Node
-    refining: Sequence[Node]
-    states: Mapping[str, ShardState]
+    version = 1
 
-    def samples(self) -> Iterator[JudgedSample]:
-        """Every sample that a model looked at; with folds, the model of the sample's fold."""
-        folds = len(self.refining)
-        for shard in sorted(self.states):
-            before: list[Record] = read_inputs(self.store, self.head, shard)
-            tables = [read_rows(self.store, node, shard) for node in self.refining]
-            for old, rows in zip(before, zip(*tables, strict=True), strict=True):
-                row: Row = rows[fold_of(old.key, folds)]
-                if row.failed is None:
-                    yield JudgedSample(
-                        key=old.key,
-                        size=(old.width, old.height),
-                        annotations=old.annotations.overlaid(row.annotations),
-                    )
+    def __init__(self, config: JudgementsConfig) -> None:
+        self.config = config
 
-    def held_out(self) -> Iterator[JudgedSample]:
-        """The samples that are held out of every training."""
-        for sample in self.samples():
-            if held_out(sample.key, self.run):
-                yield sample
+    def __call__(self, store: Store, nodes: Sequence[Node], shard: str) -> Summary:
+        """`nodes` are the head, and the nodes of the models."""
+        head, *refining = nodes
+        away: list[Annotations] = []
+        others: list[Annotations] = []
+        for sample in judged_samples(store, head, refining, shard):
+            is_held_out = held_out(sample.key, self.config.held_out)
+            (away if is_held_out else others).append(sample.annotations)
+        this_round = refining[0].round
+        merge = self.config.merge
+        counted: Summary = {
+            "samples": len(away) + len(others),
+            "held_out": count_judged(away, this_round, merge),
+        }
+        if len(refining) > 1:
+            # With one model, all other samples are among those that it has learned from.
+            counted["others"] = count_judged(others, this_round, merge)
+        return counted
 
-    def unlearned(self) -> Iterator[Annotations]:
-        """The samples that the model which looked at them has not learned from.
 
-        With folds these are all samples, with one model those that are held out.
-        """
-        samples = self.held_out() if len(self.refining) == 1 else self.samples()
-        for sample in samples:
-            yield sample.annotations
+def judged_samples(
+    store: Store, head: Node, refining: Sequence[Node], shard: str
+) -> Iterator[JudgedSample]:
+    """The samples of a shard that a model looked at; with folds, the model of their fold."""
+    folds = len(refining)
+    before: list[Record] = read_inputs(store, head, shard)
+    tables = [read_rows(store, node, shard) for node in refining]
+    for old, rows in zip(before, zip(*tables, strict=True), strict=True):
+        row: Row = rows[fold_of(old.key, folds)]
+        if row.failed is None:
+            yield JudgedSample(
+                key=old.key,
+                size=(old.width, old.height),
+                annotations=old.annotations.overlaid(row.annotations),
+            )
 
-    def thresholds(self, *, keep: bool = True) -> dict[str, Thresholds]:
-        """The thresholds of the merge by kind of annotation, measured on `unlearned` samples.
 
-        With `keep` they are written to the journal, so that the next call need not measure again.
-        """
-        rules = merge_config(self.run)
-        inputs = (
-            Merge.version,
-            recipe_settings(rules),
-            self.run.refine.gate.held_out,
-            outputs_digest([self.head, *self.refining], self.states),
-        )
+def unlearned(counted: Summary) -> Summary:
+    """What was counted on the samples that the model which looked at them has not learned from.
 
-        def compute() -> Json:
-            measured = measure_thresholds(self.unlearned(), self.refining[0].round, rules)
-            return {"levels": {kind: asdict(thresholds) for kind, thresholds in measured.items()}}
-
-        name = layout.measured_levels(self.refining[0].folder)
-        stored = remembered(self.store, name, inputs, compute, keep=keep)
-        return {kind: Thresholds(**values) for kind, values in stored["levels"].items()}
+    With folds these are all samples, with one model those that are held out.
+    """
+    both: Summary = {}
+    for part in ("held_out", "others"):
+        if part in counted:
+            add(both, counted[part])
+    return both
 
 
 def merge_config(run: RunConfig) -> MergeConfig:

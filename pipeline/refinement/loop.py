@@ -19,12 +19,13 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from pipeline.config.run import Entry, RunConfig
+from pipeline.execution.summaries import total
 from pipeline.plan import graph
 from pipeline.plan.graph import Node, RoundModels, TrainedModel
 from pipeline.plan.shard_state import ShardState
+from pipeline.plan.summaries import judgement_summary, people_summary, round_summary
 from pipeline.refinement.gate import ACCEPTED, Verdict
-from pipeline.refinement.judgements import Judgements
-from pipeline.refinement.rules import Thresholds
+from pipeline.refinement.rules import MergeConfig, Thresholds
 from pipeline.refinement.trainings import RoundTrainings
 from pipeline.storage import layout
 from pipeline.storage.store import Store
@@ -48,6 +49,9 @@ class Attempt:
     verdict: Verdict
     """What the gate decided."""
 
+    counted: Node
+    """The node that counts the round (`round_summary`)."""
+
     models: Sequence[TrainedModel] = ()
     """The models that refined the round; none for round 0."""
 
@@ -70,6 +74,28 @@ class Attempt:
         return self.verdict.status == ACCEPTED
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A round that is made, and waits for the gate."""
+
+    head: Node
+    """The round that it began with."""
+
+    last: Node
+    """The node that wrote it."""
+
+    counted: Node
+    """The node that counted it (`round_summary`)."""
+
+    judged: Node
+    """The node that counted what its models said of the head's labels (`judgements`)."""
+
+    people: Node | None
+    """The node that compared it with what people said (`people`); None if they do not judge."""
+
+    states: States
+
+
 class Executor(Protocol):
     """What the loop asks for.
 
@@ -87,11 +113,11 @@ class Executor(Protocol):
     def train(self, training: Training) -> str:
         """Train a model; the digest of its files."""
 
-    def thresholds(self, judgements: Judgements) -> Mapping[str, Thresholds]:
-        """The thresholds of the merge by kind, measured on what the models said."""
+    def thresholds(self, judged: Node, states: States) -> Mapping[str, Thresholds]:
+        """The thresholds of the merge by kind, from what `judged` has counted on all shards."""
 
-    def judge(self, judgements: Judgements, last: Node) -> Verdict:
-        """Whether the round that `last` wrote becomes head."""
+    def judge(self, candidate: Candidate) -> Verdict:
+        """Whether a round becomes head."""
 
     def publish(self, attempt: Attempt, parent: Attempt | None) -> None:
         """Write what the round counts and what the gate said of it."""
@@ -140,9 +166,10 @@ class Loop:
         """Ingest the images, run the specialists and the filters."""
         states = self.executor.ingest(names)
         nodes = graph.round_zero(self.run)
-        states = self.executor.annotate("round 0", nodes, states, None)
+        counted = round_summary(self.run, nodes[-1], None)
+        states = self.executor.annotate("round 0", [*nodes, counted], states, None)
         verdict = Verdict(ACCEPTED, "the filtered specialists", {})
-        attempt = Attempt(nodes=nodes, states=states, verdict=verdict)
+        attempt = Attempt(nodes=nodes, states=states, verdict=verdict, counted=counted)
         self.executor.publish(attempt, None)
         return attempt
 
@@ -151,7 +178,15 @@ class Loop:
 
         Returns None when there is nothing to learn from.
         """
-        planned = RoundTrainings(self.store, self.run, head.node, head.states, number)
+        counted = total(self.store, head.counted, head.states, keep=False)
+        planned = RoundTrainings(
+            self.store,
+            self.run,
+            head.node,
+            head.states,
+            counted,
+            number,
+        )
         refining: list[TrainedModel] = []
         for fold, training in planned.refining(before).items():
             if not len(training.data):
@@ -169,14 +204,31 @@ class Loop:
         title = f"round {number}"
         states = carried(head)
         refining = graph.refine_nodes(self.run, number, head.node, models)
-        annotated = self.executor.annotate(title, refining, states, head.node)
-        judgements = Judgements(self.store, self.run, head.node, refining, annotated)
-        thresholds = self.executor.thresholds(judgements)
+        judged = judgement_summary(self.run, refining, head.node)
+        annotated = self.executor.annotate(title, [*refining, judged], states, head.node)
+        thresholds = self.executor.thresholds(judged, annotated)
         merge = with_thresholds(self.run.refine.merge, thresholds)
         nodes = graph.next_round(self.run, number, head.node, models, merge)
-        states = self.executor.annotate(title, nodes, states, head.node)
-        verdict = self.executor.judge(replace(judgements, states=states), nodes[-1])
-        attempt = Attempt(nodes=nodes, states=states, verdict=verdict, models=models.refining)
+        last = nodes[-1]
+        counted = round_summary(self.run, last, head.node)
+        people = people_summary(self.run, refining, merge_node(nodes), head.node)
+        counting = [counted, judged, people] if people else [counted, judged]
+        states = self.executor.annotate(title, [*nodes, *counting], states, head.node)
+        candidate = Candidate(
+            head=head.node,
+            last=last,
+            counted=counted,
+            judged=judged,
+            people=people,
+            states=states,
+        )
+        attempt = Attempt(
+            nodes=nodes,
+            states=states,
+            verdict=self.executor.judge(candidate),
+            counted=counted,
+            models=models.refining,
+        )
         self.executor.publish(attempt, head)
         return attempt
 
@@ -185,6 +237,14 @@ def carried(head: Attempt) -> States:
     """What a new round takes over from its head: the images and the head's labels."""
     kept = (layout.IMAGES, head.node.name)
     return {shard: state.only(kept) for shard, state in head.states.items()}
+
+
+def merge_node(nodes: Sequence[Node]) -> Node:
+    """The node that merges, among those of a round that has models."""
+    for node in nodes:
+        if isinstance(node.entry.options, MergeConfig):
+            return node
+    raise AssertionError("a round with models has a merge")
 
 
 def with_thresholds(merge: Entry, thresholds: Mapping[str, Thresholds]) -> Entry:

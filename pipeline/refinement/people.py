@@ -8,77 +8,87 @@ specialists add to a merged round (`refine.complete`) takes no part.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
 
-import numpy as np
-
-from pipeline.quality import truth
+from pipeline.config.run import Entry
+from pipeline.plan.graph import Node
 from pipeline.quality.machine_labels import as_filtered, region_filters, without_people
 from pipeline.quality.reviewed import Review, group_of, is_review
-from pipeline.refinement.judgements import JudgedSample, Judgements, merge_config
+from pipeline.quality.summary import Summary
+from pipeline.refinement.gate import PairedCounts
+from pipeline.refinement.judgements import JudgedSample, judged_samples
 from pipeline.refinement.merge import merge
 from pipeline.refinement.rules import MergeConfig
 from pipeline.schema import Annotation, Annotations
-from pipeline.storage.reviews import reviewed_shards
+from pipeline.storage.reviews import read_reviews
+from pipeline.storage.store import Store
+from pipeline.training.selection import held_out
 from stages.base import Sample, Stage
 
 
-@dataclass(frozen=True, slots=True)
-class ByPeople:
-    """How the head and a new round compare with what people said of the same samples."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeopleConfig:
+    """What decides how a round is compared with what people said."""
 
-    before: np.ndarray
-    """(samples, len(METRICS), 3) int64, the counts of the head (`truth.count_samples`)."""
-    after: np.ndarray
-    """(samples, len(METRICS), 3) int64, the counts of the new round."""
+    held_out: float
+    """`refine.gate.held_out`."""
+    filters: Mapping[str, Entry]
+    """The filters of the run."""
 
 
-def compare_with_people(judgements: Judgements) -> ByPeople:
-    """Compare on the reviewed samples that are held out of every training.
+class PeopleSummary:
+    """Counts how the head and the merged round compare with what people said.
 
-    In each sample the groups of labels count that the review has completed.
+    Reviewed samples that are held out of every training take part, and in each of them the groups
+    of labels that the review has completed.
     """
-    merging = replace(merge_config(judgements.run), levels=judgements.thresholds())
-    filters = region_filters(judgements.run.filters)
-    before = []
-    after = []
-    for sample in _held_out_and_reviewed(judgements):
+
+    version = 1
+
+    def __init__(self, config: PeopleConfig) -> None:
+        self.config = config
+        self.filters = region_filters(config.filters)
+
+    def __call__(self, store: Store, nodes: Sequence[Node], shard: str) -> Summary:
+        """`nodes` are the head, the nodes of the models, and the merge."""
+        head, *refining, merging = nodes
+        counts = PairedCounts()
+        samples = 0
+        if read_reviews(store, shard).labels:
+            for sample in judged_samples(store, head, refining, shard):
+                samples += 1
+                if held_out(sample.key, self.config.held_out):
+                    self._count(sample, merging, counts)
+        return {"samples": samples, "paired": counts.summary()}
+
+    def _count(self, sample: JudgedSample, merging: Node, counts: PairedCounts) -> None:
+        """Count a sample if people have completed any group of its labels."""
         review = Review.of(sample.annotations)
         if review is None or not review.complete:
-            continue
-        said = _labels_of_people(sample.annotations, review)
-        old, new = _by_machines(sample, merging, judgements.refining[0].round, filters)
-        before.append((_in_groups(old, review), said))
-        after.append((_in_groups(new, review), said))
-    return ByPeople(truth.count_samples(before), truth.count_samples(after))
+            return
+        labels = without_people(sample.annotations)
+        old = labels.where(lambda label: label.round < merging.round)
+        config = cast(MergeConfig, merging.entry.options)
+        new = labels.overlaid(merge(labels, merging.round, config))
+        counts.add(
+            sample.key,
+            _in_groups(_filtered(sample, 0, old, self.filters), review),
+            _in_groups(_filtered(sample, merging.round, new, self.filters), review),
+            _said(sample.annotations, review),
+        )
 
 
-def _held_out_and_reviewed(judgements: Judgements) -> Iterator[JudgedSample]:
-    """The held-out samples of the shards that have reviewed ones."""
-    states = {}
-    for shard in reviewed_shards(judgements.store):
-        if shard in judgements.states:
-            states[shard] = judgements.states[shard]
-    return replace(judgements, states=states).held_out()
+def _filtered(
+    sample: JudgedSample, this_round: int, labels: Annotations, filters: Sequence[Stage]
+) -> Annotations:
+    """The labels as the region filters leave them."""
+    shown = Sample(sample.key, sample.size, round=this_round, annotations=labels)
+    return as_filtered(shown, filters)
 
 
-def _by_machines(
-    sample: JudgedSample,
-    merging: MergeConfig,
-    this_round: int,
-    filters: Sequence[Stage],
-) -> tuple[Annotations, Annotations]:
-    """What the head and the merged round hold of machines, as if nobody had reviewed the sample."""
-    labels = without_people(sample.annotations)
-    old = labels.where(lambda label: label.round < this_round)
-    merged = labels.overlaid(merge(labels, this_round, merging))
-    sample_of_head = Sample(sample.key, sample.size, annotations=old)
-    sample_of_round = replace(sample_of_head, round=this_round, annotations=merged)
-    return as_filtered(sample_of_head, filters), as_filtered(sample_of_round, filters)
-
-
-def _labels_of_people(annotations: Annotations, review: Review) -> Annotations:
+def _said(annotations: Annotations, review: Review) -> Annotations:
     """What people said is right, in the groups that they completed."""
 
     def is_said(label: Annotation) -> bool:

@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.config.run import RunConfig
+from pipeline.execution.summaries import total
 from pipeline.ingest.assignment import assign, ingest_state
 from pipeline.plan.graph import Node
 from pipeline.plan.journal import INGEST
 from pipeline.plan.shard_state import plan
 from pipeline.refinement.gate import Verdict
-from pipeline.refinement.judgements import Judgements
-from pipeline.refinement.loop import Attempt, Loop, NotDone, States
+from pipeline.refinement.judgements import merge_config, unlearned
+from pipeline.refinement.loop import Attempt, Candidate, Loop, NotDone, States
 from pipeline.refinement.rules import Thresholds
+from pipeline.refinement.thresholds import thresholds_of
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.rounds import read_round_state
 from pipeline.storage.store import Store
@@ -80,7 +82,7 @@ class Recorder:
                 is_done = False
             self._record(node.name, node.folder, todo, of=self.shards)
         if not is_done:
-            raise _what_follows(nodes[-1])
+            raise _what_follows(nodes)
         return planned.states
 
     def train(self, training: Training) -> str:
@@ -96,15 +98,17 @@ class Recorder:
             raise NotDone(training.number, "refine")
         return revision
 
-    def thresholds(self, judgements: Judgements) -> Mapping[str, Thresholds]:
-        """The thresholds of the merge; they are not kept, because a plan writes no files."""
-        return judgements.thresholds(keep=False)
+    def thresholds(self, judged: Node, states: States) -> Mapping[str, Thresholds]:
+        """The thresholds of the merge; no sum is kept, because a plan writes no files."""
+        counted = total(self.store, judged, states, keep=False)
+        return thresholds_of(unlearned(counted), merge_config(self.run))
 
-    def judge(self, judgements: Judgements, last: Node) -> Verdict:
+    def judge(self, candidate: Candidate) -> Verdict:
         """The verdict of an earlier `fld run`, which may have been killed before it wrote one."""
+        last = candidate.last
         state = read_round_state(self.store, last.folder)
         if state is None:
-            raise _what_follows(last)
+            raise NotDone(last.round + 1, "train")
         return Verdict(state.status, state.reason, state.evidence)
 
     def publish(self, attempt: Attempt, parent: Attempt | None) -> None:
@@ -145,8 +149,9 @@ def plan_run(store: Store, run: RunConfig, names: Sequence[str]) -> list[Planned
     return list(recorder.stages.values())
 
 
-def _what_follows(node: Node) -> NotDone:
-    """The step that needs the output of `node`, the last of the nodes that run together."""
-    if node.kind == "round":
-        return NotDone(node.round + 1, "train")
-    return NotDone(node.round, "merge")
+def _what_follows(nodes: Sequence[Node]) -> NotDone:
+    """The step that needs the output of `nodes`, which run together."""
+    number = nodes[0].round
+    if any(node.kind == "round" for node in nodes):
+        return NotDone(number + 1, "train")
+    return NotDone(number, "merge")

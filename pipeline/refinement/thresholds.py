@@ -18,10 +18,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.quality.levels import count_levels, quantile
+from pipeline.quality.summary import Summary, add, fixed_point, from_fixed_point
 from pipeline.refinement.comparison import (
     Comparison,
     comparisons,
@@ -31,6 +33,7 @@ from pipeline.refinement.comparison import (
 from pipeline.refinement.matching import MATCHING, confirms
 from pipeline.refinement.rules import MergeConfig, Rules, Thresholds
 from pipeline.schema import Annotation, Annotations, Text
+from pipeline.storage.json_types import Json
 
 MIN_CONFIRMED = 20  # a quantile of fewer labels is mostly chance
 
@@ -49,20 +52,15 @@ class Confirmation:
     """`support` of the old label; None if it is a human label, which the model does not judge."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Confirmations:
-    """The confirmed labels of one kind, in one sample or in many."""
+    """The confirmed labels of one kind in one sample."""
 
-    labels: list[Confirmation] = field(default_factory=list)
+    labels: Sequence[Confirmation] = ()
     """One entry for each confirmed label."""
 
     possible: int = 0
     """How many old labels the model could have confirmed."""
-
-    def add(self, other: Confirmations) -> None:
-        """Add the labels of another sample."""
-        self.labels += other.labels
-        self.possible += other.possible
 
 
 def confirmed_labels(
@@ -79,97 +77,103 @@ def confirmed_labels(
     }
 
 
-def measure_thresholds(
-    samples: Iterable[Annotations], this_round: int, config: MergeConfig
-) -> dict[str, Thresholds]:
-    """The measured thresholds of every kind with old labels that the model judged."""
-    totals = _Totals(this_round, config)
+def count_judged(samples: Iterable[Annotations], this_round: int, config: MergeConfig) -> Summary:
+    """What a model said of some samples, as a part of a summary.
+
+    `thresholds_of` and `agreement` read it, or the sum of such parts.
+    """
+    labels = 0
+    support = 0
+    kinds: dict[str, Summary] = {}
     for sample in samples:
-        totals.add(sample)
+        for name, confirmations in confirmed_labels(sample, this_round, config).items():
+            counted = count_confirmed(confirmations)
+            counted["asked"] = int(_was_asked(getattr(sample, name), this_round))
+            add(kinds.setdefault(name, {}), counted)
+        for annotation in sample.all():
+            if annotation.round < this_round and annotation.support is not None:
+                labels += 1
+                support += fixed_point(annotation.support)
+    return {"labels": labels, "support": support, "kinds": kinds}
+
+
+def count_confirmed(confirmations: Confirmations) -> Summary:
+    """The confirmed labels of one kind as a part of a summary."""
+    labels = confirmations.labels
+    judged = [label.old for label in labels if label.old is not None]
     return {
-        name: thresholds_from(getattr(config, name), confirmations)
-        for name, confirmations in totals.by_kind().items()
+        "possible": confirmations.possible,
+        "confirmed": len(labels),
+        "place_and_name": count_levels([label.place_and_name for label in labels]),
+        "name": count_levels([label.name for label in labels]),
+        "old": count_levels(judged),
     }
 
 
-def thresholds_from(rules: Rules, confirmations: Confirmations) -> Thresholds:
-    """The thresholds of one kind from its confirmed labels.
+def thresholds_of(counted: Summary, config: MergeConfig) -> dict[str, Thresholds]:
+    """The measured thresholds of every kind with old labels that the model judged."""
+    measured = {}
+    for name, kind in _kinds(counted).items():
+        measured[name] = thresholds_from(getattr(config, name), kind)
+    return measured
+
+
+def thresholds_from(rules: Rules, counted: Summary) -> Thresholds:
+    """The thresholds of one kind from its confirmed labels (`count_confirmed`).
 
     All numbers are rounded to two digits, so that another device, whose floats differ slightly,
     gets the same ones.
     """
-    labels = confirmations.labels
     refound = 0.0
-    if confirmations.possible:
-        refound = round(len(labels) / confirmations.possible, 2)
-    if len(labels) < MIN_CONFIRMED:
+    if counted["possible"]:
+        refound = round(counted["confirmed"] / counted["possible"], 2)
+    if counted["confirmed"] < MIN_CONFIRMED:
         return Thresholds(refound=refound)
-    judged = [label.old for label in labels if label.old is not None]
     return Thresholds(
         refound=refound,
-        add=_threshold([label.place_and_name for label in labels], rules.add_share),
-        rename=_threshold([label.name for label in labels], rules.rename_share),
-        drop=_threshold(judged, rules.drop_share) if rules.drop_share else None,
+        add=_threshold(counted["place_and_name"], rules.add_share),
+        rename=_threshold(counted["name"], rules.rename_share),
+        drop=_threshold(counted["old"], rules.drop_share) if rules.drop_share else None,
     )
 
 
-def agreement(
-    samples: Iterable[Annotations], this_round: int, config: MergeConfig
-) -> dict[str, object]:
+def agreement(counted: Summary) -> Json:
     """How far a model agrees with the old labels, as evidence for samples without truth.
 
     `refound` is the share of the old labels that it confirms, over all kinds (0 to 1). `support` is
     the mean log-probability that it gives to old labels (nats per token). Both are None if there
     are no such labels. `kinds` has for each kind the number of confirmed labels, and `of` how many.
     """
-    totals = _Totals(this_round, config)
-    support: list[float] = []
-    for sample in samples:
-        totals.add(sample)
-        for annotation in sample.all():
-            if annotation.round < this_round and annotation.support is not None:
-                support.append(annotation.support)
     kinds = {}
     confirmed = 0
     possible = 0
-    for name, confirmations in totals.by_kind().items():
-        kinds[name] = {"confirmed": len(confirmations.labels), "of": confirmations.possible}
-        confirmed += len(confirmations.labels)
-        possible += confirmations.possible
+    for name, kind in _kinds(counted).items():
+        kinds[name] = {"confirmed": kind["confirmed"], "of": kind["possible"]}
+        confirmed += kind["confirmed"]
+        possible += kind["possible"]
+    support = None
+    if counted["labels"]:
+        support = from_fixed_point(counted["support"]) / counted["labels"]
     return {
         "refound": confirmed / possible if possible else None,
-        "support": float(np.mean(support)) if support else None,
+        "support": support,
         "kinds": kinds,
     }
 
 
-class _Totals:
-    """Confirmed labels, summed over samples."""
+def _kinds(counted: Summary) -> dict[str, Summary]:
+    """By kind, what was counted, if the model was asked about it and could confirm labels of it."""
+    kinds = {}
+    for name in MATCHING:
+        kind = counted["kinds"].get(name)
+        if kind and kind["asked"] and kind["possible"]:
+            kinds[name] = kind
+    return kinds
 
-    def __init__(self, this_round: int, config: MergeConfig) -> None:
-        self.this_round = this_round
-        self.config = config
-        self.totals = {name: Confirmations() for name in MATCHING}
-        self.kinds_asked: set[str] = set()
 
-    def add(self, annotations: Annotations) -> None:
-        sample = confirmed_labels(annotations, self.this_round, self.config)
-        for name, confirmations in sample.items():
-            self.totals[name].add(confirmations)
-            if self._was_asked(getattr(annotations, name)):
-                self.kinds_asked.add(name)
-
-    def by_kind(self) -> dict[str, Confirmations]:
-        """For each kind that the model was asked about and could have confirmed labels of."""
-        return {
-            name: total
-            for name, total in self.totals.items()
-            if name in self.kinds_asked and total.possible
-        }
-
-    def _was_asked(self, annotations: Sequence[Annotation]) -> bool:
-        """Whether the model found or judged any of these annotations."""
-        return any(a.round == self.this_round or a.support is not None for a in annotations)
+def _was_asked(annotations: Sequence[Annotation], this_round: int) -> bool:
+    """Whether the model found or judged any of these annotations."""
+    return any(a.round == this_round or a.support is not None for a in annotations)
 
 
 def _confirmations(comparison: Comparison) -> Confirmations:
@@ -198,8 +202,11 @@ def _common_granularities(old: Sequence[Annotation], found: Sequence[Annotation]
     return (old_counts & found_counts).total()
 
 
-def _threshold(values: Sequence[float], share: float) -> float | None:
-    """The value that all but `share` of the values reach; None if there are too few values."""
-    if len(values) < MIN_CONFIRMED:
+def _threshold(counts: np.ndarray, share: float) -> float | None:
+    """The value that all but `share` of the labels reach; None if there are too few labels.
+
+    `counts` is what `count_levels` returns.
+    """
+    if counts.sum() < MIN_CONFIRMED:
         return None
-    return round(float(np.quantile(values, share)), 2)
+    return round(quantile(counts, share), 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,8 +19,11 @@ from pipeline.storage.images import read_given, read_truth
 from pipeline.storage.json_types import Json
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.parquet import read_table
+from pipeline.storage.round_parts import read_parts, shards_with
 from pipeline.storage.rounds import read_head, read_round_state
 from pipeline.storage.store import Store
+from pipeline.storage.threads import mapped
+from stages.ingest import make_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +135,8 @@ def _outputs(store: Store, shard: str, key: str) -> _Outputs:
     """What every node of the graph has written; a node that has not run yet is left out."""
     outputs = _Outputs([], [])
     for node in read_graph(store):
+        if node.kind == "summary":
+            continue
         table = node.table(shard)
         if not store.exists(table):
             continue
@@ -159,23 +165,24 @@ def _in_round(store: Store, folder: str, record: Record) -> SampleInRound:
 
 def _find(store: Store, name: str) -> list[IngestTry]:
     """Every try to bring the sample in, the first one first."""
-    shard = _indexed_shard(store, name)
-    if shard is not None:
+    for shard in _indexed_shards(store, name):
         for row in _image_rows(store, shard):
-            if row.key == name and row.failed is None:
+            if name in (row.key, row.name) and row.failed is None:
                 return [*_tries_before(store, shard, row), IngestTry(shard=shard, row=row)]
-        # The index is older than the images.
+    # It failed, it is newer than the head, or it has a key of its own beside this name.
+    tables = [layout.shard_of_table(file) for file in store.list(IMAGES)]
+    shards = [shard for shard in tables if shard is not None]
+    has_sample = functools.partial(_has_sample, store, name)
     found = []
-    for file in store.list(IMAGES):
-        table_shard = layout.shard_of_table(file)
-        if table_shard is not None and _has_sample(store, table_shard, name):
-            for row in _image_rows(store, table_shard):
+    for shard, has in zip(shards, mapped(has_sample, shards), strict=True):
+        if has:
+            for row in _image_rows(store, shard):
                 if name in (row.key, row.name):
-                    found.append(IngestTry(shard=table_shard, row=row))
+                    found.append(IngestTry(shard=shard, row=row))
     return found
 
 
-def _has_sample(store: Store, shard: str, name: str) -> bool:
+def _has_sample(store: Store, name: str, shard: str) -> bool:
     """Whether a shard has a sample with this key or name; reads two columns of its table."""
     with store.open(layout.images_table(shard)) as file:
         parquet = pq.ParquetFile(file, pre_buffer=False)
@@ -201,16 +208,10 @@ def _image_rows(store: Store, shard: str) -> list[ImageRow]:
     return read_table(store, layout.images_table(shard), ImageRow)
 
 
-def _indexed_shard(store: Store, key: str) -> str | None:
-    """The shard of a sample in the head's index, which is read one row group at a time."""
+def _indexed_shards(store: Store, name: str) -> list[str]:
+    """The shards of the head among whose keys this one, or the key of this name, may be."""
     head = read_head(store)
-    if head is None or not store.exists(layout.round_index(head.folder)):
-        return None
-    with store.open(layout.round_index(head.folder)) as file:
-        index = pq.ParquetFile(file, pre_buffer=False)
-        for group in range(index.num_row_groups):
-            table = index.read_row_group(group, columns=["key", "shard"], use_threads=False)
-            position = pc.index(table["key"], key).as_py()
-            if position >= 0:
-                return str(table["shard"][position].as_py())
-    return None
+    if head is None:
+        return []
+    parts = read_parts(store, head.folder)
+    return [*shards_with(parts, name), *shards_with(parts, make_key(name))]

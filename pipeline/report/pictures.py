@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 
 from pipeline.report.views import PictureView
@@ -22,15 +23,14 @@ def read_pictures(store: Store, rounds: Sequence[str], limit: int) -> list[Pictu
         limit: how many samples at most.
     """
     sizes = _shard_sizes(store, rounds)
-    positions = spread(sum(sizes.values()), limit)
+    positions = deque(spread(sum(sizes.values()), limit))
     views: list[PictureView] = []
     first = 0
     for shard, size in sizes.items():
+        # Both are in ascending order, so each position is looked at once.
         wanted = []
-        for position in positions:
-            number = position - first
-            if 0 <= number < size:
-                wanted.append(number)
+        while positions and positions[0] < first + size:
+            wanted.append(positions.popleft() - first)
         first += size
         if wanted:
             views += _pictures_of(store, rounds, shard, wanted)

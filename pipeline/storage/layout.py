@@ -20,13 +20,17 @@ Names are relative to the work folder, with forward slashes:
         manifests/
     rounds/NN-FINGERPRINT/              one round of labels
         records/SHARD.parquet           the records of a shard
-        index/SHARD.parquet             where the samples of one shard lie in its tar
+        index.parquet/SHARD.parquet     where the samples of each shard lie in its tar
         shards/SHARD.tar                images and records, in the WebDataset convention
         manifests/
-        index.parquet                   the index of all shards
+        parts.parquet                   what each shard holds: counts, first and last key
         metrics.json                    counts, changes, and scores against truth
+        statistics.json                 the paper's tables and histograms
         round.json                      the gate's verdict, and the models of the round
         audit.json                      precision by human judgement (`fld audit score`)
+    summaries/NAME-FINGERPRINT/         counts of a round or of what a model said, which add up
+        SHARD.json
+        manifests/
     models/NN-FINGERPRINT/              a trained model, loads by `from_pretrained`
         metrics.jsonl                   loss and learning rate, one line per step
         manifests/
@@ -63,9 +67,10 @@ IMAGES = "images"
 REVIEWS = "reviews"
 SIGNALS = "signals"
 ROUNDS = "rounds"
+SUMMARIES = "summaries"
 MODELS = "models"
 DEDUP = "dedup"
-STAGED = (SIGNALS, ROUNDS, MODELS, DEDUP)
+STAGED = (SIGNALS, ROUNDS, SUMMARIES, MODELS, DEDUP)
 """Folders of folders: each folder in them is named by a fingerprint and has manifests."""
 
 SOURCE = f"{IMAGES}/source.json"
@@ -253,17 +258,27 @@ def round_tar(folder: str, shard: str) -> str:
 
 def shard_index(folder: str, shard: str) -> str:
     """Where the samples of one shard lie in its tar."""
-    return _table(within(folder, "index"), shard)
+    return _table(round_index(folder), shard)
 
 
 def round_index(folder: str) -> str:
-    """Where all samples of a round lie. `folder` "" as in `round_shards`."""
+    """The folder of the indices of all shards: a Parquet data set of many files."""
     return within(folder, "index.parquet")
+
+
+def round_parts(folder: str) -> str:
+    """What each shard of a round holds. `folder` "" as in `round_shards`."""
+    return within(folder, "parts.parquet")
 
 
 def round_metrics(folder: str) -> str:
     """Counts, changes, and scores against truth."""
     return within(folder, "metrics.json")
+
+
+def round_statistics(folder: str) -> str:
+    """The paper's tables and histograms of a round."""
+    return within(folder, "statistics.json")
 
 
 def round_state(folder: str) -> str:
@@ -284,6 +299,19 @@ def round_settings(folder: str) -> str:
 def tar_in(folder: str, shard: str) -> str:
     """The tar of a shard in any folder; "" is the work folder itself."""
     return _tar(folder, shard)
+
+
+# Summaries
+
+
+def summary_folder(name: str, fingerprint: str) -> str:
+    """The folder of one summary of all shards."""
+    return f"{SUMMARIES}/{name}-{fingerprint}"
+
+
+def summary(folder: str, shard: str) -> str:
+    """What was counted on a shard."""
+    return within(folder, f"{shard}{JSON_SUFFIX}")
 
 
 # Models and training
@@ -406,14 +434,9 @@ def parse_change(file: str) -> tuple[str, str]:
     return before, after
 
 
-def measured_verdict(folder: str) -> str:
-    """The gate's verdict on a round, kept so that a finished run need not read all rows again."""
-    return f"{MEASURED}/{folder}/verdict.json"
-
-
-def measured_levels(folder: str) -> str:
-    """The thresholds that were measured for a merge, kept for the same reason."""
-    return f"{MEASURED}/{folder}/levels.json"
+def measured_total(folder: str) -> str:
+    """The sum of all summaries in `folder`, kept so that a finished run need not read them."""
+    return f"{MEASURED}/{folder}/total{JSON_SUFFIX}"
 
 
 def within(folder: str, name: str) -> str:

@@ -22,6 +22,8 @@ AnnotationFlow = TypedDict("AnnotationFlow", {"in": int, "kept": int, "dropped":
 """The same of the annotations of one kind, which cannot fail."""
 
 DIGEST_LENGTH = 12
+WITHOUT_FAILURES = "-0.json"
+"""How the name of a manifest ends if no sample failed."""
 _FILE_NAME = re.compile(
     r"(?P<shard>[^.]+)\.(?P<inputs>[^.-]+)-(?P<output>[^.-]+)\.(?P<given>\d+)-(?P<failed>\d+)\.json"
 )
@@ -63,20 +65,22 @@ class ManifestName:
     digests: Digests
     counts: SampleCounts
 
+    @staticmethod
+    def of(shard: str, digests: Digests, counts: SampleCounts) -> str:
+        """The file name of a manifest; `parse` reads it."""
+        content = f"{digests.inputs}-{digests.output}"
+        return f"{shard}.{content}.{counts.given}-{counts.failed}.json"
+
     @classmethod
     def parse(cls, file: str) -> ManifestName | None:
         """The parts of a file name, None when no manifest has such a name."""
         match = _FILE_NAME.fullmatch(file)
         if match is None:
             return None
-        digests = Digests(match["inputs"], match["output"])
-        counts = SampleCounts(int(match["given"]), int(match["failed"]))
-        return cls(
-            file,
-            match["shard"],
-            digests,
-            counts,
-        )
+        shard, inputs, output, given, failed = match.groups()
+        digests = Digests(inputs, output)
+        counts = SampleCounts(int(given), int(failed))
+        return cls(file, shard, digests, counts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,9 +114,9 @@ class Manifest:
     @property
     def name(self) -> str:
         """The name of the manifest's file; `ManifestName` reads it."""
-        given = self.samples["in"]
         failed = sum(self.samples["failed"].values())
-        return f"{self.shard}.{self.inputs}-{self.output}.{given}-{failed}.json"
+        counts = SampleCounts(self.samples["in"], failed)
+        return ManifestName.of(self.shard, self.digests, counts)
 
     def encode(self) -> bytes:
         """The bytes of the manifest's file. They contain a digest of the rest."""
@@ -163,10 +167,8 @@ def _came_out(flow: SampleFlow | AnnotationFlow) -> int:
 
 def digest(*parts: str) -> str:
     """A short digest of strings: 48 bits of sha256. Each part is hashed with its length."""
-    hasher = hashlib.sha256()
-    for part in parts:
-        hasher.update(f"{len(part)}:{part}".encode())
-    return hasher.hexdigest()[:DIGEST_LENGTH]
+    text = "".join([f"{len(part)}:{part}" for part in parts])
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
 
 
 def count_samples(given: int, failed: Sequence[str | None]) -> SampleFlow:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pipeline.schema import Annotations, Record
 from pipeline.storage import layout
@@ -67,7 +67,7 @@ def obtain(store: Store, config: DataConfig) -> tuple[TrainingSet, str]:
         if not store.exists(tar):
             publish(store, tar, _rendered(source, part))
     labels = digest("scenes", str(config.scenes), str(config.seed))
-    return TrainingSet(store, folder, keys), labels
+    return TrainingSet.listed(store, folder, keys), labels
 
 
 def _rendered(source: Source, names: Sequence[str]) -> list[tuple[str, bytes, Annotations]]:
@@ -104,13 +104,13 @@ def first(data: TrainingSet, count: int) -> TrainingSet:
     """Return a set of the first `count` samples, in the order of shards; 0 takes all."""
     keys: dict[str, list[str]] = {}
     left = count or len(data)
-    for shard in sorted(data.keys):
+    for shard in sorted(data.counts):
         if left <= 0:
             break
-        taken = list(data.keys[shard][:left])
+        taken = list(data.keys(shard)[:left])
         keys[shard] = taken
         left -= len(taken)
-    return replace(data, keys=keys)
+    return TrainingSet.listed(data.store, data.node, keys)
 
 
 def _key(name: str) -> str:

@@ -112,8 +112,8 @@ def detect(
     batches = data.batches(0, config.batch_size, config.seed, 0, 1)
     detector.learn(batches)
     samples: list[Sample] = []
-    for shard, keys in sorted(test.keys.items()):
-        samples += test.samples(shard, keys)
+    for shard in sorted(test.counts):
+        samples += test.samples(shard, test.keys(shard))
     answers: list[Answer] = []
     for batch in _batches(samples):
         answers += detector(batch)
@@ -123,8 +123,8 @@ def detect(
 def _categories(data: TrainingSet) -> list[str]:
     """Return the phrases of all regions of a set, sorted."""
     phrases: set[str] = set()
-    for shard, keys in data.keys.items():
-        for key in keys:
+    for shard in data.counts:
+        for key in data.keys(shard):
             labels = data.read(shard, key).record.annotations
             for region in labels.regions:
                 phrases.add(region.phrase)

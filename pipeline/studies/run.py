@@ -169,7 +169,8 @@ def _test(study: Study, model: Checkpoint, title: str) -> dict[str, float]:
     name = layout.study_scores(fingerprint(recipe))
     if not study.store.exists(name):
         calls = []
-        for shard, keys in sorted(study.test.keys.items()):
+        for shard in sorted(study.test.counts):
+            keys = study.test.keys(shard)
             call = (study.store.url, model.name, options, study.test.ref(), shard, keys)
             calls.append(call)
         answers: list[Answer] = []

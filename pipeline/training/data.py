@@ -19,14 +19,17 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Protocol
 
-from pipeline.schema import KINDS, IndexRow, Record
+from pipeline.errors import RunFailed
+from pipeline.schema import IndexRow, Record
 from pipeline.storage import layout
 from pipeline.storage.arrow import from_dict
 from pipeline.storage.images import decode_image
 from pipeline.storage.manifest import digest
 from pipeline.storage.parquet import read_table
+from pipeline.storage.round_parts import read_parts
 from pipeline.storage.rounds import read_head
 from pipeline.storage.store import Store
+from pipeline.training.selection import Selection
 from stages.base import Sample, thread_count
 
 # Shards whose samples are shuffled together.
@@ -90,6 +93,41 @@ class SampleId:
     key: str
 
 
+class KeySource(Protocol):
+    """Tells the keys of a shard's samples that may be trained on."""
+
+    def keys(self, store: Store, shard: str) -> Sequence[str]:
+        """Return the keys, in the order of the shard."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ListedKeys:
+    """Keys that somebody has listed."""
+
+    by_shard: Mapping[str, Sequence[str]]
+
+    def keys(self, store: Store, shard: str) -> Sequence[str]:
+        """Return the keys of a shard."""
+        return self.by_shard[shard]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedKeys:
+    """Keys that are read from the index of a round when they are needed."""
+
+    folder: str
+    """Folder of the round below the store."""
+    selection: Selection
+    """Which of its samples are taken."""
+
+    def keys(self, store: Store, shard: str) -> Sequence[str]:
+        """Read the keys of a shard."""
+        name = layout.shard_index(self.folder, shard)
+        rows: list[IndexRow] = read_table(store, name, IndexRow)
+        return [row.key for row in rows if self.selection.takes(row)]
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingSetRef:
     """A training set without an open store, so that it can be sent to another process."""
@@ -98,32 +136,59 @@ class TrainingSetRef:
     """URL of the store."""
     node: ShardLocation
     """Where in the store the shards lie."""
-    keys: Mapping[str, Sequence[str]]
-    """Keys of the samples, by shard."""
+    source: KeySource
+    """The keys of the samples."""
+    counts: Mapping[str, int]
+    """The number of samples by shard."""
 
     def open(self) -> TrainingSet:
         """Open the training set, in the process that has received this."""
-        return TrainingSet(Store(self.url), self.node, self.keys)
+        return TrainingSet(Store(self.url), self.node, self.source, self.counts)
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingSet:
-    """The samples that may be trained on."""
+    """The samples that may be trained on. Their keys are known shard by shard, when needed."""
 
     store: Store
     """The store that holds the shards."""
     node: ShardLocation
     """Where in the store they lie."""
-    keys: Mapping[str, Sequence[str]]
-    """Keys of the samples, by shard."""
+    source: KeySource
+    """The keys of the samples."""
+    counts: Mapping[str, int]
+    """The number of samples by shard, of the shards that have any."""
+
+    @classmethod
+    def listed(
+        cls, store: Store, node: ShardLocation, keys: Mapping[str, Sequence[str]]
+    ) -> TrainingSet:
+        """Return the set of these samples, which are given by their keys by shard."""
+        filled = {shard: shard_keys for shard, shard_keys in keys.items() if shard_keys}
+        counts = {shard: len(shard_keys) for shard, shard_keys in filled.items()}
+        return cls(store, node, ListedKeys(filled), counts)
 
     def __len__(self) -> int:
         """Return the number of samples."""
-        return sum(len(keys) for keys in self.keys.values())
+        return sum(self.counts.values())
 
     def ref(self) -> TrainingSetRef:
         """Return these samples in a form that another process can take."""
-        return TrainingSetRef(self.store.url, self.node, dict(self.keys))
+        return TrainingSetRef(self.store.url, self.node, self.source, dict(self.counts))
+
+    def keys(self, shard: str) -> Sequence[str]:
+        """Return the keys of a shard's samples.
+
+        Raises:
+            RunFailed: there are more or fewer than were counted.
+        """
+        keys = self.source.keys(self.store, shard)
+        if len(keys) != self.counts[shard]:
+            raise RunFailed(
+                f"{self.store.path(self.node.tar(shard))}: {len(keys)} samples to train on, "
+                f"{self.counts[shard]} were counted; `fld verify` finds broken files"
+            )
+        return keys
 
     def batches(
         self, first_step: int, size: int, seed: int, rank: int, world_size: int
@@ -191,17 +256,23 @@ class TrainingSet:
         The whole order is drawn in any case, so it does not depend on `skip`.
         """
         draw = random.Random(f"{seed} {epoch}")
-        shards = sorted(self.keys)
+        shards = sorted(self.counts)
         draw.shuffle(shards)
         for start in range(0, len(shards), BLOCK_SHARDS):
             block = shards[start : start + BLOCK_SHARDS]
+            size = sum(self.counts[shard] for shard in block)
+            if skip >= size:
+                # A shuffle of as many items takes as many random numbers; no key is read.
+                draw.shuffle(list(range(size)))
+                skip -= size
+                continue
             order: list[SampleId] = []
             for shard in block:
-                for key in self.keys[shard]:
+                for key in self.keys(shard):
                     order.append(SampleId(shard, key))
             draw.shuffle(order)
             yield from order[skip:]
-            skip = max(0, skip - len(order))
+            skip = 0
 
 
 def find_training_set(url: str) -> tuple[TrainingSet, str]:
@@ -217,7 +288,6 @@ def find_training_set(url: str) -> tuple[TrainingSet, str]:
     head = read_head(store)
     if head is not None:
         folder = head.folder
-    index = layout.round_index(folder)
     name = layout.round_shards(folder) if store.list(layout.round_shards(folder)) else folder
     found = [layout.shard_of_tar(file) for file in store.list(name)]
     shards = [shard for shard in found if shard is not None]
@@ -227,32 +297,17 @@ def find_training_set(url: str) -> tuple[TrainingSet, str]:
             "of a round"
         )
     location = ShardFolder(name)
-    if store.exists(index):
-        keys, labels = _read_index(store, index)
+    parts = read_parts(store, folder)
+    if parts:
+        counts = {part.shard: part.labelled for part in parts if part.labelled}
+        data = TrainingSet(store, location, IndexedKeys(folder, Selection()), counts)
+        labels = digest(store.read(layout.round_parts(folder)).hex())
     else:
         keys, labels = _scan(store, location, shards)
-    labelled = {shard: shard_keys for shard, shard_keys in keys.items() if shard_keys}
-    data = TrainingSet(store, location, labelled)
+        data = TrainingSet.listed(store, location, keys)
     if not len(data):
         raise ValueError(f"{url}: no labelled sample in {len(shards)} shards; nothing to train on")
     return data, labels
-
-
-def _read_index(store: Store, index: str) -> tuple[dict[str, list[str]], str]:
-    """Read the index of a round.
-
-    Returns the keys of the labelled samples by shard, and the digest of the index.
-    """
-    keys: dict[str, list[str]] = {}
-    rows: list[IndexRow] = read_table(store, index, IndexRow)
-    for row in rows:
-        # A row counts the labels of each kind.
-        labels = sum(getattr(row, kind) for kind in KINDS)
-        if labels:
-            shard_keys = keys.setdefault(row.shard, [])
-            shard_keys.append(row.key)
-    content = store.read(index)
-    return keys, digest(content.hex())
 
 
 def _scan(

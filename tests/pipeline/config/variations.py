@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.refinement.matching import MATCHING
 from pipeline.refinement.merge import merge
 from pipeline.refinement.rules import MergeConfig
-from pipeline.refinement.thresholds import measure_thresholds
+from pipeline.refinement.thresholds import count_judged, thresholds_of
 from pipeline.schema import (
     HUMAN,
     Annotations,
@@ -229,7 +229,7 @@ def said() -> list[Sample]:
 def merged(config: MergeConfig) -> Any:
     """What the merge measures on random labels of all kinds, and what it then makes of them."""
     samples = _judged(np.random.default_rng(0))
-    measured = measure_thresholds(samples, 1, config)
+    measured = thresholds_of(count_judged(samples, 1, config), config)
     measured_config = replace(config, levels=measured)
     return measured, [merge(sample, 1, measured_config) for sample in samples]
 

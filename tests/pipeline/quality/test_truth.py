@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from pipeline.quality.truth import (
+    GROUPS,
     METRICS,
     compare,
     count_sample,
     count_samples,
+    group_of,
     score_round,
 )
 from pipeline.schema import Annotations, Box, Quad, Region, Text, TextRegion, Triplet
@@ -192,3 +194,19 @@ def test_the_bootstrap_is_seeded_and_paired() -> None:
     assert compare(old, old, seed=0)["score"].low == compare(old, old, seed=0)["score"].high == 0
     new = _samples([True, True, False, False] * 25)
     assert compare(new, old, seed=3) == compare(new, old, seed=3) != compare(new, old, seed=4)
+
+
+def test_random_groups_of_samples_give_as_wide_an_interval_as_the_samples() -> None:
+    rng = np.random.default_rng(0)
+    keys = [f"image_{number}" for number in range(5000)]
+    new = _samples((rng.random(len(keys)) < 0.63).tolist())
+    old = _samples((rng.random(len(keys)) < 0.6).tolist())
+    grouped = np.zeros((2, GROUPS, *new.shape[1:]), np.int64)
+    groups = [group_of(key) for key in keys]
+    np.add.at(grouped[0], groups, new)
+    np.add.at(grouped[1], groups, old)
+    single = compare(new, old, seed=0)["regions"]
+    by_group = compare(grouped[0], grouped[1], seed=0)["regions"]
+    assert by_group.value == single.value
+    width = single.high - single.low
+    assert by_group.high - by_group.low == pytest.approx(width, rel=0.1)

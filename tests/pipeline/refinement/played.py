@@ -11,12 +11,12 @@ from pipeline.config.parse import parse
 from pipeline.config.run import RunConfig
 from pipeline.execution.reading import read_rows
 from pipeline.execution.steps import Step
+from pipeline.execution.summaries import total
 from pipeline.ingest.assignment import list_source
 from pipeline.plan.graph import Node, RoundModels
 from pipeline.plan.recipe import content_hash
 from pipeline.plan.shard_state import ShardState
 from pipeline.refinement.executor import RunExecutor
-from pipeline.refinement.judgements import Judgements
 from pipeline.refinement.loop import Attempt, Loop
 from pipeline.refinement.trainings import RoundTrainings
 from pipeline.schema import Record
@@ -101,12 +101,9 @@ class Played:
         return self.loop.refine(number, self.head, models)
 
     def trainings(self, number: int) -> RoundTrainings:
-        return RoundTrainings(self.store, self.run, self.head.node, self.head.states, number)
-
-    def judgements(self, attempt: Attempt) -> Judgements:
-        """What the models of a round said (the tests with one call it have no folds)."""
-        refining = attempt.nodes[:1]
-        return Judgements(self.store, self.run, self.head.node, refining, attempt.states)
+        head = self.head
+        counted = total(self.store, head.counted, head.states)
+        return RoundTrainings(self.store, self.run, head.node, head.states, counted, number)
 
     def records(self, node: Node) -> dict[str, Record]:
         records: dict[str, Record] = {}

@@ -5,7 +5,8 @@ from pipeline.config.compose import compose
 from pipeline.config.parse import parse
 from pipeline.config.run import GateConfig, RunConfig
 from pipeline.quality.truth import METRICS
-from pipeline.refinement import gate, round_metrics
+from pipeline.refinement import gate
+from pipeline.training.selection import held_out
 
 REGIONS = METRICS.index("region_attributes")
 
@@ -23,7 +24,8 @@ def counts(matched: list[int], labels: int = 10, truth: int = 10) -> np.ndarray:
 
 def by_truth(new: np.ndarray, old: np.ndarray, *overrides: str) -> gate.Verdict:
     config = run(*overrides)
-    return gate.by_truth(new, old, config.refine.gate, config.seed)
+    paired = gate.PairedScores(samples=len(new), new=new, old=old)
+    return gate.by_truth(paired, config.refine.gate, config.seed)
 
 
 def test_a_round_that_is_better_on_held_out_samples_is_accepted_with_the_numbers() -> None:
@@ -69,7 +71,6 @@ def test_without_any_held_out_label_a_round_is_not_accepted() -> None:
 
 def test_the_share_of_samples_that_is_held_out_is_the_one_asked_for_and_stable() -> None:
     keys = [f"scene_{i:06d}" for i in range(20_000)]
-    asked, more = run("refine.gate.held_out=0.1"), run("refine.gate.held_out=0.3")
-    chosen = {key for key in keys if round_metrics.held_out(key, asked)}
+    chosen = {key for key in keys if held_out(key, 0.1)}
     assert 0.09 < len(chosen) / len(keys) < 0.11
-    assert chosen < {key for key in keys if round_metrics.held_out(key, more)}
+    assert chosen < {key for key in keys if held_out(key, 0.3)}

@@ -16,17 +16,17 @@ from PIL import Image
 from pipeline.execution.reading import read_inputs, read_rows
 from pipeline.ingest.assignment import list_source
 from pipeline.plan import graph
-from pipeline.refinement.gate import judge
+from pipeline.refinement.judgements import judged_samples, merge_config
 from pipeline.refinement.planning import plan_run
-from pipeline.refinement.round_metrics import held_out, measure
+from pipeline.refinement.thresholds import count_judged, thresholds_of
 from pipeline.schema import HUMAN, Annotations, Record, Region, Triplet
 from pipeline.storage import layout
 from pipeline.storage.arrow import to_dict
-from pipeline.storage.manifest import Digests
 from pipeline.storage.source_ids import read_source_ids
 from pipeline.storage.store import Store
 from pipeline.training.data import TrainingSet
 from pipeline.training.run import Training, publish_model
+from pipeline.training.selection import held_out
 from stages.base import Sample, fold_of
 from stages.embedded.scenes import DEMO, render
 from stages.embedded.segment import GrabCutConfig, grabcut
@@ -43,13 +43,15 @@ from tests.pipeline.refinement.played import (
 )
 
 
+def keys_of(data: TrainingSet) -> set[str]:
+    return {key for shard in data.counts for key in data.keys(shard)}
+
+
 def test_a_model_is_asked_only_about_samples_that_its_training_left_out(tmp_path: Path) -> None:
     loop = Played(tmp_path / "w", *SCENES, "refine.folds=2", "refine.gate.held_out=0.2")
     planned = loop.trainings(1).refining(None)
     assert list(planned) == [0, 1] and planned[0].folder != planned[1].folder
-    learned = {
-        fold: {k for keys in t.data.keys.values() for k in keys} for fold, t in planned.items()
-    }
+    learned = {fold: keys_of(t.data) for fold, t in planned.items()}
     models = loop.models(1, untrained(loop))
     nodes = loop.refine(1, models).nodes
     assert [node.name for node in nodes[:3]] == ["1.refine_0", "1.refine_1", "1.merge"]
@@ -118,42 +120,39 @@ def test_levels_are_measured_on_samples_that_no_model_has_learned_from(tmp_path:
     loop = Played(tmp_path / "w", *SCENES, "refine.folds=1", "refine.gate.held_out=0.5")
     attempt = loop.refine(1, loop.models(1, untrained(loop)))
     heads, said = loop.records(loop.head.node), loop.records(attempt.nodes[0])
-    judged = {key for key, row in said.items() if held_out(key, loop.run) and row.failed is None}
+    judged = {key for key, row in said.items() if held_out(key, 0.5) and row.failed is None}
     assert 0 < len(judged) < len(heads)
-    judgements = loop.judgements(attempt)
-    assert list(judgements.unlearned()) == [
-        heads[key].annotations.overlaid(said[key].annotations) for key in sorted(judged)
-    ]
-    assert judgements.thresholds().keys() == {"texts", "regions", "triplets"}
+    seen = []
+    for shard in sorted(attempt.states):
+        seen += judged_samples(loop.store, loop.head.node, attempt.nodes[:1], shard)
+    assert {sample.key: sample.annotations for sample in seen} == {
+        key: heads[key].annotations.overlaid(row.annotations) for key, row in said.items()
+    }
+    config = merge_config(loop.run)
+    unlearned = [sample.annotations for sample in seen if sample.key in judged]
+    expected = thresholds_of(count_judged(unlearned, 1, config), config)
+    assert attempt.nodes[1].entry.options.levels == expected
+    assert expected.keys() == {"texts", "regions", "triplets"}
 
 
 def test_what_a_finished_round_has_told_is_not_read_again_unless_what_it_rests_on_has_changed(
     tmp_path: Path,
 ) -> None:
     loop = Played(tmp_path / "w", *SCENES, "refine.folds=1", "refine.gate.held_out=0.3", *OFF)
-    attempt = loop.refine(1, loop.models(1, untrained(loop)))
-    thresholds = attempt.nodes[1].entry.options.levels
+    models = loop.models(1, untrained(loop))
+    attempt = loop.refine(1, models)
     for node in (loop.head.node, *attempt.nodes):
         for shard in attempt.states:
             loop.store.remove(node.table(shard))
-    index = layout.round_index(attempt.node.folder)
-    before = loop.store.read(index)
-    loop.store.remove(index)
-    judgements = loop.judgements(attempt)
-    assert judge(judgements, attempt.node) == attempt.verdict
-    assert judgements.thresholds() == thresholds
-    measure(loop.store, loop.run, attempt.node, attempt.states, loop.head.node)
-    assert loop.store.read(index) == before  # a lost index is made again
+    again = loop.refine(1, models)
+    assert again == attempt
+    # The sums are added up again from what the workers have counted.
+    loop.store.remove(layout.MEASURED)
+    assert loop.refine(1, models) == attempt
     gate = replace(loop.run.refine.gate, held_out=0.4)
-    other = replace(loop.run, refine=replace(loop.run.refine, gate=gate))
+    loop.loop.run = replace(loop.run, refine=replace(loop.run.refine, gate=gate))
     with pytest.raises(FileNotFoundError):
-        replace(judgements, run=other).thresholds()
-    corrected = {
-        shard: state.with_(layout.IMAGES, Digests(state.done[layout.IMAGES].inputs, "new"))
-        for shard, state in attempt.states.items()
-    }
-    with pytest.raises(FileNotFoundError):  # the truth lies with the images
-        judge(replace(judgements, states=corrected), attempt.node)
+        loop.refine(1, models)
 
 
 def test_what_an_earlier_model_believed_is_no_judgement(tmp_path: Path) -> None:
@@ -302,7 +301,7 @@ def test_texts_that_few_samples_have_are_learned_and_written_for_the_others_once
         made[1].config.tasks == ("<DETAILED_CAPTION>",)
         and made[1].start == f"work:{made[0].folder}"
     )
-    assert {k for keys in made[1].data.keys.values() for k in keys} == given
+    assert keys_of(made[1].data) == given
     attempt = loop.refine(1, models)
     after = loop.records(attempt.node)
     written = {

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pipeline.quality import truth
 from pipeline.refinement.merge import merge
 from pipeline.refinement.rules import MergeConfig
-from pipeline.refinement.thresholds import measure_thresholds
+from pipeline.refinement.thresholds import count_judged, thresholds_of
 from pipeline.schema import Annotations, Region, Text, Triplet
 from stages.links import follow
 from tests.pipeline.labels import CONFIG, merged
@@ -136,7 +136,8 @@ def refined(labels: Pairs, number: int) -> Pairs:
     for i, (old, known) in enumerate(labels):
         model = Simulated(Quality(), 1000 * number + i)
         seen.append(old.overlaid(model(known, old, number)))
-    config = MergeConfig(levels=measure_thresholds(seen, number, MergeConfig()))
+    judged = count_judged(seen, number, MergeConfig())
+    config = MergeConfig(levels=thresholds_of(judged, MergeConfig()))
     result = []
     for sample, (_, known) in zip(seen, labels, strict=True):
         new = sample.overlaid(merge(sample, number, config)).kept()

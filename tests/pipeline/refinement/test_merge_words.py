@@ -7,7 +7,12 @@ import pytest
 
 from pipeline.refinement.merge import merge
 from pipeline.refinement.rules import MergeConfig
-from pipeline.refinement.thresholds import Confirmation, Confirmations, thresholds_from
+from pipeline.refinement.thresholds import (
+    Confirmation,
+    Confirmations,
+    count_confirmed,
+    thresholds_from,
+)
 from pipeline.schema import Annotations, Quad, TextRegion, Triplet
 from tests.pipeline.labels import (
     BESIDE,
@@ -80,8 +85,8 @@ def test_words_and_texts_that_the_model_does_not_find_stay() -> None:
     defaults = MergeConfig()
     confirmed = Confirmations([Confirmation(-0.1, -0.1, -0.1)] * 20, possible=20)
     measured = {
-        "texts": thresholds_from(defaults.texts, confirmed),
-        "text_regions": thresholds_from(defaults.text_regions, confirmed),
+        "texts": thresholds_from(defaults.texts, count_confirmed(confirmed)),
+        "text_regions": thresholds_from(defaults.text_regions, count_confirmed(confirmed)),
     }
     caption = text("A cup.", support=-9.0)
     before = Annotations(texts=[caption], text_regions=[word("STOP", support=-9.0)])

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.execution.summaries import total
+from pipeline.plan.summaries import people_summary
 from pipeline.quality import truth
 from pipeline.quality.reviewed import Origin, marks
-from pipeline.refinement.people import compare_with_people
-from pipeline.refinement.round_metrics import held_out
+from pipeline.refinement.gate import PairedScores
+from pipeline.refinement.loop import merge_node
 from pipeline.schema import Annotations, Record
 from pipeline.storage.images import read_truth
 from pipeline.storage.reviews import publish_reviews
+from pipeline.training.selection import held_out
 from tests.pipeline.refinement.played import LOOSE, SCENES, Played, untrained
 
 WHO = "ada@example.org"
@@ -36,12 +39,12 @@ def review(loop: Played) -> dict[str, Annotations]:
 
 
 def counts(records: dict[str, Record], said: dict[str, Annotations]) -> np.ndarray:
-    """How the boxes of records compare with what people said."""
+    """How the boxes of records compare with what people said, summed up: (len(METRICS), 3)."""
     pairs = []
     for key in records:
         if key in said:
             pairs.append((Annotations(regions=records[key].annotations.regions), said[key]))
-    return truth.count_samples(pairs)
+    return truth.count_samples(pairs).sum(axis=0)
 
 
 def test_people_judge_what_the_machines_alone_make_of_reviewed_samples(tmp_path: Path) -> None:
@@ -51,13 +54,18 @@ def test_people_judge_what_the_machines_alone_make_of_reviewed_samples(tmp_path:
     said = review(Played(tmp_path / "w", *SETTINGS, HUMAN_GATE))
     loop = Played(tmp_path / "w", *SETTINGS, HUMAN_GATE)
     attempt = loop.refine(1, loop.models(1, untrained(loop)))
-    judges = {key: labels for key, labels in said.items() if held_out(key, loop.run)}
+    judges = {key: labels for key, labels in said.items() if held_out(key, 0.5)}
     assert 1 < len(judges) < len(said)
-    people = compare_with_people(loop.judgements(attempt))
+    node = people_summary(loop.run, attempt.nodes[:1], merge_node(attempt.nodes), loop.head.node)
+    assert node is not None
+    paired = PairedScores.of(total(loop.store, node, attempt.states)["paired"])
+    assert paired is not None and paired.samples == len(judges)
     # Nobody has reviewed anything in the other run, and its labels are the same ones.
-    assert people.before.tolist() == counts(alone.records(alone.head.node), judges).tolist()
-    assert people.after.tolist() == counts(alone.records(round_one.node), judges).tolist()
-    assert people.after.tolist() != people.before.tolist()
+    before = counts(alone.records(alone.head.node), judges)
+    after = counts(alone.records(round_one.node), judges)
+    assert paired.old.sum(axis=0).tolist() == before.tolist()
+    assert paired.new.sum(axis=0).tolist() == after.tolist()
+    assert before.tolist() != after.tolist()
 
     assert attempt.verdict.evidence["kind"] == "human"
     assert attempt.verdict.evidence["samples"] == len(judges)

@@ -12,6 +12,8 @@ from pipeline.refinement.thresholds import (
     Confirmations,
     agreement,
     confirmed_labels,
+    count_confirmed,
+    count_judged,
     thresholds_from,
 )
 from pipeline.schema import Annotations, Box, TextRegion, Triplet
@@ -51,13 +53,13 @@ def test_a_threshold_is_the_value_that_all_but_a_share_of_the_confirmed_labels_r
         labels.append(Confirmation(place_and_name=-i / 10, name=-i / 100, old=-float(i)))
     confirmed = Confirmations(labels, possible=42)
     expected = Thresholds(refound=0.5, add=-1.8, rename=-0.1, drop=-19.0)
-    assert thresholds_from(rules, confirmed) == expected
-    assert thresholds_from(replace(rules, drop_share=0.0), confirmed).drop is None
+    assert thresholds_from(rules, count_confirmed(confirmed)) == expected
+    assert thresholds_from(replace(rules, drop_share=0.0), count_confirmed(confirmed)).drop is None
     too_few = Confirmations(labels[:19], possible=19)
-    assert thresholds_from(rules, too_few) == Thresholds(refound=1.0)
+    assert thresholds_from(rules, count_confirmed(too_few)) == Thresholds(refound=1.0)
     human = Confirmations([replace(label, old=None) for label in labels], possible=42)
-    assert thresholds_from(rules, human).drop is None
-    assert thresholds_from(rules, Confirmations()) == Thresholds()
+    assert thresholds_from(rules, count_confirmed(human)).drop is None
+    assert thresholds_from(rules, count_confirmed(Confirmations())) == Thresholds()
 
 
 def test_human_labels_confirm_though_they_are_not_judged() -> None:
@@ -92,7 +94,7 @@ def test_agreement_is_the_confirmed_share_of_the_judged_labels_and_their_mean_su
         text_regions=[not_asked_about],
         triplets=[phrase(support=-2.0), phrase(id="1.refine.triplets.0", round=1, score=0.9)],
     )
-    assert agreement([sample], 1, CONFIG) == {
+    assert agreement(count_judged([sample], 1, CONFIG)) == {
         "refound": 0.75,
         "support": -2.0,
         "kinds": {
@@ -101,7 +103,7 @@ def test_agreement_is_the_confirmed_share_of_the_judged_labels_and_their_mean_su
             "triplets": {"confirmed": 1, "of": 1},
         },
     }
-    assert agreement([], 1, CONFIG) == {"refound": None, "support": None, "kinds": {}}
+    assert agreement(count_judged([], 1, CONFIG)) == {"refound": None, "support": None, "kinds": {}}
 
 
 @pytest.mark.parametrize(
@@ -113,7 +115,7 @@ def test_a_phrase_is_confirmed_by_its_place_alone(box: Box, confirmed: int) -> N
     before = phrase(support=-1.0)
     now = phrase(id="1.refine.triplets.0", round=1, box=box, score=0.9, support=-1.0)
     sample = Annotations(texts=[text("A cup.", support=None)], triplets=[before, now])
-    kinds = agreement([sample], 1, CONFIG)["kinds"]
+    kinds = agreement(count_judged([sample], 1, CONFIG))["kinds"]
     assert kinds == {"triplets": {"confirmed": confirmed, "of": 1}}
 
 
@@ -125,4 +127,6 @@ def test_of_several_captions_no_more_can_be_confirmed_than_were_written() -> Non
     captions = [text(f"Caption {i}.", id=f"0.caption.texts.{i}") for i in range(5)]
     long = text("Long.", id="0.d.texts.0", granularity="detailed")
     sample = Annotations(texts=[*captions, long, written("Caption 3.")])
-    assert agreement([sample], 1, CONFIG)["kinds"] == {"texts": {"confirmed": 1, "of": 1}}
+    assert agreement(count_judged([sample], 1, CONFIG))["kinds"] == {
+        "texts": {"confirmed": 1, "of": 1}
+    }

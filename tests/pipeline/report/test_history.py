@@ -3,6 +3,7 @@ from pathlib import Path
 from pipeline.report.history import sample_history
 from pipeline.schema import ImageRow, IndexRow
 from pipeline.storage.parquet import publish_table
+from pipeline.storage.round_parts import publish_parts, round_part
 from pipeline.storage.store import Store
 
 
@@ -28,7 +29,8 @@ def test_a_sample_whose_image_was_lost_after_the_round_is_told_from_its_row(tmp_
         text_regions=0,
         triplets=0,
     )
-    publish_table(store, "rounds/00-aa/index.parquet", IndexRow, [row])
+    publish_table(store, "rounds/00-aa/index.parquet/shard-000000.parquet", IndexRow, [row])
+    publish_parts(store, "rounds/00-aa", [round_part("shard-000000", [row])])
     store.publish_json("head.json", {"round": "00-aa", "model": None, "attempts": []})
     history = sample_history(store, "a")
     assert (history.shard, history.image.failed, history.rounds) == (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from pipeline.schema import Annotations, IndexRow
 from pipeline.storage.parquet import publish_table
+from pipeline.storage.round_parts import publish_parts, round_part
 from pipeline.storage.store import Store
 from pipeline.studies.data import DataConfig, first, obtain, publish
 from pipeline.training.data import TrainingSet, find_training_set
@@ -23,7 +25,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
     """12 samples in 3 shards, of which one sample has lost its only label."""
     store = Store(str(tmp_path_factory.mktemp("shards")))
     whole, _ = obtain(store, DataConfig(scenes=12, seed=3))
-    ((shard, keys),) = whole.keys.items()
+    (shard,) = whole.counts
+    keys = whole.keys(shard)
     for number in range(3):
         samples = []
         for key in keys[4 * number : 4 * number + 4]:
@@ -43,6 +46,10 @@ def keys(
     for batch in islice(data.batches(start, size, 7, rank, ranks), steps):
         batches.append([sample.key for sample in batch])
     return batches
+
+
+def keys_of(data: TrainingSet) -> dict[str, Sequence[str]]:
+    return {shard: data.keys(shard) for shard in data.counts}
 
 
 def test_an_epoch_shows_every_sample_once_and_the_next_in_another_order(data: TrainingSet) -> None:
@@ -74,22 +81,25 @@ def test_a_bare_folder_and_an_indexed_round_give_the_same_set(
     data: TrainingSet, tmp_path: Path
 ) -> None:
     work = Store(str(tmp_path))
-    rows = []
-    for shard in data.keys:
+    parts = []
+    for shard in data.counts:
         work.publish(f"rounds/00-abc/shards/{shard}.tar", data.store.read(data.node.tar(shard)))
-        rows += [_index_row(key, shard, 1) for key in data.keys[shard]]
-    rows.append(_index_row("unlabelled", "part-2", 0))
-    publish_table(work, "rounds/00-abc/index.parquet", IndexRow, rows)
+        rows = [_index_row(key, shard, 1) for key in data.keys(shard)]
+        if shard == "part-2":
+            rows.append(_index_row("unlabelled", shard, 0))
+        publish_table(work, f"rounds/00-abc/index.parquet/{shard}.parquet", IndexRow, rows)
+        parts.append(round_part(shard, rows))
+    publish_parts(work, "rounds/00-abc", parts)
     work.publish_json("head.json", {"round": "00-abc", "model": None, "attempts": []})
     for url in (tmp_path, tmp_path / "rounds/00-abc"):
         found, _ = find_training_set(str(url))
-        assert found.keys == data.keys
+        assert keys_of(found) == keys_of(data)
         assert keys(found, 3) == keys(data, 3)
 
 
 def test_any_fsspec_url_can_be_read(data: TrainingSet) -> None:
     memory = Store("memory://somewhere/bare")
-    for shard in data.keys:
+    for shard in data.counts:
         memory.publish(f"{shard}.tar", data.store.read(data.node.tar(shard)))
     assert keys(find_training_set("memory://somewhere/bare")[0], 3) == keys(data, 3)
 
@@ -128,8 +138,9 @@ def test_what_is_no_round_is_told_in_a_line(data: TrainingSet, tmp_path: Path) -
 
 
 def test_the_first_samples_are_the_same_whatever_the_count(data: TrainingSet) -> None:
-    assert first(data, 5).keys == {"part-0": data.keys["part-0"], "part-1": data.keys["part-1"][:1]}
-    assert first(data, 0).keys == data.keys
+    some = {"part-0": data.keys("part-0"), "part-1": data.keys("part-1")[:1]}
+    assert keys_of(first(data, 5)) == some
+    assert keys_of(first(data, 0)) == keys_of(data)
 
 
 def _record(key: str) -> bytes:

@@ -49,7 +49,7 @@ def test_workers_that_fail_are_one_line(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(TorchTrainer, "fit", fail)
     store = Store(str(tmp_path))
-    data = TrainingSet(store, ShardFolder("scenes"), {})
+    data = TrainingSet.listed(store, ShardFolder("scenes"), {})
     training = Training(TrainConfig(), "nano", 1, data, "", "models/a")
     with pytest.raises(WorkerFailed) as caught:
         _run_workers(store, GroupConfig(), 1, training, "round 1: train")

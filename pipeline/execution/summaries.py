@@ -1,0 +1,94 @@
+"""Summaries of shards: the workers count, and the driver only adds up.
+
+A summary (`pipeline.quality.summary`) lies beside the shards that it is about, with a manifest, so
+it is made, reused and resumed like everything else. The driver's time and memory grow with the
+number of shards, never with that of images.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+from pipeline.errors import RunFailed
+from pipeline.plan import shard_state
+from pipeline.plan.graph import Node
+from pipeline.plan.shard_state import ShardState
+from pipeline.quality import summary
+from pipeline.quality.summary import Summary
+from pipeline.storage import layout
+from pipeline.storage.manifest import Digests, Manifest, count_samples, digest
+from pipeline.storage.store import Store
+from stages import registry
+
+
+class Summarise(Protocol):
+    """Counts what some nodes wrote. A class of `registry` has a `version`, as stages do, and takes
+    its settings."""
+
+    def __call__(self, store: Store, nodes: Sequence[Node], shard: str) -> Summary:
+        """The counts of one shard, among them `samples`; `nodes` are what the summary reads."""
+
+
+def publish_summary(
+    store: Store,
+    node: Node,
+    graph: Mapping[str, Node],
+    shard: str,
+    state: ShardState,
+) -> Digests:
+    """Count a shard and publish the counts."""
+    inputs = shard_state.input_digest(node, state)
+    assert inputs is not None, f"{node.name} ran before what it reads"
+    summarise: Summarise = registry.resolve(node.entry.use)(node.entry.options)
+    counted = summarise(store, [graph[name] for name in node.reads], shard)
+    name = layout.summary(node.folder, shard)
+    manifest = Manifest(
+        shard=shard,
+        inputs=inputs,
+        files={name: store.publish(name, summary.encode(counted))},
+        samples=count_samples(counted["samples"], [None] * counted["samples"]),
+        reads=shard_state.read_outputs(node, state),
+    )
+    store.publish_manifest(node.folder, manifest)
+    store.remove(layout.withdrawn(node.folder, shard))
+    return manifest.digests
+
+
+def total(
+    store: Store, node: Node, states: Mapping[str, ShardState], *, keep: bool = True
+) -> Summary:
+    """The sum of a node's summaries of all shards, which are done.
+
+    With `keep` it is kept in the journal, so that the next call reads one file.
+    """
+    outputs = [states[shard].output(node.name) for shard in sorted(states)]
+    mark = digest(*sorted(states), *outputs)
+    name = layout.measured_total(node.folder)
+    if store.exists(name):
+        kept = summary.decode(store.read(name))
+        if kept["outputs"] == mark:
+            found: Summary = kept["total"]
+            return found
+    result: Summary = {}
+    for counted in _summaries(store, node, states):
+        summary.add(result, counted)
+    if keep:
+        store.publish(name, summary.encode({"outputs": mark, "total": result}))
+    return result
+
+
+def _summaries(store: Store, node: Node, states: Mapping[str, ShardState]) -> Iterator[Summary]:
+    """The summary of each shard.
+
+    Raises:
+        RunFailed: a file is not the one that its manifest vouches for.
+    """
+    for shard in sorted(states):
+        name = layout.summary(node.folder, shard)
+        data = store.read(name)
+        if digest(hashlib.sha256(data).hexdigest()) != states[shard].output(node.name):
+            advice = f"`fld verify {store.url} --deep` finds and repairs broken files"
+            raise RunFailed(f"{store.path(name)}: not the file that was written; {advice}")
+        yield summary.decode(data)

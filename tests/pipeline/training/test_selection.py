@@ -1,0 +1,49 @@
+"""Which samples are trained on, and how many the driver expects."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.schema import IndexRow
+from pipeline.training.selection import Selection, count_selectable, held_out
+from stages.base import fold_of
+
+
+def _rows() -> list[IndexRow]:
+    """Samples with a brief text; every third has a detailed one, and every fifth has no label."""
+    rows = []
+    for number in range(200):
+        granularities = ["brief", "detailed"] if number % 3 == 0 else ["brief"]
+        if number % 5 == 0:
+            granularities = []
+        row = IndexRow(
+            key=f"image_{number}",
+            shard="shard-000000",
+            image_offset=0,
+            image_size=1,
+            json_offset=1,
+            json_size=1,
+            width=1,
+            height=1,
+            texts=len(granularities),
+            regions=0,
+            text_regions=0,
+            triplets=0,
+            granularities=granularities,
+        )
+        rows.append(row)
+    return rows
+
+
+@pytest.mark.parametrize("fold", [None, 0, 1, 2])
+@pytest.mark.parametrize("texts", [(), ("detailed",)])
+def test_as_many_samples_are_taken_as_were_counted(fold: int | None, texts: tuple[str]) -> None:
+    everything = Selection(held_out=0.3, texts=("detailed",), folds=3)
+    counted = count_selectable(_rows(), everything)
+    selection = Selection(held_out=0.3, texts=texts, folds=3, fold=None if texts else fold)
+    taken = [row for row in _rows() if selection.takes(row)]
+    assert len(taken) == selection.count(counted) > 0
+    for row in taken:
+        assert not held_out(row.key, 0.3) and row.texts
+        assert not texts or "detailed" in row.granularities
+        assert fold is None or texts or fold_of(row.key, 3) != fold
