@@ -182,6 +182,7 @@ NOT_OF_THE_WORK_FOLDER = {
     ("pipeline/report/html.py", "report.html"),  # a template of the page
     ("pipeline/training/run.py", "train/{}"),  # the name of a curve for TensorBoard
     ("pipeline/quality/tables.py", "statistics.json"),  # what `fld stats` writes
+    ("pipeline/benches/simulated.py", "{}.tar"),  # a source
     # Folders of exports.
     ("pipeline/release/florence_export.py", "images/{}"),
     ("pipeline/release/parquet_export.py", "data/{}-{}-of-{}.parquet"),
