@@ -86,7 +86,9 @@ def local_ray() -> Iterator[None]:
     them take."""
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    # Without `local` Ray would join a cluster that runs on this machine.
+    settings = {"address": "local", "num_cpus": 2, "include_dashboard": False}
+    ray.init(**settings, logging_level="ERROR", log_to_driver=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
     yield
     ray.shutdown()

@@ -83,10 +83,10 @@ def test_the_job_is_one_of_kuberay(validator: Draft202012Validator, config: Kube
 
 def test_a_job_with_a_wrong_field_is_none_of_kuberay(validator: Draft202012Validator) -> None:
     document = copy.deepcopy(ray_job())
-    document["spec"]["rayClusterSpec"]["headGroupSpec"]["tempalte"] = {}
+    document["spec"]["rayClusterSpec"]["headGroupSpec"]["templates"] = {}
     document["spec"]["backoffLimit"] = "3"
     found = sorted(error.message for error in validator.iter_errors(document))
-    assert "'3' is not of type 'integer'" in found[0] and "'tempalte' was unexpected" in found[1]
+    assert "'3' is not of type 'integer'" in found[0] and "'templates' was unexpected" in found[1]
 
 
 def test_the_settings_travel_as_a_config_map_that_the_head_sees(tmp_path: Path) -> None:
