@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import Field, InstanceOf
+from pydantic import BeforeValidator, Field, InstanceOf
 
 from pipeline.config.submission import KubeRayConfig, RayJobsConfig, SlurmConfig
 from pipeline.config.validation import Settings
@@ -21,6 +21,14 @@ from stages.florence.config import TrainConfig
 
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
+
+
+def _as_list(value: object) -> object:
+    """One file makes a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+Files = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
 # This name in `refine.complete` means that the round's own model grounds the new texts.
 ROUND_MODEL = "model"
 
@@ -63,7 +71,7 @@ class SourceConfig:
     shard_size: Positive = 500
     """Samples in one shard. It has no effect for sources of tars or Parquet tables: each tar or row
     group is a shard."""
-    refuse: tuple[str, ...] = ()
+    refuse: Files = ()
     """Lists of images that must not come in: text files, any fsspec URL, with one sha256,
     phash:HASH, key or name a line. Such an image is a failed row, and is not stored. What came in
     before a list named it stays, but `fld release build` leaves it out."""

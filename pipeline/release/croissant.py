@@ -110,7 +110,6 @@ def _bibtex(facts: Facts) -> str:
 
 def _responsible(facts: Facts, totals: Totals) -> Json:
     """The fields of the RAI vocabulary."""
-    safety = facts.checks.safety
     makers = {maker["model"] or maker["stage"] for maker in totals["makers"]}
     tools = [f"{name} ({facts.round})" for name in sorted(makers)]
     removed = [
@@ -141,15 +140,17 @@ def _responsible(facts: Facts, totals: Totals) -> Json:
         "rai:dataAnnotationAnalysis": judged or ["Nobody has judged a sample of the labels."],
         "rai:annotationsPerItem": f"{annotations / max(images, 1):.1f}",
         "rai:machineAnnotationTools": tools,
-        "rai:dataLimitations": [*LIMITS, unchecked(safety)],
+        "rai:dataLimitations": [*LIMITS, unchecked(facts.checks.safety)],
         "rai:dataUseCases": ["Training of vision-language models: detection, grounding, captions."],
-        "rai:personalSensitiveInformation": [
-            *checked(safety, totals),
-            "Images may show persons.",
-        ],
+        "rai:personalSensitiveInformation": _personal(facts, totals),
         "rai:dataReleaseMaintenancePlan": "A takedown makes a new version without the image and "
         "its copies; `fld release diff` lists what a version changed.",
     }
+
+
+def _personal(facts: Facts, totals: Totals) -> list[str]:
+    """What was looked for in images and texts."""
+    return [*checked(facts.checks.safety, totals), "Images may show persons."]
 
 
 def _distribution() -> Iterator[Json]:

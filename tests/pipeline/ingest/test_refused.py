@@ -9,6 +9,8 @@ import imagehash
 import pytest
 from PIL import Image
 
+from pipeline.config.compose import compose
+from pipeline.config.parse import parse, with_absolute_paths
 from pipeline.config.run import SourceConfig
 from pipeline.ingest.assignment import assign, list_source
 from pipeline.ingest.failures import in_ingest
@@ -117,3 +119,17 @@ def test_a_broken_perceptual_hash_is_no_name(tmp_path: Path, line: str) -> None:
     (tmp_path / "list.txt").write_text(line)
     with pytest.raises(ValueError, match=f"{line}: no perceptual hash; give phash: and 16"):
         read_entries("source.refuse", [str(tmp_path / "list.txt")])
+
+
+def test_one_list_may_be_given_by_its_path_which_is_saved_as_an_absolute_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text("some key\n")
+    for word, expected in (("a.txt", ["a.txt"]), ("[a.txt,b.txt]", ["a.txt", "b.txt"])):
+        values = compose([f"source.refuse={word}"])
+        run = parse(values)
+        assert list(run.source.refuse) == expected
+        saved = parse(with_absolute_paths(values, run)).source.refuse
+        assert list(saved) == [str(tmp_path / name) for name in expected]
