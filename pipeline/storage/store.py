@@ -285,7 +285,7 @@ class Store:
         """The samples of every finished shard, from the names of the manifests alone."""
         return {name.shard: name.counts for name in self._manifest_names(folder)}
 
-    def with_failures(self, folder: str) -> list[str]:
+    def with_failures(self, folder: str) -> Sequence[str]:
         """The finished shards in which samples failed, from the names of the manifests alone."""
         failed = []
         for file in self.list(layout.manifests(folder)):
