@@ -25,7 +25,17 @@ from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import ShardState, plan
 from pipeline.refinement.executor import RunExecutor
 from pipeline.refinement.loop import States
-from pipeline.schema import Annotations, Box, ImageRow, IndexRow, Record, Region, Row, Text
+from pipeline.schema import (
+    Annotations,
+    Box,
+    Granularity,
+    ImageRow,
+    IndexRow,
+    Record,
+    Region,
+    Row,
+    Text,
+)
 from pipeline.storage import layout
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import Digests, ManifestName, SampleCounts, digest
@@ -180,7 +190,7 @@ class SimulatedExecutor(RunExecutor):
             found.append(replace(region, id=again, round=number, support=support, score=0.5))
         return Annotations(texts=labels.texts, regions=[*judged, *found])
 
-    def _text(self, index: int, granularity: str, words: int) -> Text:
+    def _text(self, index: int, granularity: Granularity, words: int) -> Text:
         said = " ".join(self.rng.choice(WORDS, words))
         return Text(id=f"0.noisy.texts.{index}", source="noisy", granularity=granularity, text=said)
 
