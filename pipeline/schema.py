@@ -22,6 +22,9 @@ HUMAN = "human"
 """The source of human labels."""
 CROWD = "crowd"
 """Why a human region of a whole crowd is dropped: no model is trained on it."""
+REVIEWED = "reviewed"
+"""Why a label of a machine is dropped that people have reviewed: theirs stand in its place. As a
+human label it marks a group of labels as complete (`pipeline.quality.reviewed`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from pipeline.commands.group import CommandGroup, Output, add_json, add_round, add_work
+
+if TYPE_CHECKING:
+    from pipeline.storage.rounds import OpenRound
 
 
 def add_commands(group: CommandGroup) -> None:
@@ -62,7 +67,8 @@ def export_review(args: argparse.Namespace) -> Output:
     opened = open_round(args.round)
     folder = ExportFolder(Path(args.out))
     folder.check()
-    picks = pick(opened.records(), args.n, args.random, args.seed)
+    held_out = _held_out_of(opened)
+    picks = pick(opened.records(), args.n, args.random, args.seed, held_out)
     groups = [REGIONS, *TEXTS] if args.texts else [REGIONS]
     prefix = PREFIX if args.prefix is None else f"{args.prefix.rstrip('/')}/"
     numbering = Numbering(class_table_of(LabelledRound(opened), None))
@@ -71,6 +77,17 @@ def export_review(args: argparse.Namespace) -> Output:
     return Output(
         text=f"{folder.path}: {len(picks)} samples, {by_chance} of them by chance, {labels} labels"
     )
+
+
+def _held_out_of(opened: OpenRound) -> Callable[[str], bool] | None:
+    """Whether a sample is held out of training, None if no sample is."""
+    from pipeline.config import saved
+    from pipeline.training.selection import held_out
+
+    share = saved.load(opened.store).refine.gate.held_out
+    if share == 0:
+        return None
+    return lambda key: held_out(key, share)
 
 
 def import_file(args: argparse.Namespace) -> Output:

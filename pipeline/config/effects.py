@@ -189,6 +189,10 @@ def _gate(run: RunConfig) -> Iterator[str]:
     where = "refine.gate."
     if gate.held_out == 0 and run.refine.rounds > 0:
         yield f"{where}held_out=0: every round is rejected, as no sample is left to judge it by"
+    if gate.truth == "human":
+        # Every setting may have a part: people judge from the first reviewed sample on.
+        yield from own(gate, where)
+        return
     if _brings(run.source, TRUTH):
         yield from own(gate, where)
         if run.source.use in SOURCE_LABELS or run.source.use == "coco":

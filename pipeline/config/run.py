@@ -78,6 +78,10 @@ class GateConfig:
 
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Share of the samples that no model is trained on, so that rounds are compared on them."""
+    truth: Literal["source", "human"] = "source"
+    """What a round is compared with on held-out samples. `source`: the truth that came with the
+    source, if it has any. `human`: what people said of them in a review (`fld review`); the other
+    evidence is used while no such sample has been reviewed."""
     tolerance: float = 0.0
     """With truth: a round is rejected when its held-out score is lower than the head's by more than
     this, with 95% confidence."""

@@ -24,6 +24,7 @@ from typing import TypeVar, cast
 from pipeline.schema import (
     HUMAN,
     KINDS,
+    REVIEWED,
     Annotation,
     Annotations,
     Granularity,
@@ -36,8 +37,6 @@ from stages.geometry import bounds, iou
 
 REVIEW = "review"
 """The model of a label that came with a review."""
-REVIEWED = "reviewed"
-"""Marks a group as complete; also the reason for which labels of machines are dropped."""
 DELETED = "deleted_in_review"
 """Why a label is dropped that a person found wrong."""
 SAME_THING = 0.5

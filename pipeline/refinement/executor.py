@@ -25,6 +25,7 @@ from pipeline.quality.statistics import Statistics
 from pipeline.refinement.gate import Evidence, Verdict, judge
 from pipeline.refinement.judgements import merge_config, unlearned
 from pipeline.refinement.loop import Attempt, Candidate, Loop, States
+from pipeline.refinement.people import compare_with_people
 from pipeline.refinement.round_metrics import metrics
 from pipeline.refinement.rules import MergeConfig, Thresholds
 from pipeline.refinement.thresholds import thresholds_of
@@ -124,11 +125,21 @@ class RunExecutor:
 
     def judge(self, candidate: Candidate) -> Verdict:
         """Ask the gate."""
+        people = None
+        if self.run.refine.gate.truth == "human":
+            people = compare_with_people(
+                self.store,
+                self.run,
+                [candidate.head, *candidate.refining],
+                candidate.merging,
+                candidate.states.keys(),
+            )
         evidence = Evidence(
             head=candidate.head.round,
             number=candidate.last.round,
             counted=total(self.store, candidate.counted, candidate.states),
             judged=total(self.store, candidate.judged, candidate.states),
+            people=people,
         )
         return judge(evidence, self.run)
 

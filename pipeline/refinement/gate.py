@@ -2,14 +2,17 @@
 
 Some sets come with truth: scenes that were rendered, or human labels that the source declares as
 truth. Then the new round is compared with the head on the samples that were held out of training,
-by a paired bootstrap. Without truth the evidence is weaker: how many of the head's labels on
-held-out samples the round's model confirms (`pipeline.refinement.thresholds.agreement`).
+by a paired bootstrap. With `refine.gate.truth=human` the truth is what people said of held-out
+samples in a review (`pipeline.refinement.people`). Without truth the evidence is weaker: how many
+of the head's labels on held-out samples the round's model confirms
+(`pipeline.refinement.thresholds.agreement`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -19,6 +22,7 @@ from pipeline.quality.summary import Summary
 from pipeline.refinement import reasons
 from pipeline.refinement.changes import CONFIRMED, KEPT
 from pipeline.refinement.judgements import merge_config, unlearned
+from pipeline.refinement.people import ByPeople
 from pipeline.refinement.round_metrics import metrics
 from pipeline.refinement.thresholds import agreement
 from pipeline.schema import Annotations, Record
@@ -41,7 +45,8 @@ class Verdict:
     """Sentences for a person: the numbers that decided, and what to do next."""
 
     evidence: Json
-    """The same numbers for a program; `kind` says what they are: unchanged, truth, agreement."""
+    """The same numbers for a program; `kind` says what they are: unchanged, truth, human,
+    agreement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +61,8 @@ class Evidence:
     """What was counted on the round (`round_summary`)."""
     judged: Summary
     """What its models said of the head's labels (`judgements`)."""
+    people: ByPeople | None = None
+    """The comparison with what people said, where the gate asks for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +120,8 @@ def judge(evidence: Evidence, run: RunConfig) -> Verdict:
 
 
 def _verdict(evidence: Evidence, run: RunConfig) -> Verdict:
-    """Judge by the best evidence that there is: changes at all, then truth, then agreement."""
+    """Judge by the best evidence that there is: changes at all, then people or truth, then
+    agreement."""
     changes = metrics(evidence.counted["metrics"], with_changes=True)["changes"]
     if not _has_changes(changes):
         merge = merge_config(run)
@@ -121,6 +129,18 @@ def _verdict(evidence: Evidence, run: RunConfig) -> Verdict:
         return Verdict(
             REJECTED, reasons.no_change(agreed, merge), {"kind": "unchanged", "changes": changes}
         )
+    people = evidence.people
+    if people is None:
+        return _by_source_or_model(evidence, run)
+    if len(people.after):
+        paired = PairedScores(samples=len(people.after), new=people.after, old=people.before)
+        return by_truth(paired, run.refine.gate, run.seed, "human")
+    verdict = _by_source_or_model(evidence, run)
+    return replace(verdict, reason=f"{reasons.NO_REVIEW} {verdict.reason}")
+
+
+def _by_source_or_model(evidence: Evidence, run: RunConfig) -> Verdict:
+    """Judge by the truth that came with the source, or by agreement where there is none."""
     paired = PairedScores.of(evidence.counted["paired"])
     if paired is not None:
         return by_truth(paired, run.refine.gate, run.seed)
@@ -132,18 +152,27 @@ def _has_changes(changes: Mapping[str, Mapping[str, int]]) -> bool:
     return any(fates.keys() - UNCHANGED for fates in changes.values())
 
 
-def by_truth(paired: PairedScores, gate: GateConfig, seed: int) -> Verdict:
-    """Compare a round with its head, both against truth. `seed` is that of the bootstrap."""
+def by_truth(
+    paired: PairedScores,
+    gate: GateConfig,
+    seed: int,
+    kind: Literal["truth", "human"] = "truth",
+) -> Verdict:
+    """Compare a round with its head, both against truth.
+
+    `seed` is that of the bootstrap. `kind` says where the truth comes from: the source, or people
+    who reviewed the samples.
+    """
     differences = truth.compare(paired.new, paired.old, seed=seed)
     score = differences["score"]
     old_totals = paired.old.sum(axis=0)
     before = truth.summary(old_totals)["score"]
-    numbers = reasons.compared(score, before, paired.samples)
+    numbers = reasons.compared(score, before, paired.samples, kind)
     plain_differences = {}
     for metric, difference in differences.items():
         plain_differences[metric] = asdict(difference)
     evidence: Json = {
-        "kind": "truth",
+        "kind": kind,
         "samples": paired.samples,
         "differences": plain_differences,
     }

@@ -33,6 +33,8 @@ class JudgedSample:
     """A sample that a model looked at."""
 
     key: str
+    size: tuple[int, int]
+    """(width, height) in pixels."""
     annotations: Annotations
     """The head's labels with the model's judgement (`support`), and the model's own labels."""
 
@@ -75,7 +77,11 @@ def judged_samples(
     for old, rows in zip(before, zip(*tables, strict=True), strict=True):
         row: Row = rows[fold_of(old.key, folds)]
         if row.failed is None:
-            yield JudgedSample(old.key, old.annotations.overlaid(row.annotations))
+            yield JudgedSample(
+                key=old.key,
+                size=(old.width, old.height),
+                annotations=old.annotations.overlaid(row.annotations),
+            )
 
 
 def unlearned(counted: Summary) -> Summary:

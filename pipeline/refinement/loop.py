@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, cast
 
 from pipeline.config.run import Entry, RunConfig
 from pipeline.execution.summaries import total
@@ -25,7 +25,7 @@ from pipeline.plan.graph import Node, RoundModels, TrainedModel
 from pipeline.plan.shard_state import ShardState
 from pipeline.plan.summaries import judgement_summary, round_summary
 from pipeline.refinement.gate import ACCEPTED, Verdict
-from pipeline.refinement.rules import Thresholds
+from pipeline.refinement.rules import MergeConfig, Thresholds
 from pipeline.refinement.trainings import RoundTrainings
 from pipeline.storage import layout
 from pipeline.storage.store import Store
@@ -86,6 +86,12 @@ class Candidate:
 
     counted: Node
     """The node that counted it (`round_summary`)."""
+
+    refining: Sequence[Node]
+    """The nodes of its models."""
+
+    merging: MergeConfig
+    """The settings of its merge with the measured thresholds."""
 
     judged: Node
     """The node that counted what its models said of the head's labels (`judgements`)."""
@@ -219,6 +225,8 @@ class Loop:
             head=head.node,
             last=last,
             counted=counted,
+            refining=refining,
+            merging=cast(MergeConfig, merge.options),
             judged=judged,
             states=states,
         )

@@ -14,6 +14,10 @@ from pipeline.storage.json_types import Json
 BETTER_MODEL = (
     "Next: more images, more training steps (train.stages), or a pre-trained refine.start."
 )
+NO_REVIEW = (
+    "no held-out sample has been reviewed (refine.gate.truth=human), so people did not decide; "
+    "`fld review export` picks such samples."
+)
 MORE_HELD_OUT = "Next: more images, or a higher refine.gate.held_out."
 
 
@@ -43,10 +47,12 @@ def no_change(evidence: Json, config: MergeConfig) -> str:
     return f"{found}; {needed}. {MORE_HELD_OUT}"
 
 
-def compared(score: Interval, before: float, samples: int) -> str:
-    """The scores of a round and its head against truth."""
+def compared(score: Interval, before: float, samples: int, kind: str = "truth") -> str:
+    """The scores of a round and its head against truth; of `kind` human, people reviewed it."""
+    reviewed = "reviewed, " if kind == "human" else ""
     return (
-        f"mean F1 on {samples} held-out samples {before:.3f} -> {before + score.value:.3f} "
+        f"mean F1 on {samples} {reviewed}held-out samples "
+        f"{before:.3f} -> {before + score.value:.3f} "
         f"(difference {score.value:+.3f}, 95% interval {score.low:+.3f} to {score.high:+.3f})"
     )
 

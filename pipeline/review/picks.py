@@ -4,16 +4,18 @@ How certain a label is: its `confidence` after a merge, else its `agreement` wit
 else the `score` of its source. The *doubt* of a sample is the mean of `1 - certainty` over its kept
 boxes of machines. A sample without such a label has no doubt, and comes in by chance only.
 
-The random part is drawn first, from all samples, by the hash of the seed and the key. So it says
-honestly how good the labels are, and does not depend on the order of the records. Samples whose
-boxes have been reviewed are left out.
+The random part is drawn by the hash of the seed and the key, so it does not depend on the order of
+the records. It comes from the samples that are held out of every training, the doubtful part from
+the others. So people judge rounds (`refine.gate.truth=human`) on samples that no model has learned
+from and that chance has picked, and a model learns from the doubtful ones. Samples whose boxes have
+been reviewed are left out.
 """
 
 from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -42,8 +44,22 @@ class Pick:
     """0 to 1; None if nothing is known of its labels."""
 
 
-def pick(records: Iterable[Record], n: int, share: float, seed: int = 0) -> list[Pick]:
+def pick(
+    records: Iterable[Record],
+    n: int,
+    share: float,
+    seed: int = 0,
+    held_out: Callable[[str], bool] | None = None,
+) -> list[Pick]:
     """Choose `n` samples, a `share` of them by chance; memory is that of twice `n` picks.
+
+    Args:
+        records: the samples of a round.
+        n: how many to choose.
+        share: 0 to 1; the part that chance picks.
+        seed: of the random part.
+        held_out: whether the sample of a key is held out of training. Without it both parts are
+            taken from all samples.
 
     Returns:
         The picks: random ones by key, then the doubtful ones, the most doubtful first. There are
@@ -65,8 +81,11 @@ def pick(records: Iterable[Record], n: int, share: float, seed: int = 0) -> list
         number = _draw_number(seed, record.key)
         doubt = doubt_of(record)
         known = -1.0 if doubt is None else doubt
-        _keep(drawn, (-number, record.key, known), by_chance)
-        if doubt is not None:
+        may_be_drawn = held_out is None or held_out(record.key)
+        may_be_doubtful = held_out is None or not may_be_drawn
+        if may_be_drawn:
+            _keep(drawn, (-number, record.key, known), by_chance)
+        if doubt is not None and may_be_doubtful:
             _keep(doubtful, (doubt, -number, record.key), n)
     return _picks(drawn, doubtful, n)
 

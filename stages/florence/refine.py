@@ -49,6 +49,7 @@ from stages.florence.revisions import (
     with_support,
 )
 from stages.florence.tasks import TASKS, TEXT_TASKS, Example, check_tasks, find_task
+from stages.florence.unreviewed import as_if_unreviewed, with_reviewed_dropped
 from stages.geometry import bounds
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def _check_limits(limits: Limits, config: RefineConfig) -> None:
 class Refine:
     """The stage."""
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     reads_images: ClassVar[bool] = True
 
     def __init__(self, config: RefineConfig) -> None:
@@ -213,7 +214,7 @@ class Refine:
         return results
 
     def _refine(self, batch: Batch) -> Iterator[Annotations]:
-        shown = [sample.annotations.kept() for sample in batch]
+        shown = [as_if_unreviewed(sample.annotations).kept() for sample in batch]
         features = self.inference.encode_images([sample.pixels for sample in batch])
 
         asked: list[AnnotationQuestion] = []
@@ -234,7 +235,8 @@ class Refine:
         support = self._support(features, [sample.size for sample in batch], judged)
         for i, sample in enumerate(batch):
             other = list(alternatives(shown[i], answered[i], sample.size))
-            yield join_results(with_support(judged[i], support[i]), own[i], other)
+            result = join_results(with_support(judged[i], support[i]), own[i], other)
+            yield with_reviewed_dropped(result, sample.annotations)
 
     def _answers(
         self,

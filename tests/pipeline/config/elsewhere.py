@@ -51,6 +51,9 @@ SHOWN_BY: dict[str, dict[str, str]] = {
         "GateConfig.min_gain": "test_a_round_that_changes_nothing_is_rejected_as_no_gain",
         "GateConfig.min_agreement": "test_without_truth_agreement_decides_and_is_called_weaker",
     },
+    "tests/pipeline/refinement/test_people.py": {
+        "GateConfig.truth": ("test_people_judge_what_the_machines_alone_make_of_reviewed_samples"),
+    },
     "tests/pipeline/refinement/test_loop.py": {
         "SparseConfig.texts": (
             "test_texts_that_few_samples_have_are_learned_and_written_for_the_others_once"

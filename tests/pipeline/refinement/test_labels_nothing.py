@@ -24,7 +24,7 @@ from pipeline.storage.rounds import read_head, read_round_state
 from pipeline.storage.store import Store
 from stages import registry
 from stages.base import Failed, Result, Sample
-from tests.pipeline.refinement.test_loop import Serial
+from tests.pipeline.refinement.played import Serial
 
 NO_IMAGE = b"no image"
 

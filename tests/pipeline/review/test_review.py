@@ -35,7 +35,12 @@ from tests.pipeline.release.rounds import write_scenes
 
 # Detector, captions of boxes and parse: enough to see what a review changes.
 ONLY = [f"~specialists.{name}" for name in ("ocr", "describe", "ground", "segment")]
-ONLY += ["specialists.parse.after=[caption]", "refine.complete=[]", "refine.rounds=0"]
+ONLY += [
+    "specialists.parse.after=[caption]",
+    "refine.complete=[]",
+    "refine.rounds=0",
+    "refine.gate.held_out=0.6",
+]
 COUNT = 10
 WHO = "ada@example.org"
 
@@ -228,6 +233,14 @@ def test_the_least_certain_samples_are_picked_and_a_random_part_of_all() -> None
     assert picks == pick(reversed(records), 8, 0.5)
     assert pick(records, 8, 0.5, seed=1)[:4] != picks[:4]
     assert len(pick(records, 100, 0.25)) == 40
+
+
+def test_chance_picks_held_out_samples_and_doubt_picks_others() -> None:
+    records = [record_of(f"k{i}", region("a", score=i / 40)) for i in range(40)]
+    picks = pick(records, 10, 0.5, held_out=lambda key: int(key[1:]) % 4 == 0)
+    assert [each.why for each in picks] == ["random"] * 5 + ["doubtful"] * 5
+    assert all(int(each.key[1:]) % 4 == 0 for each in picks[:5])
+    assert [each.key for each in picks[5:]] == ["k1", "k2", "k3", "k5", "k6"]
 
 
 def test_doubt_is_of_kept_boxes_of_machines_and_believes_the_merge_first() -> None:

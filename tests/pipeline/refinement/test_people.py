@@ -1,0 +1,79 @@
+"""What people said of held-out samples decides whether a round is accepted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.quality import truth
+from pipeline.quality.reviewed import Origin, marks
+from pipeline.refinement.people import compare_with_people
+from pipeline.schema import Annotations, Record
+from pipeline.storage.images import read_truth
+from pipeline.storage.reviews import publish_reviews
+from pipeline.training.selection import held_out
+from tests.pipeline.refinement.played import LOOSE, SCENES, Played, untrained
+
+WHO = "ada@example.org"
+SETTINGS = (*SCENES, "refine.folds=1", "refine.gate.held_out=0.5", *LOOSE)
+HUMAN_GATE = "refine.gate.truth=human"
+
+
+def review(loop: Played) -> dict[str, Annotations]:
+    """People review the boxes of every sample and find exactly what is there."""
+    said = {}
+    for shard in sorted(loop.head.states):
+        labels = {}
+        for key, known in read_truth(loop.store, shard).items():
+            found = marks(["regions"], WHO)
+            for number, region in enumerate(known.regions):
+                found.regions.append(Origin(f"human.regions.new-{number}", WHO).of(region))
+            labels[key] = found
+        publish_reviews(loop.store, shard, labels)
+        said.update(labels)
+    return said
+
+
+def counts(records: dict[str, Record], said: dict[str, Annotations]) -> np.ndarray:
+    """How the boxes of records compare with what people said."""
+    pairs = []
+    for key in records:
+        if key in said:
+            pairs.append((Annotations(regions=records[key].annotations.regions), said[key]))
+    return truth.count_samples(pairs)
+
+
+def test_people_judge_what_the_machines_alone_make_of_reviewed_samples(tmp_path: Path) -> None:
+    alone = Played(tmp_path / "alone", *SETTINGS)
+    round_one = alone.refine(1, alone.models(1, untrained(alone)))
+
+    said = review(Played(tmp_path / "w", *SETTINGS, HUMAN_GATE))
+    loop = Played(tmp_path / "w", *SETTINGS, HUMAN_GATE)
+    attempt = loop.refine(1, loop.models(1, untrained(loop)))
+    judges = {key: labels for key, labels in said.items() if held_out(key, 0.5)}
+    assert 1 < len(judges) < len(said)
+    nodes = [loop.head.node, attempt.nodes[0]]
+    merging = attempt.nodes[1].entry.options
+    people = compare_with_people(loop.store, loop.run, nodes, merging, attempt.states)
+    # Nobody has reviewed anything in the other run, and its labels are the same ones.
+    assert people.before.tolist() == counts(alone.records(alone.head.node), judges).tolist()
+    assert people.after.tolist() == counts(alone.records(round_one.node), judges).tolist()
+    assert people.after.tolist() != people.before.tolist()
+
+    assert attempt.verdict.evidence["kind"] == "human"
+    assert attempt.verdict.evidence["samples"] == len(judges)
+    assert f" on {len(judges)} reviewed, held-out samples " in attempt.verdict.reason
+    for key, record in loop.records(attempt.node).items():
+        kept = record.annotations.kept().regions
+        assert [r.box for r in kept] == [r.box for r in said[key].kept().regions]
+
+
+def test_without_a_reviewed_sample_the_verdict_says_that_people_did_not_decide(
+    tmp_path: Path,
+) -> None:
+    loop = Played(tmp_path / "w", *SETTINGS, HUMAN_GATE)
+    verdict = loop.refine(1, loop.models(1, untrained(loop))).verdict
+    assert verdict.reason.startswith("no held-out sample has been reviewed")
+    assert "mean F1 on " in verdict.reason
+    assert verdict.evidence["kind"] == "truth"
