@@ -60,7 +60,7 @@ def publish_source(folder: Path, shards: int) -> None:
     source = folder / "source"
     source.mkdir(parents=True)
     for number in range(shards):
-        (source / f"{number:06d}.tar").touch()
+        (source / f"{number:06d}").with_suffix(layout.TAR_SUFFIX).touch()
 
 
 class SimulatedExecutor(RunExecutor):

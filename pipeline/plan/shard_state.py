@@ -99,21 +99,19 @@ def plan(
     `shards` says what is done of the nodes that come before. Only names of manifests are read,
     never their content, so this takes seconds for a hundred thousand shards.
     """
-    manifests = {node.name: store.done(node.folder) for node in nodes}
-    result = Plan(nodes, {}, [])
-    for shard, earlier in shards.items():
-        state = earlier
-        for node in nodes:
-            digests = manifests[node.name].get(shard)
-            if digests is None:
+    done = {shard: dict(state.done) for shard, state in shards.items()}
+    stale = []
+    for node in nodes:
+        # One folder at a time: the names of all manifests would take much memory.
+        for shard, digests in store.done(node.folder).items():
+            if shard not in done:
                 continue
-            if digests.inputs == input_digest(node, state):
-                state = state.with_(node.name, digests)
+            if digests.inputs == input_digest(node, ShardState(done[shard])):
+                done[shard][node.name] = digests
             else:
-                stale = StaleManifest(node.folder, shard, digests)
-                result.stale.append(stale)
-        result.states[shard] = state
-    return result
+                stale.append(StaleManifest(node.folder, shard, digests))
+    states = {shard: ShardState(nodes_done) for shard, nodes_done in done.items()}
+    return Plan(nodes, states, stale)
 
 
 def input_digest(node: Node, state: ShardState) -> str | None:

@@ -31,9 +31,10 @@ def add(total: Summary, other: Summary) -> None:
         if isinstance(value, dict):
             add(total.setdefault(name, {}), value)
         elif name in total:
-            total[name] = total[name] + value
+            # In place, so that no array is made for each shard.
+            total[name] += value
         else:
-            total[name] = value
+            total[name] = value.copy() if isinstance(value, np.ndarray) else value
 
 
 def fixed_point(value: float) -> int:

@@ -44,7 +44,7 @@ class Attempt:
     """The nodes of the round; the last one writes its records."""
 
     states: States
-    """What is done of every shard once the round is made."""
+    """Of every shard: its images, its records of the round, and what was counted of them."""
 
     verdict: Verdict
     """What the gate decided."""
@@ -169,7 +169,12 @@ class Loop:
         counted = round_summary(self.run, nodes[-1], None)
         states = self.executor.annotate("round 0", [*nodes, counted], states, None)
         verdict = Verdict(ACCEPTED, "the filtered specialists", {})
-        attempt = Attempt(nodes=nodes, states=states, verdict=verdict, counted=counted)
+        attempt = Attempt(
+            nodes=nodes,
+            states=only(states, (layout.IMAGES, nodes[-1].name, counted.name)),
+            verdict=verdict,
+            counted=counted,
+        )
         self.executor.publish(attempt, None)
         return attempt
 
@@ -202,7 +207,8 @@ class Loop:
     def refine(self, number: int, head: Attempt, models: RoundModels) -> Attempt:
         """Annotate and judge with the models, merge, complete, filter; then ask the gate."""
         title = f"round {number}"
-        states = carried(head)
+        # What a new round takes over from its head: the images and the head's labels.
+        states = only(head.states, (layout.IMAGES, head.node.name))
         refining = graph.refine_nodes(self.run, number, head.node, models)
         judged = judgement_summary(self.run, refining, head.node)
         annotated = self.executor.annotate(title, [*refining, judged], states, head.node)
@@ -224,7 +230,7 @@ class Loop:
         )
         attempt = Attempt(
             nodes=nodes,
-            states=states,
+            states=only(states, (layout.IMAGES, last.name, counted.name)),
             verdict=self.executor.judge(candidate),
             counted=counted,
             models=models.refining,
@@ -233,10 +239,9 @@ class Loop:
         return attempt
 
 
-def carried(head: Attempt) -> States:
-    """What a new round takes over from its head: the images and the head's labels."""
-    kept = (layout.IMAGES, head.node.name)
-    return {shard: state.only(kept) for shard, state in head.states.items()}
+def only(states: States, names: Sequence[str]) -> States:
+    """The states with some of their finished nodes; the others take much memory."""
+    return {shard: state.only(names) for shard, state in states.items()}
 
 
 def merge_node(nodes: Sequence[Node]) -> Node:

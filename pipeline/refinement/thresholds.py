@@ -100,14 +100,13 @@ def count_judged(samples: Iterable[Annotations], this_round: int, config: MergeC
 def count_confirmed(confirmations: Confirmations) -> Summary:
     """The confirmed labels of one kind as a part of a summary."""
     labels = confirmations.labels
-    judged = [label.old for label in labels if label.old is not None]
-    return {
-        "possible": confirmations.possible,
-        "confirmed": len(labels),
-        "place_and_name": count_levels([label.place_and_name for label in labels]),
-        "name": count_levels([label.name for label in labels]),
-        "old": count_levels(judged),
-    }
+    counted: Summary = {"possible": confirmations.possible, "confirmed": len(labels)}
+    if labels:
+        judged = [label.old for label in labels if label.old is not None]
+        counted["place_and_name"] = count_levels([label.place_and_name for label in labels])
+        counted["name"] = count_levels([label.name for label in labels])
+        counted["old"] = count_levels(judged)
+    return counted
 
 
 def thresholds_of(counted: Summary, config: MergeConfig) -> dict[str, Thresholds]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -80,7 +81,8 @@ class ManifestName:
         shard, inputs, output, given, failed = match.groups()
         digests = Digests(inputs, output)
         counts = SampleCounts(int(given), int(failed))
-        return cls(file, shard, digests, counts)
+        # A shard has a manifest in many folders, and its name is kept once.
+        return cls(file, sys.intern(shard), digests, counts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

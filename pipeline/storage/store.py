@@ -319,11 +319,9 @@ class Store:
         self,
         folder: str,
         shards: Collection[str] | None = None,
-    ) -> Sequence[ManifestName]:
+    ) -> Iterator[ManifestName]:
         """The parsed names of manifests. Other files, such as those of a sync tool, are ignored."""
-        names = []
         for file in self.list(layout.manifests(folder)):
             name = ManifestName.parse(file)
             if name is not None and (shards is None or name.shard in shards):
-                names.append(name)
-        return names
+                yield name

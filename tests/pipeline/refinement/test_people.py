@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.execution.summaries import total
-from pipeline.plan.summaries import people_summary
 from pipeline.quality import truth
 from pipeline.quality.reviewed import Origin, marks
+from pipeline.quality.summary import Summary, add
 from pipeline.refinement.gate import PairedScores
 from pipeline.refinement.loop import merge_node
+from pipeline.refinement.people import PeopleConfig, PeopleSummary
 from pipeline.schema import Annotations, Record
 from pipeline.storage.images import read_truth
 from pipeline.storage.reviews import publish_reviews
@@ -56,9 +56,12 @@ def test_people_judge_what_the_machines_alone_make_of_reviewed_samples(tmp_path:
     attempt = loop.refine(1, loop.models(1, untrained(loop)))
     judges = {key: labels for key, labels in said.items() if held_out(key, 0.5)}
     assert 1 < len(judges) < len(said)
-    node = people_summary(loop.run, attempt.nodes[:1], merge_node(attempt.nodes), loop.head.node)
-    assert node is not None
-    paired = PairedScores.of(total(loop.store, node, attempt.states)["paired"])
+    nodes = [loop.head.node, attempt.nodes[0], merge_node(attempt.nodes)]
+    compare = PeopleSummary(PeopleConfig(held_out=0.5, filters=loop.run.filters))
+    compared: Summary = {}
+    for shard in sorted(attempt.states):
+        add(compared, compare(loop.store, nodes, shard))
+    paired = PairedScores.of(compared["paired"])
     assert paired is not None and paired.samples == len(judges)
     # Nobody has reviewed anything in the other run, and its labels are the same ones.
     before = counts(alone.records(alone.head.node), judges)
