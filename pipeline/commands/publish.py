@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any, cast
 from pipeline.commands.group import CommandGroup, Output
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pipeline.quality.coco import Category
     from pipeline.release.export_folder import ExportFolder
     from pipeline.release.exported import Export, Labelled
     from pipeline.release.ids import ClassTable
+    from pipeline.schema import Record
     from pipeline.storage.store import Store
 
 FORMATS = {
@@ -123,14 +126,13 @@ def _write(args: argparse.Namespace, export: Export, folder: ExportFolder) -> di
 
 def export_coco(args: argparse.Namespace) -> Output:
     """Write a round or a release as COCO's files."""
+    import logging
     from pathlib import Path
 
-    from pipeline.commands.human_labels import filters_of
-    from pipeline.quality.machine_labels import machine_records
     from pipeline.quality.sources import check_sources
     from pipeline.release.coco import coco_of, results_of, write_coco
     from pipeline.release.export_folder import check_folder
-    from pipeline.release.exported import LabelledRelease, open_labelled
+    from pipeline.release.exported import Export, LabelledRelease, open_labelled
     from pipeline.release.ids import Numbering
     from pipeline.schema import HUMAN
     from pipeline.storage.source_ids import read_source_ids
@@ -138,21 +140,22 @@ def export_coco(args: argparse.Namespace) -> Output:
     out = Path(args.out)
     check_folder(out)
     labelled = open_labelled(args.round)
-    records = list(labelled.records())
-    check_sources(args.source, records)
+    stored = list(labelled.records())
+    check_sources(args.source, stored)
     images = read_source_ids(labelled.origin.store).images if labelled.origin else {}
     numbering = Numbering(class_table_of(labelled, args.categories), images)
     is_release = isinstance(labelled, LabelledRelease)
     about = f"Labels of {'release' if is_release else 'round'} {labelled.name}."
+    exported = Export(labelled, crowds=True)
+    records = [exported.counted(record) for record in stored]
     export = coco_of(records, args.source, numbering, about)
     results = None
     if args.results:
-        measured = records
-        if HUMAN not in args.source:
-            filters = {} if is_release else filters_of(args.round, records)
-            measured = list(machine_records(records, filters))
+        measured = records if HUMAN in args.source else _machine_made(args, stored, is_release)
         results = results_of(measured, args.source, numbering)
     write_coco(out, export, results)
+    for line in exported.warnings("coco"):
+        logging.getLogger("fld").warning(line)
     counts = [
         f"{len(export.instances['images'])} images",
         f"{len(export.instances['annotations'])} boxes",
@@ -161,6 +164,18 @@ def export_coco(args: argparse.Namespace) -> Output:
     if results is not None:
         counts.append(f"{len(results)} results")
     return Output(text=f"{out}: {', '.join(counts)}")
+
+
+def _machine_made(
+    args: argparse.Namespace, stored: Sequence[Record], is_release: bool
+) -> list[Record]:
+    """The records with the labels that machines would have made without human ones."""
+    from pipeline.commands.human_labels import filters_of
+    from pipeline.quality.machine_labels import machine_records
+    from pipeline.release.content import content_of
+
+    filters = {} if is_release else filters_of(args.round, stored)
+    return [content_of(record).record for record in machine_records(stored, filters)]
 
 
 def _class_names(export: Export, file: str | None) -> list[str]:

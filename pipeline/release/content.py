@@ -13,6 +13,7 @@ from typing import Any
 
 from pipeline.release.personal import PERSONAL_DATA, PersonalData
 from pipeline.schema import (
+    CROWD,
     KINDS,
     Annotation,
     Annotations,
@@ -50,8 +51,16 @@ class Content:
     left_out: list[LeftOut] = field(default_factory=list)
 
 
-def content_of(record: Record, personal: PersonalData | None = None) -> Content:
-    """What of a record is released; with `personal`, nothing in which that finds something."""
+def content_of(
+    record: Record, personal: PersonalData | None = None, crowds: bool = False
+) -> Content:
+    """What of a record is released.
+
+    Args:
+        record: a record of a round.
+        personal: leave out labels in which this finds something.
+        crowds: keep crowds, too. A round has them as dropped labels.
+    """
     size = (record.width, record.height)
     released = Annotations()
     left_out: list[LeftOut] = []
@@ -60,7 +69,9 @@ def content_of(record: Record, personal: PersonalData | None = None) -> Content:
     for kind in KINDS:
         for annotation in getattr(record.annotations, kind):
             clipped = _clipped(annotation, size)
-            reason = annotation.dropped or problem_of(clipped, size, texts)
+            is_crowd = crowds and annotation.dropped == CROWD
+            dropped = None if is_crowd else annotation.dropped
+            reason = dropped or problem_of(clipped, size, texts)
             if not reason and personal is not None and personal.kinds(clipped):
                 reason = PERSONAL_DATA
             if reason:

@@ -144,75 +144,59 @@ def changes(before: _Release, after: _Release) -> Iterator[Change]:
 
 def _sample_changes(old: _Shard, new: _Shard) -> Iterator[Change]:
     for key, row in old.samples.items():
-        if key not in new.samples:
+        if key in new.samples:
+            reason = _changed_columns(row, new.samples[key], PLACES)
+            if reason:
+                yield _of_sample(CHANGED, key, reason)
+        else:
             reason = new.removed.get((key, None), NOT_IN_ROUND)
-            yield Change(
-                what=REMOVED,
-                type=SAMPLE,
-                key=key,
-                id=None,
-                reason=reason,
-            )
-            continue
-        columns = _changed_columns(row, new.samples[key], PLACES)
-        if columns:
-            yield Change(
-                what=CHANGED,
-                type=SAMPLE,
-                key=key,
-                id=None,
-                reason=columns,
-            )
+            yield _of_sample(REMOVED, key, reason)
     for key in new.samples:
-        if key not in old.samples:
-            # It was in the older round if that version has a reason for leaving it out.
-            before = old.removed.get((key, None))
-            reason = f"no_longer_{before}" if before else "new_in_round"
-            yield Change(
-                what=ADDED,
-                type=SAMPLE,
-                key=key,
-                id=None,
-                reason=reason,
-            )
+        if key in old.samples:
+            continue
+        # It was in the older round if that version has a reason for leaving it out.
+        before = old.removed.get((key, None))
+        reason = f"no_longer_{before}" if before else "new_in_round"
+        yield _of_sample(ADDED, key, reason)
 
 
 def _annotation_changes(old: _Shard, new: _Shard) -> Iterator[Change]:
     for place, row in old.annotations.items():
-        key, id_ = place
         other = new.annotations.get(place)
-        if other is None:
+        if other is not None:
+            reason = _changed_columns(row, other, ())
+            if reason:
+                yield _of_annotation(CHANGED, row, reason)
+        elif row.key in new.samples:
             reason = new.removed.get(place, NOT_IN_ROUND)
-            if key not in new.samples:
-                reason = WITH_SAMPLE
-            yield Change(
-                what=REMOVED,
-                type=row.type,
-                key=key,
-                id=id_,
-                reason=reason,
-            )
-            continue
-        columns = _changed_columns(row, other, ())
-        if columns:
-            yield Change(
-                what=CHANGED,
-                type=row.type,
-                key=key,
-                id=id_,
-                reason=columns,
-            )
+            yield _of_annotation(REMOVED, row, reason)
+        else:
+            yield _of_annotation(REMOVED, row, WITH_SAMPLE)
     for place, row in new.annotations.items():
-        key, id_ = place
-        if place not in old.annotations:
-            reason = f"by {row.source}" if key in old.samples else NEW_SAMPLE
-            yield Change(
-                what=ADDED,
-                type=row.type,
-                key=key,
-                id=id_,
-                reason=reason,
-            )
+        if place in old.annotations:
+            continue
+        reason = f"by {row.source}" if row.key in old.samples else NEW_SAMPLE
+        yield _of_annotation(ADDED, row, reason)
+
+
+def _of_sample(what: str, key: str, reason: str) -> Change:
+    return Change(
+        what=what,
+        type=SAMPLE,
+        key=key,
+        id=None,
+        reason=reason,
+    )
+
+
+def _of_annotation(what: str, row: AnnotationRow, reason: str) -> Change:
+    return Change(
+        what=what,
+        type=row.type,
+        key=row.key,
+        id=row.id,
+        reason=reason,
+    )
 
 
 def _changed_columns(old: DataclassInstance, new: DataclassInstance, without: Sequence[str]) -> str:

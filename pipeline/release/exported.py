@@ -3,6 +3,7 @@
 Both give the same stream of records with their images, one shard after the other, so that no
 export but COCO's holds more than a shard of records and one image. Kept labels only, as a release
 has them (`content.py`): boxes lie inside of the image, which is the upright one that is stored.
+COCO's export has crowds, too.
 """
 
 from __future__ import annotations
@@ -187,6 +188,8 @@ class Export:
     labelled: Labelled
     sources: Sequence[str] = ()
     """Only labels of these sources; empty for all."""
+    crowds: bool = False
+    """Whether crowds are exported, too."""
     unusable: Counter[str] = field(default_factory=Counter)
     """Kept labels that no reader could use, by kind and reason."""
     foreign: Counter[str] = field(default_factory=Counter)
@@ -197,12 +200,22 @@ class Export:
         parts = self.labelled.parts() if part is None else [part]
         for each in parts:
             for record, picture in self.labelled.pairs(each):
-                yield ExportSample(self._counted(record), picture, each.split)
+                yield ExportSample(self.counted(record), picture, each.split)
 
     def records(self) -> Iterator[Record]:
         """The records of all samples without their images."""
         for record in self.labelled.records():
-            yield self._chosen(content_of(record).record)
+            yield self._chosen(content_of(record, crowds=self.crowds).record)
+
+    def counted(self, record: Record) -> Record:
+        """A record with the labels that are exported; counts what no reader could use."""
+        content = content_of(record, crowds=self.crowds)
+        dropped = {label.id: label.dropped for label in record.annotations.all()}
+        for left_out in content.left_out:
+            if left_out.reason != dropped[left_out.id]:
+                kind = left_out.kind.replace("_", " ")
+                self.unusable[f"{kind} ({left_out.reason})"] += 1
+        return self._chosen(content.record)
 
     def leave_out(self, record: Record, *kinds: str) -> None:
         """Count the labels of a sample that the format cannot hold.
@@ -228,16 +241,6 @@ class Export:
             listed = _listed(self.unusable)
             lines.append(f"{format_}: left out what no reader could use: {listed}")
         return lines
-
-    def _counted(self, record: Record) -> Record:
-        """A record with the labels that are exported; counts what no reader could use."""
-        content = content_of(record)
-        dropped = {label.id for label in record.annotations.all() if label.dropped}
-        for left_out in content.left_out:
-            if left_out.id not in dropped:
-                kind = left_out.kind.replace("_", " ")
-                self.unusable[f"{kind} ({left_out.reason})"] += 1
-        return self._chosen(content.record)
 
     def _chosen(self, record: Record) -> Record:
         """A record with the labels of the wanted sources."""

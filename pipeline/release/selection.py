@@ -102,24 +102,17 @@ class Selection:
     def decide(self, duplicates: Sequence[Duplicate]) -> Decisions:
         """The samples that are not decided by their key alone."""
         cuts = self.cuts()
-        groups: dict[str, list[str]] = {}
-        for duplicate in duplicates:
-            groups.setdefault(duplicate.kept, []).append(duplicate.key)
-            self.shards[duplicate.key] = duplicate.shard
-        in_groups: set[str] = set()
         decided: dict[str, Decision] = {}
-        for original, copies in groups.items():
-            in_groups.update((original, *copies))
+        for group in self._groups(duplicates):
+            original = group[0]
             source = self.originals[original]
             place = place_of(original, self.config.seed)
             own = cuts[source].split_of(place)
-            group = [original, *copies]
             decided.update(self._decide_group(group, own))
         alone = {**self.listed, **self.taken_down, **self.evaluation, **self.excluded}
-        for key in alone:
-            if key not in in_groups:
-                split = self.listed.get(key, "")
-                decided[key] = self._decide_one([key], split)
+        for key in alone.keys() - decided.keys():
+            split = self.listed.get(key, "")
+            decided[key] = self._decide_one([key], split)
         decisions: Decisions = {}
         for key in sorted(decided):
             shard = self.shards[key]
@@ -127,8 +120,17 @@ class Selection:
             of_shard[key] = decided[key]
         return decisions
 
+    def _groups(self, duplicates: Sequence[Duplicate]) -> list[list[str]]:
+        """The keys of each image that has copies: the best one first, then the others."""
+        groups: dict[str, list[str]] = {}
+        for duplicate in duplicates:
+            group = groups.setdefault(duplicate.kept, [duplicate.kept])
+            group.append(duplicate.key)
+            self.shards[duplicate.key] = duplicate.shard
+        return list(groups.values())
+
     def _decide_one(self, group: Sequence[str], split: str) -> Decision:
-        """What becomes of the image of which these are the copies, if it is not removed: `split`"""
+        """What becomes of the image whose copies these are; `split` is for one that is released."""
         if any(key in self.taken_down for key in group):
             return Decision(removed=TAKEDOWN)
         if any(key in self.evaluation for key in group):

@@ -20,6 +20,9 @@ from pipeline.storage.json_types import Json
 
 SAMPLES = "samples"
 
+Groups = dict[str, Counter[str]]
+"""Counts by name, in groups."""
+
 
 class Maker(TypedDict):
     """A model, and how many of the released annotations it made."""
@@ -51,12 +54,12 @@ class Totals(TypedDict):
 class Counts:
     """The sums of some samples."""
 
-    splits: dict[str, Counter[str]] = field(default_factory=dict)
+    splits: Groups = field(default_factory=dict)
     sources: Counter[str] = field(default_factory=Counter)
     makers: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     """Annotations by stage, model and revision."""
-    removed: dict[str, Counter[str]] = field(default_factory=dict)
-    flags: dict[str, Counter[str]] = field(default_factory=dict)
+    removed: Groups = field(default_factory=dict)
+    flags: Groups = field(default_factory=dict)
     failures: Counter[str] = field(default_factory=Counter)
     statistics: Statistics = field(default_factory=Statistics)
 
@@ -84,12 +87,9 @@ class Counts:
 
     def merge(self, other: Counts) -> None:
         """Count the samples of `other`, too."""
-        for split, counts in other.splits.items():
-            self.splits.setdefault(split, Counter()).update(counts)
-        for type_, reasons in other.removed.items():
-            self.removed.setdefault(type_, Counter()).update(reasons)
-        for flag, counts in other.flags.items():
-            self.flags.setdefault(flag, Counter()).update(counts)
+        _add_groups(self.splits, other.splits)
+        _add_groups(self.removed, other.removed)
+        _add_groups(self.flags, other.flags)
         self.sources.update(other.sources)
         self.makers.update(other.makers)
         self.failures.update(other.failures)
@@ -98,26 +98,50 @@ class Counts:
     @property
     def removed_samples(self) -> dict[str, int]:
         """Samples that are not released, by reason."""
-        return dict(sorted(self.removed.get(SAMPLE, Counter()).items()))
+        reasons = self.removed.get(SAMPLE, Counter())
+        return _in_order(reasons)
 
     def totals(self) -> Totals:
         """The sums as plain JSON, every mapping in alphabetical order."""
-        makers: list[Maker] = []
-        for (stage, model, revision), count in sorted(self.makers.items()):
-            makers.append(
-                {"stage": stage, "model": model, "revision": revision, "annotations": count}
-            )
         return {
             "splits": {name: dict(self.splits[name]) for name in sorted(self.splits)},
-            "sources": dict(sorted(self.sources.items())),
-            "makers": makers,
-            "removed": {
-                name: dict(sorted(self.removed[name].items())) for name in sorted(self.removed)
-            },
-            "flags": {name: dict(sorted(self.flags[name].items())) for name in sorted(self.flags)},
-            "failures": dict(sorted(self.failures.items())),
+            "sources": _in_order(self.sources),
+            "makers": self._makers(),
+            "removed": _groups_in_order(self.removed),
+            "flags": _groups_in_order(self.flags),
+            "failures": _in_order(self.failures),
             "annotations": self.statistics.to_dict(),
         }
+
+    def _makers(self) -> list[Maker]:
+        makers: list[Maker] = []
+        for (stage, model, revision), count in sorted(self.makers.items()):
+            maker: Maker = {
+                "stage": stage,
+                "model": model,
+                "revision": revision,
+                "annotations": count,
+            }
+            makers.append(maker)
+        return makers
+
+
+def _add_groups(sums: Groups, others: Groups) -> None:
+    """Add the counts of each group of `others` to that of `sums`."""
+    for name, counts in others.items():
+        total = sums.setdefault(name, Counter())
+        total.update(counts)
+
+
+def _in_order(counts: Counter[str]) -> dict[str, int]:
+    return dict(sorted(counts.items()))
+
+
+def _groups_in_order(groups: Groups) -> dict[str, dict[str, int]]:
+    ordered = {}
+    for name in sorted(groups):
+        ordered[name] = _in_order(groups[name])
+    return ordered
 
 
 def encoded(counts: Counts) -> Json:
@@ -160,15 +184,22 @@ def decoded(value: Json) -> Counts:
         statistics.sources[kind].update(counts)
     for kind, bins in value["figure"].items():
         statistics.figure[kind] = _histograms(bins)
+    makers: Counter[tuple[str, str, str]] = Counter()
+    for stage, model, revision, count in value["makers"]:
+        makers[stage, model, revision] = count
     return Counts(
-        splits={name: Counter(counts) for name, counts in value["splits"].items()},
+        splits=_groups(value["splits"]),
         sources=Counter(value["sources"]),
-        makers=Counter({tuple(maker): count for *maker, count in value["makers"]}),
-        removed={name: Counter(counts) for name, counts in value["removed"].items()},
-        flags={name: Counter(counts) for name, counts in value["flags"].items()},
+        makers=makers,
+        removed=_groups(value["removed"]),
+        flags=_groups(value["flags"]),
         failures=Counter(value["failures"]),
         statistics=statistics,
     )
+
+
+def _groups(value: Json) -> Groups:
+    return {name: Counter(counts) for name, counts in value.items()}
 
 
 def _histograms(bins: Json) -> BoxHistograms:

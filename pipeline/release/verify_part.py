@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tarfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from pipeline.release.content import problem_of
@@ -29,6 +28,7 @@ from pipeline.release.tables import (
 )
 from pipeline.release.verify_flags import flag_problems
 from pipeline.release.verify_rows import in_words, read_rows, row_problems
+from pipeline.release.verify_tar import TarSample, read_samples
 from pipeline.schema import KINDS, Record
 from pipeline.storage import layout_release
 from pipeline.storage.arrow import T, from_dict
@@ -38,16 +38,6 @@ from stages.image_file import open_image
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
-
-
-@dataclass(slots=True)
-class TarSample:
-    """One sample of a tar."""
-
-    key: str
-    data: dict[str, bytes] = field(default_factory=dict)
-    """The content by the extension of the member."""
-    members: dict[str, Member] = field(default_factory=dict)
 
 
 class PartCheck:
@@ -77,7 +67,7 @@ class PartCheck:
         stored = self._table(layout_release.INDEX, SampleRow)
         by_key = {row.key: row for row in stored}
         seen = set()
-        for sample in self._samples():
+        for sample in read_samples(self._store, self.tar, self._findings):
             row = by_key.get(sample.key)
             if sample.key in seen:
                 self._findings.add(self.tar, "its members are not adjacent", sample.key)
@@ -104,8 +94,8 @@ class PartCheck:
         """Check the table of flags against the records; `run` comes first."""
         self.flags = self._table(layout_release.FLAGS, FlagRow)
         name = self._name(layout_release.FLAGS)
-        for key, problem in flag_problems(self.flags, self.records, safety):
-            self._findings.add(name, problem, key)
+        for found in flag_problems(self.flags, self.records, safety):
+            self._findings.add(name, found.problem, found.key)
 
     def _check_sample(
         self,
@@ -276,29 +266,6 @@ class PartCheck:
                 problem = f"{column.name} is {said}, in the tar {right}"
                 self._findings.add(name, f"{id_}: {problem}".lstrip(": "), key)
                 return
-
-    def _samples(self) -> Iterator[TarSample]:
-        """The samples of the tar, as far as it can be read."""
-        sample = TarSample("")
-        try:
-            with self._store.open(self.tar) as file, tarfile.open(fileobj=file) as tar:
-                for info in tar:
-                    key, _, extension = info.name.partition(".")
-                    extracted = tar.extractfile(info)
-                    if extracted is None:
-                        self._findings.add(self.tar, f"{info.name}: is no file")
-                        continue
-                    if key != sample.key and sample.key:
-                        yield sample
-                    if key != sample.key:
-                        sample = TarSample(key)
-                    sample.data[extension] = extracted.read()
-                    member = Member(name=info.name, offset=info.offset_data, size=info.size)
-                    sample.members[extension] = member
-        except (tarfile.TarError, OSError, EOFError) as error:
-            self._findings.add(self.tar, f"cannot be read to its end: {error}", sample.key)
-        if sample.key:
-            yield sample
 
     def _table(self, part: str, cls: type[T]) -> list[T]:
         """The rows of a table, none if it is broken."""

@@ -48,18 +48,24 @@ def row_problems(
     if size is None:
         return
     width, height = size
-    if row.box is not None:
-        box: Any = tuple(row.box)
-        if len(box) != 4 or not is_box_inside(box, size):
-            yield f"its box {_rounded(row.box)} is not inside the image of {width} x {height}"
-    if row.mask is not None and not is_mask_good(Mask(size=(height, width), counts=row.mask), size):
-        yield f"its mask does not decode to {width} x {height} pixels"
+    if row.box is not None and not _is_box_good(row.box, size):
+        shown = _rounded(row.box)
+        yield f"its box {shown} is not inside the image of {width} x {height}"
+    if row.mask is not None:
+        mask = Mask(size=(height, width), counts=row.mask)
+        if not is_mask_good(mask, size):
+            yield f"its mask does not decode to {width} x {height} pixels"
     if row.text_id is not None and row.phrase is not None:
         text = texts.get((row.key, row.text_id))
         if text is None:
             yield f"its text {row.text_id} is not there"
         elif text[row.start : row.end] != row.phrase:
             yield f"characters {row.start} to {row.end} of its text are not {row.phrase!r}"
+
+
+def _is_box_good(numbers: Sequence[float], size: Size) -> bool:
+    box: Any = tuple(numbers)
+    return len(box) == 4 and is_box_inside(box, size)
 
 
 def in_words(problem: str, annotation: Any, size: Size) -> str:

@@ -1,20 +1,21 @@
 """One driver per work folder: a lease with a heartbeat keeps a second driver out.
 
 On the same host, the lease of a dead driver is taken over at once. From another host, it is taken
-over after a minute without a heartbeat.
+over after a minute without a heartbeat. A driver that starts within this minute waits for its end.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, NotRequired, TypedDict
+from typing import IO, NotRequired, TypedDict, TypeGuard
 
 from pipeline.errors import end_reason
 from pipeline.storage import layout
@@ -23,6 +24,9 @@ from pipeline.storage.store import Store
 
 BEAT_SECONDS = 10.0
 DEAD_AFTER_SECONDS = 60.0
+POLL_SECONDS = 0.5
+
+log = logging.getLogger("fld")
 
 
 class Process(TypedDict):
@@ -101,13 +105,12 @@ def holder(store: Store) -> Lease | None:
 def held(store: Store) -> Iterator[None]:
     """Hold the lease of a work folder while the block runs.
 
+    A driver of another host that may be dead is waited for, at most for `DEAD_AFTER_SECONDS`.
+
     Raises:
         ValueError: another driver works on the folder.
     """
-    other = holder(store)
-    if other and other["state"] == "running":
-        by = f"process {other['pid']} on {other['host']}"
-        raise ValueError(f"work={store.url}: in use by {by}; wait for it or stop it")
+    _check_free(store)
     me = this_process()
     stop = threading.Event()
     lock = _lock(store)
@@ -134,6 +137,46 @@ def held(store: Store) -> Iterator[None]:
         _release(store, {**me, "beat": time.time(), "released": True, "why": why})
         if lock:
             lock.close()
+
+
+def _check_free(store: Store) -> None:
+    """Return once no driver works on a folder.
+
+    Nobody can look for a process of another host. If that was killed, its heartbeat stays the same
+    until it counts as dead. If it runs, its heartbeat changes within `BEAT_SECONDS`.
+
+    Raises:
+        ValueError: another driver works on the folder.
+    """
+    other = holder(store)
+    if not _is_running(other):
+        return
+    if alive(other):
+        raise ValueError(_in_use(store, other))
+    age = time.time() - other["beat"]
+    # The clock of the other host may be ahead of ours.
+    seconds = min(DEAD_AFTER_SECONDS - age, DEAD_AFTER_SECONDS)
+    log.warning(
+        "work=%s: process %d on %s may be dead; taking over in %.0f s if it gives no sign",
+        *(store.url, other["pid"], other["host"], seconds),
+    )
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(POLL_SECONDS)
+        now = holder(store)
+        if not _is_running(now):
+            return
+        if now["beat"] != other["beat"]:
+            raise ValueError(_in_use(store, now))
+
+
+def _is_running(lease: Lease | None) -> TypeGuard[Lease]:
+    return lease is not None and lease["state"] == "running"
+
+
+def _in_use(store: Store, by: Lease) -> str:
+    process = f"process {by['pid']} on {by['host']}"
+    return f"work={store.url}: in use by {process}; wait for it or stop it"
 
 
 def _release(store: Store, lease: Lease) -> None:

@@ -88,7 +88,7 @@ def kill_when(process: "subprocess.Popen[str]", ready: Callable[[], bool]) -> bo
 
 
 @pytest.fixture(scope="session")
-def small_run(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+def small_run(tmp_path_factory: pytest.TempPathFactory, worker_id: str, local_ray: None) -> Path:
     """The work folder of a finished small run, for reading only."""
     shared = tmp_path_factory.getbasetemp()
     if worker_id != "master":
@@ -97,7 +97,7 @@ def small_run(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     work, finished = shared / "small_run", shared / "small_run.finished"
     with FileLock(shared / "small_run.lock"):
         if not finished.exists():
-            done = fld("run", f"work={work}", *SMALL)
+            done = fld_here("run", f"work={work}", *SMALL)
             assert done.returncode == 0, done.stderr[-3000:]
             finished.touch()
     return work

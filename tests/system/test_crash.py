@@ -52,6 +52,7 @@ def test_a_segfault_on_one_sample_gives_it_a_row_with_a_reason(tmp_path: Path) -
         *SMALL,
         "refine.rounds=0",
         "source.count=8",
+        "cluster.workers=1",
         "specialists.fragile.use=fragile",
         "specialists.fragile.group=fragile",
         "specialists.fragile.deadly=scene_000002",

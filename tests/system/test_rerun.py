@@ -4,11 +4,12 @@ import json
 import os
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.system.conftest import SMALL, command, fld, fld_here, kill_when, published
+from tests.system.conftest import SMALL, command, fld_here, kill_when, published
 
 pytestmark = pytest.mark.ray
 
@@ -21,17 +22,26 @@ def plan(work: Path, *overrides: str) -> dict[str, int]:
     return {line["stage"]: line["todo"] for line in json.loads(done.stdout)}
 
 
-def test_a_run_that_is_killed_three_times_gives_the_same_bytes_with_another_number_of_workers(
-    small_run: Path, tmp_path: Path
+# Files that a run makes while it works on a part: the run is killed when the first one is there.
+SPECIALISTS = "signals/detect-*/manifests/*"
+TRAINING = "journal/train/models/*/*.done"
+ANNOTATION = "signals/refine-*/manifests/*"
+
+
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize(
+    "moments",
+    [
+        pytest.param([TRAINING], id="once"),
+        pytest.param([SPECIALISTS, TRAINING, ANNOTATION], id="three times", marks=pytest.mark.slow),
+    ],
+)
+def test_a_run_that_is_killed_gives_the_same_bytes_with_another_number_of_workers(
+    moments: list[str], small_run: Path, tmp_path: Path
 ) -> None:
     work = tmp_path / "work"
     arguments = ["run", f"work={work}", *SMALL, "cluster.workers=1"]
-    moments = [
-        lambda: any(work.glob("signals/detect-*/manifests/*")),
-        lambda: any(work.glob("journal/train/models/*/*.done")),
-        lambda: any(work.glob("signals/refine-*/manifests/*")),
-    ]
-    for ready in moments:
+    for files in moments:
         process = subprocess.Popen(
             command(*arguments),
             stdout=subprocess.DEVNULL,
@@ -39,10 +49,14 @@ def test_a_run_that_is_killed_three_times_gives_the_same_bytes_with_another_numb
             start_new_session=True,
             text=True,
         )
-        assert kill_when(process, ready)
-    done = fld(*arguments)
+        assert kill_when(process, partial(has_files, work, files))
+    done = fld_here(*arguments)
     assert done.returncode == 0, done.stderr[-3000:]
     assert published(work) == published(small_run)
+
+
+def has_files(work: Path, pattern: str) -> bool:
+    return any(work.glob(pattern))
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -112,7 +126,7 @@ def test_two_runs_on_one_work_folder_are_kept_apart(tmp_path: Path) -> None:
 
     work = tmp_path / "work"
     with lease.held(Store(str(work))):
-        done = fld("run", f"work={work}", *SMALL)
+        done = fld_here("run", f"work={work}", *SMALL)
     assert done.returncode == 2
     assert (
         done.stderr.strip()

@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from tests.system.conftest import command, fld_here, kill_when
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
-STEPS = 20
+STEPS = 14
+KILL_SECONDS = 120
 SETTINGS = [
     f"train.stages=[[32,{STEPS - 8}],[64,8]]",
     "train.batch_size=4",
@@ -92,32 +94,35 @@ def test_killed_at_a_random_step_and_once_more_in_its_worker_it_ends_with_the_sa
     assert kill_when(first, lambda: at(step))
     assert not (tmp_path / "model").exists()
     reached = max(f.stem for f in tmp_path.glob("journal/train/model/*.done"))
-    mark = f"FLD_TEST={tmp_path}"  # Ray's processes inherit the driver's environment
-    second = subprocess.Popen(
-        command(*arguments),
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, **dict([mark.split("=", 1)])},
-    )
-    while not (killed := kill_worker(mark)) and second.poll() is None:
-        time.sleep(0.2)
-    assert second.wait(300) == 0 and killed
+    with ThreadPoolExecutor() as threads:
+        killed = threads.submit(kill_worker, time.monotonic() + KILL_SECONDS)
+        second = fld_here(*arguments)
+    assert killed.result()
+    assert second.returncode == 0, second.stderr[-3000:]
     assert published(tmp_path) == published(whole), f"killed after {reached}"
 
 
-def kill_worker(mark: str) -> bool:
-    """kill -9 the training worker with `mark` in its environment; False if there is none yet."""
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            name, environment = (
-                (process / "cmdline").read_bytes(),
-                (process / "environ").read_bytes(),
-            )
-        except OSError:
-            continue
-        if name.startswith(b"ray::RayTrainWorker") and mark.encode() in environment:
-            os.kill(int(process.name), signal.SIGKILL)
-            return True
+def kill_worker(deadline: float) -> bool:
+    """kill -9 the training worker of this process's Ray; False if none comes up in time."""
+    while time.monotonic() < deadline:
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                name = (process / "cmdline").read_bytes()
+                # This process starts the raylet, which starts the workers.
+                is_own = parent(parent(int(process.name))) == os.getpid()
+            except OSError:
+                continue
+            if name.startswith(b"ray::RayTrainWorker") and is_own:
+                os.kill(int(process.name), signal.SIGKILL)
+                return True
+        time.sleep(0.2)
     return False
+
+
+def parent(process: int) -> int:
+    """The process that started a process."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[1])
 
 
 def test_what_is_done_is_not_done_again_and_other_settings_are_refused(

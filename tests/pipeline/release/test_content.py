@@ -46,6 +46,14 @@ def test_boxes_and_quads_are_clipped_to_the_image() -> None:
     assert content.record.annotations.text_regions[0].quad == (30, 0, 40, 0, 40, 9, 30, 9)
 
 
+def test_crowds_are_kept_if_asked_for_and_clipped_too() -> None:
+    crowd = region((-3.5, 2.0, 41.0, 30.5), dropped="crowd")
+    low = region((1, 1, 9, 9), id="low", dropped="low_score")
+    assert content_of(record(crowd, low)).record.annotations.regions == []
+    (kept,) = content_of(record(crowd, low), crowds=True).record.annotations.regions
+    assert kept.box == (0, 2, 40, 30) and kept.dropped == "crowd"
+
+
 @pytest.mark.parametrize(
     ("wrong", "reason"),
     [

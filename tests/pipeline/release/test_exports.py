@@ -294,6 +294,23 @@ def test_a_release_goes_to_coco_as_its_round_does(
     assert annotations[0] == annotations[1]
 
 
+def test_boxes_of_coco_lie_in_the_image_as_those_of_all_other_exports(
+    exported: Path, tmp_path: Path
+) -> None:
+    out = export("coco", exported, tmp_path / "out", "--results")
+    instances = json.loads((out / "instances.json").read_text())
+    sizes = {image["id"]: (image["width"], image["height"]) for image in instances["images"]}
+    squares = [e for e in instances["categories"] if e["name"] == "square"]
+    results = json.loads((out / "results.json").read_text())
+    for entries in (instances["annotations"], results):
+        of_squares = [e for e in entries if e["category_id"] == squares[0]["id"]]
+        assert len(of_squares) == COUNT
+        for entry in of_squares:
+            width, height = sizes[entry["image_id"]]
+            assert entry["bbox"] == [width - 50, height - 40, 50, 40]
+            assert entry.get("area", 2000) == 2000
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [

@@ -1,6 +1,8 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,8 @@ import pytest
 from pipeline.execution import attempts
 from pipeline.storage import layout, lease
 from pipeline.storage.store import Store
+
+ELSEWHERE = {"host": "elsewhere", "boot": "b", "pid": 1, "started": "1"}
 
 
 def _dead_process() -> dict[str, object]:
@@ -54,14 +58,66 @@ def test_the_lease_of_a_dead_process_is_taken_over_at_once(tmp_path: Path) -> No
 
 
 def test_a_lease_on_another_host_counts_for_a_minute_after_its_last_beat(tmp_path: Path) -> None:
-    import time
-
     store = Store(str(tmp_path))
-    other = {"host": "elsewhere", "boot": "b", "pid": 1, "started": "1"}
     for age, expected in ((5, "running"), (70, "stale")):
-        store.publish_json(layout.LEASE, {**other, "beat": time.time() - age})
+        store.publish_json(layout.LEASE, {**ELSEWHERE, "beat": time.time() - age})
         state = lease.holder(store)
         assert state is not None and state["state"] == expected
+
+
+@pytest.mark.parametrize("ahead", [0.0, 3600.0], ids=["same clock", "clock ahead"])
+def test_a_silent_driver_of_another_host_is_taken_over_once_it_counts_as_dead(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    ahead: float,
+) -> None:
+    monkeypatch.setattr(lease, "DEAD_AFTER_SECONDS", 0.4)
+    monkeypatch.setattr(lease, "POLL_SECONDS", 0.05)
+    store = Store(str(tmp_path))
+    store.publish_json(layout.LEASE, {**ELSEWHERE, "beat": time.time() + ahead})
+    begun = time.monotonic()
+    with lease.held(store):
+        assert 0.2 < time.monotonic() - begun < 10
+        now = lease.holder(store)
+        assert now is not None and now["pid"] == os.getpid()
+    assert caplog.messages == [
+        f"work={store.url}: process 1 on elsewhere may be dead; "
+        "taking over in 0 s if it gives no sign"
+    ]
+
+
+def test_a_driver_of_another_host_that_gives_a_sign_keeps_others_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "POLL_SECONDS", 0.05)
+    store = Store(str(tmp_path))
+    now = time.time()
+    store.publish_json(layout.LEASE, {**ELSEWHERE, "beat": now - 9})
+    sign = {**ELSEWHERE, "beat": now}
+    timer = threading.Timer(0.2, store.publish_json, (layout.LEASE, sign))
+    timer.start()
+    message = "in use by process 1 on elsewhere; wait for it or stop it"
+    with pytest.raises(ValueError, match=message), lease.held(store):
+        pass
+    timer.join()
+    assert time.time() - now < lease.DEAD_AFTER_SECONDS / 2
+
+
+def test_a_driver_of_another_host_that_ends_is_followed_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "POLL_SECONDS", 0.05)
+    store = Store(str(tmp_path))
+    now = time.time()
+    store.publish_json(layout.LEASE, {**ELSEWHERE, "beat": now})
+    ended = {**ELSEWHERE, "beat": now + 0.2, "released": True, "why": ""}
+    timer = threading.Timer(0.2, store.publish_json, (layout.LEASE, ended))
+    timer.start()
+    with lease.held(store):
+        pass
+    timer.join()
+    assert time.time() - now < lease.DEAD_AFTER_SECONDS / 2
 
 
 @pytest.mark.subprocess
