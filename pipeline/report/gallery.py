@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
+from pipeline.quality.ranking import Ranked
 from pipeline.refinement.changes import changes
 from pipeline.report.disputes import disputes
 from pipeline.report.embedded import light_data_uri
@@ -16,7 +17,6 @@ from pipeline.report.explain import describe_change
 from pipeline.report.overlay import Colours, outlines
 from pipeline.report.palette import PALETTE, QUAD_COLOUR, ink_on
 from pipeline.report.panels import svg_path
-from pipeline.quality.ranking import Ranked
 from pipeline.report.views import NAMES, PictureView, ReportData, RoundView
 from pipeline.schema import (
     KINDS,

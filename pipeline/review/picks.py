@@ -1,7 +1,7 @@
 """Which samples people should review: the least certain ones, and a random part.
 
-How certain they are is their *doubt* (`pipeline.quality.doubt`). A sample without a box of a machine
-has no doubt, and comes in by chance only.
+How little is known of a sample is its *doubt* (`pipeline.quality.doubt`). A sample without a box of
+a machine has no doubt, and comes in by chance only.
 
 The random part is drawn by the hash of the seed and the key, so it does not depend on the order of
 the records. It comes from the samples that are held out of every training, the doubtful part from
