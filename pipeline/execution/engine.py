@@ -147,7 +147,7 @@ class Engine:
 
     @contextmanager
     def _progress(self, title: str, total: int) -> Iterator[Callable[[], None]]:
-        """A bar or lines on standard error, and the same numbers in the journal for `fld status`."""
+        """Progress on standard error, and the same numbers in the journal for `fld status`."""
         started = time.time()
         written = 0.0
         with progress(title, "shard", total) as bar:
