@@ -87,10 +87,10 @@ def add_overrides(parser: argparse.ArgumentParser, examples: str) -> None:
 
 @contextmanager
 def progress_bar(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error; the function takes how many units are done, and of how many."""
-    from tqdm import tqdm
+    """Progress on standard error; the function takes how many units are done, and of how many."""
+    from pipeline.execution.progress import progress
 
-    with tqdm(desc=title, unit=unit, dynamic_ncols=True) as bar:
+    with progress(title, unit) as bar:
 
         def advance(done: int, total: int) -> None:
             bar.total = total

@@ -35,6 +35,11 @@ def add_commands(group: CommandGroup) -> None:
     add_work(command)
     add_json(command)
     command.add_argument("key", metavar="KEY", help="the sample's key, or its name in the source")
+    command.add_argument(
+        "--all",
+        action="store_true",
+        help="a line for every label; otherwise many that were dropped for one reason are counted",
+    )
     command.set_defaults(command=explain)
 
     command = group.add("report", "write WORK/report.html: pictures, numbers, curves")
@@ -42,7 +47,8 @@ def add_commands(group: CommandGroup) -> None:
     command.add_argument(
         "--samples",
         type=int,
-        help="samples to show at most, spread over the set (200)",
+        help="samples to show at most (200): half of them the least sure, the most changed and the"
+        " failed ones, the others by chance",
     )
     command.set_defaults(command=report)
 
@@ -74,7 +80,7 @@ def explain(args: argparse.Namespace) -> Output:
     from pipeline.report.explain import explain
 
     sample = history.sample_history(saved.existing(args.work), args.key)
-    return Output(text=explain(sample), value=history.as_json(sample))
+    return Output(text=explain(sample, args.all), value=history.as_json(sample))
 
 
 def report(args: argparse.Namespace) -> Output:

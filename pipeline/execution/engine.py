@@ -17,6 +17,7 @@ from pipeline.config.run import ClusterConfig, GroupConfig
 from pipeline.errors import ShardsFailed
 from pipeline.execution.cluster import check_resources, connect
 from pipeline.execution.machines import check_work_seen
+from pipeline.execution.progress import progress
 from pipeline.execution.steps import ShardResult, Step, StepActor
 from pipeline.plan.shard_state import ShardState
 from pipeline.storage import layout
@@ -146,17 +147,10 @@ class Engine:
 
     @contextmanager
     def _progress(self, title: str, total: int) -> Iterator[Callable[[], None]]:
-        """A bar on standard error, and the same numbers in the journal for `fld status`."""
-        from tqdm import tqdm
-
+        """Progress on standard error, and the same numbers in the journal for `fld status`."""
         started = time.time()
         written = 0.0
-        with tqdm(
-            total=total,
-            desc=title,
-            unit="shard",
-            dynamic_ncols=True,
-        ) as bar:
+        with progress(title, "shard", total) as bar:
 
             def advance() -> None:
                 nonlocal written
@@ -165,14 +159,14 @@ class Engine:
                 if now - written <= PROGRESS_SECONDS and bar.n < total:
                     return
                 written = now
-                progress = {
+                state = {
                     "title": title,
                     "done": bar.n,
                     "total": total,
                     "started": started,
                     "now": now,
                 }
-                self.store.publish_json(layout.PROGRESS, progress)
+                self.store.publish_json(layout.PROGRESS, state)
 
             yield advance
 

@@ -93,7 +93,7 @@ def count(store: Store, stage: str, folder: str, shards: int) -> StageCounts:
 
 def failed_samples(store: Store, graph: Sequence[NodeRef]) -> Iterator[FailedSample]:
     """Every failed sample: key, name, stage, reason and detail, in the order of work."""
-    yield from _failed_images(store)
+    yield from failed_images(store)
     for node in graph:
         yield from failed_in(store, node)
 
@@ -158,7 +158,7 @@ class StageFailures:
 def in_ingest(store: Store, shards: int) -> StageFailures | None:
     """The images that did not come in; None if all did."""
     counts = count(store, INGEST, IMAGES, shards)
-    first = next(_failed_images(store), None)
+    first = next(failed_images(store), None)
     return StageFailures(counts, first) if first else None
 
 
@@ -178,7 +178,7 @@ def by_stage(store: Store, graph: Sequence[NodeRef], shards: int) -> list[StageF
     return [failures for failures in found if failures]
 
 
-def _failed_images(store: Store) -> Iterator[FailedSample]:
+def failed_images(store: Store) -> Iterator[FailedSample]:
     """The images that failed, without those that came in at a later try."""
     replaced_shards = set()
     replaced_images = set()

@@ -1,8 +1,9 @@
 """Summaries: what is counted on one shard, in a form that adds up over shards.
 
 A summary is a tree of dicts. Its leaves are whole numbers and arrays of whole numbers, which are
-added, and texts, which belong to one shard alone. Whole numbers add up to the same sum in any
-order. So a sum depends neither on how the samples are divided into shards nor on who adds first.
+added, rankings, which are joined (`ranking.py`), and texts, which belong to one shard alone. Whole
+numbers add up to the same sum in any order, and rankings join to the same one. So a sum depends
+neither on how the samples are divided into shards nor on who adds first.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import zlib
 
 import numpy as np
 
+from pipeline.quality.ranking import Ranked, Ranking
 from pipeline.storage.json_types import Json
 
 Summary = Json
@@ -23,6 +25,8 @@ FRACTION = 1 << 40
 
 _PACKED = "packed"
 """The key under which an array has its bytes."""
+_RANKED = "ranked"
+"""The key under which a ranking has its samples."""
 
 
 def add(total: Summary, other: Summary) -> None:
@@ -49,7 +53,7 @@ def from_fixed_point(total: int) -> float:
 
 def encode(summary: Summary) -> bytes:
     """A summary as JSON. The bytes of an array are packed by zlib and Base64."""
-    text = json.dumps(summary, default=_packed, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(summary, default=_leaf, sort_keys=True, separators=(",", ":"))
     return text.encode()
 
 
@@ -57,6 +61,13 @@ def decode(data: bytes) -> Summary:
     """The summary that `encode` made `data` from. Its arrays are int64."""
     summary: Summary = json.loads(data, object_hook=_unpacked)
     return summary
+
+
+def _leaf(leaf: object) -> Json:
+    """A leaf that JSON does not know as JSON values."""
+    if isinstance(leaf, Ranking):
+        return {_RANKED: [[sample.value, sample.key] for sample in leaf.first]}
+    return _packed(leaf)
 
 
 def _packed(array: object) -> Json:
@@ -68,8 +79,10 @@ def _packed(array: object) -> Json:
     return {_PACKED: packed.decode(), "type": numbers.dtype.str, "shape": list(array.shape)}
 
 
-def _unpacked(value: Json) -> Json | np.ndarray:
-    """The array that `_packed` made a value from; other values stay as they are."""
+def _unpacked(value: Json) -> Json | Ranking | np.ndarray:
+    """The leaf that `_leaf` made a value from; other values stay as they are."""
+    if _RANKED in value:
+        return Ranking(tuple(Ranked(key, number) for number, key in value[_RANKED]))
     if _PACKED not in value:
         return value
     data = zlib.decompress(base64.b64decode(value[_PACKED]))

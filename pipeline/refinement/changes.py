@@ -94,6 +94,15 @@ def tally(before: Annotations, after: Annotations) -> dict[str, Counter[str]]:
     return counts
 
 
+def changed_labels(fates: Mapping[str, Counter[str]]) -> int:
+    """How many annotations are not what they were, of what `tally` counted: as many as `changes`
+    lists."""
+    changed = 0
+    for counts in fates.values():
+        changed += counts.total() - counts[KEPT] - counts[CONFIRMED]
+    return changed
+
+
 def content(annotation: Annotation) -> tuple[object, ...]:
     """The words and the place of an annotation, without its origin and its scores."""
     match annotation:

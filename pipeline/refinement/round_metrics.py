@@ -1,15 +1,21 @@
-"""What a round counts: annotations kept and dropped, failures, changes, scores against truth."""
+"""What a round counts: annotations kept and dropped, failures, changes, scores against truth.
+
+It also ranks its samples: those of which least is known, and those in which most labels changed.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 import numpy as np
 
 from pipeline.quality import truth
+from pipeline.quality.doubt import doubt_of
+from pipeline.quality.ranking import Ranked, Ranking
 from pipeline.quality.summary import Summary
-from pipeline.refinement.changes import tally
+from pipeline.refinement.changes import changed_labels, tally
 from pipeline.schema import KINDS, Annotations, Record
 from pipeline.storage.json_types import Json
 from pipeline.storage.manifest import count_annotations
@@ -17,6 +23,9 @@ from pipeline.training.selection import held_out
 
 ALL, TRAINED, HELD_OUT = "all", "trained", "held_out"
 """The parts of the samples for which `metrics.json` gives scores."""
+
+LEAST_SURE, MOST_CHANGED = "least_sure", "most_changed"
+"""The rankings of `metrics.json`: by doubt, and by the number of changed labels."""
 
 Counters = dict[str, Counter[str]]
 """By kind or stage, counts by reason."""
@@ -41,6 +50,10 @@ class RoundCounts:
         """By kind, what became of the annotations of the head and of the new ones."""
         self.scored: dict[str, np.ndarray] = {}
         """The counts of the samples with truth, by part: (len(METRICS), 3) int64."""
+        self.doubts: list[Ranked] = []
+        """The samples that have a doubt."""
+        self.changes: list[Ranked] = []
+        """The samples of which labels changed, with their number."""
 
     def add_shard(
         self,
@@ -64,6 +77,9 @@ class RoundCounts:
         if before is not None:
             self._add_changes(before, records)
         for record in records:
+            doubt = doubt_of(record.annotations)
+            if doubt is not None:
+                self.doubts.append(Ranked(record.key, doubt))
             for failure in record.failures:
                 reasons = self.failed.setdefault(failure.stage, Counter())
                 reasons[failure.reason] += 1
@@ -76,6 +92,9 @@ class RoundCounts:
             fates = tally(old.annotations, new.annotations)
             for kind, counts in fates.items():
                 self.changed[kind].update(counts)
+            changed = changed_labels(fates)
+            if changed:
+                self.changes.append(Ranked(new.key, changed))
 
     def _add_score(self, record: Record, known: Annotations) -> None:
         """Count a sample with truth in its part and in the whole."""
@@ -93,6 +112,8 @@ class RoundCounts:
             "failed": self.failed,
             "changed": self.changed,
             "scored": self.scored,
+            LEAST_SURE: Ranking.of(self.doubts),
+            MOST_CHANGED: Ranking.of(self.changes),
         }
 
 
@@ -112,6 +133,8 @@ def metrics(counted: Summary, *, with_changes: bool) -> Json:
         "failed": _sorted(counted["failed"]),
         "changes": _sorted(counted["changed"]) if with_changes else None,
         "truth": scores or None,
+        LEAST_SURE: [asdict(sample) for sample in counted[LEAST_SURE].first],
+        MOST_CHANGED: [asdict(sample) for sample in counted[MOST_CHANGED].first],
     }
 
 

@@ -35,7 +35,7 @@ class RoundSummaryConfig:
 class RoundSummary:
     """Counts a shard of a round; each part is declared where it is read."""
 
-    version = 1
+    version = 2
 
     def __init__(self, config: RoundSummaryConfig) -> None:
         self.config = config

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+from pipeline.plan.journal import INGEST
 from pipeline.quality.audit import AuditRow
+from pipeline.quality.ranking import Ranked
 from pipeline.quality.truth import Interval
+from pipeline.refinement.round_metrics import LEAST_SURE, MOST_CHANGED
+from pipeline.report.failed import Failed, read_failed
 from pipeline.report.pictures import read_pictures
 from pipeline.report.terminal import rounds_table
 from pipeline.report.views import ReportData, RoundView
 from pipeline.storage import layout
+from pipeline.storage.json_types import Json
 from pipeline.storage.rounds import read_head, read_round_state
 from pipeline.storage.store import Store
 
@@ -18,7 +25,10 @@ SAMPLES = 200
 
 
 def report_data(store: Store, experiment: str, samples: int = SAMPLES) -> ReportData:
-    """Every attempted round of the present chain, and samples from all over the set.
+    """Every attempted round of the present chain, and some of the samples.
+
+    At most half of the samples are picked: those that a round is least sure of, those that it
+    changed most, and those that failed. The others come in by chance.
 
     Args:
         store: of the work folder.
@@ -33,19 +43,52 @@ def report_data(store: Store, experiment: str, samples: int = SAMPLES) -> Report
         advice = f"start or resume it with `fld run work={store.url}`"
         raise ValueError(f"{store.url}: no finished run there; {advice}")
     names = [attempt.round for attempt in head.attempts]
+    rounds = [_round_view(store, name) for name in names]
+    failed = read_failed(store)
+    images = int(store.read_json(layout.round_metrics(layout.named_round(names[0])))["samples"])
+    picked = _picked(rounds, failed, images, samples)
     failed_images = 0
     for counts in store.counts(layout.IMAGES).values():
         failed_images += counts.failed
-    first = layout.named_round(names[0])
-    images = int(store.read_json(layout.round_metrics(first))["samples"])
     return ReportData(
         experiment=experiment,
         images=images,
         failed_images=failed_images,
-        rounds=[_round_view(store, name) for name in names],
-        pictures=read_pictures(store, names, samples),
+        rounds=picked.rounds,
+        pictures=read_pictures(store, names, samples, picked.keys),
+        failures=failed.total,
+        failed=failed.views,
         head=head.round,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Picked:
+    """The samples that do not come in by chance."""
+
+    rounds: list[RoundView]
+    """The rounds with as much of their rankings as is shown."""
+    keys: list[str]
+
+
+def _picked(rounds: Sequence[RoundView], failed: Failed, images: int, limit: int) -> _Picked:
+    """As much of each list as fits into half of the report, or all if all samples are shown."""
+    # An image that did not come in has no picture.
+    stored = [view.key for view in failed.views if view.stage != INGEST]
+    failed_keys = list(dict.fromkeys(stored))
+    lists = [failed_keys, *(view.least_sure for view in rounds)]
+    lists += [view.most_changed for view in rounds]
+    count = sum(bool(each) for each in lists)
+    most = limit if images <= limit else limit // 2 // max(count, 1)
+    keys = []
+    cut = []
+    for view in rounds:
+        least_sure = view.least_sure[:most]
+        most_changed = view.most_changed[:most]
+        keys += [sample.key for sample in (*least_sure, *most_changed)]
+        cut.append(replace(view, least_sure=least_sure, most_changed=most_changed))
+    keys += failed_keys[:most]
+    return _Picked(cut, keys)
 
 
 def publish_report(store: Store, experiment: str, samples: int = SAMPLES) -> str:
@@ -86,4 +129,11 @@ def _round_view(store: Store, name: str) -> RoundView:
         levels=state.levels,
         agreement=evidence if evidence.get("kind") == "agreement" else None,
         audit=audit,
+        least_sure=_ranked(metrics, LEAST_SURE),
+        most_changed=_ranked(metrics, MOST_CHANGED),
     )
+
+
+def _ranked(metrics: Json, name: str) -> list[Ranked]:
+    """A ranking of a round; none where an older version has counted."""
+    return [Ranked(**sample) for sample in metrics.get(name, ())]

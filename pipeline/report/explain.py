@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from pipeline.refinement.changes import Change, changes
+from pipeline.report.folding import Folding, LabelLine
 from pipeline.schema import (
     KINDS,
     Annotation,
@@ -39,8 +40,13 @@ _LONGEST_VALUE = 60
 """Letters of a value that are shown."""
 
 
-def explain(sample: SampleHistory) -> str:
-    """What came in, what stages saw and decided, and what rounds changed, in this order."""
+def explain(sample: SampleHistory, whole: bool = False) -> str:
+    """What came in, what stages saw and decided, and what rounds changed, in this order.
+
+    In each section the labels come first that the newest round keeps. Many labels that were dropped
+    for one reason are counted. With `whole`, every label has a line, in the order of the records.
+    """
+    folding = Folding(_fates(sample), whole)
     sections = []
     for attempt in sample.tries:
         failure = _failure(attempt.row.failed, attempt.row.detail)
@@ -48,26 +54,36 @@ def explain(sample: SampleHistory) -> str:
     image_lines = _image_lines(sample.image, sample.shard)
     sections.append(_section(sample.image.key, image_lines))
     if sample.given:
-        lines = _additions(sample.given)
+        lines = folding.lines(_additions(sample.given))
         sections.append(_section("given by the source", lines))
     if sample.truth:
-        lines = _additions(sample.truth)
+        lines = Folding(whole=True).lines(_additions(sample.truth))
         sections.append(_section("truth", lines))
-    sections += _stage_sections(sample)
+    sections += _stage_sections(sample, folding)
     before = None
     for in_round in sample.rounds:
-        sections.append(_round_section(in_round, before))
+        sections.append(_round_section(in_round, before, folding))
         before = in_round.annotations
     return "\n\n".join(sections)
 
 
-def _stage_sections(sample: SampleHistory) -> list[str]:
+def _fates(sample: SampleHistory) -> dict[str, str]:
+    """By the id of a label, why the newest round has dropped it."""
+    fates = {}
+    for in_round in sample.rounds[-1:]:
+        for label in in_round.annotations.all():
+            if label.dropped:
+                fates[label.id] = label.dropped
+    return fates
+
+
+def _stage_sections(sample: SampleHistory, folding: Folding) -> list[str]:
     """A section for each stage, in the order in which they ran."""
     sections = []
     annotations = sample.given
     for stage in sample.stages:
         title = f"{stage.stage}  {stage.folder}"
-        lines = _stage_lines(stage.row, annotations)
+        lines = _stage_lines(stage.row, annotations, folding)
         sections.append(_section(title, lines))
         # The next stage reads what this one has revised.
         annotations = annotations.overlaid(stage.row.annotations)
@@ -149,12 +165,20 @@ def _failure(reason: str | None, detail: str | None) -> str:
     return f"FAILED {reason}: {detail}"
 
 
-def _additions(annotations: Annotations) -> list[str]:
+def _additions(annotations: Annotations) -> list[LabelLine]:
     """A full line for each annotation."""
-    return [f"{_noun(annotation)} {describe(annotation)}" for annotation in annotations.all()]
+    return [_addition(annotation) for annotation in annotations.all()]
 
 
-def _stage_lines(row: Row, before: Annotations) -> list[str]:
+def _addition(annotation: Annotation) -> LabelLine:
+    return _line(annotation, f"{_noun(annotation)} {describe(annotation)}")
+
+
+def _line(annotation: Annotation, text: str) -> LabelLine:
+    return LabelLine(text=text, noun=_noun(annotation), label=annotation)
+
+
+def _stage_lines(row: Row, before: Annotations, folding: Folding) -> list[str]:
     """Additions of a stage in full; of its revisions, what they change."""
     if row.failed:
         return [_failure(row.failed, row.detail)]
@@ -162,11 +186,10 @@ def _stage_lines(row: Row, before: Annotations) -> list[str]:
     lines = []
     for annotation in row.annotations.all():
         if annotation.id in old:
-            line = _revision(old[annotation.id], annotation)
+            lines.append(_line(annotation, _revision(old[annotation.id], annotation)))
         else:
-            line = f"{_noun(annotation)} {describe(annotation)}"
-        lines.append(line)
-    return lines
+            lines.append(_addition(annotation))
+    return folding.lines(lines)
 
 
 def _revision(old: Annotation, new: Annotation) -> str:
@@ -188,7 +211,7 @@ def _revision(old: Annotation, new: Annotation) -> str:
     return f"{head}  {summary}"
 
 
-def _round_section(in_round: SampleInRound, before: Annotations | None) -> str:
+def _round_section(in_round: SampleInRound, before: Annotations | None, folding: Folding) -> str:
     """A round: failures, and what it changed of the round before (of the first round, all)."""
     title = f"round {in_round.round}"
     if in_round.status:
@@ -199,15 +222,20 @@ def _round_section(in_round: SampleInRound, before: Annotations | None) -> str:
         line = _failure(reason, failure.detail)
         lines.append(line)
     if before is None:
-        lines += _additions(in_round.annotations)
+        lines += folding.lines(_additions(in_round.annotations))
         return _section(title, lines)
     kept = len(in_round.annotations.kept())
+    after = {annotation.id: annotation for annotation in in_round.annotations.all()}
+    changed = []
     for change in changes(before, in_round.annotations):
         description = describe_change(change)
-        lines.append(f"{change.what} {description}")
+        # A dropped label is described as it was; as it is now, it has the reason.
+        label = after.get(change.annotation.id, change.annotation)
+        changed.append(_line(label, f"{change.what} {description}"))
         if change.what != "dropped":
             # Added and changed annotations are kept ones, but not as they were.
             kept -= 1
+    lines += folding.lines(changed)
     lines.append(f"{kept} kept as they were")
     return _section(title, lines)
 

@@ -7,8 +7,9 @@ a mask that several labels share.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
+from pipeline.quality.ranking import Ranked
 from pipeline.refinement.changes import changes
 from pipeline.report.disputes import disputes
 from pipeline.report.embedded import light_data_uri
@@ -118,24 +119,39 @@ def gallery(data: ReportData) -> Gallery:
         images.append(light_data_uri(view.image))
     names = [view.name for view in data.rounds]
     head = _number_of(data.head, names)
+    places = {view.key: number for number, view in enumerate(data.pictures)}
     values = {
-        "rounds": [_round(view, names) for view in data.rounds],
+        "rounds": [_round(view, names, places) for view in data.rounds],
         "head": 0 if head is None else head,
         "kinds": {kind: NAMES[kind] for kind in KINDS},
         "palette": [_colour(colour) for colour in PALETTE],
         "quad": _colour(QUAD_COLOUR),
         "samples": samples,
+        "images": data.images,
+        "failures": data.failures,
+        "failed": [{**asdict(view), "sample": places.get(view.key)} for view in data.failed],
     }
     return Gallery(values=values, images=images)
 
 
-def _round(view: RoundView, names: Sequence[str]) -> Json:
-    """A round, with the number of the round that it began with."""
+def _round(view: RoundView, names: Sequence[str], places: Mapping[str, int]) -> Json:
+    """A round, with the number of the round that it began with and with its rankings."""
     return {
         "name": view.name,
         "status": view.status,
         "parent": _number_of(view.parent, names),
+        "unsure": _ranking(view.least_sure, places),
+        "changed": _ranking(view.most_changed, places),
     }
+
+
+def _ranking(samples: Sequence[Ranked], places: Mapping[str, int]) -> list[Json]:
+    """The ranked samples that the report shows, by their numbers, the highest value first."""
+    ranking: list[Json] = []
+    for ranked in samples:
+        if ranked.key in places:
+            ranking.append({"sample": places[ranked.key], "value": _rounded(ranked.value)})
+    return ranking
 
 
 def _number_of(name: str | None, names: Sequence[str]) -> int | None:

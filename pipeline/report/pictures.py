@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Sequence
+import itertools
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from pipeline.report.views import PictureView
 from pipeline.schema import ImageRow, Record
@@ -11,36 +13,98 @@ from pipeline.storage import layout
 from pipeline.storage.arrow import from_table
 from pipeline.storage.images import read_images, read_truth
 from pipeline.storage.parquet import read_parquet
+from pipeline.storage.round_parts import read_parts, shards_with
 from pipeline.storage.store import Store
 
+_SEED = 0
+"""Of the samples that come in by chance: the same set gives the same report."""
 
-def read_pictures(store: Store, rounds: Sequence[str], limit: int) -> list[PictureView]:
-    """Samples evenly spread over the set, with their annotations in every round.
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where a sample lies."""
+
+    shard: str
+    number: int
+    """Its place among the images of the shard that can be annotated."""
+
+
+def read_pictures(
+    store: Store, rounds: Sequence[str], limit: int, keys: Iterable[str] = ()
+) -> list[PictureView]:
+    """Given samples, and others by chance, with their annotations in every round.
 
     Args:
         store: of the work folder.
         rounds: names of rounds. Only shards that all of them have are looked at.
         limit: how many samples at most.
+        keys: the samples to show first of all; those after the first `limit` are left out.
     """
     sizes = _shard_sizes(store, rounds)
-    positions = deque(spread(sum(sizes.values()), limit))
+    named = list(dict.fromkeys(keys))[:limit]
+    places = set(_find(store, rounds[0], sizes, named))
+    places.update(_by_chance(sizes, places, limit - len(places)))
     views: list[PictureView] = []
-    first = 0
-    for shard, size in sizes.items():
-        # Both are in ascending order, so each position is looked at once.
-        wanted = []
-        while positions and positions[0] < first + size:
-            wanted.append(positions.popleft() - first)
-        first += size
-        if wanted:
-            views += _pictures_of(store, rounds, shard, wanted)
+    for shard, of_shard in itertools.groupby(sorted(places), key=_shard_of):
+        wanted = [place.number for place in of_shard]
+        views += _pictures_of(store, rounds, shard, wanted)
     return views
 
 
-def spread(total: int, limit: int) -> list[int]:
-    """Up to `limit` positions in a list of `total` things, at even distances from its start."""
-    count = min(total, limit)
-    return [number * total // count for number in range(count)]
+def drawn(total: int, count: int) -> list[int]:
+    """Up to `count` positions in a list of `total` things: one by chance in each of equal parts."""
+    count = min(total, count)
+    chance = random.Random(_SEED)
+    positions = []
+    for number in range(count):
+        first = number * total // count
+        end = (number + 1) * total // count
+        positions.append(chance.randrange(first, end))
+    return positions
+
+
+def _shard_of(place: Place) -> str:
+    return place.shard
+
+
+def _find(
+    store: Store, round_name: str, sizes: Mapping[str, int], keys: Sequence[str]
+) -> Iterator[Place]:
+    """The places of some samples. A shard is read if its range of keys has one of them."""
+    parts = read_parts(store, layout.named_round(round_name))
+    candidates: dict[str, set[str]] = {}
+    for key in keys:
+        for shard in shards_with(parts, key):
+            if shard in sizes:
+                candidates.setdefault(shard, set()).add(key)
+    left = set(keys)
+    for shard in sorted(candidates):
+        if left.isdisjoint(candidates[shard]):
+            continue
+        for number, row in enumerate(read_images(store, shard)):
+            if row.key in left:
+                left.remove(row.key)
+                yield Place(shard, number)
+
+
+def _by_chance(sizes: Mapping[str, int], taken: Iterable[Place], count: int) -> Iterator[Place]:
+    """Up to `count` places that are not taken, from all parts of the set."""
+    first = dict(zip(sizes, itertools.accumulate(sizes.values(), initial=0), strict=False))
+    skipped = sorted(first[place.shard] + place.number for place in taken)
+    others = sum(sizes.values()) - len(skipped)
+    shards = iter(sizes)
+    shard = ""
+    end = before = 0
+    for position in drawn(others, count):
+        # Positions count the places that are not taken; here it becomes one among all places.
+        position += before
+        while before < len(skipped) and skipped[before] <= position:
+            before += 1
+            position += 1
+        while position >= end:
+            shard = next(shards)
+            end += sizes[shard]
+        yield Place(shard, position - first[shard])
 
 
 def _shard_sizes(store: Store, rounds: Sequence[str]) -> dict[str, int]:

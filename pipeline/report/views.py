@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.quality.audit import AuditRow
+from pipeline.quality.ranking import Ranked
 from pipeline.quality.truth import Interval, Scores
 from pipeline.schema import Annotations, Failure
 from pipeline.storage.json_types import Json
@@ -55,6 +56,11 @@ class RoundView:
     """The differences to the head that decided, by metric."""
     audit: Sequence[AuditRow] = ()
     """The rows of `quality.audit.score`, if people have judged the round."""
+    least_sure: Sequence[Ranked] = ()
+    """The samples of which least is known, of all samples of the round: their doubts, from 0 to 1
+    (`quality.doubt`), the highest first."""
+    most_changed: Sequence[Ranked] = ()
+    """The samples in which the round changed most labels, of all: how many, the most first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +82,20 @@ class PictureView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FailedView:
+    """An image that did not come in, or a sample that a stage could not do."""
+
+    key: str
+    name: str
+    """Its name in the source."""
+    stage: str
+    """`ingest`, or ROUND.STAGE."""
+    reason: str
+    detail: str = ""
+    """A line about the failure."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportData:
     """Everything that the report shows."""
 
@@ -88,6 +108,10 @@ class ReportData:
     rounds: Sequence[RoundView]
     """All attempted rounds, round 0 first."""
     pictures: Sequence[PictureView] = ()
-    """Samples to look at."""
+    """Samples to look at: the ones that are ranked or failed, and others by chance."""
+    failures: int = 0
+    """How many failures there are in all; a sample that failed in two stages counts twice."""
+    failed: Sequence[FailedView] = ()
+    """The first failures of each stage."""
     head: str | None = None
     """The name of the head, None while no round is accepted."""

@@ -14,6 +14,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 
+from pipeline.quality.doubt import MEASURE
 from pipeline.quality.reviewed import group_of
 from pipeline.release.coco import coco_of
 from pipeline.release.config import TRAIN
@@ -25,8 +26,6 @@ from pipeline.review.picks import Pick
 from pipeline.schema import Annotation, Record
 from pipeline.storage.json_types import Json
 from pipeline.storage.rounds import OpenRound
-
-MEASURE = "mean of 1 - (confidence, else agreement, else score) over the kept machine-made boxes"
 
 
 def write_review(

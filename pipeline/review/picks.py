@@ -1,8 +1,7 @@
 """Which samples people should review: the least certain ones, and a random part.
 
-How certain a label is: its `confidence` after a merge, else its `agreement` within an ensemble,
-else the `score` of its source. The *doubt* of a sample is the mean of `1 - certainty` over its kept
-boxes of machines. A sample without such a label has no doubt, and comes in by chance only.
+How little is known of a sample is its *doubt* (`pipeline.quality.doubt`). A sample without a box of
+a machine has no doubt, and comes in by chance only.
 
 The random part is drawn by the hash of the seed and the key, so it does not depend on the order of
 the records. It comes from the samples that are held out of every training, the doubtful part from
@@ -19,8 +18,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+from pipeline.quality.doubt import doubt_of
 from pipeline.quality.reviewed import Review
-from pipeline.schema import Record, Region
+from pipeline.schema import Record
 
 Why = Literal["random", "doubtful"]
 RANDOM: Why = "random"
@@ -79,7 +79,7 @@ def pick(
         if is_reviewed(record):
             continue
         number = _draw_number(seed, record.key)
-        doubt = doubt_of(record)
+        doubt = doubt_of(record.annotations)
         known = -1.0 if doubt is None else doubt
         may_be_drawn = held_out is None or held_out(record.key)
         may_be_doubtful = held_out is None or not may_be_drawn
@@ -110,23 +110,6 @@ def is_reviewed(record: Record) -> bool:
     """Whether people have reviewed the boxes of a sample."""
     review = Review.of(record.annotations)
     return review is not None and REGIONS in review.complete
-
-
-def doubt_of(record: Record) -> float | None:
-    """The mean of 1 - certainty over the boxes of machines, None if nothing is known of any."""
-    doubts = []
-    for region in record.annotations.kept().regions:
-        certainty = _certainty(region)
-        if certainty is not None and not region.locked:
-            doubts.append(1 - min(max(certainty, 0.0), 1.0))
-    return sum(doubts) / len(doubts) if doubts else None
-
-
-def _certainty(region: Region) -> float | None:
-    for value in (region.confidence, region.agreement, region.score):
-        if value is not None:
-            return value
-    return None
 
 
 def _keep(heap: list[Entry], entry: Entry, most: int) -> None:

@@ -8,6 +8,7 @@ from typing import TypeVar, TypeVarTuple, cast
 from pipeline.config.run import ClusterConfig
 from pipeline.errors import WorkerFailed, last_line
 from pipeline.execution.cluster import check_resources, connect
+from pipeline.execution.progress import progress
 from pipeline.execution.threads import bound_threads
 from pipeline.plan.graph import WORK
 from pipeline.storage.store import Store
@@ -40,7 +41,6 @@ def run_remote(
     """
     import ray
     from ray.exceptions import RayError
-    from tqdm import tqdm
 
     connect(cluster)
     check_resources(cluster, GROUP)
@@ -49,8 +49,10 @@ def run_remote(
     waiting = [task.remote(function, arguments, group.threads) for arguments in calls]
     results = []
     try:
-        for result in tqdm(waiting, desc=title, dynamic_ncols=True):
-            results.append(ray.get(result))
+        with progress(title, "call", len(waiting)) as bar:
+            for result in waiting:
+                results.append(ray.get(result))
+                bar.update()
     except RayError as error:
         for result in waiting:
             ray.cancel(result)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from pipeline.config.run import ClusterConfig, GroupConfig, RunConfig
 from pipeline.errors import WorkerFailed, last_line
 from pipeline.execution.cluster import check_resources, connect
+from pipeline.execution.progress import progress
 from pipeline.execution.threads import bound_threads
 from pipeline.plan.graph import WORK, TrainedModel
 from pipeline.plan.recipe import content_hash, fingerprint, recipe_settings
@@ -350,23 +351,21 @@ def _reporter(store: Store, config: TrainConfig) -> Callable[[Json], None]:
 
 @contextmanager
 def _bar(store: Store, title: str, steps: int) -> Iterator[None]:
-    """Show a bar on standard error that follows what the first worker writes to the journal."""
-    from tqdm import tqdm
-
+    """Show progress on standard error that follows what the first worker writes to the journal."""
     stop = threading.Event()
     store.remove(layout.PROGRESS)
 
     def follow() -> None:
-        with tqdm(total=steps, desc=title, unit="step", dynamic_ncols=True) as bar:
+        with progress(title, "step", steps) as bar:
             while True:
                 # The journal is read once more after the stop, so that the bar reaches its end.
                 stopped = stop.wait(1.0)
                 if store.exists(layout.PROGRESS):
-                    progress = store.read_json(layout.PROGRESS)
-                    loss, rate = progress["loss"], progress["rate"]
+                    state = store.read_json(layout.PROGRESS)
+                    loss, rate = state["loss"], state["rate"]
                     shown = f"loss {loss:.3f}, learning rate {rate:.1e}"
                     bar.set_postfix_str(shown, refresh=False)
-                    bar.update(progress["done"] - bar.n)
+                    bar.update(state["done"] - bar.n)
                 if stopped:
                     return
 

@@ -30,24 +30,30 @@ function passes(label, except) {
 }
 
 const isFiltered = () => Object.values(state.wanted).some(wanted => wanted !== "");
-const changesOf = sample => sample.steps.reduce((sum, steps) => sum + steps.length, 0);
+const changesOf = sample => sample.steps[state.round].length;
 const failuresOf = sample => sample.failures[state.round] || [];
 
-// How sure the maker of a label was: its confidence after a merge, else the raw score.
-const sureness = label => label.confidence ?? label.score ?? null;
+// How sure the maker of a label was: its confidence after a merge, else the agreement of an ensemble, else the raw score.
+const sureness = label => label.confidence ?? label.agreement ?? label.score ?? null;
 
+// The kept box of a machine that its maker was least sure of; among those that pass the filters, if some do.
 function leastSure(sample) {
-  const labels = labelsOf(sample, state.round).filter(label => passes(label) && label.source !== "human");
-  const merged = labels.filter(label => label.confidence !== undefined);
-  return (merged.length ? merged : labels).reduce((least, label) =>
-    sureness(label) !== null && (least === null || sureness(label) < sureness(least)) ? label : least, null);
+  const boxes = labelsOf(sample, state.round).filter(label =>
+    label.kind === "regions" && !label.dropped && label.source !== "human" && sureness(label) !== null);
+  const asked = boxes.filter(label => passes(label));
+  return (asked.length ? asked : boxes).reduce((least, label) =>
+    least === null || sureness(label) < sureness(least) ? label : least, null);
 }
 
+const ranked = name => report.rounds[state.round][name];
+const valueOf = (name, index) => ranked(name).find(entry => entry.sample === index).value;
+
+// What each page shows: numbers of samples. The rankings are of all samples of the round, not only of those in this file.
 const ORDERS = {
-  all: {takes: () => true},
-  unsure: {takes: sample => leastSure(sample) !== null, key: sample => sureness(leastSure(sample))},
-  changed: {takes: sample => changesOf(sample) > 0, key: sample => -changesOf(sample)},
-  failed: {takes: sample => failuresOf(sample).length > 0},
+  all: () => [...report.samples.keys()],
+  unsure: () => ranked("unsure").map(entry => entry.sample),
+  changed: () => ranked("changed").map(entry => entry.sample),
+  failed: () => [...new Set(report.failed.map(failure => failure.sample).filter(index => index !== null))],
 };
 
 // The choices of every filter, with how many labels each leaves beside the other filters.
@@ -84,52 +90,94 @@ function cardView(labels) {
 }
 
 function card(index) {
-  const sample = report.samples[index], least = leastSure(sample);
+  const sample = report.samples[index];
   const labels = labelsOf(sample, state.round);
   const notes = [];
-  if (state.order === "unsure" && least) notes.push(`${sureness(least).toFixed(2)} ${least.phrase || least.text}`);
+  if (state.order === "unsure") {
+    const least = leastSure(sample);
+    notes.push(`doubt ${valueOf("unsure", index).toFixed(2)}`);
+    if (least) notes.push(`least sure: ${least.phrase} ${sureness(least).toFixed(2)}`);
+  }
   if (changesOf(sample)) notes.push(plural(changesOf(sample), "change"));
   if (failuresOf(sample).length) notes.push("! " + failuresOf(sample)[0]);
   const texts = labels.filter(label => label.kind === "texts");
   const text = texts.find(label => isFiltered() && passes(label)) || texts.find(label => !label.dropped);
-  const button = html("button", {class: "sample", type: "button", "data-index": index},
-    picture(index, labels, cardView(labels), {labels: true, words: true, masks: false, scale: 1.35,
-      dropped: state.wanted.reason !== KEPT, matches: isFiltered() ? label => passes(label) : null}),
-    html("span", {class: "key"}, sample.key),
-    html("span", {class: "notes"}, notes.join("; ") || (text ? text.text : "no text")));
+  const button = sampleButton(index, sample.key, html("span", {class: "notes"}, notes.join("; ") || (text ? text.text : "no text")));
   button.onclick = () => openViewer(index, state.order === "changed" ? "compare" : "six");
   return button;
 }
 
+function sampleButton(index, key, ...notes) {
+  const labels = labelsOf(report.samples[index], state.round);
+  return html("button", {class: "sample", type: "button", "data-index": index},
+    picture(index, labels, cardView(labels), {labels: true, words: true, masks: false, scale: 1.35,
+      dropped: state.wanted.reason !== KEPT, matches: isFiltered() ? label => passes(label) : null}),
+    html("span", {class: "key"}, key), ...notes);
+}
+
+// A failure: with the picture of the sample, if it is in this file; an image that did not come in has none.
+function failureCard(failure) {
+  const where = failure.stage === "ingest" ? "did not come in" : `failed in ${failure.stage}`;
+  const notes = [
+    html("span", {class: "reason"}, `${where}: ${failure.reason.replaceAll("_", " ")}`),
+    ...(failure.detail ? [html("span", {class: "detail"}, failure.detail)] : []),
+    ...(failure.name && failure.name !== failure.key ? [html("span", {class: "detail"}, "file: " + failure.name)] : []),
+  ];
+  if (failure.sample === null) {
+    const blank = html("span", {class: "blank"}, failure.stage === "ingest" ? "no picture" : "picture not in this report");
+    return html("div", {class: "sample", tabindex: 0}, blank, html("span", {class: "key"}, failure.key), ...notes);
+  }
+  const button = sampleButton(failure.sample, failure.key, ...notes);
+  button.onclick = () => openViewer(failure.sample, "six");
+  return button;
+}
+
 function showPage() {
-  const pages = Math.max(1, Math.ceil(state.list.length / PAGE));
+  const cards = state.order === "failed"
+    ? report.failed.map(failure => () => failureCard(failure))
+    : state.list.map(index => () => card(index));
+  const pages = Math.max(1, Math.ceil(cards.length / PAGE));
   state.page = Math.min(Math.max(state.page, 0), pages - 1);
   const first = state.page * PAGE;
-  byId("cards").replaceChildren(...state.list.slice(first, first + PAGE).map(card));
+  byId("cards").replaceChildren(...cards.slice(first, first + PAGE).map(make => make()));
   byId("page").textContent = `page ${state.page + 1} of ${pages}`;
   byId("previous-page").disabled = state.page === 0;
   byId("next-page").disabled = state.page === pages - 1;
+}
+
+// One line about what the page shows, and how many samples and labels pass the filters.
+function tellPage(labels) {
+  const name = report.rounds[state.round].name, n = ranked("unsure").length;
+  const all = report.images.toLocaleString("en");
+  const shown = ranked("changed").length;
+  byId("about").textContent = {
+    all: "",
+    unsure: n ? `The ${plural(n, "sample")} of round ${name} with the highest doubt, out of all ${all}. Doubt is the mean of 1 - confidence over the kept boxes.`
+      : `No kept box of round ${name} has a confidence or a score.`,
+    changed: shown ? `The ${plural(shown, "sample")} in which round ${name} changed most labels, out of all ${all}.`
+      : report.rounds[state.round].parent === null ? `Round ${name} is the first one, so it changed nothing. Choose another round.` : `Round ${name} changed no label.`,
+    failed: report.failures > report.failed.length
+      ? `${plural(report.failures, "failure")} in all; here are the first ones of each stage. fld status lists the others.`
+      : "Every image that did not come in, and every sample that a stage could not do.",
+  }[state.order];
+  byId("count").textContent = state.order === "failed" ? plural(report.failures, "failure")
+    : `${plural(state.list.length, "sample")}, ${plural(labels, "label")}`;
 }
 
 function show() {
   for (const name of Object.keys(FILTERS)) state.wanted[name] = filterOf(name).value;
   fillFilters();
   const found = report.samples.map(sample => labelsOf(sample, state.round).filter(label => passes(label)).length);
-  const inFilter = [...report.samples.keys()].filter(index => found[index] > 0 || !isFiltered());
-  for (const [name, order] of Object.entries(ORDERS)) {
-    const taken = inFilter.filter(index => order.takes(report.samples[index]));
-    byId("order-" + name).querySelector("b").textContent = taken.length;
+  for (const [name, samplesOf] of Object.entries(ORDERS)) {
+    // Failures are no labels, so no filter is about them.
+    const taken = samplesOf().filter(index => found[index] > 0 || !isFiltered() || name === "failed");
+    byId("order-" + name).querySelector("b").textContent = (name === "failed" ? report.failures : taken.length).toLocaleString("en");
     byId("order-" + name).setAttribute("aria-pressed", name === state.order);
-    if (name !== state.order) continue;
-    if (order.key) {
-      const keys = new Map(taken.map(index => [index, order.key(report.samples[index])]));
-      taken.sort((one, other) => keys.get(one) - keys.get(other));
-    }
-    state.list = taken;
+    if (name === state.order) state.list = taken;
   }
-  const labels = state.list.reduce((sum, index) => sum + found[index], 0);
-  byId("count").textContent = `${plural(state.list.length, "sample")}, ${plural(labels, "label")}`;
+  byId("filters").hidden = state.order === "failed";
   byId("clear").disabled = !isFiltered();
+  tellPage(state.list.reduce((sum, index) => sum + found[index], 0));
   showPage();
 }
 

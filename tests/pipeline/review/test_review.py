@@ -21,10 +21,11 @@ from pipeline.execution.worker import Worker
 from pipeline.ingest.assignment import assign, ingest_state, list_source
 from pipeline.ingest.shard import Ingest
 from pipeline.plan import graph, shard_state
+from pipeline.quality.doubt import doubt_of
 from pipeline.quality.machine_labels import machine_records
 from pipeline.quality.reviewed import DELETED, REVIEWED, Origin, marks, with_review
 from pipeline.review.labels import reviewed_sample
-from pipeline.review.picks import doubt_of, pick
+from pipeline.review.picks import pick
 from pipeline.schema import CROWD, HUMAN, Annotations, Mask, Record, Region, Text
 from pipeline.storage.layout import IMAGES, round_name
 from pipeline.storage.rounds import Head, HeadAttempt, open_round, publish_head
@@ -248,8 +249,8 @@ def test_doubt_is_of_kept_boxes_of_machines_and_believes_the_merge_first() -> No
     half = region("b", score=0.9, agreement=0.5)
     human = region("c", source=HUMAN, score=0.0)
     dropped = region("d", score=0.0, dropped="low_score")
-    assert doubt_of(record_of("k", sure, half, human, dropped)) == 0.25
-    assert doubt_of(record_of("k", human, region("e"))) is None
+    assert doubt_of(record_of("k", sure, half, human, dropped).annotations) == 0.25
+    assert doubt_of(record_of("k", human, region("e")).annotations) is None
 
 
 def test_machines_add_nothing_to_a_reviewed_group(top: Path) -> None:
