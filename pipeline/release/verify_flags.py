@@ -99,7 +99,7 @@ def _personal_problems(
     said: Collection[_Finding], records: Sequence[Record], safety: Safety
 ) -> Iterator[FlagProblem]:
     """What differs from the personal data that the texts of the records have."""
-    found = set()
+    found: set[_Finding] = set()
     if safety.personal_data != "ignore":
         regions = tuple(safety.phone_regions)
         personal = PersonalData(regions)
