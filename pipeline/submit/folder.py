@@ -87,7 +87,11 @@ def check_size(folder: Folder, max_mb: int) -> None:
     )
 
 
-def pack(folder: Folder, archive: Path, added: Sequence[tuple[str, str]] = ()) -> None:
+def pack(
+    folder: Folder,
+    archive: Path,
+    added: Sequence[tuple[str, str]] = (),
+) -> None:
     """Write the files of a folder, and `added` texts by name, into a zip archive."""
     texts = dict(added)
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
@@ -130,7 +134,12 @@ class _Ignored:
     rules: GitIgnoreSpec
 
 
-def _names(root: Path, below: str, rules: list[_Ignored], secrets: list[str]) -> Iterator[str]:
+def _names(
+    root: Path,
+    below: str,
+    rules: list[_Ignored],
+    secrets: list[str],
+) -> Iterator[str]:
     """The names of the files to send below a folder; `below` is "" or ends with `/`."""
     rules = [*rules, *_rules(root, below)]
     for entry in sorted(os.scandir(root / below), key=lambda entry: entry.name):

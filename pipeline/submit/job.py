@@ -40,7 +40,11 @@ class Job:
         return f"{python} {shlex.join(arguments)}"
 
 
-def job_of(values: Json, config: RunConfig, keep_going: bool = False) -> Job:
+def job_of(
+    values: Json,
+    config: RunConfig,
+    keep_going: bool = False,
+) -> Job:
     """Make the job of a run from its resolved settings."""
     cluster = dict(values["cluster"])
     for name in SUBMISSIONS:

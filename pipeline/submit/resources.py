@@ -36,7 +36,12 @@ def needs(run: RunConfig) -> list[GroupNeed]:
     return list(_needs(run.cluster, sorted(names)))
 
 
-def check_fits(needs: list[GroupNeed], cpus: float, gpus: float, where: str) -> None:
+def check_fits(
+    needs: list[GroupNeed],
+    cpus: float,
+    gpus: float,
+    where: str,
+) -> None:
     """Check that a machine of `cpus` cores and `gpus` GPUs has room for an actor of each group.
 
     Raises:
@@ -51,7 +56,11 @@ def check_fits(needs: list[GroupNeed], cpus: float, gpus: float, where: str) -> 
                 )
 
 
-def machines(needs: list[GroupNeed], cpus: float, gpus: float) -> int:
+def machines(
+    needs: list[GroupNeed],
+    cpus: float,
+    gpus: float,
+) -> int:
     """How many machines of `cpus` cores and `gpus` GPUs hold all actors at one time."""
     all_cpus = all_gpus = 0.0
     for need in needs:
