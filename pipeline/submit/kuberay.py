@@ -29,11 +29,7 @@ SETTINGS = "settings.yaml"
 GPU = "nvidia.com/gpu"
 
 
-def documents(
-    job: Job,
-    kuberay: KubeRayConfig,
-    attempt: int,
-) -> list[Json]:
+def documents(job: Job, kuberay: KubeRayConfig, attempt: int) -> list[Json]:
     """The objects of a job, as `kubectl apply` takes them.
 
     Raises:
@@ -60,11 +56,7 @@ def documents(
     return [settings, ray_job]
 
 
-def manifest(
-    job: Job,
-    kuberay: KubeRayConfig,
-    attempt: int,
-) -> str:
+def manifest(job: Job, kuberay: KubeRayConfig, attempt: int) -> str:
     """The YAML of the job's documents."""
     return yaml.safe_dump_all(documents(job, kuberay, attempt), sort_keys=False)
 
@@ -82,11 +74,7 @@ def submit(job: Job, kuberay: KubeRayConfig) -> str:
     return job.name(attempt)
 
 
-def _spec(
-    job: Job,
-    kuberay: KubeRayConfig,
-    name: str,
-) -> Json:
+def _spec(job: Job, kuberay: KubeRayConfig, name: str) -> Json:
     return {
         "entrypoint": job.command(kuberay.python, f"{SETTINGS_FOLDER}/{SETTINGS}"),
         "submissionMode": "K8sJobMode",
@@ -125,12 +113,7 @@ def _workers(job: Job, kuberay: KubeRayConfig) -> Iterable[Json]:
         yield _group("gpu", on_gpus, kuberay.gpu_workers, kuberay)
 
 
-def _group(
-    kind: str,
-    found: list[GroupNeed],
-    pods: PodConfig,
-    kuberay: KubeRayConfig,
-) -> Json:
+def _group(kind: str, found: list[GroupNeed], pods: PodConfig, kuberay: KubeRayConfig) -> Json:
     """One group of worker pods with room for the actors of some groups of stages."""
     check_fits(found, pods.cpus, pods.gpus, f"cluster.kuberay.{kind}_workers.")
     low, high = pods.pods or (1, machines(found, pods.cpus, pods.gpus))
@@ -149,12 +132,7 @@ def _group(
     }
 
 
-def _pod(
-    kuberay: KubeRayConfig,
-    pods: PodConfig,
-    container: str,
-    settings: str = "",
-) -> Json:
+def _pod(kuberay: KubeRayConfig, pods: PodConfig, container: str, settings: str = "") -> Json:
     """The template of a pod; `settings` is the ConfigMap that it sees, if any."""
     amounts: Json = {"cpu": f"{pods.cpus:g}", "memory": f"{pods.memory_gb:g}Gi"}
     if pods.gpus:

@@ -35,11 +35,7 @@ class Submitted:
     """Where its log is, with the id in place."""
 
 
-def script(
-    jobs: Sequence[Job],
-    slurm: SlurmConfig,
-    attempt: int,
-) -> str:
+def script(jobs: Sequence[Job], slurm: SlurmConfig, attempt: int) -> str:
     """The batch script of a job, or of an array of several.
 
     Raises:
