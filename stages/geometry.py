@@ -55,6 +55,22 @@ def bounds(item: Region | TextRegion | Triplet) -> Box:
     return item.box
 
 
+def clipped(points: Sequence[float], size: tuple[int, int]) -> tuple[float, ...]:
+    """Points x1 y1 x2 y2 .. moved into an image of (width, height), its edges included."""
+    moved = []
+    for number, value in enumerate(points):
+        most = float(size[number % 2])
+        inside = min(max(0.0, value), most)
+        moved.append(inside)
+    return tuple(moved)
+
+
+def clipped_box(box: Sequence[float], size: tuple[int, int]) -> Box:
+    """The part of a box in an image of (width, height); without an area if none is inside."""
+    x1, y1, x2, y2 = clipped(box, size)
+    return x1, y1, x2, y2
+
+
 def is_degenerate(boxes: np.ndarray, min_side: float) -> np.ndarray:
     """Which boxes are of no use.
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.release.tables import BLURRED, FlagRow
 from pipeline.schema import CROWD, FINDING, Box, Record, Region
+from stages.geometry import clipped_box
 from stages.image_file import open_image, to_rgb
 
 if TYPE_CHECKING:
@@ -44,7 +45,11 @@ def blurred_regions(record: Record, categories: Mapping[str, float]) -> list[Reg
     return found
 
 
-def with_blur(record: Record, data: bytes, regions: Sequence[Region]) -> tuple[Record, bytes]:
+def with_blur(
+    record: Record,
+    data: bytes,
+    regions: Sequence[Region],
+) -> tuple[Record, bytes]:
     """A record and its image with some regions blurred.
 
     Args:
@@ -64,18 +69,19 @@ def with_blur(record: Record, data: bytes, regions: Sequence[Region]) -> tuple[R
 
 def flags(record: Record, regions: Sequence[Region]) -> list[FlagRow]:
     """A row for each blurred region."""
+    size = (record.width, record.height)
     rows = []
     for region in regions:
-        rows.append(
-            FlagRow(
-                key=record.key,
-                type="region",
-                id=region.id,
-                flag=BLURRED,
-                phrase=region.phrase,
-                box=list(_clipped(region.box, (record.width, record.height))),
-            )
+        box = clipped_box(region.box, size)
+        row = FlagRow(
+            key=record.key,
+            type="region",
+            id=region.id,
+            flag=BLURRED,
+            phrase=region.phrase,
+            box=list(box),
         )
+        rows.append(row)
     return rows
 
 
@@ -100,20 +106,17 @@ def _blur_box(image: Image.Image, box: Box) -> None:
     left, top, right, bottom = box
     across, down = (right - left) * MARGIN, (bottom - top) * MARGIN
     grown = (left - across, top - down, right + across, bottom + down)
-    left, top, right, bottom = _clipped(grown, image.size)
-    corners = (math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom))
-    width, height = corners[2] - corners[0], corners[3] - corners[1]
+    left, top, right, bottom = clipped_box(grown, image.size)
+    left, top = math.floor(left), math.floor(top)
+    right, bottom = math.ceil(right), math.ceil(bottom)
+    width, height = right - left, bottom - top
     if width <= 0 or height <= 0:
         return
     cell = max(width, height) / CELLS
-    cells = (max(1, round(width / cell)), max(1, round(height / cell)))
+    columns = max(1, round(width / cell))
+    rows = max(1, round(height / cell))
+    corners = (left, top, right, bottom)
     part = image.crop(corners)
-    mosaic = part.resize(cells, Image.Resampling.BOX)
-    image.paste(mosaic.resize(part.size, Image.Resampling.BILINEAR), corners)
-
-
-def _clipped(box: Box, size: tuple[int, int]) -> Box:
-    """The part of a box in an image of (width, height)."""
-    left, top, right, bottom = box
-    width, height = size
-    return (max(left, 0), max(top, 0), min(right, width), min(bottom, height))
+    mosaic = part.resize((columns, rows), Image.Resampling.BOX)
+    soft = mosaic.resize(part.size, Image.Resampling.BILINEAR)
+    image.paste(soft, corners)

@@ -145,7 +145,9 @@ def _numbers(categories: Sequence[Category]) -> dict[str, ImageId]:
 
 
 def _labels(
-    records: Iterable[Record], ids: Mapping[str, ImageId], sources: Sequence[str]
+    records: Iterable[Record],
+    ids: Mapping[str, ImageId],
+    sources: Sequence[str],
 ) -> _Labels:
     """The labels that are exported, in the order of the records."""
     labels = _Labels()
@@ -270,7 +272,11 @@ def _shape(region: Region) -> Entry:
     return {"bbox": box, "area": float(coco_mask.area(runs)), "segmentation": runs}
 
 
-def write_coco(out: Path, export: CocoExport, results: list[Entry] | None = None) -> None:
+def write_coco(
+    out: Path,
+    export: CocoExport,
+    results: list[Entry] | None = None,
+) -> None:
     """Write the files into a folder, which is made if it is not there; `results` if given."""
     out.mkdir(parents=True, exist_ok=True)
     contents: dict[str, object] = {

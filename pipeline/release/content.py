@@ -27,7 +27,7 @@ from pipeline.schema import (
     TextRegion,
     Triplet,
 )
-from stages.geometry import runs_of
+from stages.geometry import clipped, clipped_box, runs_of
 from stages.sources.shapes import is_polygon
 
 OUTSIDE, NO_TEXT, SPAN, MASK = "outside_image", "text_not_released", "span_not_in_text", "bad_mask"
@@ -52,7 +52,9 @@ class Content:
 
 
 def content_of(
-    record: Record, personal: PersonalData | None = None, crowds: bool = False
+    record: Record,
+    personal: PersonalData | None = None,
+    crowds: bool = False,
 ) -> Content:
     """What of a record is released.
 
@@ -68,24 +70,28 @@ def content_of(
     # Texts come first, so a phrase finds out whether its text is released.
     for kind in KINDS:
         for annotation in getattr(record.annotations, kind):
-            clipped = _clipped(annotation, size)
+            label = _clipped(annotation, size)
             is_crowd = crowds and annotation.dropped == CROWD
             dropped = None if is_crowd else annotation.dropped
-            reason = dropped or problem_of(clipped, size, texts)
-            if not reason and personal is not None and personal.kinds(clipped):
+            reason = dropped or problem_of(label, size, texts)
+            if not reason and personal is not None and personal.kinds(label):
                 reason = PERSONAL_DATA
             if reason:
                 left_out.append(LeftOut(kind=kind, id=annotation.id, reason=reason))
                 continue
-            getattr(released, kind).append(clipped)
-            if isinstance(clipped, Text):
-                texts[clipped.id] = clipped.text
+            getattr(released, kind).append(label)
+            if isinstance(label, Text):
+                texts[label.id] = label.text
     # The detail of a failure may name files and hosts of the run.
     failures = [Failure(stage=each.stage, reason=each.reason) for each in record.failures]
     return Content(replace(record, annotations=released, failures=failures), left_out)
 
 
-def problem_of(annotation: Any, size: tuple[int, int], texts: Mapping[str, str]) -> str:
+def problem_of(
+    annotation: Any,
+    size: tuple[int, int],
+    texts: Mapping[str, str],
+) -> str:
     """Why no reader could use a label; empty if nothing is wrong.
 
     Args:
@@ -139,18 +145,9 @@ def _inside(points: Box | Quad, size: tuple[int, int]) -> bool:
 def _clipped(annotation: Annotation, size: tuple[int, int]) -> Annotation:
     """A label with its box or quad clipped to an image of (width, height)."""
     if isinstance(annotation, TextRegion):
-        quad: Any = _inner(annotation.quad, size)
+        quad: Any = clipped(annotation.quad, size)
         return annotation if quad == annotation.quad else replace(annotation, quad=quad)
     if isinstance(annotation, Region | Triplet):
-        box: Any = _inner(annotation.box, size)
+        box = clipped_box(annotation.box, size)
         return annotation if box == annotation.box else replace(annotation, box=box)
     return annotation
-
-
-def _inner(points: Box | Quad, size: tuple[int, int]) -> tuple[float, ...]:
-    """Points x0 y0 x1 y1 .. moved into an image of (width, height)."""
-    moved = []
-    for number, value in enumerate(points):
-        most = size[number % 2]
-        moved.append(min(max(value, 0.0), float(most)))
-    return tuple(moved)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.release.checksums import parse_checksums
 from pipeline.release.facts import read_facts
+from pipeline.release.flow import WITH_SAMPLE
 from pipeline.release.tables import SAMPLE, AnnotationRow, RemovedRow, SampleRow
 from pipeline.storage import layout, layout_release
 from pipeline.storage.json_types import Json
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 ADDED, REMOVED, CHANGED = "added", "removed", "changed"
 NOT_IN_ROUND = "not_in_round"
 """Why something is gone that the new version's round does not know."""
-WITH_SAMPLE = "sample_removed"
 NEW_SAMPLE = "sample_added"
 # Columns that say where a sample lies and not what it is.
 PLACES = ("image_offset", "image_size", "json_offset", "json_size", "member", "shard")
@@ -103,7 +103,11 @@ class _Release:
         return shard
 
 
-def diff(old: str, new: str, out: str | None = None) -> Json:
+def diff(
+    old: str,
+    new: str,
+    out: str | None = None,
+) -> Json:
     """The counts of all changes by type and reason; each change as a JSON line into `out`.
 
     Raises:
@@ -199,7 +203,11 @@ def _of_annotation(what: str, row: AnnotationRow, reason: str) -> Change:
     )
 
 
-def _changed_columns(old: DataclassInstance, new: DataclassInstance, without: Sequence[str]) -> str:
+def _changed_columns(
+    old: DataclassInstance,
+    new: DataclassInstance,
+    without: Sequence[str],
+) -> str:
     """The names of the columns in which two rows differ."""
     names = []
     for column in fields(old):

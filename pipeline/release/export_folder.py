@@ -91,7 +91,11 @@ class JsonItems:
 
 
 @contextmanager
-def json_items(path: Path, start: str, end: str) -> Iterator[JsonItems]:
+def json_items(
+    path: Path,
+    start: str,
+    end: str,
+) -> Iterator[JsonItems]:
     """Items between two pieces of JSON, such as `[` and `]`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as file:

@@ -157,7 +157,11 @@ def _rounds(store: Store) -> list[RoundFact]:
     return facts
 
 
-def settings_of(store: Store, config: ReleaseConfig, folder: str) -> Json:
+def settings_of(
+    store: Store,
+    config: ReleaseConfig,
+    folder: str,
+) -> Json:
     """The resolved settings of the run that began the round in `folder`, and of the release.
 
     What differs between machines is left out. Of a local path, the last part stands. A list that a

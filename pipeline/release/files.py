@@ -18,7 +18,11 @@ def files_in(store: Store, folder: str) -> list[str]:
     return sorted(names)
 
 
-def remove_strays(store: Store, folder: str, names: Iterable[str]) -> None:
+def remove_strays(
+    store: Store,
+    folder: str,
+    names: Iterable[str],
+) -> None:
     """Remove the files of a release that are not named: an unfinished build left them."""
     wanted = set(names)
     for name in files_in(store, folder):

@@ -35,7 +35,12 @@ class Findings:
     listed: list[Finding] = field(default_factory=list)
     _of_file: Counter[str] = field(default_factory=Counter)
 
-    def add(self, file: str, problem: str, key: str = "") -> None:
+    def add(
+        self,
+        file: str,
+        problem: str,
+        key: str = "",
+    ) -> None:
         """Note a finding."""
         self._of_file[file] += 1
         if self._of_file[file] <= MOST_PER_FILE:

@@ -23,7 +23,13 @@ from pipeline.storage.store import Store
 class Finish:
     """The end of one build."""
 
-    def __init__(self, store: Store, config: ReleaseConfig, folder: str, facts: Facts) -> None:
+    def __init__(
+        self,
+        store: Store,
+        config: ReleaseConfig,
+        folder: str,
+        facts: Facts,
+    ) -> None:
         self.store = store
         self.config = config
         self.folder = folder

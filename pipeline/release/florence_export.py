@@ -21,7 +21,9 @@ from pipeline.schema import Record
 
 
 def write_florence(
-    export: Export, folder: ExportFolder, tokens: Sequence[str] = ()
+    export: Export,
+    folder: ExportFolder,
+    tokens: Sequence[str] = (),
 ) -> dict[str, int]:
     """Write the files into an empty folder; returns how many images and examples they hold.
 

@@ -79,7 +79,10 @@ class Hub:
         from huggingface_hub.hf_api import RepoFile
 
         tree = self.api.list_repo_tree(
-            self.repo, recursive=True, revision=revision, repo_type=DATASET
+            self.repo,
+            recursive=True,
+            revision=revision,
+            repo_type=DATASET,
         )
         files = {}
         for entry in tree:

@@ -65,12 +65,15 @@ def image_ids(records: Sequence[Record], given: Mapping[str, ImageId]) -> dict[s
         wanted[record.key] = given.get(record.name)
         numbers[record.key] = _number_of_file(record.name)
     # Numbers of files beside ids of the source could mean two images.
-    if not any(id_ is not None for id_ in wanted.values()):
+    if set(wanted.values()) <= {None}:
         wanted = numbers
     counts = Counter(wanted.values())
     ids: dict[str, ImageId] = {}
     for key, id_ in wanted.items():
-        ids[key] = digest_id(key) if id_ is None or counts[id_] > 1 else id_
+        if id_ is None or counts[id_] > 1:
+            ids[key] = digest_id(key)
+        else:
+            ids[key] = id_
     return ids
 
 
@@ -85,7 +88,8 @@ def _number_of_file(name: str) -> int | None:
 
 def digest_id(*names: str) -> int:
     """An id that depends on these names alone."""
-    digest = hashlib.sha256("/".join(names).encode()).digest()
+    text = "/".join(names)
+    digest = hashlib.sha256(text.encode()).digest()
     return FIRST_DIGEST + int.from_bytes(digest[:8], "big") % FIRST_DIGEST
 
 
@@ -113,7 +117,9 @@ def _coco_number(label: Annotation) -> int | None:
 
 
 def class_table(
-    records: Iterable[Record], known: Sequence[Category] = (), classes: Iterable[str] = ()
+    records: Iterable[Record],
+    known: Sequence[Category] = (),
+    classes: Iterable[str] = (),
 ) -> ClassTable:
     """The categories of a round.
 

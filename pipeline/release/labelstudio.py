@@ -37,7 +37,10 @@ NO_CLASS = "object"
 
 
 def write_labelstudio(
-    export: Export, folder: ExportFolder, classes: Sequence[str], prefix: str = PREFIX
+    export: Export,
+    folder: ExportFolder,
+    classes: Sequence[str],
+    prefix: str = PREFIX,
 ) -> dict[str, int]:
     """Write the files; returns how many tasks and labels they hold.
 
@@ -58,7 +61,11 @@ def write_labelstudio(
     return {"tasks": tasks.count, "labels": labels}
 
 
-def interface(classes: Sequence[str], quads: bool = True, texts: Sequence[str] = TEXTS) -> str:
+def interface(
+    classes: Sequence[str],
+    quads: bool = True,
+    texts: Sequence[str] = TEXTS,
+) -> str:
     """The labelling interface for boxes, quads if wanted, and the named fields of texts."""
     lines = ["<View>", f'  <Image name="{IMAGE}" value="$image"/>']
     lines.append(f'  <RectangleLabels name="{BOXES}" toName="{IMAGE}">')
@@ -79,7 +86,11 @@ def interface(classes: Sequence[str], quads: bool = True, texts: Sequence[str] =
     return "\n".join(lines) + "\n"
 
 
-def task_of(record: Record, url: str, version: str) -> Json:
+def task_of(
+    record: Record,
+    url: str,
+    version: str,
+) -> Json:
     """The task of a sample: machines' labels as a prediction, human ones as an annotation.
 
     Args:

@@ -52,7 +52,11 @@ class Signals:
         return int(self.name.partition(".")[0])
 
 
-def signals_of(store: Store, round_folder: str, shard: str) -> list[Signals]:
+def signals_of(
+    store: Store,
+    round_folder: str,
+    shard: str,
+) -> list[Signals]:
     """The nodes that a round was made of, directly or through its head, by round and name.
 
     A node has one folder for all shards, so one shard is enough to find them.
@@ -105,7 +109,9 @@ def lineage_rows(
 
 
 def makers_in(
-    store: Store, signals: Sequence[Signals], shard: str
+    store: Store,
+    signals: Sequence[Signals],
+    shard: str,
 ) -> dict[str, dict[tuple[str, str], list[Signals]]]:
     """By kind and (key, id): the signals of a shard that have this annotation, in their order."""
     found: dict[str, dict[tuple[str, str], list[Signals]]] = {kind: {} for kind in KINDS}
@@ -131,7 +137,11 @@ def _names(nodes: Sequence[Signals], id_: str) -> list[str]:
     return [layout.signals_name(node.folder) for node in ordered]
 
 
-def _ids(store: Store, table: str, kind: str) -> Iterator[tuple[str, str]]:
+def _ids(
+    store: Store,
+    table: str,
+    kind: str,
+) -> Iterator[tuple[str, str]]:
     """(key, id) of each annotation of one kind; the other columns of the table are not read."""
     column = f"annotations.{kind}.list.element.id"
     with store.open(table) as file:
@@ -143,7 +153,11 @@ def _ids(store: Store, table: str, kind: str) -> Iterator[tuple[str, str]]:
 
 
 def _folder_of(
-    store: Store, name: str, output: str, shard: str, graph: Mapping[str, str]
+    store: Store,
+    name: str,
+    output: str,
+    shard: str,
+    graph: Mapping[str, str],
 ) -> str | None:
     """The folder in which a node has written `output`, None if it is gone."""
     number, _, stage = name.partition(".")

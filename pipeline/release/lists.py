@@ -79,7 +79,10 @@ def read_evaluation(place: str, config: HashConfig) -> list[Hashed]:
 
 
 def _listed(
-    hashes: Hashes, fs: fsspec.AbstractFileSystem, file: str, entries: Entries
+    hashes: Hashes,
+    fs: fsspec.AbstractFileSystem,
+    file: str,
+    entries: Entries,
 ) -> Iterator[Hashed]:
     """The rows of a list: hashes as they are, paths relative to the list's folder."""
     folder = file.rpartition("/")[0]
@@ -94,7 +97,10 @@ def _listed(
 
 
 def _hashed(
-    hashes: Hashes, fs: fsspec.AbstractFileSystem, paths: Sequence[str], root: str
+    hashes: Hashes,
+    fs: fsspec.AbstractFileSystem,
+    paths: Sequence[str],
+    root: str,
 ) -> Iterator[Hashed]:
     """The hashes of image files, one at a time, turned upright as those of a round are."""
     for path in paths:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from pipeline.release.safety import EXCLUDED, NOT_SCORED, Note, merged
+from pipeline.release.safety import EXCLUDED, NOT_SCORED, Maker, Note, merged
 from pipeline.schema import FINDING, IMAGE_SCORE
 from pipeline.storage import layout
 from pipeline.storage.store import Store
@@ -22,7 +22,7 @@ COLUMNS = ("phrase", "score", "dropped", "model", "revision")
 class ShardNotes:
     """The notes of one shard."""
 
-    notes: dict[tuple[str, str, str, str], Note] = field(default_factory=dict)
+    notes: dict[Maker, Note] = field(default_factory=dict)
     """By `Note.maker`."""
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
     """By the key of a sample, then by name: the highest score of its image."""
@@ -38,48 +38,57 @@ class ShardNotes:
         return ""
 
 
-def read_notes(store: Store, round_folder: str, shard: str) -> ShardNotes:
+def read_notes(
+    store: Store,
+    round_folder: str,
+    shard: str,
+) -> ShardNotes:
     """The notes of a shard."""
     found = ShardNotes()
     for key, notes in _rows(store, layout.round_table(round_folder, shard)):
-        of_sample: dict[tuple[str, str, str, str], Note] = {}
+        of_sample: dict[Maker, Note] = {}
         for note in notes:
-            if note.maker in of_sample:
-                # Two findings in one image are about one image.
-                both = merged(of_sample[note.maker], note)
-                of_sample[note.maker] = replace(both, images=1)
-            else:
-                of_sample[note.maker] = note
+            _add(of_sample, note)
             if note.kind == IMAGE_SCORE and note.highest is not None:
                 scores = found.scores.setdefault(key, {})
-                scores[note.name] = max(note.highest, scores.get(note.name, note.highest))
-        for maker, note in of_sample.items():
-            before = found.notes.get(maker)
-            found.notes[maker] = merged(before, note) if before else note
+                before = scores.get(note.name, note.highest)
+                scores[note.name] = max(note.highest, before)
+        for note in of_sample.values():
+            # Two findings in one image are about one image.
+            _add(found.notes, replace(note, images=1))
     return found
+
+
+def _add(notes: dict[Maker, Note], note: Note) -> None:
+    """Add a note to those of its maker."""
+    before = notes.get(note.maker)
+    notes[note.maker] = merged(before, note) if before else note
 
 
 def _rows(store: Store, table: str) -> Iterator[tuple[str, list[Note]]]:
     """The key of each sample with a note for each of its regions that is one."""
     import pyarrow.parquet as pq
 
-    columns = [f"annotations.regions.list.element.{name}" for name in COLUMNS]
+    columns = ["key"]
+    for name in COLUMNS:
+        columns.append(f"annotations.regions.list.element.{name}")
     with store.open(table) as file:
-        rows = pq.ParquetFile(file, pre_buffer=False).read(["key", *columns], use_threads=False)
+        reader = pq.ParquetFile(file, pre_buffer=False)
+        rows = reader.read(columns, use_threads=False)
     for row in rows.to_pylist():
+        annotations = row["annotations"] or {}
         notes = []
-        for region in (row["annotations"] or {}).get("regions") or ():
+        for region in annotations.get("regions") or ():
             if region["dropped"] not in (IMAGE_SCORE, FINDING):
                 continue
-            notes.append(
-                Note(
-                    name=region["phrase"],
-                    kind=region["dropped"],
-                    model=region["model"],
-                    revision=region["revision"],
-                    images=1,
-                    regions=1,
-                    highest=region["score"],
-                )
+            note = Note(
+                name=region["phrase"],
+                kind=region["dropped"],
+                model=region["model"],
+                revision=region["revision"],
+                images=1,
+                regions=1,
+                highest=region["score"],
             )
+            notes.append(note)
         yield row["key"], notes

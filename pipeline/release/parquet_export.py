@@ -40,7 +40,12 @@ def write_parquet(export: Export, folder: ExportFolder) -> dict[str, int]:
         name = f"data/{part.split}-{number:05d}-of-{totals[part.split]:05d}.parquet"
         for samples in _write(export.samples(part), folder, name):
             for sample in samples:
-                export.leave_out(sample.record, "text_regions", "triplets", "masks")
+                export.leave_out(
+                    sample.record,
+                    "text_regions",
+                    "triplets",
+                    "masks",
+                )
                 labels = sample.record.annotations
                 written["images"] += 1
                 written["boxes"] += len(labels.regions)
@@ -49,7 +54,9 @@ def write_parquet(export: Export, folder: ExportFolder) -> dict[str, int]:
 
 
 def _write(
-    samples: Iterator[ExportSample], folder: ExportFolder, name: str
+    samples: Iterator[ExportSample],
+    folder: ExportFolder,
+    name: str,
 ) -> Iterator[Sequence[ExportSample]]:
     """Write a file row group by row group; yields the samples of each once it is written."""
     import pyarrow.parquet as pq

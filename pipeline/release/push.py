@@ -73,7 +73,12 @@ def check_token(api: HfApi) -> None:
 class Push:
     """One push of a whole release."""
 
-    def __init__(self, release: LocalRelease, target: Target, api: HfApi) -> None:
+    def __init__(
+        self,
+        release: LocalRelease,
+        target: Target,
+        api: HfApi,
+    ) -> None:
         self.release = release
         self.target = target
         self.hub = Hub(api, target.repo)

@@ -43,7 +43,10 @@ class LocalRelease:
     """The sha256 of each file but `SHA256SUMS`."""
 
     def plan(
-        self, there: Mapping[str, RemoteFile], is_new: bool = False, is_done: bool = False
+        self,
+        there: Mapping[str, RemoteFile],
+        is_new: bool = False,
+        is_done: bool = False,
     ) -> Plan:
         """What is to be done, if these files are on the Hub."""
         names = [*sorted(set(self.sums) - set(LAST)), *LAST]

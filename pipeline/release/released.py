@@ -34,7 +34,12 @@ class Releasing:
         self._config = config
         self._personal = PersonalData(config.phone_regions)
 
-    def __call__(self, record: Record, image: ImageRow, data: bytes) -> Released:
+    def __call__(
+        self,
+        record: Record,
+        image: ImageRow,
+        data: bytes,
+    ) -> Released:
         """A sample as it is released; `data` is the stored image."""
         mode = self._config.personal_data
         content = content_of(record, self._personal if mode == "remove" else None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from pipeline.release.personal import EMAIL, PERSONAL_DATA, PHONE
 from pipeline.release.statistics import Totals
@@ -35,6 +36,15 @@ class ListFact:
     entries: int
 
 
+class Maker(NamedTuple):
+    """What has made notes."""
+
+    name: str
+    kind: str
+    model: str
+    revision: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
     """What a stage said of images for review: a score of the whole image, or findings."""
@@ -52,9 +62,14 @@ class Note:
     """The highest score, None if it gives none."""
 
     @property
-    def maker(self) -> tuple[str, str, str, str]:
+    def maker(self) -> Maker:
         """What must be the same for two notes to be added up."""
-        return (self.name, self.kind, self.model, self.revision)
+        return Maker(
+            self.name,
+            self.kind,
+            self.model,
+            self.revision,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +142,9 @@ def unchecked(safety: Safety) -> str:
 
 def _note_line(note: Note, safety: Safety) -> str:
     """What a stage was asked, what it said, and what followed."""
-    with_what = f"`{note.model}`" + (f" (revision `{note.revision}`)" if note.revision else "")
+    with_what = f"`{note.model}`"
+    if note.revision:
+        with_what += f" (revision `{note.revision}`)"
     if note.kind == FINDING:
         return (
             f"`{note.name}` by {with_what}: {note.regions:,} found in {note.images:,} images of "

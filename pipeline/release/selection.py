@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipeline.release.config import ReleaseConfig
-from pipeline.release.safety import Note, merged
+from pipeline.release.safety import Maker, Note, merged
 from pipeline.release.split import PLACES, Cuts, cuts_of, place_of
 from pipeline.release.survey import Survey
 from pipeline.schema import IMAGE_SCORE
@@ -52,7 +52,7 @@ class Selection:
     taken_down: dict[str, list[str]] = field(default_factory=dict)
     evaluation: dict[str, str] = field(default_factory=dict)
     excluded: dict[str, str] = field(default_factory=dict)
-    notes: dict[tuple[str, str, str, str], Note] = field(default_factory=dict)
+    notes: dict[Maker, Note] = field(default_factory=dict)
     """By `Note.maker`."""
 
     def add(self, survey: Survey) -> None:

@@ -65,7 +65,11 @@ def encode_decisions(decisions: Mapping[str, Decision]) -> Json:
     return {key: asdict(decision) for key, decision in decisions.items()}
 
 
-def read_decisions(store: Store, folder: str, shard: str) -> dict[str, Decision]:
+def read_decisions(
+    store: Store,
+    folder: str,
+    shard: str,
+) -> dict[str, Decision]:
     """The decisions of a shard that the driver has written."""
     name = layout_release.decisions(folder, shard)
     if not store.exists(name):

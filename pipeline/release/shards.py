@@ -8,13 +8,13 @@ these inputs alone, so a takedown changes no other shard.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from pipeline.plan.shard_state import ShardState
 from pipeline.release.content import LeftOut
+from pipeline.release.flow import ShardFlow
 from pipeline.release.lineage import LineageRow, lineage_rows, makers_in
 from pipeline.release.notes import ROUND
 from pipeline.release.released import Released, Releasing
@@ -36,24 +36,16 @@ from pipeline.release.tables import (
     objects_row,
     sample_row,
 )
-from pipeline.schema import KINDS, ImageRow, Record
+from pipeline.schema import ImageRow, Record
 from pipeline.storage import layout, layout_release
 from pipeline.storage.arrow import T, to_dict
 from pipeline.storage.images import read_image_bytes, read_images
 from pipeline.storage.json_types import Json
 from pipeline.storage.layout import IMAGES
-from pipeline.storage.manifest import (
-    AnnotationFlow,
-    FileDigest,
-    Manifest,
-    SampleFlow,
-)
+from pipeline.storage.manifest import FileDigest, Manifest
 from pipeline.storage.parquet import publish_table, read_table
 from pipeline.storage.store import Sink, Store
 from pipeline.storage.tars import TarWriter
-
-WITH_SAMPLE = "sample_removed"
-"""Why the annotations of a sample that is not released are not released."""
 
 
 @dataclass(slots=True)
@@ -85,12 +77,13 @@ class ReleaseShard:
             decisions,
         )
         work.write()
+        flow = work.flow()
         manifest = Manifest(
             shard=shard,
             inputs=self.inputs.digest(state, decisions),
             files=work.files,
-            samples=work.samples(),
-            annotations=work.annotations(),
+            samples=flow.samples(),
+            annotations=flow.annotations(),
             reads={IMAGES: state.output(IMAGES), ROUND: state.output(ROUND)},
         )
         folder = layout_release.build_folder(self.inputs.folder)
@@ -144,19 +137,26 @@ class _Work:
             self.files[name] = part.sink.digest
         self._write_tables()
 
-    def _write_sample(self, record: Record, image: ImageRow, data: bytes, stack: ExitStack) -> None:
+    def flow(self) -> ShardFlow:
+        """What became of the samples and their annotations, once all are written."""
+        released: list[Record] = []
+        for part in self._parts.values():
+            released += part.records
+        return ShardFlow(self._records, released, self._removed)
+
+    def _write_sample(
+        self,
+        record: Record,
+        image: ImageRow,
+        data: bytes,
+        stack: ExitStack,
+    ) -> None:
         """Put a sample into the tar of its split, or note why it is in none."""
         source = source_of(record.name, self._inputs.config.sources)
         assert source is not None, f"{record.name}: the survey has found no licence"
         decision = self._decisions.get(record.key, Decision())
         if decision.removed:
-            row = RemovedRow(
-                key=record.key,
-                type=SAMPLE,
-                id=None,
-                reason=decision.removed,
-            )
-            self._removed.append(row)
+            self._leave_out(record, decision.removed)
             return
         place = place_of(record.key, self._inputs.config.seed)
         split = decision.split or self._inputs.cuts[source].split_of(place)
@@ -169,19 +169,25 @@ class _Work:
         if self._inputs.config.images == "include":
             members = {released.extension: released.data, **members}
         *before, written = part.tar.write(record.key, members)
-        part.rows.append(
-            sample_row(
-                released.record,
-                Place(
-                    shard=self._shard,
-                    split=split,
-                    source=source,
-                    licence=self._inputs.config.sources[source].licence,
-                    image=before[0] if before else None,
-                    record=written,
-                ),
-            )
+        place_in_tar = Place(
+            shard=self._shard,
+            split=split,
+            source=source,
+            licence=self._inputs.config.sources[source].licence,
+            image=before[0] if before else None,
+            record=written,
         )
+        row = sample_row(released.record, place_in_tar)
+        part.rows.append(row)
+
+    def _leave_out(self, record: Record, reason: str) -> None:
+        row = RemovedRow(
+            key=record.key,
+            type=SAMPLE,
+            id=None,
+            reason=reason,
+        )
+        self._removed.append(row)
 
     def _part(self, split: str, stack: ExitStack) -> _Part:
         """The files of a split, begun with its first sample."""
@@ -217,7 +223,12 @@ class _Work:
 
         def table(name: str) -> str:
             folder = self._inputs.folder
-            return layout_release.release_table(folder, name, part.split, self._shard)
+            return layout_release.release_table(
+                folder,
+                name,
+                part.split,
+                self._shard,
+            )
 
         self._publish(table(layout_release.INDEX), SampleRow, part.rows)
         self._publish(table(layout_release.ANNOTATIONS), AnnotationRow, annotations)
@@ -233,53 +244,6 @@ class _Work:
             cls,
             rows,
         )
-
-    def samples(self) -> SampleFlow:
-        """The samples of the round, and what became of them."""
-        kept = 0
-        for part in self._parts.values():
-            kept += len(part.records)
-        return {
-            "in": len(self._records),
-            "kept": kept,
-            "dropped": dict(self._reasons(SAMPLE)),
-            "failed": {},
-        }
-
-    def annotations(self) -> dict[str, AnnotationFlow]:
-        """The annotations of the round by kind, and what became of them."""
-        gone = {row.key for row in self._removed if row.type == SAMPLE}
-        flows: dict[str, AnnotationFlow] = {}
-        for kind in KINDS:
-            dropped = self._reasons(TYPES[kind])
-            with_sample = [record for record in self._records if record.key in gone]
-            if with_sample:
-                dropped[WITH_SAMPLE] = _count(with_sample, kind)
-            kept = 0
-            for part in self._parts.values():
-                kept += _count(part.records, kind)
-            flows[kind] = {
-                "in": _count(self._records, kind),
-                "kept": kept,
-                "dropped": dict(dropped),
-            }
-        return flows
-
-    def _reasons(self, type_: str) -> Counter[str]:
-        """Why samples, or annotations of one type, are left out."""
-        reasons: Counter[str] = Counter()
-        for row in self._removed:
-            if row.type == type_:
-                reasons[row.reason] += 1
-        return reasons
-
-
-def _count(records: Sequence[Record], kind: str) -> int:
-    """How many annotations of one kind some records have."""
-    total = 0
-    for record in records:
-        total += len(getattr(record.annotations, kind))
-    return total
 
 
 def encode_record(record: Record) -> bytes:

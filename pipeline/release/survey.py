@@ -171,10 +171,19 @@ def source_of(name: str, sources: Mapping[str, SourceTerms]) -> str | None:
 
 def survey_digest(inputs: str, state: ShardState) -> str:
     """The digest of what the survey of a shard reads; `inputs` is that of `SurveyInputs`."""
-    return digest(inputs, state.output(IMAGES), state.output(HASHES), state.output(ROUND))
+    return digest(
+        inputs,
+        state.output(IMAGES),
+        state.output(HASHES),
+        state.output(ROUND),
+    )
 
 
-def read_survey(store: Store, folder: str, shard: str) -> Survey:
+def read_survey(
+    store: Store,
+    folder: str,
+    shard: str,
+) -> Survey:
     """The survey of a shard."""
     value = store.read_json(layout_release.survey(folder, shard))
     places = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,16 +53,16 @@ class Marks:
     keys: list[np.ndarray] = field(default_factory=list)
     """For each part: (n,) uint64."""
     images: list[np.ndarray] = field(default_factory=list)
-    parts: list[tuple[str, str]] = field(default_factory=list)
-    """(split, shard) of each part."""
+    indexes: list[str] = field(default_factory=list)
+    """The table of samples of each part."""
 
-    def add(self, check: PartCheck, split: str, shard: str) -> None:
+    def add(self, check: PartCheck) -> None:
         """Take in the samples of one part."""
         keys = [_mark(row.key) for row in check.rows]
         images = [_mark(row.sha256) for row in check.rows]
         self.keys.append(np.array(keys, np.uint64))
         self.images.append(np.array(images, np.uint64))
-        self.parts.append((split, shard))
+        self.indexes.append(check.index)
 
     def repeated(self) -> tuple[set[int], set[int]]:
         """The marks of keys, and those of images, that come more than once."""
@@ -99,28 +99,46 @@ class Verify:
             # The sums are added up in the order in which the build has added them.
             total.merge(self._removed(shard))
             for split in sorted(splits):
-                check = PartCheck(
-                    self.store,
-                    split,
-                    shard,
-                    self.findings,
-                )
-                with_images = facts is None or facts.images == "include"
-                check.run(with_images, _licences(facts))
-                check.check_flags(facts.checks.safety if facts else Safety())
-                marks.add(check, split, shard)
-                total.merge(part_counts(check.records, check.rows, check.flags))
+                check = self._check_part(split, shard, facts)
+                marks.add(check)
+                counts = part_counts(check.records, check.rows, check.flags)
+                total.merge(counts)
             advance(number, len(shards))
         self._check_disjoint(marks)
         totals = total.totals()
         if facts is not None:
             self._check_recount(facts, totals)
+        annotations = 0
+        for maker in totals["makers"]:
+            annotations += maker["annotations"]
         return VerifyReport(
             files=len(self.files),
             samples=totals["annotations"]["images"],
-            annotations=sum(maker["annotations"] for maker in totals["makers"]),
+            annotations=annotations,
             findings=self.findings.all(),
         )
+
+    def _check_part(
+        self,
+        split: str,
+        shard: str,
+        facts: Facts | None,
+    ) -> PartCheck:
+        """Check one shard in one split."""
+        check = PartCheck(
+            self.store,
+            split,
+            shard,
+            self.findings,
+        )
+        if facts is None:
+            check.run(True, {})
+            check.check_flags(Safety())
+        else:
+            licences = {name: terms.licence for name, terms in facts.sources.items()}
+            check.run(facts.images == "include", licences)
+            check.check_flags(facts.checks.safety)
+        return check
 
     def _check_sums(self) -> None:
         """Check that the files are those of `SHA256SUMS`, byte for byte."""
@@ -174,16 +192,15 @@ class Verify:
 
     def _removed(self, shard: str) -> Counts:
         """The counts of what is left out of a shard."""
-        counts = Counts()
         name = layout_release.removed_table("", shard)
-        counts.add_removed(
-            read_rows(
-                self.store,
-                name,
-                RemovedRow,
-                self.findings,
-            )
+        rows = read_rows(
+            self.store,
+            name,
+            RemovedRow,
+            self.findings,
         )
+        counts = Counts()
+        counts.add_removed(rows)
         return counts
 
     def _check_disjoint(self, marks: Marks) -> None:
@@ -193,19 +210,9 @@ class Verify:
             return
         first_key: dict[str, str] = {}
         first_image: dict[str, SampleRow] = {}
-        for split, shard in marks.parts:
-            name = layout_release.release_table(
-                "",
-                layout_release.INDEX,
-                split,
-                shard,
-            )
-            for row in read_rows(
-                self.store,
-                name,
-                SampleRow,
-                Findings(),
-            ):
+        unlisted = Findings()
+        for name in marks.indexes:
+            for row in read_rows(self.store, name, SampleRow, unlisted):
                 if _mark(row.key) in keys:
                     other = first_key.setdefault(row.key, name)
                     if other != name:
@@ -245,7 +252,11 @@ class Verify:
             self.findings.add(name, f"{place} is {value}, a recount gives {wanted}")
 
 
-def _differences(said: Any, right: Any, place: str) -> Iterator[tuple[str, object, object]]:
+def _differences(
+    said: Any,
+    right: Any,
+    place: str,
+) -> Iterator[tuple[str, object, object]]:
     """(place, value, right value) of everything in which two JSON values differ."""
     if said == right:
         return
@@ -268,15 +279,10 @@ def _differences(said: Any, right: Any, place: str) -> Iterator[tuple[str, objec
         yield from _differences(said[number], wanted, below)
 
 
-def _licences(facts: Facts | None) -> Mapping[str, str]:
-    """The licence of each source."""
-    sources = facts.sources if facts else {}
-    return {name: terms.licence for name, terms in sources.items()}
-
-
 def _mark(text: str) -> int:
     """64 bits of a hash."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+    digest = hashlib.sha256(text.encode()).digest()
+    return int.from_bytes(digest[:8], "big")
 
 
 def _repeated(parts: list[np.ndarray]) -> set[int]:

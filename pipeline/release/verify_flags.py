@@ -33,7 +33,9 @@ class _Finding:
 
 
 def flag_problems(
-    flags: Sequence[FlagRow], records: Sequence[Record], safety: Safety
+    flags: Sequence[FlagRow],
+    records: Sequence[Record],
+    safety: Safety,
 ) -> Iterator[FlagProblem]:
     """Everything that the flags say otherwise than the records."""
     blurred = []
@@ -55,7 +57,9 @@ def is_blurred(record: Record) -> bool:
 
 
 def _row_problems(
-    blurred: Iterable[FlagRow], records: Iterable[Record], categories: Collection[str]
+    blurred: Iterable[FlagRow],
+    records: Iterable[Record],
+    categories: Collection[str],
 ) -> Iterator[FlagProblem]:
     """What is wrong with the rows of blurred regions, each by itself."""
     by_key = {record.key: record for record in records}
@@ -96,7 +100,9 @@ def _is_inside(row: FlagRow, record: Record) -> bool:
 
 
 def _personal_problems(
-    said: Collection[_Finding], records: Sequence[Record], safety: Safety
+    said: Collection[_Finding],
+    records: Sequence[Record],
+    safety: Safety,
 ) -> Iterator[FlagProblem]:
     """What differs from the personal data that the texts of the records have."""
     found: set[_Finding] = set()

@@ -43,7 +43,13 @@ if TYPE_CHECKING:
 class PartCheck:
     """Checks one shard in one split."""
 
-    def __init__(self, store: Store, split: str, shard: str, findings: Findings) -> None:
+    def __init__(
+        self,
+        store: Store,
+        split: str,
+        shard: str,
+        findings: Findings,
+    ) -> None:
         self.records: list[Record] = []
         """The records that could be read."""
         self.rows: list[SampleRow] = []

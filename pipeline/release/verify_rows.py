@@ -19,7 +19,12 @@ Size = tuple[int, int]
 """(width, height) in pixels."""
 
 
-def read_rows(store: Store, name: str, cls: type[T], findings: Findings) -> list[T]:
+def read_rows(
+    store: Store,
+    name: str,
+    cls: type[T],
+    findings: Findings,
+) -> list[T]:
     """The rows of a table of a release; if it is broken, none and a finding."""
     try:
         table = parse_parquet(store.read(name))
@@ -39,7 +44,9 @@ def read_rows(store: Store, name: str, cls: type[T], findings: Findings) -> list
 
 
 def row_problems(
-    row: AnnotationRow, size: Size | None, texts: Mapping[tuple[str, str], str]
+    row: AnnotationRow,
+    size: Size | None,
+    texts: Mapping[tuple[str, str], str],
 ) -> Iterator[str]:
     """What is wrong with a row of the table of annotations by itself.
 
@@ -68,7 +75,11 @@ def _is_box_good(numbers: Sequence[float], size: Size) -> bool:
     return len(box) == 4 and is_box_inside(box, size)
 
 
-def in_words(problem: str, annotation: Any, size: Size) -> str:
+def in_words(
+    problem: str,
+    annotation: Any,
+    size: Size,
+) -> str:
     """A problem of `problem_of` with the numbers."""
     width, height = size
     points = getattr(annotation, "box", None) or getattr(annotation, "quad", None)

@@ -21,7 +21,11 @@ class TarSample:
     members: dict[str, Member] = field(default_factory=dict)
 
 
-def read_samples(store: Store, name: str, findings: Findings) -> Iterator[TarSample]:
+def read_samples(
+    store: Store,
+    name: str,
+    findings: Findings,
+) -> Iterator[TarSample]:
     """The samples of the tar `name`: members with one key that follow each other."""
     sample = TarSample("")
     try:

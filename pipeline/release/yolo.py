@@ -27,7 +27,11 @@ VALIDATION, TEST = "validation", "test"
 NAMES = {TRAIN: "train", VALIDATION: "val", TEST: "test"}
 
 
-def write_yolo(export: Export, folder: ExportFolder, classes: Sequence[str]) -> dict[str, int]:
+def write_yolo(
+    export: Export,
+    folder: ExportFolder,
+    classes: Sequence[str],
+) -> dict[str, int]:
     """Write the files; returns how many images and boxes they hold.
 
     Args:

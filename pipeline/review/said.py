@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from pipeline.schema import Box, Record
+from stages.geometry import area, clipped_box
 from stages.sources.shapes import is_number
 
 
@@ -62,10 +63,7 @@ def inside(box: Box, record: Record) -> Box:
     Raises:
         ValueError: nothing of it is inside.
     """
-    left = max(0.0, box[0])
-    top = max(0.0, box[1])
-    right = min(float(record.width), box[2])
-    bottom = min(float(record.height), box[3])
-    if left >= right or top >= bottom:
+    part = clipped_box(box, (record.width, record.height))
+    if not area(part):
         raise ValueError(f"{record.key}: the box {box} has no area inside of the image")
-    return (left, top, right, bottom)
+    return part

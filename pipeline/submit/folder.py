@@ -8,6 +8,7 @@ those of secrets. The archive depends on names and contents alone, so an equal f
 from __future__ import annotations
 
 import functools
+import heapq
 import os
 import zipfile
 from collections.abc import Collection, Iterator, Sequence
@@ -66,8 +67,12 @@ def read_folder(path: Path, needed: Collection[str] = ()) -> Folder:
     secrets: list[str] = []
     names = set(needed)
     names.update(_names(path, "", [], secrets))
-    files = [SentFile(name, (path / name).stat().st_size) for name in sorted(names)]
-    return Folder(path, tuple(files), tuple(sorted(secrets)))
+    files = []
+    for name in sorted(names):
+        status = os.stat(path / name)
+        files.append(SentFile(name, status.st_size))
+    secrets.sort()
+    return Folder(path, tuple(files), tuple(secrets))
 
 
 def check_size(folder: Folder, max_mb: int) -> None:
@@ -78,13 +83,22 @@ def check_size(folder: Folder, max_mb: int) -> None:
     """
     if folder.size <= max_mb * MB:
         return
-    largest = sorted(folder.files, key=lambda file: file.size, reverse=True)[:LARGEST]
-    named = ", ".join(f"{file.name} ({file.size / MB:,.1f} MB)" for file in largest)
+    largest = heapq.nlargest(LARGEST, folder.files, key=_size_of)
+    named = ", ".join(f"{file.name} ({_megabytes(file.size)})" for file in largest)
     raise ValueError(
-        f"cluster.ray.folder={folder.path}: {folder.size / MB:,.1f} MB to send, more than "
+        f"cluster.ray.folder={folder.path}: {_megabytes(folder.size)} to send, more than "
         f"cluster.ray.max_mb={max_mb}; the largest: {named}; list what the job does not need in "
         ".gitignore, or raise the limit"
     )
+
+
+def _size_of(file: SentFile) -> int:
+    return file.size
+
+
+def _megabytes(size: int) -> str:
+    """A number of bytes as megabytes of 10^6 bytes, in words."""
+    return f"{size / MB:,.1f} MB"
 
 
 def pack(folder: Folder, archive: Path, added: Sequence[tuple[str, str]] = ()) -> None:
@@ -97,11 +111,13 @@ def pack(folder: Folder, archive: Path, added: Sequence[tuple[str, str]] = ()) -
             source = folder.path / file.name
             entry = zipfile.ZipInfo(file.name, DATE)
             entry.compress_type = zipfile.ZIP_DEFLATED
-            runs = os.access(source, os.X_OK)
-            entry.external_attr = (0o755 if runs else 0o644) << 16
+            mode = 0o755 if os.access(source, os.X_OK) else 0o644
+            # The upper 16 bits are the mode of Unix.
+            entry.external_attr = mode << 16
             packed.writestr(entry, source.read_bytes())
         for name, text in texts.items():
-            packed.writestr(zipfile.ZipInfo(name, DATE), text)
+            entry = zipfile.ZipInfo(name, DATE)
+            packed.writestr(entry, text)
 
 
 def is_secret(name: str) -> bool:
@@ -116,9 +132,11 @@ def _listed(file: str) -> GitIgnoreSpec:
 
 
 def _spec(file: Path) -> GitIgnoreSpec:
+    """The rules in a file of the form of .gitignore."""
     from pathspec import GitIgnoreSpec
 
-    return GitIgnoreSpec.from_lines(file.read_text(errors="replace").splitlines())
+    text = file.read_text(errors="replace")
+    return GitIgnoreSpec.from_lines(text.splitlines())
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,29 +150,27 @@ class _Ignored:
 
 def _names(root: Path, below: str, rules: list[_Ignored], secrets: list[str]) -> Iterator[str]:
     """The names of the files to send below a folder; `below` is "" or ends with `/`."""
-    rules = [*rules, *_rules(root, below)]
-    for entry in sorted(os.scandir(root / below), key=lambda entry: entry.name):
-        name = below + entry.name
-        is_folder = entry.is_dir()
-        if _listed(NEVER_SENT).match_file(entry.name):
+    rules = list(rules)
+    file = root / below / ".gitignore"
+    if file.is_file():
+        rules.append(_Ignored(below, _spec(file)))
+    for each in sorted(os.listdir(root / below)):
+        name = below + each
+        path = root / name
+        is_folder = path.is_dir()
+        if _listed(NEVER_SENT).match_file(each):
             continue
         if _is_ignored(f"{name}/" if is_folder else name, rules):
             continue
         # A link may have a harmless name and lead to a key.
-        target = os.path.basename(os.path.realpath(entry.path))
-        if is_secret(entry.name) or is_secret(target):
+        target = os.path.realpath(path)
+        if is_secret(each) or is_secret(os.path.basename(target)):
             secrets.append(name)
         elif is_folder:
-            if not entry.is_symlink() and not _is_of_no_use(root / name):
+            if not path.is_symlink() and not _is_of_no_use(path):
                 yield from _names(root, f"{name}/", rules, secrets)
-        elif entry.is_file():
+        elif path.is_file():
             yield name
-
-
-def _rules(root: Path, below: str) -> Iterator[_Ignored]:
-    file = root / below / ".gitignore"
-    if file.is_file():
-        yield _Ignored(below, _spec(file))
 
 
 def _is_ignored(name: str, rules: Sequence[_Ignored]) -> bool:

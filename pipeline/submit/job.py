@@ -79,11 +79,14 @@ def settings_text(values: Json) -> str:
 
 def next_attempt(of: str, names: Iterable[str]) -> int:
     """One more than the highest attempt among the names of jobs; `of` is a fingerprint."""
+    prefix = re.escape(_prefix(of))
+    pattern = re.compile(rf"{prefix}(\d+)")
     highest = 0
     for name in names:
-        found = re.fullmatch(re.escape(_prefix(of)) + r"(\d+)", name)
+        found = pattern.fullmatch(name)
         if found:
-            highest = max(highest, int(found.group(1)))
+            number = int(found[1])
+            highest = max(highest, number)
     return highest + 1
 
 
@@ -92,7 +95,9 @@ def local_paths(values: Json) -> dict[str, str]:
     paths = {}
     for name, value in _texts(values, ""):
         is_path = os.path.isabs(value) and os.path.exists(value)
-        if is_path or (name == "work" and _is_local(value)):
+        if name == "work":
+            is_path = _is_local(value)
+        if is_path:
             paths[name] = value
     return paths
 

@@ -20,6 +20,9 @@ def answer(command: list[str], given: str = "") -> str:
         advice = "submit from a machine of the cluster, or see --dry-run for what would be sent"
         raise ClusterFailed(f"{program}: not installed here; {advice}") from None
     if done.returncode != 0:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise ClusterFailed(f"{program}: {lines[-1].removeprefix(f'{program}: ')}")
+        lines = done.stderr.strip().splitlines()
+        reason = lines[-1] if lines else f"exit code {done.returncode}"
+        # Some programs begin their messages with their name.
+        reason = reason.removeprefix(f"{program}: ")
+        raise ClusterFailed(f"{program}: {reason}")
     return done.stdout.strip()

@@ -67,11 +67,13 @@ def prepare(job: Job, ray: RayJobsConfig) -> Parcel:
     """
     root = Path(ray.folder).resolve()
     inside, outside = {}, {}
-    for name, path in local_paths(job.values).items():
-        if Path(path).is_file() and Path(path).is_relative_to(root):
-            inside[name] = Path(path).relative_to(root).as_posix()
+    for name, text in local_paths(job.values).items():
+        path = Path(text)
+        if path.is_file() and path.is_relative_to(root):
+            relative = path.relative_to(root)
+            inside[name] = relative.as_posix()
         else:
-            outside[name] = path
+            outside[name] = text
     folder = read_folder(root, inside.values())
     check_size(folder, ray.max_mb)
     warnings = warn_of_paths(outside, "the cluster")
@@ -136,14 +138,16 @@ def follow(ray: RayJobsConfig, name: str) -> int:
         # The connection may break while the job goes on.
         with suppress(RuntimeError, OSError):
             asyncio.run(_write_log(jobs, name))
-        while not (info := jobs.get_job_info(name)).status.is_terminal():
+        info = jobs.get_job_info(name)
+        while not info.status.is_terminal():
             time.sleep(POLL_SECONDS)
+            info = jobs.get_job_info(name)
     if info.driver_exit_code is not None:
         return int(info.driver_exit_code)
     if info.status == "SUCCEEDED":
         return 0
     # The job has not come to run, or was killed.
-    print(f"fld: {name}: {' '.join(str(info.message).split())}", file=sys.stderr)
+    print(f"fld: {name}: {_one_line(info.message)}", file=sys.stderr)
     return STOPPED if info.status == "STOPPED" else FAILED
 
 
@@ -186,10 +190,22 @@ def client(ray: RayJobsConfig) -> Iterator[JobSubmissionClient]:
         raise ClusterFailed(f"{where}: {tokens.advice()}") from None
     except (RuntimeError, ConnectionError) as error:
         # Such as the answer of a server that is no dashboard.
-        raise ClusterFailed(f"{where}: {' '.join(str(error).split())}") from None
+        raise ClusterFailed(f"{where}: {_one_line(error)}") from None
+
+
+def _one_line(message: object) -> str:
+    """A message without line breaks."""
+    words = str(message).split()
+    return " ".join(words)
 
 
 def _check_answers(url: str, where: str) -> None:
+    """Check that something listens at an address: Ray's client would wait for long.
+
+    Raises:
+        ValueError: it is no address.
+        ClusterFailed: nothing listens there.
+    """
     advice = "give the address of the dashboard of `ray start --head`"
     try:
         parts = urlsplit(url)
@@ -209,12 +225,14 @@ def _check_answers(url: str, where: str) -> None:
 
 
 async def _write_log(jobs: JobSubmissionClient, name: str) -> None:
+    """Write the log of a job to standard error while it grows."""
     async for lines in jobs.tail_job_logs(name):
         sys.stderr.write(lines)
         sys.stderr.flush()
 
 
 def _list(names: tuple[str, ...]) -> str:
+    """The first names, and how many more there are."""
     text = ", ".join(names[:SHOWN])
     if len(names) > SHOWN:
         text += f" and {len(names) - SHOWN} more"

@@ -31,9 +31,9 @@ def needs(run: RunConfig) -> list[GroupNeed]:
         entries += [run.refine.annotate, run.refine.merge]
     else:
         names.discard(TRAIN_GROUP)
-    for entry in entries:
-        names.add(entry.group)
-    return list(_needs(run.cluster, sorted(names)))
+    names.update(entry.group for entry in entries)
+    found = _needs(run.cluster, sorted(names))
+    return list(found)
 
 
 def check_fits(needs: list[GroupNeed], cpus: float, gpus: float, where: str) -> None:
@@ -42,13 +42,14 @@ def check_fits(needs: list[GroupNeed], cpus: float, gpus: float, where: str) -> 
     Raises:
         ValueError: it has not. `where` names the settings of the machine, such as `cluster.slurm.`.
     """
+    problem = ""
     for need in needs:
-        for kind, wanted, there in (("cpus", need.cpus, cpus), ("gpus", need.gpus, gpus)):
-            if wanted > there:
-                raise ValueError(
-                    f"cluster.groups.{need.name}: an actor wants {wanted:g} {kind}, and "
-                    f"{where}{kind}={there:g}; raise it"
-                )
+        if need.cpus > cpus:
+            problem = f"{need.cpus:g} cpus, and {where}cpus={cpus:g}"
+        elif need.gpus > gpus:
+            problem = f"{need.gpus:g} gpus, and {where}gpus={gpus:g}"
+        if problem:
+            raise ValueError(f"cluster.groups.{need.name}: an actor wants {problem}; raise it")
 
 
 def machines(needs: list[GroupNeed], cpus: float, gpus: float) -> int:
@@ -64,10 +65,16 @@ def machines(needs: list[GroupNeed], cpus: float, gpus: float) -> int:
 
 
 def _needs(cluster: ClusterConfig, names: list[str]) -> Iterator[GroupNeed]:
+    """What each of these groups needs."""
     for name in names:
         group = cluster.group(name)
         # Training takes one worker unless it sets `actors`.
         most = 1 if name == TRAIN_GROUP else cluster.workers
         if group.actors is not None:
             most = group.actors[1]
-        yield GroupNeed(name=name, cpus=group.cpus, gpus=group.gpus, actors=most)
+        yield GroupNeed(
+            name=name,
+            cpus=group.cpus,
+            gpus=group.gpus,
+            actors=most,
+        )

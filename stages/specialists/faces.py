@@ -21,6 +21,7 @@ from pydantic import Field
 
 from pipeline.schema import FINDING, Annotations, Box, Region
 from stages.base import CONTENT, Batch, Result, StageError
+from stages.geometry import clipped_box
 
 if TYPE_CHECKING:
     import cv2
@@ -145,10 +146,11 @@ def _run_yunet(detector: cv2.FaceDetectorYN, bgr: np.ndarray) -> list[Found]:
 
 def _box(found: Found, scale: float, size: tuple[int, int]) -> Box:
     """A face in pixels of the image of (width, height); parts outside of it are cut off."""
-    left, top = found.x / scale, found.y / scale
-    right, bottom = (found.x + found.width) / scale, (found.y + found.height) / scale
-    width, height = size
-    return (max(0.0, left), max(0.0, top), min(float(width), right), min(float(height), bottom))
+    left = found.x / scale
+    top = found.y / scale
+    right = (found.x + found.width) / scale
+    bottom = (found.y + found.height) / scale
+    return clipped_box((left, top, right, bottom), size)
 
 
 def _load_yunet(config: FacesConfig) -> cv2.FaceDetectorYN:
