@@ -145,7 +145,7 @@ VALUES: dict[str, dict[str, Any]] = {
     },
 }
 # Fields that hold other configs, whose own fields are looked at.
-HOLDERS = {"source", "specialists", "filters", "refine", "train", "cluster", "options", "name"}
+HOLDERS = {"source", "rounds", "specialists", "filters", "refine", "train", "cluster", "options", "name"}
 HOLDERS |= {"sparse", "annotate", "merge", "gate", "groups", "data", "test", "rows"}
 HOLDERS |= {"ray", "kuberay", "slurm"}
 
