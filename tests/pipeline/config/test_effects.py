@@ -145,9 +145,9 @@ VALUES: dict[str, dict[str, Any]] = {
     },
 }
 # Fields that hold other configs, whose own fields are looked at.
-HOLDERS = {"source", "rounds", "specialists", "filters", "refine", "train", "cluster", "options", "name"}
+HOLDERS = {"source", "specialists", "filters", "refine", "train", "cluster", "options", "name"}
 HOLDERS |= {"sparse", "annotate", "merge", "gate", "groups", "data", "test", "rows"}
-HOLDERS |= {"ray", "kuberay", "slurm"}
+HOLDERS |= {"ray", "kuberay", "slurm", "rounds"}
 
 
 def learned(config: TrainConfig) -> Any:
