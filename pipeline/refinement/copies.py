@@ -38,7 +38,7 @@ def cost_of_copies(store: Store, run: RunConfig, names: Sequence[str] = ()) -> l
     rounds = run.refine.rounds + 1
     copies = "round 0 copies" if rounds == 1 else f"each of up to {rounds} rounds copies"
     size = _mean_size(store, counts) * images
-    cost = f" (about {size / 1e9:.1f} GB)" if size else ""
+    cost = f" (about {size / 1e9:,.1f} GB)" if size else ""
     return [
         f"rounds.images=copy: {copies} the {images:,} images{cost}; "
         "rounds.images=reference stores them once"
