@@ -147,6 +147,7 @@ def test_datasets_reads_labels_and_images_together(shared: Path, tmp_path: Path)
         assert sample["jpg"].size == (sample["json"]["width"], sample["json"]["height"])
 
 
+@pytest.mark.ray
 @pytest.mark.usefixtures("local_ray")
 def test_ray_data_reads_labels_and_images_together(shared: Path) -> None:
     import ray
