@@ -301,7 +301,9 @@ class Record:
 class IndexRow:
     """Where a sample of a round lies, and what annotations it has: a row of `index.parquet`.
 
-    Offsets and sizes are bytes in the shard's tar, so that a range request reads one sample.
+    Offsets and sizes are bytes, so that a range request reads one sample. Those of the record are
+    in the round's tar. Those of the image are in the same tar, or with `rounds.images: reference`
+    in `images/SHARD.tar`.
     """
 
     key: str

@@ -92,7 +92,9 @@ def plan(args: argparse.Namespace) -> Output:
     """What `fld run` with the same arguments would do."""
     from dataclasses import asdict
 
+    from pipeline.config import effects
     from pipeline.ingest import source_files
+    from pipeline.refinement.copies import cost_of_copies
     from pipeline.refinement.planning import plan_run
     from pipeline.report.command_text import plan_table
 
@@ -102,6 +104,8 @@ def plan(args: argparse.Namespace) -> Output:
     store = _usable_store(config.work)
     stages = plan_run(store, config, listing.names)
     source_files.announce_changes(store, config.source, listing)
+    if any(stage.todo for stage in stages):
+        effects.announce(cost_of_copies(store, config, listing.names))
     return Output(text=plan_table(stages), value=[asdict(stage) for stage in stages])
 
 

@@ -13,7 +13,14 @@ from pathlib import Path
 
 from pipeline.config.names import check_names, setting_elsewhere
 from pipeline.config.needs import check_needs
-from pipeline.config.run import ClusterConfig, Entry, RefineConfig, RunConfig, SourceConfig
+from pipeline.config.run import (
+    ClusterConfig,
+    Entry,
+    RefineConfig,
+    RoundsConfig,
+    RunConfig,
+    SourceConfig,
+)
 from pipeline.config.validation import build, check_keys, check_mapping
 from pipeline.storage.json_types import Json
 from stages import registry
@@ -38,7 +45,11 @@ def parse(values: Json) -> RunConfig:
     for key in GROUPS:
         check_mapping(values.get(key), key)
     check_no_seed(values["train"], "train.")
+    # A config of a run that was saved before there was this group has none.
+    rounds = values.get("rounds", {})
+    check_mapping(rounds, "rounds")
     parts = {
+        "rounds": build(RoundsConfig, rounds, "rounds."),
         "refine": _refine(values["refine"]),
         "source": _source(values["source"]),
         "specialists": _entries(values["specialists"], "specialists."),

@@ -26,6 +26,7 @@ GROUPS = {
     "source": "fld run: where images come from, by `source.use`",
     "specialists": "fld run: the stages that label; NAME is free, `use` picks one of these",
     "filters": "fld run: the stages that drop labels; NAME is free, `use` picks one of these",
+    "rounds": "fld run: how rounds are stored",
     "refine": "fld run: the loop of training, annotating and merging",
     "train": "fld run, fld train: the training of a model",
     "cluster": "fld run, fld train, fld study: where stages and trainings run",

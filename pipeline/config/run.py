@@ -34,8 +34,13 @@ ROUND_MODEL = "model"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NoOptions:
-    """Options of the graph's last node, which publishes a round and runs no stage."""
+class RoundsConfig:
+    """How rounds are stored: the options of a graph's last node, which publishes a round."""
+
+    images: Literal["copy", "reference"] = "copy"
+    """`copy`: the shards of each round hold the images, too. `reference`: they hold the labels
+    only, with the keys and the order of `images/SHARD.tar`, so that all rounds share its images.
+    Choose before the first run: another value makes all rounds and their models anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,6 +239,8 @@ class RunConfig:
     filters: dict[str, Entry]
     """Stages that run in every round once the labels are complete: they parse texts and mark
     annotations as dropped."""
+    rounds: RoundsConfig = RoundsConfig()
+    """How rounds are stored."""
     refine: RefineConfig
     """The refinement loop."""
     train: TrainConfig

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from pipeline.execution.reading import read_inputs
@@ -57,7 +57,10 @@ def publish_round(
     shard: str,
     state: ShardState,
 ) -> Digests:
-    """Publish a shard of a round: its records, and the public tar with images and records."""
+    """Publish a shard of a round: its records, and the public tar.
+
+    The tar holds images and records, or records only (`Node.shares_images`).
+    """
     inputs = _inputs(node, state)
     images = read_images(store, shard)
     given = read_given(store, shard)
@@ -110,17 +113,34 @@ def _publish_files(
     rows = []
     with store.publishing(tar) as sink:
         writer = TarWriter(sink)
-        for image, data in zip(images, read_image_bytes(store, shard), strict=True):
+        for image, copied in _copied(store, node, shard, images):
             record = records[image.key]
             text = json.dumps(to_dict(record), ensure_ascii=False, separators=(",", ":"))
-            extension = str(image.member).partition(".")[2]
-            members = {extension: data, "json": text.encode()}
-            image_place, text_place = writer.write(image.key, members)
-            rows.append(_index_row(record, shard, image_place, text_place))
+            written = writer.write(image.key, {**copied, "json": text.encode()})
+            image_place = written[0] if copied else _place(image)
+            rows.append(_index_row(record, shard, image_place, written[-1]))
         writer.close()
     files[tar] = sink.digest
     files[index] = publish_table(store, index, IndexRow, rows)
     return files
+
+
+def _copied(
+    store: Store, node: Node, shard: str, images: Sequence[ImageRow]
+) -> Iterator[tuple[ImageRow, dict[str, bytes]]]:
+    """Each image with its member of the round's tar: {extension: bytes}, or {} if it has none."""
+    if node.shares_images:
+        for image in images:
+            yield image, {}
+        return
+    for image, data in zip(images, read_image_bytes(store, shard), strict=True):
+        extension = str(image.member).partition(".")[2]
+        yield image, {extension: data}
+
+
+def _place(image: ImageRow) -> Member:
+    """Where an image lies in the tar of `images/`."""
+    return Member(name=str(image.member), offset=image.offset or 0, size=image.size or 0)
 
 
 def _record(image: ImageRow, given: Mapping[str, Annotations]) -> Record:
@@ -168,7 +188,7 @@ def _index_row(
     image: Member,
     text: Member,
 ) -> IndexRow:
-    """Where a sample lies in the tar, and how many annotations of each kind are kept."""
+    """Where a sample lies, and how many annotations of each kind are kept."""
     kept = record.annotations.kept()
     counts: Json = {kind: len(getattr(kept, kind)) for kind in KINDS}
     return IndexRow(

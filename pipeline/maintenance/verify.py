@@ -11,7 +11,6 @@ rounds from what they were made of, images from what is left of their tar and fr
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -19,11 +18,11 @@ from typing import Literal
 import pyarrow as pa
 
 from pipeline.config import saved
-from pipeline.schema import ImageRow, IndexRow, Record
+from pipeline.maintenance.verify_content import check_content
 from pipeline.storage import layout
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import FileDigest, Manifest, ManifestName
-from pipeline.storage.parquet import parse_parquet, parse_table
+from pipeline.storage.parquet import parse_parquet
 from pipeline.storage.store import Store
 from pipeline.storage.threads import mapped
 
@@ -72,16 +71,6 @@ class CheckedManifest:
     manifest: Manifest | None
     """None if the manifest itself is broken."""
     problems: list[Problem] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """Where one thing lies in a tar."""
-
-    name: str
-    """What it is called: a key, or a sha256."""
-    offset: int
-    size: int
 
 
 def _no_progress(done: int, total: int) -> None:
@@ -166,7 +155,7 @@ def _check_manifest(store: Store, place: ManifestPlace, deep: bool) -> CheckedMa
     for file, expected in manifest.files.items():
         found[file] = _check_file(store, file, expected, deep)
     if deep and not any(found.values()):
-        found = _check_content(store, folder, manifest)
+        found = check_content(store, folder, manifest)
     result = CheckedManifest(manifest)
     for file, text in found.items():
         if not text:
@@ -208,89 +197,6 @@ def _check_file(
     except FileNotFoundError:
         return "missing"
     return ""
-
-
-def _check_content(store: Store, folder: str, manifest: Manifest) -> dict[str, str]:
-    """Problems of files that hash as they should, but contradict each other; by file."""
-    if folder == IMAGES:
-        return _check_images(store, manifest)
-    if layout.is_round(folder):
-        return _check_round(store, folder, manifest)
-    if layout.is_signals(folder):
-        table = layout.signals_table(folder, manifest.shard)
-        rows = parse_parquet(store.read(table)).num_rows
-        return {table: _miscounted(rows, manifest)}
-    return {}
-
-
-def _check_images(store: Store, manifest: Manifest) -> dict[str, str]:
-    """Check that the images lie in the tar where the table says."""
-    table = layout.images_table(manifest.shard)
-    tar = layout.images_tar(manifest.shard)
-    rows: list[ImageRow] = parse_table(store.read(table), ImageRow)
-    slices = []
-    for row in rows:
-        if row.failed is not None:
-            continue
-        image = Slice(
-            name=row.sha256 or "",
-            offset=row.offset or 0,
-            size=row.size or 0,
-        )
-        slices.append(image)
-    wrong = 0
-    for sha256, data in _read_slices(store, tar, slices):
-        if hashlib.sha256(data).hexdigest() != sha256:
-            wrong += 1
-    problem = f"{wrong} images are not where the table says" if wrong else ""
-    return {
-        table: _miscounted(len(rows), manifest),
-        tar: problem,
-    }
-
-
-def _check_round(store: Store, folder: str, manifest: Manifest) -> dict[str, str]:
-    """Check that the samples of a round lie in the tar where the index says."""
-    shard = manifest.shard
-    table = layout.round_table(folder, shard)
-    tar = layout.round_tar(folder, shard)
-    records: list[Record] = parse_table(store.read(table), Record)
-    index_data = store.read(layout.shard_index(folder, shard))
-    index: list[IndexRow] = parse_table(index_data, IndexRow)
-    images = [Slice(row.key, row.image_offset, row.image_size) for row in index]
-    texts = [Slice(row.key, row.json_offset, row.json_size) for row in index]
-    hashes = {}
-    for key, data in _read_slices(store, tar, images):
-        hashes[key] = hashlib.sha256(data).hexdigest()
-    records_in_tar = dict(_read_slices(store, tar, texts))
-    wrong = 0
-    for record in records:
-        if (
-            hashes.get(record.key) != record.sha256
-            or json.loads(records_in_tar.get(record.key, b"{}")).get("key") != record.key
-        ):
-            wrong += 1
-    problem = f"{wrong} samples are not where the index says" if wrong else ""
-    return {
-        table: _miscounted(len(records), manifest),
-        tar: problem,
-    }
-
-
-def _read_slices(store: Store, tar: str, slices: list[Slice]) -> Iterator[tuple[str, bytes]]:
-    """(name, bytes) of parts of a tar."""
-    with store.open(tar) as file:
-        for part in slices:
-            file.seek(part.offset)
-            yield part.name, file.read(part.size)
-
-
-def _miscounted(rows: int, manifest: Manifest) -> str:
-    """What is wrong with the number of rows, "" if nothing is."""
-    samples = manifest.samples["in"]
-    if rows == samples:
-        return ""
-    return f"{rows} rows, the manifest counts {samples} samples"
 
 
 def _without_manifest(store: Store) -> Iterator[str]:

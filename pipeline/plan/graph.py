@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.config.order import completing, in_order, order_of
-from pipeline.config.run import ROUND_MODEL, ClusterConfig, Entry, NoOptions, RunConfig
+from pipeline.config.run import ROUND_MODEL, ClusterConfig, Entry, RoundsConfig, RunConfig
 from pipeline.plan.recipe import fingerprint, recipe_settings, revision_of
 from pipeline.schema import SCHEMA_VERSION
 from pipeline.storage import layout
@@ -74,6 +74,12 @@ class Node:
     def tar(self, shard: str) -> str:
         """The name of the tar that this node writes for a shard, if it makes a round."""
         return layout.round_tar(self.folder, shard)
+
+    @property
+    def shares_images(self) -> bool:
+        """Whether the tars of this round hold labels only (`rounds.images: reference`)."""
+        options = self.entry.options
+        return isinstance(options, RoundsConfig) and options.images == "reference"
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,10 +258,13 @@ def _with_filters(
         "round": number,
         "upstream": upstream,
     }
+    if run.rounds.images == "reference":
+        # `copy` is not part of a recipe, so that rounds from before this setting keep their names.
+        recipe["images"] = "reference"
     mark = fingerprint(recipe)
     last = Node(
         name=f"{number}.round",
-        entry=Entry(name="round", use="round", options=NoOptions(), group=FILTER_GROUP),
+        entry=Entry(name="round", use="round", options=run.rounds, group=FILTER_GROUP),
         round=number,
         reads=tuple(node.name for node in reads),
         fingerprint=mark,

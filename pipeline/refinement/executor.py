@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from operator import attrgetter
 
+from pipeline.config.effects import announce
 from pipeline.config.run import RunConfig
 from pipeline.errors import NothingLabelled
 from pipeline.execution.engine import Engine
@@ -23,6 +24,7 @@ from pipeline.plan.graph import Node
 from pipeline.plan.journal import INGEST, publish_graph, ref
 from pipeline.plan.shard_state import plan
 from pipeline.quality.statistics import Statistics
+from pipeline.refinement.copies import cost_of_copies
 from pipeline.refinement.gate import Evidence, Verdict, judge
 from pipeline.refinement.judgements import merge_config, unlearned
 from pipeline.refinement.loop import Attempt, Candidate, Loop, States
@@ -79,6 +81,8 @@ class RunExecutor:
         )
         step = Step(INGEST, make, (IMAGES,))
         states = self.engine.run(INGEST, [step], present.states)
+        if todo:
+            announce(cost_of_copies(self.store, self.run))
         # Only now are the keys of all shards known.
         check_keys(self.store, source, list(states))
         failed = failures.in_ingest(self.store, len(states))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,6 +13,19 @@ from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
 from pipeline.storage.tars import read_tar
 from stages.image_file import open_image, to_rgb
+
+IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "avif")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSample:
+    """A sample of a round as it is stored."""
+
+    key: str
+    image: bytes
+    """The encoded image, such as a JPEG."""
+    record: bytes
+    """The JSON of its record."""
 
 
 def read_images(store: Store, shard: str) -> list[ImageRow]:
@@ -32,9 +46,34 @@ def read_truth(store: Store, shard: str) -> dict[str, Annotations]:
 
 def read_image_bytes(store: Store, shard: str) -> Iterator[bytes]:
     """The stored bytes of each of `read_images`, in the same order."""
-    with store.open(layout.images_tar(shard)) as file:
-        for _, members in read_tar(file):
-            yield next(iter(members.values()))
+    for _, data in _stored_images(store, shard):
+        yield data
+
+
+def with_images(
+    store: Store, shard: str, samples: Iterable[tuple[str, Mapping[str, bytes]]]
+) -> Iterator[StoredSample]:
+    """The samples of a round's shard with their images, wherever these are stored.
+
+    `samples` are the keys and members {extension: bytes} of the round's tar, in its order. If a
+    sample has no image there (`rounds.images: reference`), the tar of `images/` has it.
+
+    Raises:
+        ValueError: neither tar holds the image of a sample.
+    """
+    stored: Iterator[tuple[str, bytes]] | None = None
+    for key, members in samples:
+        image = _image_among(members)
+        if image is None:
+            # The tar of `images/` has the same order, so one pass through it finds all images.
+            stored = stored or _stored_images(store, shard)
+            image = _next_of(stored, key)
+        if image is None:
+            raise ValueError(
+                f"{key}: neither its shard nor {store.path(layout.images_tar(shard))} holds its "
+                "image; give a round in its work folder, or shards that hold images"
+            )
+        yield StoredSample(key, image, members["json"])
 
 
 def decode_image(data: bytes) -> np.ndarray:
@@ -47,6 +86,32 @@ def decode_image(data: bytes) -> np.ndarray:
         pixels = np.asarray(to_rgb(image))
     pixels.flags.writeable = False
     return pixels
+
+
+def _stored_images(store: Store, shard: str) -> Iterator[tuple[str, bytes]]:
+    """The key and the bytes of each image in the tar of a shard."""
+    with store.open(layout.images_tar(shard)) as file:
+        for key, members in read_tar(file):
+            yield key, next(iter(members.values()))
+
+
+def _image_among(members: Mapping[str, bytes]) -> bytes | None:
+    """The image of a sample among its files, None if it has none."""
+    for extension, data in members.items():
+        if extension in IMAGE_EXTENSIONS:
+            return data
+    return None
+
+
+def _next_of(stored: Iterator[tuple[str, bytes]], key: str) -> bytes | None:
+    """The next image of this key, None if there is none or no tar."""
+    try:
+        for other, data in stored:
+            if other == key:
+                return data
+    except FileNotFoundError:
+        return None
+    return None
 
 
 def _read_labels(store: Store, name: str) -> dict[str, Annotations]:

@@ -20,8 +20,9 @@ Names are relative to the work folder, with forward slashes:
         manifests/
     rounds/NN-FINGERPRINT/              one round of labels
         records/SHARD.parquet           the records of a shard
-        index.parquet/SHARD.parquet     where the samples of each shard lie in its tar
-        shards/SHARD.tar                images and records, in the WebDataset convention
+        index.parquet/SHARD.parquet     where the samples of each shard lie
+        shards/SHARD.tar                images and records, or records only (`rounds.images`), in
+                                        the WebDataset convention
         manifests/
         parts.parquet                   what each shard holds: counts, first and last key
         metrics.json                    counts, changes, and scores against truth
@@ -252,12 +253,12 @@ def round_shards(folder: str) -> str:
 
 
 def round_tar(folder: str, shard: str) -> str:
-    """The images and records of a shard."""
+    """The records of a shard, with or without the images (`rounds.images`)."""
     return _tar(round_shards(folder), shard)
 
 
 def shard_index(folder: str, shard: str) -> str:
-    """Where the samples of one shard lie in its tar."""
+    """Where the samples of one shard lie."""
     return _table(round_index(folder), shard)
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
 READ_ONLY = 0o444
+FIRST_OFFSET = tarfile.BLOCKSIZE
+"""Where the content of a tar's first member begins, in bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ from pipeline.errors import RunFailed
 from pipeline.schema import IndexRow, Record
 from pipeline.storage import layout
 from pipeline.storage.arrow import from_dict
-from pipeline.storage.images import decode_image
+from pipeline.storage.images import StoredSample, decode_image, with_images
 from pipeline.storage.manifest import digest
 from pipeline.storage.parquet import read_table
 from pipeline.storage.round_parts import read_parts
@@ -36,7 +36,6 @@ from stages.base import Sample, thread_count
 BLOCK_SHARDS = 4
 # Decoded batches that wait for a step.
 AHEAD = 2
-IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "avif")
 
 
 class ShardLocation(Protocol):
@@ -68,7 +67,7 @@ class ShardFolder:
 
 @dataclass(frozen=True, slots=True)
 class EncodedSample:
-    """A sample as its shard holds it."""
+    """A sample as it is stored."""
 
     image: bytes
     """The encoded image, such as a JPEG."""
@@ -217,9 +216,9 @@ class TrainingSet:
                     yield ready.result()
 
     def read(self, shard: str, key: str) -> EncodedSample:
-        """Return a sample as its shard holds it."""
+        """Return a sample as it is stored."""
         tar = self.node.tar(shard)
-        return _read_shard(self.store.url, tar)[key]
+        return _read_shard(self.store.url, tar, shard)[key]
 
     def samples(self, shard: str, keys: Sequence[str]) -> list[Sample]:
         """Decode these samples of a shard, in this order."""
@@ -283,11 +282,7 @@ def find_training_set(url: str) -> tuple[TrainingSet, str]:
     Raises:
         ValueError: there are no shards, or they hold no labels.
     """
-    store = Store(url)
-    folder = ""
-    head = read_head(store)
-    if head is not None:
-        folder = head.folder
+    store, folder = _open(url)
     name = layout.round_shards(folder) if store.list(layout.round_shards(folder)) else folder
     found = [layout.shard_of_tar(file) for file in store.list(name)]
     shards = [shard for shard in found if shard is not None]
@@ -308,6 +303,20 @@ def find_training_set(url: str) -> tuple[TrainingSet, str]:
     if not len(data):
         raise ValueError(f"{url}: no labelled sample in {len(shards)} shards; nothing to train on")
     return data, labels
+
+
+def _open(url: str) -> tuple[Store, str]:
+    """Open what `url` names; return the store, and the folder of the round or of the shards in it.
+
+    A round is opened in its work folder, which may hold its images.
+    """
+    store = Store(url)
+    split = layout.split_round(store.url)
+    if split:
+        work, folder = split
+        return Store(work), folder
+    head = read_head(store)
+    return store, head.folder if head else ""
 
 
 def _scan(
@@ -334,12 +343,12 @@ def _scan(
 # The last few shards stay in memory: a batch can lie in two blocks, and a small set is read again
 # in every epoch.
 @lru_cache(maxsize=2 * BLOCK_SHARDS)
-def _read_shard(url: str, tar: str) -> dict[str, EncodedSample]:
+def _read_shard(url: str, tar: str, shard: str) -> dict[str, EncodedSample]:
     """Read all samples of a shard, by key."""
     store = Store(url)
     samples: dict[str, EncodedSample] = {}
-    for key, members in _members(store, tar):
-        samples[key] = _encoded_sample(key, members)
+    for sample in with_images(store, shard, _members(store, tar)):
+        samples[sample.key] = _encoded_sample(sample)
     return samples
 
 
@@ -362,15 +371,8 @@ def _members(store: Store, tar: str) -> Iterator[tuple[str, dict[str, bytes]]]:
         yield key, members
 
 
-def _encoded_sample(key: str, members: Mapping[str, bytes]) -> EncodedSample:
-    """Find the image and the record among the files of a sample.
-
-    Raises:
-        ValueError: there is no image.
-    """
-    record: Record = from_dict(Record, json.loads(members["json"]))
+def _encoded_sample(sample: StoredSample) -> EncodedSample:
+    """Parse the record of a sample, and leave out its dropped labels."""
+    record: Record = from_dict(Record, json.loads(sample.record))
     kept = record.annotations.kept()
-    for extension, data in members.items():
-        if extension in IMAGE_EXTENSIONS:
-            return EncodedSample(data, replace(record, annotations=kept))
-    raise ValueError(f"{key}: its shard holds no image; give a round that holds its images")
+    return EncodedSample(sample.image, replace(record, annotations=kept))

@@ -26,6 +26,9 @@ SHOWN_BY: dict[str, dict[str, str]] = {
     "tests/pipeline/execution/test_engine.py": {
         "GroupConfig.cpus": "test_a_group_that_wants_more_than_the_cluster_has_is_refused_at_once",
     },
+    "tests/pipeline/execution/test_shared_images.py": {
+        "RoundsConfig.images": "test_a_round_that_shares_images_holds_records_in_their_order",
+    },
     "tests/pipeline/submit/test_ray_jobs.py": {
         "RayJobsConfig.jobs": "test_an_address_where_nothing_answers_is_told",
         "RayJobsConfig.folder": (

@@ -24,6 +24,7 @@ from pipeline.config.run import (
     GateConfig,
     GroupConfig,
     RefineConfig,
+    RoundsConfig,
     RunConfig,
     SourceConfig,
     SparseConfig,
@@ -147,7 +148,7 @@ VALUES: dict[str, dict[str, Any]] = {
 # Fields that hold other configs, whose own fields are looked at.
 HOLDERS = {"source", "specialists", "filters", "refine", "train", "cluster", "options", "name"}
 HOLDERS |= {"sparse", "annotate", "merge", "gate", "groups", "data", "test", "rows"}
-HOLDERS |= {"ray", "kuberay", "slurm"}
+HOLDERS |= {"ray", "kuberay", "slurm", "rounds"}
 
 
 def learned(config: TrainConfig) -> Any:
@@ -258,7 +259,7 @@ def test_every_setting_of_a_source_makes_it_another_source_or_is_tested_elsewher
 def config_classes() -> list[type]:
     """The config classes of the engine and of the commands beside `fld run`."""
     found: list[type] = [RunConfig, SourceConfig, Entry, RefineConfig, GateConfig, SparseConfig]
-    found += [ClusterConfig, GroupConfig, RowConfig, DataConfig]
+    found += [ClusterConfig, GroupConfig, RoundsConfig, RowConfig, DataConfig]
     found += [RayJobsConfig, PodConfig, KubeRayConfig, SlurmConfig]
     return [*found, *command_configs().values()]
 

@@ -108,7 +108,7 @@ class Inline:
         return states
 
 
-def make_round(work: Path, images: Path, shard_size: int = 6) -> RunConfig:
+def make_round(work: Path, images: Path, shard_size: int = 6, *overrides: str) -> RunConfig:
     """Label a folder of images: round 0, which becomes head."""
     store = Store(str(work))
     values = compose(
@@ -118,6 +118,7 @@ def make_round(work: Path, images: Path, shard_size: int = 6) -> RunConfig:
             f"source.path={images}",
             f"source.shard_size={shard_size}",
             "refine.rounds=0",
+            *overrides,
         ]
     )
     run = parse(values)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.run import Entry, NoOptions
+from pipeline.config.run import Entry, RoundsConfig
 from pipeline.errors import SamplesLost
 from pipeline.execution.publishing import publish_round
 from pipeline.plan.graph import Node
@@ -23,7 +23,7 @@ BOX = (0.0, 0.0, 1.0, 1.0)
 FOUND, FILTER = (
     Node(
         name=f"0.{name}",
-        entry=Entry(name=name, use=name, options=NoOptions()),
+        entry=Entry(name=name, use=name, options=RoundsConfig()),
         round=0,
         reads=(),
         fingerprint="aa",
