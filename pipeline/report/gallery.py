@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
+from pipeline.quality.doubt import MEASURE
 from pipeline.quality.ranking import Ranked
 from pipeline.refinement.changes import changes
 from pipeline.report.disputes import disputes
@@ -128,6 +129,7 @@ def gallery(data: ReportData) -> Gallery:
         "quad": _colour(QUAD_COLOUR),
         "samples": samples,
         "images": data.images,
+        "measure": MEASURE,
         "failures": data.failures,
         "failed": [{**asdict(view), "sample": places.get(view.key)} for view in data.failed],
     }

@@ -25,7 +25,7 @@ Names are relative to the work folder, with forward slashes:
                                         the WebDataset convention
         manifests/
         parts.parquet                   what each shard holds: counts, first and last key
-        metrics.json                    counts, changes, and scores against truth
+        metrics.json                    counts, rankings, and scores against truth
         statistics.json                 the paper's tables and histograms
         round.json                      the gate's verdict, and the models of the round
         audit.json                      precision by human judgement (`fld audit score`)

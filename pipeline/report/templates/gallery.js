@@ -108,9 +108,12 @@ function card(index) {
 }
 
 function sampleButton(index, key, ...notes) {
+  const [width, height] = report.samples[index].size;
   const labels = labelsOf(report.samples[index], state.round);
+  // A card is 4 by 3: a higher picture is drawn smaller, so its letters are larger.
+  const scale = width * 3 < height * 4 ? 1.8 : 1.35;
   return html("button", {class: "sample", type: "button", "data-index": index},
-    picture(index, labels, cardView(labels), {labels: true, words: true, masks: false, scale: 1.35,
+    picture(index, labels, cardView(labels), {labels: true, words: true, masks: false, scale,
       dropped: state.wanted.reason !== KEPT, matches: isFiltered() ? label => passes(label) : null}),
     html("span", {class: "key"}, key), ...notes);
 }
@@ -152,7 +155,7 @@ function tellPage(labels) {
   const shown = ranked("changed").length;
   byId("about").textContent = {
     all: "",
-    unsure: n ? `The ${plural(n, "sample")} of round ${name} with the highest doubt, out of all ${all}. Doubt is the mean of 1 - confidence over the kept boxes.`
+    unsure: n ? `The ${plural(n, "sample")} of round ${name} with the highest doubt, out of all ${all}. Doubt: ${report.measure.replace("1 - (", "1\u00a0\u2212\u00a0(")}.`
       : `No kept box of round ${name} has a confidence or a score.`,
     changed: shown ? `The ${plural(shown, "sample")} in which round ${name} changed most labels, out of all ${all}.`
       : report.rounds[state.round].parent === null ? `Round ${name} is the first one, so it changed nothing. Choose another round.` : `Round ${name} changed no label.`,

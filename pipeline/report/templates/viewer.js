@@ -15,7 +15,9 @@ function roundsOf(sample) {
 
 function options() {
   const checked = name => byId("show-" + name).checked;
-  return {masks: checked("masks"), labels: checked("labels"), words: checked("words"), dropped: checked("dropped"),
+  // One large picture needs no larger letters than six small ones, which a narrow window does not have.
+  const scale = viewer.mode !== "six" && dialog.clientWidth > 900 ? 0.62 : 1;
+  return {scale, masks: checked("masks"), labels: checked("labels"), words: checked("words"), dropped: checked("dropped"),
     matches: isFiltered() ? label => passes(label) : null};
 }
 
@@ -31,7 +33,8 @@ function figure(index, labels, view, title) {
   const kept = labels.filter(label => !label.dropped);
   const texts = view.granularity ? groundedTexts(kept, view.granularity) : [];
   const missing = view.granularity && !texts.length ? [html("p", {class: "quiet"}, "no " + view.title)] : [];
-  return html("figure", {class: "view"},
+  const [width, height] = report.samples[index].size;
+  return html("figure", {class: "view", style: `--ratio: ${width / height}`},
     picture(index, labels, view, options()), html("figcaption", {}, title), ...texts.map(paragraph), ...missing);
 }
 
@@ -122,6 +125,7 @@ function showSample() {
   }[viewer.mode]();
   byId("viewer-content").replaceChildren(...failures, content);
   byId("viewer-content").dataset.mode = viewer.mode;
+  byId("viewer-shows").hidden = viewer.mode === "table";
   byId("previous").disabled = viewer.at === 0;
   byId("next").disabled = viewer.at === state.list.length - 1;
   history.replaceState(null, "", "#" + encodeURIComponent(sample.key));

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.quality.levels import BINS, count_levels, quantile
+from pipeline.quality.ranking import MOST, Ranked, Ranking
 from pipeline.quality.statistics import Statistics, statistics_of
 from pipeline.quality.summary import Summary, add, decode, encode
 from pipeline.refinement.gate import PairedScores, count_paired
@@ -52,6 +53,21 @@ def test_what_no_model_believes_is_counted_in_the_last_bin() -> None:
     assert counts[0] == 2 and counts[BINS - 1] == 1 and counts.sum() == 3
 
 
+def test_a_ranking_has_the_highest_values_of_all_shards_and_equal_ones_by_key() -> None:
+    # 0, 1, 2, 0, 1, 2, ...: 100 samples have the value 2.
+    samples = [Ranked(f"key-{number:03d}", number % 3) for number in range(300)]
+    expected = [f"key-{number:03d}" for number in range(2, 3 * MOST, 3)]
+    for shards in (1, 2, 7, 300):
+        parts = [Ranking.of(samples[first::shards]) for first in range(shards)]
+        random.Random(shards).shuffle(parts)
+        total: Summary = {}
+        for part in parts:
+            add(total, decode(encode({"part": {"ranking": part}})))
+        ranking = total["part"]["ranking"]
+        assert [sample.key for sample in ranking.first] == expected
+        assert {sample.value for sample in ranking.first} == {2}
+
+
 def _counted(records: Sequence[Record], before: Sequence[Record], known: Summary) -> Summary:
     counts = RoundCounts(0.5)
     counts.add_shard(records, before, known)
@@ -90,6 +106,13 @@ def test_a_round_counts_the_same_in_one_shard_and_in_many() -> None:
     measured = metrics(total["metrics"], with_changes=True)
     assert measured["samples"] == 24
     assert measured["truth"]["all"]["score"] < 1
+    # Most boxes are gone where there were most; keys decide between equal numbers.
+    lost = {}
+    for old, new in zip(before, records, strict=True):
+        if number_lost := len(old.annotations.kept().regions) - len(new.annotations.kept().regions):
+            lost[new.key] = number_lost
+    ranked = [(sample["key"], sample["value"]) for sample in measured["most_changed"]]
+    assert ranked == sorted(lost.items(), key=lambda item: (-item[1], item[0])) and ranked
     paired = PairedScores.of(total["paired"])
     assert paired is not None and 0 < paired.samples < 24
     held_out = measured["truth"]["held_out"]["metrics"]["regions"]

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.quality.ranking import Ranked
 from pipeline.report.html import write_report
-from pipeline.report.views import PictureView, ReportData, RoundView
+from pipeline.report.views import FailedView, PictureView, ReportData, RoundView
 from pipeline.schema import Annotations, Box, Failure, Region, Text, TextRegion, Triplet
 from stages.geometry import encode_mask
 from tests.pipeline.report.browser import CHROMIUM, WHY_SKIPPED, Browser
@@ -82,10 +83,22 @@ def picture(key: str, colour: str, **more: object) -> PictureView:
 
 
 def full_report() -> ReportData:
-    """26 samples, so two pages: one that changed, one that failed, and 24 without labels."""
+    """26 of 900 samples, so two pages: one that changed, one that failed, and 24 without labels.
+
+    The rankings are those of all samples, so they need not follow from the labels shown here.
+    """
+    sure = [Ranked("failed", 0.75)]
+    unsure = [Ranked("changed", 0.45), Ranked("not shown", 0.44), Ranked("failed", 0.4)]
     rounds = [
-        RoundView(name=FIRST, status="accepted", kept={}),
-        RoundView(name=SECOND, status="accepted", kept={}, parent=FIRST),
+        RoundView(name=FIRST, status="accepted", kept={}, least_sure=sure),
+        RoundView(
+            name=SECOND,
+            status="accepted",
+            kept={},
+            parent=FIRST,
+            least_sure=unsure,
+            most_changed=[Ranked("changed", 1)],
+        ),
     ]
     empty = {FIRST: Annotations(), SECOND: Annotations()}
     failure = Failure(stage="ocr", reason="out_of_memory")
@@ -98,7 +111,19 @@ def full_report() -> ReportData:
     ]
     for number in range(24):
         pictures.append(picture(f"empty-{number}", "white", rounds=empty))
-    return ReportData(experiment="x", images=26, rounds=rounds, pictures=pictures, head=SECOND)
+    broken = FailedView(
+        key="half", name="b/half.jpg", stage="ingest", reason="truncated", detail="<b>39 bytes</b>"
+    )
+    late = FailedView(key="failed", name="failed", stage="1.ocr", reason="out_of_memory")
+    return ReportData(
+        experiment="x",
+        images=900,
+        rounds=rounds,
+        pictures=pictures,
+        head=SECOND,
+        failures=1234,
+        failed=[broken, late],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -165,18 +190,60 @@ def test_the_least_sure_the_most_changed_and_the_failed_have_their_pages(
 ) -> None:
     show(browser, tmp_path, full_report())
     orders = text(browser, "[id^=order-]")
-    assert orders == ["All 26", "Least sure 2", "Most changed 1", "Failed 1"]
+    assert orders == ["All 26", "Least sure 2", "Most changed 1", "Failed 1,234"]
     click(browser, "#order-unsure")
     assert text(browser, ".sample .key") == ["changed", "failed"]
-    assert text(browser, ".sample .notes")[0].startswith("0.30 cup")
+    assert text(browser, ".sample .notes")[0].startswith("doubt 0.45; least sure: cup 0.30")
+    assert "highest doubt, out of all 900" in text(browser, "#about")[0]
+    choose(browser, round=0)
+    assert text(browser, ".sample .notes") == ["doubt 0.75; least sure: cup 0.60"]
     click(browser, "#order-changed")
+    assert text(browser, ".sample .key") == []
+    assert "the first one, so it changed nothing" in text(browser, "#about")[0]
+    choose(browser, round=1)
     assert text(browser, ".sample .key") == ["changed"]
-    click(browser, "#order-failed")
-    assert text(browser, ".sample .notes") == ["! ocr: out_of_memory"]
+    click(browser, "#order-unsure")
+    choose(browser, **{"class": "cat"})
+    assert text(browser, ".sample .key") == ["changed"]
+    click(browser, "#clear")
     click(browser, "#order-all")
     assert text(browser, "#page") == ["page 1 of 2"] and len(text(browser, ".sample")) == 24
     click(browser, "#next-page")
     assert text(browser, "#page") == ["page 2 of 2"] and len(text(browser, ".sample")) == 2
+
+
+def test_every_failure_has_a_card_with_its_reason(browser: Browser, tmp_path: Path) -> None:
+    show(browser, tmp_path, full_report())
+    choose(browser, **{"class": "cat"})  # failures are no labels, so no filter is about them
+    click(browser, "#order-failed")
+    assert text(browser, "#count") == ["1,234 failures"]
+    assert text(browser, ".sample .key") == ["half", "failed"]
+    assert text(browser, ".sample .blank") == ["no picture"]
+    assert text(browser, ".sample .reason") == [
+        "did not come in: truncated",
+        "failed in 1.ocr: out of memory",
+    ]
+    assert text(browser, ".sample .detail") == ["<b>39 bytes</b>", "file: b/half.jpg"]
+    assert browser.evaluate("document.querySelectorAll('.sample svg').length") == 1
+    assert (
+        browser.evaluate("getComputedStyle(document.getElementById('filters')).display") == "none"
+    )
+    click(browser, "button.sample")
+    assert text(browser, "#viewer-key") == ["failed"]
+    assert text(browser, "#viewer-content .failure") == ["failed in ocr: out_of_memory"]
+    assert browser.complaints() == []
+
+
+def test_a_run_that_labelled_nothing_shows_why(browser: Browser, tmp_path: Path) -> None:
+    rounds = [RoundView(name=FIRST, status="empty", kept={})]
+    failed = [FailedView(key="a", name="a", stage="ingest", reason="not_an_image")]
+    data = ReportData(experiment="x", images=0, rounds=rounds, failures=1, failed=failed)
+    show(browser, tmp_path, data)
+    click(browser, "#order-failed")
+    assert text(browser, ".sample .reason") == ["did not come in: not an image"]
+    click(browser, "#order-unsure")
+    assert "No kept box" in text(browser, "#about")[0]
+    assert browser.complaints() == []
 
 
 def test_a_sample_has_the_six_views_of_the_paper(browser: Browser, tmp_path: Path) -> None:
@@ -265,8 +332,11 @@ def test_a_round_0_without_truth_and_a_narrow_window(browser: Browser, tmp_path:
     size = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": False}
     browser.send("Emulation.setDeviceMetricsOverride", **size)
     show(browser, tmp_path, data)
-    assert text(browser, "[id^=order-] b") == ["1", "1", "0", "0"]
+    assert text(browser, "[id^=order-] b") == ["1", "0", "0", "0"]
     assert browser.evaluate("document.documentElement.scrollWidth") <= 390
+    click(browser, "#order-failed")
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 390
+    click(browser, "#order-all")
     click(browser, ".sample")
     for mode in ("six", "one", "compare", "table"):
         click(browser, f"#viewer-modes [value={mode}]")
