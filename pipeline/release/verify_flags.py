@@ -105,7 +105,7 @@ def _personal_problems(
     safety: Safety,
 ) -> Iterator[FlagProblem]:
     """What differs from the personal data that the texts of the records have."""
-    found: set[_Finding] = set()
+    found = set[_Finding]()
     if safety.personal_data != "ignore":
         regions = tuple(safety.phone_regions)
         personal = PersonalData(regions)

@@ -4,10 +4,8 @@ In: image. Out: a region with the phrase `face` for each face. It is no label bu
 and for `fld release build ... blur.face=SCORE` (`pipeline.schema.FINDING`), so it is dropped from
 the start.
 
-Two kinds of files are read, both by OpenCV. YuNet (Wu, Peng and Yu 2023; an .onnx file of OpenCV's
-model zoo, MIT licence) finds most faces and gives a score. A cascade of Haar features (Viola and
-Jones 2001; an .xml file, some of which are in the folder `cv2.data.haarcascades`) finds upright
-frontal faces only, with some false alarms and without a score.
+The model is YuNet (Wu, Peng and Yu 2023): an .onnx file of OpenCV's model zoo (MIT licence), which
+is not in this package. OpenCV 5 has no cascades of Haar features any more.
 """
 
 from __future__ import annotations
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     import cv2
 
 FACE = "face"
-CASCADE_SUFFIX = ".xml"
 NMS_IOU = 0.3  # OpenCV's default for YuNet
 MOST_FACES = 5000  # before non-maximum suppression, OpenCV's default
 
@@ -37,10 +34,10 @@ class FacesConfig:
     """Settings of `faces`."""
 
     weights: str = field(metadata=CONTENT)
-    """The model: an .onnx file of YuNet, or an .xml file of a cascade of OpenCV."""
+    """The model: an .onnx file of YuNet, such as face_detection_yunet_2023mar.onnx."""
 
     min_score: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Faces with a lower score of YuNet are not stored. A cascade has no scores."""
+    """Faces with a lower score are not stored."""
 
     side: Annotated[int, Field(ge=32)] = 1280
     """Images are reduced until their longer side has at most this many pixels. YuNet finds faces
@@ -55,7 +52,7 @@ class Found:
     y: float
     width: float
     height: float
-    score: float | None
+    score: float
 
 
 class Faces:
@@ -67,7 +64,7 @@ class Faces:
 
     @classmethod
     def check(cls, config: FacesConfig) -> None:
-        """Check that the file is a model of one of the two kinds.
+        """Check that the file is such a model.
 
         Raises:
             StageError: it is none.
@@ -76,12 +73,7 @@ class Faces:
 
     def __init__(self, config: FacesConfig) -> None:
         self.config = config
-        self.yunet: cv2.FaceDetectorYN | None = None
-        self.cascade: cv2.CascadeClassifier | None = None
-        if config.weights.endswith(CASCADE_SUFFIX):
-            self.cascade = _load_cascade(config)
-        else:
-            self.yunet = _load_yunet(config)
+        self.detector = _load(config)
 
     def __call__(self, batch: Batch) -> list[Result]:
         return [Annotations(regions=self.find(sample.pixels)) for sample in batch]
@@ -97,7 +89,7 @@ class Faces:
             size = (max(1, round(width * scale)), max(1, round(height * scale)))
             bgr = cv2.resize(bgr, size, interpolation=cv2.INTER_AREA)
         regions = []
-        for found in self._detect(bgr):
+        for found in _detect(self.detector, bgr):
             box = _box(found, scale, (width, height))
             region = Region(
                 box=box,
@@ -108,23 +100,9 @@ class Faces:
             regions.append(region)
         return sorted(regions, key=lambda region: (region.box[1], region.box[0]))
 
-    def _detect(self, bgr: np.ndarray) -> list[Found]:
-        """The faces of a (height, width, 3) uint8 BGR image."""
-        import cv2
 
-        if self.yunet is not None:
-            return _run_yunet(self.yunet, bgr)
-        assert self.cascade is not None
-        grey = cv2.equalizeHist(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY))
-        faces = []
-        for x, y, width, height in self.cascade.detectMultiScale(grey, 1.1, 5):
-            faces.append(
-                Found(x=float(x), y=float(y), width=float(width), height=float(height), score=None)
-            )
-        return faces
-
-
-def _run_yunet(detector: cv2.FaceDetectorYN, bgr: np.ndarray) -> list[Found]:
+def _detect(detector: cv2.FaceDetectorYN, bgr: np.ndarray) -> list[Found]:
+    """The faces of a (height, width, 3) uint8 BGR image."""
     height, width = bgr.shape[:2]
     detector.setInputSize((width, height))
     _, rows = detector.detect(bgr)
@@ -153,10 +131,11 @@ def _box(found: Found, scale: float, size: tuple[int, int]) -> Box:
     return clipped_box((left, top, right, bottom), size)
 
 
-def _load_yunet(config: FacesConfig) -> cv2.FaceDetectorYN:
+def _load(config: FacesConfig) -> cv2.FaceDetectorYN:
     import cv2
 
-    _check_file(config)
+    if not Path(config.weights).is_file():
+        raise _no_model(config, "no such file")
     try:
         detector = cv2.FaceDetectorYN.create(
             config.weights,
@@ -173,27 +152,8 @@ def _load_yunet(config: FacesConfig) -> cv2.FaceDetectorYN:
     return detector
 
 
-def _load_cascade(config: FacesConfig) -> cv2.CascadeClassifier:
-    import cv2
-
-    _check_file(config)
-    cascade = cv2.CascadeClassifier()
-    try:
-        is_loaded = cascade.load(config.weights)
-    except cv2.error:
-        is_loaded = False
-    if not is_loaded:
-        raise _no_model(config, "no cascade of OpenCV")
-    return cascade
-
-
-def _check_file(config: FacesConfig) -> None:
-    if not Path(config.weights).is_file():
-        raise _no_model(config, "no such file")
-
-
 def _no_model(config: FacesConfig, problem: str) -> StageError:
     return StageError(
         f"weights={config.weights}: {problem}; give face_detection_yunet_2023mar.onnx of OpenCV's "
-        "model zoo, or an .xml file of cv2.data.haarcascades"
+        "model zoo"
     )

@@ -1,10 +1,9 @@
-"""Faces: cascades of OpenCV on a drawn face, and a YuNet that answers constants."""
+"""Faces: a file of YuNet's form that answers constants, read by OpenCV."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -13,49 +12,14 @@ from stages.base import Sample, StageError
 from stages.specialists.faces import Faces, FacesConfig
 from tests.stages.specialists.test_yolox import constant_onnx, field
 
-CASCADE = cv2.data.haarcascades + "haarcascade_frontalface_default.xml"
 SIDE = 64
 """Of the image that the YuNet of these tests takes."""
-
-
-def drawn_face() -> np.ndarray:
-    """A face at (105, 48) to (215, 192), drawn; (240, 320, 3) uint8 RGB."""
-    image = np.full((240, 320, 3), 200, np.uint8)
-    shapes: list[tuple[tuple[int, int], tuple[int, int], tuple[int, int, int]]] = [
-        ((160, 120), (55, 72), (224, 172, 140)),
-        *[((x, 104), (15, 9), (110, 70, 60)) for x in (138, 182)],
-        *[((x, 92), (17, 5), (60, 40, 30)) for x in (138, 182)],
-        *[((x, 104), (5, 5), (20, 10, 10)) for x in (138, 182)],
-        ((160, 128), (6, 18), (240, 195, 165)),
-        ((160, 140), (12, 5), (170, 110, 90)),
-        ((160, 160), (24, 7), (120, 50, 60)),
-    ]
-    for centre, axes, colour in shapes:
-        cv2.ellipse(image, centre, axes, 0, 0, 360, colour, -1)
-    return cv2.GaussianBlur(image, (7, 7), 0)
 
 
 def found(stage: Faces, image: np.ndarray) -> Annotations:
     (result,) = stage([Sample(key="k", size=(image.shape[1], image.shape[0]), image=image)])
     assert isinstance(result, Annotations)
     return result
-
-
-def test_a_cascade_finds_a_drawn_face_as_a_finding_without_a_score() -> None:
-    stage = Faces(FacesConfig(weights=CASCADE))
-    (face,) = found(stage, drawn_face()).regions
-    assert (face.phrase, face.dropped, face.score) == ("face", FINDING, None)
-    left, top, right, bottom = face.box
-    assert left < 138 < 182 < right and top < 92 < 160 < bottom
-    assert len(found(stage, np.full((100, 100, 3), 90, np.uint8))) == 0
-
-
-def test_a_large_image_is_reduced_and_its_face_is_where_it_was() -> None:
-    large = cv2.resize(drawn_face(), None, fx=3, fy=3)
-    stage = Faces(FacesConfig(weights=CASCADE, side=320))
-    (small,) = found(stage, drawn_face()).regions
-    (face,) = found(stage, large).regions
-    assert face.box == pytest.approx([3 * value for value in small.box], abs=12)
 
 
 def constant_yunet(path: Path, outputs: dict[str, np.ndarray]) -> str:
@@ -113,6 +77,7 @@ def yunet(tmp_path: Path) -> str:
 def test_boxes_and_scores_of_yunet_are_those_of_the_image(yunet: str) -> None:
     stage = Faces(FacesConfig(weights=yunet, min_score=0.6))
     (face,) = found(stage, np.zeros((SIDE, SIDE, 3), np.uint8)).regions
+    assert (face.phrase, face.dropped) == ("face", FINDING)
     assert face.box == pytest.approx((28, 12, 52, 28), abs=1e-3)
     assert face.score == pytest.approx(0.9, abs=1e-4)
     twice = Faces(FacesConfig(weights=yunet, min_score=0.6, side=SIDE))
@@ -127,12 +92,10 @@ def test_the_least_score_decides_which_faces_are_stored(yunet: str) -> None:
 
 
 def test_files_that_are_no_model_are_refused_in_one_line(tmp_path: Path) -> None:
-    (tmp_path / "text.xml").write_text("<html></html>")
     (tmp_path / "text.onnx").write_text("no model")
     yolox = constant_onnx(tmp_path / "yolox.onnx", np.zeros((1, 84, 85), np.float32))
     for path, problem in (
         (tmp_path / "none.onnx", "no such file"),
-        (tmp_path / "text.xml", "no cascade of OpenCV"),
         (tmp_path / "text.onnx", "no YuNet model"),
         (yolox, "no YuNet model"),
     ):
