@@ -20,6 +20,7 @@ from pipeline.config.parse import parse
 from pipeline.maintenance.verify import verify
 from pipeline.refinement.copies import cost_of_copies
 from pipeline.schema import ImageRow
+from pipeline.storage.images import with_images
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import Manifest, count_samples
 from pipeline.storage.parquet import publish_table, read_table
@@ -185,6 +186,16 @@ def test_a_training_sees_the_same_samples_both_ways(works: Path) -> None:
         ):
             assert (key, labels) == (other_key, other_labels)
             assert np.array_equal(pixels, other_pixels)
+
+
+def test_an_image_is_found_by_its_key_also_when_others_have_come_before_it(shared: Path) -> None:
+    keys = [key for key, _ in members(tars(shared / "images")[1])][1:]
+    store = Store(str(shared))
+    found = {}
+    for sample in with_images(store, "shard-000001", [(key, {"json": b""}) for key in keys]):
+        found[sample.key] = hashlib.sha256(sample.image).hexdigest()
+    stored = stored_images(shared)
+    assert found == {key: stored[key] for key in keys} and keys
 
 
 def test_labels_far_from_their_images_are_told(shared: Path, tmp_path: Path) -> None:
