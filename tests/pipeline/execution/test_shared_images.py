@@ -20,6 +20,7 @@ from pipeline.config.parse import parse
 from pipeline.maintenance.verify import verify
 from pipeline.refinement.copies import cost_of_copies
 from pipeline.schema import ImageRow
+from pipeline.storage.images import with_images
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import Manifest, count_samples
 from pipeline.storage.parquet import publish_table, read_table
@@ -151,11 +152,16 @@ def test_datasets_reads_labels_and_images_together(shared: Path, tmp_path: Path)
 @pytest.mark.usefixtures("local_ray")
 def test_ray_data_reads_labels_and_images_together(shared: Path) -> None:
     import ray
+    import webdataset
 
-    images = ray.data.read_webdataset(tars(shared / "images"), decoder=None)
-    labels = ray.data.read_webdataset(tars(round_of(shared) / "shards"), decoder=None)
+    def read_shard(row: dict[str, Any]) -> Iterable[dict[str, Any]]:
+        samples: Any = webdataset.WebDataset(row["item"], shardshuffle=False).compose(add_images)
+        return list(samples)
+
     found = {}
-    for row in images.zip(labels.select_columns(["json"])).take_all():
+    for row in (
+        ray.data.from_items(tars(round_of(shared) / "shards")).flat_map(read_shard).take_all()
+    ):
         assert json.loads(row["json"])["key"] == row["__key__"]
         found[row["__key__"]] = hashlib.sha256(row["jpg"]).hexdigest()
     assert found == stored_images(shared)
@@ -180,6 +186,16 @@ def test_a_training_sees_the_same_samples_both_ways(works: Path) -> None:
         ):
             assert (key, labels) == (other_key, other_labels)
             assert np.array_equal(pixels, other_pixels)
+
+
+def test_an_image_is_found_by_its_key_also_when_others_have_come_before_it(shared: Path) -> None:
+    keys = [key for key, _ in members(tars(shared / "images")[1])][1:]
+    store = Store(str(shared))
+    found = {}
+    for sample in with_images(store, "shard-000001", [(key, {"json": b""}) for key in keys]):
+        found[sample.key] = hashlib.sha256(sample.image).hexdigest()
+    stored = stored_images(shared)
+    assert found == {key: stored[key] for key in keys} and keys
 
 
 def test_labels_far_from_their_images_are_told(shared: Path, tmp_path: Path) -> None:
