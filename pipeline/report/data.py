@@ -47,13 +47,10 @@ def report_data(store: Store, experiment: str, samples: int = SAMPLES) -> Report
     failed = read_failed(store)
     images = int(store.read_json(layout.round_metrics(layout.named_round(names[0])))["samples"])
     picked = _picked(rounds, failed, images, samples)
-    failed_images = 0
-    for counts in store.counts(layout.IMAGES).values():
-        failed_images += counts.failed
     return ReportData(
         experiment=experiment,
         images=images,
-        failed_images=failed_images,
+        failed_images=failed.images,
         rounds=picked.rounds,
         pictures=read_pictures(store, names, samples, picked.keys),
         failures=failed.total,

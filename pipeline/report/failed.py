@@ -24,6 +24,8 @@ class Failed:
 
     total: int
     """How many there are; a sample that failed in two stages counts twice."""
+    images: int
+    """How many of them are images that did not come in."""
     views: list[FailedView]
     """The first `MOST_FAILED` of each stage, in the order of work."""
 
@@ -44,7 +46,9 @@ def read_failed(store: Store) -> Failed:
         total += failed
         if failed:
             views += _views(samples)
-    return Failed(total=total, views=views)
+    ingest, _ = stages[0]
+    images = sum(ingest["samples"]["failed"].values())
+    return Failed(total=total, images=images, views=views)
 
 
 def _views(samples: Iterator[FailedSample]) -> Iterator[FailedView]:

@@ -99,7 +99,8 @@ def test_a_round_that_an_older_version_counted_has_no_rankings(store: Store) -> 
 
 def test_images_that_did_not_come_in_are_counted_and_listed(store: Store) -> None:
     data = report_data(store, "x")
-    assert data.failures == 2 and data.images == len(data.pictures) == SCENES
+    assert data.failures == data.failed_images == 2
+    assert data.images == len(data.pictures) == SCENES
     told = [(view.stage, view.name, view.reason) for view in data.failed]
     assert told == [("ingest", "half.jpg", "truncated"), ("ingest", "text.jpg", "not_an_image")]
     listed = gallery(data).values["failed"]
