@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.plan.journal import INGEST
 from pipeline.quality.audit import AuditRow
 from pipeline.quality.ranking import Ranked
 from pipeline.quality.truth import Interval
@@ -45,15 +44,13 @@ def report_data(store: Store, experiment: str, samples: int = SAMPLES) -> Report
     names = [attempt.round for attempt in head.attempts]
     rounds = [_round_view(store, name) for name in names]
     failed = read_failed(store)
-    images = int(store.read_json(layout.round_metrics(layout.named_round(names[0])))["samples"])
+    first = layout.named_round(names[0])
+    images = int(store.read_json(layout.round_metrics(first))["samples"])
     picked = _picked(rounds, failed, images, samples)
-    failed_images = 0
-    for counts in store.counts(layout.IMAGES).values():
-        failed_images += counts.failed
     return ReportData(
         experiment=experiment,
         images=images,
-        failed_images=failed_images,
+        failed_images=failed.images,
         rounds=picked.rounds,
         pictures=read_pictures(store, names, samples, picked.keys),
         failures=failed.total,
@@ -73,22 +70,26 @@ class _Picked:
 
 def _picked(rounds: Sequence[RoundView], failed: Failed, images: int, limit: int) -> _Picked:
     """As much of each list as fits into half of the report, or all if all samples are shown."""
-    # An image that did not come in has no picture.
-    stored = [view.key for view in failed.views if view.stage != INGEST]
-    failed_keys = list(dict.fromkeys(stored))
-    lists = [failed_keys, *(view.least_sure for view in rounds)]
-    lists += [view.most_changed for view in rounds]
-    count = sum(bool(each) for each in lists)
-    most = limit if images <= limit else limit // 2 // max(count, 1)
-    keys = []
+    most = limit
+    if images > limit:
+        # Two rankings a round, but the first round changes nothing; and the failed samples.
+        lists = 2 * len(rounds)
+        most = limit // 2 // lists
+    keys: list[str] = []
     cut = []
     for view in rounds:
         least_sure = view.least_sure[:most]
         most_changed = view.most_changed[:most]
-        keys += [sample.key for sample in (*least_sure, *most_changed)]
-        cut.append(replace(view, least_sure=least_sure, most_changed=most_changed))
-    keys += failed_keys[:most]
+        keys += _keys(least_sure)
+        keys += _keys(most_changed)
+        shown = replace(view, least_sure=least_sure, most_changed=most_changed)
+        cut.append(shown)
+    keys += failed.stored_keys()[:most]
     return _Picked(cut, keys)
+
+
+def _keys(samples: Sequence[Ranked]) -> list[str]:
+    return [sample.key for sample in samples]
 
 
 def publish_report(store: Store, experiment: str, samples: int = SAMPLES) -> str:

@@ -58,12 +58,12 @@ def records(store: Store) -> list[Record]:
 
 
 def with_ranking(store: Store, ranking: list[Json]) -> ReportData:
-    """The report of 4 samples of a round with this ranking by doubt."""
+    """The report of 8 samples of a round with this ranking by doubt."""
     name = layout.round_metrics(open_round(store.url).folder)
     measured = store.read_json(name)
     store.publish_json(name, {**measured, "least_sure": ranking})
     try:
-        return report_data(store, "x", 4)
+        return report_data(store, "x", 8)
     finally:
         store.publish_json(name, measured)
 
@@ -81,8 +81,8 @@ def test_a_small_report_has_the_least_sure_of_all_and_others_by_chance(store: St
     ranking = [{"key": key, "value": 0.9} for key in (keys[7], keys[2], keys[5])]
     data = with_ranking(store, ranking)
     shown = [view.key for view in data.pictures]
-    # Half of 4 samples are picked.
-    assert len(shown) == 4 and {keys[7], keys[2]} <= set(shown)
+    # Half of 8 samples are picked: two by doubt, two that failed, if some have.
+    assert len(shown) == 8 and {keys[7], keys[2]} <= set(shown)
     (round_,) = gallery(data).values["rounds"]
     assert [shown[entry["sample"]] for entry in round_["unsure"]] == [keys[7], keys[2]]
 
@@ -99,7 +99,8 @@ def test_a_round_that_an_older_version_counted_has_no_rankings(store: Store) -> 
 
 def test_images_that_did_not_come_in_are_counted_and_listed(store: Store) -> None:
     data = report_data(store, "x")
-    assert data.failures == 2 and data.images == len(data.pictures) == SCENES
+    assert data.failures == data.failed_images == 2
+    assert data.images == len(data.pictures) == SCENES
     told = [(view.stage, view.name, view.reason) for view in data.failed]
     assert told == [("ingest", "half.jpg", "truncated"), ("ingest", "text.jpg", "not_an_image")]
     listed = gallery(data).values["failed"]
