@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import os
+import select
 import signal
 import sys
 import threading
@@ -72,8 +73,11 @@ def _run(argv: list[str] | None) -> int:
     try:
         with _terminable(), _warnings_shown():
             return _execute(args)
-    except BrokenPipeError:
-        raise
+    except BrokenPipeError as error:
+        if _reader_is_gone():
+            raise
+        # It is the pipe of another process.
+        return _report_error(error)
     except (ValueError, RunFailed, OSError) as error:
         if os.environ.get("FLD_DEBUG"):
             raise
@@ -81,6 +85,15 @@ def _run(argv: list[str] | None) -> int:
     except KeyboardInterrupt as stop:
         print("fld: stopped; the same command resumes", file=sys.stderr)
         return TERMINATED if isinstance(stop, Terminated) else STOPPED
+
+
+def _reader_is_gone() -> bool:
+    """Whether nobody reads standard output any more."""
+    poll = select.poll()
+    with contextlib.suppress(ValueError, OSError):
+        # A stream without a descriptor is one of a test.
+        poll.register(sys.stdout.fileno(), select.POLLOUT)
+    return any(events & select.POLLERR for _, events in poll.poll(0))
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:

@@ -11,14 +11,16 @@ effect: `cluster.groups.NAME.threads` sets them (`pipeline.execution.threads`).
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import IO
 from urllib.parse import urlsplit
 
@@ -32,6 +34,9 @@ ANSWER_SECONDS = 5.0
 # What a client says first, with an empty SETTINGS frame. Source: RFC 9113, sections 3.4 and 6.5.
 HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
 FRAME_TYPE, SETTINGS = 3, 4
+# A program that fails where the cluster refuses it.
+ASK = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1])"
+ADMIT_SECONDS = 30.0
 # Machines of an allocation start within a minute or two; images of containers take longer.
 JOIN_SECONDS = 600.0
 
@@ -131,12 +136,15 @@ def check_admits(address: str | None) -> None:
     if host_and_port is None or "://" in named:
         return
     host, port = host_and_port
-    try:
-        tokens.raylet().GcsClient(address=f"{host}:{port}")
-    except Exception as error:
+    # In a process of its own, because Ray's C++ code may end the process without a word.
+    command = [sys.executable, "-c", ASK, f"{host}:{port}"]
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        asked = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=ADMIT_SECONDS
+        )
         # Any other failure is one for `ray.init` to tell.
-        if tokens.is_refusal(str(error)):
-            raise ClusterFailed(f"cluster.address={address}: {tokens.advice()}") from None
+        if asked.returncode and tokens.is_refusal(asked.stderr):
+            raise ClusterFailed(f"cluster.address={address}: {tokens.advice()}")
 
 
 def _wait_for_nodes(config: ClusterConfig) -> None:
@@ -191,7 +199,7 @@ def _reason(error: Exception, said: IO[str]) -> str:
     return f"Ray does not start: {error}"
 
 
-@contextmanager
+@contextlib.contextmanager
 def _own_signals() -> Iterator[None]:
     """Keep what this process does at SIGTERM: `ray.init` would put its own handler there."""
     if threading.current_thread() is not threading.main_thread():

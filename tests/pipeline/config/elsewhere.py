@@ -226,7 +226,7 @@ SHOWN_BY: dict[str, dict[str, str]] = {
     },
     "tests/system/test_rerun.py": {
         "ClusterConfig.workers": (
-            "test_a_run_that_is_killed_three_times_gives_the_same_bytes_with_another_number_of_workers"
+            "test_a_run_that_is_killed_gives_the_same_bytes_with_another_number_of_workers"
         ),
     },
     "tests/system/test_run.py": {
@@ -235,9 +235,9 @@ SHOWN_BY: dict[str, dict[str, str]] = {
     "tests/system/test_study.py": {
         "StudyConfig.title": "test_a_study_tests_every_phase_and_a_second_run_does_nothing",
         "StudyConfig.work": "test_a_study_tests_every_phase_and_a_second_run_does_nothing",
-        "StudyConfig.learner": "test_the_backbones_study_trains_a_detector_a_row",
-        "StudyConfig.start": "test_a_row_that_fails_is_one_line_and_the_others_are_shown",
-        "RowConfig.start": "test_a_row_that_fails_is_one_line_and_the_others_are_shown",
+        "StudyConfig.learner": "test_the_backbones_study_trains_a_detector_a_row_and_a_row_that_fails_is_one_line",
+        "StudyConfig.start": "test_the_backbones_study_trains_a_detector_a_row_and_a_row_that_fails_is_one_line",
+        "RowConfig.start": "test_the_backbones_study_trains_a_detector_a_row_and_a_row_that_fails_is_one_line",
     },
     "tests/pipeline/release/test_build.py": {
         "ReleaseConfig.name": "test_a_released_version_is_not_written_again",
