@@ -56,7 +56,7 @@ def test_a_study_tests_every_phase_and_a_second_run_does_nothing(work: Path) -> 
     assert all(file.stat().st_mtime_ns == time for file, time in before.items())
 
 
-def test_the_backbones_study_trains_a_detector_a_row_and_a_row_that_fails_is_one_line(
+def test_a_row_trains_a_detector_and_one_that_fails_is_one_line(
     work: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     broken = "{phases: {a: {freeze: [1]}, b: {width: -1}, c: {}}}"

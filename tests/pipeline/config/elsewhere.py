@@ -235,9 +235,9 @@ SHOWN_BY: dict[str, dict[str, str]] = {
     "tests/system/test_study.py": {
         "StudyConfig.title": "test_a_study_tests_every_phase_and_a_second_run_does_nothing",
         "StudyConfig.work": "test_a_study_tests_every_phase_and_a_second_run_does_nothing",
-        "StudyConfig.learner": "test_the_backbones_study_trains_a_detector_a_row_and_a_row_that_fails_is_one_line",
-        "StudyConfig.start": "test_the_backbones_study_trains_a_detector_a_row_and_a_row_that_fails_is_one_line",
-        "RowConfig.start": "test_the_backbones_study_trains_a_detector_a_row_and_a_row_that_fails_is_one_line",
+        "StudyConfig.learner": "test_a_row_trains_a_detector_and_one_that_fails_is_one_line",
+        "StudyConfig.start": "test_a_row_trains_a_detector_and_one_that_fails_is_one_line",
+        "RowConfig.start": "test_a_row_trains_a_detector_and_one_that_fails_is_one_line",
     },
     "tests/pipeline/release/test_build.py": {
         "ReleaseConfig.name": "test_a_released_version_is_not_written_again",
