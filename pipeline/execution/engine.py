@@ -72,7 +72,8 @@ class Engine:
         """Run some steps at the same time and put the results in `states`; errors by shard."""
         todo = _with_work(wave, states)
         errors = {}
-        full_title = f"{title}: {', '.join(step.name for step in wave)}"
+        names = ", ".join(step.name for step in wave)
+        full_title = title if names == title else f"{title}: {names}"
         # A stream that is closed stops its actors, so a fault does not wait for the other shards.
         with (
             self._progress(full_title, len(todo)) as advance,
