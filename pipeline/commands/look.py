@@ -55,7 +55,10 @@ def add_commands(group: CommandGroup) -> None:
 
 def status(args: argparse.Namespace) -> Output:
     """How far a run is."""
+    import logging
+
     from pipeline.config import saved
+    from pipeline.quality.pending_reviews import pending_line
     from pipeline.report import status
     from pipeline.report.terminal import live, status_text
 
@@ -64,6 +67,8 @@ def status(args: argparse.Namespace) -> Output:
     if limit is None:
         limit = JSON_FAILURES if args.json else FAILURES
     state = status.status(store, limit)
+    if waiting := pending_line(store):
+        logging.getLogger("fld").warning(waiting)
     if args.json:
         return Output(value=state)
     running = state["state"] == "running"

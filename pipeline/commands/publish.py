@@ -90,6 +90,7 @@ def export_images(args: argparse.Namespace) -> Output:
     from pipeline.release.exported import Export, open_labelled
 
     labelled = open_labelled(args.round)
+    _tell_pending(labelled)
     check_sources(args.source, labelled.records())
     link = getattr(args, "link", None)
     folder = ExportFolder(Path(args.out), Path(link) if link else None)
@@ -100,6 +101,17 @@ def export_images(args: argparse.Namespace) -> Output:
         logging.getLogger("fld").warning(line)
     listed = ", ".join(f"{count} {name}" for name, count in counts.items())
     return Output(text=f"{folder.path}: {listed}")
+
+
+def _tell_pending(labelled: Labelled) -> None:
+    """Tell of labels of people that the round does not have yet."""
+    import logging
+
+    from pipeline.quality.pending_reviews import pending_line
+
+    line = pending_line(labelled.origin.store) if labelled.origin else None
+    if line:
+        logging.getLogger("fld").warning(line)
 
 
 def _write(args: argparse.Namespace, export: Export, folder: ExportFolder) -> dict[str, int]:
@@ -140,6 +152,7 @@ def export_coco(args: argparse.Namespace) -> Output:
     out = Path(args.out)
     check_folder(out)
     labelled = open_labelled(args.round)
+    _tell_pending(labelled)
     stored = list(labelled.records())
     check_sources(args.source, stored)
     images = read_source_ids(labelled.origin.store).images if labelled.origin else {}

@@ -63,6 +63,7 @@ def build_release(args: argparse.Namespace) -> Output:
     from pipeline.config import saved
     from pipeline.config.effects import announce, own
     from pipeline.execution.engine import Engine
+    from pipeline.quality.pending_reviews import pending_line
     from pipeline.release.build import build
     from pipeline.release.config import parse
     from pipeline.storage import lease
@@ -71,6 +72,9 @@ def build_release(args: argparse.Namespace) -> Output:
     announce(own(config))
     store = saved.existing(args.work)
     run = saved.load(store)
+    if waiting := pending_line(store):
+        # A version that is out is never changed, so it would lack the corrections for good.
+        raise ValueError(waiting)
     with lease.held(store):
         built = build(store, run, config, Engine(run.cluster, store))
     folder = store.path(built.folder)

@@ -44,7 +44,8 @@ def add_commands(group: CommandGroup) -> None:
     importing.add_argument(
         "file",
         metavar="FILE",
-        help="Label Studio's JSON export, COCO's instances.json, or a judged audit",
+        help="Label Studio's JSON export, COCO's instances.json (all its images count as reviewed),"
+        " or a judged audit",
     )
     importing.add_argument("--reviewer", default="", metavar="NAME", help="who has reviewed them")
     add_json(importing)
@@ -74,9 +75,12 @@ def export_review(args: argparse.Namespace) -> Output:
     numbering = Numbering(class_table_of(LabelledRound(opened), None))
     labels = write_review(opened, folder, picks, numbering, groups, prefix)
     by_chance = sum(each.why == RANDOM for each in picks)
-    return Output(
-        text=f"{folder.path}: {len(picks)} samples, {by_chance} of them by chance, {labels} labels"
-    )
+    lines = [
+        f"{folder.path}: {len(picks)} samples, {by_chance} of them by chance, {labels} labels",
+        "Label Studio: config.xml is the labelling interface, tasks.json is to be imported; press "
+        "Submit on each task",
+    ]
+    return Output(text="\n".join(lines))
 
 
 def _held_out_of(opened: OpenRound) -> Callable[[str], bool] | None:
@@ -97,13 +101,18 @@ def import_file(args: argparse.Namespace) -> Output:
     store = Store(args.work)
     content = read(args.file, "review")
     imported = import_review(store, args.file, content, args.reviewer)
+    if not imported.samples:
+        raise ValueError(
+            f"{args.file}: no review in it: none of its {imported.unanswered} samples is "
+            "submitted; in Label Studio press Submit on each task, and export again"
+        )
     listed = ", ".join(f"{count} {what}" for what, count in imported.counts.items())
     lines = [f"{imported.samples} samples reviewed: {listed or 'no labels'}"]
     if imported.unanswered:
         lines.append(f"{imported.unanswered} samples of the file are not submitted")
     if estimate := imported.estimate():
         lines.append(estimate)
-    lines.append("the next `fld run` takes the labels over")
+    lines.append(f"the next `fld run --config {store.url}/config.yaml` takes the labels over")
     value = {
         "samples": imported.samples,
         "unanswered": imported.unanswered,

@@ -21,7 +21,7 @@ from pipeline.storage import layout
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
-NEVER_SENT, SECRETS = "never_sent.gitignore", "secrets.gitignore"
+NEVER_SENT, SECRETS = "never_sent.gitignore", "left_out.gitignore"
 """Files beside this one, with names by the rules of .gitignore."""
 WORK_FOLDER_SIGNS = (layout.LEASE, layout.HEAD)
 LARGEST = 3

@@ -380,3 +380,36 @@ def test_a_deleted_label_is_named_so(top: Path) -> None:
     answer = Answer(key="a", verdicts={"0.d.1": False})
     labels = reviewed_sample(record_of("a", region("0.d.1")), answer, WHO).labels
     assert [(each.dropped, each.revision) for each in labels.regions] == [(DELETED, WHO)]
+
+
+def test_labels_of_people_that_no_round_has_yet_are_told_and_not_released(
+    top: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    label(top)
+    work, out = str(top / "work"), top / "out"
+    assert main(["review", "export", work, str(out), "--n", "4"]) == 0
+    tasks = submitted(json.loads((out / "tasks.json").read_text()))
+    del tasks[0]["annotations"][0]["result"][0]
+    file = top / "annotated.json"
+    file.write_text(json.dumps(tasks))
+    assert main(["review", "import", work, str(file)]) == 0
+    capsys.readouterr()
+    told = "4 samples have been reviewed since the last run, and no round has the labels of people"
+    build = ["release", "build", work, "name=a", "version=1", "sources.folder.licence=CC0-1.0"]
+    assert main(build) == 2
+    assert f"fld: error: {told}" in capsys.readouterr().err
+    assert main(["export", "yolo", work, str(top / "early")]) == 0
+    assert f"fld: warning: {told}" in capsys.readouterr().err
+    label(top)
+    assert main(["export", "yolo", work, str(top / "later")]) == 0
+    assert "reviewed since" not in capsys.readouterr().err
+
+
+def test_a_file_that_nobody_has_submitted_is_no_review(
+    top: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    label(top)
+    work, out = str(top / "work"), top / "out"
+    assert main(["review", "export", work, str(out), "--n", "3"]) == 0
+    assert main(["review", "import", work, str(out / "tasks.json")]) == 2
+    assert "none of its 3 samples is submitted" in capsys.readouterr().err
