@@ -87,6 +87,7 @@ def verify_release(args: argparse.Namespace) -> Output:
     """Check everything that can be checked of a release."""
     from dataclasses import asdict
 
+    from pipeline.release.findings import OTHER_BYTES
     from pipeline.release.verify import verify
 
     with progress_bar("verify", "shard") as advance:
@@ -97,6 +98,12 @@ def verify_release(args: argparse.Namespace) -> Output:
         f"{problems}: {report.files:,} files, {report.samples:,} samples, "
         f"{report.annotations:,} annotations"
     )
+    damaged = [finding.file for finding in report.findings if finding.problem == OTHER_BYTES]
+    if damaged:
+        lines.append(
+            f"damaged: {', '.join(damaged)}; get these files again from where the release came "
+            "from, or build it again; other problems may follow from them"
+        )
     return Output(text="\n".join(lines), value=asdict(report), exit_code=int(bool(report.findings)))
 
 

@@ -110,6 +110,8 @@ def import_file(args: argparse.Namespace) -> Output:
     lines = [f"{imported.samples} samples reviewed: {listed or 'no labels'}"]
     if imported.unanswered:
         lines.append(f"{imported.unanswered} samples of the file are not submitted")
+    if imported.replaced:
+        lines.append(f"earlier reviews of {imported.replaced} of these samples are replaced")
     if estimate := imported.estimate():
         lines.append(estimate)
     lines.append(f"the next `fld run --config {store.url}/config.yaml` takes the labels over")

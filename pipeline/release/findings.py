@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 MOST_PER_FILE = 20
 """Findings of one file that are listed; the rest is counted."""
+OTHER_BYTES = "its sha256 is not that of SHA256SUMS"
+"""The problem of a file that is not the one which was released."""
 MAX_TEXT = 300
 """Characters of what a finding says."""
 

@@ -32,6 +32,8 @@ class Imported:
     samples: int = 0
     unanswered: int = 0
     """Samples of the file that nobody has submitted."""
+    replaced: int = 0
+    """Samples with an earlier review, which this one replaces."""
     counts: Counter[str] = field(default_factory=Counter)
     """What happened to the labels."""
     random: Counter[str] = field(default_factory=Counter)
@@ -81,7 +83,9 @@ def import_review(store: Store, file: str, content: object, reviewer: str = "") 
         shard = found[answer.key][0]
         shards.setdefault(shard, {})[answer.key] = sample.labels
     for shard, labels in shards.items():
-        publish_reviews(store, shard, _merged(read_reviews(store, shard).labels, labels))
+        earlier = read_reviews(store, shard).labels
+        imported.replaced += len(earlier.keys() & labels.keys())
+        publish_reviews(store, shard, _merged(earlier, labels))
     return imported
 
 

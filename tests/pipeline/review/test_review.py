@@ -394,6 +394,8 @@ def test_labels_of_people_that_no_round_has_yet_are_told_and_not_released(
     file.write_text(json.dumps(tasks))
     assert main(["review", "import", work, str(file)]) == 0
     capsys.readouterr()
+    assert main(["review", "import", work, str(file)]) == 0
+    assert "earlier reviews of 4 of these samples are replaced" in capsys.readouterr().out
     told = "4 samples have been reviewed since the last run, and no round has the labels of people"
     build = ["release", "build", work, "name=a", "version=1", "sources.folder.licence=CC0-1.0"]
     assert main(build) == 2
