@@ -56,6 +56,10 @@ PLACES = {
 }
 
 
+ANY_NAME = "NAME"
+"""Stands in the names of settings where users choose a name."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """One setting."""
@@ -90,15 +94,18 @@ def settings(command_configs: Mapping[str, type]) -> list[Setting]:
 
 
 def select(settings: Sequence[Setting], part: str) -> list[Setting]:
-    """The settings of a group, of a stage, source or bench, or below a name such as `refine.gate`.
+    """The settings of a group, of a stage, source or bench, or of a name.
+
+    A name is one of the command line, or its beginning or end: `refine.gate`, `min_score`. Where a
+    setting has NAME, any name fits: `filters.region.min_score` gives that of every filter.
 
     Raises:
         ValueError: nothing has that name; the message names the nearest match.
     """
     selected = []
     for setting in settings:
-        below = f"{setting.name}.".startswith(f"{part}.")
-        if part in (setting.group, setting.use) or below:
+        is_named = _begins(setting.name, part) or setting.name.endswith(f".{part}")
+        if part in (setting.group, setting.use) or is_named:
             selected.append(setting)
     if not selected:
         names = [*GROUPS, *sorted({setting.use for setting in settings if setting.use})]
@@ -106,6 +113,16 @@ def select(settings: Sequence[Setting], part: str) -> list[Setting]:
         hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(names)}"
         raise ValueError(f"{part}: no such group, stage or source; {hint}")
     return selected
+
+
+def _begins(name: str, part: str) -> bool:
+    """Whether a setting's name is `part` or lies below it."""
+    words = name.split(".")
+    wanted = part.split(".")
+    if len(wanted) > len(words):
+        return False
+    pairs = zip(words, wanted, strict=False)
+    return all(word in (want, ANY_NAME) for word, want in pairs)
 
 
 def field_meanings(cls: type) -> dict[str, str]:

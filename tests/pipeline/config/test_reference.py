@@ -99,3 +99,17 @@ def test_every_setting_has_a_meaning() -> None:
         if not setting.meaning:
             missing.append(f"{setting.use or setting.group}: {setting.name}")
     assert not missing, "no text below the field of:\n" + "\n".join(missing)
+
+
+def test_a_setting_is_found_by_its_name_on_the_command_line_and_by_its_last_word() -> None:
+    typed = select(SETTINGS, "filters.region.min_score")
+    assert {(setting.use, setting.name) for setting in typed} >= {
+        ("region_filter", "filters.NAME.min_score")
+    }
+    assert all(setting.name == "filters.NAME.min_score" for setting in typed)
+    assert {setting.use for setting in select(SETTINGS, "min_score")} >= {"region_filter", "yolox"}
+    assert [setting.name for setting in select(SETTINGS, "cluster.groups.refine.gpus")] == [
+        "cluster.groups.NAME.gpus"
+    ]
+    with pytest.raises(ValueError, match="no such group, stage or source"):
+        select(SETTINGS, "filters.region.nothing")
