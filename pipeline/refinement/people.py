@@ -9,7 +9,7 @@ specialists add to a merged round (`refine.complete`) takes no part.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from pipeline.config.run import Entry
@@ -45,7 +45,7 @@ class PeopleSummary:
     of labels that the review has completed.
     """
 
-    version = 1
+    version = 2
 
     def __init__(self, config: PeopleConfig) -> None:
         self.config = config
@@ -89,12 +89,18 @@ def _filtered(
 
 
 def _said(annotations: Annotations, review: Review) -> Annotations:
-    """What people said is right, in the groups that they completed."""
+    """What people said is right, in the groups that they completed.
+
+    Of a region people judge the box and the category. Its brief text came with the label of a
+    machine, and the labels that a review drops never get one, so it is not compared.
+    """
 
     def is_said(label: Annotation) -> bool:
         return is_review(label) and label.dropped is None
 
-    return _in_groups(annotations.where(is_said), review)
+    said = _in_groups(annotations.where(is_said), review)
+    regions = [replace(region, brief=None) for region in said.regions]
+    return replace(said, regions=regions)
 
 
 def _in_groups(annotations: Annotations, review: Review) -> Annotations:

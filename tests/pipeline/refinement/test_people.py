@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,10 @@ def counts(records: dict[str, Record], said: dict[str, Annotations]) -> np.ndarr
     pairs = []
     for key in records:
         if key in said:
-            pairs.append((Annotations(regions=records[key].annotations.regions), said[key]))
+            # People judge boxes and categories, and no brief texts.
+            true = [replace(region, brief=None) for region in said[key].regions]
+            labels = Annotations(regions=records[key].annotations.regions)
+            pairs.append((labels, Annotations(regions=true)))
     return truth.count_samples(pairs).sum(axis=0)
 
 
