@@ -172,7 +172,8 @@ def settings_of(
     release = asdict(config)
     for name in ("evaluation", "takedown", "url_tables"):
         release[name] = [_with_digest(path) for path in release[name]]
-    refused = run["source"].get("refuse")
+    # The file of settings may hold one path or a list of paths.
+    refused = saved.load(store, folder).source.refuse
     if refused:
         run["source"] = {**run["source"], "refuse": [_with_digest(path) for path in refused]}
     lists = release["split_lists"]

@@ -265,7 +265,7 @@ def test_the_list_of_ingest_is_taken_down_and_told_by_its_digest(
     make_round(tmp_path / "work", tmp_path / "images")
     listed.write_text(hashlib.sha256(image.read_bytes()).hexdigest() + "\n")
     config = tmp_path / "work" / "config.yaml"
-    config.write_text(config.read_text().replace("source:\n", f"source:\n  refuse: [{listed}]\n"))
+    config.write_text(config.read_text().replace("source:\n", f"source:\n  refuse: {listed}\n"))
     folder = released(tmp_path / "work")
     gone = {row["key"]: row["reason"] for row in table(folder, "removed") if row["id"] is None}
     assert gone == {"scene_000001": "takedown"}
