@@ -20,14 +20,18 @@ from tests.pipeline.simulated import SIZE, noisy_scenes
 
 def test_counts_and_arrays_are_added_and_what_only_one_has_stays() -> None:
     total: Summary = {}
-    one = {"kept": {"texts": 2}, "bins": np.array([1, 2]), "keys": {"a": "x"}}
-    other = {"kept": {"texts": 1, "regions": 4}, "bins": np.array([10, 0]), "keys": {"b": "y"}}
+    one: Summary = {"kept": {"texts": 2}, "bins": np.array([1, 2]), "keys": {"a": "x"}}
+    other: Summary = {
+        "kept": {"texts": 1, "regions": 4},
+        "bins": np.array([10, 0]),
+        "keys": {"b": "y"},
+    }
     add(total, one)
     add(total, other)
     assert total["kept"] == {"texts": 3, "regions": 4}
     assert total["bins"].tolist() == [11, 2]
     assert total["keys"] == {"a": "x", "b": "y"}
-    assert one["kept"] == {"texts": 2} and one["bins"].tolist() == [1, 2]  # type: ignore[attr-defined]
+    assert one["kept"] == {"texts": 2} and one["bins"].tolist() == [1, 2]
 
 
 @pytest.mark.parametrize("most", [1, 255, 256, 70_000, 5_000_000_000])

@@ -121,11 +121,11 @@ def test_a_push_that_fails_half_way_is_no_whole_release_and_goes_on(
     commit = HfApi.create_commit
     done = []
 
-    def fails_at_the_third(self: HfApi, *arguments: object, **options: object) -> object:
+    def fails_at_the_third(self: HfApi, *arguments: Any, **options: Any) -> object:
         done.append(arguments)
         if len(done) == 3:
             hub.fail = "commit"
-        return commit(self, *arguments, **options)  # type: ignore[arg-type,call-overload]
+        return commit(self, *arguments, **options)
 
     monkeypatch.setattr(HfApi, "create_commit", fails_at_the_third)
     with pytest.raises(PushFailed, match=r"answered 500.*the same command resumes"):

@@ -21,18 +21,18 @@ from pipeline.execution.worker import Worker
 from pipeline.ingest.assignment import assign, ingest_state, list_source
 from pipeline.ingest.shard import Ingest
 from pipeline.plan import graph, shard_state
-from pipeline.quality.doubt import doubt_of
 from pipeline.quality.machine_labels import machine_records
 from pipeline.quality.reviewed import DELETED, REVIEWED, Origin, marks, with_review
 from pipeline.review.labels import reviewed_sample
 from pipeline.review.picks import pick
-from pipeline.schema import CROWD, HUMAN, Annotations, Mask, Record, Region, Text
+from pipeline.schema import CROWD, HUMAN, Annotations, Mask, Record, Text
 from pipeline.storage.layout import IMAGES, round_name
 from pipeline.storage.rounds import Head, HeadAttempt, open_round, publish_head
 from pipeline.storage.store import Store
 from stages import registry
 from stages.base import Sample
 from tests.pipeline.release.rounds import write_scenes
+from tests.pipeline.review.labels import record_of, region
 
 # Detector, captions of boxes and parse: enough to see what a review changes.
 ONLY = [f"~specialists.{name}" for name in ("ocr", "describe", "ground", "segment")]
@@ -154,8 +154,8 @@ def test_what_people_changed_stands_after_the_next_run_and_nothing_else_is_redon
         kept = record.annotations.kept().regions
         assert {(region.source, region.revision) for region in kept} == {(HUMAN, WHO)}
         assert [region.phrase for region in kept] == [name for name, _ in wanted[key]]
-        for region, (_, box) in zip(kept, wanted[key], strict=True):
-            assert np.abs(np.subtract(region.box, box)).max() < 0.5
+        for found, (_, box) in zip(kept, wanted[key], strict=True):
+            assert np.abs(np.subtract(found.box, box)).max() < 0.5
         old = {r.id for r in before[key].annotations.regions}
         gone = {r.id for r in record.annotations.regions if r.dropped == REVIEWED}
         assert old <= gone
@@ -201,8 +201,8 @@ def test_verdicts_of_an_audit_confirm_or_remove_single_labels(top: Path) -> None
     record = next(r for r in before.values() if len(r.annotations.kept().regions) > 2)
     wrong, right, *others = record.annotations.kept().regions
     items = []
-    for region, verdict in ((wrong, "no"), (right, "yes"), (others[0], None)):
-        item = {"key": record.key, "id": region.id, "type": "regions", "source": "detect"}
+    for judged, verdict in ((wrong, "no"), (right, "yes"), (others[0], None)):
+        item = {"key": record.key, "id": judged.id, "type": "regions", "source": "detect"}
         items.append({**item, "verdict": verdict})
     file = top / "audit.json"
     file.write_text(json.dumps({"round": open_round(store.url).url, "items": items}))
@@ -213,44 +213,6 @@ def test_verdicts_of_an_audit_confirm_or_remove_single_labels(top: Path) -> None
     assert wrong.box not in [box for _, box in kept]
     assert {(other.source, other.box) for other in others} <= kept
     assert len(kept) == len(others) + 1
-
-
-def region(id_: str, **more: Any) -> Region:
-    return Region(**{"id": id_, "source": "detect", "box": (0, 0, 10, 10), "phrase": "dog", **more})
-
-
-def record_of(key: str, *regions: Region, texts: tuple[Text, ...] = ()) -> Record:
-    labels = Annotations(regions=list(regions), texts=list(texts))
-    return Record(key=key, name=f"{key}.jpg", width=50, height=40, sha256="", annotations=labels)
-
-
-def test_the_least_certain_samples_are_picked_and_a_random_part_of_all() -> None:
-    records = [record_of(f"k{i}", region("a", score=i / 40)) for i in range(40)]
-    picks = pick(records, 8, 0.5)
-    assert [each.why for each in picks] == ["random"] * 4 + ["doubtful"] * 4
-    by_chance = {each.key for each in picks[:4]}
-    lowest = [f"k{i}" for i in range(8) if f"k{i}" not in by_chance]
-    assert [each.key for each in picks[4:]] == lowest[:4]
-    assert picks == pick(reversed(records), 8, 0.5)
-    assert pick(records, 8, 0.5, seed=1)[:4] != picks[:4]
-    assert len(pick(records, 100, 0.25)) == 40
-
-
-def test_chance_picks_held_out_samples_and_doubt_picks_others() -> None:
-    records = [record_of(f"k{i}", region("a", score=i / 40)) for i in range(40)]
-    picks = pick(records, 10, 0.5, held_out=lambda key: int(key[1:]) % 4 == 0)
-    assert [each.why for each in picks] == ["random"] * 5 + ["doubtful"] * 5
-    assert all(int(each.key[1:]) % 4 == 0 for each in picks[:5])
-    assert [each.key for each in picks[5:]] == ["k1", "k2", "k3", "k5", "k6"]
-
-
-def test_doubt_is_of_kept_boxes_of_machines_and_believes_the_merge_first() -> None:
-    sure = region("a", score=0.1, confidence=1.0)
-    half = region("b", score=0.9, agreement=0.5)
-    human = region("c", source=HUMAN, score=0.0)
-    dropped = region("d", score=0.0, dropped="low_score")
-    assert doubt_of(record_of("k", sure, half, human, dropped).annotations) == 0.25
-    assert doubt_of(record_of("k", human, region("e")).annotations) is None
 
 
 def test_machines_add_nothing_to_a_reviewed_group(top: Path) -> None:
