@@ -28,8 +28,8 @@
 #SBATCH {{ option }}
 {% endfor %}
 #
-# {{ name }}: starts Ray on all nodes of the allocation, runs `fld run` on it, and ends both. What is
-# done stays done: a job that starts again goes on where it was.
+# {{ name }}: starts Ray on all nodes of the allocation, runs `fld run` on it, and ends both.
+# What is done stays done: a job that starts again goes on where it was.
 
 set -euo pipefail
 {% for line in slurm.setup %}
