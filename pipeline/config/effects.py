@@ -198,23 +198,7 @@ def _gate(run: RunConfig) -> Iterator[str]:
     where = "refine.gate."
     if gate.held_out == 0 and run.refine.rounds > 0:
         yield f"{where}held_out=0: every round is rejected, as no sample is left to judge it by"
-    if gate.truth == "human":
-        # Every setting may have a part: people judge from the first reviewed sample on.
-        yield from own(gate, where)
-        return
-    if _brings(run.source, TRUTH):
-        yield from own(gate, where)
-        if run.source.use in SOURCE_LABELS or run.source.use == "coco":
-            reason = f"the source {run.source.use} has truth, so rounds are judged by it"
-            for message in no_effect(gate, ("min_agreement",), reason):
-                yield f"{where}{message}"
-        return
-    reason = (
-        f"the source {run.source.use} has no truth, so rounds are judged by min_agreement; "
-        "leave it out"
-    )
-    for message in no_effect(gate, ("tolerance", "min_gain"), reason):
-        yield f"{where}{message}"
+    yield from own(gate, where)
 
 
 def _asked(run: RunConfig) -> Any:

@@ -100,19 +100,15 @@ class GateConfig:
 
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Share of the samples that no model is trained on, so that rounds are compared on them."""
-    truth: Literal["source", "human"] = "source"
+    truth: Literal["source", "human", "none"] = "source"
     """What a round is compared with on held-out samples. `source`: the truth that came with the
-    source, if it has any. `human`: what people said of them in a review (`fld review`); the other
-    evidence is used while no such sample has been reviewed."""
+    source, if it has any. `human`: what people said of them in a review (`fld review`). `none`, and
+    where there is no such truth: an estimate from a second look of the round's model."""
     tolerance: float = 0.0
-    """With truth: a round is rejected when its held-out score is lower than the head's by more than
-    this, with 95% confidence."""
+    """A round is rejected when its held-out score is lower than the head's by more than this, with
+    95% confidence."""
     min_gain: float = 0.002
-    """With truth: a round is rejected when its held-out score exceeds the head's by less than
-    this."""
-    min_agreement: float = 0.5
-    """Without truth: the share of the head's held-out labels that the round's model must find
-    again."""
+    """A round is rejected when its held-out score exceeds the head's by less than this."""
 
     def without_effect(self) -> Iterator[str]:
         if self.min_gain >= -self.tolerance:

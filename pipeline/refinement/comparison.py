@@ -6,7 +6,7 @@ Log-probabilities are natural logarithms, as means over the tokens of a label (n
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline.refinement.matching import MATCHING, AnyKind, Match, matches
@@ -18,11 +18,7 @@ LEAST_PROBABILITY = 1e-9  # a score of 0 or None counts as this, so that its log
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The old and the new labels of one kind in one sample, and the rules to merge them by.
-
-    A new label with an old one among its parents is an *alternative*: the model was asked about the
-    old label and would give it another name. All other new labels are *found*.
-    """
+    """The old and the new labels of one kind in one sample, and the rules to merge them by."""
 
     name: str
     """The kind: a key of `MATCHING`."""
@@ -36,17 +32,8 @@ class Comparison:
     old: Sequence[Annotation]
     """Kept labels of earlier rounds, by id."""
 
-    new: Sequence[Annotation]
-    """Kept labels of this round, by id: the found ones and the alternatives."""
-
     found: Sequence[Annotation]
-    """New labels that the model found by itself, by id."""
-
-    alternatives: Mapping[str, Annotation]
-    """The likeliest alternative to an old label, by the id of the old label."""
-
-    weaker_alternatives: Sequence[Annotation]
-    """Alternatives to an old label for which there is a likelier one."""
+    """Kept labels of this round, by id."""
 
     @property
     def kind(self) -> AnyKind:
@@ -60,19 +47,11 @@ class Comparison:
 
     def matches(self) -> list[Match]:
         """Found and old labels of the same thing; the likeliest found labels choose first."""
-        likeliest_first = sorted(self.found, key=label_log_probability, reverse=True)
-        return matches(self.kind, self.rules, likeliest_first, self.old)
+        return matches(self.kind, self.rules, self.likeliest_first(), self.old)
 
-
-@dataclass(frozen=True, slots=True)
-class _Proposal:
-    """An alternative, and the id of the old label that it is an alternative to."""
-
-    old_id: str
-    alternative: Annotation
-
-    def log_probability(self) -> float:
-        return label_log_probability(self.alternative)
+    def likeliest_first(self) -> list[Annotation]:
+        """The new labels in the order in which they choose an old one."""
+        return sorted(self.found, key=label_log_probability, reverse=True)
 
 
 def comparisons(
@@ -86,7 +65,13 @@ def comparisons(
         rules: Rules = getattr(config, name)
         measured = config.levels.get(name, Thresholds())
         thresholds = effective_thresholds(rules, measured)
-        yield _comparison(name, rules, thresholds, kept, this_round)
+        yield Comparison(
+            name=name,
+            rules=rules,
+            thresholds=thresholds,
+            old=[annotation for annotation in kept if annotation.round < this_round],
+            found=[annotation for annotation in kept if annotation.round == this_round],
+        )
 
 
 def label_log_probability(annotation: Annotation) -> float:
@@ -103,42 +88,3 @@ def log_certainty(annotation: Annotation) -> float:
 
 def _log_score(annotation: Annotation) -> float:
     return math.log(max(annotation.score or 0.0, LEAST_PROBABILITY))
-
-
-def _comparison(
-    name: str, rules: Rules, thresholds: Thresholds, kept: Sequence[Annotation], this_round: int
-) -> Comparison:
-    old = [annotation for annotation in kept if annotation.round < this_round]
-    new = [annotation for annotation in kept if annotation.round == this_round]
-    old_ids = {annotation.id for annotation in old}
-    found = []
-    proposals = []
-    for annotation in new:
-        parents = [parent for parent in annotation.parents if parent in old_ids]
-        if not parents:
-            found.append(annotation)
-        for parent in parents:
-            proposals.append(_Proposal(parent, annotation))
-    alternatives = _likeliest(proposals)
-    weaker = []
-    for proposal in proposals:
-        if proposal.alternative is not alternatives[proposal.old_id]:
-            weaker.append(proposal.alternative)
-    return Comparison(
-        name=name,
-        rules=rules,
-        thresholds=thresholds,
-        old=old,
-        new=new,
-        found=found,
-        alternatives=alternatives,
-        weaker_alternatives=weaker,
-    )
-
-
-def _likeliest(proposals: Sequence[_Proposal]) -> dict[str, Annotation]:
-    """By the id of an old label its likeliest alternative; of equally likely ones the last."""
-    likeliest: dict[str, Annotation] = {}
-    for proposal in sorted(proposals, key=_Proposal.log_probability):
-        likeliest[proposal.old_id] = proposal.alternative
-    return likeliest

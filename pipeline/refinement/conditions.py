@@ -25,24 +25,16 @@ def is_likelier(comparison: Comparison, new: Annotation, old: Annotation) -> boo
     return label_log_probability(new) - old.support > comparison.rules.relabel_margin
 
 
-def better_name(comparison: Comparison, old: Annotation) -> Annotation | None:
-    """The alternative to an old label, if it is likely enough by itself and likelier than the old
-    name."""
+def may_rename(comparison: Comparison, new: Annotation) -> bool:
+    """Whether place and name of a new label are certain enough for it to replace another name."""
     threshold = comparison.thresholds.rename
-    alternative = comparison.alternatives.get(old.id)
-    if threshold is None or alternative is None:
-        return None
-    if label_log_probability(alternative) < threshold:
-        return None
-    if not is_likelier(comparison, alternative, old):
-        return None
-    return alternative
+    return threshold is not None and log_certainty(new) >= threshold
 
 
 def wins_tie(comparison: Comparison, new: Text, old: Text) -> bool:
     """Whether a new text comes in though it is not likelier than the old one (`Rules.tie`)."""
     tie = comparison.rules.tie
-    if tie == "old" or not is_certain(comparison, new):
+    if tie == "old" or not may_rename(comparison, new):
         return False
     return tie == "both" or len(new.text.split()) > len(old.text.split())
 
@@ -53,22 +45,6 @@ def is_unsupported(comparison: Comparison, old: Annotation) -> bool:
     if threshold is None or old.support is None:
         return False
     return old.support < threshold
-
-
-def stands_already(
-    comparison: Comparison,
-    old: Annotation,
-    better: Annotation | None,
-    standing: Sequence[Annotation],
-) -> bool:
-    """Whether a label that stays is the same thing as an old one, under the old name or, with less
-    overlap, under the better name that the model gives to the old one."""
-    rules = comparison.rules
-    if is_duplicate(comparison, old, standing, rules.match_iou):
-        return True
-    if better is None:
-        return False
-    return is_duplicate(comparison, better, standing, rules.same_iou)
 
 
 def is_duplicate(

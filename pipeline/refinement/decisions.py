@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from pipeline.refinement.matching import MATCHING, AnyKind, same_label, starting_like
-from pipeline.refinement.rules import MergeConfig, Rules
+from pipeline.refinement.rules import MergeConfig, Rules, Thresholds, effective_thresholds
 from pipeline.schema import Annotation, Annotations
 from pipeline.storage.json_types import Json
 
@@ -21,7 +21,7 @@ NOT_TRUSTED = "not_trusted"
 DUPLICATE = "duplicate"
 TEXT_DROPPED = "text_dropped"
 
-Fate = Literal["kept", "moved", "renamed", "replaced", "dropped", "added", "rejected"]
+Fate = Literal["kept", "moved", "replaced", "dropped", "added", "rejected"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,6 @@ class Decision:
               old one if it agrees
     moved     the old label moves to the mean of both places and gets the id of the new one
     replaced  the old label is dropped; the new one stays, at the mean of both places
-    renamed   the old label is dropped; the new one stays, with the mask of the old one
     dropped   the old label is dropped
     added     the new label stays; if the decision names an old label, it becomes the parent
     rejected  the new label is dropped; if the decision names an old label, it becomes the parent
@@ -62,32 +61,37 @@ def apply(decisions: Sequence[Decision], config: MergeConfig) -> Annotations:
     revised = Annotations()
     for decision in decisions:
         rules: Rules = getattr(config, decision.kind)
+        measured = config.levels.get(decision.kind, Thresholds())
+        weight = effective_thresholds(rules, measured).reshape
         revisions: list[Annotation] = getattr(revised, decision.kind)
         if decision.reason == TEXT_DROPPED and decision.old is not None:
             _remove(revisions, decision.old.id)
-        revisions += revise(decision, rules)
+        revisions += revise(decision, weight)
     return revised
 
 
-def revise(decision: Decision, rules: Rules) -> list[Annotation]:
-    """The revisions that follow from one decision: of the old label first, then of the new one."""
+def revise(decision: Decision, weight: float) -> list[Annotation]:
+    """The revisions that follow from one decision: of the old label first, then of the new one.
+
+    `weight` is that of the new place (`Thresholds.reshape`).
+    """
     old = decision.old
     new = decision.new
     if old is not None and new is not None:
-        return _revise_pair(decision, old, new, rules)
+        return _revise_pair(decision, old, new, weight)
     if old is not None:
         return [_revise_old(decision, old)]
     assert new is not None, f"a decision on no label: {decision}"
     return [_revise_new(decision, new)]
 
 
-def mean_place(kind: AnyKind, old: Annotation, new: Annotation, rules: Rules) -> Json:
-    """The field that holds the place, with the weighted mean of both places (`Rules.reshape`).
+def mean_place(kind: AnyKind, old: Annotation, new: Annotation, weight: float) -> Json:
+    """The field that holds the place, with the mean of both places; `weight` is that of the new.
 
     Boxes and quads are in absolute pixels. The result is empty if annotations of the kind have no
-    place, or if the settings say that places are not averaged.
+    place, or if the new place has no weight.
     """
-    if kind.place is None or rules.reshape == 0:
+    if kind.place is None or weight == 0:
         return {}
     old_place = getattr(old, kind.place)
     new_place = getattr(new, kind.place)
@@ -96,7 +100,7 @@ def mean_place(kind: AnyKind, old: Annotation, new: Annotation, rules: Rules) ->
         new_place = starting_like(new_place, old_place)
     mean = []
     for before, after in zip(old_place, new_place, strict=True):
-        mean.append(before + rules.reshape * (after - before))
+        mean.append(before + weight * (after - before))
     return {kind.place: tuple(mean)}
 
 
@@ -123,7 +127,7 @@ def _revise_new(decision: Decision, new: Annotation) -> Annotation:
 
 
 def _revise_pair(
-    decision: Decision, old: Annotation, new: Annotation, rules: Rules
+    decision: Decision, old: Annotation, new: Annotation, weight: float
 ) -> list[Annotation]:
     kind = MATCHING[decision.kind]
     match decision.fate:
@@ -133,11 +137,9 @@ def _revise_pair(
             rejected = replace(new, dropped=decision.reason, parents=[old.id])
             return [_kept(decision, old, new), rejected]
         case "moved":
-            successor = _moved(kind, old, new, rules)
-        case "renamed":
-            successor = _renamed(old, new)
+            successor = _moved(kind, old, new, weight)
         case "replaced":
-            successor = _replaced(kind, old, new, rules)
+            successor = _replaced(kind, old, new, weight)
         case _:
             raise AssertionError(f"no decision on two labels: {decision}")
     return [replace(old, dropped=decision.reason), successor]
@@ -150,7 +152,7 @@ def _kept(decision: Decision, old: Annotation, new: Annotation) -> Annotation:
     return replace(old, confidence=confidence)
 
 
-def _moved(kind: AnyKind, old: Annotation, new: Annotation, rules: Rules) -> Annotation:
+def _moved(kind: AnyKind, old: Annotation, new: Annotation, weight: float) -> Annotation:
     """The old label at the mean place, with the id and the origin of the new one.
 
     Its mask is removed, because it belongs to the old place.
@@ -160,7 +162,7 @@ def _moved(kind: AnyKind, old: Annotation, new: Annotation, rules: Rules) -> Ann
     if same_label(kind, old, new):
         score = _higher_score(old.score, new.score)
         confidence = _confidence_of_confirmed(old, new)
-    changed = mean_place(kind, old, new, rules)
+    changed = mean_place(kind, old, new, weight)
     if hasattr(old, "mask"):
         changed["mask"] = None
     return replace(
@@ -177,20 +179,12 @@ def _moved(kind: AnyKind, old: Annotation, new: Annotation, rules: Rules) -> Ann
     )
 
 
-def _renamed(old: Annotation, new: Annotation) -> Annotation:
-    """The alternative, which has the place of the old label already, with the mask of the old."""
-    changed: Json = {"confidence": _confidence_of_renamed(old, new)}
-    if hasattr(old, "mask"):
-        changed["mask"] = old.mask
-    return replace(new, **changed)
-
-
-def _replaced(kind: AnyKind, old: Annotation, new: Annotation, rules: Rules) -> Annotation:
+def _replaced(kind: AnyKind, old: Annotation, new: Annotation, weight: float) -> Annotation:
     return replace(
         new,
         parents=[old.id],
         confidence=_confidence_of_renamed(old, new),
-        **mean_place(kind, old, new, rules),
+        **mean_place(kind, old, new, weight),
     )
 
 

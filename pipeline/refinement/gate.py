@@ -3,9 +3,8 @@
 Some sets come with truth: scenes that were rendered, or human labels that the source declares as
 truth. Then the new round is compared with the head on the samples that were held out of training,
 by a paired bootstrap. With `refine.gate.truth=human` the truth is what people said of held-out
-samples in a review (`pipeline.refinement.people`). Without truth the evidence is weaker: how many
-of the head's labels on held-out samples the round's model confirms
-(`pipeline.refinement.thresholds.agreement`).
+samples in a review (`pipeline.refinement.people`). Without truth, the scores of both are estimated
+from a second look of the round's model at the held-out samples (`pipeline.refinement.estimates`).
 """
 
 from __future__ import annotations
@@ -21,9 +20,11 @@ from pipeline.quality import truth
 from pipeline.quality.summary import Summary
 from pipeline.refinement import reasons
 from pipeline.refinement.changes import CONFIRMED, KEPT
+from pipeline.refinement.estimates import Estimate, estimate, mean_gain
 from pipeline.refinement.judgements import merge_config, unlearned
 from pipeline.refinement.round_metrics import metrics
-from pipeline.refinement.thresholds import agreement
+from pipeline.refinement.rules import MergeConfig, Rules, Thresholds, effective_thresholds
+from pipeline.refinement.thresholds import agreement, judged_kinds, thresholds_of
 from pipeline.schema import Annotations, Record
 from pipeline.storage.json_types import Json
 from pipeline.storage.rounds import Status
@@ -45,7 +46,7 @@ class Verdict:
 
     evidence: Json
     """The same numbers for a program; `kind` says what they are: unchanged, truth, human,
-    agreement."""
+    estimate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,8 +138,8 @@ def judge(evidence: Evidence, run: RunConfig) -> Verdict:
 
 
 def _verdict(evidence: Evidence, run: RunConfig) -> Verdict:
-    """Judge by the best evidence that there is: changes at all, then people or truth, then
-    agreement."""
+    """Judge by the best evidence that there is: changes at all, then people or truth, then an
+    estimate."""
     changes = metrics(evidence.counted["metrics"], with_changes=True)["changes"]
     if not _has_changes(changes):
         merge = merge_config(run)
@@ -156,11 +157,11 @@ def _verdict(evidence: Evidence, run: RunConfig) -> Verdict:
 
 
 def _by_source_or_model(evidence: Evidence, run: RunConfig) -> Verdict:
-    """Judge by the truth that came with the source, or by agreement where there is none."""
+    """Judge by the truth that came with the source, or by an estimate where there is none."""
     paired = PairedScores.of(evidence.counted["paired"])
-    if paired is not None:
+    if paired is not None and run.refine.gate.truth != "none":
         return by_truth(paired, run.refine.gate, run.seed)
-    return by_agreement(agreement(evidence.judged["held_out"]), run.refine.gate)
+    return by_estimate(evidence.judged, merge_config(run), run.refine.gate)
 
 
 def _has_changes(changes: Mapping[str, Mapping[str, int]]) -> bool:
@@ -200,12 +201,30 @@ def by_truth(
     return Verdict(ACCEPTED, reasons.better(numbers, gate), evidence)
 
 
-def by_agreement(evidence: Json, gate: GateConfig) -> Verdict:
-    """Judge by the share of the head's labels that the model confirms (`thresholds.agreement`)."""
-    reason = reasons.agreed(evidence, gate)
-    refound = evidence["refound"]
-    if refound is None:
-        return Verdict(REJECTED, reason, evidence)
-    evidence = {"kind": "agreement", **evidence}
-    accepted = refound >= gate.min_agreement
-    return Verdict(ACCEPTED if accepted else REJECTED, reason, evidence)
+def by_estimate(judged: Summary, config: MergeConfig, gate: GateConfig) -> Verdict:
+    """Compare a round with its head by what a second look of the model tells of the changes.
+
+    The score is the mean over those kinds of labels that the merge may change.
+    """
+    thresholds = thresholds_of(unlearned(judged), config)
+    estimates: dict[str, Estimate] = {}
+    for name, counted in judged_kinds(judged["held_out"]).items():
+        rules: Rules = getattr(config, name)
+        used = effective_thresholds(rules, thresholds.get(name, Thresholds()))
+        found = estimate(counted, used)
+        if found.changes and used.refound >= rules.min_refound:
+            estimates[name] = found
+    evidence: Json = {
+        "kind": "estimate",
+        "kinds": {name: found.plain() for name, found in estimates.items()},
+    }
+    if not estimates:
+        return Verdict(REJECTED, reasons.NO_ESTIMATE, evidence)
+    score = mean_gain(list(estimates.values()))
+    evidence["score"] = asdict(score)
+    numbers = reasons.estimated(score, estimates)
+    if score.high < -gate.tolerance:
+        return Verdict(REJECTED, reasons.worse(numbers, gate), evidence)
+    if score.value < gate.min_gain or score.low < 0:
+        return Verdict(REJECTED, reasons.no_gain(numbers, gate), evidence)
+    return Verdict(ACCEPTED, f"{reasons.better(numbers, gate)} {reasons.AN_ESTIMATE}", evidence)

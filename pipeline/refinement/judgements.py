@@ -11,6 +11,7 @@ from pipeline.execution.reading import read_inputs, read_rows
 from pipeline.plan.graph import Node
 from pipeline.quality.summary import Summary, add
 from pipeline.refinement.rules import MergeConfig
+from pipeline.refinement.second_look import NO_LOOK, SecondLook
 from pipeline.refinement.thresholds import count_judged
 from pipeline.schema import Annotations, Record, Row
 from pipeline.storage.store import Store
@@ -24,6 +25,8 @@ class JudgementsConfig:
 
     held_out: float
     """`refine.gate.held_out`."""
+    models: int
+    """How many models look at the samples, each at those of its fold."""
     merge: MergeConfig
     """The settings of the merge."""
 
@@ -42,19 +45,22 @@ class JudgedSample:
 class JudgementsSummary:
     """Counts what the models said of the samples that were held out, and of the others."""
 
-    version = 1
+    version = 2
 
     def __init__(self, config: JudgementsConfig) -> None:
         self.config = config
 
     def __call__(self, store: Store, nodes: Sequence[Node], shard: str) -> Summary:
-        """`nodes` are the head, and the nodes of the models."""
-        head, *refining = nodes
-        away: list[Annotations] = []
-        others: list[Annotations] = []
+        """`nodes` are the head, the nodes of the models, and those of their second looks."""
+        head, *looking = nodes
+        refining = looking[: self.config.models]
+        looks = second_looks(store, looking[self.config.models :], shard)
+        away: list[tuple[Annotations, SecondLook]] = []
+        others: list[tuple[Annotations, SecondLook]] = []
         for sample in judged_samples(store, head, refining, shard):
             is_held_out = held_out(sample.key, self.config.held_out)
-            (away if is_held_out else others).append(sample.annotations)
+            look = looks.get(sample.key, NO_LOOK)
+            (away if is_held_out else others).append((sample.annotations, look))
         this_round = refining[0].round
         merge = self.config.merge
         counted: Summary = {
@@ -82,6 +88,18 @@ def judged_samples(
                 size=(old.width, old.height),
                 annotations=old.annotations.overlaid(row.annotations),
             )
+
+
+def second_looks(store: Store, witnesses: Sequence[Node], shard: str) -> dict[str, SecondLook]:
+    """The second looks at the samples of a shard by their keys; with folds, of several models."""
+    looks: dict[str, SecondLook] = {}
+    for node in witnesses:
+        rows: list[Row] = read_rows(store, node, shard)
+        for row in rows:
+            look = SecondLook.of(row.annotations)
+            if not look.is_empty:
+                looks[row.key] = look
+    return looks
 
 
 def unlearned(counted: Summary) -> Summary:

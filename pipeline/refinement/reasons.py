@@ -5,10 +5,12 @@ They stand in `round.json`, so `fld run`, `fld status` and the report say the sa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pipeline.config.run import GateConfig
 from pipeline.quality.truth import Interval
+from pipeline.refinement.estimates import MIN_LABELS, Estimate
 from pipeline.refinement.rules import MergeConfig, Rules
-from pipeline.refinement.thresholds import MIN_CONFIRMED
 from pipeline.storage.json_types import Json
 
 BETTER_MODEL = (
@@ -17,6 +19,14 @@ BETTER_MODEL = (
 NO_REVIEW = (
     "no held-out sample has been reviewed (refine.gate.truth=human), so people did not decide; "
     "`fld review export` picks such samples."
+)
+AN_ESTIMATE = (
+    "This is an estimate without truth: mistakes that specialists always make are not in it. "
+    "Next: look at a sample by `fld audit sample`."
+)
+NO_ESTIMATE = (
+    "no estimate: the changes were made by fixed thresholds, and nothing tells what they are "
+    "worth. Next: leave out the fixed thresholds of refine.merge, or raise refine.gate.held_out."
 )
 MORE_HELD_OUT = "Next: more images, or a higher refine.gate.held_out."
 
@@ -41,9 +51,9 @@ def no_change(evidence: Json, config: MergeConfig) -> str:
     )
     if any(_is_trusted(counts, getattr(config, name)) for name, counts in kinds.items()):
         return f"{found}, and it was not certain enough of anything else. {BETTER_MODEL}"
-    if any(counts["of"] >= MIN_CONFIRMED for counts in kinds.values()):
+    if any(counts["of"] >= MIN_LABELS for counts in kinds.values()):
         return f"{found}, so none of its changes was trusted. {BETTER_MODEL}"
-    needed = f"{MIN_CONFIRMED} labels of a kind must be found again before the model is trusted"
+    needed = f"{MIN_LABELS} labels of a kind must be found again before the model is trusted"
     return f"{found}; {needed}. {MORE_HELD_OUT}"
 
 
@@ -76,24 +86,31 @@ def better(numbers: str, gate: GateConfig) -> str:
     return f"better: {numbers}; a gain of {gate.min_gain:g} is needed (refine.gate.min_gain)."
 
 
-def agreed(evidence: Json, gate: GateConfig) -> str:
-    """Why a round is accepted or rejected without truth, or that there is nothing to judge by."""
-    refound = evidence["refound"]
-    support = evidence["support"]
-    if refound is None:
-        return f"no labels on held-out samples to judge by. {MORE_HELD_OUT}"
-    numbers = f"the model finds {refound:.0%} of the head's held-out labels again"
-    if support is not None:
-        numbers += f" and gives them {support:.2f} nats a token"
-    needed = f"{gate.min_agreement:.0%} are needed (refine.gate.min_agreement)"
-    if refound < gate.min_agreement:
-        return (
-            f"too little agreement: {numbers}, {needed}; there is no labelled set. {BETTER_MODEL}"
-        )
+def estimated(score: Interval, estimates: Mapping[str, Estimate]) -> str:
+    """What a second look tells of the changes of a round, kind by kind."""
+    kinds = [_estimated_kind(name, found) for name, found in estimates.items()]
     return (
-        f"agreement: {numbers}, {needed}. This is weaker evidence, as there is no labelled set. "
-        "Next: look at a sample by `fld audit sample`."
+        f"estimated F1 on held-out samples {score.value:+.3f} "
+        f"(95% interval {score.low:+.3f} to {score.high:+.3f}): {'; '.join(kinds)}"
     )
+
+
+def _estimated_kind(name: str, found: Estimate) -> str:
+    """For example `regions 0.57 -> 0.77, 92 added (74% right), 60 renamed (71% right)`."""
+    parts = [name.replace("_", " ")]
+    scores = found.f1()
+    if scores is not None:
+        before, after = scores
+        parts[0] += f" {before:.2f} -> {after:.2f}"
+    for verb, changes in (
+        ("added", found.added),
+        ("renamed", found.renamed),
+        ("dropped", found.dropped),
+    ):
+        if changes.labels:
+            share = changes.right / changes.labels
+            parts.append(f"{changes.labels} {verb} ({share:.0%} right)")
+    return ", ".join(parts)
 
 
 def _counts(kinds: dict[str, Json]) -> str:
@@ -109,4 +126,4 @@ def _is_trusted(counts: Json, rules: Rules) -> bool:
     """Whether a model found so many labels of a kind that the merge could measure thresholds."""
     confirmed: int = counts["confirmed"]
     share = round(confirmed / counts["of"], 2)
-    return confirmed >= MIN_CONFIRMED and share >= rules.min_refound
+    return confirmed >= MIN_LABELS and share >= rules.min_refound

@@ -22,9 +22,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Rules:
     """The rules for one kind of annotation; the defaults are those for regions.
 
-    The fields `add_share`, `rename_share` and `drop_share` say how a threshold is measured on the
-    labels that the model confirms. `add_above`, `rename_above` and `drop_below` fix the threshold
-    instead.
+    Where a change is likely enough to be right is measured (`least_precision`). `add_above`,
+    `rename_above`, `drop_below` and `reshape` fix it instead.
     """
 
     match_iou: Share = 0.5
@@ -33,33 +32,29 @@ class Rules:
     same_iou: Share = 0.3
     """Least overlap of two annotations with the same label that are the same thing."""
 
+    least_precision: Share = 0.4
+    """Least estimated share of changes that are right. New labels are added, and names replaced,
+    from the certainty on at which so many are right. Old labels that were not found are dropped up
+    to the support at which so many are wrong. A change raises F1 if more than F1 / 2 of its kind
+    are right."""
+
     relabel_margin: float = 0.3
     """How much more likely a new label must be than the old one that it replaces, in nats per
     token."""
 
-    add_share: Share = 0.1
-    """Share of the confirmed labels that lie below the threshold for new labels. With 0.1 a new
-    label is added if the model is more certain of it than of the least certain 10% of them."""
-
     add_above: float | None = None
-    """Fixed threshold for new labels, in nats per token; null: measure it by `add_share`."""
-
-    rename_share: Share = 0.6
-    """Share of the confirmed labels whose name lies below the threshold for another name."""
+    """Fixed threshold for new labels, in nats per token; null: it is measured."""
 
     rename_above: float | None = None
-    """Fixed threshold for another name, in nats per token; null: measure it by `rename_share`."""
-
-    drop_share: Share = 0.1
-    """Share of the confirmed old labels that lie below the threshold under which an old label is
-    dropped, if the model did not find it; 0: no label is dropped for this reason."""
+    """Fixed threshold for another name, in nats per token; null: it is measured."""
 
     drop_below: float | None = None
-    """Fixed threshold under which old labels are dropped, in nats per token; null: measure it by
-    `drop_share`."""
+    """Fixed threshold under which old labels that were not found are dropped, in nats per token;
+    null: it is measured."""
 
-    reshape: Share = 0.6
-    """Weight of the new place in the mean of both places; 0: an old label stays where it is."""
+    reshape: Share | None = None
+    """Fixed weight of the new place in the mean of both places; null: it is measured; 0: an old
+    label stays where it is."""
 
     reshape_iou: Share = 0.95
     """An old label keeps its place if its overlap with the mean place is at least this large."""
@@ -71,15 +66,15 @@ class Rules:
     """Least share of words (Dice coefficient) by which two labels of the same thing confirm each
     other; 1: only equal labels do."""
 
-    min_refound: Share = 0.2
+    min_refound: Share = 0.1
     """Least share of the old labels that a model must confirm. Below it, all that the model says of
     this kind is ignored."""
 
     def without_effect(self) -> Iterator[str]:
-        for change, fixed in (("add", "above"), ("rename", "above"), ("drop", "below")):
-            if getattr(self, f"{change}_{fixed}") is not None:
-                reason = f"{change}_{fixed} fixes the threshold; leave one of them out"
-                yield from no_effect(self, (f"{change}_share",), reason)
+        fixed = (self.add_above, self.rename_above, self.drop_below)
+        if None not in fixed:
+            reason = "add_above, rename_above and drop_below fix all thresholds; leave one out"
+            yield from no_effect(self, ("least_precision",), reason)
         if self.reshape == 0:
             reason = "reshape=0 moves no label; raise reshape"
             yield from no_effect(self, ("reshape_iou",), reason)
@@ -90,16 +85,13 @@ class TextRules(Rules):
     """The rules for texts.
 
     A model hardly ever writes the same text again, so half of the words are enough for a
-    confirmation. A new text needs a larger margin, but only the least certain 2% of the confirmed
-    texts are excluded by `add_share`. A text is never dropped without a replacement.
+    confirmation. A new text needs a larger margin. A text is never dropped without a replacement.
     """
 
     match_iou: Share = 1.0
     same_iou: Share = 1.0
     relabel_margin: float = 0.4
-    add_share: Share = 0.02
-    drop_share: Share = 0.0
-    reshape: Share = 0.0
+    reshape: Share | None = 0.0
     agree: Share = 0.5
     min_refound: Share = 0.0
 
@@ -108,12 +100,12 @@ class TextRules(Rules):
 class WordRules(Rules):
     """The rules for text regions.
 
-    A word that an OCR engine has read is not dropped when the model cannot read it, and it keeps
-    its corners, because the engine finds them more exactly than the model.
+    Words cannot be read in a mirror, so nothing is measured for them: the model changes no word
+    unless thresholds are fixed. A word keeps its corners, because an OCR engine finds them more
+    exactly than the model.
     """
 
-    drop_share: Share = 0.0
-    reshape: Share = 0.0
+    reshape: Share | None = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,8 +124,8 @@ class PhraseRules(Rules):
 class Thresholds:
     """What was measured for one kind of annotation, on samples that the model was not trained on.
 
-    A threshold is None if too few labels are confirmed to measure it; then the merge does not make
-    the change that the threshold is for.
+    A threshold is None if no labels are likely enough to be right, or too few to tell; then the
+    merge does not make the change that the threshold is for.
     """
 
     refound: float = 0.0
@@ -144,11 +136,15 @@ class Thresholds:
     nats per token."""
 
     rename: float | None = None
-    """Least log-probability of another name for an old label, in nats per token."""
+    """Least log-probability (of place and label, the lower one) of a label with another name that
+    replaces an old one, in nats per token."""
 
     drop: float | None = None
     """An old label that was not found is dropped if its `support` is below this, in nats per
     token."""
+
+    reshape: float = 0.0
+    """Weight of the new place in the mean of both places, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +185,7 @@ def effective_thresholds(rules: Rules, measured: Thresholds) -> Thresholds:
         add=measured.add if rules.add_above is None else rules.add_above,
         rename=measured.rename if rules.rename_above is None else rules.rename_above,
         drop=measured.drop if rules.drop_below is None else rules.drop_below,
+        reshape=measured.reshape if rules.reshape is None else rules.reshape,
     )
 
 
@@ -198,8 +195,6 @@ def _unused_rules(kind: str, rules: Rules) -> Iterator[str]:
         yield from no_effect(rules, ("tie",), "only texts can tie")
     if kind == "texts":
         yield from no_effect(rules, ("reshape", "reshape_iou"), "a text has no place")
-        reason = "a model is not asked for another name of a text"
-        yield from no_effect(rules, ("rename_share", "rename_above"), reason)
         # Texts of one granularity overlap by 1 or more, all others by 0.
         for name in ("match_iou", "same_iou"):
             if getattr(rules, name) > 0:
@@ -209,7 +204,7 @@ def _unused_rules(kind: str, rules: Rules) -> Iterator[str]:
         reason = "a word that is read is compared as a whole; leave it out"
         yield from no_effect(rules, ("agree",), reason)
     if kind == "triplets":
-        unused = ("relabel_margin", "rename_share", "rename_above", "agree")
+        unused = ("relabel_margin", "rename_above", "agree")
         yield from no_effect(
             rules, unused, "the model is given the phrase, so it has no other name"
         )

@@ -1,17 +1,10 @@
-"""How likely is likely enough: thresholds that are measured on the labels which a model confirms.
+"""What a model says of old labels, counted, and the thresholds of the merge that follow from it.
 
 A label that the model finds again under the same name, on a sample that it was not trained on, is
-*confirmed*: two witnesses say the same. The log-probabilities that the model gives to confirmed
-labels are the scale for all others. A new label is added if the model is more certain of it than of
-the least certain tenth of the confirmed ones. An old label that was not found is dropped if the
-model believes in it less than in the least believed tenth of them. So a threshold is set by a share
-of the confirmed labels, and holds for a model of any size after any training. Paper section 4.2
-asks for thresholds and gives none.
-
-There are two limits. From the second round on the old labels contain what the earlier model said,
-so that agreement proves less than in the first round. And with one fold the samples that the model
-was trained on, of which it is more certain, are judged by thresholds that were measured on the
-others, so that on them slightly more is added and slightly less is dropped.
+*confirmed*: two witnesses say the same. A model that confirms hardly any old label is not listened
+to. The thresholds of all changes come from its second look (`second_look`, `estimates`). So a
+threshold holds for a model of any size after any training. Paper section 4.2 asks for thresholds
+and gives none.
 """
 
 from __future__ import annotations
@@ -20,75 +13,67 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from pipeline.quality.levels import count_levels, quantile
 from pipeline.quality.summary import Summary, add, fixed_point, from_fixed_point
-from pipeline.refinement.comparison import (
-    Comparison,
-    comparisons,
-    label_log_probability,
-    log_certainty,
+from pipeline.refinement.comparison import Comparison, comparisons
+from pipeline.refinement.estimates import (
+    MIN_LABELS,
+    certain_enough,
+    unsupported,
+    weight_of_new_place,
 )
 from pipeline.refinement.matching import MATCHING, confirms
 from pipeline.refinement.rules import MergeConfig, Rules, Thresholds
+from pipeline.refinement.second_look import SecondLook, count_second_look
 from pipeline.schema import Annotation, Annotations, Text
 from pipeline.storage.json_types import Json
-
-MIN_CONFIRMED = 20  # a quantile of fewer labels is mostly chance
-
-
-@dataclass(frozen=True, slots=True)
-class Confirmation:
-    """How likely the model finds one confirmed label: log-probabilities in nats per token."""
-
-    place_and_name: float
-    """Of the label that the model found: the lower one of place and name."""
-
-    name: float
-    """Of the label that the model found: the name alone."""
-
-    old: float | None
-    """`support` of the old label; None if it is a human label, which the model does not judge."""
 
 
 @dataclass(frozen=True, slots=True)
 class Confirmations:
-    """The confirmed labels of one kind in one sample."""
+    """How many old labels of one kind in one sample a model confirms."""
 
-    labels: Sequence[Confirmation] = ()
-    """One entry for each confirmed label."""
-
-    possible: int = 0
-    """How many old labels the model could have confirmed."""
+    confirmed: int
+    possible: int
+    """How many it could have confirmed: those that it judged, and human labels."""
 
 
-def confirmed_labels(
-    annotations: Annotations, this_round: int, config: MergeConfig
-) -> dict[str, Confirmations]:
-    """The confirmed labels of one sample, for every kind.
+def confirmed_labels(comparison: Comparison) -> Confirmations:
+    """The confirmed labels of one kind in one sample.
 
-    The model could have confirmed the labels that it judged, and human labels. Of several captions
-    it could not have confirmed more than it wrote.
+    Of several captions a model cannot confirm more than it wrote.
     """
-    return {
-        comparison.name: _confirmations(comparison)
-        for comparison in comparisons(annotations, this_round, config)
-    }
+    confirmed = 0
+    for match in comparison.matches():
+        agrees = confirms(comparison.kind, comparison.rules, match.new, match.old)
+        if agrees and _can_be_confirmed(match.old):
+            confirmed += 1
+    confirmable = [old for old in comparison.old if _can_be_confirmed(old)]
+    possible = len(confirmable)
+    if comparison.name == "texts":
+        possible = _common_granularities(confirmable, comparison.found)
+    return Confirmations(confirmed, possible)
 
 
-def count_judged(samples: Iterable[Annotations], this_round: int, config: MergeConfig) -> Summary:
-    """What a model said of some samples, as a part of a summary.
+def count_judged(
+    samples: Iterable[tuple[Annotations, SecondLook]], this_round: int, config: MergeConfig
+) -> Summary:
+    """What a model said of some samples at both looks, as a part of a summary.
 
     `thresholds_of` and `agreement` read it, or the sum of such parts.
     """
     labels = 0
     support = 0
     kinds: dict[str, Summary] = {}
-    for sample in samples:
-        for name, confirmations in confirmed_labels(sample, this_round, config).items():
-            counted = count_confirmed(confirmations)
-            counted["asked"] = int(_was_asked(getattr(sample, name), this_round))
+    for sample, look in samples:
+        for comparison in comparisons(sample, this_round, config):
+            name = comparison.name
+            confirmations = confirmed_labels(comparison)
+            counted: Summary = {
+                "asked": int(_was_asked(getattr(sample, name), this_round)),
+                "confirmed": confirmations.confirmed,
+                "possible": confirmations.possible,
+                **count_second_look(comparison, look),
+            }
             add(kinds.setdefault(name, {}), counted)
         for annotation in sample.all():
             if annotation.round < this_round and annotation.support is not None:
@@ -97,47 +82,36 @@ def count_judged(samples: Iterable[Annotations], this_round: int, config: MergeC
     return {"labels": labels, "support": support, "kinds": kinds}
 
 
-def count_confirmed(confirmations: Confirmations) -> Summary:
-    """The confirmed labels of one kind as a part of a summary."""
-    labels = confirmations.labels
-    counted: Summary = {"possible": confirmations.possible, "confirmed": len(labels)}
-    if labels:
-        judged = [label.old for label in labels if label.old is not None]
-        counted["place_and_name"] = count_levels([label.place_and_name for label in labels])
-        counted["name"] = count_levels([label.name for label in labels])
-        counted["old"] = count_levels(judged)
-    return counted
-
-
 def thresholds_of(counted: Summary, config: MergeConfig) -> dict[str, Thresholds]:
     """The measured thresholds of every kind with old labels that the model judged."""
     measured = {}
-    for name, kind in _kinds(counted).items():
+    for name, kind in judged_kinds(counted).items():
         measured[name] = thresholds_from(getattr(config, name), kind)
     return measured
 
 
 def thresholds_from(rules: Rules, counted: Summary) -> Thresholds:
-    """The thresholds of one kind from its confirmed labels (`count_confirmed`).
+    """The thresholds of one kind.
 
-    All numbers are rounded to two digits, so that another device, whose floats differ slightly,
-    gets the same ones.
+    Shares are rounded to two digits, and certainties are counted to two digits, so that another
+    device, whose floats differ slightly, gets the same ones.
     """
     refound = 0.0
     if counted["possible"]:
         refound = round(counted["confirmed"] / counted["possible"], 2)
-    if counted["confirmed"] < MIN_CONFIRMED:
+    if counted["confirmed"] < MIN_LABELS:
         return Thresholds(refound=refound)
     return Thresholds(
         refound=refound,
-        add=_threshold(counted["place_and_name"], rules.add_share),
-        rename=_threshold(counted["name"], rules.rename_share),
-        drop=_threshold(counted["old"], rules.drop_share) if rules.drop_share else None,
+        add=certain_enough(counted["added"], rules.least_precision),
+        rename=certain_enough(counted["renamed"], rules.least_precision),
+        drop=unsupported(counted, rules.least_precision),
+        reshape=weight_of_new_place(counted["places"]),
     )
 
 
 def agreement(counted: Summary) -> Json:
-    """How far a model agrees with the old labels, as evidence for samples without truth.
+    """How far a model agrees with the old labels.
 
     `refound` is the share of the old labels that it confirms, over all kinds (0 to 1). `support` is
     the mean log-probability that it gives to old labels (nats per token). Both are None if there
@@ -146,7 +120,7 @@ def agreement(counted: Summary) -> Json:
     kinds = {}
     confirmed = 0
     possible = 0
-    for name, kind in _kinds(counted).items():
+    for name, kind in judged_kinds(counted).items():
         kinds[name] = {"confirmed": kind["confirmed"], "of": kind["possible"]}
         confirmed += kind["confirmed"]
         possible += kind["possible"]
@@ -160,7 +134,7 @@ def agreement(counted: Summary) -> Json:
     }
 
 
-def _kinds(counted: Summary) -> dict[str, Summary]:
+def judged_kinds(counted: Summary) -> dict[str, Summary]:
     """By kind, what was counted, if the model was asked about it and could confirm labels of it."""
     kinds = {}
     for name in MATCHING:
@@ -175,21 +149,6 @@ def _was_asked(annotations: Sequence[Annotation], this_round: int) -> bool:
     return any(a.round == this_round or a.support is not None for a in annotations)
 
 
-def _confirmations(comparison: Comparison) -> Confirmations:
-    labels = []
-    for match in comparison.matches():
-        old = match.old
-        new = match.new
-        if _can_be_confirmed(old) and confirms(comparison.kind, comparison.rules, new, old):
-            confirmation = Confirmation(log_certainty(new), label_log_probability(new), old.support)
-            labels.append(confirmation)
-    confirmable = [old for old in comparison.old if _can_be_confirmed(old)]
-    possible = len(confirmable)
-    if comparison.name == "texts":
-        possible = _common_granularities(confirmable, comparison.found)
-    return Confirmations(labels, possible)
-
-
 def _can_be_confirmed(old: Annotation) -> bool:
     return old.support is not None or old.locked
 
@@ -199,13 +158,3 @@ def _common_granularities(old: Sequence[Annotation], found: Sequence[Annotation]
     old_counts = Counter(text.granularity for text in old if isinstance(text, Text))
     found_counts = Counter(text.granularity for text in found if isinstance(text, Text))
     return (old_counts & found_counts).total()
-
-
-def _threshold(counts: np.ndarray, share: float) -> float | None:
-    """The value that all but `share` of the labels reach; None if there are too few labels.
-
-    `counts` is what `count_levels` returns.
-    """
-    if counts.sum() < MIN_CONFIRMED:
-        return None
-    return round(quantile(counts, share), 2)

@@ -1,0 +1,270 @@
+"""How often changes are right, and old labels wrong: estimates that need no truth.
+
+In: what `second_look` has counted on samples that the model was not trained on. Log-probabilities
+are in nats per token. The estimates were tried on rendered scenes with known mistakes, with models
+of 50 to 1,000 training steps (README, "What refinement does").
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from pipeline.quality.levels import PER_NAT, quantile
+from pipeline.quality.summary import Summary, from_fixed_point
+from pipeline.quality.truth import Interval
+from pipeline.refinement.rules import Thresholds
+from pipeline.storage.json_types import Json
+
+MIN_LABELS = 20
+"""Fewer labels tell little."""
+TAILS = (0.1, 0.2, 0.3)
+"""Shares of the decoys, those with the least support, among which old labels are taken for wrong.
+Each gives an upper bound of the number of wrong labels; the smallest one counts."""
+
+
+def certain_enough(counted: Summary, least: float) -> float | None:
+    """The certainty from which on at least a share of new labels is right.
+
+    Args:
+        counted: `all` and `repeated`, (BINS,) int each, how many labels have each certainty.
+        least: the share.
+
+    Returns:
+        A log-probability; None if no labels are right so often, or fewer than MIN_LABELS.
+    """
+    enough = _bins_with_share(counted["all"], counted["repeated"], least)
+    if not enough.any():
+        return None
+    last = int(np.flatnonzero(enough).max())
+    if counted["all"][: last + 1].sum() < MIN_LABELS:
+        return None
+    return round(-(last + 0.5) / PER_NAT, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Some changes of labels, and how many of them are estimated to be right."""
+
+    labels: int
+    right: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What is estimated of one kind of labels before and after a merge."""
+
+    labels: int
+    """Old labels."""
+    right: float | None
+    """How many of them are right; None if it cannot be told."""
+    recall: float | None
+    """Share of all things that have a right old label; None if it cannot be told."""
+    added: Changes
+    renamed: Changes
+    dropped: Changes
+    """Old labels that are dropped; a drop is right if the label was wrong."""
+
+    def f1(self) -> tuple[float, float] | None:
+        """F1 of the labels before and after the merge; None if it cannot be told."""
+        if self.right is None or not self.recall:
+            return None
+        things = self.right / self.recall
+        before = 2 * self.right / (self.labels + things)
+        after = 2 * (self.right + self.gained) / (self.labels + self.grown + things)
+        return before, after
+
+    @property
+    def changes(self) -> int:
+        """How many labels are added, renamed or dropped."""
+        return self.added.labels + self.renamed.labels + self.dropped.labels
+
+    @property
+    def gained(self) -> float:
+        """How many more labels are right after the merge, at least.
+
+        A wrong new name may have replaced a right one, so it counts as one that did.
+        """
+        renamed = 2 * self.renamed.right - self.renamed.labels
+        lost = self.dropped.labels - self.dropped.right
+        return self.added.right + renamed - lost
+
+    @property
+    def grown(self) -> int:
+        """How many more labels there are after the merge."""
+        return self.added.labels - self.dropped.labels
+
+    def gain(self) -> Interval:
+        """The difference of F1 that the merge makes, with its 95% interval.
+
+        Where F1 cannot be told, all old labels are taken for right, so that the gain of added
+        labels is not overestimated. The interval is that of chance (binomial, normal
+        approximation).
+        """
+        scores = self.f1()
+        if scores is None:
+            size = 2.0 * self.labels
+            value = (2 * self.gained - self.grown) / size
+        else:
+            before, after = scores
+            assert self.right is not None and self.recall
+            size = self.labels + self.grown + self.right / self.recall
+            value = after - before
+        half = 1.96 * 2 * self._deviation() / size
+        return Interval(value=value, low=value - half, high=value + half)
+
+    def plain(self) -> Json:
+        """The same as plain values, with F1 before and after."""
+        scores = self.f1()
+        before, after = scores or (None, None)
+        return {**asdict(self), "f1_before": before, "f1_after": after}
+
+    def _deviation(self) -> float:
+        """The standard deviation of `gained`, in labels."""
+        variance = 0.0
+        for changes, weight in ((self.added, 1.0), (self.renamed, 2.0), (self.dropped, 1.0)):
+            if changes.labels:
+                share = min(changes.right / changes.labels, 1.0)
+                variance += weight**2 * changes.labels * share * (1 - share)
+        return math.sqrt(variance)
+
+
+def estimate(counted: Summary, thresholds: Thresholds) -> Estimate:
+    """What a merge with these thresholds makes of one kind of labels."""
+    wrong = wrong_labels(counted)
+    labels = int(counted["old"].sum())
+    return Estimate(
+        labels=labels,
+        right=None if wrong is None else labels - wrong,
+        recall=_recall(counted),
+        added=_above(counted["added"], thresholds.add),
+        renamed=_above(counted["renamed"], thresholds.rename),
+        dropped=_below(counted, thresholds.drop, wrong),
+    )
+
+
+def mean_gain(estimates: Sequence[Estimate]) -> Interval:
+    """The mean gain over kinds of labels, whose chances are taken to be independent."""
+    gains = [found.gain() for found in estimates]
+    value = math.fsum(gain.value for gain in gains) / len(gains)
+    half = math.hypot(*(gain.high - gain.value for gain in gains)) / len(gains)
+    return Interval(value=value, low=value - half, high=value + half)
+
+
+def _recall(counted: Summary) -> float | None:
+    """The share of the repeated new labels that the old labels have, too.
+
+    Repeated labels are nearly all right, and old labels were not made by the model.
+    """
+    repeated = {name: counted[name]["repeated"].sum() for name in ("same", "renamed", "added")}
+    total = sum(repeated.values())
+    return float(repeated["same"] / total) if total >= MIN_LABELS else None
+
+
+def _above(counted: Summary, threshold: float | None) -> Changes:
+    """The labels that reach a threshold; those that are repeated count as right."""
+    if threshold is None:
+        return Changes(0, 0.0)
+    bins = _bins_above(threshold)
+    return Changes(int(counted["all"][bins].sum()), float(counted["repeated"][bins].sum()))
+
+
+def _below(counted: Summary, threshold: float | None, wrong: float | None) -> Changes:
+    """The old labels that were not found and whose support is below a threshold."""
+    if threshold is None or wrong is None:
+        return Changes(0, 0.0)
+    above = _bins_above(threshold)
+    below = slice(above.stop, None)
+    old = counted["old"][below].sum()
+    decoys = counted["decoys"]
+    expected = decoys[below].sum() / decoys.sum() * wrong
+    labels = int(counted["missed"][below].sum())
+    share = min(expected / old, 1.0) if old else 0.0
+    return Changes(labels, float(labels * share))
+
+
+def _bins_above(threshold: float) -> slice:
+    """The bins of the log-probabilities that reach a threshold."""
+    return slice(0, int(-threshold * PER_NAT) + 1)
+
+
+def wrong_labels(counted: Summary) -> float | None:
+    """The estimated number of wrong labels among the old ones; None if it cannot be told.
+
+    Right labels seldom have so little support as the least supported decoys. So the old labels
+    there are nearly all wrong, and stand for as large a share of all wrong labels as the decoys
+    there of all decoys.
+    """
+    old = counted["old"]
+    decoys = counted["decoys"]
+    if min(old.sum(), decoys.sum()) < MIN_LABELS:
+        return None
+    bounds = [float(old.sum())]
+    for tail in TAILS:
+        first = round(-quantile(decoys, tail) * PER_NAT)
+        bounds.append(float(old[first:].sum() / decoys[first:].sum() * decoys.sum()))
+    return min(bounds)
+
+
+def unsupported(counted: Summary, least: float) -> float | None:
+    """The support below which at least a share of the old labels is wrong; None if there is none.
+
+    At each support the number of wrong labels is that of the decoys, scaled to `wrong_labels`.
+    """
+    wrong = wrong_labels(counted)
+    if wrong is None:
+        return None
+    old = counted["old"]
+    expected = counted["decoys"] * (wrong / counted["decoys"].sum())
+    # Among old labels and expected wrong ones together, a share of least / (1 + least) are expected
+    # wrong ones where a share of `least` of the old labels is wrong.
+    both = (old + expected)[::-1]
+    enough = _bins_with_share(both, expected[::-1], least / (1 + least))[::-1]
+    if not enough.any():
+        return None
+    first = int(np.flatnonzero(enough).min())
+    if old[first:].sum() < MIN_LABELS:
+        return None
+    return round(-(first - 0.5) / PER_NAT, 3)
+
+
+def weight_of_new_place(places: Summary) -> float:
+    """The weight of the new box in the mean of both boxes that makes the mean most exact, 0 to 1.
+
+    Both boxes are weighted by the inverse of their variance. Both looks share a part of their
+    mistakes: on rendered scenes their distance is half of what two independent looks would have. So
+    the variance of the new box is the mean squared distance of both looks, and not a half of it.
+    """
+    if places["pairs"] < MIN_LABELS:
+        return 0.0
+    from_look = from_fixed_point(places["from_look"]) / places["pairs"]
+    from_old = from_fixed_point(places["from_old"]) / places["pairs"]
+    old = from_old - from_look / 2
+    if old <= 0:
+        return 0.0
+    return round(old / (old + from_look), 2)
+
+
+def _bins_with_share(all_: np.ndarray, hits: np.ndarray, least: float) -> np.ndarray:
+    """Which bins have at least a share of hits, if the share never grows from bin to bin.
+
+    Args:
+        all_: (bins,) numbers; a bin without labels has no share.
+        hits: (bins,) numbers, at most those of `all_`.
+        least: the share.
+
+    Returns:
+        (bins,) bool. The shares are fitted by isotonic regression (`scipy.optimize`).
+    """
+    from scipy.optimize import isotonic_regression
+
+    enough = np.zeros(len(all_), bool)
+    filled = np.flatnonzero(all_)
+    if len(filled):
+        shares = hits[filled] / all_[filled]
+        fitted = isotonic_regression(shares, weights=all_[filled], increasing=False)
+        enough[filled] = fitted.x >= least
+    return enough
