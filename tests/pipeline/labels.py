@@ -43,12 +43,6 @@ def new(**fields: Any) -> Region:
     return Region(**{**known, **fields})
 
 
-def other(**fields: Any) -> Region:
-    """The name that the model would give to the old region: a mug."""
-    known = {"id": OTHER, "phrase": "mug", "parents": [OLD], "score": 0.8, "support": -0.2}
-    return new(**{**known, **fields})
-
-
 def merged(*regions: Region, config: MergeConfig = CONFIG) -> dict[str, Region]:
     """The regions after the merge, by id."""
     before = Annotations(regions=list(regions))

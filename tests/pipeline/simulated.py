@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pipeline.refinement.second_look import SecondLook
 from pipeline.schema import Annotations, Box, Region
 from stages.base import Sample
 from stages.embedded.boxes import jittered
@@ -63,13 +64,24 @@ class Simulated:
             support = belief.log_probability
             if (belief.phrase, belief.brief) != name_of(region):
                 support = support - self.rng.gamma(4.0, 0.25) - 0.1
-                alternative = believed(region.box, belief)
-                regions.append(replace(alternative, parents=[region.id]))
             judged.append(replace(region, support=support))
         for i, region in enumerate(regions):
             id_ = f"{number}.refine.regions.{i:02d}"
             judged.append(replace(region, id=id_, source="refine", round=number))
         return Annotations(regions=judged)
+
+    def second_look(self, truth: Annotations, old: Annotations, number: int) -> SecondLook:
+        """What it finds on the mirrored image, and its support of old labels at wrong places."""
+        beliefs = [self._belief(region) for region in truth.regions]
+        mirrored = []
+        for i, region in enumerate(self._found(truth, beliefs)):
+            mirrored.append(replace(region, id=f"{number}.witness.regions.{i}", round=number))
+        decoys = []
+        for region in old.kept().regions:
+            nothing = Belief(*random_name(self.rng), -0.5 - self.rng.gamma(3.0, 0.25))
+            support = nothing.log_probability - self.rng.gamma(4.0, 0.25) - 0.1
+            decoys.append(replace(region, support=support))
+        return SecondLook(Annotations(regions=mirrored), Annotations(regions=decoys))
 
     def _found(self, truth: Annotations, beliefs: list[Belief]) -> list[Region]:
         """What the model finds by itself."""

@@ -3,7 +3,7 @@ import pytest
 
 from pipeline.config.compose import compose
 from pipeline.config.parse import parse
-from pipeline.config.run import GateConfig, RunConfig
+from pipeline.config.run import RunConfig
 from pipeline.quality.truth import METRICS
 from pipeline.refinement import gate
 from pipeline.training.selection import held_out
@@ -51,22 +51,6 @@ def test_a_round_that_changes_nothing_is_rejected_as_no_gain() -> None:
 def test_a_tolerance_lets_a_small_loss_count_as_no_gain() -> None:
     verdict = by_truth(counts([5] * 30), counts([6] * 30), "refine.gate.tolerance=0.2")
     assert verdict.reason.startswith("no gain")
-
-
-@pytest.mark.parametrize(("refound", "status"), [(0.62, "accepted"), (0.31, "rejected")])
-def test_without_truth_agreement_decides_and_is_called_weaker(refound: float, status: str) -> None:
-    verdict = gate.by_agreement({"refound": refound, "support": -1.25}, GateConfig())
-    assert verdict.status == status
-    assert (
-        f"{refound:.0%} of the head's held-out labels" in verdict.reason
-        and "-1.25 nats" in verdict.reason
-    )
-    assert "no labelled set" in verdict.reason
-
-
-def test_without_any_held_out_label_a_round_is_not_accepted() -> None:
-    verdict = gate.by_agreement({"refound": None, "support": None}, GateConfig())
-    assert verdict.status == "rejected" and "refine.gate.held_out" in verdict.reason
 
 
 def test_the_share_of_samples_that_is_held_out_is_the_one_asked_for_and_stable() -> None:

@@ -1,4 +1,4 @@
-"""The rules of the merge, on regions: what is kept, moved, replaced, renamed, dropped and added."""
+"""The rules of the merge, on regions: what is kept, moved, replaced, dropped and added."""
 
 import math
 from dataclasses import replace
@@ -16,14 +16,12 @@ from tests.pipeline.labels import (
     MEASURED,
     NEW,
     OLD,
-    OTHER,
     RULES,
     THERE,
     fates,
     merged,
     new,
     old,
-    other,
 )
 
 
@@ -69,6 +67,14 @@ def test_a_label_replaces_only_a_judged_one_that_is_less_likely_by_the_margin(
     assert found == {OLD: None, NEW: "less_likely"}
 
 
+def test_another_name_needs_less_certainty_than_a_new_label_if_so_it_was_measured() -> None:
+    measured = replace(MEASURED, add=-0.1, rename=-0.8)
+    config = replace(CONFIG, levels={"regions": measured})
+    found = merged(old(support=-2.0), new(phrase="mug", score=0.5), config=config)
+    assert found[OLD].dropped == "relabelled"
+    assert fates(new(box=THERE, score=0.5), config=config) == {NEW: "not_confident"}
+
+
 def test_where_the_old_label_stays_the_new_box_counts_nevertheless() -> None:
     result = merged(old(support=-0.1), new(phrase="mug", box=BESIDE))
     assert result[OLD].dropped == "reshaped"
@@ -82,15 +88,11 @@ def test_an_old_label_that_is_neither_found_nor_believed_is_dropped() -> None:
     assert merged(old(support=-1.0), elsewhere)[OLD].dropped is None
 
 
-def test_without_a_confirmed_label_nothing_is_added_renamed_or_dropped() -> None:
+def test_without_an_estimate_nothing_is_added_renamed_or_dropped() -> None:
     blind = replace(CONFIG, levels={"regions": Thresholds(refound=1.0)})
     unfound = old(support=-9.0)
     elsewhere = new(box=THERE, score=1.0)
-    assert fates(unfound, other(support=-0.001), elsewhere, config=blind) == {
-        OLD: None,
-        OTHER: "less_likely",
-        NEW: "not_confident",
-    }
+    assert fates(unfound, elsewhere, config=blind) == {OLD: None, NEW: "not_confident"}
     result = merged(unfound, new(phrase="mug", score=1.0), config=blind)
     assert result[OLD].dropped is None
 
@@ -98,58 +100,18 @@ def test_without_a_confirmed_label_nothing_is_added_renamed_or_dropped() -> None
 def test_a_threshold_that_the_rules_fix_takes_precedence_over_the_measured_one() -> None:
     rules = replace(RULES, drop_below=-9.0, add_above=-0.05, rename_above=-0.1)
     fixed = replace(CONFIG, regions=rules)
-    assert fates(old(support=-3.0), other(), new(box=THERE), config=fixed) == {
+    assert fates(old(support=-3.0), new(box=THERE), config=fixed) == {
         OLD: None,
-        OTHER: "less_likely",
         NEW: "not_confident",
     }
-
-
-def test_an_unfound_label_takes_a_better_name_and_keeps_box_and_mask() -> None:
-    result = merged(old(support=-2.0, mask=MASK), other())
-    assert result[OLD].dropped == "relabelled"
-    renamed = result[OTHER]
-    assert (renamed.dropped, renamed.phrase, renamed.box) == (None, "mug", HERE)
-    assert (renamed.mask, renamed.parents) == (MASK, [OLD])
-
-
-def test_a_label_found_too_uncertainly_under_another_name_takes_the_certain_alternative() -> None:
-    # A score of 0.5 is below the threshold for new labels.
-    uncertain = new(phrase="mug", score=0.5, support=-0.7)
-    assert fates(old(support=-2.0), other(), uncertain) == {
-        OLD: "relabelled",
-        OTHER: None,
-        NEW: "agrees",
-    }
-    same_name = new(score=0.5, support=-0.7)
-    assert fates(old(support=-2.0), other(), same_name) == {
+    assert fates(old(support=-3.0), new(phrase="mug"), config=fixed) == {
         OLD: None,
-        OTHER: "less_likely",
-        NEW: "agrees",
+        NEW: "less_likely",
     }
 
 
 def test_a_label_that_never_had_a_score_gets_none_by_agreement() -> None:
     assert merged(old(score=None), new(score=0.2))[OLD].confidence is None
-
-
-def test_a_name_that_is_hardly_likelier_or_unlikely_itself_changes_nothing() -> None:
-    close = fates(old(support=-0.6), other())
-    assert close == {OLD: None, OTHER: "less_likely"}
-    vague = merged(old(support=-4.0), other(support=-1.5), new(box=THERE))
-    assert vague[OLD].dropped == "not_supported"
-    assert vague[OTHER].dropped == "not_confident"
-
-
-def test_an_old_box_beside_a_thing_that_stands_under_its_better_name_is_a_duplicate() -> None:
-    aside = (6.0, 0.0, 16.0, 10.0)
-    unfound = old(box=aside, support=-2.0)
-    alternative = other(box=aside)
-    assert merged(unfound, alternative)[OLD].dropped == "relabelled"
-    beside = new(id="1.refine.regions.2", phrase="mug", box=BETWEEN)
-    result = merged(unfound, alternative, beside)
-    assert result[OLD].dropped == "duplicate"
-    assert result[OTHER].dropped == "duplicate"
 
 
 def test_an_old_label_that_the_model_did_not_look_at_stays() -> None:
@@ -179,7 +141,7 @@ def test_nothing_is_taken_of_a_kind_without_measured_thresholds() -> None:
     assert result[NEW].dropped == "not_trusted"
 
 
-LAX = replace(CONFIG, levels={"regions": replace(MEASURED, add=-2.0)})
+LAX = replace(CONFIG, levels={"regions": replace(MEASURED, rename=-2.0)})
 
 
 def test_a_box_that_moves_is_no_less_certain_than_before() -> None:
@@ -193,23 +155,6 @@ def test_a_box_that_moves_is_no_less_certain_than_before() -> None:
 def test_a_box_that_gets_another_name_is_no_less_certain_than_before() -> None:
     replaced = merged(old(score=0.9, support=-2.5), new(phrase="mug", score=0.22), config=LAX)
     assert replaced[NEW].confidence == 0.9
-    renamed = merged(old(score=0.9, support=-2.0), other(score=0.3))
-    assert renamed[OTHER].confidence == 0.9
-
-
-def test_what_an_uncertain_model_found_moves_no_box() -> None:
-    result = merged(old(), new(box=BESIDE, score=0.5))
-    assert (result[OLD].dropped, result[OLD].box) == (None, HERE)
-    assert result[NEW].dropped == "agrees"
-
-
-def test_of_two_names_for_one_old_label_the_likelier_counts() -> None:
-    likelier = "1.refine.regions.2"
-    result = merged(old(support=-2.0), other(), other(id=likelier, phrase="jug", support=-0.1))
-    assert result[OLD].dropped == "relabelled"
-    assert result[OTHER].dropped == "less_likely"
-    assert result[likelier].dropped is None
-    assert result[likelier].parents == [OLD]
 
 
 @pytest.mark.parametrize(
@@ -219,8 +164,6 @@ def test_of_two_names_for_one_old_label_the_likelier_counts() -> None:
         [new(phrase="mug")],
         [new()],
         [new(box=BESIDE)],
-        [other()],
-        [new(phrase="mug"), other()],
     ],
 )
 def test_human_labels_are_never_touched(regions: list[Region]) -> None:

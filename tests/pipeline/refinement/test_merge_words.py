@@ -6,13 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.refinement.merge import merge
-from pipeline.refinement.rules import MergeConfig
-from pipeline.refinement.thresholds import (
-    Confirmation,
-    Confirmations,
-    count_confirmed,
-    thresholds_from,
-)
+from pipeline.refinement.rules import MergeConfig, Thresholds
 from pipeline.schema import Annotations, Quad, TextRegion, Triplet
 from tests.pipeline.labels import (
     BESIDE,
@@ -67,27 +61,16 @@ def test_what_replaces_a_word_stands_where_it_stood() -> None:
     for i, letters in enumerate(("N0", "PARKING", "HERE")):
         quad = (0, i, 9, i, 9, i + 1, 0, i + 1)
         words.append(word(letters, id=f"0.ocr.text_regions.{i}", quad=quad, support=-2.0))
-    name = read_again("NO", quad=words[0].quad, parents=[words[0].id])
+    name = read_again("NO", quad=words[0].quad)
     found = read_again("PARKED", id="1.refine.text_regions.1", quad=words[1].quad, score=0.95)
     seen = Annotations(text_regions=words).overlaid(Annotations(text_regions=[found, name]))
     kept = after_merge(seen).kept()
     assert [word.text for word in kept.text_regions] == ["NO", "PARKED", "HERE"]
 
 
-def test_a_misread_word_is_read_again() -> None:
-    misread = word("ST0P", support=-3.0)
-    again = read_again("STOP", parents=[READ])
-    result = after_merge(Annotations(text_regions=[misread, again]))
-    assert drop_reasons(result.text_regions) == {READ: "relabelled", READ_AGAIN: None}
-
-
 def test_words_and_texts_that_the_model_does_not_find_stay() -> None:
-    defaults = MergeConfig()
-    confirmed = Confirmations([Confirmation(-0.1, -0.1, -0.1)] * 20, possible=20)
-    measured = {
-        "texts": thresholds_from(defaults.texts, count_confirmed(confirmed)),
-        "text_regions": thresholds_from(defaults.text_regions, count_confirmed(confirmed)),
-    }
+    trusted = Thresholds(refound=1.0, add=-0.1, rename=-0.1)
+    measured = {"texts": trusted, "text_regions": trusted}
     caption = text("A cup.", support=-9.0)
     before = Annotations(texts=[caption], text_regions=[word("STOP", support=-9.0)])
     result = after_merge(before, MergeConfig(levels=measured))

@@ -72,14 +72,6 @@ def test_with_truth_the_sentence_has_the_scores_and_the_limit() -> None:
     )
 
 
-def test_without_truth_the_sentence_says_what_is_needed_and_what_to_do_next() -> None:
-    low = reasons.agreed({"refound": 0.3, "support": None}, GATE)
-    high = reasons.agreed({"refound": 0.6, "support": None}, GATE)
-    assert "30% of the head's held-out labels again, 50% are needed" in low
-    assert "a pre-trained refine.start." in low
-    assert high.endswith("Next: look at a sample by `fld audit sample`.")
-
-
 def test_the_result_is_the_round_if_it_is_accepted_and_its_head_if_not() -> None:
     assert reasons.result(True, 2, 1) == "Round 2 is your result."
     assert reasons.result(False, 2, 0) == "Round 0 is your result."

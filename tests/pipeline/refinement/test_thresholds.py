@@ -1,18 +1,19 @@
 """What confirms an old label, and the thresholds and the agreement that are measured by it."""
 
-import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from pipeline.quality.levels import BINS
+from pipeline.refinement.comparison import comparisons
 from pipeline.refinement.rules import MergeConfig, Rules, Thresholds
+from pipeline.refinement.second_look import NO_LOOK
 from pipeline.refinement.thresholds import (
-    Confirmation,
     Confirmations,
     agreement,
     confirmed_labels,
-    count_confirmed,
     count_judged,
     thresholds_from,
 )
@@ -26,10 +27,15 @@ from tests.pipeline.labels import (
     THERE,
     new,
     old,
-    other,
     text,
     written,
 )
+
+
+def confirmed(sample: Annotations, kind: str, config: MergeConfig = CONFIG) -> Confirmations:
+    """How many labels of a kind are confirmed."""
+    by_kind = {comparison.name: comparison for comparison in comparisons(sample, 1, config)}
+    return confirmed_labels(by_kind[kind])
 
 
 def test_a_label_is_confirmed_if_it_was_judged_and_found_under_the_same_name() -> None:
@@ -40,41 +46,27 @@ def test_a_label_is_confirmed_if_it_was_judged_and_found_under_the_same_name() -
         new(id=OTHER, box=THERE, phrase="mug"),
         old(id="0.detect.regions.2", box=(80.0, 80.0, 90.0, 90.0)),
     ]
-    found = confirmed_labels(Annotations(regions=regions), 1, CONFIG)["regions"]
-    log_score = pytest.approx(math.log(0.9))
-    assert found.labels == [Confirmation(place_and_name=log_score, name=-0.05, old=-1.0)]
-    assert found.possible == 2
-
-
-def test_a_threshold_is_the_value_that_all_but_a_share_of_the_confirmed_labels_reach() -> None:
-    rules = Rules(add_share=0.1, rename_share=0.5, drop_share=0.05)
-    labels = []
-    for i in range(21):
-        labels.append(Confirmation(place_and_name=-i / 10, name=-i / 100, old=-float(i)))
-    confirmed = Confirmations(labels, possible=42)
-    expected = Thresholds(refound=0.5, add=-1.8, rename=-0.1, drop=-19.0)
-    assert thresholds_from(rules, count_confirmed(confirmed)) == expected
-    assert thresholds_from(replace(rules, drop_share=0.0), count_confirmed(confirmed)).drop is None
-    too_few = Confirmations(labels[:19], possible=19)
-    assert thresholds_from(rules, count_confirmed(too_few)) == Thresholds(refound=1.0)
-    human = Confirmations([replace(label, old=None) for label in labels], possible=42)
-    assert thresholds_from(rules, count_confirmed(human)).drop is None
-    assert thresholds_from(rules, count_confirmed(Confirmations())) == Thresholds()
+    assert confirmed(Annotations(regions=regions), "regions") == Confirmations(1, 2)
 
 
 def test_human_labels_confirm_though_they_are_not_judged() -> None:
     sample = Annotations(regions=[old(source="human"), new(support=-0.05)])
-    found = confirmed_labels(sample, 1, CONFIG)["regions"]
-    log_score = pytest.approx(math.log(0.9))
-    assert found.labels == [Confirmation(place_and_name=log_score, name=-0.05, old=None)]
-    assert found.possible == 1
+    assert confirmed(sample, "regions") == Confirmations(1, 1)
 
 
 def test_free_texts_confirm_each_other_by_the_words_that_they_share() -> None:
     sample = Annotations(texts=[text("A cup on a table."), written("A cup on a chair.")])
     for share, count in ((0.8, 1), (0.81, 0)):
         config = replace(CONFIG, texts=replace(TEXTS, agree=share))
-        assert len(confirmed_labels(sample, 1, config)["texts"].labels) == count
+        assert confirmed(sample, "texts", config).confirmed == count
+
+
+def test_a_model_that_confirms_few_labels_gets_no_thresholds() -> None:
+    nothing = np.zeros(BINS, np.int64)
+    empty = {"all": nothing, "repeated": nothing}
+    counted = {"added": empty, "renamed": empty, "old": nothing, "decoys": nothing}
+    counted |= {"confirmed": 19, "possible": 38}
+    assert thresholds_from(Rules(), counted) == Thresholds(refound=0.5)
 
 
 def phrase(**fields: Any) -> Triplet:
@@ -87,14 +79,13 @@ def test_agreement_is_the_confirmed_share_of_the_judged_labels_and_their_mean_su
         id="0.ocr.text_regions.0", quad=(0, 0, 9, 0, 9, 9, 0, 9), text="STOP"
     )
     not_found = old(id="0.detect.regions.1", box=THERE, support=-3.0)
-    alternative = other(id="1.refine.regions.7", box=THERE, parents=[not_found.id])
     sample = Annotations(
         texts=[text("A cup.", support=-1.0), written("A cup.")],
-        regions=[old(support=-2.0), not_found, new(), alternative],
+        regions=[old(support=-2.0), not_found, new()],
         text_regions=[not_asked_about],
         triplets=[phrase(support=-2.0), phrase(id="1.refine.triplets.0", round=1, score=0.9)],
     )
-    assert agreement(count_judged([sample], 1, CONFIG)) == {
+    assert agreement(count_judged([(sample, NO_LOOK)], 1, CONFIG)) == {
         "refound": 0.75,
         "support": -2.0,
         "kinds": {
@@ -115,7 +106,7 @@ def test_a_phrase_is_confirmed_by_its_place_alone(box: Box, confirmed: int) -> N
     before = phrase(support=-1.0)
     now = phrase(id="1.refine.triplets.0", round=1, box=box, score=0.9, support=-1.0)
     sample = Annotations(texts=[text("A cup.", support=None)], triplets=[before, now])
-    kinds = agreement(count_judged([sample], 1, CONFIG))["kinds"]
+    kinds = agreement(count_judged([(sample, NO_LOOK)], 1, CONFIG))["kinds"]
     assert kinds == {"triplets": {"confirmed": confirmed, "of": 1}}
 
 
@@ -127,6 +118,6 @@ def test_of_several_captions_no_more_can_be_confirmed_than_were_written() -> Non
     captions = [text(f"Caption {i}.", id=f"0.caption.texts.{i}") for i in range(5)]
     long = text("Long.", id="0.d.texts.0", granularity="detailed")
     sample = Annotations(texts=[*captions, long, written("Caption 3.")])
-    assert agreement(count_judged([sample], 1, CONFIG))["kinds"] == {
+    assert agreement(count_judged([(sample, NO_LOOK)], 1, CONFIG))["kinds"] == {
         "texts": {"confirmed": 1, "of": 1}
     }

@@ -1,0 +1,163 @@
+"""Estimates without truth, against simulations in which the truth is known."""
+
+import numpy as np
+import pytest
+
+from pipeline.quality.levels import BINS, count_levels
+from pipeline.quality.summary import Summary, fixed_point
+from pipeline.refinement.estimates import (
+    Changes,
+    Estimate,
+    certain_enough,
+    estimate,
+    unsupported,
+    weight_of_new_place,
+    wrong_labels,
+)
+from pipeline.refinement.rules import Thresholds
+
+
+def levels(*groups: tuple[float, int, int]) -> Summary:
+    """Groups of (certainty, labels, how many of them are repeated)."""
+    all_ = np.zeros(BINS, np.int64)
+    repeated = np.zeros(BINS, np.int64)
+    for certainty, labels, again in groups:
+        all_ += count_levels([certainty] * labels)
+        repeated += count_levels([certainty] * again)
+    return {"all": all_, "repeated": repeated}
+
+
+def test_labels_are_taken_from_the_certainty_on_at_which_enough_are_repeated() -> None:
+    counted = levels((-0.1, 30, 27), (-0.5, 30, 15), (-1.0, 30, 9), (-2.0, 30, 3))
+    thresholds = [certain_enough(counted, least) for least in (0.8, 0.5, 0.3, 0.0)]
+    assert thresholds == [-0.105, -0.505, -1.005, -2.005]
+    assert certain_enough(counted, 0.95) is None
+
+
+def test_a_lucky_group_does_not_lower_the_certainty_that_is_asked_for() -> None:
+    # 2 of 2 are repeated below 1 of 30: together with what lies above, that is 3 of 32.
+    counted = levels((-0.1, 30, 27), (-1.0, 30, 1), (-2.0, 2, 2))
+    assert certain_enough(counted, 0.5) == -0.105
+
+
+def test_fewer_than_20_labels_tell_nothing() -> None:
+    assert certain_enough(levels((-0.1, 19, 19)), 0.5) is None
+    assert certain_enough(levels((-0.1, 20, 20)), 0.5) == -0.105
+    assert certain_enough(levels(), 0.5) is None
+
+
+@pytest.fixture(params=[0.2, 0.4, 0.6])
+def supports(request: pytest.FixtureRequest) -> tuple[Summary, np.ndarray, np.ndarray]:
+    """Counts of old labels and decoys; supports of right labels and of wrong ones, in nats."""
+    rng = np.random.default_rng(0)
+    size = 4000
+    wrong = -np.abs(rng.normal(3.0, 0.8, round(size * request.param)))
+    right = -np.abs(rng.normal(1.0, 0.7, size - len(wrong)))
+    decoys = -np.abs(rng.normal(3.0, 0.8, size))
+    old = count_levels([*right, *wrong])
+    return {"old": old, "decoys": count_levels(decoys), "missed": old}, right, wrong
+
+
+def test_decoys_tell_how_many_old_labels_are_wrong(
+    supports: tuple[Summary, np.ndarray, np.ndarray],
+) -> None:
+    counted, _, wrong = supports
+    assert wrong_labels(counted) == pytest.approx(len(wrong), rel=0.1)
+
+
+def test_below_the_threshold_at_least_the_share_is_wrong_and_above_it_less(
+    supports: tuple[Summary, np.ndarray, np.ndarray],
+) -> None:
+    counted, right, wrong = supports
+    threshold = unsupported(counted, 0.5)
+    assert threshold is not None
+
+    def share_of_wrong(low: float, high: float) -> float:
+        bad = ((wrong >= low) & (wrong < high)).sum()
+        good = ((right >= low) & (right < high)).sum()
+        return float(bad / (bad + good))
+
+    assert share_of_wrong(threshold - 0.3, threshold) > 0.45
+    assert share_of_wrong(threshold, threshold + 0.3) < 0.55
+
+
+def test_without_decoys_nothing_is_told_of_old_labels() -> None:
+    nothing = np.zeros(BINS, np.int64)
+    counted = {"old": count_levels([-1.0] * 50), "decoys": nothing, "missed": nothing}
+    assert wrong_labels(counted) is None
+    assert unsupported(counted, 0.5) is None
+
+
+def places(model: float, old: float, shared: float = 0.3) -> Summary:
+    """Simulated edges with these deviations; both looks share a part of the model's variance."""
+    rng = np.random.default_rng(1)
+    size = 20_000
+    common = rng.normal(0, model * shared**0.5, size)
+    own = model * (1 - shared) ** 0.5
+    first = common + rng.normal(0, own, size)
+    second = common + rng.normal(0, own, size)
+    label = rng.normal(0, old, size)
+    return {
+        "pairs": size,
+        "from_look": fixed_point(float(((first - second) ** 2).sum())),
+        "from_old": fixed_point(float(((first - label) ** 2).sum())),
+    }
+
+
+@pytest.mark.parametrize(("model", "old"), [(0.1, 0.15), (0.15, 0.15), (0.2, 0.1)])
+def test_places_are_weighted_by_the_inverse_of_their_variance(model: float, old: float) -> None:
+    best = old**2 / (old**2 + model**2)
+    assert weight_of_new_place(places(model, old)) == pytest.approx(best, abs=0.02)
+
+
+def test_too_few_places_move_no_label() -> None:
+    assert weight_of_new_place({"pairs": 19, "from_look": 0, "from_old": fixed_point(9.0)}) == 0
+
+
+def test_the_estimated_f1_is_that_of_the_counts() -> None:
+    found = Estimate(
+        labels=100,
+        right=60.0,
+        recall=0.5,
+        added=Changes(40, 32.0),
+        renamed=Changes(10, 8.0),
+        dropped=Changes(20, 15.0),
+    )
+    # 120 things. 60 + 32 + (8 - 2) - 5 = 93 of 120 labels are right.
+    assert found.f1() == (pytest.approx(2 * 60 / 220), pytest.approx(2 * 93 / 240))
+    gain = found.gain()
+    assert gain.value == pytest.approx(93 / 120 - 60 / 110)
+    assert gain.low < gain.value < gain.high
+
+
+def test_where_old_labels_cannot_be_judged_the_gain_is_estimated_as_if_all_were_right() -> None:
+    nothing = Changes(0, 0.0)
+    found = Estimate(
+        labels=100,
+        right=None,
+        recall=None,
+        added=Changes(20, 9.0),
+        renamed=nothing,
+        dropped=nothing,
+    )
+    assert found.f1() is None
+    # Twenty labels more, of which nine are right: (2 * 9 - 20) / (2 * 100).
+    assert found.gain().value == pytest.approx(-0.01)
+
+
+def test_an_estimate_counts_what_the_thresholds_let_through() -> None:
+    old = count_levels([-0.5] * 60 + [-3.0] * 40)
+    counted = {
+        "added": levels((-0.1, 30, 24), (-1.0, 30, 6)),
+        "renamed": levels((-0.1, 10, 8)),
+        "same": levels((-0.1, 50, 48)),
+        "old": old,
+        "missed": count_levels([-0.5] * 5 + [-3.0] * 30),
+        "decoys": count_levels([-3.0] * 100),
+    }
+    found = estimate(counted, Thresholds(refound=1.0, add=-0.5, rename=None, drop=-2.0))
+    assert (found.labels, found.right) == (100, 60)
+    assert found.added == Changes(30, 24.0)
+    assert found.renamed == Changes(0, 0.0)
+    assert found.dropped == Changes(30, 30.0)
+    assert found.recall == pytest.approx(48 / (48 + 8 + 30))
