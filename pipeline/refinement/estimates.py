@@ -23,7 +23,7 @@ MIN_LABELS = 20
 """Fewer labels tell little."""
 SHARED = 0.3
 """How much of the variance of a new box both looks share. So much was measured on rendered scenes,
-with models of 400 and of 1,000 training steps and two levels of mistakes (0.28 to 0.36)."""
+with models of 400 and of 1,000 training steps and two levels of mistakes (0.27 to 0.36)."""
 TAILS = (0.1, 0.2, 0.3)
 """Shares of the decoys, those with the least support, among which old labels are taken for wrong.
 Each gives an upper bound of the number of wrong labels; the smallest one counts."""

@@ -109,7 +109,6 @@ SHOWN_BY: dict[str, dict[str, str]] = {
         ),
         "GateConfig.tolerance": "test_a_tolerance_lets_a_small_loss_count_as_no_gain",
         "GateConfig.min_gain": "test_a_round_that_changes_nothing_is_rejected_as_no_gain",
-        "GateConfig.min_agreement": "test_without_truth_agreement_decides_and_is_called_weaker",
     },
     "tests/pipeline/refinement/test_people.py": {
         "GateConfig.truth": ("test_people_judge_what_the_machines_alone_make_of_reviewed_samples"),

@@ -38,7 +38,7 @@ def test_one_rule_of_a_kind_leaves_its_other_rules_as_they_are() -> None:
     assert (
         rules == TextRules(min_refound=0.5, agree=1.0)
         and rules.match_iou == 1.0
-        and rules.add_share == 0.02
+        and rules.relabel_margin == 0.4
     )
 
 
@@ -61,8 +61,8 @@ def test_one_rule_of_a_kind_leaves_its_other_rules_as_they_are() -> None:
             "specialists.caption.after: no stage scoer; did you mean score?",
         ),
         (
-            "refine.merge.regions.add_share=2",
-            "refine.merge.regions.add_share=2: input should be less than",
+            "refine.merge.regions.least_precision=2",
+            "refine.merge.regions.least_precision=2: input should be less than",
         ),
         ("source.shard_size=0", "source.shard_size=0: input should be greater than 0"),
         ("specialists.detect=3", "specialists.detect=3: give a mapping of settings"),

@@ -100,8 +100,6 @@ PAIRS: dict[str, list[str]] = {
     "refine.stop=never": ["refine.rounds=1", "refine.stop=never"],
     "refine.sparse.batch_size=3": ["refine.sparse.batch_size=3"],
     "refine.sparse.start=base": ["refine.sparse.start=base"],
-    "refine.gate.min_agreement=0.3": ["refine.gate.min_agreement=0.3"],
-    "refine.gate.min_gain=0.3": [*FOLDER, "refine.gate.min_gain=0.3"],
     "refine.gate.tolerance=0.1": ["refine.gate.tolerance=0.1"],
     "refine.gate.held_out=0": ["refine.gate.held_out=0"],
     "refine.annotate.centre=50": ["refine.annotate.beams=3", "refine.annotate.centre=50"],
@@ -115,13 +113,11 @@ PAIRS: dict[str, list[str]] = {
         "refine.annotate.same_place=0.7",
     ],
     "refine.annotate.missing=brief": ["refine.annotate.missing=[brief]"],
-    "refine.annotate.alternatives=false": [
-        "refine.annotate.support=['<OD>']",
-        "refine.annotate.alternatives=false",
-    ],
-    "refine.merge.regions.add_share=0.3": [
+    "refine.merge.regions.least_precision=0.3": [
         "refine.merge.regions.add_above=-1",
-        "refine.merge.regions.add_share=0.3",
+        "refine.merge.regions.rename_above=-1",
+        "refine.merge.regions.drop_below=-3",
+        "refine.merge.regions.least_precision=0.3",
     ],
     "refine.merge.regions.reshape_iou=0.5": [
         "refine.merge.regions.reshape=0",
@@ -132,7 +128,7 @@ PAIRS: dict[str, list[str]] = {
     "refine.merge.texts.match_iou=0.5": ["refine.merge.texts.match_iou=0.5"],
     "refine.merge.text_regions.agree=0.5": ["refine.merge.text_regions.agree=0.5"],
     "refine.merge.triplets.agree=0.5": ["refine.merge.triplets.agree=0.5"],
-    "refine.merge.text_regions: ": ["refine.merge.text_regions.drop_share=0.5"],
+    "refine.merge.text_regions: ": ["refine.merge.text_regions.drop_below=-5"],
     "train.label_smoothing=0.1": ["train.label_smoothing=0.1", "train.location_weight=0.5"],
     "train.location_spread=3.0": ["train.tasks=['<CAPTION>']", "train.location_spread=3"],
     "train.micro_batch=16": ["train.micro_batch=16"],
@@ -191,9 +187,7 @@ def test_sources_with_labels_give_their_settings_an_effect() -> None:
     coco = ("source=coco", "source.path=p", "source.captions=c.json")
     assert lines(*coco, "filters.region.human_iou=0.3") == []
     truth = (*coco, "source.annotations=truth")
-    assert lines(*coco, "refine.gate.min_agreement=0.3") == []
     assert lines(*truth, "refine.gate.min_gain=0.3") == []
-    assert lines(*truth, "refine.gate.min_agreement=0.3") != []
     whole = FUSED.replace("after: [detect]", "after: [detect, other]")
     behind = "specialists.region_text.after=[fused]"
     assert lines(OTHER, whole, behind, "filters.region.min_agreement=0.5") == []

@@ -13,9 +13,11 @@ import numpy as np
 from pipeline.refinement.matching import MATCHING
 from pipeline.refinement.merge import merge
 from pipeline.refinement.rules import MergeConfig
+from pipeline.refinement.second_look import SecondLook
 from pipeline.refinement.thresholds import count_judged, thresholds_of
 from pipeline.schema import (
     HUMAN,
+    Annotation,
     Annotations,
     Candidate,
     Parse,
@@ -228,8 +230,10 @@ def said() -> list[Sample]:
 
 def merged(config: MergeConfig) -> Any:
     """What the merge measures on random labels of all kinds, and what it then makes of them."""
-    samples = _judged(np.random.default_rng(0))
-    measured = thresholds_of(count_judged(samples, 1, config), config)
+    rng = np.random.default_rng(0)
+    samples = _judged(rng)
+    looked = [(sample, _second_look(sample, rng)) for sample in samples]
+    measured = thresholds_of(count_judged(looked, 1, config), config)
     measured_config = replace(config, levels=measured)
     return measured, [merge(sample, 1, measured_config) for sample in samples]
 
@@ -239,7 +243,31 @@ NAMES = ("red cup", "old cup", "old mug", "red mug on a table")
 
 def _judged(rng: np.random.Generator) -> list[Annotations]:
     """Old labels that a model has judged and found again more or less."""
-    return [_judged_sample(rng) for _ in range(60)]
+    return [_judged_sample(rng) for _ in range(150)]
+
+
+def _second_look(sample: Annotations, rng: np.random.Generator) -> SecondLook:
+    """New labels again, the certain ones more often, and decoys of all old labels."""
+
+    def is_repeated(label: Annotation) -> bool:
+        return label.round == 1 and rng.random() < 1.0 + (label.support or 0.0)
+
+    mirrored = sample.where(is_repeated)
+    decoys = sample.where(lambda label: label.round == 0)
+    for kind in MATCHING:
+        again = getattr(mirrored, kind)
+        again[:] = [_shifted(label, float(rng.normal(0.0, 2.0))) for label in again]
+        old = getattr(decoys, kind)
+        old[:] = [replace(label, support=-1.0 - rng.exponential(1.0)) for label in old]
+    return SecondLook(mirrored, decoys)
+
+
+def _shifted(label: Any, pixels: float) -> Any:
+    """A label with its box moved to the right; others stay."""
+    if not hasattr(label, "box"):
+        return label
+    x0, y0, x1, y1 = label.box
+    return replace(label, box=(x0 + pixels, y0, x1 + pixels, y1))
 
 
 def _judged_sample(rng: np.random.Generator) -> Annotations:
@@ -250,19 +278,16 @@ def _judged_sample(rng: np.random.Generator) -> Annotations:
             name = str(rng.choice(NAMES))
             other = name if same else str(rng.choice(NAMES))
             corner = 40.0 * number
-            shift = float(rng.choice((0.0, 0.4, 6.0, 10.0, 14.0, 19.0)))
+            shift = float(rng.choice((0.0, 0.4, 3.0, 6.0, 8.0, 14.0, 19.0)))
             sure = -float(rng.exponential(0.6))
             old = _label(kind, number, name, corner, {"support": sure, "score": 0.6})
             new_id = f"1.refine.{kind}.{number}"
             belief = -float(rng.exponential(0.5))
             new = {"id": new_id, "round": 1, "support": belief, "score": float(np.exp(belief))}
-            getattr(sample, kind).append(old)
+            if rng.random() < 0.8:
+                getattr(sample, kind).append(old)
             if rng.random() < 0.8:
                 getattr(sample, kind).append(_label(kind, number, other, corner + shift, new))
-            if kind in ("regions", "text_regions") and rng.random() < 0.5:
-                alternative = {**new, "id": f"{new_id}a", "parents": [old.id]}
-                name = str(rng.choice(NAMES))
-                getattr(sample, kind).append(_label(kind, number, name, corner, alternative))
     return sample
 
 
