@@ -117,7 +117,7 @@ VALUES: dict[str, dict[str, Any]] = {
         **{f"{kind}.match_iou": 0.2 for kind in KINDS},
         **{f"{kind}.same_iou": 0.05 for kind in KINDS},
         **{f"{kind}.reshape_iou": 0.1 for kind in KINDS},
-        **{f"{kind}.rename_above": -5.0 for kind in KINDS},
+        **{f"{kind}.rename_above": -5.0 for kind in ("texts", "regions")},
         **{f"{kind}.least_precision": 0.95 for kind in KINDS},
         "texts.tie": "both",
     },
