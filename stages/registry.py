@@ -55,6 +55,7 @@ BENCHES = {
     "driver": "pipeline.benches.driver:driver",
     "florence-inference": "stages.florence.bench_inference:inference",
     "florence-training": "stages.florence.bench_training:training",
+    "harm": "pipeline.benches.harm:harm",
     "memory": "pipeline.benches.driver:memory",
     "planning": "pipeline.benches.driver:planning",
     "refinement": "pipeline.benches.refinement:refinement",

@@ -3,9 +3,12 @@ import pytest
 
 from pipeline.config.compose import compose
 from pipeline.config.parse import parse
-from pipeline.config.run import RunConfig
+from pipeline.config.run import GateConfig, RunConfig
+from pipeline.quality.levels import BINS, count_levels
+from pipeline.quality.summary import Summary
 from pipeline.quality.truth import METRICS
 from pipeline.refinement import gate
+from pipeline.refinement.rules import MergeConfig, Rules
 from pipeline.training.selection import held_out
 
 REGIONS = METRICS.index("region_attributes")
@@ -58,3 +61,51 @@ def test_the_share_of_samples_that_is_held_out_is_the_one_asked_for_and_stable()
     chosen = {key for key in keys if held_out(key, 0.1)}
     assert 0.09 < len(chosen) / len(keys) < 0.11
     assert chosen < {key for key in keys if held_out(key, 0.3)}
+
+
+def judged(added_right: int, wrong: int = 40) -> Summary:
+    """Second looks at 100 old labels, of which so many are wrong; 50 labels could be added."""
+    nothing = np.zeros(BINS, np.int64)
+    empty = {"all": nothing, "repeated": nothing}
+    regions = {
+        "asked": 1,
+        "confirmed": 50,
+        "possible": 100,
+        "added": {
+            "all": count_levels([-0.1] * 50),
+            "repeated": count_levels([-0.1] * added_right),
+        },
+        "renamed": empty,
+        "same": {"all": count_levels([-0.1] * 50), "repeated": count_levels([-0.1] * 40)},
+        "old": count_levels([-0.5] * (100 - wrong) + [-3.0] * wrong),
+        "missed": count_levels([-3.0] * wrong),
+        "decoys": count_levels([-3.0] * 100),
+        "places": {"pairs": 0, "from_old": 0, "from_look": 0},
+    }
+    return {"held_out": {"labels": 0, "support": 0, "kinds": {"regions": regions}}}
+
+
+def test_without_truth_the_second_look_decides_and_the_numbers_are_told() -> None:
+    verdict = gate.by_estimate(judged(45), MergeConfig(), GateConfig())
+    assert verdict.status == "accepted"
+    # 60 of 100 labels are right, and the old labels have 40 of 85 repeated ones: 127.5 things.
+    # Then 60 + 45 of 100 + 50 - 40 labels are right.
+    assert "regions 0.53 -> 0.88, 50 added (90% right), 40 dropped (100% right)" in verdict.reason
+    assert "an estimate without truth" in verdict.reason
+    gain = 2 * 105 / (110 + 127.5) - 2 * 60 / (100 + 127.5)
+    assert verdict.evidence["score"]["value"] == pytest.approx(gain)
+
+
+def test_a_gain_that_may_be_chance_is_not_accepted() -> None:
+    # A third of what could be added is right: too little to be added, and nothing is dropped.
+    verdict = gate.by_estimate(judged(16, wrong=0), MergeConfig(), GateConfig())
+    assert verdict.status == "rejected"
+    doubtful = MergeConfig(regions=Rules(least_precision=0.3))
+    verdict = gate.by_estimate(judged(16, wrong=0), doubtful, GateConfig())
+    assert (verdict.status, verdict.reason.split(":")[0]) == ("rejected", "no gain")
+
+
+def test_without_a_second_look_a_round_is_not_accepted() -> None:
+    empty = {"held_out": {"labels": 0, "support": 0, "kinds": {}}}
+    verdict = gate.by_estimate(empty, MergeConfig(), GateConfig())
+    assert verdict.status == "rejected" and "no estimate" in verdict.reason
