@@ -11,7 +11,7 @@ from typing import TypedDict
 from pipeline.execution import attempts
 from pipeline.ingest import failures
 from pipeline.ingest.assignment_log import count_shards
-from pipeline.plan.journal import INGEST, NodeRef, read_graph
+from pipeline.plan.journal import INGEST, SUMMARY, NodeRef, read_graph
 from pipeline.storage import layout, lease
 from pipeline.storage.json_types import Json
 from pipeline.storage.rounds import read_head, read_round_state
@@ -94,14 +94,22 @@ def status(store: Store, limit: int) -> RunStatus:
     graph = read_graph(store)
     head = read_head(store)
     stages = [failures.count(store, INGEST, layout.IMAGES, shards)]
+    counts: list[failures.StageCounts] = []
     rounds: list[RoundStatus] = []
     for node in graph:
-        stages.append(failures.count(store, node.name, node.folder, shards))
+        done = failures.count(store, node.name, node.folder, shards)
+        if node.kind == SUMMARY:
+            counts.append(done)
+        else:
+            stages.append(done)
         if node.is_round:
             rounds += _round(store, node)
     driver = lease.holder(store)
     state = driver["state"] if driver else "never run"
     now = _rate(store)
+    if all(stage["done"] == stage["total"] for stage in stages):
+        # What only counts is shown if nothing else is left to do.
+        stages += [stage for stage in counts if stage["done"] < stage["total"]]
     stop = _stop(store, driver, stages, now)
     failed = 0
     for stage in stages:
