@@ -98,6 +98,11 @@ def verify_release(args: argparse.Namespace) -> Output:
         f"{problems}: {report.files:,} files, {report.samples:,} samples, "
         f"{report.annotations:,} annotations"
     )
+    if not report.is_recounted:
+        lines.append(
+            "not compared with a recount, as something that is counted cannot be read: card, "
+            "statistics, croissant.json"
+        )
     damaged = [finding.file for finding in report.findings if finding.problem == OTHER_BYTES]
     if damaged:
         lines.append(

@@ -11,8 +11,8 @@ TRAIN_GROUP = "train"
 # Groups that the engine itself uses: for training, for ingest, and for the node that writes a
 # round.
 ENGINE_GROUPS = (TRAIN_GROUP, "ingest", "filters")
-# The settings of `cluster.kuberay` that only GPU pods have.
-_GPU_PODS = ("gpu_workers", "tolerations", "node_selector")
+# The settings of `cluster.kuberay` that only GPU pods have, and that no shipped file sets.
+_GPU_PODS = ("gpu_workers", "node_selector")
 
 
 def groups_at_work(run: RunConfig) -> set[str]:

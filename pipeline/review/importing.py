@@ -38,6 +38,8 @@ class Imported:
     """What happened to the labels."""
     random: Counter[str] = field(default_factory=Counter)
     """What happened to the boxes of machines in samples that were picked by chance."""
+    lost_masks: int = 0
+    """Moved boxes whose masks show the old places, so that they have none now."""
 
     def estimate(self) -> str:
         """How many boxes of machines are right, by the samples that were picked by chance."""
@@ -92,6 +94,7 @@ def import_review(store: Store, file: str, content: object, reviewer: str = "") 
 def _count(imported: Imported, sample: ReviewedSample, why: str) -> None:
     imported.samples += 1
     imported.counts += sample.counts
+    imported.lost_masks += sample.lost_masks
     if why == RANDOM:
         imported.random += sample.machine
 

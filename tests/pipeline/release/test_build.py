@@ -92,6 +92,20 @@ def test_datasets_loads_tables_by_the_header_of_the_card(release: Path, tmp_path
     assert counts == PER_SAMPLE
 
 
+def test_datasets_loads_every_table_that_the_card_lists(release: Path, tmp_path: Path) -> None:
+    import datasets
+
+    header = yaml.safe_load((release / "README.md").read_text().split("---")[1])
+    names = [config["config_name"] for config in header["configs"]]
+    # No text has personal data, so there are no flags.
+    assert names == ["objects", "annotations", "index", "lineage"]
+    annotations = SAMPLES * sum(PER_SAMPLE.values())
+    expected = {"objects": SAMPLES, "index": SAMPLES}
+    for name in names:
+        loaded = datasets.load_dataset(str(release), name, cache_dir=str(tmp_path))
+        assert sum(map(len, loaded.values())) == expected.get(name, annotations)
+
+
 def test_datasets_loads_tars_as_webdataset(release: Path, tmp_path: Path) -> None:
     import datasets
 

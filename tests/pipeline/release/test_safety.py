@@ -221,6 +221,19 @@ def test_personal_data_is_flagged_and_stays(noted: Path, tmp_path: Path) -> None
     assert problems(folder) == []
 
 
+def test_datasets_loads_the_flags_of_the_splits_that_have_some(noted: Path, tmp_path: Path) -> None:
+    import datasets
+
+    listed = tmp_path / "test.txt"
+    listed.write_text("scene_000000\n")
+    folder = release(noted, tmp_path, f"split_lists.test={listed}")
+    assert len(list((folder / "flags/train").iterdir())) > 1
+    loaded = datasets.load_dataset(str(folder), "flags", cache_dir=str(tmp_path / "cache"))
+    keys = {name: sorted(split["key"]) for name, split in loaded.items()}
+    assert keys == {"train": ["scene_000003", "scene_000004"]}
+    assert problems(folder) == []
+
+
 def test_personal_data_is_left_out_where_that_is_asked_for(noted: Path, tmp_path: Path) -> None:
     folder = release(noted, tmp_path, "personal_data=remove")
     gone = {
