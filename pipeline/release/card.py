@@ -188,7 +188,8 @@ def _quality(facts: Facts) -> str:
             rows.append([row["type"], row["source"], share, f"{row['precision']:.3f}", interval])
         head = ["type", "source", "judged right", "precision", "95% interval"]
         parts.append(f"Judged by people on a random sample:\n\n{_table(head, rows)}")
-    else:
+    parts += [review.sentence for review in facts.reviews]
+    if not parts:
         parts.append("Nobody has judged a sample of the labels (`fld audit`).")
     for part, scores in (facts.truth or {}).items():
         rows = [[name, _number(value)] for name, value in scores.items()]

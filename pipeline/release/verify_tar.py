@@ -54,5 +54,7 @@ class Samples:
         except (tarfile.TarError, OSError, EOFError) as error:
             self.is_whole = False
             self._findings.add(self._name, f"cannot be read to its end: {error}", sample.key)
+            # Its other members may be behind the end.
+            return
         if sample.key:
             yield sample
