@@ -91,6 +91,9 @@ class PartCheck:
         self._check_missing(by_key.keys() - seen, samples.is_whole)
         if len(by_key) < len(stored or ()):
             self._findings.add(self.index, "a key has several rows")
+        if stored is None and not samples.is_whole:
+            # Nothing tells which samples the other tables should be about.
+            return
         self._check_annotations()
         self._check_objects()
         self._check_lineage()

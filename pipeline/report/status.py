@@ -93,23 +93,14 @@ def status(store: Store, limit: int) -> RunStatus:
     shards = count_shards(store)
     graph = read_graph(store)
     head = read_head(store)
-    stages = [failures.count(store, INGEST, layout.IMAGES, shards)]
-    counts: list[failures.StageCounts] = []
+    stages = _stages(store, graph, shards)
     rounds: list[RoundStatus] = []
     for node in graph:
-        done = failures.count(store, node.name, node.folder, shards)
-        if node.kind == SUMMARY:
-            counts.append(done)
-        else:
-            stages.append(done)
         if node.is_round:
             rounds += _round(store, node)
     driver = lease.holder(store)
     state = driver["state"] if driver else "never run"
     now = _rate(store)
-    if all(stage["done"] == stage["total"] for stage in stages):
-        # What only counts is shown if nothing else is left to do.
-        stages += [stage for stage in counts if stage["done"] < stage["total"]]
     stop = _stop(store, driver, stages, now)
     failed = 0
     for stage in stages:
@@ -128,6 +119,21 @@ def status(store: Store, limit: int) -> RunStatus:
         "failures_total": failed,
         "failures": list(listed),
     }
+
+
+def _stages(store: Store, graph: Sequence[NodeRef], shards: int) -> list[failures.StageCounts]:
+    """How far each stage is. One that only counts is shown if nothing else is left to do."""
+    stages = [failures.count(store, INGEST, layout.IMAGES, shards)]
+    counts: list[failures.StageCounts] = []
+    for node in graph:
+        stage = failures.count(store, node.name, node.folder, shards)
+        if node.kind == SUMMARY:
+            counts.append(stage)
+        else:
+            stages.append(stage)
+    if all(stage["done"] == stage["total"] for stage in stages):
+        stages += [stage for stage in counts if stage["done"] < stage["total"]]
+    return stages
 
 
 def _stop(

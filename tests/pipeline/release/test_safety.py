@@ -270,20 +270,22 @@ def test_flags_that_differ_from_the_records_are_named(noted: Path, tmp_path: Pat
 
 
 def test_the_list_of_ingest_is_taken_down_and_told_by_its_digest(
-    tmp_path: Path,
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_scenes(tmp_path / "images", 4)
     image = tmp_path / "images" / "scene_000001.jpg"
     listed = tmp_path / "hashes.txt"
     make_round(tmp_path / "work", tmp_path / "images")
-    listed.write_text(hashlib.sha256(image.read_bytes()).hexdigest() + "\n")
+    # The second one was refused at ingest.
+    listed.write_text(f"{hashlib.sha256(image.read_bytes()).hexdigest()}\n{64 * '0'}\n")
     config = tmp_path / "work" / "config.yaml"
     config.write_text(config.read_text().replace("source:\n", f"source:\n  refuse: {listed}\n"))
     folder = released(tmp_path / "work")
     gone = {row["key"]: row["reason"] for row in table(folder, "removed") if row["id"] is None}
     assert gone == {"scene_000001": "takedown"}
     digest = hashlib.sha256(listed.read_bytes()).hexdigest()
-    assert f"`hashes.txt`, 1 entries (sha256 `{digest}`)" in card(folder)
+    assert f"`hashes.txt`, 2 entries (sha256 `{digest}`)" in card(folder)
+    assert "fit no sample" not in caplog.text
     assert str(tmp_path) not in (folder / "config.yaml").read_text()
 
 
