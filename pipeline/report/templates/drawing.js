@@ -129,7 +129,7 @@ function picture(index, labels, view, options) {
   const items = drawn(shown, view);
   const font = Math.max(width, height) / (items.length > 8 ? 40 : 30) * (options.scale || 1);
   const masks = svg("g", {class: "masks"}), lines = svg("g", {}), chips = svg("g", {});
-  const placed = [], masked = new Set();
+  const placed = [], masked = new Set(), numbered = new Set();
   for (const {label, words} of items) {
     const style = label.quad ? {...report.quad} : styleOf(label.object);
     style.faint = options.matches && !options.matches(label);
@@ -140,6 +140,9 @@ function picture(index, labels, view, options) {
     }
     lines.append(outline(label, style));
     if (!words || !options.labels || style.faint) continue;
+    // Several phrases of a text may be about one object, whose number stands there once.
+    if (view.granularity && numbered.has(words)) continue;
+    numbered.add(words);
     const short = words.length > LONGEST ? words.slice(0, LONGEST - 3) + "..." : words;
     const box = label.box || boundsOf(label.quad);
     chips.append(chip(place(box, font * (ems(short) + 0.7), font * 1.4, sample.size, placed), short, font, style));

@@ -275,6 +275,17 @@ def test_a_sample_has_the_six_views_of_the_paper(browser: Browser, tmp_path: Pat
     assert browser.evaluate("document.querySelectorAll('#viewer b').length") == 0
 
 
+def test_an_object_of_several_phrases_has_one_number(browser: Browser, tmp_path: Path) -> None:
+    show(browser, tmp_path, full_report())
+    words = browser.evaluate(
+        "(() => { const labels = labelsOf(report.samples[1], 0);"
+        " const again = labels.filter(label => label.kind === 'triplets');"
+        " const drawing = picture(1, [...labels, ...again], VIEWS[4], options());"
+        " return [...drawing.querySelectorAll('text')].map(chip => chip.textContent); })()"
+    )
+    assert words == ["1", "2"]
+
+
 def test_a_slider_shows_what_a_round_changed(browser: Browser, tmp_path: Path) -> None:
     show(browser, tmp_path, full_report())
     click(browser, "#order-changed")
