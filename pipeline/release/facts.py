@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline.config import saved
@@ -105,7 +105,7 @@ class Facts:
     """STAGE-FINGERPRINT of everything that the round was made of."""
     audit: list[AuditRow]
     """Precision by human judgement, with 95% intervals; empty if nobody has judged."""
-    reviews: list[ReviewFact]
+    reviews: list[ReviewFact] = field(default_factory=list)
     """The same by reviews, for each round of which some samples were picked by chance."""
     truth: Json | None
     """Scores against truth by part of the samples, None if there is none."""
