@@ -112,7 +112,7 @@ def _configs(totals: Totals) -> Iterator[Json]:
     The tars cannot be among them: `datasets` reads all files of a folder in one way. Nor can a
     split without rows, which it refuses.
     """
-    parts = {
+    parts: dict[str, Iterable[str]] = {
         layout_release.OBJECTS: (SAMPLES,),
         layout_release.ANNOTATIONS: KINDS,
         layout_release.INDEX: (SAMPLES,),
