@@ -123,6 +123,11 @@ class Annotation:
         """Whether it is a human label: those are never changed by a machine."""
         return self.source == HUMAN
 
+    @property
+    def is_dropped_by_review(self) -> bool:
+        """Whether it is a machine's label about which people have decided in a review."""
+        return self.dropped == REVIEWED and not self.locked
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Text(Annotation):

@@ -19,7 +19,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
@@ -79,7 +79,7 @@ def no_effect(config: DataclassInstance, names: Iterable[str], reason: str) -> I
 
 def _shown(value: object) -> str:
     """A value as it is typed on the command line, on one line."""
-    return value if isinstance(value, str) and value else json.dumps(value)
+    return value if isinstance(value, str) and value else json.dumps(value, default=asdict)
 
 
 @dataclass(frozen=True, slots=True)

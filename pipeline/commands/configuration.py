@@ -38,19 +38,21 @@ def add_multirun(command: argparse.ArgumentParser, meaning: str) -> None:
     command.add_argument("-m", "--multirun", action="store_true", help=meaning)
 
 
-def configuration(args: argparse.Namespace) -> Configuration:
+def configuration(args: argparse.Namespace, is_sent: bool = False) -> Configuration:
     """The settings of the run that a command line describes.
+
+    `is_sent`: the run is sent to other machines, which may have files that this one has not.
 
     Raises:
         ValueError: a setting is wrong.
     """
-    return _configuration(args.config, args.overrides)
+    return _configuration(args.config, args.overrides, is_sent)
 
 
-def swept_configurations(args: argparse.Namespace) -> list[Configuration]:
+def swept_configurations(args: argparse.Namespace, is_sent: bool = False) -> list[Configuration]:
     """The settings of all runs of a sweep, each with a work folder of its own.
 
-    All of them are checked before the first one runs.
+    All of them are checked before the first one runs. `is_sent` is as for `configuration`.
 
     Raises:
         ValueError: a setting of some run is wrong, or there is nothing to sweep.
@@ -60,7 +62,7 @@ def swept_configurations(args: argparse.Namespace) -> list[Configuration]:
     has_works = is_swept(args.overrides, "work")
     found = []
     for run in expand(args.overrides):
-        one = _configuration(args.config, run.overrides)
+        one = _configuration(args.config, run.overrides, is_sent)
         found.append(one if has_works else _below(one, run.name))
     return found
 
@@ -71,13 +73,15 @@ def _below(one: Configuration, name: str) -> Configuration:
     return Configuration({**one.values, "work": work}, dataclasses.replace(one.config, work=work))
 
 
-def _configuration(file: str | None, overrides: Sequence[str]) -> Configuration:
-    from pipeline.config import compose, effects, parse
+def _configuration(file: str | None, overrides: Sequence[str], is_sent: bool) -> Configuration:
+    from pipeline.config import compose, contents, effects, parse
     from pipeline.config.models import check_models
 
     values = compose.load(file, overrides) if file else compose.compose(overrides)
-    values = parse.with_absolute_paths(values, parse.parse(values))
-    config = parse.parse(values)
-    check_models(config)
+    values = parse.with_absolute_paths(values, parse.parse(values, is_sent))
+    config = parse.parse(values, is_sent)
+    check_models(config, is_sent)
+    if is_sent:
+        effects.announce(contents.unchecked(config))
     effects.announce(effects.warnings(config, effects.typed_names(overrides)))
     return Configuration(values, config)

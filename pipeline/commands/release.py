@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from typing import TYPE_CHECKING, Any
 
 from pipeline.commands.group import (
@@ -15,6 +16,8 @@ from pipeline.commands.group import (
 )
 
 if TYPE_CHECKING:
+    from pipeline.release.push import Push
+    from pipeline.release.push_plan import Plan
     from pipeline.release.statistics import Totals
 
 
@@ -98,6 +101,11 @@ def verify_release(args: argparse.Namespace) -> Output:
         f"{problems}: {report.files:,} files, {report.samples:,} samples, "
         f"{report.annotations:,} annotations"
     )
+    if not report.is_recounted:
+        lines.append(
+            "not compared with a recount, as something that is counted cannot be read: card, "
+            "statistics, croissant.json"
+        )
     damaged = [finding.file for finding in report.findings if finding.problem == OTHER_BYTES]
     if damaged:
         lines.append(
@@ -134,7 +142,7 @@ def push_release(args: argparse.Namespace) -> Output:
         release = local_release(args.folder, advance)
     push = Push(release, target, api)
     if args.dry_run:
-        plan = push.plan()
+        plan = _planned(push)
         lines = [*plan.uploads, *(f"deleted: {name}" for name in plan.deletions)]
         lines.append(f"to upload: {len(plan.uploads):,} files, {plan.bytes:,} bytes")
         if plan.is_new:
@@ -146,6 +154,18 @@ def push_release(args: argparse.Namespace) -> Output:
     if plan.is_done:
         lines = [f"{args.repo}: version {plan.version} is there already"]
     return Output(text="\n".join(lines), value={"repo": args.repo, **asdict(plan)})
+
+
+def _planned(push: Push) -> Plan:
+    """What a push would do; everything, with a warning, if the Hub cannot be asked."""
+    from pipeline.release.hub import HubOffline, HubUnreachable
+
+    try:
+        return push.plan()
+    except (HubOffline, HubUnreachable) as error:
+        reason = str(error).partition(";")[0]
+        logging.getLogger("fld").warning("%s; all files are listed, as if it had none", reason)
+        return push.release.plan({})
 
 
 def _counts(totals: Totals) -> str:

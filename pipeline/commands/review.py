@@ -112,6 +112,11 @@ def import_file(args: argparse.Namespace) -> Output:
         lines.append(f"{imported.unanswered} samples of the file are not submitted")
     if imported.replaced:
         lines.append(f"earlier reviews of {imported.replaced} of these samples are replaced")
+    if imported.lost_masks:
+        lines.append(
+            f"{imported.lost_masks} of the changed boxes have no mask any more: they were moved, "
+            "and their masks show the old places"
+        )
     if estimate := imported.estimate():
         lines.append(estimate)
     lines.append(f"the next `fld run --config {store.url}/config.yaml` takes the labels over")
@@ -120,5 +125,6 @@ def import_file(args: argparse.Namespace) -> Output:
         "unanswered": imported.unanswered,
         "labels": dict(imported.counts),
         "random": dict(imported.random),
+        "lost_masks": imported.lost_masks,
     }
     return Output(text="\n".join(lines), value=value)

@@ -45,7 +45,10 @@ def submit(args: argparse.Namespace) -> Output:
     """Send a run to a cluster, or see after a job there."""
     from pipeline.submit.job import job_of, target
 
-    runs = swept_configurations(args) if args.multirun else [configuration(args)]
+    if args.multirun:
+        runs = swept_configurations(args, is_sent=True)
+    else:
+        runs = [configuration(args, is_sent=True)]
     first = runs[0].config
     where = target(first)
     if args.multirun and where != "slurm":

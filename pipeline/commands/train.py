@@ -74,7 +74,7 @@ def export_backbone(args: argparse.Namespace) -> Output:
     """Save the vision tower of a model by itself."""
     from pathlib import Path
 
-    from pipeline.config.parse import check_exists
+    from pipeline.config.contents import check_exists
     from stages import registry
 
     check_exists("MODEL", args.model)

@@ -10,20 +10,17 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
+from pipeline.config.groups import TRAIN_GROUP, groups_at_work, idle_gpus
 from pipeline.config.names import THRESHOLDS, stage_names
 from pipeline.config.run import ROUND_MODEL, ClusterConfig, Entry, RunConfig, SourceConfig
 from stages import registry
 from stages.base import no_effect
 from stages.florence.tasks import TEXT_TASKS, find_task
 
-TRAIN_GROUP = "train"
-# Groups of `cluster.groups` that the engine itself uses: for training, for ingest, and for the node
-# that writes a round.
-ENGINE_GROUPS = (TRAIN_GROUP, "ingest", "filters")
 # Parts of `cluster` that say how `fld submit` sends a run.
 SUBMISSIONS = ("ray", "kuberay", "slurm")
 GROUNDING_TASK = "<CAPTION_TO_PHRASE_GROUNDING>"
@@ -264,16 +261,11 @@ def _groups(entries: Iterable[Entry]) -> set[str]:
 
 
 def _cluster(run: RunConfig) -> Iterator[str]:
-    stages: Sequence[Entry] = [
-        *run.specialists.values(),
-        *run.filters.values(),
-        run.refine.annotate,
-        run.refine.merge,
-    ]
-    used = _groups(stages) | set(ENGINE_GROUPS)
-    yield from unused_groups(run.cluster, used)
+    idle = _groups([run.refine.annotate, run.refine.merge])
     # Training takes one worker unless it sets `actors`.
-    pools = used - {TRAIN_GROUP}
+    pools = (groups_at_work(run) | idle) - {TRAIN_GROUP}
+    yield from unused_groups(run.cluster, pools | {TRAIN_GROUP})
+    yield from idle_gpus(run)
     if all(run.cluster.group(name).actors is not None for name in pools):
         reason = "every group sets actors; leave it out"
         for message in no_effect(run.cluster, ("workers",), reason):

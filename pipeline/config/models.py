@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import fields, replace
 from typing import Any
 
+from pipeline.config.contents import are_elsewhere, is_elsewhere
 from pipeline.config.run import Entry, RunConfig
 from pipeline.storage.lists import read_entries
 from stages import registry
@@ -18,20 +19,26 @@ from stages.florence.config import TrainConfig
 from stages.florence.limits import check_training, limits_of
 
 
-def check_models(run: RunConfig) -> None:
+def check_models(run: RunConfig, is_sent: bool = False) -> None:
     """Check the models of all stages, that the model of the rounds takes its settings, and lists.
+
+    Args:
+        run: the settings.
+        is_sent: whether the run is sent to other machines. Then files that are not on this machine
+            are left to these (`contents.unchecked` names them).
 
     Raises:
         ValueError: a model or a list cannot be used; one line with what is expected and what is
             there.
     """
-    read_entries("source.refuse", run.source.refuse)
-    for entry in run.specialists.values():
-        _check_entry(f"specialists.{entry.name}", entry)
-    for entry in run.filters.values():
-        _check_entry(f"filters.{entry.name}", entry)
+    lists = [file for file in run.source.refuse if not (is_sent and is_elsewhere(file))]
+    read_entries("source.refuse", lists)
+    for where, entries in (("specialists", run.specialists), ("filters", run.filters)):
+        for entry in entries.values():
+            if not (is_sent and are_elsewhere(entry.options)):
+                _check_entry(f"{where}.{entry.name}", entry)
     if run.refine.rounds:
-        _check_rounds(run)
+        _check_rounds(run, is_sent)
 
 
 def check_start(
@@ -54,16 +61,17 @@ def check_start(
         check_training(limits, stages, train, where)
 
 
-def _check_rounds(run: RunConfig) -> None:
+def _check_rounds(run: RunConfig, is_sent: bool) -> None:
     """Check the checkpoints from which the rounds start, and what reads the trained ones."""
     refine = run.refine
-    check_start("refine.start", refine.start, run.train.stages, run.train)
-    options: Any = refine.annotate.options
-    with_model = replace(options, model=refine.start)
-    _check_entry("refine.annotate", replace(refine.annotate, options=with_model))
+    if not (is_sent and is_elsewhere(refine.start)):
+        check_start("refine.start", refine.start, run.train.stages, run.train)
+        options: Any = refine.annotate.options
+        with_model = replace(options, model=refine.start)
+        _check_entry("refine.annotate", replace(refine.annotate, options=with_model))
     sparse = refine.sparse
-    if sparse.texts:
-        start = sparse.start or refine.start
+    start = sparse.start or refine.start
+    if sparse.texts and not (is_sent and is_elsewhere(start)):
         check_start("refine.sparse.start", start, sparse.stages, run.train, "refine.sparse.")
 
 

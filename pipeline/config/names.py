@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from pipeline.config.contents import are_elsewhere
 from pipeline.config.order import upstream_of
 from pipeline.config.run import ROUND_MODEL, Entry, RunConfig
 from stages import registry
@@ -160,7 +161,9 @@ def _classes(run: RunConfig, source: str) -> Iterator[str]:
     """The classes of the detectors that list them: of one stage, or of all for an empty name."""
     for name, entry in run.specialists.items():
         class_names = getattr(entry.options, "class_names", None)
-        if class_names is not None and source in ("", name):
+        # The file of the classes may be on the machines that the run is sent to.
+        is_known = class_names is not None and not are_elsewhere(entry.options)
+        if is_known and source in ("", name):
             yield from class_names()
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import difflib
 import os
-import re
 from collections.abc import Collection, Iterable
 from dataclasses import fields
-from pathlib import Path
 
+from pipeline.config.contents import check_contents
 from pipeline.config.names import check_names, setting_elsewhere
 from pipeline.config.needs import check_needs
 from pipeline.config.run import (
@@ -29,14 +27,17 @@ from stages.florence.config import TrainConfig
 from stages.florence.model import resolve
 
 GROUPS = ("source", "specialists", "filters", "refine", "train", "cluster")
-# A name like `a/b` is a hub name, but `a/b.onnx` is a file.
-FILE_SUFFIXES = (".onnx", ".txt", ".safetensors", ".json")
 # The settings of sources that name local files or folders.
 SOURCE_PATHS = ("path", "instances", "captions", "refuse")
 
 
-def parse(values: Json) -> RunConfig:
+def parse(values: Json, is_sent: bool = False) -> RunConfig:
     """Build and check the settings of a run from the plain values that hydra composed.
+
+    Args:
+        values: the settings.
+        is_sent: whether the run is sent to other machines. Then absolute paths of models and data
+            files may be paths of these machines, which are not there on this one.
 
     Raises:
         ValueError: a setting is wrong; one line with the key, the value and what to change.
@@ -58,7 +59,7 @@ def parse(values: Json) -> RunConfig:
         "cluster": build(ClusterConfig, values["cluster"], "cluster."),
     }
     run: RunConfig = build(RunConfig, {**values, **parts}, "")
-    _check_contents(run)
+    check_contents(run, is_sent)
     check_names(run)
     check_needs(run)
     return run
@@ -107,41 +108,6 @@ def _split(values: Json, names: Collection[str]) -> tuple[Json, Json]:
     return inside, outside
 
 
-def _check_contents(run: RunConfig) -> None:
-    """Check that every model or data file that a setting names exists.
-
-    Raises:
-        ValueError: one does not exist. A hub name is looked up only when the model is loaded.
-    """
-    named = {"refine.start": run.refine.start}
-    for where, entries in (("specialists", run.specialists), ("filters", run.filters)):
-        for name, entry in entries.items():
-            for f in dataclasses.fields(entry.options):
-                if role_of(f).content:
-                    named[f"{where}.{name}.{f.name}"] = getattr(entry.options, f.name)
-    for key, value in named.items():
-        check_exists(key, value)
-
-
-def check_exists(key: str, value: str) -> None:
-    """Check that setting `key` names a model or data file that exists; an empty value is allowed.
-
-    Raises:
-        ValueError: there is no such file or folder, and `value` is no hub name.
-    """
-    if not value or _is_hub_name(value):
-        return
-    if not Path(resolve(value)).exists():
-        raise ValueError(
-            f"{key}={value}: no such file or folder; give one, or a hub name (owner/model)"
-        )
-
-
-def _is_hub_name(value: str) -> bool:
-    has_owner = re.fullmatch(r"[\w-]+/[\w.-]+", value) is not None
-    return has_owner and Path(value).suffix not in FILE_SUFFIXES
-
-
 def _entries(values: Json, where: str) -> dict[str, Entry]:
     """Build the stages of one group; a stage whose settings are null is left out."""
     entries: dict[str, Entry] = {}
@@ -180,6 +146,7 @@ def with_absolute_paths(values: Json, run: RunConfig) -> Json:
     places: list[tuple[Json, Iterable[str]]] = [
         (found["source"], SOURCE_PATHS),
         (found["refine"], ("start",)),
+        (found["refine"].get("sparse") or {}, ("start",)),
     ]
     for kind, entries in (("specialists", run.specialists), ("filters", run.filters)):
         for name, entry in entries.items():

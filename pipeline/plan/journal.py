@@ -12,6 +12,8 @@ from pipeline.storage.store import Store
 
 INGEST = "ingest"
 """How ingest is called where stages are listed. It has no node."""
+SUMMARY = "summary"
+"""The kind of a node that only counts what others have made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from pipeline.config.run import RunConfig
 from pipeline.execution.summaries import total
 from pipeline.ingest.assignment import assign, ingest_state
 from pipeline.plan.graph import Node
-from pipeline.plan.journal import INGEST
+from pipeline.plan.journal import INGEST, SUMMARY
 from pipeline.plan.shard_state import plan
 from pipeline.refinement.gate import Verdict
 from pipeline.refinement.judgements import merge_config, unlearned
@@ -50,6 +50,8 @@ class Recorder:
         self.run = run
         self.stages: dict[str, PlannedStage] = {}
         """By name, in the order of the work."""
+        self.counts: set[str] = set()
+        """The names of the stages that only count what others have made."""
         self.shards = 0
         """How many shards the source has; known after `ingest`."""
 
@@ -81,6 +83,8 @@ class Recorder:
             if todo:
                 is_done = False
             self._record(node.name, node.folder, todo, of=self.shards)
+            if node.kind == SUMMARY:
+                self.counts.add(node.name)
         if not is_done:
             raise _what_follows(nodes)
         return planned.states
@@ -129,6 +133,16 @@ class Recorder:
             stage = f"{step} and what follows"
             self._record(stage, None, self.shards, of=self.shards)
 
+    def shown(self) -> list[PlannedStage]:
+        """The stages in the order of the work.
+
+        One that only counts is shown if nothing else is left to do.
+        """
+        stages = [one for one in self.stages.values() if one.stage not in self.counts]
+        if any(stage.todo for stage in stages):
+            return stages
+        return [one for one in self.stages.values() if one in stages or one.todo]
+
     def _record(self, stage: str, folder: str | None, todo: int, *, of: int) -> None:
         """Record a stage that has `todo` shards (or models) of `of` to do."""
         self.stages[stage] = PlannedStage(
@@ -146,7 +160,7 @@ def plan_run(store: Store, run: RunConfig, names: Sequence[str]) -> list[Planned
         Loop(store, run, recorder).rounds(names)
     except NotDone as missing:
         recorder.announce(missing)
-    return list(recorder.stages.values())
+    return recorder.shown()
 
 
 def _what_follows(nodes: Sequence[Node]) -> NotDone:

@@ -256,8 +256,11 @@ class Build:
         """What `release.json` says; warns of takedowns that fit no sample."""
         matched = {entry for entries in selection.taken_down.values() for entry in entries}
         unmatched = [entry for entry in lists.takedown.all() if entry not in matched]
-        if unmatched:
-            announce([f"takedown: {len(unmatched)} entries fit no sample, such as {unmatched[0]}"])
+        # What `source.refuse` names is refused at ingest, so it is no news that it fits none.
+        typed = set(read_entries("takedown", self.config.takedown).all())
+        missed = [entry for entry in unmatched if entry in typed]
+        if missed:
+            announce([f"takedown: {len(missed)} entries fit no sample, such as {missed[0]}"])
         kinds = Counter(duplicate.kind for duplicate in found)
         settings = recipe_settings(self.config.dedup)
         names = ("method", "distance", "mirrored", "model", "similarity")

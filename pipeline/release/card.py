@@ -13,7 +13,7 @@ import yaml
 from pipeline.quality.tables import markdown
 from pipeline.release.facts import Facts
 from pipeline.release.safety import checked, unchecked
-from pipeline.release.statistics import SAMPLES, Totals
+from pipeline.release.statistics import FLAGS, SAMPLES, Totals
 from pipeline.schema import KINDS
 from pipeline.storage import layout_release
 from pipeline.storage.json_types import Json
@@ -109,24 +109,27 @@ def _header(facts: Facts, totals: Totals) -> str:
 def _configs(totals: Totals) -> Iterator[Json]:
     """The tables as `datasets.load_dataset(FOLDER, NAME)` finds them.
 
-    The tars cannot be among them: `datasets` reads all files of a folder in one way.
+    The tars cannot be among them: `datasets` reads all files of a folder in one way. Nor can a
+    split without rows, which it refuses.
     """
-    parts = (
-        layout_release.OBJECTS,
-        layout_release.ANNOTATIONS,
-        layout_release.INDEX,
-        layout_release.LINEAGE,
-        layout_release.FLAGS,
-    )
-    for part in parts:
+    parts: dict[str, Iterable[str]] = {
+        layout_release.OBJECTS: (SAMPLES,),
+        layout_release.ANNOTATIONS: KINDS,
+        layout_release.INDEX: (SAMPLES,),
+        layout_release.LINEAGE: KINDS,
+        layout_release.FLAGS: (FLAGS,),
+    }
+    for part, counted in parts.items():
         files = []
-        for split in totals["splits"]:
-            path = layout_release.files_of_split(part, split)
-            files.append({"split": split, "path": path})
+        for split, counts in totals["splits"].items():
+            if any(counts.get(name) for name in counted):
+                path = layout_release.files_of_split(part, split)
+                files.append({"split": split, "path": path})
         config: Json = {"config_name": part, "data_files": files}
         if part == layout_release.OBJECTS:
             config["default"] = True
-        yield config
+        if files:
+            yield config
 
 
 def _summary(facts: Facts, totals: Totals) -> str:
@@ -185,7 +188,8 @@ def _quality(facts: Facts) -> str:
             rows.append([row["type"], row["source"], share, f"{row['precision']:.3f}", interval])
         head = ["type", "source", "judged right", "precision", "95% interval"]
         parts.append(f"Judged by people on a random sample:\n\n{_table(head, rows)}")
-    else:
+    parts += [review.sentence for review in facts.reviews]
+    if not parts:
         parts.append("Nobody has judged a sample of the labels (`fld audit`).")
     for part, scores in (facts.truth or {}).items():
         rows = [[name, _number(value)] for name, value in scores.items()]

@@ -122,6 +122,7 @@ def _responsible(facts: Facts, totals: Totals) -> Json:
         f"{row['low']:.3f} to {row['high']:.3f}, {row['judged']} judged by people"
         for row in facts.audit
     ]
+    judged += [review.sentence for review in facts.reviews]
     images = totals["annotations"]["images"]
     annotations = totals["annotations"]["annotations"]["total"]
     return {

@@ -9,19 +9,20 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline.config import saved
 from pipeline.plan.recipe import content_hash
-from pipeline.quality.audit import AuditRow
+from pipeline.quality.audit import AuditRow, wilson
 from pipeline.release.config import ReleaseConfig, SourceTerms
 from pipeline.release.lineage import Signals
 from pipeline.release.safety import Safety
 from pipeline.schema import SCHEMA_VERSION
 from pipeline.storage import layout
 from pipeline.storage.json_types import Json
+from pipeline.storage.reviews import read_stands
 from pipeline.storage.rounds import read_head, read_round_state
 from pipeline.storage.store import Store
 
@@ -39,6 +40,29 @@ class RoundFact:
     """The folder of the model that refined it, None for round 0."""
     status: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewFact:
+    """What people said of boxes of machines in samples that were picked by chance."""
+
+    round: str
+    """NN-FINGERPRINT: the round whose boxes they saw."""
+    samples: int
+    judged: int
+    """Boxes of machines in these samples."""
+    right: int
+    """Those that stood as they were."""
+
+    @property
+    def sentence(self) -> str:
+        """What a reader should know of it."""
+        low, high = wilson(self.right, self.judged)
+        return (
+            f"People reviewed {self.samples:,} samples of the round {self.round} that were picked "
+            f"by chance. Of {self.judged:,} boxes of machines there, {self.right:,} stood as they "
+            f"were: {self.right / self.judged:.1%}, 95% interval {low:.1%} to {high:.1%}."
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +105,8 @@ class Facts:
     """STAGE-FINGERPRINT of everything that the round was made of."""
     audit: list[AuditRow]
     """Precision by human judgement, with 95% intervals; empty if nobody has judged."""
+    reviews: list[ReviewFact] = field(default_factory=list)
+    """The same by reviews, for each round of which some samples were picked by chance."""
     truth: Json | None
     """Scores against truth by part of the samples, None if there is none."""
     checks: Checked
@@ -128,6 +154,7 @@ def gathered(
         rounds=_rounds(store),
         signals=[layout.signals_name(node.folder) for node in signals],
         audit=read_audit(store, folder),
+        reviews=list(_reviews(store)),
         truth=truth,
         checks=checks,
         inputs=inputs,
@@ -139,6 +166,15 @@ def read_audit(store: Store, folder: str) -> list[AuditRow]:
     name = layout.round_audit(folder)
     rows: Any = store.read_json_list(name) if store.exists(name) else []
     return list(rows)
+
+
+def _reviews(store: Store) -> Iterator[ReviewFact]:
+    """What reviews say of the boxes of machines, round by round."""
+    for name, samples in sorted(read_stands(store).items()):
+        judged = sum(stood.judged for stood in samples.values())
+        right = sum(stood.right for stood in samples.values())
+        if judged:
+            yield ReviewFact(round=name, samples=len(samples), judged=judged, right=right)
 
 
 def _rounds(store: Store) -> list[RoundFact]:

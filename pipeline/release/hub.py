@@ -28,6 +28,14 @@ class PushFailed(RunFailed):
     """The Hub, or the way to it, failed; nothing of the release is at fault."""
 
 
+class HubUnreachable(PushFailed):
+    """The Hub does not answer."""
+
+
+class HubOffline(ValueError):
+    """The user has set that the Hub is not to be asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
     """A file of a repository."""
@@ -113,7 +121,7 @@ def hub_errors(repo: str) -> Iterator[None]:
     except errors.LocalTokenNotFoundError as error:
         raise ValueError(NO_TOKEN) from error
     except errors.OfflineModeIsEnabled as error:
-        raise ValueError("HF_HUB_OFFLINE is set, so nothing can be pushed; unset it") from error
+        raise HubOffline("HF_HUB_OFFLINE is set, so nothing can be pushed; unset it") from error
     except (errors.HTTPError, ConnectionError) as error:
         raise _failed(repo, error) from error
     except RuntimeError as error:
@@ -131,7 +139,7 @@ def _failed(repo: str, error: BaseException) -> Exception:
     response = getattr(error, "response", None)
     status = getattr(response, "status_code", None)
     if status is None:
-        return PushFailed(f"the Hub cannot be reached ({error}); the same command resumes")
+        return HubUnreachable(f"the Hub cannot be reached ({error}); the same command resumes")
     if status == 401:
         return ValueError(
             f"{repo}: the Hub does not know the token, or there is no such repository (401); run "

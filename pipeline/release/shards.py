@@ -260,7 +260,8 @@ def part_counts(
     counts = Counts()
     for record, row in zip(records, rows, strict=True):
         counts.add(record, row)
-    counts.add_flags(flags)
+    if rows:
+        counts.add_flags(rows[0].split, flags)
     return counts
 
 

@@ -18,7 +18,7 @@ from pipeline.release.tables import SAMPLE, FlagRow, RemovedRow, SampleRow
 from pipeline.schema import KINDS, Record
 from pipeline.storage.json_types import Json
 
-SAMPLES = "samples"
+SAMPLES, FLAGS = "samples", "flags"
 
 Groups = dict[str, Counter[str]]
 """Counts by name, in groups."""
@@ -37,7 +37,7 @@ class Totals(TypedDict):
     """`statistics.json`."""
 
     splits: dict[str, dict[str, int]]
-    """Samples and annotations of each kind by split."""
+    """Samples, annotations of each kind, and flags by split."""
     sources: dict[str, int]
     """Samples by the source of their image."""
     makers: list[Maker]
@@ -80,9 +80,10 @@ class Counts:
         for row in rows:
             self.removed.setdefault(row.type, Counter())[row.reason] += 1
 
-    def add_flags(self, rows: Iterable[FlagRow]) -> None:
+    def add_flags(self, split: str, rows: Iterable[FlagRow]) -> None:
         """Count the flags of released samples."""
         for row in rows:
+            self.splits[split][FLAGS] += 1
             self.flags.setdefault(row.flag, Counter())[row.phrase or row.type] += 1
 
     def merge(self, other: Counts) -> None:

@@ -21,7 +21,6 @@ from pipeline.release.croissant import croissant
 from pipeline.release.facts import Facts, read_facts
 from pipeline.release.files import files_in
 from pipeline.release.findings import OTHER_BYTES, Finding, Findings
-from pipeline.release.safety import Safety
 from pipeline.release.shards import part_counts
 from pipeline.release.statistics import Counts, Totals
 from pipeline.release.tables import RemovedRow, SampleRow
@@ -43,6 +42,9 @@ class VerifyReport:
     files: int
     samples: int
     annotations: int
+    is_recounted: bool
+    """Whether card, metadata and statistics were compared with a recount; not if something that is
+    counted cannot be read."""
     findings: list[Finding]
 
 
@@ -84,6 +86,8 @@ class Verify:
     def __init__(self, url: str) -> None:
         self.store = Store(url)
         self.findings = Findings()
+        self.is_readable = True
+        """False once a record or a table cannot be read, so that the counts are unknown."""
         self.files = files_in(self.store, "")
         if layout_release.FACTS not in self.files:
             raise ValueError(f"{url}: no release there; give the folder of `fld release build`")
@@ -99,14 +103,16 @@ class Verify:
             # The sums are added up in the order in which the build has added them.
             total.merge(self._removed(shard))
             for split in sorted(splits):
-                check = self._check_part(split, shard, facts)
+                check = PartCheck(self.store, split, shard, self.findings)
+                check.run(facts)
+                self.is_readable &= check.is_readable
                 marks.add(check)
                 counts = part_counts(check.records, check.rows, check.flags)
                 total.merge(counts)
             advance(number, len(shards))
         self._check_disjoint(marks)
         totals = total.totals()
-        if facts is not None:
+        if facts is not None and self.is_readable:
             self._check_recount(facts, totals)
         annotations = 0
         for maker in totals["makers"]:
@@ -115,30 +121,9 @@ class Verify:
             files=len(self.files),
             samples=totals["annotations"]["images"],
             annotations=annotations,
+            is_recounted=facts is not None and self.is_readable,
             findings=self.findings.all(),
         )
-
-    def _check_part(
-        self,
-        split: str,
-        shard: str,
-        facts: Facts | None,
-    ) -> PartCheck:
-        """Check one shard in one split."""
-        check = PartCheck(
-            self.store,
-            split,
-            shard,
-            self.findings,
-        )
-        if facts is None:
-            check.run(True, {})
-            check.check_flags(Safety())
-        else:
-            licences = {name: terms.licence for name, terms in facts.sources.items()}
-            check.run(facts.images == "include", licences)
-            check.check_flags(facts.checks.safety)
-        return check
 
     def _check_sums(self) -> None:
         """Check that the files are those of `SHA256SUMS`, byte for byte."""
@@ -199,8 +184,10 @@ class Verify:
             RemovedRow,
             self.findings,
         )
+        if rows is None:
+            self.is_readable = False
         counts = Counts()
-        counts.add_removed(rows)
+        counts.add_removed(rows or [])
         return counts
 
     def _check_disjoint(self, marks: Marks) -> None:
@@ -212,7 +199,7 @@ class Verify:
         first_image: dict[str, SampleRow] = {}
         unlisted = Findings()
         for name in marks.indexes:
-            for row in read_rows(self.store, name, SampleRow, unlisted):
+            for row in read_rows(self.store, name, SampleRow, unlisted) or ():
                 if _mark(row.key) in keys:
                     other = first_key.setdefault(row.key, name)
                     if other != name:

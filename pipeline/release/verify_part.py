@@ -2,17 +2,21 @@
 
 The records in the tar are read first. What the tables say must follow from them, and both must hold
 by themselves: keys, checksums and sizes of the images, boxes, masks, spans.
+
+A file or a record that cannot be read is one finding. What it should say is unknown, so nothing is
+compared with it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from pipeline.release.content import problem_of
+from pipeline.release.facts import Facts
 from pipeline.release.findings import Findings
 from pipeline.release.lineage import LineageRow
 from pipeline.release.safety import Safety
@@ -28,7 +32,7 @@ from pipeline.release.tables import (
 )
 from pipeline.release.verify_flags import flag_problems
 from pipeline.release.verify_rows import in_words, read_rows, row_problems
-from pipeline.release.verify_tar import TarSample, read_samples
+from pipeline.release.verify_tar import Samples, TarSample
 from pipeline.schema import KINDS, Record
 from pipeline.storage import layout_release
 from pipeline.storage.arrow import T, from_dict
@@ -56,6 +60,10 @@ class PartCheck:
         """Their rows of the index, as they should be."""
         self.flags: list[FlagRow] = []
         """Their flags, as they are stored."""
+        self.is_readable = True
+        """False if a record or a table cannot be read, so that the counts are unknown."""
+        self._unknown: set[str] = set()
+        """The keys of the samples whose records are unknown."""
         self._store = store
         self._split = split
         self._shard = shard
@@ -63,59 +71,67 @@ class PartCheck:
         self.tar = layout_release.release_tar("", split, shard)
         self.index = self._name(layout_release.INDEX)
 
-    def run(self, with_images: bool, licences: Mapping[str, str]) -> None:
-        """Check the tar and all tables.
-
-        Args:
-            with_images: whether the tar must hold the images.
-            licences: the licence of each source.
-        """
+    def run(self, facts: Facts | None) -> None:
+        """Check the tar and all tables; what depends on the facts is left out without them."""
         stored = self._table(layout_release.INDEX, SampleRow)
-        by_key = {row.key: row for row in stored}
+        by_key = {row.key: row for row in stored or ()}
         seen = set()
-        for sample in read_samples(self._store, self.tar, self._findings):
+        samples = Samples(self._store, self.tar, self._findings)
+        for sample in samples:
             row = by_key.get(sample.key)
             if sample.key in seen:
                 self._findings.add(self.tar, "its members are not adjacent", sample.key)
-            elif row is None:
-                self._findings.add(self.index, "no row for this sample of the tar", sample.key)
+            elif row is not None:
+                self._check_sample(sample, row, facts)
+            elif stored is None:
+                self._unknown.add(sample.key)
             else:
-                self._check_sample(
-                    sample,
-                    row,
-                    with_images,
-                    licences,
-                )
+                self._findings.add(self.index, "no row for this sample of the tar", sample.key)
             seen.add(sample.key)
-        for row in stored:
-            if row.key not in seen:
-                self._findings.add(self.tar, "the sample is missing", row.key)
-        if len(by_key) < len(stored):
+        self._check_missing(by_key.keys() - seen, samples.is_whole)
+        if len(by_key) < len(stored or ()):
             self._findings.add(self.index, "a key has several rows")
+        if stored is None and not samples.is_whole:
+            # Nothing tells which samples the other tables should be about.
+            return
         self._check_annotations()
         self._check_objects()
         self._check_lineage()
+        if facts is not None:
+            self._check_flags(facts.checks.safety)
 
-    def check_flags(self, safety: Safety) -> None:
-        """Check the table of flags against the records; `run` comes first."""
-        self.flags = self._table(layout_release.FLAGS, FlagRow)
+    def _check_missing(self, keys: Iterable[str], is_tar_whole: bool) -> None:
+        """Note the samples of the index that the tar lacks, if it could be read to its end."""
+        if is_tar_whole:
+            for key in sorted(keys):
+                self._findings.add(self.tar, "the sample is missing", key)
+        else:
+            self.is_readable = False
+            self._unknown.update(keys)
+
+    def _check_flags(self, safety: Safety) -> None:
+        """Check the table of flags against the records."""
+        flags = self._table(layout_release.FLAGS, FlagRow)
+        if flags is None:
+            return
+        self.flags = [row for row in flags if row.key not in self._unknown]
         name = self._name(layout_release.FLAGS)
         for found in flag_problems(self.flags, self.records, safety):
             self._findings.add(name, found.problem, found.key)
 
-    def _check_sample(
-        self,
-        sample: TarSample,
-        row: SampleRow,
-        with_images: bool,
-        licences: Mapping[str, str],
-    ) -> None:
+    def _check_sample(self, sample: TarSample, row: SampleRow, facts: Facts | None) -> None:
         """Check the image and the record of one sample, and its row of the index."""
-        if licences.get(row.source) != row.licence:
-            problem = f"no source {row.source} with the licence {row.licence} in the release"
-            self._findings.add(self.index, problem, row.key)
+        with_images = "json" not in sample.data or len(sample.data) > 1
+        if facts is not None:
+            with_images = facts.images == "include"
+            terms = facts.sources.get(row.source)
+            if terms is None or terms.licence != row.licence:
+                problem = f"no source {row.source} with the licence {row.licence} in the release"
+                self._findings.add(self.index, problem, row.key)
         record = self._record(sample)
         if record is None:
+            self.is_readable = False
+            self._unknown.add(sample.key)
             return
         image = self._check_image(sample, record) if with_images else None
         place = Place(
@@ -194,35 +210,31 @@ class PartCheck:
         name = self._name(layout_release.ANNOTATIONS)
         sizes = {record.key: (record.width, record.height) for record in self.records}
         texts: dict[tuple[str, str], str] = {}
-        stored = {}
-        for row in self._table(layout_release.ANNOTATIONS, AnnotationRow):
-            stored[row.key, row.id] = row
+        rows = self._table(layout_release.ANNOTATIONS, AnnotationRow)
+        for row in rows or ():
             if row.type == "text":
                 texts[row.key, row.id] = row.text or ""
             for problem in row_problems(row, sizes.get(row.key), texts):
                 self._findings.add(name, f"{row.id}: {problem}", row.key)
-        expected = {}
-        for record in self.records:
-            for row in annotation_rows(record):
-                expected[row.key, row.id] = row
-        self._compare_all(name, stored, expected)
+        expected = [row for record in self.records for row in annotation_rows(record)]
+        self._compare_all(name, rows, expected)
 
     def _check_objects(self) -> None:
         """Check the table of objects against the records."""
-        name = self._name(layout_release.OBJECTS)
-        stored = {}
-        for row in self._table(layout_release.OBJECTS, ObjectsRow):
-            stored[row.key, ""] = row
-        expected = {}
-        for record in self.records:
-            expected[record.key, ""] = objects_row(record)
-        self._compare_all(name, stored, expected)
+        rows = self._table(layout_release.OBJECTS, ObjectsRow)
+        expected = [objects_row(record) for record in self.records]
+        self._compare_all(self._name(layout_release.OBJECTS), rows, expected)
 
     def _check_lineage(self) -> None:
         """Check that each annotation has its signals."""
         name = self._name(layout_release.LINEAGE)
+        rows = self._table(layout_release.LINEAGE, LineageRow)
+        if rows is None:
+            return
         ids = set()
-        for row in self._table(layout_release.LINEAGE, LineageRow):
+        for row in rows:
+            if row.key in self._unknown:
+                continue
             ids.add((row.key, row.id))
             if not row.signals:
                 self._findings.add(name, f"{row.id}: names no signals", row.key)
@@ -237,10 +249,14 @@ class PartCheck:
     def _compare_all(
         self,
         name: str,
-        stored: Mapping[tuple[str, str], DataclassInstance],
-        expected: Mapping[tuple[str, str], DataclassInstance],
+        rows: Sequence[AnnotationRow] | Sequence[ObjectsRow] | None,
+        wanted: Sequence[AnnotationRow] | Sequence[ObjectsRow],
     ) -> None:
-        """Compare the rows of a table, by (key, id), with what follows from the records."""
+        """Compare the rows of a table, by key and id, with what follows from the records."""
+        if rows is None:
+            return
+        stored = {_place(row): row for row in rows if row.key not in self._unknown}
+        expected = {_place(row): row for row in wanted}
         for place, row in expected.items():
             key, id_ = place
             if place not in stored:
@@ -273,14 +289,17 @@ class PartCheck:
                 self._findings.add(name, f"{id_}: {problem}".lstrip(": "), key)
                 return
 
-    def _table(self, part: str, cls: type[T]) -> list[T]:
-        """The rows of a table, none if it is broken."""
-        return read_rows(
+    def _table(self, part: str, cls: type[T]) -> list[T] | None:
+        """The rows of a table, None if it is broken."""
+        rows = read_rows(
             self._store,
             self._name(part),
             cls,
             self._findings,
         )
+        if rows is None:
+            self.is_readable = False
+        return rows
 
     def _name(self, part: str) -> str:
         return layout_release.release_table(
@@ -289,3 +308,8 @@ class PartCheck:
             self._split,
             self._shard,
         )
+
+
+def _place(row: AnnotationRow | ObjectsRow) -> tuple[str, str]:
+    """(key, id) of what a row is about; the id is empty for a whole sample."""
+    return row.key, row.id if isinstance(row, AnnotationRow) else ""

@@ -24,23 +24,23 @@ def read_rows(
     name: str,
     cls: type[T],
     findings: Findings,
-) -> list[T]:
-    """The rows of a table of a release; if it is broken, none and a finding."""
+) -> list[T] | None:
+    """The rows of a table of a release; if it is broken, None and a finding."""
     try:
         table = parse_parquet(store.read(name))
     except (OSError, pa.ArrowException) as error:
         problem = "is missing" if isinstance(error, FileNotFoundError) else f"unreadable: {error}"
         findings.add(name, problem)
-        return []
+        return None
     schema = arrow_schema(cls)
     if not table.schema.equals(schema):
         findings.add(name, f"has other columns than {', '.join(schema.names)}")
-        return []
+        return None
     try:
         return from_table(cls, table)
     except ValueError as error:
         findings.add(name, f"a row is broken: {error}")
-        return []
+        return None
 
 
 def row_problems(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.ingest.assignment_log import replacements
-from pipeline.plan.journal import read_graph
+from pipeline.plan.journal import SUMMARY, read_graph
 from pipeline.refinement.changes import changes
 from pipeline.schema import Annotations, Failure, ImageRow, Record, Row
 from pipeline.storage import layout
@@ -24,6 +26,11 @@ from pipeline.storage.rounds import read_head, read_round_state
 from pipeline.storage.store import Store
 from pipeline.storage.threads import mapped
 from stages.ingest import make_key
+
+SHOWN = 3
+"""How many keys a message proposes."""
+COMPARED = 20_000
+"""How many keys are compared with a misspelt one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +87,11 @@ def sample_history(store: Store, name: str) -> SampleHistory:
     """
     tries = _find(store, name)
     if not tries:
-        where = "keys and names stand in images/*.parquet"
-        raise ValueError(f"{name}: no such sample in {store.url}; {where}")
+        hint = "keys and names stand in images/*.parquet"
+        near = _nearest(store, name)
+        if near:
+            hint = f"did you mean {' or '.join(near)}?"
+        raise ValueError(f"{name}: no such sample in {store.url}; {hint}")
     last = _decisive_try(tries)
     image = last.row
     shard = last.shard
@@ -135,7 +145,7 @@ def _outputs(store: Store, shard: str, key: str) -> _Outputs:
     """What every node of the graph has written; a node that has not run yet is left out."""
     outputs = _Outputs([], [])
     for node in read_graph(store):
-        if node.kind == "summary":
+        if node.kind == SUMMARY:
             continue
         table = node.table(shard)
         if not store.exists(table):
@@ -170,8 +180,7 @@ def _find(store: Store, name: str) -> list[IngestTry]:
             if name in (row.key, row.name) and row.failed is None:
                 return [*_tries_before(store, shard, row), IngestTry(shard=shard, row=row)]
     # It failed, it is newer than the head, or it has a key of its own beside this name.
-    tables = [layout.shard_of_table(file) for file in store.list(IMAGES)]
-    shards = [shard for shard in tables if shard is not None]
+    shards = _shards(store)
     has_sample = functools.partial(_has_sample, store, name)
     found = []
     for shard, has in zip(shards, mapped(has_sample, shards), strict=True):
@@ -183,12 +192,47 @@ def _find(store: Store, name: str) -> list[IngestTry]:
 
 
 def _has_sample(store: Store, name: str, shard: str) -> bool:
-    """Whether a shard has a sample with this key or name; reads two columns of its table."""
-    with store.open(layout.images_table(shard)) as file:
-        parquet = pq.ParquetFile(file, pre_buffer=False)
-        table = parquet.read(columns=["key", "name"], use_threads=False)
+    """Whether a shard has a sample with this key or name."""
+    table = _keys_and_names(store, shard)
     matches = pc.or_(pc.equal(table["key"], name), pc.equal(table["name"], name))
     return bool(pc.any(matches).as_py())
+
+
+def _nearest(store: Store, name: str) -> list[str]:
+    """The keys that are likely meant by one that is none, the likeliest first; at most `SHOWN`.
+
+    They end with it, or contain it, or so does their name in the source; else they are spelt nearly
+    so, among the first `COMPARED` samples.
+    """
+    ending: list[str] = []
+    holding: list[str] = []
+    compared: list[str] = []
+    for shard in _shards(store):
+        table = _keys_and_names(store, shard)
+        if len(compared) < COMPARED:
+            compared += table["key"].to_pylist()
+        for column in ("key", "name"):
+            is_end = pc.ends_with(table[column], name, ignore_case=True)
+            is_part = pc.match_substring(table[column], name, ignore_case=True)
+            ending += table["key"].filter(is_end)[:SHOWN].to_pylist()
+            holding += table["key"].filter(is_part)[:SHOWN].to_pylist()
+        if len(set(ending)) >= SHOWN:
+            break
+    found = [*ending, *holding] or difflib.get_close_matches(name, compared, n=SHOWN)
+    return list(dict.fromkeys(found))[:SHOWN]
+
+
+def _shards(store: Store) -> list[str]:
+    """The shards that have a table of images."""
+    names = [layout.shard_of_table(file) for file in store.list(IMAGES)]
+    return [name for name in names if name is not None]
+
+
+def _keys_and_names(store: Store, shard: str) -> pa.Table:
+    """These two columns of the table of a shard's images."""
+    with store.open(layout.images_table(shard)) as file:
+        parquet = pq.ParquetFile(file, pre_buffer=False)
+        return parquet.read(columns=["key", "name"], use_threads=False)
 
 
 def _tries_before(store: Store, shard: str, image: ImageRow) -> Iterator[IngestTry]:

@@ -11,7 +11,7 @@ from typing import TypedDict
 from pipeline.execution import attempts
 from pipeline.ingest import failures
 from pipeline.ingest.assignment_log import count_shards
-from pipeline.plan.journal import INGEST, NodeRef, read_graph
+from pipeline.plan.journal import INGEST, SUMMARY, NodeRef, read_graph
 from pipeline.storage import layout, lease
 from pipeline.storage.json_types import Json
 from pipeline.storage.rounds import read_head, read_round_state
@@ -93,10 +93,9 @@ def status(store: Store, limit: int) -> RunStatus:
     shards = count_shards(store)
     graph = read_graph(store)
     head = read_head(store)
-    stages = [failures.count(store, INGEST, layout.IMAGES, shards)]
+    stages = _stages(store, graph, shards)
     rounds: list[RoundStatus] = []
     for node in graph:
-        stages.append(failures.count(store, node.name, node.folder, shards))
         if node.is_round:
             rounds += _round(store, node)
     driver = lease.holder(store)
@@ -120,6 +119,21 @@ def status(store: Store, limit: int) -> RunStatus:
         "failures_total": failed,
         "failures": list(listed),
     }
+
+
+def _stages(store: Store, graph: Sequence[NodeRef], shards: int) -> list[failures.StageCounts]:
+    """How far each stage is. One that only counts is shown if nothing else is left to do."""
+    stages = [failures.count(store, INGEST, layout.IMAGES, shards)]
+    counts: list[failures.StageCounts] = []
+    for node in graph:
+        stage = failures.count(store, node.name, node.folder, shards)
+        if node.kind == SUMMARY:
+            counts.append(stage)
+        else:
+            stages.append(stage)
+    if all(stage["done"] == stage["total"] for stage in stages):
+        stages += [stage for stage in counts if stage["done"] < stage["total"]]
+    return stages
 
 
 def _stop(

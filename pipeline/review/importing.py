@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pipeline.quality.audit import wilson
 from pipeline.quality.reviewed import with_review
 from pipeline.review.answers import answers_of, keys_of, round_of, tool_of
-from pipeline.review.labels import CHANGED, GONE, KEPT, ReviewedSample, reviewed_sample
+from pipeline.review.labels import KEPT, ReviewedSample, reviewed_sample
 from pipeline.review.picks import RANDOM
 from pipeline.schema import Annotations, Record
 from pipeline.storage import layout
-from pipeline.storage.reviews import publish_reviews, read_reviews
+from pipeline.storage.reviews import Stood, add_stands, publish_reviews, read_reviews
 from pipeline.storage.rounds import OpenRound, open_round
 from pipeline.storage.store import Store
 
@@ -38,10 +38,12 @@ class Imported:
     """What happened to the labels."""
     random: Counter[str] = field(default_factory=Counter)
     """What happened to the boxes of machines in samples that were picked by chance."""
+    lost_masks: int = 0
+    """Moved boxes whose masks show the old places, so that they have none now."""
 
     def estimate(self) -> str:
         """How many boxes of machines are right, by the samples that were picked by chance."""
-        judged = self.random[KEPT] + self.random[CHANGED] + self.random[GONE]
+        judged = self.random.total()
         if not judged:
             return ""
         right = self.random[KEPT]
@@ -76,24 +78,28 @@ def import_review(store: Store, file: str, content: object, reviewer: str = "") 
     answers = answers_of(content, tool, records)
     imported = Imported(unanswered=len(set(keys)) - len(answers))
     shards: dict[str, dict[str, Annotations]] = {}
+    stands = {}
     for answer in answers:
         who = reviewer or answer.reviewer or UNNAMED
         sample = reviewed_sample(records[answer.key], answer, who)
-        _count(imported, sample, answer.why)
+        _count(imported, sample)
+        if answer.why == RANDOM:
+            imported.random += sample.machine
+            stands[answer.key] = Stood(sum(sample.machine.values()), sample.machine[KEPT])
         shard = found[answer.key][0]
         shards.setdefault(shard, {})[answer.key] = sample.labels
     for shard, labels in shards.items():
         earlier = read_reviews(store, shard).labels
         imported.replaced += len(earlier.keys() & labels.keys())
         publish_reviews(store, shard, _merged(earlier, labels))
+    add_stands(store, opened.name, stands)
     return imported
 
 
-def _count(imported: Imported, sample: ReviewedSample, why: str) -> None:
+def _count(imported: Imported, sample: ReviewedSample) -> None:
     imported.samples += 1
     imported.counts += sample.counts
-    if why == RANDOM:
-        imported.random += sample.machine
+    imported.lost_masks += sample.lost_masks
 
 
 def _merged(

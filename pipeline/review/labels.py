@@ -30,7 +30,7 @@ KEPT, CHANGED, ADDED, GONE, FOREIGN = "kept", "changed", "added", "deleted", "le
 Label = TypeVar("Label", bound=Annotation)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ReviewedSample:
     """The review of one sample."""
 
@@ -40,13 +40,16 @@ class ReviewedSample:
     """What happened to the labels."""
     machine: Counter[str] = field(default_factory=Counter)
     """The same of the boxes of machines alone."""
+    lost_masks: int = 0
+    """Moved boxes whose masks show the old places."""
 
 
 def reviewed_sample(record: Record, answer: Answer, reviewer: str) -> ReviewedSample:
     """The review of a sample.
 
-    A label that a person left as it was keeps its mask and its brief text. One that was moved or
-    renamed loses both, because they are of what it was.
+    A label that a person left as it was keeps its mask and its brief text. A renamed one keeps its
+    mask, since the thing is the same. One that was moved keeps neither, because they are of what it
+    was.
 
     Raises:
         ValueError: a verdict is on a label that the sample does not have.
@@ -79,6 +82,7 @@ def _add_boxes(
             standing = _taken_over(old, reviewer, is_same=True)
         else:
             standing = _taken_over(_changed(old, said), reviewer)
+            sample.lost_masks += old.mask is not None and standing.mask is None
         sample.labels.regions.append(standing)
         _count(sample, old, fate)
     for old in left:
@@ -102,8 +106,10 @@ def _new_box(said: SaidBox, key: str, reviewer: str) -> Region:
 
 def _changed(old: Region, said: SaidBox) -> Region:
     """A box of the round with the place and the class that a person gave it."""
-    box = old.box if _is_near(old, said) else said.box
-    return Region(id=old.id, source=old.source, box=box, phrase=said.phrase)
+    changed = Region(id=old.id, source=old.source, box=said.box, phrase=said.phrase)
+    if _is_near(old, said):
+        return replace(changed, box=old.box, mask=old.mask)
+    return changed
 
 
 def _add_texts(

@@ -15,6 +15,7 @@ Names are relative to the work folder, with forward slashes:
         truth/SHARD.parquet             labels that are known to be true
         manifests/                      one file per finished shard (in every folder of shards)
     reviews/SHARD.parquet               what people said of samples of the shard (`fld review`)
+    reviews/chance.json                 how many boxes stood in reviewed samples picked by chance
     signals/STAGE-FINGERPRINT/          what one stage found
         SHARD.parquet
         manifests/
@@ -66,6 +67,7 @@ REPORT = "report.html"
 
 IMAGES = "images"
 REVIEWS = "reviews"
+REVIEWED_BY_CHANCE = f"{REVIEWS}/chance.json"
 SIGNALS = "signals"
 ROUNDS = "rounds"
 SUMMARIES = "summaries"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from pipeline.schema import Annotations, Row
 from pipeline.storage import layout
@@ -54,3 +54,38 @@ def publish_reviews(store: Store, shard: str, labels: Mapping[str, Annotations])
     """Write the reviews of a shard, those of earlier reviews included."""
     rows = [Row(key=key, annotations=labels[key]) for key in sorted(labels)]
     publish_table(store, layout.review_table(shard), Row, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Stood:
+    """How many boxes of machines people left as they were."""
+
+    judged: int
+    right: int
+
+
+Stands = dict[str, dict[str, Stood]]
+"""By round (NN-FINGERPRINT), then by the key of the sample."""
+
+
+def read_stands(store: Store) -> Stands:
+    """What reviews say of the samples that were picked by chance: an honest sample of a round."""
+    if not store.exists(layout.REVIEWED_BY_CHANCE):
+        return {}
+    found: Stands = {}
+    for name, samples in store.read_json(layout.REVIEWED_BY_CHANCE).items():
+        found[name] = {key: Stood(**counts) for key, counts in samples.items()}
+    return found
+
+
+def add_stands(store: Store, name: str, samples: Mapping[str, Stood]) -> None:
+    """Keep what a review says of samples of the round `name`, in place of earlier reviews."""
+    if not samples:
+        return
+    stands = read_stands(store)
+    of_round = {**stands.get(name, {}), **samples}
+    stands[name] = dict(sorted(of_round.items()))
+    value = {}
+    for each, counts in stands.items():
+        value[each] = {key: asdict(stood) for key, stood in counts.items()}
+    store.publish_json(layout.REVIEWED_BY_CHANCE, value)

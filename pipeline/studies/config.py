@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from pipeline.config.contents import check_exists
 from pipeline.config.effects import UNUSED_WORKERS, own, typed_groups, unused_groups
-from pipeline.config.parse import check_exists, check_no_seed
+from pipeline.config.parse import check_no_seed
 from pipeline.config.run import ClusterConfig, Positive
 from pipeline.config.validation import Settings, build
 from pipeline.schema import Granularity

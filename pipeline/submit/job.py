@@ -9,6 +9,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline.config.effects import SUBMISSIONS
 from pipeline.config.run import RunConfig
@@ -118,18 +119,26 @@ def replaced(values: Json, changes: Mapping[str, str]) -> Json:
     changed = copy.deepcopy(dict(values))
     for name, text in changes.items():
         *above, key = name.split(".")
-        place = changed
+        place: Any = changed
         for part in above:
-            place = place[part]
-        place[key] = text
+            place = place[_index(place, part)]
+        place[_index(place, key)] = text
     return changed
 
 
+def _index(place: object, part: str) -> str | int:
+    """A part of a name as the key of a mapping or the number of an item of a list."""
+    return int(part) if isinstance(place, list) else part
+
+
 def _texts(value: object, name: str) -> Iterator[tuple[str, str]]:
-    """Every text among settings, with the name of its setting."""
+    """Every text among settings, with the name of its setting; `a.0` is the first of a list."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from _texts(item, f"{name}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _texts(item, f"{name}.{number}")
     elif isinstance(value, str):
         yield name, value
 

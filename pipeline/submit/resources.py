@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pipeline.config.effects import ENGINE_GROUPS, TRAIN_GROUP
+from pipeline.config.groups import TRAIN_GROUP, groups_at_work
 from pipeline.config.run import ClusterConfig, RunConfig
 
 
@@ -25,14 +25,7 @@ class GroupNeed:
 
 def needs(run: RunConfig) -> list[GroupNeed]:
     """What each group of a run needs, by name."""
-    entries = [*run.specialists.values(), *run.filters.values()]
-    names = set(ENGINE_GROUPS)
-    if run.refine.rounds > 0:
-        entries += [run.refine.annotate, run.refine.merge]
-    else:
-        names.discard(TRAIN_GROUP)
-    names.update(entry.group for entry in entries)
-    found = _needs(run.cluster, sorted(names))
+    found = _needs(run.cluster, sorted(groups_at_work(run)))
     return list(found)
 
 

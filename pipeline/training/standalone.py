@@ -11,9 +11,10 @@ import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from pipeline.config.contents import check_exists
 from pipeline.config.effects import UNUSED_WORKERS, own, typed_groups, unused_groups
 from pipeline.config.models import check_start
-from pipeline.config.parse import check_exists, check_no_seed
+from pipeline.config.parse import check_no_seed
 from pipeline.config.run import ClusterConfig
 from pipeline.config.validation import build
 from pipeline.plan.recipe import content_hash, recipe_settings

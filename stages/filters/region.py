@@ -7,12 +7,16 @@ gives no values; the defaults are usual ones.
 The score of a label is its `confidence` after a merge, else the `score` of its source. A label
 without either (from the source data set) passes the threshold. Human labels are never dropped and
 outrank all others: a machine's box of the same thing is dropped as their duplicate.
+
+Labels of machines that a review has dropped are decided, too, as if nobody had reviewed the sample.
+So `reviewed` remains the reason of those labels only that people could see.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import ClassVar, TypeVar
 
 import numpy as np
@@ -41,6 +45,7 @@ REASONS = (
     ANY_OVERLAP,
 )
 
+_DROPPED_BY_REVIEW = attrgetter("is_dropped_by_review")
 Item = TypeVar("Item", Region, TextRegion)
 
 
@@ -252,7 +257,7 @@ def _score(item: Region | TextRegion) -> float:
 class RegionFilter:
     """Marks regions and text regions as dropped; see the module's docstring for the rules."""
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     reads_images: ClassVar[bool] = False
     gives: ClassVar[tuple[str, ...]] = ()
     drops: ClassVar[tuple[str, ...]] = ("regions", "text_regions")
@@ -261,20 +266,22 @@ class RegionFilter:
         self.config = config
 
     def __call__(self, batch: Batch) -> list[Result]:
+        # The labels of each sample; then, of each sample again, those that a review has dropped.
+        labels = [sample.annotations.kept() for sample in batch]
+        labels += [sample.annotations.where(_DROPPED_BY_REVIEW) for sample in batch]
         regions: list[tuple[int, Region]] = []
         text_regions: list[tuple[int, TextRegion]] = []
-        for image, sample in enumerate(batch):
-            kept = sample.annotations.kept()
-            regions += [(image, region) for region in kept.regions]
-            text_regions += [(image, text_region) for text_region in kept.text_regions]
+        for image, of_sample in enumerate(labels):
+            regions += [(image, region) for region in of_sample.regions]
+            text_regions += [(image, text_region) for text_region in of_sample.text_regions]
         dropped_regions = self._dropped(regions)
         dropped_text_regions = self._dropped(text_regions)
         results: list[Result] = []
         for image, sample in enumerate(batch):
-            dropped = Annotations(
-                regions=dropped_regions.get(image, []),
-                text_regions=dropped_text_regions.get(image, []),
-            )
+            dropped = Annotations()
+            for half in (image, image + len(batch)):
+                dropped.regions.extend(dropped_regions.get(half, []))
+                dropped.text_regions.extend(dropped_text_regions.get(half, []))
             followed = links.follow(sample.annotations.overlaid(dropped))
             results.append(replace(dropped, texts=followed.texts, triplets=followed.triplets))
         return results

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pipeline.schema import KINDS, REVIEWED, Annotation, Annotations
+from pipeline.schema import KINDS, REVIEWED, Annotations
 
 
 def as_if_unreviewed(annotations: Annotations) -> Annotations:
@@ -18,7 +18,7 @@ def as_if_unreviewed(annotations: Annotations) -> Annotations:
     shown = Annotations()
     for kind in KINDS:
         for label in getattr(annotations, kind):
-            if _is_dropped_by_review(label):
+            if label.is_dropped_by_review:
                 label = replace(label, dropped=None)
             getattr(shown, kind).append(label)
     return shown
@@ -27,7 +27,7 @@ def as_if_unreviewed(annotations: Annotations) -> Annotations:
 def with_reviewed_dropped(result: Annotations, annotations: Annotations) -> Annotations:
     """What a model said of a sample with `annotations`; about labels that a review has dropped,
     it is dropped as well."""
-    hidden = {label.id for label in annotations.all() if _is_dropped_by_review(label)}
+    hidden = {label.id for label in annotations.all() if label.is_dropped_by_review}
     if not hidden:
         return result
     said = Annotations()
@@ -37,7 +37,3 @@ def with_reviewed_dropped(result: Annotations, annotations: Annotations) -> Anno
                 label = replace(label, dropped=REVIEWED)
             getattr(said, kind).append(label)
     return said
-
-
-def _is_dropped_by_review(label: Annotation) -> bool:
-    return label.dropped == REVIEWED and not label.locked

@@ -9,7 +9,7 @@ const VIEWS = [
   {letter: "e", title: "detailed text", granularity: "detailed"},
   {letter: "f", title: "more detailed text", granularity: "more_detailed"},
 ];
-const GLYPH = 0.56;  // mean width of a letter of the page's font, in ems
+const METER = document.createElement("canvas").getContext("2d");  // tells how wide texts are
 const LONGEST = 34;  // letters of a label
 
 function svg(name, attributes, ...children) {
@@ -89,6 +89,12 @@ function place(box, width, height, size, placed) {
   return best;
 }
 
+// The width of a text in the page's font, in ems.
+function ems(words) {
+  METER.font = "100px " + getComputedStyle(document.body).fontFamily;
+  return METER.measureText(words).width / 100;
+}
+
 function chip(spot, words, font, style) {
   return svg("g", {class: "chip-" + (style.faint ? "faint" : "full")},
     svg("rect", {x: spot.x, y: spot.y, width: spot.width, height: font * 1.4, rx: font * 0.2, fill: style.colour}),
@@ -123,7 +129,7 @@ function picture(index, labels, view, options) {
   const items = drawn(shown, view);
   const font = Math.max(width, height) / (items.length > 8 ? 40 : 30) * (options.scale || 1);
   const masks = svg("g", {class: "masks"}), lines = svg("g", {}), chips = svg("g", {});
-  const placed = [], masked = new Set();
+  const placed = [], masked = new Set(), numbered = new Set();
   for (const {label, words} of items) {
     const style = label.quad ? {...report.quad} : styleOf(label.object);
     style.faint = options.matches && !options.matches(label);
@@ -134,9 +140,12 @@ function picture(index, labels, view, options) {
     }
     lines.append(outline(label, style));
     if (!words || !options.labels || style.faint) continue;
+    // Several phrases of a text may be about one object, whose number stands there once.
+    if (view.granularity && numbered.has(words)) continue;
+    numbered.add(words);
     const short = words.length > LONGEST ? words.slice(0, LONGEST - 3) + "..." : words;
     const box = label.box || boundsOf(label.quad);
-    chips.append(chip(place(box, font * (GLYPH * short.length + 0.7), font * 1.4, sample.size, placed), short, font, style));
+    chips.append(chip(place(box, font * (ems(short) + 0.7), font * 1.4, sample.size, placed), short, font, style));
   }
   return svg("svg", {viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${sample.key}, ${view.title}, ${items.length} labels`},
     svg("image", {href: imageOf(index), width, height, preserveAspectRatio: "none"}), masks, lines, chips);

@@ -60,7 +60,9 @@ function compare(index) {
   const sample = report.samples[index], round = comparedRound(sample);
   if (round === undefined) return html("p", {class: "quiet"}, "There is one round only, so nothing to compare.");
   const sides = [parentOf(round), round].map(side => labelsOf(sample, side));
-  const [before, after] = sides.map(labels => html("div", {class: "layer"}, picture(index, labels, viewer.view, options())));
+  // A text view of a sample without such a text draws nothing, which would look like a fault.
+  const view = sides.some(labels => drawn(labels, viewer.view).length) ? viewer.view : VIEWS[2];
+  const [before, after] = sides.map(labels => html("div", {class: "layer"}, picture(index, labels, view, options())));
   after.classList.add("after");
   const slider = html("input", {type: "range", min: 0, max: 100, value: 50, id: "slider", "aria-label": "from before to after"});
   const stack = html("div", {class: "stack"}, before, after, html("i", {class: "cut"}));

@@ -13,7 +13,8 @@ import pytest
 from pipeline.cli import main
 from pipeline.config import effects
 from pipeline.config.compose import compose, load
-from pipeline.config.effects import ENGINE_GROUPS, SOURCE_LABELS, typed_names, warnings
+from pipeline.config.effects import SOURCE_LABELS, typed_names, warnings
+from pipeline.config.groups import ENGINE_GROUPS
 from pipeline.config.parse import parse
 from pipeline.config.validation import build
 from pipeline.plan.graph import FILTER_GROUP, GROUNDING_TASK

@@ -92,6 +92,40 @@ def test_datasets_loads_tables_by_the_header_of_the_card(release: Path, tmp_path
     assert counts == PER_SAMPLE
 
 
+def test_datasets_loads_every_table_that_the_card_lists(release: Path, tmp_path: Path) -> None:
+    import datasets
+
+    header = yaml.safe_load((release / "README.md").read_text().split("---")[1])
+    names = [config["config_name"] for config in header["configs"]]
+    # No text has personal data, so there are no flags.
+    assert names == ["objects", "annotations", "index", "lineage"]
+    annotations = SAMPLES * sum(PER_SAMPLE.values())
+    expected = {"objects": SAMPLES, "index": SAMPLES}
+    for name in names:
+        loaded = datasets.load_dataset(str(release), name, cache_dir=str(tmp_path))
+        assert sum(map(len, loaded.values())) == expected.get(name, annotations)
+
+
+def test_the_card_says_what_a_review_found_in_samples_picked_by_chance(work: Path) -> None:
+    from pipeline.storage.reviews import Stood, add_stands
+
+    store = Store(str(work))
+    add_stands(store, "00-abc", {"a": Stood(judged=9, right=1), "b": Stood(judged=4, right=3)})
+    # Somebody reviews a sample again.
+    add_stands(store, "00-abc", {"a": Stood(judged=6, right=5)})
+    folder = released(work)
+    # Wilson's interval of 8 in 10.
+    sentence = (
+        "People reviewed 2 samples of the round 00-abc that were picked by chance. Of 10 boxes of "
+        "machines there, 8 stood as they were: 80.0%, 95% interval 49.0% to 94.3%."
+    )
+    card = (folder / "README.md").read_text()
+    assert sentence in card and "Nobody has judged" not in card
+    metadata = json.loads((folder / "croissant.json").read_text())
+    assert metadata["rai:dataAnnotationAnalysis"] == [sentence]
+    assert verify(str(folder), lambda done, total: None).findings == []
+
+
 def test_datasets_loads_tars_as_webdataset(release: Path, tmp_path: Path) -> None:
     import datasets
 

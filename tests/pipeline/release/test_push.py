@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from huggingface_hub import HfApi, constants
 
+from pipeline.cli import main
 from pipeline.release import push as push_module
 from pipeline.release.hub import PushFailed
 from pipeline.release.push import Push, Target, check_token
@@ -221,3 +222,19 @@ def test_a_push_that_is_killed_goes_on_where_it_was(
     assert hub.read(REPO, "main") == hub.read(REPO, "1.0.0") == files_of(release)
     # Some uploads may have been under way when it was killed; none that had arrived is sent again.
     assert hub.calls["upload"] <= len(large) + 5
+
+
+@pytest.mark.parametrize("why", ["HF_HUB_OFFLINE is set", "the Hub cannot be reached"])
+def test_a_dry_run_that_cannot_ask_the_hub_lists_all_files(
+    release: Path, why: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", why.startswith("HF"))
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    assert main(["release", "push", str(release), REPO, "--dry-run"]) == 0
+    told = capsys.readouterr()
+    lines = told.out.splitlines()
+    assert set(lines[:-1]) == files_of(release).keys()
+    assert lines[-1].startswith(f"to upload: {len(files_of(release))} files, ")
+    (warning,) = (line for line in told.err.splitlines() if "warning" in line)
+    assert warning.startswith(f"fld: warning: {why}")
+    assert warning.endswith("; all files are listed, as if it had none")

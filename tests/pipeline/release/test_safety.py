@@ -221,6 +221,19 @@ def test_personal_data_is_flagged_and_stays(noted: Path, tmp_path: Path) -> None
     assert problems(folder) == []
 
 
+def test_datasets_loads_the_flags_of_the_splits_that_have_some(noted: Path, tmp_path: Path) -> None:
+    import datasets
+
+    listed = tmp_path / "test.txt"
+    listed.write_text("scene_000000\n")
+    folder = release(noted, tmp_path, f"split_lists.test={listed}")
+    assert len(list((folder / "flags/train").iterdir())) > 1
+    loaded = datasets.load_dataset(str(folder), "flags", cache_dir=str(tmp_path / "cache"))
+    keys = {name: sorted(split["key"]) for name, split in loaded.items()}
+    assert keys == {"train": ["scene_000003", "scene_000004"]}
+    assert problems(folder) == []
+
+
 def test_personal_data_is_left_out_where_that_is_asked_for(noted: Path, tmp_path: Path) -> None:
     folder = release(noted, tmp_path, "personal_data=remove")
     gone = {
@@ -257,20 +270,22 @@ def test_flags_that_differ_from_the_records_are_named(noted: Path, tmp_path: Pat
 
 
 def test_the_list_of_ingest_is_taken_down_and_told_by_its_digest(
-    tmp_path: Path,
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_scenes(tmp_path / "images", 4)
     image = tmp_path / "images" / "scene_000001.jpg"
     listed = tmp_path / "hashes.txt"
     make_round(tmp_path / "work", tmp_path / "images")
-    listed.write_text(hashlib.sha256(image.read_bytes()).hexdigest() + "\n")
+    # The second one was refused at ingest.
+    listed.write_text(f"{hashlib.sha256(image.read_bytes()).hexdigest()}\n{64 * '0'}\n")
     config = tmp_path / "work" / "config.yaml"
     config.write_text(config.read_text().replace("source:\n", f"source:\n  refuse: {listed}\n"))
     folder = released(tmp_path / "work")
     gone = {row["key"]: row["reason"] for row in table(folder, "removed") if row["id"] is None}
     assert gone == {"scene_000001": "takedown"}
     digest = hashlib.sha256(listed.read_bytes()).hexdigest()
-    assert f"`hashes.txt`, 1 entries (sha256 `{digest}`)" in card(folder)
+    assert f"`hashes.txt`, 2 entries (sha256 `{digest}`)" in card(folder)
+    assert "fit no sample" not in caplog.text
     assert str(tmp_path) not in (folder / "config.yaml").read_text()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -197,6 +198,67 @@ def test_labels_that_are_wrong_in_the_tar_are_named(
     rewrite_tar(path, change)
     sign(release)
     assert f"{name}: {keys[0]}: {problem}" in found(release)
+
+
+def lines_of(release: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The lines of `fld release verify`."""
+    assert main(["release", "verify", str(release)]) == 1
+    return capsys.readouterr().out.splitlines()
+
+
+NOT_RECOUNTED = (
+    "not compared with a recount, as something that is counted cannot be read: card, statistics, "
+    "croissant.json"
+)
+
+
+def test_a_record_that_cannot_be_read_is_named_once(
+    release: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, name = first(release, "shards", ".tar")
+    data = path.read_bytes()
+    key = re.findall(rb'"key":"(\w+)"', data)[0].decode()
+    path.write_bytes(data.replace(b'"key":', b'"k\xffy":', 1))
+    sums, broken, count, recount, damaged = lines_of(release, capsys)
+    assert sums == f"{name}: its sha256 is not that of SHA256SUMS"
+    assert broken.startswith(f"{name}: {key}: its record is broken: ")
+    assert (count.partition(":")[0], recount) == ("2 problems", NOT_RECOUNTED)
+    assert damaged.startswith(f"damaged: {name}; get these files again")
+
+
+@pytest.mark.parametrize("part", ["index", "annotations", "objects", "lineage", "flags", "removed"])
+def test_a_table_that_cannot_be_read_is_named_once(
+    release: Path, part: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, name = first(release, part)
+    path.write_bytes(path.read_bytes()[:-9])
+    sums, broken, count, recount, _ = lines_of(release, capsys)
+    assert sums == f"{name}: its sha256 is not that of SHA256SUMS"
+    assert broken.startswith(f"{name}: unreadable: ")
+    assert (count.partition(":")[0], recount) == ("2 problems", NOT_RECOUNTED)
+
+
+def test_a_tar_that_is_cut_short_is_named_once(
+    release: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, name = first(release, "shards", ".tar")
+    data = path.read_bytes()
+    # The end of the first image is gone, and all samples behind it.
+    path.write_bytes(data[:4000])
+    sums, broken, count, recount, _ = lines_of(release, capsys)
+    assert sums == f"{name}: its sha256 is not that of SHA256SUMS"
+    assert f"{name}: " in broken and "cannot be read to its end" in broken
+    assert (count.partition(":")[0], recount) == ("2 problems", NOT_RECOUNTED)
+
+
+def test_facts_that_cannot_be_read_are_named_once(
+    release: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (release / "release.json").write_text('{"name": "x"}')
+    sums, broken, count, recount, _ = lines_of(release, capsys)
+    assert sums == "release.json: its sha256 is not that of SHA256SUMS"
+    assert broken.startswith("release.json: unreadable: ")
+    assert (count.partition(":")[0], recount) == ("2 problems", NOT_RECOUNTED)
 
 
 def test_a_line_removed_from_the_checksums_is_named(release: Path) -> None:

@@ -275,6 +275,17 @@ def test_a_sample_has_the_six_views_of_the_paper(browser: Browser, tmp_path: Pat
     assert browser.evaluate("document.querySelectorAll('#viewer b').length") == 0
 
 
+def test_an_object_of_several_phrases_has_one_number(browser: Browser, tmp_path: Path) -> None:
+    show(browser, tmp_path, full_report())
+    words = browser.evaluate(
+        "(() => { const labels = labelsOf(report.samples[1], 0);"
+        " const again = labels.filter(label => label.kind === 'triplets');"
+        " const drawing = picture(1, [...labels, ...again], VIEWS[4], options());"
+        " return [...drawing.querySelectorAll('text')].map(chip => chip.textContent); })()"
+    )
+    assert words == ["1", "2"]
+
+
 def test_a_slider_shows_what_a_round_changed(browser: Browser, tmp_path: Path) -> None:
     show(browser, tmp_path, full_report())
     click(browser, "#order-changed")
@@ -288,6 +299,33 @@ def test_a_slider_shows_what_a_round_changed(browser: Browser, tmp_path: Path) -
     )
     hidden = browser.evaluate("getComputedStyle(document.querySelector('.after')).clipPath")
     assert hidden == "inset(0px 0px 0px 20%)"
+
+
+def test_before_and_after_show_labels_also_if_the_chosen_view_has_none(
+    browser: Browser, tmp_path: Path
+) -> None:
+    show(browser, tmp_path, full_report())
+    click(browser, ".sample")
+    assert text(browser, "#viewer-key") == ["failed"]
+    browser.press("6")  # the sample has no more detailed text
+    assert text(browser, ".view svg text") == []
+    browser.press("b")
+    assert text(browser, ".layer:not(.after) svg text") == ["cup"]
+    assert text(browser, ".after svg text") == ["cup"]
+
+
+def test_the_words_of_a_label_are_neither_stretched_nor_squeezed(
+    browser: Browser, tmp_path: Path
+) -> None:
+    show(browser, tmp_path, full_report(), "#changed")
+    browser.evaluate("openViewer(1, 'six')")
+    ratios = browser.evaluate(
+        "[...document.querySelectorAll('.view svg text')].map(words => {"
+        " const shown = words.textLength.baseVal.value; words.removeAttribute('textLength');"
+        " return words.getComputedTextLength() / shown; })"
+    )
+    assert len(ratios) == 10
+    assert all(0.97 < ratio < 1.03 for ratio in ratios), ratios
 
 
 def test_keys_walk_through_samples_rounds_and_views(browser: Browser, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from pipeline import cli
 from pipeline.errors import DiskFull, Terminated
 from pipeline.ingest.assignment_log import ShardAssignment, append_assignments
+from pipeline.plan.journal import NodeRef
 from pipeline.report.status import LEFT_TO_DO, RunStatus, status
 from pipeline.report.terminal import status_text
 from pipeline.storage import layout, lease
@@ -80,6 +82,31 @@ def test_a_run_that_stopped_between_shards_names_its_last_step(tmp_path: Path) -
     assert "stopped at round 1: train, 20 of 120 done: Ctrl-C" in status_text(state)
     store.publish_json(layout.PROGRESS, {**step, "done": 120})
     assert "stopped after round 1: train: Ctrl-C" in status_text(status(store, 0))
+
+
+def test_a_stage_that_only_counts_is_shown_if_nothing_else_is_left_to_do(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    detect = NodeRef(name="0.detect", folder="signals/detect-aa", kind="signals", round=0)
+    counts = NodeRef(name="0.summary", folder="summaries/summary-bb", kind="summary", round=0)
+    store.publish_json(layout.GRAPH, [asdict(detect), asdict(counts)])
+
+    def shown() -> list[str]:
+        return [stage["stage"] for stage in status(store, 0)["stages"]]
+
+    def finish(node: NodeRef) -> None:
+        for number in range(3):
+            samples = {"in": 2, "kept": 2, "dropped": {}, "failed": {}}
+            shard = layout.shard_name(number)
+            manifest = Manifest(shard=shard, inputs="aa", files={}, samples=samples)
+            store.publish_manifest(node.folder, manifest)
+
+    ended(store, 3, KeyboardInterrupt())
+    assert shown() == ["ingest", "0.detect"]
+    finish(detect)
+    assert shown() == ["ingest", "0.detect", "0.summary"]
+    assert "stopped at 0.summary, 0 of 3 done: Ctrl-C" in status_text(status(store, 0))
+    finish(counts)
+    assert shown() == ["ingest", "0.detect"]
 
 
 def killed(store: Store) -> Mapping[str, object]:

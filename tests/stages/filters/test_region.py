@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.schema import HUMAN, Annotations, Box, Region, TextRegion
+from pipeline.schema import HUMAN, REVIEWED, Annotations, Box, Region, TextRegion
 from stages.base import Sample
 from stages.filters.region import (
     REASONS,
@@ -194,3 +194,20 @@ def test_a_machines_box_of_what_a_human_has_labelled_is_a_duplicate_whatever_its
     ]
     assert dropped(regions) == {"same": "duplicate_of_human"}
     assert dropped(regions, human_iou=1.0, any_iou=1.0) == {}
+
+
+def test_reviewed_remains_the_reason_of_labels_only_that_people_could_see() -> None:
+    away = {"dropped": REVIEWED}
+    human = region("human", source=HUMAN, model="review", score=None)
+    found = dropped(
+        [
+            human,
+            region("mark", (0, 0, 0, 0), "", None, source=HUMAN, **away),
+            region("low", score=0.1, **away),
+            region("seen", NEAR_A, **away),
+            region("repeat", A, score=0.8, **away),
+            region("new", (60, 60, 90, 90), score=0.9),
+        ]
+    )
+    # The human box takes no part, as there was none when people saw the others.
+    assert found == {"low": "low_score", "repeat": "class_overlap"}
