@@ -44,11 +44,11 @@ PRIMITIVES: Mapping[object, pa.DataType] = {
 def to_dict(record: DataclassInstance) -> Json:
     """The plain dicts, lists and tuples of a record; fields keep their order. Library: msgspec."""
     # Bytes stay as they are; by default msgspec makes Base64 of them.
-    plain: Json = msgspec.to_builtins(record, builtin_types=(bytes,), enc_hook=_python_number)
+    plain: Json = msgspec.to_builtins(record, builtin_types=(bytes,), enc_hook=number_of)
     return plain
 
 
-def _python_number(value: object) -> object:
+def number_of(value: object) -> object:
     """The number that a NumPy scalar holds; stages may leave some in their records."""
     if isinstance(value, np.generic):
         return value.item()

@@ -45,7 +45,11 @@ def parse_parquet(data: bytes, verify: bool = False) -> pa.Table:
 
 def publish_table(store: Store, name: str, cls: type[T], rows: Sequence[T]) -> FileDigest:
     """Publish records of `cls` as a table."""
-    table = to_table(cls, rows)
+    return publish_parquet(store, name, to_table(cls, rows))
+
+
+def publish_parquet(store: Store, name: str, table: pa.Table) -> FileDigest:
+    """Publish a table."""
     with store.publishing(name) as sink:
         pq.write_table(
             table,
