@@ -209,7 +209,10 @@ class Annotations:
 
     def kept(self) -> Annotations:
         """The annotations that are not dropped."""
-        return self.where(lambda annotation: annotation.dropped is None)
+        lists = []
+        for kind in KINDS:
+            lists.append([item for item in getattr(self, kind) if item.dropped is None])
+        return Annotations(*lists)
 
     def unjudged(self) -> Annotations:
         """These annotations without `support`: that was the opinion of an earlier round's model."""

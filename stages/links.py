@@ -61,6 +61,7 @@ class _Links:
             self._places[region.id] = region
         for text_region in annotations.text_regions:
             self._places[text_region.id] = text_region
+        self._gone = {place.id for place in self._places.values() if place.dropped is not None}
         self._triplets = {triplet.id: triplet for triplet in annotations.triplets}
         self._successors = _successors(self._places)
 
@@ -107,6 +108,8 @@ class _Links:
 
     def _relinked(self, item: Linked) -> Linked:
         """The item with links to the successors of its places; the same object if none changes."""
+        if self._gone.isdisjoint(item.parents):
+            return item
         parents = []
         for parent in item.parents:
             place = self._places.get(parent)
