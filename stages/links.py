@@ -17,7 +17,7 @@ round whatever filters a run has.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -81,8 +81,7 @@ class _Links:
             return triplet
         if triplet.text_id not in kept_texts:
             return replace(triplet, dropped=TEXT_DROPPED)
-        places = self._places_of(triplet)
-        if places and all(self._standing(place, _name(place)) is None for place in places):
+        if self._are_gone(self._places_of(triplet)):
             return replace(triplet, dropped=REGION_DROPPED)
         return self._relinked(triplet)
 
@@ -96,6 +95,13 @@ class _Links:
             elif before is not None and before.dropped in CONTINUED:
                 places += self._places_of(before)
         return places
+
+    def _are_gone(self, places: Sequence[Place]) -> bool:
+        """Whether there are places, and each of them is gone."""
+        for place in places:
+            if place.dropped is None or self._standing(place, _name(place)) is not None:
+                return False
+        return bool(places)
 
     def _standing(self, place: Place, name: Hashable) -> Place | None:
         """The place, or a kept one of the same name in which it lives on; None if it is gone."""
@@ -136,7 +142,7 @@ def _successors(places: Mapping[str, Place]) -> dict[str, list[Place]]:
     """For each dropped place the kept ones that descend from it."""
     successors: dict[str, list[Place]] = {}
     for place in places.values():
-        if place.dropped is None:
+        if place.dropped is None and place.parents:
             for ancestor in _ancestors(place, places):
                 successors.setdefault(ancestor, []).append(place)
     return successors

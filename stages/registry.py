@@ -52,6 +52,7 @@ STAGES = {
 
 # `fld bench`: functions of a typed config.
 BENCHES = {
+    "decisions": "pipeline.benches.decisions:decisions",
     "driver": "pipeline.benches.driver:driver",
     "florence-inference": "stages.florence.bench_inference:inference",
     "florence-training": "stages.florence.bench_training:training",

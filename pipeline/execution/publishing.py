@@ -11,7 +11,7 @@ from pipeline.plan.shard_state import ShardState
 from pipeline.schema import KINDS, Annotations, Failure, ImageRow, IndexRow, Record, Row
 from pipeline.storage import layout
 from pipeline.storage.arrow import to_table
-from pipeline.storage.images import read_image_bytes
+from pipeline.storage.garbage import collection_paused
 from pipeline.storage.json_types import Json
 from pipeline.storage.manifest import (
     Digests,
@@ -46,6 +46,7 @@ def publish_signals(
     return manifest.digests
 
 
+@collection_paused()
 def publish_round(tables: ShardTables, node: Node, state: ShardState) -> Digests:
     """Publish a shard of a round: its records, and the public tar.
 
@@ -140,10 +141,12 @@ def _copied(tables: ShardTables, node: Node) -> Iterator[dict[str, bytes]]:
         for _ in tables.images:
             yield {}
         return
-    stored = read_image_bytes(tables.store, tables.shard)
-    for image, data in zip(tables.images, stored, strict=True):
-        extension = str(image.member).partition(".")[2]
-        yield {extension: data}
+    with tables.store.open(layout.images_tar(tables.shard)) as file:
+        for image in tables.images:
+            place = _place(image)
+            file.seek(place.offset)
+            extension = place.name.partition(".")[2]
+            yield {extension: file.read(place.size)}
 
 
 def _place(image: ImageRow) -> Member:
