@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import sys
 import time
+from typing import Any
 
 SPECIALISTS = ("detect", "caption", "parse", "ocr", "score", "ground")
 
@@ -21,7 +22,8 @@ def main(work: str, shards: list[str]) -> None:
     registry = importlib.import_module("stages.registry")
     worker = importlib.import_module("pipeline.worker")
 
-    nodes = []
+    # The types of that commit are not known here.
+    nodes: list[Any] = []
     for name in (*SPECIALISTS, "region", "triplet", "round"):
         use, options, mark = name, None, "stored"
         if name not in SPECIALISTS:

@@ -1,9 +1,9 @@
 """Groups of stages as one Ray Data pipeline whose rows are names of shards.
 
 Ray schedules, scales and retries. Storage carries the data, so resuming never depends on Ray's
-blocks. Rows are put into a plan in large blocks, because Ray takes half a minute to build a plan of
-ten thousand blocks; a first operator without resources takes them apart, so that an actor gets one
-row at a time. Groups that together want more than the cluster has run in waves, because actor pools
+blocks. Many rows are put into a plan in large blocks, because Ray takes half a minute to build a
+plan of ten thousand blocks. A first operator without resources then takes them apart while the
+actors work, so that all rows go through one plan and no actor ends or waits in between. Groups that together want more than the cluster has run in waves, because actor pools
 that wait for each other's CPUs would wait for ever.
 """
 
@@ -23,10 +23,11 @@ from pipeline.execution.progress import progress
 from pipeline.execution.steps import ShardResult, Step, StepActor
 from pipeline.plan.shard_state import ShardState
 from pipeline.storage import layout
+from pipeline.storage.json_types import Json
 from pipeline.storage.store import Store
 
 BLOCK_ROWS = 1000
-"""Rows of one block of a Ray Data plan."""
+"""Most rows of one block of a Ray Data plan. Up to so many rows get a block each at once."""
 PROGRESS_SECONDS = 2.0
 
 
@@ -96,14 +97,7 @@ class Engine:
         rows: list[tuple[str, ShardState]],
     ) -> Generator[ShardResult]:
         """The shards as they come out of the last step of a wave."""
-        import ray
-
-        plain = [ShardResult(shard, state).row() for shard, state in rows]
-        blocks = math.ceil(len(rows) / BLOCK_ROWS)
-        data: ray.data.Dataset = ray.data.from_items(plain, override_num_blocks=blocks)
-        # Every row is larger than this many bytes, so each of them becomes a block of its own.
-        data.context.target_max_block_size = 1
-        data = data.map_batches(_one_by_one, batch_size=1, num_cpus=0)
+        data = _dataset([ShardResult(shard, state).row() for shard, state in rows])
         for step in wave:
             data = self._mapped(data, step, len(rows))
         for row in data.iter_rows():
@@ -185,6 +179,18 @@ def actors(group: GroupConfig, config: ClusterConfig, rows: int) -> tuple[int, i
 def _pool_size(group: GroupConfig, config: ClusterConfig) -> tuple[int, int]:
     """(smallest, largest) size of a group's pool, however few rows there are."""
     return group.actors or (1, config.workers)
+
+
+def _dataset(rows: list[Json]) -> Any:
+    """A dataset whose blocks have one row each, so that an actor gets one row at a time."""
+    import ray
+
+    if len(rows) <= BLOCK_ROWS:
+        return ray.data.from_items(rows, override_num_blocks=len(rows))
+    data: Any = ray.data.from_items(rows, override_num_blocks=math.ceil(len(rows) / BLOCK_ROWS))
+    # Every row is larger than this many bytes, so each of them becomes a block of its own.
+    data.context.target_max_block_size = 1
+    return data.map_batches(_one_by_one, batch_size=1, num_cpus=0)
 
 
 def _one_by_one(batch: Any) -> Any:
