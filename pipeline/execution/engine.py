@@ -2,9 +2,10 @@
 
 Ray schedules, scales and retries. Storage carries the data, so resuming never depends on Ray's
 blocks. Many rows are put into a plan in large blocks, because Ray takes half a minute to build a
-plan of ten thousand blocks. A first operator without resources then takes them apart while the
-actors work, so that all rows go through one plan and no actor ends or waits in between. Groups that together want more than the cluster has run in waves, because actor pools
-that wait for each other's CPUs would wait for ever.
+plan of ten thousand blocks. A first operator without resources takes them apart while the actors
+work. So all rows go through one plan, and no actor ends or waits in between. Groups that together
+want more than the cluster has run in waves, because actor pools that wait for each other's CPUs
+would wait for ever.
 """
 
 from __future__ import annotations
