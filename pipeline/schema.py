@@ -8,7 +8,7 @@ phrase-box pair of a text (the unit that the paper's Table 2 counts).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -214,7 +214,10 @@ class Annotations:
 
     def kept(self) -> Annotations:
         """The annotations that are not dropped."""
-        return self.where(lambda annotation: annotation.dropped is None)
+        lists = []
+        for kind in KINDS:
+            lists.append([item for item in getattr(self, kind) if item.dropped is None])
+        return Annotations(*lists)
 
     def unjudged(self) -> Annotations:
         """These annotations without `support`: that was the opinion of an earlier round's model."""
@@ -343,23 +346,31 @@ KINDS: dict[str, type[Annotation]] = {
 
 def _overlay(old: list[Any], new: list[Any]) -> list[Any]:
     """`old` with the revisions of `new` in place and the additions of `new` after their parents."""
+    if not new:
+        return list(old)
     revisions = {annotation.id: annotation for annotation in new}
     ids = {annotation.id for annotation in old}
     annotations = [revisions.get(annotation.id, annotation) for annotation in old]
     annotations += [annotation for annotation in new if annotation.id not in ids]
     ids |= revisions.keys()
+    roots: list[Any] = []
     children: dict[str, list[Any]] = {}
     for annotation in annotations:
-        parent = ""
-        if annotation.parents and annotation.parents[0] in ids:
-            parent = annotation.parents[0]
-        children.setdefault(parent, []).append(annotation)
-    return list(_with_descendants(children, ""))
+        parent = annotation.parents[0] if annotation.parents else ""
+        if parent and parent in ids:
+            children.setdefault(parent, []).append(annotation)
+        else:
+            roots.append(annotation)
+    if not children:
+        return roots
+    return list(_with_descendants(roots, children))
 
 
-def _with_descendants(children: Mapping[str, list[Any]], parent: str) -> Iterator[Any]:
-    """The annotations with this parent, each followed by its own descendants."""
-    for annotation in children.get(parent, ()):
+def _with_descendants(
+    annotations: Sequence[Any], children: Mapping[str, Sequence[Any]]
+) -> Iterator[Any]:
+    """Some annotations, each followed by its own descendants."""
+    for annotation in annotations:
         yield annotation
         if annotation.id:
-            yield from _with_descendants(children, annotation.id)
+            yield from _with_descendants(children.get(annotation.id, ()), children)

@@ -17,7 +17,7 @@ round whatever filters a run has.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -61,6 +61,7 @@ class _Links:
             self._places[region.id] = region
         for text_region in annotations.text_regions:
             self._places[text_region.id] = text_region
+        self._gone = {place.id for place in self._places.values() if place.dropped is not None}
         self._triplets = {triplet.id: triplet for triplet in annotations.triplets}
         self._successors = _successors(self._places)
 
@@ -80,8 +81,7 @@ class _Links:
             return triplet
         if triplet.text_id not in kept_texts:
             return replace(triplet, dropped=TEXT_DROPPED)
-        places = self._places_of(triplet)
-        if places and all(self._standing(place, _name(place)) is None for place in places):
+        if self._are_gone(self._places_of(triplet)):
             return replace(triplet, dropped=REGION_DROPPED)
         return self._relinked(triplet)
 
@@ -96,6 +96,13 @@ class _Links:
                 places += self._places_of(before)
         return places
 
+    def _are_gone(self, places: Sequence[Place]) -> bool:
+        """Whether there are places, and each of them is gone."""
+        for place in places:
+            if place.dropped is None or self._standing(place, _name(place)) is not None:
+                return False
+        return bool(places)
+
     def _standing(self, place: Place, name: Hashable) -> Place | None:
         """The place, or a kept one of the same name in which it lives on; None if it is gone."""
         if place.dropped is None:
@@ -107,6 +114,8 @@ class _Links:
 
     def _relinked(self, item: Linked) -> Linked:
         """The item with links to the successors of its places; the same object if none changes."""
+        if self._gone.isdisjoint(item.parents):
+            return item
         parents = []
         for parent in item.parents:
             place = self._places.get(parent)
@@ -133,7 +142,7 @@ def _successors(places: Mapping[str, Place]) -> dict[str, list[Place]]:
     """For each dropped place the kept ones that descend from it."""
     successors: dict[str, list[Place]] = {}
     for place in places.values():
-        if place.dropped is None:
+        if place.dropped is None and place.parents:
             for ancestor in _ancestors(place, places):
                 successors.setdefault(ancestor, []).append(place)
     return successors

@@ -52,11 +52,13 @@ STAGES = {
 
 # `fld bench`: functions of a typed config.
 BENCHES = {
+    "decisions": "pipeline.benches.decisions:decisions",
     "driver": "pipeline.benches.driver:driver",
     "florence-inference": "stages.florence.bench_inference:inference",
     "florence-training": "stages.florence.bench_training:training",
     "harm": "pipeline.benches.harm:harm",
     "memory": "pipeline.benches.driver:memory",
+    "pipeline": "pipeline.benches.pipeline:pipeline",
     "planning": "pipeline.benches.driver:planning",
     "refinement": "pipeline.benches.refinement:refinement",
     "bootstrapping": "pipeline.benches.refinement:bootstrapping",

@@ -1,13 +1,16 @@
 """Groups of stages as one Ray Data pipeline whose rows are names of shards.
 
 Ray schedules, scales and retries. Storage carries the data, so resuming never depends on Ray's
-blocks. Rows are fed in windows, because Ray takes half a minute to build a plan of ten thousand
-rows. Groups that together want more than the cluster has run in waves, because actor pools that
-wait for each other's CPUs would wait for ever.
+blocks. Many rows are put into a plan in large blocks, because Ray takes half a minute to build a
+plan of ten thousand blocks. A first operator without resources takes them apart while the actors
+work. So all rows go through one plan, and no actor ends or waits in between. Groups that together
+want more than the cluster has run in waves, because actor pools that wait for each other's CPUs
+would wait for ever.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -21,10 +24,11 @@ from pipeline.execution.progress import progress
 from pipeline.execution.steps import ShardResult, Step, StepActor
 from pipeline.plan.shard_state import ShardState
 from pipeline.storage import layout
+from pipeline.storage.json_types import Json
 from pipeline.storage.store import Store
 
-WINDOW = 2000
-"""Rows of one Ray Data plan."""
+BLOCK_ROWS = 1000
+"""Most rows of one block of a Ray Data plan. Up to so many rows get a block each at once."""
 PROGRESS_SECONDS = 2.0
 
 
@@ -94,17 +98,11 @@ class Engine:
         rows: list[tuple[str, ShardState]],
     ) -> Generator[ShardResult]:
         """The shards as they come out of the last step of a wave."""
-        import ray
-
-        for start in range(0, len(rows), WINDOW):
-            window = []
-            for shard, state in rows[start : start + WINDOW]:
-                window.append(ShardResult(shard, state).row())
-            data: ray.data.Dataset = ray.data.from_items(window, override_num_blocks=len(window))
-            for step in wave:
-                data = self._mapped(data, step, len(window))
-            for row in data.iter_rows():
-                yield ShardResult.of_row(row)
+        data = _dataset([ShardResult(shard, state).row() for shard, state in rows])
+        for step in wave:
+            data = self._mapped(data, step, len(rows))
+        for row in data.iter_rows():
+            yield ShardResult.of_row(row)
 
     def _mapped(self, data: Any, step: Step, rows: int) -> Any:
         import ray
@@ -141,7 +139,7 @@ class Engine:
         cpus = gpus = 0.0
         for step in wave:
             group = self.config.group(step.name)
-            _, high = actors(group, self.config, WINDOW)
+            _, high = _pool_size(group, self.config)
             cpus += group.cpus * high
             gpus += group.gpus * high
         return cpus <= resources.get("CPU", 0) and gpus <= resources.get("GPU", 0)
@@ -174,9 +172,31 @@ class Engine:
 
 def actors(group: GroupConfig, config: ClusterConfig, rows: int) -> tuple[int, int]:
     """(smallest, largest) size of a group's pool; never more actors than rows."""
-    low, high = group.actors or (1, config.workers)
+    low, high = _pool_size(group, config)
     high = max(1, min(high, rows))
     return min(low, high), high
+
+
+def _pool_size(group: GroupConfig, config: ClusterConfig) -> tuple[int, int]:
+    """(smallest, largest) size of a group's pool, however few rows there are."""
+    return group.actors or (1, config.workers)
+
+
+def _dataset(rows: list[Json]) -> Any:
+    """A dataset whose blocks have one row each, so that an actor gets one row at a time."""
+    import ray
+
+    if len(rows) <= BLOCK_ROWS:
+        return ray.data.from_items(rows, override_num_blocks=len(rows))
+    data: Any = ray.data.from_items(rows, override_num_blocks=math.ceil(len(rows) / BLOCK_ROWS))
+    # Every row is larger than this many bytes, so each of them becomes a block of its own.
+    data.context.target_max_block_size = 1
+    return data.map_batches(_one_by_one, batch_size=1, num_cpus=0)
+
+
+def _one_by_one(batch: Any) -> Any:
+    """Give a batch of one row on, as a block of its own."""
+    return batch
 
 
 def _with_work(steps: Sequence[Step], states: Mapping[str, ShardState]) -> dict[str, ShardState]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 
-from pipeline.execution.reading import read_inputs
+from pipeline.execution.reading import ShardTables
 from pipeline.plan import shard_state
 from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import ShardState
 from pipeline.schema import KINDS, Annotations, Failure, ImageRow, IndexRow, Record, Row
 from pipeline.storage import layout
-from pipeline.storage.arrow import to_dict
-from pipeline.storage.images import read_given, read_image_bytes, read_images
+from pipeline.storage.arrow import to_table
+from pipeline.storage.garbage import collection_paused
 from pipeline.storage.json_types import Json
 from pipeline.storage.manifest import (
     Digests,
@@ -22,102 +20,114 @@ from pipeline.storage.manifest import (
     count_annotations,
     count_samples,
 )
-from pipeline.storage.parquet import publish_table
-from pipeline.storage.store import Store
+from pipeline.storage.parquet import publish_parquet, publish_table
+from pipeline.storage.record_json import encode_records
 from pipeline.storage.tars import Member, TarWriter
 from stages import links
 
 
 def publish_signals(
-    store: Store,
+    tables: ShardTables,
     node: Node,
-    shard: str,
     rows: Sequence[Row],
     state: ShardState,
 ) -> Digests:
     """Publish the rows that a stage made of a shard."""
-    table = node.table(shard)
-    given = len(read_images(store, shard))
+    table = node.table(tables.shard)
     manifest = Manifest(
-        shard=shard,
+        shard=tables.shard,
         inputs=_inputs(node, state),
-        files={table: publish_table(store, table, Row, rows)},
-        samples=count_samples(given, [row.failed for row in rows]),
+        files={table: publish_table(tables.store, table, Row, rows)},
+        samples=count_samples(len(tables.images), [row.failed for row in rows]),
         annotations=count_annotations([row.annotations for row in rows]),
         reads=shard_state.read_outputs(node, state),
     )
-    store.publish_manifest(node.folder, manifest)
+    tables.store.publish_manifest(node.folder, manifest)
     return manifest.digests
 
 
-def publish_round(
-    store: Store,
-    node: Node,
-    graph: Mapping[str, Node],
-    shard: str,
-    state: ShardState,
-) -> Digests:
+@collection_paused()
+def publish_round(tables: ShardTables, node: Node, state: ShardState) -> Digests:
     """Publish a shard of a round: its records, and the public tar.
 
     The tar holds images and records, or records only (`Node.shares_images`).
     """
-    inputs = _inputs(node, state)
-    images = read_images(store, shard)
-    given = read_given(store, shard)
-    records = {image.key: _record(image, given) for image in images}
+    records = _records(tables, node)
+    annotations = count_annotations([record.annotations for record in records])
     # Every annotation that any node made must be in the records, as kept or as dropped.
-    seen = _ids(records.values())
-    for name in node.reads:
-        rows = read_inputs(store, graph[name], shard)
-        for row in rows:
-            records[row.key] = _extended(records[row.key], graph[name], row)
-        for kind, ids in _ids(rows).items():
-            seen[kind] |= ids
-    for key, record in records.items():
-        followed = links.follow(record.annotations)
-        records[key] = replace(record, annotations=record.annotations.overlaid(followed))
-    annotations = count_annotations([record.annotations for record in records.values()])
-    for kind, counts in annotations.items():
-        counts["in"] = len(seen[kind])
+    for kind, ids in _ids(tables, node).items():
+        annotations[kind]["in"] = len(ids)
     manifest = Manifest(
-        shard=shard,
-        inputs=inputs,
-        files=_publish_files(store, node, shard, images, records),
-        samples=count_samples(len(images), [None] * len(records)),
+        shard=tables.shard,
+        inputs=_inputs(node, state),
+        files=_publish_files(tables, node, records),
+        samples=count_samples(len(tables.images), [None] * len(records)),
         annotations=annotations,
         reads=shard_state.read_outputs(node, state),
     )
-    store.publish_manifest(node.folder, manifest)
-    store.remove(layout.withdrawn(node.folder, shard))
+    tables.store.publish_manifest(node.folder, manifest)
+    tables.store.remove(layout.withdrawn(node.folder, tables.shard))
     return manifest.digests
 
 
+def _records(tables: ShardTables, node: Node) -> list[Record]:
+    """The records of a shard, in the order of its images."""
+    failures = _failures(tables, node)
+    records = []
+    for image in tables.images:
+        labels = tables.labels(node.reads, image.key)
+        followed = links.follow(labels)
+        record = Record(
+            key=image.key,
+            name=image.name,
+            width=image.width or 0,
+            height=image.height or 0,
+            sha256=image.sha256 or "",
+            transform=image.transform,
+            failures=failures.get(image.key, []),
+            annotations=labels.overlaid(followed),
+        )
+        records.append(record)
+    return records
+
+
+def _failures(tables: ShardTables, node: Node) -> dict[str, list[Failure]]:
+    """By key, the stages that could not do a sample.
+
+    If a stage runs again in a later round, its earlier failure is forgotten.
+    """
+    failures: dict[str, list[Failure]] = {}
+    for name in node.reads:
+        stage = tables.graph[name].entry.name
+        for row in tables.rows(name):
+            before = failures.get(row.key, [])
+            if isinstance(row, Record):
+                failures[row.key] = [*before, *row.failures]
+                continue
+            others = [failure for failure in before if failure.stage != stage]
+            if row.failed:
+                others.append(Failure(stage=stage, reason=row.failed, detail=row.detail))
+            failures[row.key] = others
+    return failures
+
+
 def _publish_files(
-    store: Store,
-    node: Node,
-    shard: str,
-    images: Sequence[ImageRow],
-    records: Mapping[str, Record],
+    tables: ShardTables, node: Node, records: Sequence[Record]
 ) -> dict[str, FileDigest]:
     """Publish the table, the tar and the index of a round's shard."""
-    table, tar = node.table(shard), node.tar(shard)
+    store, shard = tables.store, tables.shard
+    name, tar = node.table(shard), node.tar(shard)
     index = layout.shard_index(node.folder, shard)
-    files = {
-        table: publish_table(
-            store,
-            table,
-            Record,
-            list(records.values()),
-        )
-    }
+    table = to_table(Record, records)
+    files = {name: publish_parquet(store, name, table)}
+    texts = encode_records(records, table)
     rows = []
     with store.publishing(tar) as sink:
         writer = TarWriter(sink)
-        for image, copied in _copied(store, node, shard, images):
-            record = records[image.key]
-            text = json.dumps(to_dict(record), ensure_ascii=False, separators=(",", ":"))
-            written = writer.write(image.key, {**copied, "json": text.encode()})
-            image_place = written[0] if copied else _place(image)
+        copied = _copied(tables, node)
+        for image, record, text, copy in zip(tables.images, records, texts, copied, strict=True):
+            written = writer.write(image.key, {**copy, "json": text})
+            image_place = written[0] if copy else _place(image)
             rows.append(_index_row(record, shard, image_place, written[-1]))
         writer.close()
     files[tar] = sink.digest
@@ -125,17 +135,18 @@ def _publish_files(
     return files
 
 
-def _copied(
-    store: Store, node: Node, shard: str, images: Sequence[ImageRow]
-) -> Iterator[tuple[ImageRow, dict[str, bytes]]]:
-    """Each image with its member of the round's tar: {extension: bytes}, or {} if it has none."""
+def _copied(tables: ShardTables, node: Node) -> Iterator[dict[str, bytes]]:
+    """For each image its member of the round's tar: {extension: bytes}, or {} if it has none."""
     if node.shares_images:
-        for image in images:
-            yield image, {}
+        for _ in tables.images:
+            yield {}
         return
-    for image, data in zip(images, read_image_bytes(store, shard), strict=True):
-        extension = str(image.member).partition(".")[2]
-        yield image, {extension: data}
+    with tables.store.open(layout.images_tar(tables.shard)) as file:
+        for image in tables.images:
+            place = _place(image)
+            file.seek(place.offset)
+            extension = place.name.partition(".")[2]
+            yield {extension: file.read(place.size)}
 
 
 def _place(image: ImageRow) -> Member:
@@ -143,43 +154,21 @@ def _place(image: ImageRow) -> Member:
     return Member(name=str(image.member), offset=image.offset or 0, size=image.size or 0)
 
 
-def _record(image: ImageRow, given: Mapping[str, Annotations]) -> Record:
-    """The record of a sample with the labels of its source."""
-    return Record(
-        key=image.key,
-        name=image.name,
-        width=image.width or 0,
-        height=image.height or 0,
-        sha256=image.sha256 or "",
-        transform=image.transform,
-        annotations=given.get(image.key, Annotations()),
-    )
-
-
-def _ids(rows: Iterable[Row | Record]) -> dict[str, set[tuple[str, str]]]:
-    """By kind, (key of the sample, id) of each annotation in some rows."""
+def _ids(tables: ShardTables, node: Node) -> dict[str, set[tuple[str, str]]]:
+    """By kind, (key of the sample, id) of each annotation that a node read."""
     ids: dict[str, set[tuple[str, str]]] = {kind: set() for kind in KINDS}
-    for row in rows:
-        for kind in KINDS:
-            for annotation in getattr(row.annotations, kind):
-                ids[kind].add((row.key, annotation.id))
+    for image in tables.images:
+        _add_ids(ids, image.key, tables.given.get(image.key, Annotations()))
+    for name in node.reads:
+        for row in tables.rows(name):
+            _add_ids(ids, row.key, row.annotations)
     return ids
 
 
-def _extended(record: Record, node: Node, row: Row | Record) -> Record:
-    """A record with what one more node wrote.
-
-    If a stage runs again in a later round, its earlier failure is forgotten.
-    """
-    failures = list(record.failures)
-    if isinstance(row, Record):
-        failures += row.failures
-    else:
-        failures = [failure for failure in failures if failure.stage != node.entry.name]
-        if row.failed:
-            failures.append(Failure(stage=node.entry.name, reason=row.failed, detail=row.detail))
-    annotations = record.annotations.overlaid(row.annotations)
-    return replace(record, failures=failures, annotations=annotations)
+def _add_ids(ids: Mapping[str, set[tuple[str, str]]], key: str, annotations: Annotations) -> None:
+    for kind in KINDS:
+        for annotation in getattr(annotations, kind):
+            ids[kind].add((key, annotation.id))
 
 
 def _index_row(

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 from pipeline.execution import publishing
 from pipeline.execution.pictures import StageInput
 from pipeline.execution.provenance import result_row
-from pipeline.execution.reading import read_inputs
+from pipeline.execution.reading import ShardTables
 from pipeline.execution.reuse import Reuse
 from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import ShardState
 from pipeline.schema import Annotations, ImageRow, Row
-from pipeline.storage.images import read_given, read_images
-from pipeline.storage.store import Store
 from stages import registry
 from stages.base import Result, Sample
 
@@ -27,28 +26,18 @@ class ShardWork:
 
     def __init__(
         self,
-        store: Store,
-        graph: Mapping[str, Node],
-        shard: str,
+        tables: ShardTables,
         todo: Sequence[Node],
         state: ShardState,
     ) -> None:
         self.todo = todo
-        self.images = read_images(store, shard)
-        self._store = store
-        self._shard = shard
+        self.images = tables.images
+        self._tables = tables
         self._state = state
-        self._given = read_given(store, shard)
         self._rows: dict[str, list[Row]] = {node.name: [] for node in todo}
-        # By node, then by key: all of what earlier nodes wrote, and the present chunk of `todo`.
-        self._annotations: dict[str, Mapping[str, Annotations]] = {}
-        for node in todo:
-            for name in node.reads:
-                if name in self._rows or name in self._annotations:
-                    continue
-                rows = read_inputs(store, graph[name], shard)
-                self._annotations[name] = _by_key(rows)
-        self._reuse = Reuse(store, graph, shard, todo, state)
+        # What each node of `todo` made of the present chunk, by key.
+        self._made: dict[str, Mapping[str, Annotations]] = {}
+        self._reuse = Reuse(tables.store, tables.graph, tables.shard, todo, state)
 
     def inputs(self, node: Node, chunk: Sequence[ImageRow]) -> list[StageInput]:
         """What a stage must see of a chunk: all of it, or what changed since it last ran."""
@@ -73,7 +62,7 @@ class ShardWork:
             row = result_row(node, item.sample, result)
             redone.append(row)
         rows = self._reuse.merged(node, chunk, redone)
-        self._annotations[node.name] = _by_key(rows)
+        self._made[node.name] = {row.key: row.annotations for row in rows}
         self._rows[node.name] += rows
 
     def publish(self) -> ShardState:
@@ -81,9 +70,8 @@ class ShardWork:
         state = self._state
         for node in self.todo:
             digests = publishing.publish_signals(
-                self._store,
+                self._tables,
                 node,
-                self._shard,
                 self._rows[node.name],
                 state,
             )
@@ -93,10 +81,10 @@ class ShardWork:
 
     def _sample(self, node: Node, image: ImageRow) -> Sample:
         """A sample with the annotations of everything that a node reads."""
-        annotations = self._given.get(image.key, Annotations())
-        for name in node.reads:
-            later = self._annotations[name].get(image.key, Annotations())
-            annotations = annotations.overlaid(later)
+        stored = tuple(itertools.takewhile(self._is_stored, node.reads))
+        annotations = self._tables.labels(stored, image.key)
+        for name in node.reads[len(stored) :]:
+            annotations = annotations.overlaid(self._written(name, image.key))
         return Sample(
             key=image.key,
             size=(image.width or 0, image.height or 0),
@@ -104,7 +92,12 @@ class ShardWork:
             annotations=annotations,
         )
 
+    def _is_stored(self, name: str) -> bool:
+        """Whether a node was done before."""
+        return name not in self._rows
 
-def _by_key(rows: Sequence[Row]) -> dict[str, Annotations]:
-    """The annotations of some rows by the key of the sample."""
-    return {row.key: row.annotations for row in rows}
+    def _written(self, name: str, key: str) -> Annotations:
+        """What a node made of a sample, whether it was done before or is being done."""
+        if self._is_stored(name):
+            return self._tables.written(name, key)
+        return self._made[name].get(key, Annotations())

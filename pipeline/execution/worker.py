@@ -14,13 +14,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from pipeline.config.validation import Settings
-from pipeline.execution import attempts, publishing, summaries
+from pipeline.execution import attempts
 from pipeline.execution.calls import NotDecoded, call
 from pipeline.execution.faults import FailureWatch, naming_disk, naming_stage
 from pipeline.execution.isolation import Isolated, StageDied
 from pipeline.execution.loading import load_stage
 from pipeline.execution.pictures import Pictures, StageInput
+from pipeline.execution.publishing import publish_round
+from pipeline.execution.reading import ShardTables
 from pipeline.execution.shard_work import ShardWork
+from pipeline.execution.summaries import publish_summary
 from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import ShardState
 from pipeline.schema import ImageRow
@@ -29,11 +32,6 @@ from pipeline.storage.images import decode_image
 from pipeline.storage.store import Store
 from stages.base import Result, Sample, Stage, StageError
 
-PUBLISH = {
-    "round": publishing.publish_round,
-    "summary": summaries.publish_summary,
-}
-"""How nodes are made that run no stage, by their kind."""
 RunStage = Callable[[Node, Sequence[StageInput], FailureWatch | None], list[Result]]
 
 
@@ -85,35 +83,31 @@ class Worker:
 
     def _do(self, shard: str, state: ShardState) -> ShardState:
         todo = [node for node in self.nodes if not state.has(node.name)]
+        tables = ShardTables(self.store, self.graph, shard)
         signals = [node for node in todo if node.kind == "signals"]
         if signals:
             work = layout.signals_name(signals[0].folder)
             with attempts.mark(self.store, work, shard) as isolated:
-                state = self._run(shard, signals, state, isolated)
+                state = self._run(tables, signals, state, isolated)
         for node in todo:
-            publish = PUBLISH.get(node.kind)
-            if publish:
-                digests = publish(self.store, node, self.graph, shard, state)
+            if node.kind == "round":
+                state = state.with_(node.name, publish_round(tables, node, state))
+            elif node.kind == "summary":
+                digests = publish_summary(self.store, node, self.graph, shard, state)
                 state = state.with_(node.name, digests)
         return state
 
     def _run(
         self,
-        shard: str,
+        tables: ShardTables,
         todo: Sequence[Node],
         state: ShardState,
         isolated: bool,
     ) -> ShardState:
         """Run some stages over a shard, in child processes if it has killed workers before."""
-        work = ShardWork(
-            self.store,
-            self.graph,
-            shard,
-            todo,
-            state,
-        )
+        work = ShardWork(tables, todo, state)
         with ExitStack() as stack:
-            pictures = stack.enter_context(Pictures(self.store, shard, self.threads))
+            pictures = stack.enter_context(Pictures(self.store, tables.shard, self.threads))
             if isolated:
                 run = self._in_child_processes(pictures, stack)
             else:

@@ -106,7 +106,7 @@ class Review:
 
 def is_review(label: Annotation) -> bool:
     """Whether a label came with a review."""
-    return label.locked and label.model == REVIEW
+    return label.model == REVIEW and label.locked
 
 
 def is_mark(label: Annotation) -> bool:

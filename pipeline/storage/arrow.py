@@ -6,6 +6,7 @@ The Arrow schema of a table is derived from the dataclass of its rows (`pipeline
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from dataclasses import fields
 from functools import cache
 from typing import (
     TYPE_CHECKING,
+    Any,
     Literal,
     TypeGuard,
     TypeVar,
@@ -27,6 +29,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.schema import SCHEMA_VERSION
+from pipeline.storage.garbage import collection_paused
 from pipeline.storage.json_types import Json
 
 if TYPE_CHECKING:
@@ -44,11 +47,11 @@ PRIMITIVES: Mapping[object, pa.DataType] = {
 def to_dict(record: DataclassInstance) -> Json:
     """The plain dicts, lists and tuples of a record; fields keep their order. Library: msgspec."""
     # Bytes stay as they are; by default msgspec makes Base64 of them.
-    plain: Json = msgspec.to_builtins(record, builtin_types=(bytes,), enc_hook=_python_number)
+    plain: Json = msgspec.to_builtins(record, builtin_types=(bytes,), enc_hook=number_of)
     return plain
 
 
-def _python_number(value: object) -> object:
+def number_of(value: object) -> object:
     """The number that a NumPy scalar holds; stages may leave some in their records."""
     if isinstance(value, np.generic):
         return value.item()
@@ -92,12 +95,47 @@ def arrow_schema(cls: type[DataclassInstance]) -> pa.Schema:
     return pa.schema(list(arrow_type(cls)), metadata=metadata)
 
 
+@collection_paused()
 def to_table(cls: type[T], rows: Sequence[T]) -> pa.Table:
     """The Arrow table of records of `cls`."""
-    values = [to_dict(row) for row in rows]
-    return pa.Table.from_pylist(values, schema=arrow_schema(cls))
+    columns = []
+    for name, hint in _hints(cls).items():
+        columns.append(_column([getattr(row, name) for row in rows], hint))
+    return pa.Table.from_arrays(columns, schema=arrow_schema(cls))
 
 
+def _column(values: Sequence[Any], hint: object) -> pa.Array:
+    """The Arrow array of the values of one field, whose annotation is `hint`.
+
+    Records are taken apart into a column for each of their fields; this is twice as fast as giving
+    them to Arrow as dicts.
+    """
+    hint = _without_none(hint)
+    if _is_record(hint):
+        return _struct_column(values, hint)
+    if get_origin(hint) is list and _is_record(get_args(hint)[0]):
+        offsets = [0, *itertools.accumulate(map(len, values))]
+        members = _column(list(itertools.chain.from_iterable(values)), get_args(hint)[0])
+        return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), members)
+    return pa.array(values, arrow_type(hint))
+
+
+def _struct_column(values: Sequence[Any], cls: type[DataclassInstance]) -> pa.Array:
+    """The Arrow array of records of `cls`, or None where there is none."""
+    records = [value for value in values if value is not None]
+    columns = []
+    for name, hint in _hints(cls).items():
+        columns.append(_column([getattr(record, name) for record in records], hint))
+    array = pa.StructArray.from_arrays(columns, fields=list(arrow_type(cls)))
+    if len(records) == len(values):
+        return array
+    # Arrow makes a null where the index is one.
+    numbers = itertools.count()
+    indices = [None if value is None else next(numbers) for value in values]
+    return array.take(pa.array(indices, pa.int64()))
+
+
+@collection_paused()
 def from_table(cls: type[T], table: pa.Table) -> list[T]:
     """The records of `cls` in an Arrow table."""
     return [msgspec.convert(row, cls) for row in table.to_pylist()]

@@ -45,13 +45,17 @@ def parse_parquet(data: bytes, verify: bool = False) -> pa.Table:
 
 def publish_table(store: Store, name: str, cls: type[T], rows: Sequence[T]) -> FileDigest:
     """Publish records of `cls` as a table."""
-    table = to_table(cls, rows)
+    return publish_parquet(store, name, to_table(cls, rows))
+
+
+def publish_parquet(store: Store, name: str, table: pa.Table) -> FileDigest:
+    """Publish a table."""
     settings = {"compression": "zstd", "write_page_checksum": True}
     with (
         store.publishing(name) as sink,
         pq.ParquetWriter(sink, table.schema, **settings) as writer,
     ):
         # `datasets` reads no file whose first row group has no rows.
-        if rows:
+        if table.num_rows:
             writer.write_table(table)
     return sink.digest

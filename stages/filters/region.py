@@ -204,6 +204,8 @@ def _suppress_softly(
 
 def min_score(config: RegionFilterConfig, source: str, label: str) -> float:
     """The threshold for labels of a source and class."""
+    if not config.min_scores:
+        return config.min_score
     for key in (f"{source}/{label}", f"/{label}", source):
         if key in config.min_scores:
             return config.min_scores[key]

@@ -118,23 +118,30 @@ class TripletFilter:
 
     def _dropped(self, annotations: Annotations) -> list[Triplet]:
         texts = {text.id: text for text in annotations.texts}
+        boxes = np.array([triplet.box for triplet in annotations.triplets]).reshape(-1, 4)
+        unusable = is_degenerate(boxes, self.config.min_side).tolist()
         dropped = []
-        for triplet in annotations.triplets:
+        for triplet, is_unusable in zip(annotations.triplets, unusable, strict=True):
             if triplet.dropped or triplet.locked:
                 continue
-            reason = self.drop_reason(triplet, texts.get(triplet.text_id))
+            reason = self._mismatch(triplet, texts.get(triplet.text_id))
+            if not reason and is_unusable:
+                reason = DEGENERATE_BOX
+            reason = reason or self._doubt(triplet)
             if reason:
                 dropped.append(replace(triplet, dropped=reason))
         return dropped
 
-    def drop_reason(self, triplet: Triplet, text: Text | None) -> str | None:
-        """Why a triplet of `text` is dropped; None if it is kept."""
+    def _mismatch(self, triplet: Triplet, text: Text | None) -> str | None:
+        """Why a triplet does not belong to `text`; None if it does."""
         if text is None or text.dropped:
             return TEXT_DROPPED
         if not triplet.phrase or text.text[triplet.start : triplet.end] != triplet.phrase:
             return SPAN_MISMATCH
-        if is_degenerate(np.array([triplet.box]), self.config.min_side)[0]:
-            return DEGENERATE_BOX
+        return None
+
+    def _doubt(self, triplet: Triplet) -> str | None:
+        """Why a triplet is meaningless or uncertain; None if it is neither."""
         if is_blacklisted(triplet.phrase, self.blacklist):
             return BLACKLISTED
         if triplet.phrase_score is not None and triplet.phrase_score < self.config.min_phrase_score:

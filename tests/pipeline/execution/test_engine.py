@@ -1,4 +1,4 @@
-"""The engine on a real local Ray: windows, waves, errors of shards, faults that end the run."""
+"""The engine on a real local Ray: blocks, waves, errors of shards, faults that end the run."""
 
 import time
 from pathlib import Path
@@ -33,10 +33,10 @@ def step(name: str, *after: str) -> Step:
     return Step(name, make, (name,))
 
 
-def test_every_shard_passes_every_step_in_order_whatever_the_window(
+def test_every_shard_passes_every_step_in_order_whatever_the_size_of_blocks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "WINDOW", 2)
+    monkeypatch.setattr(engine, "BLOCK_ROWS", 2)
     config = ClusterConfig(groups={name: GroupConfig(cpus=0.5) for name in "ab"})
     shards = {f"s{i}": ShardState() for i in range(5)}
     done = Engine(config, Store(str(tmp_path))).run("test", [step("a"), step("b", "a")], shards)

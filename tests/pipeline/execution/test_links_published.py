@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.config.compose import compose
 from pipeline.config.parse import parse
 from pipeline.execution.publishing import publish_round, publish_signals
-from pipeline.execution.reading import read_rows
+from pipeline.execution.reading import ShardTables, read_rows
 from pipeline.ingest.assignment import assign, list_source
 from pipeline.ingest.shard import Ingest
 from pipeline.plan.graph import round_zero
@@ -38,8 +38,9 @@ def test_what_a_late_filter_drops_takes_its_texts_and_triplets_along(tmp_path: P
     ]
     made = Annotations(texts=[text, own], regions=[region], triplets=triplets)
     rows = [Row(key="scene_000000", annotations=made)]
-    state = state.with_(detect.name, publish_signals(store, detect, SHARD, rows, state))
-    publish_round(store, last, {detect.name: detect}, SHARD, state)
+    tables = ShardTables(store, {detect.name: detect}, SHARD)
+    state = state.with_(detect.name, publish_signals(tables, detect, rows, state))
+    publish_round(tables, last, state)
 
     (record,) = read_rows(store, last, SHARD)
     dropped = {item.id: item.dropped for item in record.annotations.all()}

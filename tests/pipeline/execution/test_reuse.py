@@ -9,7 +9,7 @@ from pipeline.config.compose import compose
 from pipeline.config.parse import parse
 from pipeline.config.run import RunConfig
 from pipeline.execution.publishing import publish_signals
-from pipeline.execution.reading import read_rows
+from pipeline.execution.reading import ShardTables, read_rows
 from pipeline.execution.reuse import record_change
 from pipeline.execution.worker import Worker
 from pipeline.ingest.assignment import assign, list_source
@@ -89,7 +89,8 @@ def fail(store: Store, node: Node, done: ShardState, key: str) -> None:
     ]
     store.withdraw(node.folder, {SHARD: ()})
     store.remove(layout.withdrawn(node.folder, SHARD))
-    publish_signals(store, node, SHARD, rows, done)
+    stored = ShardTables(store, {node.name: node}, SHARD)
+    publish_signals(stored, node, rows, done)
 
 
 def tables(store: Store, nodes: list[Node]) -> dict[str, bytes]:

@@ -18,6 +18,7 @@ from pipeline.config.parse import parse
 from pipeline.config.run import RunConfig
 from pipeline.execution.provenance import result_row
 from pipeline.execution.publishing import publish_round, publish_signals
+from pipeline.execution.reading import ShardTables
 from pipeline.execution.steps import Step
 from pipeline.ingest.assignment import assign, list_source
 from pipeline.ingest.shard import Ingest
@@ -28,7 +29,6 @@ from pipeline.release.build import Built, build
 from pipeline.release.config import ReleaseConfig
 from pipeline.release.config import parse as parse_release
 from pipeline.schema import Annotations, Region, Text, TextRegion, Triplet
-from pipeline.storage.images import read_images
 from pipeline.storage.layout import round_name
 from pipeline.storage.rounds import Head, HeadAttempt, publish_head
 from pipeline.storage.store import Store
@@ -137,7 +137,8 @@ def make_round(work: Path, images: Path, shard_size: int = 6, *overrides: str) -
 
 def label_shard(store: Store, nodes: Sequence[Node], shard: str, state: ShardState) -> None:
     """Publish the signals of a shard and its part of the round."""
-    images = read_images(store, shard)
+    tables = ShardTables(store, {node.name: node for node in nodes}, shard)
+    images = tables.images
     labels = {image.key: Annotations() for image in images}
     for node in nodes[:-1]:
         rows = []
@@ -148,9 +149,8 @@ def label_shard(store: Store, nodes: Sequence[Node], shard: str, state: ShardSta
             row = result_row(node, sample, stage(sample) if stage else Annotations())
             labels[image.key] = labels[image.key].overlaid(row.annotations)
             rows.append(row)
-        state = state.with_(node.name, publish_signals(store, node, shard, rows, state))
-    by_name = {node.name: node for node in nodes}
-    publish_round(store, nodes[-1], by_name, shard, state)
+        state = state.with_(node.name, publish_signals(tables, node, rows, state))
+    publish_round(tables, nodes[-1], state)
 
 
 def write_scenes(folder: Path, count: int) -> None:

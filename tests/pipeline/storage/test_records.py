@@ -9,6 +9,7 @@ import pytest
 from pipeline.config.run import Entry, RoundsConfig
 from pipeline.errors import SamplesLost
 from pipeline.execution.publishing import publish_round
+from pipeline.execution.reading import ShardTables
 from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import ShardState
 from pipeline.schema import Annotations, ImageRow, Region, Row
@@ -42,12 +43,21 @@ def store(tmp_path: Path) -> Store:
     """One image with three regions, of which a filter dropped one."""
     made = Store(str(tmp_path))
     sha = hashlib.sha256(b"pixels").hexdigest()
-    image = ImageRow(key="a", name="a.png", member="a.png", width=1, height=1, sha256=sha)
-    publish_table(made, f"{IMAGES}/{SHARD}.parquet", ImageRow, [image])
     with made.publishing(f"{IMAGES}/{SHARD}.tar") as sink:
         tar = TarWriter(sink)
-        tar.write("a", {"png": b"pixels"})
+        (member,) = tar.write("a", {"png": b"pixels"})
         tar.close()
+    image = ImageRow(
+        key="a",
+        name="a.png",
+        member=member.name,
+        offset=member.offset,
+        size=member.size,
+        width=1,
+        height=1,
+        sha256=sha,
+    )
+    publish_table(made, f"{IMAGES}/{SHARD}.parquet", ImageRow, [image])
     regions = [Region(id=f"detect-{i}", box=BOX, phrase="dog") for i in range(3)]
     dropped = [replace(regions[1], dropped="overlaps")]
     for node, said in ((FOUND, regions), (FILTER, dropped)):
@@ -58,7 +68,8 @@ def store(tmp_path: Path) -> Store:
 
 
 def publish(store: Store) -> None:
-    publish_round(store, ROUND, {node.name: node for node in (FOUND, FILTER)}, SHARD, DONE)
+    tables = ShardTables(store, {node.name: node for node in (FOUND, FILTER)}, SHARD)
+    publish_round(tables, ROUND, DONE)
 
 
 def test_a_round_counts_what_went_in_and_what_became_of_it(store: Store) -> None:
