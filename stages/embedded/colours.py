@@ -67,11 +67,11 @@ def sure_colours(
     if len(pixels.inside) < MIN_PIXELS:
         return unsure
     inside = _shares(pixels.inside, shades)
-    around = _shares(pixels.around, shades)
     best = max(inside, key=inside.__getitem__)
-    if inside[best] < AGREE or inside[best] - around[best] < LIFT:
+    if inside[best] < AGREE:
         return unsure
-    return inside
+    around = _shares(pixels.around, shades)
+    return inside if inside[best] - around[best] >= LIFT else unsure
 
 
 def _pixels(image: np.ndarray, region: Region, mask: np.ndarray) -> _Pixels:
@@ -112,15 +112,31 @@ def _shares(pixels: np.ndarray, shades: Mapping[str, tuple[Colour, ...]]) -> dic
     """The share of some pixels, (n, 3) in CIELAB units, that each colour has; 0 to 1."""
     if not len(pixels):
         return dict.fromkeys(shades, 0.0)
-    distances = []
-    for of_colour in shades.values():
-        (palette,) = _to_lab(np.array([of_colour]))
-        to_shades = np.linalg.norm(pixels[:, None] - palette, axis=2)
-        distances.append(to_shades.min(1))
-    table = np.stack(distances, axis=1)
+    table = _distances(pixels, shades)
     nearest = table.argmin(1)
-    ordered = np.sort(table, axis=1)
+    ordered = np.partition(table, 1, axis=1)
     is_sure = (ordered[:, 0] < FAR) & (ordered[:, 1] - ordered[:, 0] >= MARGIN)
     counts = np.bincount(nearest[is_sure], minlength=len(shades))
     shares = counts / len(pixels)
     return dict(zip(shades, shares.tolist(), strict=True))
+
+
+def _distances(pixels: np.ndarray, shades: Mapping[str, tuple[Colour, ...]]) -> np.ndarray:
+    """The distance of each pixel to the nearest shade of each colour: (n, colours) float64.
+
+    `pixels` are (n, 3) in CIELAB units.
+    """
+    starts = []
+    colours: list[Colour] = []
+    for of_colour in shades.values():
+        starts.append(len(colours))
+        colours += of_colour
+    palette = _to_lab(np.array([colours]))[0].astype(float)
+    points = pixels.astype(float)
+    # |p - q|^2 = |p|^2 - 2 pq + |q|^2, which is one product of matrices.
+    squares = -2 * points @ palette.T
+    squares += (points**2).sum(1)[:, None]
+    squares += (palette**2).sum(1)
+    nearest = np.minimum.reduceat(squares, starts, axis=1)
+    distances: np.ndarray = np.sqrt(np.maximum(nearest, 0))
+    return distances

@@ -82,7 +82,9 @@ def colour_shares(image: np.ndarray, box: Box, colours: Mapping[str, Colour]) ->
 
 def appearance_of(image: np.ndarray, region: Region, words: Vocabulary) -> Appearance:
     """The colours and the size of a region of a (height, width, 3) uint8 RGB image."""
-    if words.shades:
+    if region.phrase in words.uncoloured:
+        shares = dict.fromkeys((*words.colours, *words.shades), 0.0)
+    elif words.shades:
         shares = sure_colours(image, region, words.shades)
     else:
         shares = colour_shares(image, region.box, words.colours)
