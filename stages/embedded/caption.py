@@ -4,15 +4,15 @@ In: regions. Out: a brief text, or none without regions.
 
 The regions may come from any detector. They are grouped and counted by name. The most salient group
 (people and animals first, then by area) is the subject and the next one the object; the verb
-follows from how their boxes lie. `score` is the lowest score in both groups, because the sentence
-is right only if all are right.
+follows from how their boxes lie. Of a photo, the sentence states only what is sure: it counts by
+category, and says that things are there where their boxes show no relation. `score` is the lowest
+score in both groups, because the sentence is right only if all are right.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import ClassVar
 
 import numpy as np
@@ -24,7 +24,9 @@ from stages.embedded.vocabulary import (
     Vocabulary,
     check_style,
     counted,
+    existence,
     is_sign,
+    lone_verb,
     name_of,
     sentence,
     verb,
@@ -83,47 +85,61 @@ def salient_regions(regions: Sequence[Region], config: CaptionConfig) -> list[Re
     return [certain[index] for index in order]
 
 
-def group_by_name(regions: Sequence[Region]) -> list[list[Region]]:
-    """Regions grouped by name; a group stands where its first member stood."""
-    rank: dict[str, int] = {}
+def group_by_name(regions: Sequence[Region], words: Vocabulary) -> list[list[Region]]:
+    """Regions grouped by name; a group stands where its first member stood.
+
+    Those of a photo are grouped by category, because the colour of some may not be sure.
+    """
+    groups: dict[str, list[Region]] = {}
     for region in regions:
-        rank.setdefault(name_of(region), len(rank))
-    ordered = sorted(regions, key=lambda region: rank[name_of(region)])
-    return [list(group) for _, group in groupby(ordered, key=name_of)]
+        name = region.phrase if words.is_cautious else name_of(region)
+        groups.setdefault(name, []).append(region)
+    return list(groups.values())
 
 
-def mentioned_groups(regions: Sequence[Region]) -> list[list[Region]]:
+def name_of_group(group: Sequence[Region]) -> str:
+    """The name that all regions of a group have, or else the category."""
+    names = {name_of(region) for region in group}
+    return names.pop() if len(names) == 1 else group[0].phrase
+
+
+def mentioned_groups(regions: Sequence[Region], words: Vocabulary) -> list[list[Region]]:
     """The one or two groups of which the brief sentence speaks; empty without regions.
 
     Signs count only if there is nothing else.
     """
     shapes = [region for region in regions if not is_sign(region)]
-    return group_by_name(shapes or regions)[:2]
+    return group_by_name(shapes or regions, words)[:2]
 
 
 def compose(regions: Sequence[Region], words: Vocabulary) -> str:
     """The brief sentence about salient regions; '' if there are none."""
-    groups = mentioned_groups(regions)
+    groups = mentioned_groups(regions, words)
     if not groups:
         return ""
-    subjects = groups[0]
-    subject = counted(name_of(subjects[0]), len(subjects))
+    names = [counted(name_of_group(group), len(group)) for group in groups]
     if len(groups) == 2:
-        objects = groups[1]
-        predicate = verb(words, subjects[0], objects[0], len(subjects))
-        return sentence(subject, predicate, counted(name_of(objects[0]), len(objects)))
+        predicate = verb(words, groups[0], groups[1])
+        if predicate:
+            return sentence(names[0], predicate, names[1])
+        # A small thing is on a large one.
+        predicate = verb(words, groups[1], groups[0])
+        if predicate:
+            return sentence(names[1], predicate, names[0])
+    if words.is_cautious:
+        return existence(names, len(groups[0]))
+    subjects = groups[0]
     if len(subjects) == 1:
         # Only the verb of "sits beside": "A red star sits alone."
-        lone_verb = words.relations["beside"].split()[0]
-        return sentence(subject, lone_verb, "alone")
-    predicate = verb(words, subjects[0], subjects[1], 2)
-    return sentence(subject, predicate.split()[0], "together")
+        return sentence(names[0], lone_verb(words), "alone")
+    predicate = verb(words, subjects, subjects[1:])
+    return sentence(names[0], predicate.split()[0], "together")
 
 
 class ComposeCaption:
     """Writes the brief text of every sample that has none."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     reads_images: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ("regions",)
     gives: ClassVar[tuple[str, ...]] = ("texts",)
@@ -144,7 +160,7 @@ class ComposeCaption:
         if not text or was_rejected(sample, "brief", text):
             return Annotations()
         mentioned: list[Region] = []
-        for group in mentioned_groups(regions):
+        for group in mentioned_groups(regions, self.words):
             mentioned += group
         brief = Text(
             granularity="brief",

@@ -15,12 +15,20 @@ from typing import ClassVar
 
 from pipeline.schema import Annotation, Annotations, Box, Granularity, Region, Text, TextRegion
 from stages.base import Batch, Result, Sample
-from stages.embedded.caption import CaptionConfig, compose, group_by_name, salient_regions
+from stages.embedded.caption import (
+    CaptionConfig,
+    compose,
+    group_by_name,
+    name_of_group,
+    salient_regions,
+)
 from stages.embedded.vocabulary import (
     Vocabulary,
     check_style,
     counted,
+    existence,
     is_sign,
+    lone_verb,
     name_of,
     sentence,
     verb,
@@ -80,16 +88,18 @@ def detailed_sentences(
 
 
 def _further_sentences(shapes: Sequence[Region], words: Vocabulary) -> list[str]:
-    """One sentence for each group after the second, which relates it to the first group."""
-    groups = group_by_name(shapes)
+    """One sentence for each group after the second, which relates it to the first if it can."""
+    groups = group_by_name(shapes, words)
     first = groups[0]
-    anchor = f"the {name_of(first[0])}" if len(first) == 1 else "them"
+    anchor = f"the {name_of_group(first)}" if len(first) == 1 else "them"
     sentences = []
     for group in groups[2:]:
-        count = len(group)
-        subject = counted(name_of(group[0]), count)
-        predicate = verb(words, group[0], first[0], count)
-        sentences.append(sentence(subject, predicate, anchor))
+        subject = counted(name_of_group(group), len(group))
+        predicate = verb(words, group, first)
+        if predicate:
+            sentences.append(sentence(subject, predicate, anchor))
+        else:
+            sentences.append(existence([subject], len(group)))
     return sentences
 
 
@@ -129,7 +139,7 @@ def place(box: Box, size: tuple[int, int]) -> str:
 class TemplateDescribe:
     """Writes the detailed texts that a sample lacks."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     reads_images: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ("regions or text_regions",)
     gives: ClassVar[tuple[str, ...]] = ("texts",)
@@ -181,9 +191,8 @@ class TemplateDescribe:
 
     def _places(self, regions: Sequence[Region], size: tuple[int, int]) -> list[str]:
         """One sentence for each region: 'The red star sits in the lower left.'"""
-        lone_verb = self.words.relations["beside"].split()[0]
         sentences = []
         for region in regions:
             where = place(region.box, size)
-            sentences.append(sentence("the", name_of(region), lone_verb, where))
+            sentences.append(sentence("the", name_of(region), lone_verb(self.words), where))
         return sentences

@@ -5,7 +5,8 @@ In: image, candidates. Out: `brief`.
 This stands in for an image-text model (paper section 4.3). It can check words for colours and
 sizes, no others. The score of a candidate starts at 0.5. A colour word changes it by the share of
 the box that has this colour, a size word by whether it fits, a missing category lowers it. Words
-beyond the third lower it, too, because the pixels tell little about them.
+beyond the third lower it, too, because the pixels tell little about them. In photos the mask counts
+in place of the box, and only a colour that it is sure of.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 
 from pipeline.schema import Annotations, Box, Region
 from stages.base import Batch, Result, Sample
+from stages.embedded.colours import sure_colours
 from stages.embedded.detect import palette_to_lab, to_lab
 from stages.embedded.domains import Colour
 from stages.embedded.vocabulary import Vocabulary, check_style, size_word, vocabulary
@@ -48,7 +50,7 @@ class Appearance:
     """What can be seen of a region."""
 
     colour_shares: Mapping[str, float]
-    """Share of the box (0 to 1) that each named colour has."""
+    """Share (0 to 1) that each named colour has: of the box, in photos of the mask."""
 
     size: str
     """'small', 'large' or ''."""
@@ -80,7 +82,12 @@ def colour_shares(image: np.ndarray, box: Box, colours: Mapping[str, Colour]) ->
 
 def appearance_of(image: np.ndarray, region: Region, words: Vocabulary) -> Appearance:
     """The colours and the size of a region of a (height, width, 3) uint8 RGB image."""
-    shares = colour_shares(image, region.box, words.colours)
+    if region.phrase in words.uncoloured:
+        shares = dict.fromkeys((*words.colours, *words.shades), 0.0)
+    elif words.shades:
+        shares = sure_colours(image, region, words.shades)
+    else:
+        shares = colour_shares(image, region.box, words.colours)
     return Appearance(shares, size_word(region, max(image.shape[:2]), words))
 
 
@@ -110,7 +117,7 @@ def candidate_score(text: str, category: str, appearance: Appearance) -> float:
 class AppearanceScore:
     """Scores the candidates of every region that has no brief text, and picks the best."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads_images: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("candidate_texts",)
     gives: ClassVar[tuple[str, ...]] = ()

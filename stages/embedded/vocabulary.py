@@ -6,12 +6,14 @@ A `Vocabulary` holds these words: `demo` is for the rendered scenes, `photo` for
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.schema import Region
 from stages.base import StageError
+from stages.embedded.colours import SHADES
 from stages.embedded.domains import DEMO, SIGN, Colour, palette
+from stages.embedded.relations import photo_relation
 from stages.embedded.scene_text import spatial_relation
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -40,44 +42,22 @@ ANIMATE = frozenset(
     )
 )
 
-# The verb for a person and the object that their box overlaps.
-HANDLING = {
-    "rides": ("bicycle", "motorcycle", "horse", "skateboard", "surfboard", "snowboard", "elephant"),
-    "sits on": ("chair", "couch", "bench", "toilet", "bed"),
-    "sits at": ("dining table",),
-    "holds": (
-        "cell phone",
-        "umbrella",
-        "book",
-        "cup",
-        "bottle",
-        "handbag",
-        "tennis racket",
-        "baseball bat",
-        "remote",
-        "teddy bear",
-        "kite",
-        "frisbee",
-    ),
-    "carries": ("backpack", "suitcase"),
-    "wears": ("tie", "skis"),
-    "eats": ("pizza", "sandwich", "banana", "apple", "donut", "cake", "hot dog"),
-    "watches": ("tv", "sports ball"),
-}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vocabulary:
     """Words for what a region looks like, and for how two regions relate."""
 
-    colours: Mapping[str, Colour]
-    """RGB of each colour name."""
+    colours: Mapping[str, Colour] = field(default_factory=dict)
+    """RGB of each colour name, for scenes whose colours are known."""
 
-    relations: Mapping[str, str]
-    """Verb phrase for each relation that `scene_text.spatial_relation` returns."""
+    shades: Mapping[str, tuple[Colour, ...]] = field(default_factory=dict)
+    """Shades (RGB) of each colour name, for photos; see `colours.sure_colours`."""
 
-    handling: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    """Verb phrase for the categories of a subject and an object whose boxes overlap."""
+    relations: Mapping[str, str] = field(default_factory=dict)
+    """Verb phrase for each relation that `scene_text.spatial_relation` returns.
+
+    Without any, texts state only what `relations.photo_relation` is sure of.
+    """
 
     small: float | None = None
     """Longer side, as a share of the image's longer side, below which a region is 'small'.
@@ -100,14 +80,10 @@ class Vocabulary:
     sign_verb: str = "reads"
     """Verb between a sign and its word."""
 
-
-def _handling_verbs() -> dict[tuple[str, str], str]:
-    """The verbs of `HANDLING` by the categories of subject and object."""
-    verbs = {}
-    for verb, objects in HANDLING.items():
-        for category in objects:
-            verbs["person", category] = verb
-    return verbs
+    @property
+    def is_cautious(self) -> bool:
+        """Whether texts state only what is sure. Of rendered scenes, all of it is."""
+        return not self.relations
 
 
 VOCABULARIES = {
@@ -120,28 +96,9 @@ VOCABULARIES = {
         sign_verb=DEMO.sign_verb,
     ),
     "photo": Vocabulary(
-        colours={
-            "black": (25, 25, 25),
-            "white": (240, 240, 240),
-            "gray": (128, 128, 128),
-            "red": (190, 35, 40),
-            "orange": (235, 130, 35),
-            "yellow": (235, 210, 60),
-            "green": (50, 125, 55),
-            "blue": (45, 85, 180),
-            "purple": (125, 60, 150),
-            "pink": (235, 150, 175),
-            "brown": (110, 70, 40),
-        },
-        relations={
-            "above": "appears above",
-            "below": "appears below",
-            "beside": "stands next to",
-            "overlap": "stands close to",
-        },
+        shades=SHADES,
         # A colour word before a person does not mean the colour of the clothes.
         uncoloured=frozenset(("person",)),
-        handling=_handling_verbs(),
     ),
 }
 
@@ -226,15 +183,20 @@ def counted(noun: str, count: int) -> str:
     return f"{number} {plural(noun)}"
 
 
-def verb(words: Vocabulary, subject: Region, other: Region, count: int = 1) -> str:
-    """The verb phrase between two regions; `count` is the number of subjects."""
-    relation = spatial_relation(subject.box, other.box)
-    phrase = words.relations[relation]
-    if count > 1:
-        return _plural_verb(phrase)
-    if relation == "overlap":
-        return words.handling.get((subject.phrase, other.phrase), phrase)
-    return phrase
+def verb(words: Vocabulary, subjects: Sequence[Region], others: Sequence[Region]) -> str:
+    """The verb phrase between two groups of regions, in the number of the first; '' if unsure.
+
+    Of a rendered scene, the first of each group decide.
+    """
+    if words.is_cautious:
+        return photo_relation(subjects, others)
+    phrase = words.relations[spatial_relation(subjects[0].box, others[0].box)]
+    return phrase if len(subjects) == 1 else _plural_verb(phrase)
+
+
+def lone_verb(words: Vocabulary) -> str:
+    """The verb of a thing that is there, such as 'sits'."""
+    return "is" if words.is_cautious else words.relations["beside"].split()[0]
 
 
 def _plural_verb(phrase: str) -> str:
@@ -248,6 +210,11 @@ def _plural_verb(phrase: str) -> str:
     else:
         first = first.removesuffix("s")
     return f"{first} {rest}".strip()
+
+
+def existence(nouns: Sequence[str], count: int) -> str:
+    """The sentence that things are there; `count` is the number of things of the first noun."""
+    return sentence("there", "is" if count == 1 else "are", " and ".join(nouns))
 
 
 def sentence(*parts: str) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 from stages.base import no_effect
 from stages.florence.model import Florence, create, move_to_device
+from stages.florence.tasks import check_tasks
 from stages.florence.tokenizer import make_tokenizer
 
 LENGTHS = {
@@ -25,7 +26,7 @@ LENGTHS = {
     "<DENSE_REGION_CAPTION>": 96,
     "<REGION_PROPOSAL>": 64,
     "<OCR_WITH_REGION>": 96,
-    "<CAPTION_TOPHRASE_GROUNDING>": 32,
+    "<CAPTION_TO_PHRASE_GROUNDING>": 32,
 }
 PHRASE = "A green car."  # the input of prompts that have one
 MAX_PROMPT_TOKENS = 256
@@ -65,6 +66,9 @@ class BenchConfig:
 
     lengths: Mapping[str, int] = field(default_factory=lambda: dict(LENGTHS))
     """Tokens of the answer to each task."""
+
+    def __post_init__(self) -> None:
+        check_tasks("lengths", self.lengths)
 
     def without_effect(self) -> Iterator[str]:
         if self.baseline_batch >= self.images:

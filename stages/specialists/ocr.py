@@ -10,7 +10,7 @@ recogniser's confidence.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -71,6 +71,25 @@ def enlarge(image: np.ndarray, side: int) -> tuple[np.ndarray, float]:
     return padded, scale
 
 
+def use_lookup(engine: Any) -> None:
+    """Make RapidOCR's text detector normalise pixels by a table, with the same numbers.
+
+    RapidOCR computes them in float64, which takes a sixth of the detector's time.
+    """
+    detector = engine.text_det or engine._load_det_model()
+    make_step = detector.get_preprocess
+
+    def make_fast_step() -> Any:
+        step = make_step()
+        levels = np.arange(256, dtype=np.uint8).reshape(-1, 1, 1)
+        colours = np.repeat(levels, len(step.mean), axis=2)
+        table = step.normalize(colours).astype(np.float32)
+        step.normalize = lambda image: cv2.LUT(image, table)
+        return step
+
+    detector.get_preprocess = make_fast_step
+
+
 class RapidOcr:
     """Reads the text of every image."""
 
@@ -91,12 +110,15 @@ class RapidOcr:
                 "Global.text_score": config.min_score,
                 "EngineConfig.onnxruntime.intra_op_num_threads": thread_count(),
                 "EngineConfig.onnxruntime.inter_op_num_threads": 1,
+                # Memory is kept from image to image, or a fifth of the time goes to fetching it.
+                "EngineConfig.onnxruntime.enable_cpu_mem_arena": True,
                 "Det.box_thresh": config.box_threshold,
                 "Det.unclip_ratio": config.unclip,
                 "Det.limit_side_len": config.side,
                 "Det.limit_type": "max",
             }
         )
+        use_lookup(self.engine)
 
     def __call__(self, batch: Batch) -> list[Result]:
         return [Annotations(text_regions=self.read(sample.pixels)) for sample in batch]

@@ -4,7 +4,8 @@ In: image, regions. Out: `candidates`: category, crop caption, noun chunks.
 
 Paper section 4.3: a captioner describes the crop, and a scorer (the next stage) picks among the
 three kinds. Without a captioning model, the caption is composed from the crop's main colour, its
-size, its category, and the region that overlaps it most.
+size, its category, and the region that overlaps it most. In photos the colour comes from the mask,
+and colour and relation are left out where they are not sure.
 """
 
 from __future__ import annotations
@@ -81,7 +82,8 @@ def name_with_appearance(image: np.ndarray, region: Region, words: Vocabulary) -
 def compose_captions(image: np.ndarray, regions: Sequence[Region], words: Vocabulary) -> list[str]:
     """One caption per region of a (height, width, 3) uint8 RGB image.
 
-    It names the region, and how it relates to the region that overlaps it most, if there is one.
+    It names the region, and how it relates to the region that overlaps it most, if that can be
+    said.
     """
     names = []
     for region in regions:
@@ -93,8 +95,10 @@ def compose_captions(image: np.ndarray, regions: Sequence[Region], words: Vocabu
     captions = []
     for index, region in enumerate(regions):
         other = int(overlap[index].argmax())
+        relation = ""
         if overlap[index, other] > 0:
-            relation = verb(words, region, regions[other])
+            relation = verb(words, [region], [regions[other]])
+        if relation:
             captions.append(f"{names[index]} {relation} {names[other]}")
         else:
             captions.append(names[index])
@@ -128,7 +132,7 @@ def _without_article(phrase: str) -> str:
 class RegionText:
     """Adds candidates to the regions that have none."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads_images: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("regions",)
     gives: ClassVar[tuple[str, ...]] = ("candidate_texts",)

@@ -58,7 +58,7 @@ def test_a_class_is_dropped_by_a_threshold_that_no_score_reaches(weights: str) -
 def test_without_ocr_no_stage_reads_text(weights: str) -> None:
     run = run_of("no OCR", f"specialists.detect.weights={weights}")
     assert stages_of(run) == [
-        *("detect", "region_text", "score", "segment", "region"),
+        *("detect", "segment", "region_text", "score", "region"),
         *("caption", "describe", "parse", "ground", "text", "triplet"),
     ]
 

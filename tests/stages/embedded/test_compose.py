@@ -9,7 +9,8 @@ from stages.embedded.describe import DescribeConfig, TemplateDescribe, place
 
 
 def region(id: str, name: str, box: Box, score: float = 0.9, **more: object) -> Region:
-    return Region(id=id, box=box, phrase=name.split()[-1], brief=name, score=score, **more)
+    named = {"phrase": name.split()[-1], "brief": name, **more}
+    return Region(id=id, box=box, score=score, **named)
 
 
 BLOCK = region("r0", "large blue block", (10.0, 10.0, 100.0, 100.0))
@@ -49,9 +50,28 @@ def test_people_come_first_and_are_counted() -> None:
     ]
     table = Region(id="t", box=(0.0, 100.0, 192.0, 190.0), phrase="dining table")
     assert [t.text for t in caption(table, *people, style="photo")] == [
-        "Three people appear above a dining table."
+        "There are three people and a dining table."
     ]
-    assert [t.text for t in caption(*people[:2], style="photo")] == ["Two people stand together."]
+    assert [t.text for t in caption(*people[:2], style="photo")] == ["There are two people."]
+
+
+def test_of_a_photo_only_sure_relations_are_stated_and_counts_are_by_category() -> None:
+    table = region("t", "brown table", (0.0, 40.0, 190.0, 190.0), phrase="dining table")
+    cup = region("c", "cup", (20.0, 60.0, 50.0, 90.0))
+    red = region("d", "red cup", (80.0, 60.0, 120.0, 90.0))
+    dog = region("e", "black dog", (120.0, 0.0, 190.0, 100.0))
+    assert [t.text for t in caption(table, red, style="photo")] == [
+        "A red cup is on a brown table."
+    ]
+    assert [t.text for t in caption(table, cup, red, style="photo")] == [
+        "Two cups are on a brown table."
+    ]
+    assert [t.text for t in caption(table, dog, style="photo")] == [
+        "There is a black dog and a brown table."
+    ]
+    assert describe(table, cup, red, dog, style="photo") == {
+        "detailed": "There is a black dog and a brown table. There are two cups."
+    }
 
 
 def test_unsure_doubled_and_dropped_regions_are_not_spoken_of() -> None:
@@ -70,7 +90,10 @@ def test_a_standing_machine_text_is_not_doubled_but_human_and_dropped_ones_do_no
 
 
 def describe(
-    *regions: Region, read: tuple[TextRegion, ...] = (), both: bool = False
+    *regions: Region,
+    read: tuple[TextRegion, ...] = (),
+    both: bool = False,
+    style: str = "demo",
 ) -> dict[str, str]:
     granularities = ("detailed", "more_detailed") if both else ("detailed",)
     sample = Sample(
@@ -78,7 +101,7 @@ def describe(
         size=(192, 192),
         annotations=Annotations(regions=list(regions), text_regions=list(read)),
     )
-    (result,) = TemplateDescribe(DescribeConfig(granularities=granularities))([sample])
+    (result,) = TemplateDescribe(DescribeConfig(granularities=granularities, style=style))([sample])
     return {t.granularity: t.text for t in result.texts}
 
 

@@ -9,6 +9,7 @@ from stages.base import StageError
 from stages.embedded.vocabulary import (
     VOCABULARIES,
     counted,
+    lone_verb,
     name_of,
     plural,
     size_word,
@@ -50,17 +51,18 @@ def test_counts() -> None:
 
 def test_verbs_follow_geometry_and_number() -> None:
     words = VOCABULARIES["demo"]
-    assert verb(words, region("circle"), region("star", 50)) == "sits beside"
-    assert verb(words, region("circle"), region("star", 50), count=2) == "sit beside"
-    assert verb(words, region("circle"), region("star", 2)) == "touches"
-    assert verb(words, region("circle"), region("star", 2), count=3) == "touch"
+    circle = region("circle")
+    assert verb(words, [circle], [region("star", 50)]) == "sits beside"
+    assert verb(words, [circle] * 2, [region("star", 50)]) == "sit beside"
+    assert verb(words, [circle], [region("star", 2)]) == "touches"
+    assert verb(words, [circle] * 3, [region("star", 2)]) == "touch"
 
 
-def test_one_person_handles_what_they_overlap() -> None:
+def test_of_photos_only_sure_verbs_are_stated() -> None:
     words = VOCABULARIES["photo"]
-    assert verb(words, region("person"), region("horse", 2)) == "rides"
-    assert verb(words, region("person"), region("horse", 90)) == "stands next to"
-    assert verb(words, region("person"), region("horse", 2), count=2) == "stand close to"
+    assert verb(words, [region("dog")], [region("dog", 11)]) == "is next to"
+    assert verb(words, [region("person")], [region("horse", 2)]) == ""
+    assert lone_verb(words) == "is" and lone_verb(VOCABULARIES["demo"]) == "sits"
 
 
 def test_sizes_are_shares_of_the_image() -> None:

@@ -36,3 +36,9 @@ def test_both_sides_of_the_training_benchmark_have_the_same_loss() -> None:
     given = {field.name: getattr(SMALL, field.name) for field in fields(SMALL)}
     found = training(TrainingConfig(**given))
     assert found["loss_difference"] < 1e-4 and found["ratio"] > 0
+
+
+def test_the_benchmarks_ask_for_tasks_that_exist() -> None:
+    assert "<CAPTION_TO_PHRASE_GROUNDING>" in BenchConfig().lengths
+    with pytest.raises(ValueError, match=r"^lengths: <ODD>: no such task; did you mean <OD>\?"):
+        BenchConfig(lengths={"<ODD>": 3})

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from stages.base import Sample
-from stages.specialists.ocr import RapidOcr, RapidOcrConfig, clockwise
+from stages.specialists.ocr import RapidOcr, RapidOcrConfig, clockwise, use_lookup
 
 
 def picture(*words: tuple[str, int, int], size: tuple[int, int] = (320, 200)) -> np.ndarray:
@@ -68,3 +68,15 @@ def test_corners_go_clockwise_from_the_top_left_whatever_their_order(
     corners = np.array([[2.0, 1], [8, 2], [7, 5], [1, 4]])
     given = np.roll(corners[::-1] if mirrored else corners, turn, axis=0)
     assert clockwise(given) == tuple(corners.ravel())
+
+
+def test_the_lookup_of_pixels_gives_the_detector_the_same_numbers() -> None:
+    from rapidocr import RapidOCR
+
+    engine = RapidOCR(params={"Global.log_level": "error"})
+    image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+    expected = engine._load_det_model().get_preprocess()(image)
+    use_lookup(engine)
+    found = engine.text_det.get_preprocess()(image)
+    assert found.dtype == expected.dtype == np.float32
+    assert np.array_equal(found, expected)

@@ -6,6 +6,7 @@ import numpy as np
 
 from pipeline.schema import HUMAN, Annotations, Box, Region
 from stages.base import Sample
+from stages.geometry import encode_mask
 from stages.specialists.region_text import RegionText, RegionTextConfig, distinct_candidates
 
 RED, BLUE = (214, 38, 40), (40, 82, 214)
@@ -51,8 +52,15 @@ def test_an_overlapping_neighbour_enters_the_caption_and_its_noun_chunks() -> No
     assert found["b"][1] == ("large blue block", "chunk")
 
 
-def test_a_person_gets_no_colour() -> None:
-    assert run(region("a", phrase="person"), style="photo") == {"a": [("person", "phrase")]}
+def test_in_a_photo_the_mask_gives_the_colour_but_not_to_a_person() -> None:
+    mask = np.zeros((200, 200), bool)
+    mask[10:60, 10:50] = True
+    seen = {"box": (5.0, 5.0, 70.0, 70.0), "mask": encode_mask(mask)}
+    assert run(region("a", phrase="chair", **seen), style="photo") == {
+        "a": [("chair", "phrase"), ("red chair", "chunk")]
+    }
+    assert run(region("a", phrase="chair"), style="photo") == {"a": [("chair", "phrase")]}
+    assert run(region("a", phrase="person", **seen), style="photo") == {"a": [("person", "phrase")]}
 
 
 def test_only_fresh_machine_regions_above_the_floor_that_lack_candidates_are_done() -> None:

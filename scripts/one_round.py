@@ -1,0 +1,174 @@
+"""One round of refinement in one process, without Ray: learn, annotate, judge, merge.
+
+A part of `scripts/on_gpu`, which runs where Ray and spaCy are not installed. The steps are those of
+the loop (`pipeline/refinement/loop.py`); there are no parses and no triplets, and the gate is left
+out.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.quality import truth
+from pipeline.refinement.merge import merge
+from pipeline.refinement.rules import MergeConfig, PhraseRules, Rules
+from pipeline.refinement.thresholds import count_judged, thresholds_of
+from pipeline.schema import KINDS, Annotations
+from pipeline.storage.json_types import Json
+from stages.base import Failed, Result, Sample
+from stages.embedded.noise import NoiseConfig, NoisyTruth
+from stages.embedded.scenes import DEMO, render
+from stages.florence.config import TrainConfig
+from stages.florence.refine import Refine, RefineConfig
+from stages.florence.training import train
+
+RESOLUTION = 64  # pixels; what `nano` sees
+UNSEEN = 10  # every tenth scene is not learned; thresholds are measured on these
+ANNOTATED_AT_ONCE = 64  # images
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundConfig:
+    """How large the round is."""
+
+    scenes: int
+    """Rendered scenes."""
+
+    steps: int
+    """Training steps of `nano`."""
+
+    batch: int
+    """Images of a step."""
+
+    device: str
+    """cpu or cuda."""
+
+
+def one_round(config: RoundConfig) -> Json:
+    """Run the round; the scores of the labels before and after it, and the seconds of each step."""
+    clock = [time.perf_counter()]
+    samples, true_labels = noisy_scenes(config.scenes)
+    clock.append(time.perf_counter())
+    with tempfile.TemporaryDirectory() as folder:
+        metrics = learn(samples, config, Path(folder))
+        clock.append(time.perf_counter())
+        judged = annotate(samples, folder)
+    clock.append(time.perf_counter())
+    merged = merge_all(judged)
+    clock.append(time.perf_counter())
+    names = ("render", "train", "annotate", "merge")
+    spent = {name: round(clock[i + 1] - clock[i], 1) for i, name in enumerate(names)}
+    after = scores(merged, true_labels)
+    return {
+        "scenes": config.scenes,
+        "steps": config.steps,
+        "loss": metrics["loss"],
+        "seconds_by_step": spent,
+        "annotated_per_second": round(config.scenes / (clock[3] - clock[2]), 1),
+        "before": scores(samples, true_labels),
+        "after": after,
+        "f1": after["f1"],
+    }
+
+
+def learn(samples: Sequence[Sample], config: RoundConfig, out: Path) -> Json:
+    """Train `nano` on all but every tenth sample, as `experiment=refinement` does."""
+    learned = [sample for i, sample in enumerate(samples) if i % UNSEEN]
+
+    def batches(first: int) -> Iterator[Sequence[Sample]]:
+        for step in range(first, config.steps):
+            draw = np.random.default_rng([0, step])
+            chosen = draw.choice(len(learned), config.batch, replace=False)
+            yield [learned[i] for i in chosen]
+
+    settings = TrainConfig(
+        stages=((RESOLUTION, config.steps),),
+        batch_size=config.batch,
+        mirror=True,
+        location_spread=10,
+        location_weight=0.5,
+        device="cuda" if config.device == "cuda" else "cpu",
+    )
+    return dict(train(settings, "nano", batches, out))
+
+
+def with_ids(sample: Sample, result: Result, stage: str) -> Annotations:
+    """The annotations of a sample with what a stage has added or revised."""
+    assert not isinstance(result, Failed)
+    kinds: dict[str, list[Any]] = {}
+    count = 0
+    for kind in KINDS:
+        kinds[kind] = []
+        for item in getattr(result, kind):
+            if not item.id:
+                name = f"{sample.round}.{stage}.{count}"
+                item = replace(item, id=name, source=stage, round=sample.round)
+                count += 1
+            kinds[kind].append(item)
+    return sample.annotations.overlaid(Annotations(**kinds))
+
+
+def noisy_scenes(count: int) -> tuple[list[Sample], list[Annotations]]:
+    """Rendered scenes with labels that have known mistakes, and their true labels."""
+    specialist = NoisyTruth(NoiseConfig())
+    samples = []
+    true_labels = []
+    for i in range(count):
+        scene = render(DEMO, 0, i)
+        height, width = scene.image.shape[:2]
+        sample = Sample(key=f"scene_{i:06d}", size=(width, height), image=scene.image)
+        (result,) = specialist([sample])
+        samples.append(replace(sample, annotations=with_ids(sample, result, "noisy")))
+        true_labels.append(scene.truth)
+    return samples, true_labels
+
+
+def scores(samples: Sequence[Sample], true_labels: Sequence[Annotations]) -> Json:
+    """F1 of regions (category, size and colour right) at IoU 0.5 and 0.75, and exact captions."""
+    pairs = zip(samples, true_labels, strict=True)
+    total = np.sum([truth.count_sample(s.annotations.kept(), t) for s, t in pairs], axis=0)
+    metrics = truth.summary(total)["metrics"]
+    names = {"f1": "region_attributes", "f1_75": "region_attributes_75", "captions": "texts"}
+    return {short: round(metrics[name]["f1"], 4) for short, name in names.items()}
+
+
+def annotate(samples: Sequence[Sample], model: str) -> list[Sample]:
+    """What a model finds and judges in each sample, as round 1."""
+    stage = Refine(
+        RefineConfig(
+            model=model,
+            tasks=("<CAPTION>", "<OD>", "<DENSE_REGION_CAPTION>"),
+            support=("<CAPTION>", "<REGION_TO_CATEGORY>", "<REGION_TO_DESCRIPTION>"),
+            resolution=RESOLUTION,
+            max_tokens=128,
+            rows=1024,
+        )
+    )
+    judged = []
+    for first in range(0, len(samples), ANNOTATED_AT_ONCE):
+        batch = [replace(sample, round=1) for sample in samples[first : first + ANNOTATED_AT_ONCE]]
+        for sample, result in zip(batch, stage(batch), strict=True):
+            judged.append(replace(sample, annotations=with_ids(sample, result, "refine")))
+    return judged
+
+
+def merge_all(judged: Sequence[Sample]) -> list[Sample]:
+    """The samples with old and new labels merged, by thresholds from the samples not learned."""
+    rules = MergeConfig(
+        regions=Rules(match_iou=0.4, same_iou=0.1),
+        triplets=PhraseRules(match_iou=0.4, same_iou=0.1),
+    )
+    counted = count_judged([sample.annotations for sample in judged[::UNSEEN]], 1, rules)
+    rules = replace(rules, levels=thresholds_of(counted, rules))
+    merged = []
+    for sample in judged:
+        revised = merge(sample.annotations, 1, rules)
+        merged.append(replace(sample, annotations=sample.annotations.overlaid(revised)))
+    return merged
