@@ -73,7 +73,8 @@ def check_files(package: str) -> None:
         if found != known.sha256:
             what = "is missing" if found is None else "is not the published one"
             raise ValueError(
-                f"spaCy model {package} is not loaded: its file {known.name} {what} (sha256 {known.sha256[:12]}... is expected); {_remedy(package)}"
+                f"spaCy model {package} is not loaded: its file {known.name} {what} "
+                f"(sha256 {known.sha256[:12]}... is expected); {_remedy(package)}"
             )
 
 
