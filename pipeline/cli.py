@@ -24,6 +24,7 @@ from pipeline.commands import (
     look,
     maintain,
     measure,
+    models,
     parse,
     publish,
     release,
@@ -37,7 +38,7 @@ from pipeline.errors import RunFailed, ShardsFailed, Terminated, disk_full, is_d
 from pipeline.execution.streams import output_to_stderr
 
 GROUPS = {
-    "label": (label, submit, settings),
+    "label": (label, models, submit, settings),
     "look": (look,),
     "measure": (measure, parse, bench),
     "train": (train,),

@@ -74,10 +74,12 @@ def _below(one: Configuration, name: str) -> Configuration:
 def _configuration(file: str | None, overrides: Sequence[str]) -> Configuration:
     from pipeline.config import compose, effects, parse
     from pipeline.config.models import check_models
+    from stages.hub import use_cache
 
     values = compose.load(file, overrides) if file else compose.compose(overrides)
     values = parse.with_absolute_paths(values, parse.parse(values))
     config = parse.parse(values)
+    use_cache(config.cluster.models)
     check_models(config)
     effects.announce(effects.warnings(config, effects.typed_names(overrides)))
     return Configuration(values, config)

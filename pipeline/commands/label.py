@@ -15,6 +15,7 @@ from pipeline.commands.configuration import (
     swept_configurations,
 )
 from pipeline.commands.group import CommandGroup, Output, add_json, add_keep_going
+from pipeline.commands.models import warn_of_missing
 
 if TYPE_CHECKING:
     from pipeline.storage.store import Store
@@ -99,13 +100,15 @@ def plan(args: argparse.Namespace) -> Output:
     from pipeline.report.command_text import plan_table
 
     _announce_unsent(args)
-    config = configuration(args).config
+    one = configuration(args)
+    config = one.config
     listing = source_files.read_listing(config.source)
     store = _usable_store(config.work)
     stages = plan_run(store, config, listing.names)
     source_files.announce_changes(store, config.source, listing)
     if any(stage.todo for stage in stages):
         effects.announce(cost_of_copies(store, config, listing.names))
+    warn_of_missing(one.values, args.overrides)
     return Output(text=plan_table(stages), value=[asdict(stage) for stage in stages])
 
 

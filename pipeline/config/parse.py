@@ -6,7 +6,6 @@ import copy
 import dataclasses
 import difflib
 import os
-import re
 from collections.abc import Collection, Iterable
 from dataclasses import fields
 from pathlib import Path
@@ -27,6 +26,7 @@ from stages import registry
 from stages.base import role_of
 from stages.florence.config import TrainConfig
 from stages.florence.model import resolve
+from stages.hub import hub_model
 
 GROUPS = ("source", "specialists", "filters", "refine", "train", "cluster")
 # A name like `a/b` is a hub name, but `a/b.onnx` is a file.
@@ -138,8 +138,7 @@ def check_exists(key: str, value: str) -> None:
 
 
 def _is_hub_name(value: str) -> bool:
-    has_owner = re.fullmatch(r"[\w-]+/[\w.-]+", value) is not None
-    return has_owner and Path(value).suffix not in FILE_SUFFIXES
+    return hub_model(value) is not None and Path(value).suffix not in FILE_SUFFIXES
 
 
 def _entries(values: Json, where: str) -> dict[str, Entry]:
@@ -180,6 +179,7 @@ def with_absolute_paths(values: Json, run: RunConfig) -> Json:
     places: list[tuple[Json, Iterable[str]]] = [
         (found["source"], SOURCE_PATHS),
         (found["refine"], ("start",)),
+        (found["cluster"], ("models",)),
     ]
     for kind, entries in (("specialists", run.specialists), ("filters", run.filters)):
         for name, entry in entries.items():
