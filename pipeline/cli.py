@@ -21,6 +21,7 @@ from types import FrameType
 from pipeline.commands import (
     bench,
     label,
+    label_folder,
     look,
     maintain,
     measure,
@@ -38,7 +39,7 @@ from pipeline.errors import RunFailed, ShardsFailed, Terminated, disk_full, is_d
 from pipeline.execution.streams import output_to_stderr
 
 GROUPS = {
-    "label": (label, models, submit, settings),
+    "label": (label_folder, label, models, submit, settings),
     "look": (look,),
     "measure": (measure, parse, bench),
     "train": (train,),

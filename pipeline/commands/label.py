@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> Output:
     _announce_unsent(args)
     if args.multirun:
         return _run_all(swept_configurations(args), args.keep_going)
-    return Output(text=_run(configuration(args), args.keep_going))
+    return Output(text=run_once(configuration(args), args.keep_going))
 
 
 def _run_all(configurations: list[Configuration], keep_going: bool) -> Output:
@@ -53,7 +53,7 @@ def _run_all(configurations: list[Configuration], keep_going: bool) -> Output:
         work = one.config.work
         print(f"fld: run {number} of {len(configurations)}: {work}", file=sys.stderr)
         try:
-            print(_run(one, keep_going), file=sys.stderr)
+            print(run_once(one, keep_going), file=sys.stderr)
             lines.append(f"{work}: done")
         except (ValueError, RunFailed, OSError) as error:
             message = " ".join(str(error).split())
@@ -63,7 +63,7 @@ def _run_all(configurations: list[Configuration], keep_going: bool) -> Output:
     return Output(text="\n".join(lines), exit_code=int(failed))
 
 
-def _run(one: Configuration, keep_going: bool) -> str:
+def run_once(one: Configuration, keep_going: bool) -> str:
     """Run the loop and return the summary."""
     from pipeline.config import saved
     from pipeline.ingest import source_files

@@ -80,16 +80,22 @@ def fetch_models(args: argparse.Namespace) -> Output:
 
 
 def warn_of_missing(values: Json, typed: list[str]) -> None:
-    """Warn of each model that is not here, and how to get all of them."""
+    """Warn of each model of a run that is not here, and how to get all of them.
+
+    `typed` are the words of the command line; those that name models are repeated.
+    """
     import logging
 
     from pipeline.models.inventory import inventory, problems, summary
 
     listed = inventory(values)
     lines = [problem for one in listed for problem in problems(one)]
-    if lines:
-        for line in [*lines, summary(listed, typed)]:
-            logging.getLogger("fld").warning("%s", line)
+    if not lines:
+        return
+    groups = ("experiment", "specialists", "filters", "refine", "cluster")
+    words = [word for word in typed if word.lstrip("+~").split("=")[0].split(".")[0] in groups]
+    for line in [*lines, summary(listed, [shlex.quote(word) for word in words])]:
+        logging.getLogger("fld").warning("%s", line)
 
 
 def _values(args: argparse.Namespace) -> Json:

@@ -55,6 +55,8 @@ def connect(config: ClusterConfig) -> None:
         return
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # By default Ray tells its makers, over the network, what it is used for.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     settings = _start_settings(config)
     where = f"cluster.address={config.address or 'null'}"
     with _own_signals(), captured_stderr() as said:
@@ -86,7 +88,7 @@ def _start_settings(config: ClusterConfig) -> Json:
     if config.address:
         tokens.send()
         check_answers(config.address)
-        return {"address": config.address, **_environment(config)}
+        return {"address": config.address, **worker_environment(config)}
     tokens.make()
     if os.environ.get("RAY_ADDRESS"):
         logging.getLogger("fld").warning(
@@ -97,7 +99,7 @@ def _start_settings(config: ClusterConfig) -> Json:
     return {"address": "local", "include_dashboard": False}
 
 
-def _environment(config: ClusterConfig) -> Json:
+def worker_environment(config: ClusterConfig) -> Json:
     """The variables that workers of a cluster get from this run; they do not have those of here."""
     if not config.models:
         return {}
