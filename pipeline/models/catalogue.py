@@ -73,7 +73,9 @@ def catalogue() -> Catalogue:
 
 
 def in_words(size: int) -> str:
-    """A number of bytes as people read it: 469 MB, 15.0 GB."""
+    """A number of bytes as people read it: 2 kB, 469 MB, 15.0 GB."""
     if size >= 10**9:
         return f"{size / 10**9:.1f} GB"
-    return f"{max(1, round(size / 10**6))} MB"
+    if size >= 10**6:
+        return f"{round(size / 10**6)} MB"
+    return f"{round(size / 1000)} kB"

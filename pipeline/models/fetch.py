@@ -87,8 +87,6 @@ def fetch_file(name: str, published: Published) -> int:
         FetchFailed: the network or the disk failed; the same command goes on from there.
     """
     path = file_path(name)
-    if path.is_file():
-        return 0
     file = HubFile(name, published.bytes, published.sha256)
     with _one_line(name):
         return _fetch(published.url, path, file, False)
@@ -177,7 +175,9 @@ def _fetch(url: str, path: Path, file: HubFile, token: str | bool | None) -> int
     partial = path.with_name(path.name + PARTIAL)
     with WeakFileLock(f"{partial}.lock"):
         if path.exists():
-            return 0
+            if is_content(path, file.digest):
+                return 0
+            path.unlink()
         begin = partial.stat().st_size if partial.exists() else 0
         if begin > file.size:
             partial.unlink()
@@ -243,4 +243,6 @@ def _one_line(what: str) -> Iterator[None]:
         if isinstance(error, RunFailed):
             raise
         reason = str(error).partition("\n")[0]
-        raise FetchFailed(f"{what}: {reason}; the same command goes on from there") from error
+        raise FetchFailed(
+            f"{what}: cannot be fetched ({reason}); the same command goes on from there"
+        ) from error

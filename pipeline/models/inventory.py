@@ -39,7 +39,7 @@ class Listed:
     def is_to_fetch(self) -> bool:
         """Whether `fetch` has something to do for it."""
         if self.wanted.kind is Kind.HUB:
-            return self.state.presence is not Presence.HERE
+            return self.state.presence not in (Presence.HERE, Presence.UNUSABLE)
         return self.wanted.kind is Kind.UNSET and self.state.presence is Presence.UNSET
 
     def cells(self) -> list[str]:
@@ -91,7 +91,7 @@ def problems(one: Listed, deep: bool = False) -> Iterator[str]:
         for file in changed_files(one.hub):
             yield (
                 f"{where}: {wanted.name}: {file} is not the file of the hub (its digest is another "
-                f"one); remove {one.hub.folder / file} and what it points to, and fetch it again"
+                f"one); remove {(one.hub.folder / file).resolve()}, and fetch it again"
             )
 
 

@@ -15,7 +15,7 @@ from pipeline.models.catalogue import catalogue, in_words
 from pipeline.models.wanted import FLORENCE, Kind, Wanted
 from stages import registry
 from stages.base import StageError
-from stages.checkpoints import check_weights, read_config
+from stages.checkpoints import WrongKind, check_weights, read_config
 from stages.florence.limits import limits_of
 from stages.hub import HubModel, cache_folder, is_commit
 
@@ -30,6 +30,7 @@ class Presence(Enum):
 
     HERE = "here"
     HALF = "half there"
+    UNUSABLE = "not usable"
     MISSING = "missing"
     UNSET = "not set"
     UNPINNED = "no commit"
@@ -126,6 +127,8 @@ def _local(wanted: Wanted, path: str, partial: list[Path] | None = None) -> Stat
         return State(Presence.MISSING, f"{path}: no such file or folder")
     try:
         _check(wanted, path)
+    except WrongKind as error:
+        return State(Presence.UNUSABLE, str(error))
     except (StageError, ValueError) as error:
         detail = " ".join(str(error).split())
         if partial:

@@ -114,8 +114,11 @@ def test_bytes_that_are_not_the_published_ones_are_not_kept(hub: HubServer) -> N
     assert MODEL.is_here
 
 
-def test_a_changed_file_of_the_cache_is_found(hub: HubServer) -> None:
-    hub.add_model("maker/detector", COMMIT, files_of_a_model())
+def test_a_changed_file_of_the_cache_is_found_and_a_cut_one_is_fetched_again(
+    hub: HubServer,
+) -> None:
+    files = files_of_a_model()
+    hub.add_model("maker/detector", COMMIT, files)
     fetch_model(MODEL, api(hub))
     blob = (MODEL.folder / "model.safetensors").resolve()
     data = bytearray(blob.read_bytes())
@@ -124,6 +127,11 @@ def test_a_changed_file_of_the_cache_is_found(hub: HubServer) -> None:
     (MODEL.folder / "config.json").resolve().write_bytes(b"{}")
     assert MODEL.is_here
     assert changed_files(MODEL) == ["config.json", "model.safetensors"]
+    blob.write_bytes(data[:1000])
+    assert not MODEL.is_here
+    fetch_model(MODEL, api(hub))
+    assert MODEL.is_here and changed_files(MODEL) == []
+    assert (MODEL.folder / "model.safetensors").read_bytes() == files["model.safetensors"]
 
 
 def test_weights_that_can_hold_code_and_unknown_models_are_refused_in_one_line(
@@ -146,7 +154,7 @@ def test_a_full_disk_is_told_before_anything_comes(
 ) -> None:
     hub.add_model("maker/detector", COMMIT, files_of_a_model())
     monkeypatch.setattr(fetching, "SPARE_BYTES", 10**18)
-    with pytest.raises(FetchFailed, match=r"^maker/detector: 1 MB are missing, and the disk of"):
+    with pytest.raises(FetchFailed, match=r"^maker/detector: 300 kB are missing, and the disk of"):
         fetch_model(MODEL, api(hub))
     assert not hub.sent
 

@@ -120,7 +120,7 @@ def test_a_broken_download_is_half_there() -> None:
     one = listed(*words)["specialists.segment.model"]
     assert one.state.presence is Presence.HALF and one.state.detail == "2 MB of it; `fetch` goes on"
     model.folder.mkdir(parents=True)
-    (model.folder / "config.json").write_text('{"architectures": ["SamModel"]}')
+    (model.folder / "config.json").write_text('{"model_type": "sam"}')
     one = listed(*words)["specialists.segment.model"]
     assert one.state.presence is Presence.HALF and "no model.safetensors" in one.state.detail
     assert one.is_to_fetch
