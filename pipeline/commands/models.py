@@ -10,6 +10,8 @@ from typing import Any
 from pipeline.commands.group import CommandGroup, Output, add_json, add_overrides
 from pipeline.storage.json_types import Json
 
+# Settings that name models begin so.
+NAMING = ("experiment", "specialists", "filters", "refine", "cluster")
 EXAMPLES = "experiment=one_gpu a.b=c ..."
 
 
@@ -49,10 +51,10 @@ def list_models(args: argparse.Namespace) -> Output:
 
 def check_models(args: argparse.Namespace) -> Output:
     """What is missing or half there, one line each; exit code 1 if something is."""
-    from pipeline.models.inventory import inventory, problems, summary
+    from pipeline.models.inventory import all_problems, inventory, summary
 
     listed = inventory(_values(args))
-    lines = [problem for one in listed for problem in problems(one, args.deep)]
+    lines = all_problems(listed, args.deep)
     if not lines:
         return Output(text=f"all {len(listed)} models are here")
     return Output(text="\n".join([*lines, summary(listed, _typed(args))]), exit_code=1)
@@ -86,15 +88,18 @@ def warn_of_missing(values: Json, typed: list[str]) -> None:
     """
     import logging
 
-    from pipeline.models.inventory import inventory, problems, summary
+    from pipeline.models.inventory import all_problems, inventory, summary
 
     listed = inventory(values)
-    lines = [problem for one in listed for problem in problems(one)]
+    lines = all_problems(listed)
     if not lines:
         return
-    groups = ("experiment", "specialists", "filters", "refine", "cluster")
-    words = [word for word in typed if word.lstrip("+~").split("=")[0].split(".")[0] in groups]
-    for line in [*lines, summary(listed, [shlex.quote(word) for word in words])]:
+    words = []
+    for word in typed:
+        if word.lstrip("+~").startswith(NAMING):
+            words.append(shlex.quote(word))
+    lines.append(summary(listed, words))
+    for line in lines:
         logging.getLogger("fld").warning("%s", line)
 
 

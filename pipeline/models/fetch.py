@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 # What a model needs besides its weights, and what says who may use it.
 SMALL_SUFFIXES = (".json", ".txt", ".model", ".jinja", ".md")
 SMALL_NAMES = ("LICENSE", "NOTICE")
-SHARD = (".safetensors", "-of-")
+SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
 # Left free on the disk.
 SPARE_BYTES = 10**8
 
@@ -123,23 +124,25 @@ def _needed(model: HubModel, files: Sequence[HubFile]) -> list[HubFile]:
         ValueError: there are no safetensors among them.
     """
     # Folders hold the same weights for other programs (ONNX, Core ML).
-    top = [file for file in files if "/" not in file.name]
-    names = {file.name for file in top}
-    small = [
-        file
-        for file in top
-        if file.name.endswith(SMALL_SUFFIXES) or file.name.startswith(SMALL_NAMES)
-    ]
-    weights = [file for file in top if file.name == WEIGHTS]
-    if WEIGHTS not in names and WEIGHTS_INDEX in names:
-        weights = [file for file in top if all(part in file.name for part in SHARD)]
+    top = {file.name: file for file in files if "/" not in file.name}
+    if WEIGHTS in top:
+        # An index beside it names the parts of the same weights, which are not fetched.
+        top.pop(WEIGHTS_INDEX, None)
+        weights = [top[WEIGHTS]]
+    else:
+        weights = [file for file in top.values() if SHARD.fullmatch(file.name)]
     if not weights:
         raise ValueError(
             f"{model.repo}: it has no {WEIGHTS} at {model.revision[:8]}; only safetensors are "
             "taken, because other weights can hold code"
         )
-    unneeded = WEIGHTS_INDEX if WEIGHTS in names else ""
-    return [file for file in small if file.name != unneeded] + weights
+    small = [file for file in top.values() if _is_small(file.name)]
+    return small + weights
+
+
+def _is_small(name: str) -> bool:
+    """Whether a file belongs to a model besides its weights."""
+    return name.endswith(SMALL_SUFFIXES) or name.startswith(SMALL_NAMES)
 
 
 def _check_room(files: Sequence[HubFile], model: HubModel) -> None:

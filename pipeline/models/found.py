@@ -68,7 +68,7 @@ def _detectors(folders: Sequence[str]) -> Iterator[Path]:
     """The ONNX files that the stage `yolox` can load."""
     stage, config = registry.load("yolox")
     for folder in (*folders, str(cache_folder() / FILES)):
-        for file in sorted((*Path(folder).glob("*.onnx"), *Path(folder).glob("*/*.onnx"))):
+        for file in _below(folder, "*.onnx"):
             try:
                 stage.check(config(weights=str(file)))
             except (StageError, ValueError, OSError):
@@ -80,9 +80,17 @@ def _detectors(folders: Sequence[str]) -> Iterator[Path]:
 def _checkpoints(folders: Sequence[str]) -> Iterator[str]:
     """The folders with a whole Florence-2 that is large enough for photos."""
     for folder in folders:
-        for file in sorted((*Path(folder).glob(CONFIG), *Path(folder).glob(f"*/{CONFIG}"))):
-            if _is_florence(str(file.parent)):
-                yield str(file.parent)
+        for file in _below(folder, CONFIG):
+            checkpoint = str(file.parent)
+            if _is_florence(checkpoint):
+                yield checkpoint
+
+
+def _below(folder: str, pattern: str) -> list[Path]:
+    """The files of a name in a folder and one level below it."""
+    here = Path(folder).glob(pattern)
+    below = Path(folder).glob(f"*/{pattern}")
+    return sorted((*here, *below))
 
 
 def _cached() -> Iterator[str]:

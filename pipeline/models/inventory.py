@@ -31,6 +31,11 @@ class Listed:
         return self.published.size if self.published and self.published.megabytes else ""
 
     @property
+    def licence(self) -> str:
+        """Its licence; empty if that is not known."""
+        return self.published.licence if self.published else ""
+
+    @property
     def hub(self) -> HubModel:
         """The model of the hub."""
         return HubModel(self.wanted.name, self.wanted.revision)
@@ -44,27 +49,34 @@ class Listed:
 
     def cells(self) -> list[str]:
         """What the table shows of it."""
-        name = self.wanted.name or "-"
-        if self.wanted.kind is Kind.UNSET:
-            name = f"({name})"
-        commit = self.wanted.revision[:SHOWN_DIGITS] or "-"
-        licence = self.published.licence if self.published else "-"
+        wanted = self.wanted
+        name = wanted.name or "-"
         size = self.size or "-"
-        if self.wanted.kind is Kind.PACKAGE:
+        if wanted.kind is Kind.UNSET:
+            name = f"({name})"
+        if wanted.kind is Kind.PACKAGE:
             size = "installed"
-        return [name, self.wanted.role, licence, size, commit, self.state.presence.value]
+        return [
+            name,
+            wanted.role,
+            self.licence or "-",
+            size,
+            wanted.revision[:SHOWN_DIGITS] or "-",
+            self.state.presence.value,
+        ]
 
     def plain(self) -> Json:
         """The same for `--json`."""
         wanted = self.wanted
+        megabytes = self.published.megabytes if self.published else None
         return {
             "settings": list(wanted.settings),
             "role": wanted.role,
             "from": wanted.kind.value,
             "name": wanted.name,
             "revision": wanted.revision,
-            "licence": self.published.licence if self.published else None,
-            "megabytes": self.published.megabytes if self.published else None,
+            "licence": self.licence or None,
+            "megabytes": megabytes or None,
             "state": self.state.presence.value,
             "detail": self.state.detail,
         }
@@ -78,15 +90,28 @@ def inventory(values: Json) -> list[Listed]:
     return listed
 
 
+def all_problems(listed: Sequence[Listed], deep: bool = False) -> list[str]:
+    """The lines of `problems` for several models."""
+    lines: list[str] = []
+    for one in listed:
+        lines += problems(one, deep)
+    return lines
+
+
 def problems(one: Listed, deep: bool = False) -> Iterator[str]:
     """A line if a model is not here or only half; with `deep` also for each changed file."""
     wanted, state = one.wanted, one.state
     where = ", ".join(wanted.settings)
     if state.presence is not Presence.HERE:
-        name = f": {wanted.name}" if wanted.name else ""
-        size = f" ({one.size})" if one.size else ""
-        detail = f": {state.detail}" if state.detail else ""
-        yield f"{where}{name}{size}: {state.presence.value}{detail}"
+        line = where
+        if wanted.name:
+            line += f": {wanted.name}"
+        if one.size:
+            line += f" ({one.size})"
+        line += f": {state.presence.value}"
+        if state.detail:
+            line += f": {state.detail}"
+        yield line
     elif deep and wanted.kind is Kind.HUB:
         for file in changed_files(one.hub):
             yield (
@@ -107,12 +132,17 @@ def summary(listed: Sequence[Listed], typed: Sequence[str]) -> str:
     missing = [one for one in listed if one.is_to_fetch]
     if not missing:
         return f"nothing to fetch; the cache of models is {cache_folder()}"
-    known = sum(one.published.megabytes for one in missing if one.published)
+    megabytes = 0
+    about = ""
+    for one in missing:
+        if one.published is None or one.published.about:
+            about = "about "
+        if one.published is not None:
+            megabytes += one.published.megabytes
+    size = in_words(megabytes * 10**6)
     command = " ".join(["fld models fetch", *typed])
-    about = any(one.published is None or one.published.about for one in missing)
-    size = f"{'about ' if about else ''}{in_words(known * 10**6)}"
-    count = f"{len(missing)} model{'s' if len(missing) > 1 else ''}"
-    return f"`{command}` gets {count} ({size}) into {cache_folder()}"
+    count = "1 model" if len(missing) == 1 else f"{len(missing)} models"
+    return f"`{command}` gets {count} ({about}{size}) into {cache_folder()}"
 
 
 def fetch(one: Listed) -> str:
