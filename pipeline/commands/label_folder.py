@@ -54,7 +54,7 @@ def label(args: argparse.Namespace) -> Output:
         raise ValueError(_nothing_found(places))
     work = args.out or f"work/{os.path.basename(os.path.abspath(folder))}"
     words = [
-        *_recipe(weights),
+        *weights.recipe(),
         f"source.path={folder}",
         f"work={work}",
         "refine.rounds=0",
@@ -66,20 +66,6 @@ def label(args: argparse.Namespace) -> Output:
     coco = _export(one.config.work)
     print(f"fld: {_better(weights)}", file=sys.stderr)
     return Output(text=f"{summary}\ncoco: {coco}")
-
-
-def _recipe(weights: Weights) -> list[str]:
-    """The settings that label with some weights."""
-    if not weights.uses_florence:
-        return ["experiment=photos", f"specialists.detect.weights={weights.detector}"]
-    words = [
-        "experiment=photos",
-        "specialists=florence",
-        f"specialists.annotate.model={weights.florence}",
-    ]
-    if weights.has_gpu:
-        words.append("cluster.groups={florence: {gpus: 1, actors: [1, 1]}}")
-    return words
 
 
 def _used(weights: Weights) -> str:

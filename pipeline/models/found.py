@@ -47,6 +47,19 @@ class Weights:
         """Whether Florence-2 labels: it needs a GPU, unless there is no detector."""
         return bool(self.florence) and (self.has_gpu or self.detector is None)
 
+    def recipe(self) -> list[str]:
+        """The settings of `fld run` that label with these weights."""
+        if not self.uses_florence:
+            return ["experiment=photos", f"specialists.detect.weights={self.detector}"]
+        words = [
+            "experiment=photos",
+            "specialists=florence",
+            f"specialists.annotate.model={self.florence}",
+        ]
+        if self.has_gpu:
+            words.append("cluster.groups.florence={gpus: 1, actors: [1, 1]}")
+        return words
+
 
 def find_weights(folders: Sequence[str]) -> Weights:
     """Look for weights in folders and one level below them, and in the cache of models."""

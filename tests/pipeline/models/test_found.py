@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from pipeline import cli
+from pipeline.config.compose import compose
+from pipeline.config.parse import parse
 from pipeline.models import found
 from pipeline.models.found import find_weights
 from stages.florence.model import CHECKPOINT
@@ -84,7 +86,11 @@ def test_a_florence_labels_where_there_is_a_gpu_or_no_detector(
     assert not find_weights(["models"]).uses_florence
     (here / "gpus/0").mkdir(parents=True)
     monkeypatch.setattr(found, "GPU_FOLDER", str(here / "gpus"))
-    assert find_weights(["models"]).uses_florence
+    weights = find_weights(["models"])
+    assert weights.uses_florence
+    run = parse(compose([*weights.recipe(), "source.path=x", "work=w", "refine.rounds=0"]))
+    assert run.cluster.group("florence").gpus == 1
+    assert list(run.specialists) == ["annotate", "parse", "ground"]
 
 
 def test_a_half_florence_and_one_for_small_images_are_not_taken(
