@@ -300,8 +300,8 @@ def _not_read(data: bytes) -> SampleError:
     if kind == "HEIF" and not has_heif():
         return SampleError(
             NO_READER,
-            "HEIC needs the extra `heif`: pip install -e '.[heif]' (the package pillow-heif) for "
-            "all workers, then `fld retry`",
+            "HEIC needs the extra `heif`: pip install -e '.[heif]' (the package pillow-heif), for "
+            "all workers",
         )
     if kind == "AVIF" and not features.check("avif"):
         return SampleError(NO_READER, "AVIF needs another build of Pillow: pip install pillow")

@@ -57,7 +57,9 @@ def check_models(args: argparse.Namespace) -> Output:
     lines = all_problems(listed, args.deep)
     if not lines:
         return Output(text=f"all {len(listed)} models are here")
-    return Output(text="\n".join([*lines, summary(listed, _typed(args))]), exit_code=1)
+    if any(one.is_to_fetch for one in listed):
+        lines.append(summary(listed, _typed(args)))
+    return Output(text="\n".join(lines), exit_code=1)
 
 
 def fetch_models(args: argparse.Namespace) -> Output:
