@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,7 +98,7 @@ def _better(weights: Weights) -> str:
     return f"better labels: {'; '.join(lines)}"
 
 
-def _nothing_found(places: list[str]) -> str:
+def _nothing_found(places: Sequence[str]) -> str:
     """That there is nothing to label with, and how to get it, in one line."""
     from pipeline.models.catalogue import catalogue
     from pipeline.models.found import searched
