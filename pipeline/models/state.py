@@ -96,7 +96,7 @@ def _package(wanted: Wanted) -> State:
         try:
             stage.check(config(model=wanted.name))
         except ValueError as error:
-            return State(Presence.MISSING, str(error))
+            return State(Presence.UNUSABLE, str(error))
         return State(Presence.HERE, "its files are the known ones")
     if importlib.util.find_spec(wanted.name) is None:
         return State(Presence.MISSING, f"pip install {wanted.name.replace('_', '-')}")
