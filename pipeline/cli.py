@@ -21,9 +21,11 @@ from types import FrameType
 from pipeline.commands import (
     bench,
     label,
+    label_folder,
     look,
     maintain,
     measure,
+    models,
     parse,
     publish,
     release,
@@ -37,7 +39,7 @@ from pipeline.errors import RunFailed, ShardsFailed, Terminated, disk_full, is_d
 from pipeline.execution.streams import output_to_stderr
 
 GROUPS = {
-    "label": (label, submit, settings),
+    "label": (label_folder, label, models, submit, settings),
     "look": (look,),
     "measure": (measure, parse, bench),
     "train": (train,),

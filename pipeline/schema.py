@@ -260,7 +260,7 @@ class ImageRow:
     source_sha256: str | None = None
     """Of the bytes that came. It differs from `sha256` only where `transform` is set."""
     transform: str | None = None
-    """The EXIF orientation that was applied to store the image upright."""
+    """What was done to the pixels before they were stored (`pipeline/storage/transforms.py`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,7 +299,7 @@ class Record:
     sha256: str
     """Of the stored bytes."""
     transform: str | None = None
-    """The EXIF orientation that was applied to store the image upright, None if there was none."""
+    """What was done to the pixels before they were stored (`pipeline/storage/transforms.py`)."""
     failures: list[Failure] = field(default_factory=list)
     annotations: Annotations = field(default_factory=Annotations)
     """Dropped ones too, with their reasons."""

@@ -33,6 +33,10 @@ TEMPLATE_FILES = ("chat_template.jinja", "chat_template.json")
 _HEADER_START = 8  # bytes of a safetensors file that hold the length of its header
 
 
+class WrongKind(StageError):
+    """A checkpoint is one of another kind of model."""
+
+
 @dataclass(frozen=True, slots=True)
 class CheckpointNeeds:
     """What a stage needs of a checkpoint."""
@@ -78,7 +82,7 @@ def check_folder(folder: str, needs: CheckpointNeeds) -> dict[str, Any]:
     """
     config = read_config(folder)
     if not needs.fits(config):
-        raise StageError(f"{folder}: it is {kind_of(config)}, this stage needs {needs.kind}")
+        raise WrongKind(f"{folder}: it is {kind_of(config)}, this stage needs {needs.kind}")
     check_weights(folder)
     if needs.tokenizer:
         _check_any(folder, TOKENIZER_FILES, "tokenizer")

@@ -7,6 +7,7 @@ come through `open_image`, so that what ingest has accepted can be read by them 
 from __future__ import annotations
 
 import io
+from functools import cache
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
@@ -23,12 +24,20 @@ EXTENSIONS = {
     "BMP": "bmp",
     "TIFF": "tif",
     "MPO": "jpg",
+    "AVIF": "avif",
+    "HEIF": "heic",
 }
+# Pictures of these formats are stored as PNG, because common readers of our shards do not know
+# them: Pillow reads HEIF only with pillow-heif, no browser but Safari shows it, and `webdataset`
+# decodes neither of the two.
+STORED_AS_PNG = ("AVIF", "HEIF")
 FORMATS = tuple(name for name in EXTENSIONS if name != "MPO")
 # Of the unpacked texts of a PNG together, and of its colour profile, in bytes. Pillow's own limit
 # of 1 MiB for each refuses pictures that browsers show; without any limit, a small file could
 # unpack to fill the memory.
 MAX_METADATA = 64 << 20
+# Bytes of the box with the brands of a file that are looked at.
+MAX_BRANDS = 256
 # The EXIF tag.
 ORIENTATION = 0x0112
 ORIENTATIONS = range(1, 9)
@@ -49,11 +58,41 @@ def open_image(
     """
     from PIL import Image, PngImagePlugin
 
+    if has_heif() or formats is None:
+        readable = formats
+    else:
+        readable = tuple(name for name in formats if name != "HEIF")
     # Pillow has these limits for a whole process only.
     PngImagePlugin.MAX_TEXT_CHUNK = MAX_METADATA
     PngImagePlugin.MAX_TEXT_MEMORY = MAX_METADATA
     file = io.BytesIO(data) if isinstance(data, bytes) else data
-    return Image.open(file, formats=formats)
+    return Image.open(file, formats=readable)
+
+
+@cache
+def has_heif() -> bool:
+    """Whether HEIF files can be read: Pillow does it with the package pillow-heif."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener(thumbnails=False)
+    return True
+
+
+def kind_by_brand(data: bytes) -> str:
+    """`HEIF` or `AVIF` if the first bytes are those of such a file, or else an empty text.
+
+    Source: the box `ftyp` of ISO/IEC 14496-12; the brands of ISO/IEC 23008-12 and of AVIF.
+    """
+    if data[4:8] != b"ftyp":
+        return ""
+    length = min(int.from_bytes(data[:4]), MAX_BRANDS)
+    brands = [data[8:12], *(data[start : start + 4] for start in range(16, length, 4))]
+    if any(brand in (b"avif", b"avis") for brand in brands):
+        return "AVIF"
+    is_heif = any(brand[:3] in (b"hei", b"hev", b"mif", b"msf") for brand in brands)
+    return "HEIF" if is_heif else ""
 
 
 def is_metadata_limit(error: Exception) -> bool:
@@ -92,7 +131,7 @@ def orientation_in_header(image: PillowImage.Image) -> int:
 
 
 def upright_rgb(image: PillowImage.Image, orientation: int) -> PillowImage.Image:
-    """The picture as `to_rgb` gives it, turned by its `orientation_of`, 2 to 8."""
+    """The picture as `to_rgb` gives it, turned by its `orientation_of`, 1 to 8."""
     from PIL import Image
 
     turns = {
@@ -108,7 +147,7 @@ def upright_rgb(image: PillowImage.Image, orientation: int) -> PillowImage.Image
     # Pillow turns a TIFF when it decodes it, and takes the tag away then.
     is_upright = ORIENTATION not in image.getexif()
     plain = to_rgb(image)
-    return plain if is_upright else plain.transpose(turns[orientation])
+    return plain if is_upright or orientation == 1 else plain.transpose(turns[orientation])
 
 
 def to_rgb(image: PillowImage.Image) -> PillowImage.Image:

@@ -1,9 +1,10 @@
 """What sources give, and what ingest stores of it: items, keys, and which images are accepted.
 
-Bytes are stored as they came, with one exception: an image with an EXIF orientation is turned
+Bytes are stored as they came, with two exceptions. An image with an EXIF orientation is turned
 upright and stored losslessly as PNG, and its annotations are turned with it, so that every reader
-sees the boxes where we saw them. Of an image with several frames the first one counts. How every
-stage sees an image is in `image_file.py`.
+sees the boxes where we saw them. A HEIC or AVIF image is stored upright and as PNG, too, because
+few readers of the shards know these formats. Of an image with several frames the first one counts.
+How every stage sees an image is in `image_file.py`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from stages.base import SampleError
 from stages.image_file import (
     EXTENSIONS,
     FORMATS,
+    STORED_AS_PNG,
+    has_heif,
     is_metadata_limit,
+    kind_by_brand,
     open_image,
     orientation_of,
     upright_rgb,
@@ -35,6 +39,7 @@ EMPTY, NOT_AN_IMAGE, TRUNCATED, CORRUPT = "empty_file", "not_an_image", "truncat
 TOO_LARGE, TOO_SMALL, UNSUPPORTED_MODE = "too_large", "too_small", "unsupported_mode"
 METADATA_TOO_LARGE = "metadata_too_large"
 NO_IMAGE, DUPLICATE_KEY = "no_image", "duplicate_key"
+NO_READER = "no_reader_installed"
 
 # Of one file or tar member.
 MAX_BYTES = 256 << 20
@@ -42,7 +47,21 @@ MAX_BYTES = 256 << 20
 MAX_PIXELS = 89_478_485
 MIN_SIDE = 16
 MAX_DETAIL = 200
-SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+SUFFIXES = (
+    ".jpg",
+    ".jpeg",
+    ".jfif",
+    ".png",
+    ".webp",
+    ".gif",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".heic",
+    ".heif",
+    ".hif",
+    ".avif",
+)
 MODES = (
     "1",
     "L",
@@ -181,6 +200,9 @@ class Accepted:
     orientation: int = 1
     """The EXIF orientation that was undone, 2 to 8; 1 if there was none."""
 
+    converted: str = ""
+    """The format that it had in its file, such as `heif`, if that is not the one it has now."""
+
     given: Annotations = field(default_factory=Annotations)
     """The annotations that enter the run, in pixels of this image."""
 
@@ -236,11 +258,11 @@ def accept(data: bytes) -> Accepted:
         with open_image(data, FORMATS) as image:
             _check_header(image)
             orientation = orientation_of(image)
-            if orientation != 1:
-                return _upright(image, orientation)
+            if orientation != 1 or image.format in STORED_AS_PNG:
+                return _as_png(image, orientation)
             return _unchanged(image, data)
     except UnidentifiedImageError:
-        raise SampleError(NOT_AN_IMAGE, f"none of {', '.join(EXTENSIONS)}") from None
+        raise _not_read(data) from None
     except Image.DecompressionBombError as error:
         raise SampleError(TOO_LARGE, str(error)[:MAX_DETAIL]) from error
     except (SampleError, MemoryError):
@@ -270,12 +292,38 @@ def _check_header(image: PillowImage.Image) -> None:
         raise SampleError(UNSUPPORTED_MODE, f"mode {image.mode}, supported are {', '.join(MODES)}")
 
 
-def _upright(image: PillowImage.Image, orientation: int) -> Accepted:
-    """An image turned by its orientation, 2 to 8, as an 8-bit RGB PNG."""
+def _not_read(data: bytes) -> SampleError:
+    """Why no reader knows an image: it is none, or its reader is not installed."""
+    from PIL import features
+
+    kind = kind_by_brand(data)
+    if kind == "HEIF" and not has_heif():
+        return SampleError(
+            NO_READER,
+            "HEIC needs the extra `heif`: pip install -e '.[heif]' (the package pillow-heif), for "
+            "all workers",
+        )
+    if kind == "AVIF" and not features.check("avif"):
+        return SampleError(NO_READER, "AVIF needs another build of Pillow: pip install pillow")
+    if kind:
+        return SampleError(CORRUPT, f"a broken or cut {kind} file")
+    return SampleError(NOT_AN_IMAGE, f"none of {', '.join(EXTENSIONS)}")
+
+
+def _as_png(image: PillowImage.Image, orientation: int) -> Accepted:
+    """An image turned by its orientation, 1 to 8, as an 8-bit RGB PNG."""
+    converted = str(image.format).lower() if image.format in STORED_AS_PNG else ""
     upright = upright_rgb(image, orientation)
     buffer = io.BytesIO()
     upright.save(buffer, "PNG")
-    return Accepted(buffer.getvalue(), "png", upright.width, upright.height, orientation)
+    return Accepted(
+        buffer.getvalue(),
+        "png",
+        upright.width,
+        upright.height,
+        orientation,
+        converted,
+    )
 
 
 def _unchanged(image: PillowImage.Image, data: bytes) -> Accepted:

@@ -76,10 +76,12 @@ def _below(one: Configuration, name: str) -> Configuration:
 def _configuration(file: str | None, overrides: Sequence[str], is_sent: bool) -> Configuration:
     from pipeline.config import compose, contents, effects, parse
     from pipeline.config.models import check_models
+    from stages.hub import use_cache
 
     values = compose.load(file, overrides) if file else compose.compose(overrides)
     values = parse.with_absolute_paths(values, parse.parse(values, is_sent))
     config = parse.parse(values, is_sent)
+    use_cache(config.cluster.models)
     check_models(config, is_sent)
     if is_sent:
         effects.announce(contents.unchecked(config))

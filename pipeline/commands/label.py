@@ -15,6 +15,7 @@ from pipeline.commands.configuration import (
     swept_configurations,
 )
 from pipeline.commands.group import CommandGroup, Output, add_json, add_keep_going
+from pipeline.commands.models import warn_of_missing
 
 if TYPE_CHECKING:
     from pipeline.storage.store import Store
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> Output:
     _announce_unsent(args)
     if args.multirun:
         return _run_all(swept_configurations(args), args.keep_going)
-    return Output(text=_run(configuration(args), args.keep_going))
+    return Output(text=run_once(configuration(args), args.keep_going))
 
 
 def _run_all(configurations: list[Configuration], keep_going: bool) -> Output:
@@ -52,7 +53,7 @@ def _run_all(configurations: list[Configuration], keep_going: bool) -> Output:
         work = one.config.work
         print(f"fld: run {number} of {len(configurations)}: {work}", file=sys.stderr)
         try:
-            print(_run(one, keep_going), file=sys.stderr)
+            print(run_once(one, keep_going), file=sys.stderr)
             lines.append(f"{work}: done")
         except (ValueError, RunFailed, OSError) as error:
             message = " ".join(str(error).split())
@@ -62,7 +63,7 @@ def _run_all(configurations: list[Configuration], keep_going: bool) -> Output:
     return Output(text="\n".join(lines), exit_code=int(failed))
 
 
-def _run(one: Configuration, keep_going: bool) -> str:
+def run_once(one: Configuration, keep_going: bool) -> str:
     """Run the loop and return the summary."""
     from pipeline.config import saved
     from pipeline.ingest import source_files
@@ -99,13 +100,15 @@ def plan(args: argparse.Namespace) -> Output:
     from pipeline.report.command_text import plan_table
 
     _announce_unsent(args)
-    config = configuration(args).config
+    one = configuration(args)
+    config = one.config
     listing = source_files.read_listing(config.source)
     store = _usable_store(config.work)
     stages = plan_run(store, config, listing.names)
     source_files.announce_changes(store, config.source, listing)
     if any(stage.todo for stage in stages):
         effects.announce(cost_of_copies(store, config, listing.names))
+    warn_of_missing(one.values, args.overrides)
     return Output(text=plan_table(stages), value=[asdict(stage) for stage in stages])
 
 

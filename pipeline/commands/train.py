@@ -46,8 +46,10 @@ def train(args: argparse.Namespace) -> Output:
     from pipeline.config.compose import compose
     from pipeline.config.effects import announce, typed_names
     from pipeline.training.standalone import TrainCommandConfig, parse, train_once
+    from stages.hub import use_cache
 
     config = parse(compose(args.overrides, "training", TrainCommandConfig))
+    use_cache(config.cluster.models)
     announce(config.without_effect(typed_names(args.overrides)))
     return _summary(train_once(args.source, args.out, config))
 

@@ -7,7 +7,6 @@ can be such ones, since a relative path starts from the current folder of this m
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from pipeline.config.run import RunConfig
 from stages.base import role_of
 from stages.florence.model import resolve
+from stages.hub import hub_model
 
 # A name like `a/b` is a hub name, but `a/b.onnx` is a file.
 FILE_SUFFIXES = (".onnx", ".txt", ".safetensors", ".json")
@@ -49,8 +49,7 @@ def check_exists(key: str, value: str) -> None:
 
 
 def _is_hub_name(value: str) -> bool:
-    has_owner = re.fullmatch(r"[\w-]+/[\w.-]+", value) is not None
-    return has_owner and Path(value).suffix not in FILE_SUFFIXES
+    return hub_model(value) is not None and Path(value).suffix not in FILE_SUFFIXES
 
 
 def is_elsewhere(value: str) -> bool:

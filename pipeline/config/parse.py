@@ -147,6 +147,7 @@ def with_absolute_paths(values: Json, run: RunConfig) -> Json:
         (found["source"], SOURCE_PATHS),
         (found["refine"], ("start",)),
         (found["refine"].get("sparse") or {}, ("start",)),
+        (found["cluster"], ("models",)),
     ]
     for kind, entries in (("specialists", run.specialists), ("filters", run.filters)):
         for name, entry in entries.items():

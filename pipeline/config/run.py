@@ -206,6 +206,9 @@ class ClusterConfig:
     """Wait until so many machines have joined the cluster; null: take those that are there."""
     groups: dict[str, GroupConfig] = field(default_factory=dict)
     """Resources by name of the group; a group that is not named here has the defaults."""
+    models: str | None = None
+    """Folder of models of the hub (the cache of huggingface_hub), which all machines must see; `fld
+    models fetch` fills it. Null: HF_HUB_CACHE, or the cache of the user."""
     ray: RayJobsConfig | None = None
     """How `fld submit` sends a run to Ray Jobs; `cluster=ray` sets it."""
     kuberay: KubeRayConfig | None = None

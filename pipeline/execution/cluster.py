@@ -4,8 +4,9 @@
 effect then (a warning says so). With `cluster.address=auto` Ray looks at RAY_ADDRESS first. These
 variables of the environment count as Ray and the libraries define them: RAY_AUTH_MODE,
 RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH, RAY_TMPDIR, RAY_NAMESPACE, RAY_RUNTIME_ENV_HOOK,
-CUDA_VISIBLE_DEVICES (the GPUs of a Ray that starts here), HF_HOME and HF_HUB_OFFLINE. A worker on
-another machine has the environment of its own `ray start`. OMP_NUM_THREADS and the like have no
+CUDA_VISIBLE_DEVICES (the GPUs of a Ray that starts here), HF_HOME, HF_HUB_CACHE and HF_HUB_OFFLINE.
+A worker on another machine has the environment of its own `ray start`, but `cluster.models` sets
+its HF_HUB_CACHE. OMP_NUM_THREADS and the like have no
 effect: `cluster.groups.NAME.threads` sets them (`pipeline.execution.threads`).
 """
 
@@ -29,6 +30,7 @@ from pipeline.errors import ClusterFailed
 from pipeline.execution import tokens
 from pipeline.execution.streams import captured_stderr
 from pipeline.storage.json_types import Json
+from stages.hub import CACHE_VARIABLE
 
 ANSWER_SECONDS = 5.0
 # What a client says first, with an empty SETTINGS frame. Source: RFC 9113, sections 3.4 and 6.5.
@@ -53,6 +55,8 @@ def connect(config: ClusterConfig) -> None:
         return
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # By default Ray tells its makers, over the network, what it is used for.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     settings = _start_settings(config)
     where = f"cluster.address={config.address or 'null'}"
     with _own_signals(), captured_stderr() as said:
@@ -84,7 +88,7 @@ def _start_settings(config: ClusterConfig) -> Json:
     if config.address:
         tokens.send()
         check_answers(config.address)
-        return {"address": config.address}
+        return {"address": config.address, **worker_environment(config)}
     tokens.make()
     if os.environ.get("RAY_ADDRESS"):
         logging.getLogger("fld").warning(
@@ -93,6 +97,13 @@ def _start_settings(config: ClusterConfig) -> Json:
             os.environ["RAY_ADDRESS"],
         )
     return {"address": "local", "include_dashboard": False}
+
+
+def worker_environment(config: ClusterConfig) -> Json:
+    """The variables that workers of a cluster get from this run; they do not have those of here."""
+    if not config.models:
+        return {}
+    return {"runtime_env": {"env_vars": {CACHE_VARIABLE: os.path.abspath(config.models)}}}
 
 
 def check_answers(address: str) -> None:

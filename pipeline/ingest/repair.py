@@ -33,6 +33,7 @@ from pipeline.storage.manifest import Manifest, count_samples
 from pipeline.storage.parquet import parse_parquet
 from pipeline.storage.store import Store
 from pipeline.storage.tars import Member
+from pipeline.storage.transforms import orientation_in
 from stages.base import SampleError
 from stages.ingest import Accepted, Item, labelled
 
@@ -180,14 +181,13 @@ class Repair:
         data = self._bytes(row)
         if data is None:
             return _from_source(row, item, receive)
-        orientation = int(row.transform.rpartition("_")[2]) if row.transform else 1
         extension = str(row.member).partition(".")[2]
         image = Accepted(
             data,
             extension,
             row.width or 0,
             row.height or 0,
-            orientation,
+            orientation_in(row.transform),
         )
         return IngestedImage(row, self._labelled(image, row.key, item))
 

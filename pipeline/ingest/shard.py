@@ -41,6 +41,7 @@ from pipeline.storage.parquet import publish_table
 from pipeline.storage.reviews import ShardReviews, read_reviews
 from pipeline.storage.store import Store
 from pipeline.storage.tars import TarWriter
+from pipeline.storage.transforms import transform_of
 from stages.base import SampleError
 from stages.ingest import DUPLICATE_KEY, Accepted, Item, make_key, receive
 
@@ -281,11 +282,11 @@ def _received(item: Item, child: Isolated | None = None) -> Accepted:
 def _written(tar: TarWriter, row: ImageRow, accepted: Accepted) -> ImageRow:
     """Write an image to the tar; its row with where it lies."""
     member = tar.write(row.key, {accepted.extension: accepted.data})[0]
-    sha256, transform = row.source_sha256, None
-    if accepted.orientation != 1:
-        # The image was turned upright, so the stored bytes are not those of the source.
+    sha256 = row.source_sha256
+    transform = transform_of(accepted.orientation, accepted.converted)
+    if transform:
+        # The stored bytes are not those of the source.
         sha256 = hashlib.sha256(accepted.data).hexdigest()
-        transform = f"exif_orientation_{accepted.orientation}"
     return replace(
         row,
         member=member.name,

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.schema import Record
+from pipeline.storage.transforms import orientation_in
 from stages.sources.coco_file import CocoImage
 from stages.sources.coco_grid import Grid
 from stages.sources.coco_names import matched
@@ -85,10 +86,8 @@ def images_of_records(file: TruthFile, records: Sequence[Record]) -> dict[str, T
 
 def picture_of(record: Record) -> Picture:
     """How the picture of a record lay in its file."""
-    orientation = 1
-    if record.transform:
-        orientation = int(record.transform.rpartition("_")[2])
-    return Picture.of_upright((record.width, record.height), orientation)
+    size = (record.width, record.height)
+    return Picture.of_upright(size, orientation_in(record.transform))
 
 
 def _pairs(file: TruthFile, records: Sequence[Record]) -> list[tuple[Record, CocoImage]]:

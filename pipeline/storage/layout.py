@@ -5,6 +5,7 @@ Names are relative to the work folder, with forward slashes:
     config.yaml                         the resolved settings of the last `fld run`
     head.json                           which round is the head, and every round that was attempted
     report.html                         the report
+    export/coco/                        the labels of the head as COCO files (`fld label`)
     images/                             what ingest has brought in
         source.json                     which source the images come from
         source_ids.json                 the source's own ids of its images and categories, if any
@@ -64,6 +65,7 @@ from __future__ import annotations
 CONFIG = "config.yaml"
 HEAD = "head.json"
 REPORT = "report.html"
+COCO_EXPORT = "export/coco"
 
 IMAGES = "images"
 REVIEWS = "reviews"

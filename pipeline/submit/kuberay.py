@@ -152,6 +152,8 @@ def _pod(kuberay: KubeRayConfig, pods: PodConfig, container: str, settings: str 
                 "name": container,
                 "image": kuberay.image,
                 "resources": {"requests": amounts, "limits": dict(amounts)},
+                # Ray tells nobody what it is used for.
+                "env": [{"name": "RAY_USAGE_STATS_ENABLED", "value": "0"}],
                 "envFrom": [{"secretRef": {"name": secret}} for secret in kuberay.secrets],
                 "volumeMounts": mounts,
             }

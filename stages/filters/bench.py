@@ -18,6 +18,7 @@ import numpy as np
 
 from pipeline.schema import Text
 from stages.filters.language import ParseConfig, load, parse, parse_doc
+from stages.filters.parser_model import package_of
 from stages.filters.region import REASONS, RegionColumns, RegionFilterConfig, decide
 from stages.filters.text import TextFilterConfig, drop_reason
 from stages.specialists.yolox import read_classes
@@ -101,7 +102,7 @@ def text_filters(config: TextBenchConfig) -> dict[str, object]:
     parse_config = ParseConfig()
     texts = captions(config.texts, config.seed)
     nlp = load(parse_config.model)
-    nlp_with_all_pipes = spacy.load(parse_config.model)
+    nlp_with_all_pipes = spacy.load(package_of(parse_config.model))
     slow_texts = texts[: config.slow_texts]
 
     def pipe_alone() -> None:

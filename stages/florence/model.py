@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from stages.florence.codec import BINS
 from stages.florence.sizes import SHAPES
 from stages.florence.tokenizer import ADDED_TOKENS, BOS, EOS, PAD, START, token_id
+from stages.hub import hub_model, local_folder
 
 if TYPE_CHECKING:
     import torch
@@ -107,12 +108,27 @@ def resolve(name: str) -> str:
     return str(CHECKPOINT) if name == "nano" else name
 
 
+def located(name: str, revision: str) -> tuple[str, str]:
+    """From where `transformers` loads a checkpoint: a folder or a hub name, and the revision.
+
+    A hub model that is in the cache gives its folder there.
+    """
+    source = resolve(name)
+    model = hub_model(source)
+    if model is None:
+        return source, revision
+    revision = model.revision or revision
+    folder = local_folder(model.repo, revision)
+    return folder, revision
+
+
 def load(name: str, revision: str | None = None) -> Florence:
     """Load a checkpoint in the native format onto the CPU, in float32.
 
     Args:
-        name: a folder, a hub name, or `nano` for the checkpoint in this package.
-        revision: branch, tag or commit on the hub; None is `main`.
+        name: a folder, a hub name (OWNER/NAME or OWNER/NAME@COMMIT), or `nano` for the checkpoint
+            in this package.
+        revision: branch, tag or commit on the hub, if the name has none; None is `main`.
 
     Raises:
         ValueError: there is no checkpoint, it has the authors' older format, or it lacks weights or
@@ -123,8 +139,7 @@ def load(name: str, revision: str | None = None) -> Florence:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    source = resolve(name)
-    revision = revision or "main"
+    source, revision = located(name, revision or "main")
     check_format(source, revision)
     # Its annotations do not know that it also returns what it has loaded.
     model_class: Any = Florence2ForConditionalGeneration
@@ -154,6 +169,7 @@ def check_format(source: str, revision: str) -> None:
     """
     from transformers import PretrainedConfig
 
+    source, revision = located(source, revision)
     try:
         config, _ = PretrainedConfig.get_config_dict(source, revision=revision)
     except OSError:

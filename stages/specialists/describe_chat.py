@@ -19,6 +19,7 @@ import numpy as np
 from pipeline.schema import Annotations, Granularity, Text
 from stages.base import Batch, Result, StageError
 from stages.checkpoints import has_chat_template, kind_of
+from stages.hub import local_folder
 from stages.specialists.batching import map_batches
 from stages.specialists.caption import NEEDS, check_length
 from stages.specialists.detailed_texts import (
@@ -105,7 +106,8 @@ class ChatDescribe:
         """See `stages.base.Stage`."""
         check_prompts(config.granularities, config.prompts)
         values = check_pretrained(config, NEEDS)
-        if values and not has_chat_template(config.model):
+        folder = local_folder(config.model, config.revision)
+        if values and not has_chat_template(folder):
             raise StageError(
                 f"{config.model}: it is {kind_of(values)}, this stage needs a chat model with a "
                 "chat template"

@@ -7,7 +7,6 @@ without remote code. A checkpoint that cannot be loaded, or has the wrong archit
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from stages.base import CONTENT, StageError, is_out_of_memory, no_effect
 from stages.checkpoints import CheckpointNeeds, check_folder
+from stages.hub import is_commit, local_folder
 
 if TYPE_CHECKING:
     import torch
@@ -62,7 +62,8 @@ def load_pretrained(auto_class: AutoClass, config: PretrainedConfig) -> Any:
     try:
         if hasattr(auto_class, "from_config"):
             return _load_model(auto_class, config)
-        return auto_class.from_pretrained(config.model, revision=config.revision or None)
+        name = local_folder(config.model, config.revision)
+        return auto_class.from_pretrained(name, revision=config.revision or None)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         # These messages may be several paragraphs long; the first line says what is wrong.
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
@@ -74,7 +75,7 @@ def _load_model(auto_class: AutoClass, config: PretrainedConfig) -> Any:
     import torch
 
     model, loading = auto_class.from_pretrained(
-        config.model,
+        local_folder(config.model, config.revision),
         revision=config.revision or None,
         use_safetensors=True,
         dtype=getattr(torch, config.dtype),
@@ -108,18 +109,19 @@ def wrong_architecture(config: PretrainedConfig, model: object, needed: str) -> 
 
 
 def check_pretrained(config: PretrainedConfig, needs: CheckpointNeeds) -> dict[str, Any]:
-    """Check the folder of a checkpoint without loading it; see `stages.base.Stage`.
+    """Check the files of a checkpoint without loading it; see `stages.base.Stage`.
 
     Returns:
-        The values of its config.json; empty for a hub name.
+        The values of its config.json; empty for a hub model that is not here.
 
     Raises:
         StageError: it is not what the stage needs.
     """
     _check_source(config)
-    if not Path(config.model).is_dir():
+    folder = local_folder(config.model, config.revision)
+    if not Path(folder).is_dir():
         return {}
-    return check_folder(config.model, needs)
+    return check_folder(folder, needs)
 
 
 def probe(config: PretrainedConfig, run: Callable[[], object]) -> None:
@@ -146,8 +148,7 @@ def _check_source(config: PretrainedConfig) -> None:
     """Checks that the checkpoint is a folder, or is named with a commit."""
     if not config.model:
         raise StageError("no model given: set `model` to a folder or a hub name")
-    is_commit = re.fullmatch("[0-9a-f]{40}", config.revision)
-    if not is_commit and not Path(config.model).is_dir():
+    if not is_commit(config.revision) and not Path(config.model).is_dir():
         raise StageError(
             f"{_source(config)}: no such folder, and a hub name needs a commit: "
             "set `revision` to its 40 hexadecimal digits (a branch moves, and the labels with it)"

@@ -54,6 +54,8 @@ settings_{{ loop.index0 }}() {
 
 # A token of this job alone. It lies in a file that only the user can read, on every node.
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$files.token"
+# Ray tells nobody what it is used for.
+export RAY_USAGE_STATS_ENABLED=0
 unset RAY_AUTH_TOKEN RAY_ADDRESS
 rm -f "$files.token"
 od -An -N32 -tx1 /dev/urandom | tr -d ' \n' > "$files.token"

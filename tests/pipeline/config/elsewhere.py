@@ -29,6 +29,9 @@ SHOWN_BY: dict[str, dict[str, str]] = {
     "tests/pipeline/execution/test_shared_images.py": {
         "RoundsConfig.images": "test_a_round_that_shares_images_holds_records_in_their_order",
     },
+    "tests/pipeline/models/test_inventory.py": {
+        "ClusterConfig.models": "test_all_workers_use_the_folder_that_cluster_models_names",
+    },
     "tests/pipeline/submit/test_ray_jobs.py": {
         "RayJobsConfig.jobs": "test_an_address_where_nothing_answers_is_told",
         "RayJobsConfig.folder": (

@@ -1,7 +1,8 @@
-"""A stand-in for the Hugging Face Hub: the endpoints that a push calls, with bytes kept on disk.
+"""A stand-in for the Hugging Face Hub, with bytes kept on disk: what a push and a fetch call.
 
 Large files go by the "basic" transfer of Git LFS. There is no Xet, no pull request, no pagination
-and no history: a commit changes the files of its branch, and a tag is a copy of a branch.
+and no history of data sets: a commit changes the files of its branch, and a tag is a copy of a
+branch. Models have files at commits, and their downloads honour `Range`.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from urllib.parse import unquote, urlsplit
 TOKEN = "hf_right"
 READ_ONLY = "hf_reader"
 COMMIT = "0" * 40
-# What the Hub keeps in Git LFS of a data set.
-LARGE = (".tar", ".parquet")
+# What the Hub keeps in Git LFS.
+LARGE = (".tar", ".parquet", ".safetensors", ".bin", ".onnx")
+# Bytes that a download gets between two pauses.
+PIECE = 1 << 16
 
 
 @dataclass
@@ -53,6 +56,19 @@ class HubServer:
     """Seconds that each upload of a large file takes."""
     fail: str = ""
     """The endpoint that answers 500."""
+    models: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
+    """The files of each model by its commits: the digest of their content by their names."""
+    piece_pause: float = 0.0
+    """Seconds between two pieces of a download."""
+    ranges: list[str] = field(default_factory=list)
+    """The file and the header `Range` of each download that did not begin at the first byte."""
+    sent: Counter[str] = field(default_factory=Counter)
+    """Bytes of downloads by file."""
+
+    def add_model(self, repo: str, commit: str, files: dict[str, bytes]) -> None:
+        """Publish the files of a model at a commit; the last one is that of its main branch."""
+        kept = {name: self.keep(data) for name, data in files.items()}
+        self.models.setdefault(repo, {})[commit] = kept
 
     def keep(self, data: bytes) -> str:
         """Keep the content of a file; returns its sha256."""
@@ -113,6 +129,10 @@ class Handler(BaseHTTPRequestHandler):
                 self._batch(f"{owner}/{name.removesuffix('.git')}")
             case ["datasets", owner, name, "resolve", revision, *file]:
                 self._resolve(f"{owner}/{name}", revision, "/".join(file), method)
+            case ["api", "models", owner, name, *rest]:
+                self._model(f"{owner}/{name}", rest)
+            case [owner, name, "resolve", revision, *file] if f"{owner}/{name}" in self.hub.models:
+                self._download(f"{owner}/{name}", revision, "/".join(file), method)
             case ["api", "datasets", owner, name, *rest]:
                 repository = self.hub.repositories.get(f"{owner}/{name}")
                 if repository is None:
@@ -167,6 +187,55 @@ class Handler(BaseHTTPRequestHandler):
         if name.endswith(LARGE):
             entry["lfs"] = {"oid": digest, "size": len(data), "pointerSize": 130}
         return entry
+
+    def _model(self, repo: str, rest: list[str]) -> None:
+        """What the Hub tells of a model."""
+        commits = self.hub.models.get(repo)
+        if commits is None:
+            self._missing("RepoNotFound")
+            return
+        revision = rest[1] if rest[:1] == ["revision"] else list(commits)[-1]
+        if revision not in commits:
+            self._missing("RevisionNotFound")
+            return
+        siblings = []
+        for name, digest in commits[revision].items():
+            entry = self._entry(name, digest)
+            sibling = {"rfilename": name, "size": entry["size"], "blobId": entry["oid"]}
+            if name.endswith(LARGE):
+                sibling["lfs"] = {"sha256": digest, "size": entry["size"], "pointerSize": 130}
+            siblings.append(sibling)
+        self._done("model", {"id": repo, "sha": revision, "siblings": siblings})
+
+    def _download(self, repo: str, revision: str, name: str, method: str) -> None:
+        """A file of a model, slowly if that is wanted, from the byte that `Range` names."""
+        digest = self.hub.models[repo].get(revision, {}).get(name)
+        if digest is None:
+            self._missing("EntryNotFound")
+            return
+        data = (self.hub.folder / digest).read_bytes()
+        etag = str(self._entry(name, digest)["oid"])
+        if name.endswith(LARGE):
+            etag = digest
+        begin = 0
+        asked = self.headers.get("Range", "")
+        if asked and method == "GET":
+            self.hub.ranges.append(f"{name} {asked}")
+            begin = int(asked.removeprefix("bytes=").partition("-")[0])
+        self.send_response(206 if begin else 200)
+        self.send_header("Content-Length", str(len(data) - begin))
+        if begin:
+            self.send_header("Content-Range", f"bytes {begin}-{len(data) - 1}/{len(data)}")
+        self.send_header("X-Repo-Commit", revision)
+        self.send_header("ETag", f'"{etag}"')
+        self.end_headers()
+        if method == "HEAD":
+            return
+        for start in range(begin, len(data), PIECE):
+            piece = data[start : start + PIECE]
+            self.wfile.write(piece)
+            self.hub.sent[name] += len(piece)
+            time.sleep(self.hub.piece_pause)
 
     def _create(self) -> None:
         wanted = json.loads(self.body)

@@ -120,7 +120,8 @@ def test_all_pods_see_secrets_by_their_name_only_and_the_claims() -> None:
     for name, pod in pods(ray_job(GPU_GROUP)).items():
         (container,) = pod["containers"]
         references = [{"secretRef": {"name": secret}} for secret in FULL.secrets]
-        assert container["envFrom"] == references and "env" not in container, name
+        assert container["envFrom"] == references, name
+        assert container["env"] == [{"name": "RAY_USAGE_STATS_ENABLED", "value": "0"}], name
         mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
         assert mounts >= {"/data", "/weights"}, name
         assert pod["serviceAccountName"] == "fld"

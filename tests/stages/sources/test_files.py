@@ -114,8 +114,8 @@ def test_what_is_left_out_of_a_folder_is_counted_by_kind(
     for name in (
         "in/a.jpg",
         "in/b.jfif",
-        "in/c.HEIC",
-        "in/d.heic",
+        "in/c.RAF",
+        "in/d.raf",
         "in/README",
         "in/.DS_Store",
         "other/e.jpg",
@@ -124,7 +124,7 @@ def test_what_is_left_out_of_a_folder_is_counted_by_kind(
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "in" / "link").symlink_to(tmp_path / "other")
     assert FolderSource(FolderConfig(path=str(tmp_path / "in"))).list() == ["a.jpg", "b.jfif"]
-    assert "4 files are no images by their names and left out: 2 .heic" in caplog.text
+    assert "4 files are no images by their names and left out: 2 .raf" in caplog.text
     assert "1 links to folders" in caplog.text and "1 without a suffix" in caplog.text
 
 

@@ -1,0 +1,132 @@
+"""`fld label DIR`: a folder of photos becomes labels, by the best weights that are here."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.commands.group import CommandGroup, Output, add_keep_going, add_overrides
+
+if TYPE_CHECKING:
+    from pipeline.models.found import Weights
+
+# Workers for the stages: more do not pay for a folder of photos on one machine.
+MOST_WORKERS = 8
+
+
+def add_commands(group: CommandGroup) -> None:
+    """Register the command."""
+    command = group.add(
+        "label",
+        "a folder of photos: labels, a report and COCO files",
+        description="Label a folder of photos with the best weights that are on this machine,"
+        " write a report and export COCO files. The same command resumes, and takes photos that"
+        " were added.",
+    )
+    command.add_argument("folder", metavar="DIR", help="the folder of photos, at any depth")
+    command.add_argument("--out", metavar="WORK", help="the work folder (default: work/NAME)")
+    command.add_argument(
+        "--models",
+        metavar="FOLDER",
+        action="append",
+        help="look for weights in this folder (default: ., models, weights); may repeat",
+    )
+    add_overrides(command, "settings of fld run, such as source.limit=100")
+    add_keep_going(command)
+    command.set_defaults(command=label)
+
+
+def label(args: argparse.Namespace) -> Output:
+    """Find weights, label, and export what was found as COCO."""
+    from pipeline.commands.configuration import configuration
+    from pipeline.commands.label import run_once
+    from pipeline.models.found import PLACES, find_weights
+
+    folder = args.folder
+    if "://" not in folder and not os.path.isdir(folder):
+        raise ValueError(f"{folder}: no such folder")
+    places = args.models or PLACES
+    weights = find_weights(places)
+    if not weights.is_enough:
+        raise ValueError(_nothing_found(places))
+    work = args.out or f"work/{os.path.basename(os.path.abspath(folder))}"
+    words = [
+        *weights.recipe(),
+        f"source.path={folder}",
+        f"work={work}",
+        "refine.rounds=0",
+        f"cluster.workers={min(_cores(), MOST_WORKERS)}",
+    ]
+    print(f"fld: {_used(weights)}", file=sys.stderr)
+    one = configuration(argparse.Namespace(config=None, overrides=[*words, *args.overrides]))
+    summary = run_once(one, args.keep_going)
+    coco = _export(one.config.work)
+    print(f"fld: {_better(weights)}", file=sys.stderr)
+    return Output(text=f"{summary}\ncoco: {coco}")
+
+
+def _used(weights: Weights) -> str:
+    """What labels the photos, in one line."""
+    if weights.uses_florence:
+        return f"labels by Florence-2: {weights.florence}"
+    return f"labels by the detector {weights.detector}, RapidOCR and composed captions"
+
+
+def _better(weights: Weights) -> str:
+    """What better weights would bring and the command that gets them, in one line."""
+    from pipeline.models.catalogue import catalogue
+
+    proposed = catalogue().proposed("yolox")
+    file = catalogue().files[proposed]
+    lines = []
+    is_small = (
+        weights.detector is not None and weights.detector.stat().st_size < file.bytes * 3 // 4
+    )
+    if is_small and not weights.uses_florence:
+        lines.append(
+            f"`fld models fetch experiment=photos` gets a detector that finds more ({proposed}, "
+            f"{file.size}, {file.says})"
+        )
+    lines.append(
+        "`fld models fetch experiment=one_gpu` gets models that write the captions and ground them"
+        " (about 22 GB, for a GPU; then `fld run experiment=one_gpu source.path=DIR`)"
+    )
+    return f"better labels: {'; '.join(lines)}"
+
+
+def _nothing_found(places: Sequence[str]) -> str:
+    """That there is nothing to label with, and how to get it, in one line."""
+    from pipeline.models.catalogue import catalogue
+    from pipeline.models.found import searched
+
+    proposed = catalogue().proposed("yolox")
+    size = catalogue().files[proposed].size
+    return (
+        "no weights to label photos with: no detector (an .onnx file of YOLOX) and no Florence-2 "
+        f"in {', '.join(searched(places))}; `fld models fetch experiment=photos` gets a detector "
+        f"({proposed}, {size}), and --models FOLDER looks elsewhere"
+    )
+
+
+def _export(work: str) -> str:
+    """Export the labels as COCO files beside the report; what they hold, in one line."""
+    from pipeline.commands.publish import export_coco
+    from pipeline.storage import layout
+    from pipeline.storage.store import Store
+
+    store = Store(work)
+    if not store.local:
+        return f"give a folder here: `fld export coco {work} OUT`"
+    out = store.path(layout.COCO_EXPORT)
+    arguments = argparse.Namespace(round=work, out=out, source=[], categories=None, results=False)
+    Path(out).mkdir(parents=True, exist_ok=True)
+    return export_coco(arguments).text
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0))

@@ -1,0 +1,113 @@
+"""Which weights `fld label` finds, and what it says where there are none."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import cli
+from pipeline.config.compose import compose
+from pipeline.config.parse import parse
+from pipeline.models import found
+from pipeline.models.found import find_weights
+from stages.florence.model import CHECKPOINT
+from stages.hub import CACHE_VARIABLE, HubModel
+from tests.stages.specialists.test_yolox import ROWS, constant_onnx, field
+
+COMMIT = "0123456789" * 4
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setattr(found, "GPU_FOLDER", str(tmp_path / "none"))
+    # The packaged checkpoint stands for a Florence-2 for photos.
+    monkeypatch.setattr(found, "RESOLUTION", 64)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def detector(path: Path, classes: int = 80) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return Path(constant_onnx(path, np.zeros((1, ROWS, 5 + classes))))
+
+
+def test_without_weights_one_line_says_what_to_do(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "photos").mkdir()
+    (here / "photos/a.jpg").write_bytes(b"x")
+    assert cli.main(["label", "photos"]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err == (
+        "fld: error: no weights to label photos with: no detector (an .onnx file of YOLOX) and no "
+        f"Florence-2 in {here}, {here}/models, {here}/weights, {here}/cache; `fld models fetch "
+        "experiment=photos` gets a detector (yolox_s.onnx, 36 MB), and --models FOLDER looks "
+        "elsewhere\n"
+    )
+    assert not (here / "work").exists()
+
+
+def test_a_missing_and_an_empty_folder_are_told_in_one_line(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["label", "photos"]) == 2
+    assert capsys.readouterr().err == "fld: error: photos: no such folder\n"
+    detector(here / "a.onnx")
+    (here / "photos").mkdir()
+    assert cli.main(["label", "photos"]) == 2
+    (used, error) = capsys.readouterr().err.splitlines()
+    assert used == "fld: labels by the detector a.onnx, RapidOCR and composed captions"
+    assert error.startswith(f"fld: error: source.path={here}/photos: nothing to read in it; looked")
+
+
+def test_of_several_detectors_the_largest_whole_one_is_taken(here: Path) -> None:
+    detector(here / "models/small.onnx")
+    large = detector(here / "models/yolox/large.onnx")
+    # The sixth field of an ONNX file is a text about the model.
+    large.write_bytes(large.read_bytes() + field(6, b"x" * 1000))
+    (here / "models/broken.onnx").write_bytes(bytes(5_000_000))
+    detector(here / "models/other_classes.onnx", classes=7)
+    weights = find_weights(["models"])
+    assert weights.detector == Path("models/yolox/large.onnx")
+    assert weights.florence == "" and weights.is_enough and not weights.uses_florence
+
+
+def test_a_florence_labels_where_there_is_a_gpu_or_no_detector(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(CHECKPOINT, here / "models/florence")
+    weights = find_weights(["models"])
+    assert weights.florence == "models/florence" and weights.uses_florence
+    detector(here / "models/a.onnx")
+    assert not find_weights(["models"]).uses_florence
+    (here / "gpus/0").mkdir(parents=True)
+    monkeypatch.setattr(found, "GPU_FOLDER", str(here / "gpus"))
+    weights = find_weights(["models"])
+    assert weights.uses_florence
+    run = parse(compose([*weights.recipe(), "source.path=x", "work=w", "refine.rounds=0"]))
+    assert run.cluster.group("florence").gpus == 1
+    assert list(run.specialists) == ["annotate", "parse", "ground"]
+
+
+def test_a_half_florence_and_one_for_small_images_are_not_taken(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = here / "models/florence"
+    shutil.copytree(CHECKPOINT, folder)
+    weights = folder / "model.safetensors"
+    data = weights.read_bytes()
+    weights.write_bytes(data[:-1])
+    assert find_weights(["models"]).florence == ""
+    weights.write_bytes(data)
+    monkeypatch.setattr(found, "RESOLUTION", 768)
+    assert find_weights(["models"]).florence == ""
+
+
+def test_a_florence_of_the_cache_is_found_by_its_name_and_commit(here: Path) -> None:
+    model = HubModel("florence-community/Florence-2-base", COMMIT)
+    shutil.copytree(CHECKPOINT, model.folder)
+    assert find_weights(["."]).florence == f"florence-community/Florence-2-base@{COMMIT}"
