@@ -1,4 +1,4 @@
-"""What mistakes do to boxes: moved edges, two boxes in one, and boxes of nothing.
+"""What mistakes do to boxes: moved edges, other sizes, two boxes in one, and boxes of nothing.
 
 Boxes are xyxy in pixels.
 """
@@ -8,6 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.schema import Box
+
+# Pixels between a box and the edge of the image at which it lies.
+EDGE = 6.0
 
 
 def jittered(
@@ -117,3 +120,14 @@ def edge_box(size: tuple[int, int], rng: np.random.Generator) -> Box:
     if is_upright:
         return (near, start, near + depth, start + length)
     return (start, near, start + length, near + depth)
+
+
+def at_edge(box: Box, size: tuple[int, int]) -> bool:
+    """Whether a box lies at an edge of the image, within `EDGE` pixels.
+
+    The box is xyxy in pixels, `size` the (width, height) of the image.
+    """
+    left, top, right, bottom = box
+    width, height = size
+    nearest = min(left, top, width - right, height - bottom)
+    return nearest < EDGE
