@@ -12,7 +12,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TypedDict
+from typing import Annotated, TypedDict
+
+from pydantic import Field
 
 from pipeline.benches.refinement import BootstrappingBenchConfig, work_folder
 from pipeline.benches.refinement_runs import FinishedRun, run_experiment
@@ -35,9 +37,12 @@ PAIR = "noisy_pair"
 class SystematicBenchConfig(BootstrappingBenchConfig):
     """Settings of `fld bench systematic`."""
 
-    specialists: tuple[str, ...] = ("noisy_systematic", "noisy_pair")
+    specialists: Annotated[tuple[str, ...], Field(min_length=1)] = (
+        "noisy_systematic",
+        "noisy_pair",
+    )
     """Files of `configs/specialists`: one specialist, and two that are fused."""
-    human: tuple[float, ...] = (0.0, 0.02, 0.05)
+    human: Annotated[tuple[float, ...], Field(min_length=1)] = (0.0, 0.02, 0.05)
     """Shares of the images that come with human labels; half of these images judge the rounds."""
     seed: int = 0
     """Seed of the scenes, of the mistakes and of the trainings."""
@@ -52,8 +57,10 @@ class Compared:
 
 
 class Mistakes(TypedDict):
-    """The systematic mistakes of one specialist that are left, each as a share (0 to 1)."""
+    """The systematic mistakes of one specialist that are left."""
 
+    all: float
+    """Wrong names, unseen objects and invented labels, per true object."""
     renamed: float
     """Of the objects that it calls by a wrong name, those whose label has this name."""
     unseen: float
@@ -196,11 +203,13 @@ def _mistakes(config: RunConfig, compared: Sequence[Compared]) -> dict[str, Mist
         if entry.use != "noisy_truth":
             continue
         total = count(entry.options, labels)
-        shares: Mistakes = {
+        number = total.renamed + total.unseen + total.invented
+        left: Mistakes = {
+            "all": round(number / max(total.objects, 1), 4),
             "renamed": round(total.renamed / max(total.renamable, 1), 4),
             "unseen": round(total.unseen / max(total.small, 1), 4),
             "invented": round(total.invented / max(len(compared), 1), 4),
             "stretch": round(total.stretch / max(total.placed, 1), 4),
         }
-        mistakes[name] = shares
+        mistakes[name] = left
     return mistakes

@@ -85,4 +85,4 @@ def test_the_labels_of_a_reviewed_scene_are_those_of_people_and_stay(tmp_path: P
     first, second = describe_rounds(run)
     assert (first["round"], second["round"]) == (0, 1)
     assert 0 < first["f1"] < 1 and first["mistakes"]["other"]["stretch"] > 0.05
-    assert first["mistakes"]["noisy"].keys() == {"renamed", "unseen", "invented", "stretch"}
+    assert first["mistakes"]["noisy"].keys() == {"all", "renamed", "unseen", "invented", "stretch"}
