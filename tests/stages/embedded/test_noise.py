@@ -148,19 +148,21 @@ def test_the_random_mistakes_are_the_ones_of_all_earlier_runs(digest: str) -> No
 
 def test_specialists_share_the_mistakes_of_a_share_of_the_scenes() -> None:
     def equal(**rates: Any) -> float:
-        pairs = zip(corrupted(seed=1, **rates), corrupted(seed=2, **rates), strict=True)
-        return sum(one == other for one, other in pairs) / COUNT
+        pairs = zip(corrupted(50, seed=1, **rates), corrupted(50, seed=2, **rates), strict=True)
+        return sum(one == other for one, other in pairs) / 50
 
-    assert equal() < 0.02
-    assert 0.2 < equal(shared=0.3) < 0.4
+    assert equal() < 0.05
+    assert 0.15 < equal(shared=0.3) < 0.45
     assert equal(shared=1.0) == 1.0
     assert corrupted(5, shared=1.0) != corrupted(5, shared=1.0, shared_seed=1)
 
 
 def test_sharing_mistakes_makes_no_more_of_them(true_labels: list[Annotations]) -> None:
-    for metric in ("texts", "region_attributes"):
-        alone = f1(corrupted(), true_labels, metric)
-        assert f1(corrupted(shared=1.0), true_labels, metric) == pytest.approx(alone, abs=0.06)
+    # The rates of the settings: 0.2 wrong texts and 0.1 alt-texts, 0.2 regions missed.
+    labels = corrupted(shared=1.0, spurious=0.0)
+    assert 0.62 < f1(labels, true_labels, "texts") < 0.78
+    have, want = sum(len(a.regions) for a in labels), sum(len(a.regions) for a in true_labels)
+    assert 0.16 < 1 - have / want < 0.24
 
 
 def test_a_key_that_is_no_scene_is_refused() -> None:

@@ -84,13 +84,13 @@ def test_the_conditions_are_what_they_are_called() -> None:
     assert 0.1 < len(hidden) / len(everything) < 0.6
 
 
-def test_what_hides_a_part_of_a_thing_lies_on_it() -> None:
+def test_what_hides_a_part_of_a_thing_lies_beside_what_is_left_of_it() -> None:
     for scene in objects().values():
-        boxes = [true.object.box for true in scene]
+        boxes = [scaled(true.object.box, 1.3, SIZE) for true in scene]
         overlap = box_iou(boxes, boxes)
         for index, true in enumerate(scene):
             others = np.delete(overlap[index], index)
-            assert true.hidden == 0 or others.max() > 0
+            assert not true.meets("hidden", DEMO) or others.max() > 0
 
 
 def test_things_below_a_size_are_never_found_and_all_others_are() -> None:
@@ -136,14 +136,16 @@ def test_an_unknown_category_is_refused() -> None:
 
 
 def test_the_mistakes_that_are_left_are_counted() -> None:
-    noise = config(renamed=1.0, unseen_below=34.0, invented=0.4, enlarged=0.2)
+    names = {"category": "ring", "called": "star"}
+    noise = config(renamed=1.0, **names, unseen_below=34.0, invented=0.4, enlarged=0.2)
     everything = [true for scene in objects().values() for true in scene]
     before = mistakes_left(noise, labels(noise))
     assert before.objects == len(everything)
     assert before.unseen == before.small == sum(true.side < 34 for true in everything) > 10
     # What is too small to be found has no name.
     assert 0 < before.renamed < before.renamable
-    assert 0.25 * len(KEYS) < before.invented < 0.55 * len(KEYS)
+    # Those that lie on a thing by chance are not counted.
+    assert 0.1 * len(KEYS) < before.invented < 0.5 * len(KEYS)
     assert before.stretch / before.placed == pytest.approx(0.2, abs=0.02)
     after = mistakes_left(noise, labels(config()))
     mended = (after.renamed, after.unseen, after.invented, after.stretch)
