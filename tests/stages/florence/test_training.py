@@ -162,8 +162,8 @@ def test_human_labels_weigh_more_and_the_loss_is_the_mean_by_weight(start: str) 
     mixed = trainer.loss([by_people(first), second])
     assert mixed.tokens == alone.tokens + other.tokens
     assert mixed.weight == pytest.approx(4 * alone.tokens + other.tokens)
-    expected = 4 * float(alone.total) + float(other.total)
-    assert float(mixed.total) == pytest.approx(expected, rel=1e-4)
+    expected = 4 * alone.total.item() + other.total.item()
+    assert mixed.total.item() == pytest.approx(expected, rel=1e-4)
     expected /= mixed.weight
     assert trainer.learn([by_people(first), second])["loss"] == pytest.approx(expected, rel=1e-3)
 
