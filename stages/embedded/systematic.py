@@ -47,7 +47,7 @@ class SystematicConfig:
     called: str = "cross"
     """The wrong name."""
 
-    when: Condition = "small"
+    when: Condition = "always"
     """Where the name is wrong: `always`; `small`: on objects with the smallest size word; `dark`:
     on red, blue and purple ones; `hidden`: where other things hide a part."""
 
