@@ -154,8 +154,8 @@ def fuse_cluster(members: Sequence[Placed], source_count: int) -> Placed:
             fused,
             mask=None,
             candidates=[],
-            brief=named and named.brief,
-            brief_kind=named and named.brief_kind,
+            brief=named.brief if named else None,
+            brief_kind=named.brief_kind if named else None,
         )
     return fused
 
