@@ -27,6 +27,8 @@ CROWD = "crowd"
 REVIEWED = "reviewed"
 """Why a label of a machine is dropped that people have reviewed: theirs stand in its place. As a
 human label it marks a group of labels as complete (`pipeline.quality.reviewed`)."""
+REVIEW = "review"
+"""The model of a label that came with a review."""
 IMAGE_SCORE = "image_score"
 """Why a region that holds a score of the whole image is dropped: it is a note, and no label."""
 FINDING = "finding"

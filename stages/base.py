@@ -42,6 +42,9 @@ class FieldRole:
     """For a source: the value decides what the names of its images mean."""
     unique: bool = False
     """For a source: if set, it claims that keys are unique over all files of the source."""
+    added: bool = False
+    """The field came later than results of its class that users have: while it has its default, it
+    is not part of a recipe or an identity, so that these results keep their names."""
 
 
 _ROLE = "role"
@@ -50,6 +53,7 @@ CONTENT: Mapping[str, FieldRole] = {_ROLE: FieldRole(content=True)}
 NOT_RECIPE: Mapping[str, FieldRole] = {_ROLE: FieldRole(recipe=False)}
 MAY_CHANGE: Mapping[str, FieldRole] = {_ROLE: FieldRole(identity=False)}
 UNIQUE: Mapping[str, FieldRole] = {_ROLE: FieldRole(unique=True)}
+ADDED: Mapping[str, FieldRole] = {_ROLE: FieldRole(added=True)}
 
 
 def role_of(config_field: Field[object]) -> FieldRole:
@@ -63,6 +67,11 @@ def default_of(config_field: Field[object]) -> object:
     if config_field.default_factory is not MISSING:
         return config_field.default_factory()
     return config_field.default
+
+
+def is_as_before(config_field: Field[object], value: object) -> bool:
+    """Whether a field that came later (`ADDED`) has its default, so that all is as before it."""
+    return role_of(config_field).added and value == default_of(config_field)
 
 
 def no_effect(config: DataclassInstance, names: Iterable[str], reason: str) -> Iterator[str]:

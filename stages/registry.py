@@ -63,6 +63,7 @@ BENCHES = {
     "refinement": "pipeline.benches.refinement:refinement",
     "bootstrapping": "pipeline.benches.refinement:bootstrapping",
     "region-rules": "stages.filters.bench:region_rules",
+    "systematic": "pipeline.benches.systematic:systematic",
     "shards": "pipeline.benches.shards:shards",
     "text-filters": "stages.filters.bench:text_filters",
 }
@@ -70,6 +71,8 @@ BENCHES = {
 ROUND_SUMMARY = "pipeline.refinement.round_summary:RoundSummary"
 JUDGEMENTS = "pipeline.refinement.judgements:JudgementsSummary"
 PEOPLE = "pipeline.refinement.people:PeopleSummary"
+# `fld bench systematic`.
+MISTAKES_LEFT = "stages.embedded.mistakes_left:mistakes_left"
 # `fld parse`.
 PARSE = "stages.filters.language:parse"
 # `fld study`.

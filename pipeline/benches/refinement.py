@@ -76,7 +76,7 @@ def refinement(config: RefinementBenchConfig) -> Json:
     With `full` also the spread over seeds and the controls.
     """
     started = time.time()
-    with _work_folder(config.work) as work:
+    with work_folder(config.work) as work:
         rounds = measure_rounds(work / "seed-0", 0, config.settings)
         f1_75 = head_by_round(rounds, "f1_75")
         result: Json = {
@@ -104,7 +104,7 @@ def bootstrapping(config: BootstrappingBenchConfig) -> Json:
     that starts from random weights.
     """
     started = time.time()
-    with _work_folder(config.work) as work:
+    with work_folder(config.work) as work:
         target = work / "bootstrapping"
         settings = (*config.settings, *SPARSE)
         tuned = score_sparse_texts(target, (*settings, "refine.sparse.start="))
@@ -171,7 +171,7 @@ def _attempt(row: RoundFigures) -> ControlAttempt:
 
 
 @contextlib.contextmanager
-def _work_folder(work: str) -> Iterator[Path]:
+def work_folder(work: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="fld-bench-") as temporary:
         yield Path(work or temporary)
 

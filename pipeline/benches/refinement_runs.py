@@ -79,10 +79,12 @@ class FinishedRun:
     """All rounds that were tried, round 0 first."""
 
 
-def run_experiment(work: Path, seed: int, settings: Sequence[str]) -> FinishedRun:
-    """Run `experiment=refinement` with other scenes and other mistakes for each seed."""
+def run_experiment(
+    work: Path, seed: int, settings: Sequence[str], experiment: str = "refinement"
+) -> FinishedRun:
+    """Run an experiment with other scenes and other mistakes for each seed."""
     overrides = [
-        "experiment=refinement",
+        f"experiment={experiment}",
         f"work={work}",
         f"seed={seed}",
         f"source.seed={seed}",

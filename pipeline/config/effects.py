@@ -117,6 +117,8 @@ def _brings(source: SourceConfig, label: str) -> bool:
     if source.use == "coco":
         kind = TRUTH if getattr(source.options, "annotations", "") == "truth" else HUMAN
         return label == kind
+    if label == HUMAN and source.use == "scenes":
+        return bool(getattr(source.options, "human", 0.0))
     return label in SOURCE_LABELS.get(source.use, {TRUTH, HUMAN, ALT})
 
 

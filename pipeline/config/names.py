@@ -86,11 +86,14 @@ def _check_scenes(run: RunConfig, name: str, entry: Entry) -> None:
         raise ValueError(
             f"specialists.{name}.use=noisy_truth: it corrupts rendered scenes; use source=scenes"
         )
-    if options.scenes != source.seed:
-        raise ValueError(
-            f"specialists.{name}.scenes={options.scenes}: the source renders other scenes; "
-            f"set it to source.seed ({source.seed})"
-        )
+    for setting, wanted in (("scenes", "seed"), ("zipf", "zipf")):
+        value = getattr(options, setting)
+        rendered = getattr(source, wanted)
+        if value != rendered:
+            raise ValueError(
+                f"specialists.{name}.{setting}={value}: the source renders other scenes; "
+                f"set it to source.{wanted} ({rendered})"
+            )
 
 
 def _check_threshold(run: RunConfig, where: str, key: str) -> None:

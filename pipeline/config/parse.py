@@ -46,6 +46,7 @@ def parse(values: Json, is_sent: bool = False) -> RunConfig:
     for key in GROUPS:
         check_mapping(values.get(key), key)
     check_no_seed(values["train"], "train.")
+    _check_no_weight(values["train"])
     # A config of a run that was saved before there was this group has none.
     rounds = values.get("rounds", {})
     check_mapping(rounds, "rounds")
@@ -73,6 +74,17 @@ def check_no_seed(values: Json, where: str) -> None:
     """
     if "seed" in values:
         raise ValueError(f"{where}seed: the setting `seed` decides it; set seed={values['seed']}")
+
+
+def _check_no_weight(train: Json) -> None:
+    """Check that the settings of a training do not set `human_weight`, which the loop decides.
+
+    Raises:
+        ValueError: they do.
+    """
+    if "human_weight" in train:
+        advice = f"set refine.human_weight={train['human_weight']}"
+        raise ValueError(f"train.human_weight: `refine.human_weight` decides it; {advice}")
 
 
 def _refine(values: Json) -> RefineConfig:

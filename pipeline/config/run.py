@@ -100,6 +100,9 @@ class GateConfig:
 
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Share of the samples that no model is trained on, so that rounds are compared on them."""
+    held_out_human: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """The same share of the samples with human labels, of which there are few: with 0.5, models
+    learn from one half and rounds are judged by the other. It counts if it is above `held_out`."""
     truth: Literal["source", "human", "none"] = "source"
     """What a round is compared with on held-out samples. `source`: the truth that came with the
     source, if it has any. `human`: what people said of them in a review (`fld review`). `none`, and
@@ -111,6 +114,9 @@ class GateConfig:
     """A round is rejected when its held-out score exceeds the head's by less than this."""
 
     def without_effect(self) -> Iterator[str]:
+        if self.held_out_human <= self.held_out:
+            reason = f"it is not above held_out={self.held_out:g}; raise it, or leave it out"
+            yield from no_effect(self, ("held_out_human",), reason)
         if self.min_gain >= -self.tolerance:
             # A score that is lower than the head's is then rejected for its gain already.
             reason = (
@@ -163,6 +169,8 @@ class RefineConfig:
     """The stage that annotates with the round's model."""
     merge: Entry
     """The stage that merges the model's labels with the old ones."""
+    human_weight: Annotated[float, Field(gt=0)] = 1.0
+    """Weight of a human label in the loss of each training, where a label of a machine has 1."""
     complete: tuple[str, ...] = ()
     """Specialists that add what changed annotations lack, such as masks; `model` stands for the
     round's model, which grounds the phrases of new texts. Stages that compose the texts of one of

@@ -27,7 +27,7 @@ from pipeline.storage.reviews import read_reviews, reviewed_shards
 from pipeline.storage.store import Store
 from pipeline.storage.threads import mapped
 from stages import registry
-from stages.base import role_of
+from stages.base import is_as_before, role_of
 from stages.ingest import Source, SourceIds, SourceWithIds
 
 
@@ -43,8 +43,9 @@ class SourceIdentity:
         """The identity of the source that a config describes."""
         settings = {"use": config.use}
         for field in fields(config.options):
-            if role_of(field).identity:
-                settings[field.name] = getattr(config.options, field.name)
+            value = getattr(config.options, field.name)
+            if role_of(field).identity and not is_as_before(field, value):
+                settings[field.name] = value
         # As they are when they are read again: tuples become lists.
         return cls(json.loads(json.dumps(settings)))
 

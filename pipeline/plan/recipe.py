@@ -17,7 +17,7 @@ from pathlib import Path
 from pipeline.config.validation import Settings
 from pipeline.storage.json_types import Json
 from pipeline.storage.manifest import digest
-from stages.base import role_of
+from stages.base import is_as_before, role_of
 
 FINGERPRINT_LENGTH = 8
 
@@ -38,7 +38,7 @@ def recipe_settings(options: Settings, revision: str = "") -> Json:
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
         role = role_of(field)
-        if not role.recipe:
+        if not role.recipe or is_as_before(field, value):
             continue
         if role.content and value:
             value = revision or content_hash(value)

@@ -17,6 +17,7 @@ def round_summary(run: RunConfig, node: Node, head: Node | None) -> Node:
     """The node that counts the round of `node`, which began with the round of `head`."""
     options = _config(registry.ROUND_SUMMARY)(
         held_out=run.refine.gate.held_out,
+        held_out_human=run.refine.gate.held_out_human,
         folds=run.refine.folds,
         texts=run.refine.sparse.texts,
     )
@@ -43,6 +44,7 @@ def people_summary(
         return None
     options = _config(registry.PEOPLE)(
         held_out=run.refine.gate.held_out,
+        held_out_human=run.refine.gate.held_out_human,
         filters=run.filters,
     )
     return _node("people", registry.PEOPLE, options, [head, *refining, merging])

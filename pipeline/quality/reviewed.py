@@ -24,6 +24,7 @@ from typing import TypeVar, cast
 from pipeline.schema import (
     HUMAN,
     KINDS,
+    REVIEW,
     REVIEWED,
     Annotation,
     Annotations,
@@ -35,8 +36,6 @@ from pipeline.schema import (
 )
 from stages.geometry import bounds, iou
 
-REVIEW = "review"
-"""The model of a label that came with a review."""
 DELETED = "deleted_in_review"
 """Why a label is dropped that a person found wrong."""
 SAME_THING = 0.5

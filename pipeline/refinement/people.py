@@ -9,7 +9,7 @@ specialists add to a merged round (`refine.complete`) takes no part.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from pipeline.config.run import Entry
@@ -22,10 +22,9 @@ from pipeline.refinement.judgements import JudgedSample, judged_samples
 from pipeline.refinement.merge import merge
 from pipeline.refinement.rules import MergeConfig
 from pipeline.schema import Annotation, Annotations
-from pipeline.storage.reviews import read_reviews
 from pipeline.storage.store import Store
-from pipeline.training.selection import held_out
-from stages.base import Sample, Stage
+from pipeline.training.selection import HeldOut, human_keys
+from stages.base import ADDED, Sample, Stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +33,8 @@ class PeopleConfig:
 
     held_out: float
     """`refine.gate.held_out`."""
+    held_out_human: float = field(default=0.0, metadata=ADDED)
+    """`refine.gate.held_out_human`."""
     filters: Mapping[str, Entry]
     """The filters of the run."""
 
@@ -50,16 +51,18 @@ class PeopleSummary:
     def __init__(self, config: PeopleConfig) -> None:
         self.config = config
         self.filters = region_filters(config.filters)
+        self.held_out = HeldOut(share=config.held_out, human_share=config.held_out_human)
 
     def __call__(self, store: Store, nodes: Sequence[Node], shard: str) -> Summary:
         """`nodes` are the head, the nodes of the models, and the merge."""
         head, *refining, merging = nodes
         counts = PairedCounts()
         samples = 0
-        if read_reviews(store, shard).labels:
+        human = human_keys(store, shard)
+        if human:
             for sample in judged_samples(store, head, refining, shard):
                 samples += 1
-                if held_out(sample.key, self.config.held_out):
+                if sample.key in human and self.held_out.has(sample.key, is_human=True):
                     self._count(sample, merging, counts)
         return {"samples": samples, "paired": counts.summary()}
 

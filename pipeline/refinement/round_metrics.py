@@ -19,7 +19,7 @@ from pipeline.refinement.changes import changed_labels, tally
 from pipeline.schema import KINDS, Annotations, Record
 from pipeline.storage.json_types import Json
 from pipeline.storage.manifest import count_annotations
-from pipeline.training.selection import held_out
+from pipeline.training.selection import HeldOut, has_human_labels
 
 ALL, TRAINED, HELD_OUT = "all", "trained", "held_out"
 """The parts of the samples for which `metrics.json` gives scores."""
@@ -37,8 +37,8 @@ class RoundCounts:
     `summary` makes a part of a summary of them, and `metrics` reads the sum of such parts.
     """
 
-    def __init__(self, held_out_share: float) -> None:
-        self.held_out_share = held_out_share
+    def __init__(self, held_out: HeldOut) -> None:
+        self.held_out = held_out
         self.samples = 0
         self.kept: Counter[str] = Counter()
         """Kept annotations by kind."""
@@ -99,7 +99,8 @@ class RoundCounts:
     def _add_score(self, record: Record, known: Annotations) -> None:
         """Count a sample with truth in its part and in the whole."""
         score = truth.count_sample(record.annotations, known)
-        part = HELD_OUT if held_out(record.key, self.held_out_share) else TRAINED
+        is_human = has_human_labels(record.annotations)
+        part = HELD_OUT if self.held_out.has(record.key, is_human) else TRAINED
         for name in (ALL, part):
             self.scored[name] = self.scored.get(name, 0) + score
 

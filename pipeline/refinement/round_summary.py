@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from pipeline.execution.reading import read_rows
 from pipeline.plan.graph import Node
@@ -17,7 +17,8 @@ from pipeline.storage.images import read_truth
 from pipeline.storage.parquet import read_table
 from pipeline.storage.round_parts import round_part
 from pipeline.storage.store import Store
-from pipeline.training.selection import Selection, count_selectable
+from pipeline.training.selection import HeldOut, Selection, count_selectable
+from stages.base import ADDED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,8 @@ class RoundSummaryConfig:
 
     held_out: float
     """`refine.gate.held_out`."""
+    held_out_human: float = field(default=0.0, metadata=ADDED)
+    """`refine.gate.held_out_human`."""
     folds: int
     """`refine.folds`."""
     texts: tuple[str, ...]
@@ -39,6 +42,7 @@ class RoundSummary:
 
     def __init__(self, config: RoundSummaryConfig) -> None:
         self.config = config
+        self.held_out = HeldOut(share=config.held_out, human_share=config.held_out_human)
 
     def __call__(self, store: Store, nodes: Sequence[Node], shard: str) -> Summary:
         """`nodes` are the round and, before it, the head that it began with, if there is one."""
@@ -48,7 +52,7 @@ class RoundSummary:
         for head in heads:
             before = read_rows(store, head, shard)
         known = read_truth(store, shard)
-        counts = RoundCounts(self.config.held_out)
+        counts = RoundCounts(self.held_out)
         counts.add_shard(records, before, known)
         summary: Summary = {
             "samples": len(records),
@@ -65,12 +69,13 @@ class RoundSummary:
         name = layout.shard_index(node.folder, shard)
         rows: list[IndexRow] = read_table(store, name, IndexRow)
         config = self.config
-        selection = Selection(held_out=config.held_out, folds=config.folds, texts=config.texts)
+        selection = Selection(held_out=self.held_out, folds=config.folds, texts=config.texts)
+        human = self.held_out.human_keys(store, shard)
         wanted = set(config.texts)
         lacking = sum(not wanted <= set(row.granularities) for row in rows)
         part = asdict(round_part(shard, rows))
         return {
             "lacking_texts": lacking,
-            "selectable": {shard: count_selectable(rows, selection)},
+            "selectable": {shard: count_selectable(rows, selection, human)},
             "parts": {shard: part},
         }

@@ -18,7 +18,7 @@ from pipeline.storage.manifest import digest
 from pipeline.storage.store import Store
 from pipeline.training.data import IndexedKeys, TrainingSet
 from pipeline.training.run import Training, prepare
-from pipeline.training.selection import Selection
+from pipeline.training.selection import Selection, held_out_of
 from stages.florence.tasks import TEXT_TASKS
 
 
@@ -108,7 +108,7 @@ class RoundTrainings:
     def _selection(self) -> Selection:
         """The labelled samples that are not held out."""
         refine = self.run.refine
-        return Selection(held_out=refine.gate.held_out, folds=refine.folds)
+        return Selection(held_out=held_out_of(refine.gate), folds=refine.folds)
 
     def _data(self, selection: Selection) -> TrainingSet:
         """The selected samples of the head. Only their number is known here."""
@@ -126,5 +126,8 @@ class RoundTrainings:
         for _, state in sorted(self.states.items()):
             output = state.output(self.head.name)
             outputs.append(output)
-        share = str(self.run.refine.gate.held_out)
-        return digest(*prefix, share, *outputs)
+        gate = self.run.refine.gate
+        shares = [str(gate.held_out)]
+        if gate.held_out_human > gate.held_out:
+            shares.append(f"human {gate.held_out_human}")
+        return digest(*prefix, *shares, *outputs)

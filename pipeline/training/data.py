@@ -124,7 +124,8 @@ class IndexedKeys:
         """Read the keys of a shard."""
         name = layout.shard_index(self.folder, shard)
         rows: list[IndexRow] = read_table(store, name, IndexRow)
-        return [row.key for row in rows if self.selection.takes(row)]
+        human = self.selection.held_out.human_keys(store, shard)
+        return [row.key for row in rows if self.selection.takes(row, row.key in human)]
 
 
 @dataclass(frozen=True, slots=True)

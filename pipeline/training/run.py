@@ -93,7 +93,11 @@ def prepare(
     Without `start` it starts from `refine.start`, and without `config` it has the settings of
     `train`.
     """
-    config = dataclasses.replace(config or run.train, seed=run.seed * 1000 + number)
+    config = dataclasses.replace(
+        config or run.train,
+        seed=run.seed * 1000 + number,
+        human_weight=run.refine.human_weight,
+    )
     name, content = _start(start or run.refine.start)
     recipe = {
         "version": VERSION,

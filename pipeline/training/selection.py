@@ -7,21 +7,45 @@ there are in each shard (`count_selectable`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from pipeline.config.run import GateConfig
 from pipeline.quality.summary import Summary
-from pipeline.schema import KINDS, IndexRow
+from pipeline.schema import KINDS, Annotations, IndexRow
+from pipeline.storage.images import read_given
 from pipeline.storage.manifest import digest
+from pipeline.storage.store import Store
 from stages.base import fold_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOut:
+    """Which samples no training sees, so that rounds are judged by them."""
+
+    share: float
+    """Share of all samples."""
+    human_share: float = 0.0
+    """Share of the samples with human labels, if it is larger than `share`."""
+
+    def has(self, key: str, is_human: bool) -> bool:
+        """Whether a sample is held out; `is_human` says whether it has human labels."""
+        share = max(self.share, self.human_share) if is_human else self.share
+        return held_out(key, share)
+
+    def human_keys(self, store: Store, shard: str) -> frozenset[str]:
+        """The keys of a shard's samples with human labels; empty if that makes no difference."""
+        if self.human_share <= self.share:
+            return frozenset()
+        return human_keys(store, shard)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
     """Labelled samples of a round; without settings all of them."""
 
-    held_out: float = 0.0
-    """Share of the samples that are left out (`held_out`)."""
+    held_out: HeldOut = HeldOut(share=0.0)
+    """The samples that are left out."""
     texts: tuple[str, ...] = ()
     """Only samples with a text of one of these granularities; empty: with any label."""
     folds: int = 1
@@ -29,11 +53,11 @@ class Selection:
     fold: int | None = None
     """The part that is left out; None: no part is."""
 
-    def takes(self, row: IndexRow) -> bool:
-        """Whether a sample is trained on."""
+    def takes(self, row: IndexRow, is_human: bool = False) -> bool:
+        """Whether a sample is trained on; `is_human` says whether it has human labels."""
         if self.fold is not None and fold_of(row.key, self.folds) == self.fold:
             return False
-        return self._has_labels(row) and not held_out(row.key, self.held_out)
+        return self._has_labels(row) and not self.held_out.has(row.key, is_human)
 
     def count(self, counted: Summary) -> int:
         """How many samples of a shard it takes, from what `count_selectable` has counted."""
@@ -54,21 +78,43 @@ def is_labelled(row: IndexRow) -> bool:
     return any(getattr(row, kind) for kind in KINDS)
 
 
-def count_selectable(rows: Iterable[IndexRow], selection: Selection) -> Summary:
+def count_selectable(
+    rows: Iterable[IndexRow], selection: Selection, human: Collection[str] = ()
+) -> Summary:
     """How many samples of a shard can be selected, for `Selection.count`.
 
-    `selection` has the number of folds and the texts. It leaves out no fold.
+    `selection` has the number of folds and the texts. It leaves out no fold. `human` are the keys
+    of the samples with human labels.
     """
     by_fold: Counter[str] = Counter()
     with_texts = 0
     for row in rows:
-        if held_out(row.key, selection.held_out):
+        if selection.held_out.has(row.key, row.key in human):
             continue
         if is_labelled(row):
             by_fold[str(fold_of(row.key, selection.folds))] += 1
         if not set(selection.texts).isdisjoint(row.granularities):
             with_texts += 1
     return {"by_fold": by_fold, "with_texts": with_texts}
+
+
+def human_keys(store: Store, shard: str) -> frozenset[str]:
+    """The keys of a shard's samples that people have labelled or reviewed."""
+    given = read_given(store, shard)
+    return frozenset(key for key, labels in given.items() if has_human_labels(labels))
+
+
+def has_human_labels(annotations: Annotations) -> bool:
+    """Whether people have labelled or reviewed a sample.
+
+    That they found nothing in it counts, too.
+    """
+    return any(label.locked for label in annotations.all())
+
+
+def held_out_of(gate: GateConfig) -> HeldOut:
+    """The samples that the settings of the gate keep out of training."""
+    return HeldOut(share=gate.held_out, human_share=gate.held_out_human)
 
 
 def held_out(key: str, share: float) -> bool:

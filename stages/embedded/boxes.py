@@ -1,4 +1,4 @@
-"""What mistakes do to boxes: moved edges, two boxes in one, and boxes of nothing.
+"""What mistakes do to boxes: moved edges, other sizes, two boxes in one, and boxes of nothing.
 
 Boxes are xyxy in pixels.
 """
@@ -8,6 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.schema import Box
+
+# Pixels between a box and the edge of the image at which it lies.
+EDGE = 6.0
 
 
 def jittered(
@@ -81,3 +84,50 @@ def joined(a: Box, b: Box) -> Box:
     right = max(a[2], b[2])
     bottom = max(a[3], b[3])
     return (left, top, right, bottom)
+
+
+def scaled(box: Box, factor: float, size: tuple[int, int]) -> Box:
+    """The box with sides `factor` times as long about the same centre, cut at the image's edges.
+
+    The box is xyxy in pixels, `size` the (width, height) of the image.
+    """
+    left, top, right, bottom = box
+    more_x = (factor - 1) * (right - left) / 2
+    more_y = (factor - 1) * (bottom - top) / 2
+    left, right = _inside(left - more_x, right + more_x, size[0])
+    top, bottom = _inside(top - more_y, bottom + more_y, size[1])
+    return (left, top, right, bottom)
+
+
+def edge_box(size: tuple[int, int], rng: np.random.Generator) -> Box:
+    """A box that lies along an edge of the image, a seventh to two fifths of the edge long.
+
+    It reaches a tenth to a fifth of the image's other side into the image.
+
+    Args:
+        size: (width, height) of the image in pixels.
+        rng: where the random numbers come from.
+    """
+    width, height = size
+    edge = int(rng.integers(4))
+    is_upright = edge < 2
+    along, across = (height, width) if is_upright else (width, height)
+    length = float(rng.uniform(1 / 7, 2 / 5)) * along
+    depth = float(rng.uniform(1 / 10, 1 / 5)) * across
+    start = float(rng.uniform(0, along - length))
+    # Edges 0 and 2 are those at the coordinate 0.
+    near = 0.0 if edge % 2 == 0 else across - depth
+    if is_upright:
+        return (near, start, near + depth, start + length)
+    return (start, near, start + length, near + depth)
+
+
+def at_edge(box: Box, size: tuple[int, int]) -> bool:
+    """Whether a box lies at an edge of the image, within `EDGE` pixels.
+
+    The box is xyxy in pixels, `size` the (width, height) of the image.
+    """
+    left, top, right, bottom = box
+    width, height = size
+    nearest = min(left, top, width - right, height - bottom)
+    return nearest < EDGE

@@ -63,6 +63,10 @@ class SceneDomain:
     turn: float
     """Largest rotation of a shape in degrees, in both directions."""
 
+    zipf: float = 0.0
+    """Exponent of Zipf's law: the category at place n of `shapes` is drawn with a probability that
+    is proportional to n ** -zipf. With 0 all are equally likely."""
+
 
 DEMO = SceneDomain(
     name="demo",

@@ -2,38 +2,45 @@
 
 In: a scene's key. Out: texts, regions with category and brief text, text regions. Each has a score
 that tells right from wrong no better than a detector's. All random numbers depend on the key and
-the seed alone. This is how refinement is measured: the mistakes are random, so a model that learns
-from many labels can be right more often than any single label.
+the seeds alone. This is how refinement is measured: most of the mistakes are random, so a model
+that learns from many labels can be right more often than any single label. The mistakes of
+`systematic` are not, and two specialists may share mistakes (`shared`).
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
-from pydantic import Field
 
-from pipeline.schema import Annotations, Box, Granularity, Region, Text, TextRegion
-from stages.base import Batch, Result, Sample, SampleError, no_effect
+from pipeline.schema import Annotations, Granularity, Region, Text, TextRegion
+from stages.base import ADDED, Batch, Result, Sample, SampleError, no_effect
 from stages.embedded.boxes import jittered, joined, random_box
-from stages.embedded.domains import DEMO, SIGN, SceneDomain, categories, palette
+from stages.embedded.domains import DEMO, SceneDomain, categories
+from stages.embedded.mistakes import SPURIOUS_SCORE, TRUE_SCORE, Mistakes
 from stages.embedded.scene_text import SceneObject, describe_scene
-from stages.embedded.scenes import render
+from stages.embedded.scenes import Scene, render
+from stages.embedded.systematic import (
+    NotNegative,
+    Rate,
+    SystematicConfig,
+    as_seen,
+    invented,
+    true_objects,
+)
 
-Rate = Annotated[float, Field(ge=0, le=1)]
 ALT_TEXTS = (
     "stock image {} free download",
     "IMG {:04d} final copy",
     "wallpaper {} hd background",
     "top {} deals",
 )
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-# Parameters (alpha, beta) of the beta distributions of the scores.
-TRUE_SCORE = (6.0, 3.0)
-SPURIOUS_SCORE = (3.0, 4.0)
+# Last numbers of seeds, which keep these draws apart from all others: which scenes share mistakes,
+# the mistakes in them, and systematic mistakes.
+IS_SHARED, SHARED, SYSTEMATIC = 1, 2, 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +83,21 @@ class NoiseConfig:
     scenes: int = 0
     """Seed of the scenes; it must be the one of the source."""
 
+    zipf: NotNegative = field(default=0.0, metadata=ADDED)
+    """Exponent of the long tail of categories in the scenes; it must be the one of the source."""
+
     seed: int = 0
     """Seed of the mistakes."""
+
+    shared: Rate = field(default=0.0, metadata=ADDED)
+    """Share of the scenes whose mistakes come from `shared_seed`. Specialists with the same
+    `shared` and `shared_seed` go wrong in the same scenes, and at equal rates in the same way."""
+
+    shared_seed: int = field(default=0, metadata=ADDED)
+    """Seed of the mistakes in these scenes."""
+
+    systematic: SystematicConfig = field(default=SystematicConfig(), metadata=ADDED)
+    """Mistakes of the regions that are the same in every scene."""
 
     def class_names(self) -> list[str]:
         """The categories that regions can get."""
@@ -93,6 +113,14 @@ class NoiseConfig:
             yield from no_effect(self, ("alt_text",), reason)
         if self.unread == 1:
             yield from no_effect(self, ("misread",), "unread=1 leaves no word; lower unread")
+        if not self.shared:
+            reason = "no mistakes are shared; set shared"
+            yield from no_effect(self, ("shared_seed",), reason)
+        if self.shared == 1:
+            reason = "shared=1 takes all mistakes from shared_seed; lower shared"
+            yield from no_effect(self, ("seed",), reason)
+        for message in self.systematic.without_effect():
+            yield f"systematic.{message}"
 
 
 class NoisyTruth:
@@ -114,53 +142,82 @@ class NoisyTruth:
         Raises:
             SampleError: the sample's key is not that of a rendered scene.
         """
-        number = sample.key.rpartition("_")[2]
-        if not number.isdigit():
-            raise SampleError("no_scene", f"{sample.key} is not the key of a rendered scene")
-        scene = render(DEMO, self.config.scenes, int(number))
+        scene = scene_of(sample.key, self.config)
         truth = scene.truth
-        key_hash = zlib.crc32(sample.key.encode())
-        rng = np.random.default_rng([self.config.seed, key_hash])
-        corruption = _Corruption(DEMO, self.config, rng)
-        objects = [_scene_object(region) for region in truth.regions]
+        seeds = _seeds(sample.key, self.config)
+        random = Mistakes(DEMO, np.random.default_rng(seeds))
+        # The systematic mistakes have their own numbers, so that they leave the random ones alone.
+        systematic = Mistakes(DEMO, np.random.default_rng([*seeds, SYSTEMATIC]))
+        corruption = _Corruption(DEMO, self.config, random)
+        objects = true_objects(scene)
         # The order of these calls fixes which random number goes where.
-        texts = corruption.texts(truth.texts, objects)
-        regions = corruption.regions(objects, sample.size)
+        texts = corruption.texts(truth.texts, [true.object for true in objects])
+        seen = as_seen(objects, sample.size, self.config.systematic, systematic)
+        regions = corruption.regions(seen, sample.size)
+        regions += invented(sample.size, self.config.systematic, systematic)
         text_regions = corruption.text_regions(truth.text_regions)
         return Annotations(texts, regions, text_regions)
 
 
+def scene_of(key: str, config: NoiseConfig) -> Scene:
+    """The scene that has this key.
+
+    Raises:
+        SampleError: it is not the key of a rendered scene.
+    """
+    number = key.rpartition("_")[2]
+    if not number.isdigit():
+        raise SampleError("no_scene", f"{key} is not the key of a rendered scene")
+    domain = replace(DEMO, zipf=config.zipf)
+    return render(domain, config.scenes, int(number))
+
+
+def _seeds(key: str, config: NoiseConfig) -> list[int]:
+    """The numbers that fix the random mistakes of one scene."""
+    key_hash = zlib.crc32(key.encode())
+    draw = np.random.default_rng([config.shared_seed, key_hash, IS_SHARED])
+    if draw.random() < config.shared:
+        return [config.shared_seed, key_hash, SHARED]
+    return [config.seed, key_hash]
+
+
 @dataclass(frozen=True, slots=True)
 class _Corruption:
-    """Draws the mistakes of one scene."""
+    """Draws the random mistakes of one scene."""
 
     domain: SceneDomain
-    """Where other categories, sizes and colours come from."""
+    """Where the words of descriptions come from."""
 
     config: NoiseConfig
     """The rates."""
 
-    rng: np.random.Generator
+    mistakes: Mistakes
     """All random numbers come from it, one after the other."""
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """Where the random numbers come from."""
+        return self.mistakes.rng
 
     def regions(self, objects: Sequence[SceneObject], size: tuple[int, int]) -> list[Region]:
         """The regions that are found, true and spurious ones.
 
         Args:
-            objects: the true objects, in any order.
+            objects: the objects that can be seen, in any order.
             size: (width, height) of the image in pixels.
         """
         config = self.config
+        mistakes = self.mistakes
         regions = []
         for item in self._merged(objects):
             if self.rng.random() >= config.missed:
                 box = jittered(item.box, size, config.jitter, self.rng)
-                named = self._misnamed(item)
-                regions.append(self._region(named, box, TRUE_SCORE))
+                named = mistakes.misnamed(item, config.wrong_category, config.wrong_attribute)
+                regions.append(mistakes.region(named, box, TRUE_SCORE))
             if self.rng.random() < config.spurious:
-                spurious = self._random_object()
+                spurious = mistakes.random_object()
                 box = random_box(size, self.rng)
-                regions.append(self._region(spurious, box, SPURIOUS_SCORE))
+                regions.append(mistakes.region(spurious, box, SPURIOUS_SCORE))
         return regions
 
     def texts(self, true_texts: Sequence[Text], objects: Sequence[SceneObject]) -> list[Text]:
@@ -173,7 +230,7 @@ class _Corruption:
         is_wrong = draw < wrong_rate
         is_alt_text = draw < wrong_rate + alt_text_rate
         if is_wrong:
-            others = [self._other_object(item) for item in objects]
+            others = [self.mistakes.other_object(item) for item in objects]
             description = describe_scene(self.domain, others)
             brief = description.brief
         elif is_alt_text:
@@ -196,19 +253,11 @@ class _Corruption:
                 continue
             text = region.text
             if draw < unread_rate + misread_rate:
-                text = self._misread(text)
+                text = self.mistakes.misread(text)
             # OCR is seldom unsure, so the scores lie between a half and one.
-            score = 0.5 + 0.5 * self._score(TRUE_SCORE)
+            score = 0.5 + 0.5 * self.mistakes.score(TRUE_SCORE)
             text_regions.append(TextRegion(quad=region.quad, text=text, score=score))
         return text_regions
-
-    def _misread(self, word: str) -> str:
-        """The word with one other letter."""
-        index = int(self.rng.integers(len(word)))
-        letter = self._another(LETTERS, word[index])
-        before = word[:index]
-        after = word[index + 1 :]
-        return before + letter + after
 
     def _merged(self, objects: Sequence[SceneObject]) -> list[SceneObject]:
         """The objects, some of them joined with the next one in a box around both."""
@@ -228,80 +277,6 @@ class _Corruption:
             index += 1
         return result
 
-    def _misnamed(self, item: SceneObject) -> SceneObject:
-        """The object, sometimes with another category, size or colour."""
-        if self.rng.random() < self.config.wrong_category:
-            all_categories = categories(self.domain)
-            category = self._another(all_categories, item.category)
-            item = replace(item, category=category)
-        if self.rng.random() >= self.config.wrong_attribute:
-            return item
-        # Signs have no size word, so only their colour can be wrong.
-        if item.category != SIGN and self.rng.random() < 0.5:
-            size = self._another(self.domain.sizes, item.size)
-            return replace(item, size=size)
-        all_colours = palette(self.domain)
-        colour = self._another(all_colours, item.colour)
-        return replace(item, colour=colour)
-
-    def _other_object(self, item: SceneObject) -> SceneObject:
-        """Another category and colour at the same place; a sign stays as it is."""
-        if item.category == SIGN:
-            return item
-        category = self._another(self.domain.shapes, item.category)
-        colour = self._another(self.domain.colours, item.colour)
-        return replace(item, category=category, colour=colour)
-
-    def _random_object(self) -> SceneObject:
-        """An object without a place."""
-        size = self._any(self.domain.sizes)
-        colour = self._any(self.domain.colours)
-        category = self._any(self.domain.shapes)
-        return SceneObject(
-            size=size,
-            colour=colour,
-            category=category,
-            box=(0.0, 0.0, 0.0, 0.0),
-        )
-
-    def _region(self, item: SceneObject, box: Box, score: tuple[float, float]) -> Region:
-        """A region with the names of `item` and a random score."""
-        return Region(
-            box=box,
-            phrase=item.category,
-            brief=item.brief,
-            brief_kind="chunk",
-            score=self._score(score),
-        )
-
     def _text(self, granularity: Granularity, text: str) -> Text:
         """A text with the score of a true one."""
-        return Text(granularity=granularity, text=text, score=self._score(TRUE_SCORE))
-
-    def _any(self, names: Iterable[str]) -> str:
-        """A random one of the names."""
-        name = self.rng.choice(list(names))
-        return str(name)
-
-    def _another(self, names: Iterable[str], old: str) -> str:
-        """A random name other than `old`."""
-        return self._any(name for name in names if name != old)
-
-    def _score(self, parameters: tuple[float, float]) -> float:
-        """A random score from a beta distribution, rounded to four digits.
-
-        `parameters` are alpha and beta of the distribution.
-        """
-        score = self.rng.beta(*parameters)
-        return round(float(score), 4)
-
-
-def _scene_object(region: Region) -> SceneObject:
-    """The object of a true region.
-
-    Its brief text is an optional size word, the colour and the category.
-    """
-    words = (region.brief or "").split()
-    colour = words[-2]
-    size = words[-3] if len(words) > 2 else ""
-    return SceneObject(size=size, colour=colour, category=region.phrase, box=region.box)
+        return Text(granularity=granularity, text=text, score=self.mistakes.score(TRUE_SCORE))

@@ -31,6 +31,9 @@ class VisibleObject:
     visible: np.ndarray
     """(height, width) bool."""
 
+    hidden: float
+    """The share of its pixels that later shapes hide."""
+
     @property
     def area(self) -> int:
         """Number of visible pixels."""

@@ -44,6 +44,9 @@ class Scene:
     truth: Annotations
     """Annotations with the source 'truth'."""
 
+    hidden: Sequence[float]
+    """The share of each true region, in their order, that other things hide."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
@@ -81,7 +84,8 @@ def render(domain: SceneDomain, seed: int, index: int) -> Scene:
     # Rounded to the nearest number, since the conversion cuts off.
     pixels = np.clip(noisy + 0.5, 0, 255).astype(np.uint8)
     pixels.setflags(write=False)
-    return Scene(pixels, truth_of(domain, drawing))
+    hidden = [item.hidden for item in drawing.objects]
+    return Scene(pixels, truth_of(domain, drawing), hidden)
 
 
 def scenes(domain: SceneDomain, seed: int, count: int) -> Iterator[Scene]:
@@ -98,7 +102,8 @@ def _draw(domain: SceneDomain, rng: np.random.Generator) -> Drawing:
     count = int(rng.integers(fewest, most + 1))
     # No two shapes of a scene share both category and colour.
     combination_count = len(shapes) * len(colours)
-    combinations = rng.choice(combination_count, count, replace=False)
+    chances = _chances(domain)
+    combinations = rng.choice(combination_count, count, replace=False, p=chances)
     layers = []
     for combination in combinations:
         colour_index, shape_index = divmod(combination, len(shapes))
@@ -118,6 +123,20 @@ def _draw(domain: SceneDomain, rng: np.random.Generator) -> Drawing:
         )
         layers.append(sign)
     return Drawing(image, _visible_objects(layers), word)
+
+
+def _chances(domain: SceneDomain) -> np.ndarray | None:
+    """The probability of each colour and shape, (colours * shapes,) float64; None if all are alike.
+
+    The shapes of one colour stand next to each other.
+    """
+    if not domain.zipf:
+        # Without probabilities numpy draws other numbers, which are those of all earlier scenes.
+        return None
+    ranks = np.arange(1, len(domain.shapes) + 1)
+    weights = ranks**-domain.zipf
+    by_colour = np.tile(weights, len(domain.colours))
+    return by_colour / by_colour.sum()
 
 
 def _paint_shape(
@@ -162,6 +181,7 @@ def _visible_objects(layers: Sequence[_Layer]) -> list[VisibleObject]:
         visible = whole & ~hidden
         hidden |= whole
         least = _MIN_VISIBLE * whole.sum()
+        hidden_share = 1 - float(visible.sum() / whole.sum())
         if visible.sum() < least:
             visible = np.zeros_like(visible)
         item = SceneObject(
@@ -170,7 +190,7 @@ def _visible_objects(layers: Sequence[_Layer]) -> list[VisibleObject]:
             category=layer.category,
             box=_tight_box(visible),
         )
-        objects.append(VisibleObject(item, visible))
+        objects.append(VisibleObject(item, visible, hidden_share))
     return sorted(objects, key=lambda item: (item.is_sign, -item.area))
 
 

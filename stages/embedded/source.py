@@ -1,17 +1,28 @@
 """Rendered scenes as a source of images.
 
-Their truth is exact, so every type of annotation can be measured on them.
+Their truth is exact, so every type of annotation can be measured on them. A share of them may come
+with human labels.
 """
 
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, TypeVar
 
-from stages.base import MAY_CHANGE
+from pipeline.schema import HUMAN, REVIEW, REVIEWED, Annotations, Region, Text, TextRegion
+from stages.base import ADDED, MAY_CHANGE
+from stages.embedded.systematic import NotNegative, Rate
 from stages.ingest import Item
+
+# Who reviewed a scene that comes with human labels.
+REVIEWER = "scenes"
+NO_BOX = (0.0, 0.0, 0.0, 0.0)
+NO_QUAD = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+Label = TypeVar("Label", Text, Region, TextRegion)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +34,14 @@ class ScenesConfig:
 
     seed: int = 0
     """Seed of the scenes; another seed gives other scenes."""
+
+    zipf: NotNegative = field(default=0.0, metadata=ADDED)
+    """Exponent of Zipf's law for a long tail of categories: the n-th category is drawn with a
+    probability proportional to n ** -zipf; 0 makes all equally likely."""
+
+    human: Rate = field(default=0.0, metadata=ADDED)
+    """Share of the scenes that come with human labels, as if people had reviewed them: the true
+    regions, words and brief text. A larger share holds those of a smaller one."""
 
 
 class ScenesSource:
@@ -44,13 +63,52 @@ class ScenesSource:
 
         from stages.embedded.scenes import DEMO, render
 
+        domain = replace(DEMO, zipf=self.config.zipf)
         for name in names:
             index = int(name.removeprefix("scene_").removesuffix(".jpg"))
-            scene = render(DEMO, self.config.seed, index)
+            scene = render(domain, self.config.seed, index)
             buffer = io.BytesIO()
             Image.fromarray(scene.image).save(buffer, "JPEG", quality=95)
-            yield Item(name, buffer.getvalue(), truth=scene.truth)
+            given = Annotations()
+            if _is_reviewed(name, self.config.human):
+                given = as_reviewed(scene.truth)
+            yield Item(name, buffer.getvalue(), given=given, truth=scene.truth)
 
     def revision(self, names: Sequence[str]) -> str:
         """Scenes never change, so their revision is empty."""
         return ""
+
+
+def _is_reviewed(name: str, share: float) -> bool:
+    """Whether a scene is among the `share` that comes with human labels."""
+    place = zlib.crc32(f"human {name}".encode()) / 2**32
+    return place < share
+
+
+def as_reviewed(truth: Annotations) -> Annotations:
+    """The labels of a person who says what is true of the regions, the words and the brief text.
+
+    They hold the marks that these groups of labels are complete (`pipeline.schema.REVIEWED`).
+    """
+    labels = Annotations(
+        texts=[_by_person(text) for text in truth.texts if text.granularity == "brief"],
+        regions=[_by_person(region) for region in truth.regions],
+        text_regions=[_by_person(word) for word in truth.text_regions],
+    )
+    no_text = Text(granularity="brief", text="", dropped=REVIEWED)
+    no_region = Region(box=NO_BOX, phrase="", dropped=REVIEWED)
+    no_word = TextRegion(quad=NO_QUAD, text="", dropped=REVIEWED)
+    labels.texts.append(_by_person(no_text, _mark("brief")))
+    labels.regions.append(_by_person(no_region, _mark("regions")))
+    labels.text_regions.append(_by_person(no_word, _mark("text_regions")))
+    return labels
+
+
+def _mark(group: str) -> str:
+    """The id of the mark that a group of labels is complete."""
+    return f"{HUMAN}.{group}.{REVIEWED}"
+
+
+def _by_person(label: Label, id_: str = "") -> Label:
+    """A label of a person; without an id, the ingest gives it one."""
+    return replace(label, id=id_, source=HUMAN, model=REVIEW, revision=REVIEWER)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
-from stages.base import NOT_RECIPE, no_effect
+from pydantic import Field
+
+from stages.base import ADDED, NOT_RECIPE, no_effect
 from stages.florence.sizes import RESOLUTIONS
 from stages.florence.tasks import Family, check_tasks, find_task
 
@@ -84,6 +86,10 @@ class TrainConfig:
 
     location_weight: float = 1.0
     """Weight of a location token in the loss, where a word has 1."""
+
+    human_weight: Annotated[float, Field(gt=0)] = field(default=1.0, metadata=ADDED)
+    """Weight of a human label in the loss, where a label of a machine has 1. An example that says
+    several labels has the mean of their weights. In `fld run`, `refine.human_weight` decides it."""
 
     average: float = 0.0
     """Decay per step of the running average of the weights, which is then what is saved; 0 is

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pipeline.schema import Annotations
 from stages.base import Sample
 from stages.florence.augment import mirrored
 from stages.florence.config import TrainConfig
@@ -48,6 +49,19 @@ def draw_examples(sample: Sample, config: TrainConfig, step: int) -> list[Exampl
         if not tasks:
             del available[family]
     return chosen
+
+
+def label_weight(example: Example, annotations: Annotations, human_weight: float) -> float:
+    """The weight of an example in the loss: the mean weight of the labels that it says.
+
+    A human label has `human_weight`, a label of a machine 1.
+    """
+    human = {label.id for label in annotations.all() if label.locked}
+    said = example.label_spans
+    if not said:
+        return 1.0
+    share = sum(id_ in human for id_ in said) / len(said)
+    return share * human_weight + (1 - share)
 
 
 def _available(sample: Sample, config: TrainConfig) -> Available:

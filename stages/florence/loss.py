@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     import torch
 
 
-def token_loss(
+def token_losses(
     logits: torch.Tensor,
     labels: torch.Tensor,
     first_location: int,
     spread: float,
     weight: float,
 ) -> torch.Tensor:
-    """Return the summed cross-entropy of the tokens, in nats, as a scalar.
+    """Return the cross-entropy of each token, in nats: (tokens,).
 
     Args:
         logits: (tokens, vocabulary), float.
@@ -45,4 +45,4 @@ def token_loss(
         target = (-0.5 * offsets**2).softmax(-1)
         location_log_probs = log_probs[is_location, first_location : first_location + BINS]
         losses = losses.masked_scatter(is_location, -(target * location_log_probs).sum(-1))
-    return losses.where(~is_location, losses * weight).sum()
+    return losses.where(~is_location, losses * weight)

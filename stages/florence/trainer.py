@@ -5,8 +5,9 @@ Targets are drawn from a generator seeded by (seed, step, sample's key), dropout
 before it only through the weights and AdamW's moments.
 
 Each rank, and each micro-batch, adds up the loss of its own tokens. The sum of the gradients is
-divided by the number of all tokens, so neither changes the result beyond rounding. Florence-2
-paper, section 6.1: AdamW, cosine decay, linear warm-up, growing resolution.
+divided by the weight of all tokens (their number, unless human labels weigh more), so neither
+changes the result beyond rounding. Florence-2 paper, section 6.1: AdamW, cosine decay, linear
+warm-up, growing resolution.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from stages.base import Sample, thread_count
 from stages.florence import forward
 from stages.florence.config import TrainConfig
 from stages.florence.distributed import SINGLE_PROCESS, Distributed
-from stages.florence.examples import augment_samples, draw_examples
+from stages.florence.examples import augment_samples, draw_examples, label_weight
 from stages.florence.limits import check_training, limits_in
-from stages.florence.loss import token_loss
+from stages.florence.loss import token_losses
 from stages.florence.model import Florence, move_to_device
 from stages.florence.state import Metrics, TrainingState
 from stages.florence.tasks import Example
@@ -42,7 +43,10 @@ class BatchLoss:
     """The loss of some samples."""
 
     total: torch.Tensor
-    """Sum over their tokens, in nats; a scalar with its graph."""
+    """Weighted sum over their tokens, in nats; a scalar with its graph."""
+
+    weight: float
+    """Sum of the tokens' weights."""
 
     tokens: int
     """Number of tokens; the forced start token does not count."""
@@ -104,7 +108,8 @@ class Trainer:
             samples: this rank's share of the batch.
 
         Returns:
-            Metrics over all ranks: `step` (from 1), `loss` (nats a token), `gradient_norm` before
+            Metrics over all ranks: `step` (from 1), `loss` (nats a token, the mean by weight),
+            `gradient_norm` before
             clipping, `rate` (the learning rate) and `tokens` (number of target tokens).
         """
         import torch
@@ -121,8 +126,9 @@ class Trainer:
         gradients = [p.grad for p in parameters if p.grad is not None]
         self.distributed.sum_over_ranks([sums])
         self.distributed.sum_over_ranks(gradients)
-        loss, tokens = sums.tolist()
-        divisor = max(tokens, 1.0)
+        loss, weight, tokens = sums.tolist()
+        # A batch without any target has no weight.
+        divisor = weight or 1.0
         torch._foreach_div_(gradients, divisor)
         norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip)
         state.optimiser.step()
@@ -139,20 +145,20 @@ class Trainer:
     def _accumulate(self, samples: Sequence[Sample]) -> torch.Tensor:
         """Add up the gradients of all micro-batches.
 
-        Returns the sum of the loss and the number of tokens: (2,), float64.
+        Returns the sums of the loss, of the weights and of the tokens: (3,), float64.
         """
         import torch
 
         device = self.florence.device
         use_bfloat16 = self.config.dtype == "bfloat16"
-        sums = torch.zeros(2, dtype=torch.float64, device=device)
+        sums = torch.zeros(3, dtype=torch.float64, device=device)
         size = self.config.micro_batch or len(samples)
         for first in range(0, len(samples), size):
             with torch.autocast(device.type, torch.bfloat16, enabled=use_bfloat16):
                 loss = self.loss(samples[first : first + size])
             loss.total.backward()
-            tokens = torch.tensor(loss.tokens, device=loss.total.device)
-            sums += torch.stack([loss.total.detach(), tokens])
+            counts = torch.tensor([loss.weight, loss.tokens], dtype=torch.float64, device=device)
+            sums += torch.cat([loss.total.detach().double()[None], counts])
         return sums
 
     def _update_average(self) -> None:
@@ -176,20 +182,23 @@ class Trainer:
         config, florence = self.config, self.florence
         images: list[int] = []
         examples: list[Example] = []
+        weights: list[float] = []
         for i, sample in enumerate(samples):
             for example in draw_examples(sample, config, self.state.step):
                 images.append(i)
                 examples.append(example)
+                weights.append(label_weight(example, sample.annotations, config.human_weight))
         resolution = config.resolution(self.state.step)
         features = forward.encode_images(florence, [s.pixels for s in samples], resolution)
         if not examples:
             # The features take part, so that every rank has the same graph.
-            return BatchLoss(features.sum() * 0.0, 0)
+            return BatchLoss(features.sum() * 0.0, 0.0, 0)
         prompts = forward.tokenise(
             florence, [example.prompt for example in examples], config.max_prompt_tokens
         )
         targets = forward.tokenise_targets(florence, examples, config.max_target_tokens)
         total = features.new_zeros(())
+        weight = 0.0
         tokens = 0
         # Rows of like length go together, so that little is padded.
         order = sorted(range(len(examples)), key=lambda row: len(targets[row]))
@@ -201,24 +210,44 @@ class Trainer:
             logits, labels = forward.teacher_forced_logits(
                 florence, encoded, [targets[r] for r in rows]
             )
-            total = total + self._token_loss(logits, labels)
+            # The start token of a row has no loss.
+            lengths = [len(targets[r]) - 1 for r in rows]
+            token_weights = np.repeat([weights[r] for r in rows], lengths)
+            total = total + self._loss_sum(logits, labels, token_weights)
+            weight += float(token_weights.sum())
             tokens += len(labels)
-        return BatchLoss(total, tokens)
+        return BatchLoss(total, weight, tokens)
 
-    def _token_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The summed loss of tokens: logits (tokens, vocabulary), labels (tokens,)."""
+    def _loss_sum(
+        self, logits: torch.Tensor, labels: torch.Tensor, weights: np.ndarray
+    ) -> torch.Tensor:
+        """The weighted sum of the loss of some tokens, as a scalar.
+
+        Args:
+            logits: (tokens, vocabulary), float.
+            labels: (tokens,), int64; the target ids.
+            weights: (tokens,), float64.
+        """
         import torch
 
         config = self.config
+        is_even = bool((weights == 1).all())
         if config.location_spread or config.location_weight != 1:
             first = token_id(self.florence.tokenizer, "<loc_0>")
-            return token_loss(logits, labels, first, config.location_spread, config.location_weight)
-        return torch.nn.functional.cross_entropy(
-            logits,
-            labels,
-            reduction="sum",
-            label_smoothing=config.label_smoothing,
-        )
+            spread, weight = config.location_spread, config.location_weight
+            losses = token_losses(logits, labels, first, spread, weight)
+        else:
+            losses = torch.nn.functional.cross_entropy(
+                logits,
+                labels,
+                # Even weights need no factors, and the library's sum rounds in another way.
+                reduction="sum" if is_even else "none",
+                label_smoothing=config.label_smoothing,
+            )
+        if is_even:
+            return losses.sum()
+        factors = torch.as_tensor(weights, dtype=losses.dtype, device=losses.device)
+        return (losses * factors).sum()
 
 
 def _prepare_model(florence: Florence, config: TrainConfig) -> None:

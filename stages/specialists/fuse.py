@@ -25,7 +25,7 @@ import numpy as np
 from pipeline.schema import Annotation, Annotations, Region, Text, TextRegion, Triplet
 from stages.base import Batch, Result, Sample, StageError
 from stages.geometry import bounds, box_iou
-from stages.specialists.selection import effective_score, select_fresh
+from stages.specialists.selection import best_described, effective_score, select_fresh
 
 FUSED = "fused"
 
@@ -128,7 +128,8 @@ def _nearest_cluster(
 def fuse_cluster(members: Sequence[Placed], source_count: int) -> Placed:
     """One new annotation for a cluster.
 
-    What was made for a member's own box (mask, candidates, brief text) is left out.
+    What was made for a member's own box (mask, candidates) is left out. A region has the brief text
+    that the members agree on most (`best_described`), if any has one.
     """
     sources = {member.source for member in members}
     agreement = len(sources) / source_count
@@ -148,7 +149,14 @@ def fuse_cluster(members: Sequence[Placed], source_count: int) -> Placed:
         phrase_score = _mean_phrase_score(members)
         return replace(fused, mask=None, phrase_score=phrase_score)
     if isinstance(fused, Region):
-        return replace(fused, mask=None, candidates=[], brief=None, brief_kind=None)
+        named = best_described([member for member in members if isinstance(member, Region)])
+        return replace(
+            fused,
+            mask=None,
+            candidates=[],
+            brief=named.brief if named else None,
+            brief_kind=named.brief_kind if named else None,
+        )
     return fused
 
 
@@ -247,7 +255,7 @@ def _shared_words(first: Counter[str], second: Counter[str]) -> float:
 class Fuse:
     """Fuses the fresh annotations of the configured sources."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     reads_images: ClassVar[bool] = False
     gives: ClassVar[tuple[str, ...]] = ()
     revises: ClassVar[tuple[str, ...]] = ("regions",)

@@ -76,3 +76,19 @@ def choose_candidate(region: Region, scores: Sequence[float]) -> Region:
         scored.append(replace(candidate, score=score))
     best = max(scored, key=lambda candidate: candidate.score or 0.0)
     return replace(region, candidates=scored, brief=best.text, brief_kind=best.kind)
+
+
+def best_described(regions: Sequence[Region]) -> Region | None:
+    """The region whose brief text has the most support among regions of one thing; None if none
+    has one.
+
+    The support of a text is the sum of the scores of the regions that have it.
+    """
+    support: dict[str, float] = {}
+    for region in regions:
+        if region.brief is not None:
+            support.setdefault(region.brief, 0.0)
+            support[region.brief] += effective_score(region)
+    described = [region for region in regions if region.brief is not None]
+    # Of equally good texts the first one, so that the order of the regions decides.
+    return max(described, key=lambda region: support[region.brief or ""], default=None)

@@ -16,6 +16,7 @@ SHOWN_BY: dict[str, dict[str, str]] = {
         "Entry.group": "test_the_settings_of_an_entry_change_the_graph",
         "Entry.batch_size": "test_the_settings_of_an_entry_change_the_graph",
         "RefineConfig.start": "test_the_seed_of_a_run_is_that_of_its_trainings",
+        "RefineConfig.human_weight": "test_the_weight_of_human_labels_is_that_of_the_trainings",
     },
     "tests/pipeline/config/test_pairs.py": {
         "merge.levels": "test_a_name_of_what_is_not_there_is_refused",
@@ -176,9 +177,13 @@ SHOWN_BY: dict[str, dict[str, str]] = {
         "florence.model": "test_a_true_category_has_more_support_than_a_false_one",
         "florence.same_place": "test_a_detected_box_takes_the_description_that_lies_on_it",
     },
+    "tests/pipeline/refinement/test_human_labels.py": {
+        "GateConfig.held_out_human": "test_no_training_sees_the_human_labels_that_judge",
+    },
     "tests/stages/florence/test_training.py": {
         "train.micro_batch": "test_saving_memory_does_not_change_what_is_learnt",
         "train.recompute": "test_saving_memory_does_not_change_what_is_learnt",
+        "train.human_weight": "test_human_labels_weigh_more_and_the_loss_is_the_mean_by_weight",
         "train.checkpoint_every": "test_a_killed_and_resumed_run_ends_with_the_same_bytes",
     },
     "tests/pipeline/quality/test_coco_grids.py": {

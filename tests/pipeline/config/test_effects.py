@@ -37,7 +37,7 @@ from pipeline.refinement.rules import Thresholds
 from pipeline.schema import KINDS
 from pipeline.studies.config import RowConfig
 from pipeline.studies.data import DataConfig
-from pipeline.training.run import prepare
+from pipeline.training.run import Training, prepare
 from stages import registry
 from stages.base import Sample, fold_of
 from stages.dedup import DedupConfig
@@ -130,6 +130,11 @@ VALUES: dict[str, dict[str, Any]] = {
         "merged": 0.9,
         "wrong_text": 0.9,
         "alt_text": 0.7,
+        "zipf": 2.0,
+        "shared": 0.9,
+        "systematic.renamed": 0.9,
+        "systematic.unseen_below": 40.0,
+        "systematic.invented": 0.9,
     },
     "train": {
         "stages": ((64, 3),),
@@ -316,13 +321,35 @@ def test_the_settings_of_an_entry_change_the_graph() -> None:
     assert marks(*other_group)[: len(plain) - 4] != plain[: len(plain) - 4]
 
 
+class NoData:
+    """A training set without samples."""
+
+    node = graph.round_zero(parse(compose([])))[-1]
+
+
+def prepared(*overrides: str) -> Training:
+    """The training of a round with these settings."""
+    data: Any = NoData()
+    return prepare(parse(compose(list(overrides))), 1, data, "labels")
+
+
 def test_the_seed_of_a_run_is_that_of_its_trainings() -> None:
-    class NoData:
-        node = graph.round_zero(parse(compose([])))[-1]
+    assert prepared("seed=1").folder != prepared().folder
+    assert prepared("refine.start=base/nowhere").folder != prepared().folder
 
-    def folder(*overrides: str) -> str:
-        data: Any = NoData()
-        return prepare(parse(compose(list(overrides))), 1, data, "labels").folder
 
-    assert folder("seed=1") != folder()
-    assert folder("refine.start=base/nowhere") != folder()
+def test_the_weight_of_human_labels_is_that_of_the_trainings() -> None:
+    heavy = prepared("refine.human_weight=5")
+    assert heavy.config.human_weight == 5
+    assert heavy.folder != prepared().folder
+    with pytest.raises(ValueError, match=r"set refine\.human_weight=5"):
+        parse(compose(["train.human_weight=5"]))
+
+
+def test_a_field_that_came_later_is_in_no_recipe_while_it_has_its_default() -> None:
+    config_class = registry.load("noisy_truth")[1]
+    later = {"zipf", "shared", "shared_seed", "systematic"}
+    assert later.isdisjoint(recipe_settings(config_class()))
+    assert recipe_settings(config_class(zipf=1.0))["zipf"] == 1.0
+    source = parse(compose([])).source
+    assert SourceIdentity.of(source).settings == {"use": "scenes", "seed": 0}

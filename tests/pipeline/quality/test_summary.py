@@ -15,6 +15,7 @@ from pipeline.quality.summary import Summary, add, decode, encode
 from pipeline.refinement.gate import PairedScores, count_paired
 from pipeline.refinement.round_metrics import RoundCounts, metrics
 from pipeline.schema import Record
+from pipeline.training.selection import HeldOut
 from tests.pipeline.simulated import SIZE, noisy_scenes
 
 
@@ -73,7 +74,7 @@ def test_a_ranking_has_the_highest_values_of_all_shards_and_equal_ones_by_key() 
 
 
 def _counted(records: Sequence[Record], before: Sequence[Record], known: Summary) -> Summary:
-    counts = RoundCounts(0.5)
+    counts = RoundCounts(HeldOut(share=0.5))
     counts.add_shard(records, before, known)
     return {
         "metrics": counts.summary(),

@@ -16,6 +16,7 @@ from pipeline.storage.parquet import read_table
 from pipeline.storage.round_parts import publish_parts, round_part
 from pipeline.storage.rounds import RoundState, open_round, publish_round_state
 from pipeline.storage.store import Store
+from pipeline.training.selection import HeldOut
 from tests.pipeline.release.rounds import make_round, write_scenes
 
 SCENES = 9
@@ -31,7 +32,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     make_round(top / "work", top / "images", shard_size=3)
     store = Store(str(top / "work"))
     opened = open_round(store.url)
-    counts = RoundCounts(0.0)
+    counts = RoundCounts(HeldOut(share=0.0))
     parts = []
     for shard in opened.shards():
         counts.add_shard(opened.read(shard), None, {})

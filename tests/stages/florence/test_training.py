@@ -13,13 +13,15 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.schema import HUMAN, KINDS, Annotations
 from stages.base import Sample
 from stages.embedded.scenes import DEMO, render
 from stages.florence.config import TrainConfig
 from stages.florence.distributed import Distributed
-from stages.florence.examples import draw_examples
+from stages.florence.examples import draw_examples, label_weight
 from stages.florence.model import create, load, save
 from stages.florence.state import Checkpoint
+from stages.florence.tasks import find_task
 from stages.florence.tokenizer import make_tokenizer
 from stages.florence.trainer import Trainer
 from stages.florence.training import Hooks, train
@@ -63,6 +65,21 @@ def batches(step: int, rank: int = 0, size: int = 1) -> Iterator[Sequence[Sample
         step += 1
 
 
+def by_people(sample: Sample) -> Sample:
+    """The sample with human labels."""
+    labels = Annotations()
+    for kind in KINDS:
+        for label in getattr(sample.annotations, kind):
+            getattr(labels, kind).append(replace(label, source=HUMAN))
+    return replace(sample, annotations=labels)
+
+
+def mixed_batches(step: int, rank: int = 0, size: int = 1) -> Iterator[Sequence[Sample]]:
+    """`batches` in which people have labelled the scenes 0, 3 and 6."""
+    for batch in batches(step, rank, size):
+        yield [by_people(s) if int(s.key.split("-")[1]) % 3 == 0 else s for s in batch]
+
+
 def weights(folder: Path) -> bytes:
     return (folder / "model.safetensors").read_bytes()
 
@@ -104,14 +121,17 @@ def test_the_loss_falls_and_the_model_loads_by_plain_from_pretrained(
     assert all(torch.equal(value, mine[name]) for name, value in stranger.state_dict().items())
 
 
+WEIGHTED = replace(CONFIG, human_weight=4.0)
+
+
 def _rank(rank: int, size: int, start: str, out: str, port: int) -> None:
     torch.distributed.init_process_group(
         "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size
     )
     train(
-        CONFIG,
+        WEIGHTED,
         start,
-        lambda step: batches(step, rank, size),
+        lambda step: mixed_batches(step, rank, size),
         Path(out),
         distributed=Distributed(rank, size),
     )
@@ -126,11 +146,42 @@ def test_two_ranks_follow_the_curve_of_one(start: str, tmp_path: Path) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     torch.multiprocessing.spawn(_rank, (2, start, str(tmp_path / "two"), port), nprocs=2)
-    train(CONFIG, start, batches, tmp_path / "one")
+    train(WEIGHTED, start, mixed_batches, tmp_path / "one")
     one, two = ((tmp_path / n / "metrics.jsonl").read_text().splitlines() for n in ("one", "two"))
     assert len(one) == len(two) == CONFIG.steps
     for a, b in zip(map(json.loads, one), map(json.loads, two), strict=True):
         assert a["loss"] == pytest.approx(b["loss"], abs=1e-4) and a["tokens"] == b["tokens"]
+
+
+def test_human_labels_weigh_more_and_the_loss_is_the_mean_by_weight(start: str) -> None:
+    trainer = Trainer(WEIGHTED, load(start))
+    trainer.florence.model.eval()
+    first, second = samples(2)
+    alone, other = trainer.loss([first]), trainer.loss([second])
+    assert (alone.weight, other.weight) == (alone.tokens, other.tokens)
+    mixed = trainer.loss([by_people(first), second])
+    assert mixed.tokens == alone.tokens + other.tokens
+    assert mixed.weight == pytest.approx(4 * alone.tokens + other.tokens)
+    expected = 4 * alone.total.item() + other.total.item()
+    assert mixed.total.item() == pytest.approx(expected, rel=1e-4)
+    expected /= mixed.weight
+    assert trainer.learn([by_people(first), second])["loss"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_an_example_weighs_as_much_as_its_labels_on_average() -> None:
+    (sample,) = samples(1)
+    regions = [replace(sample.annotations.regions[0], source=HUMAN)]
+    regions += sample.annotations.regions[1:]
+    annotations = Annotations(regions=regions)
+    (everything,) = find_task("<OD>").examples(annotations, sample.size)
+    count = len(regions)
+    assert count > 1
+    weight = label_weight(everything, annotations, 5.0)
+    assert weight == pytest.approx((5 + count - 1) / count)
+    single = find_task("<REGION_TO_CATEGORY>").examples(annotations, sample.size)
+    assert sorted(label_weight(each, annotations, 5.0) for each in single) == [1.0] * (
+        count - 1
+    ) + [5.0]
 
 
 def test_targets_depend_on_step_and_key_and_follow_the_family_weights() -> None:

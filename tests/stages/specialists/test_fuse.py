@@ -136,3 +136,15 @@ def test_of_several_captions_the_one_nearest_to_the_others_stays() -> None:
         "three": "fused",
     }
     assert result.texts[0].agreement == pytest.approx((1 + 6 / 8 + 2 / 6) / 3)
+
+
+def test_a_region_has_the_brief_text_that_its_members_agree_on_most() -> None:
+    said = [("a", "one", 0.5, "red dog"), ("b", "two", 0.4, "big dog"), ("c", "three", 0.4, None)]
+    members = [replace(region(id_, s, A, p), brief=b, brief_kind="chunk") for id_, s, p, b in said]
+    (made,), _ = fused(*members, sources=("one", "two", "three"))
+    assert (made.brief, made.brief_kind) == ("red dog", "chunk")
+    members[2] = replace(members[2], brief="big dog")
+    (made,), _ = fused(*members, sources=("one", "two", "three"))
+    assert made.brief == "big dog"
+    (made,), _ = fused(region("a", "one"), region("b", "two"))
+    assert (made.brief, made.brief_kind) == (None, None)
