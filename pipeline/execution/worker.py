@@ -14,17 +14,21 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from pipeline.config.validation import Settings
+from pipeline.errors import BrokenFiles
 from pipeline.execution import attempts, publishing, summaries
 from pipeline.execution.calls import NotDecoded, call
-from pipeline.execution.faults import FailureWatch, naming_disk, naming_stage
+from pipeline.execution.clock import CLOCK
+from pipeline.execution.faults import FailureWatch, ends_run, naming_disk, naming_stage
 from pipeline.execution.isolation import Isolated, StageDied
 from pipeline.execution.loading import load_stage
 from pipeline.execution.pictures import Pictures, StageInput
+from pipeline.execution.shard_log import ShardLog
 from pipeline.execution.shard_work import ShardWork
 from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import ShardState
 from pipeline.schema import ImageRow
 from pipeline.storage import layout
+from pipeline.storage.checks import withdraw_if_broken
 from pipeline.storage.images import decode_image
 from pipeline.storage.store import Store
 from stages.base import Result, Sample, Stage, StageError
@@ -79,9 +83,31 @@ class Worker:
 
         Raises:
             StageError, DiskFull, SamplesFailAlike: the other shards would fail in the same way.
+            BrokenFiles: what the nodes read is not what was written.
         """
         with naming_disk(self.store.url):
-            return self._do(shard, state)
+            try:
+                return self._do(shard, state)
+            except Exception as error:
+                # Whatever it is, it may come of a broken file.
+                if not ends_run(error):
+                    self._check_inputs(shard, error)
+                raise
+
+    def _check_inputs(self, shard: str, error: Exception) -> None:
+        """Compare the files that the nodes read on a shard with their manifests.
+
+        Raises:
+            BrokenFiles: some differ. Their manifests are withdrawn, so the next run makes them.
+        """
+        own = {node.name for node in self.nodes}
+        reads = {name for node in self.nodes for name in node.reads if name not in own}
+        folders = [layout.IMAGES, *(self.graph[name].folder for name in sorted(reads))]
+        problems = []
+        for folder in folders:
+            problems += withdraw_if_broken(self.store, folder, shard)
+        if problems:
+            raise BrokenFiles(f"{'; '.join(problems)}; the next run makes it again") from error
 
     def _do(self, shard: str, state: ShardState) -> ShardState:
         todo = [node for node in self.nodes if not state.has(node.name)]
@@ -93,7 +119,9 @@ class Worker:
         for node in todo:
             publish = PUBLISH.get(node.kind)
             if publish:
-                digests = publish(self.store, node, self.graph, shard, state)
+                with CLOCK.running(node.entry.name):
+                    digests = publish(self.store, node, self.graph, shard, state)
+                CLOCK.end_shard(node.entry.name)
                 state = state.with_(node.name, digests)
         return state
 
@@ -114,6 +142,7 @@ class Worker:
         )
         with ExitStack() as stack:
             pictures = stack.enter_context(Pictures(self.store, shard, self.threads))
+            log = stack.enter_context(ShardLog(self.store, shard))
             if isolated:
                 run = self._in_child_processes(pictures, stack)
             else:
@@ -125,10 +154,16 @@ class Worker:
                 for node in todo:
                     inputs = work.inputs(node, chunk)
                     watch = self._watch(node, chunk, inputs)
-                    with naming_stage(node):
+                    with (
+                        naming_stage(node),
+                        log.of_stage(node.entry.name),
+                        CLOCK.running(node.entry.name, len(inputs)),
+                    ):
                         results = run(node, inputs, watch)
                     work.add(node, chunk, inputs, results)
             self._end_shard(len(work.images))
+            for node in todo:
+                CLOCK.end_shard(node.entry.name)
             return work.publish()
 
     def _watch(
@@ -164,7 +199,8 @@ class Worker:
         """Run a stage. Its model is loaded for the first sample, and kept for other shards."""
         entry = node.entry
         if inputs and node.name not in self._stages:
-            self._stages[node.name] = load_stage(self.store.url, entry.use, entry.options)
+            with CLOCK.loading():
+                self._stages[node.name] = load_stage(self.store.url, entry.use, entry.options)
         results = []
         for batch in _batches(node, inputs):
             # Images are read outside of `call`: an error of the storage is no sample's fault.
@@ -244,6 +280,7 @@ def _run_on_pictures(
     try:
         samples = pictures.with_pixels(batch)
     except Exception as error:
+        pictures.check(batch)
         # Image libraries may raise anything for a broken image.
         raise NotDecoded(error) from error
     return stage(samples)
@@ -253,6 +290,8 @@ def _encoded(item: StageInput, pictures: Pictures) -> EncodedInput:
     """An input with the bytes of its image."""
     image = None
     if item.image is not None:
+        pictures.read([item])
+        pictures.check([item])
         image = pictures.bytes_of(item.image)
     return EncodedInput(item.sample, image)
 

@@ -7,23 +7,25 @@ leaves files that no manifest counts, and the shard is done again.
 
 from __future__ import annotations
 
+import errno
+import functools
 import hashlib
 import io
 import json
 import os
-import shutil
 import tempfile
 import uuid
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, ParamSpec, TypeVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import SamplesLost
-from pipeline.storage import layout
+from pipeline.storage import layout, remote_file
+from pipeline.storage.cache import Cache
 from pipeline.storage.json_types import Json
 from pipeline.storage.manifest import (
     WITHOUT_FAILURES,
@@ -35,10 +37,16 @@ from pipeline.storage.manifest import (
     digest,
     json_bytes,
 )
+from pipeline.storage.patience import patiently
 from pipeline.storage.threads import mapped
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
+
+P = ParamSpec("P")
+R = TypeVar("R")
+OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"})
+"""Protocols of stores that have no folders; what seems to be one is a part of a file's name."""
 
 
 class Sink(io.RawIOBase):
@@ -86,7 +94,8 @@ class Store:
 
     def __init__(self, url: str) -> None:
         try:
-            self.fs, root = fsspec.core.url_to_fs(url)
+            # Another process may have published a file since a folder was listed.
+            self.fs, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
         except (ImportError, ValueError) as error:
             # The protocol is unknown, or its package is not installed.
             raise ValueError(f"work={url}: {error}") from None
@@ -99,9 +108,12 @@ class Store:
         """Check that the work folder exists or can be made.
 
         Raises:
-            ValueError: it, or a folder above it, is a file.
+            ValueError: it, or a folder above it, is a file, or its bucket does not exist.
         """
         folder = self.root if self.local else ""
+        bucket = self.root.partition("/")[0]
+        if self.has_no_folders and not self._ask(self.fs.exists, bucket):
+            raise ValueError(f"work={self.url}: there is no bucket {bucket}, or not for you")
         while folder and not os.path.exists(folder):
             folder = os.path.dirname(folder)
         if folder and not os.path.isdir(folder):
@@ -110,26 +122,57 @@ class Store:
     def path(self, name: str) -> str:
         return f"{self.root}/{name}"
 
+    @property
+    def has_no_folders(self) -> bool:
+        """Whether it is an object store."""
+        protocol = self.fs.protocol
+        protocols = (protocol,) if isinstance(protocol, str) else protocol
+        return not OBJECT_STORES.isdisjoint(protocols)
+
+    def _ask(self, ask: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Ask the file system; a remote one is asked again while it does not answer."""
+        if self.local:
+            return ask(*args, **kwargs)
+        return patiently(self.url, ask, *args, **kwargs)
+
     def exists(self, name: str) -> bool:
-        return bool(self.fs.exists(self.path(name)))
+        return bool(self._ask(self.fs.exists, self.path(name)))
 
     def size(self, name: str) -> int:
         """The size of a file in bytes."""
-        return int(self.fs.size(self.path(name)))
+        return int(self._ask(self.fs.size, self.path(name)))
 
     def usage(self, folder: str) -> tuple[int, int]:
         """(number of files, their bytes) in a folder and all folders below it."""
-        files = size = 0
-        for _, _, found in self.fs.walk(self.path(folder), detail=True):
-            for entry in found.values():
-                files += 1
-                size += entry["size"]
-        return files, size
+        found = self._ask(self.fs.find, self.path(folder), detail=True)
+        return len(found), sum(entry["size"] for entry in found.values())
 
     def open(self, name: str) -> io.BufferedReader:
-        # fsspec has no types; all of its files have the methods of this class.
-        file: io.BufferedReader = self.fs.open(self.path(name), "rb")
-        return file
+        """A file to read; a remote one is read in ranges."""
+        path = self.path(name)
+        if self.local:
+            return open(path, "rb")
+
+        def read_range(start: int, end: int) -> bytes:
+            return bytes(self._ask(self.fs.cat_file, path, start=start, end=end))
+
+        return remote_file.opened(read_range, self.size(name))
+
+    def open_whole(self, name: str) -> io.BufferedReader:
+        """A file of which most will be read, maybe by several processes of this machine.
+
+        A remote one is copied to the cache of this machine, unless it is larger than that.
+        """
+        if self.local:
+            return self.open(name)
+        cache = Cache.of_machine()
+        path = self.path(name)
+        if self.size(name) > cache.limit:
+            return self.open(name)
+        # It stands for the content: an object's ETag, or size and time.
+        mark = digest(path, str(self._ask(self.fs.ukey, path)))
+        fetch = functools.partial(self._ask, self.fs.get_file, path)
+        return cache.get(mark, fetch).open("rb")
 
     def read(self, name: str) -> bytes:
         path = self.path(name)
@@ -137,7 +180,7 @@ class Store:
             # fsspec takes several times as long to open a small file.
             with open(path, "rb") as file:
                 return file.read()
-        return bytes(self.fs.cat_file(path))
+        return bytes(self._ask(self.fs.cat_file, path))
 
     def read_json(self, name: str) -> Json:
         """The JSON object in a file."""
@@ -155,8 +198,7 @@ class Store:
         try:
             if self.local:
                 return sorted(os.listdir(path))
-            self.fs.invalidate_cache(path)
-            entries = self.fs.ls(path, detail=False)
+            entries = self._ask(self.fs.ls, path, detail=False)
         except (FileNotFoundError, NotADirectoryError):
             return []
         return sorted(entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries)
@@ -164,30 +206,46 @@ class Store:
     def local_copy(self, folder: str) -> str:
         """The path of a folder on local disk.
 
-        A folder of a remote store is fetched once per machine.
+        A folder of a remote store is copied to the cache of this machine.
         """
+        path = self.path(folder)
         if self.local:
-            return self.path(folder)
-        target = os.path.join(
-            tempfile.gettempdir(),
-            "fld",
-            digest(self.url),
-            folder,
-        )
-        if not os.path.isdir(target):
-            aside = f"{target}.{uuid.uuid4().hex}"
-            self.fs.get(self.path(folder), aside, recursive=True)
-            try:
-                os.rename(aside, target)
-            except OSError:
-                # Another process on this machine has fetched it meanwhile.
-                shutil.rmtree(aside)
-        return target
+            return path
+        contents = []
+        for name, entry in sorted(self._ask(self.fs.find, path, detail=True).items()):
+            contents += [name, str(entry["size"]), str(entry.get("ETag"))]
+        fetch = functools.partial(self._ask, self.fs.get, path, recursive=True)
+        return str(Cache.of_machine().get(digest(self.url, *contents), fetch))
 
     def remove(self, name: str) -> None:
         """Remove a file, or a folder with everything in it, if it exists."""
-        if self.exists(name):
-            self.fs.rm(self.path(name), recursive=True)
+        path = self.path(name)
+        if self.local:
+            if os.path.exists(path):
+                self.fs.rm(path, recursive=True)
+            return
+        # A folder of an object store is gone with its files.
+        files = self._ask(self.fs.find, path)
+        with suppress(FileNotFoundError):
+            if len(files) == 1 and self.has_no_folders:
+                self._ask(self.fs.rm_file, files[0])
+            elif files:
+                self._ask(self.fs.rm, files if self.has_no_folders else path, recursive=True)
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write a file unless there is one, in one step; whether it was written.
+
+        A store that cannot do this in one step (S3: no conditional writes) replaces the file.
+        """
+        try:
+            self._ask(self.fs.pipe_file, self.path(name), data, mode="create")
+        except OSError as error:
+            is_there = isinstance(error, FileExistsError) or error.errno == errno.EINVAL
+            if not is_there:
+                raise
+            # The answer to a first try may have been lost on its way.
+            return self.read(name) == data
+        return True
 
     @contextmanager
     def publishing(self, name: str) -> Iterator[Sink]:
@@ -208,8 +266,9 @@ class Store:
                 os.makedirs(parent, exist_ok=True)
                 os.replace(aside, target)
             else:
-                self.fs.makedirs(parent, exist_ok=True)
-                self.fs.put_file(aside, target)
+                if not self.has_no_folders:
+                    self._ask(self.fs.makedirs, parent, exist_ok=True)
+                self._ask(self.fs.put_file, aside, target)
         finally:
             if os.path.exists(aside):
                 os.remove(aside)
@@ -258,10 +317,13 @@ class Store:
         """
 
         def move(name: ManifestName) -> None:
-            manifest = self.read_manifest(layout.manifest(folder, name.file))
-            value = {**asdict(manifest), "redo": sorted(shards[name.shard])}
-            self.publish_json(layout.withdrawn(folder, name.shard), value)
-            self.remove(layout.manifest(folder, name.file))
+            file = layout.manifest(folder, name.file)
+            # Nothing of a shard is reused if its manifest is broken.
+            with suppress(ValueError):
+                manifest = Manifest.decode(self.read(file))
+                value = {**asdict(manifest), "redo": sorted(shards[name.shard])}
+                self.publish_json(layout.withdrawn(folder, name.shard), value)
+            self.remove(file)
 
         if not shards:
             return
