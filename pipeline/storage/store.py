@@ -47,6 +47,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"})
 """Protocols of stores that have no folders; what seems to be one is a part of a file's name."""
+FEW_FILES = 10
+"""So many objects are removed one by one: not every store with the interface of S3 knows the
+request that removes many."""
 
 
 class Sink(io.RawIOBase):
@@ -227,8 +230,9 @@ class Store:
         # A folder of an object store is gone with its files.
         files = self._ask(self.fs.find, path)
         with suppress(FileNotFoundError):
-            if len(files) == 1 and self.has_no_folders:
-                self._ask(self.fs.rm_file, files[0])
+            if self.has_no_folders and len(files) <= FEW_FILES:
+                for file in files:
+                    self._ask(self.fs.rm_file, file)
             elif files:
                 self._ask(self.fs.rm, files if self.has_no_folders else path, recursive=True)
 
