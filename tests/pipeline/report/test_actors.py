@@ -12,17 +12,16 @@ from pipeline.report.terminal import status_text
 from pipeline.storage import layout, lease
 from pipeline.storage.store import Store
 
-NOW = time.time()
-
 
 def actor(store: Store, name: str, group: str, **values: Any) -> None:
     """Publish what an actor says of itself; it has lived for 100 seconds."""
+    now = time.time()
     driver = lease.holder(store)
     state = {
         **lease.this_process(),
         "group": group,
-        "since": NOW - 100,
-        "beat": NOW,
+        "since": now - 100,
+        "beat": now,
         "busy": 0.0,
         "shards": 0,
         "shard": "",
@@ -72,7 +71,7 @@ def test_after_a_crash_the_actors_of_the_last_run_are_still_there(tmp_path: Path
         two_groups(store)
     actor(store, "d", "older", run=None, busy=100.0, stages={"x": spent(1, 1, 100.0)})
     groups = group_states(store, running=False)
-    assert [group["group"] for group in groups] == ["filters", "look"]
+    assert [group["group"] for group in groups] == ["look", "filters"]
     assert all(group["working_on"] == [] for group in groups)
     assert bottleneck([]) is None
 
@@ -81,11 +80,11 @@ def test_an_actor_that_gives_no_sign_counts_as_gone(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     elsewhere = {"host": "elsewhere", "boot": "b", "pid": 7, "started": "1"}
     with lease.held(store):
-        long_ago = NOW - activity.SILENT_SECONDS - 5
+        long_ago = time.time() - activity.SILENT_SECONDS - 5
         actor(store, "a", "look", **elsewhere, beat=long_ago)
         actor(store, "b", "look", **{**elsewhere, "pid": 8})
         for pid in (7, 8):
-            mark = {**elsewhere, "pid": pid, "since": NOW, "run": None}
+            mark = {**elsewhere, "pid": pid, "since": long_ago, "run": None}
             store.publish_json(layout.attempt("ocr-1", f"shard-00000{pid}", "x.json"), mark)
         workers = attempts.workers(store, running=True)
         assert workers["alive"] == 1
