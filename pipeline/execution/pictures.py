@@ -94,7 +94,7 @@ class Pictures:
         """
         for image in self._missing(batch):
             if hashlib.sha256(self._encoded[image.key]).hexdigest() != image.sha256:
-                raise BrokenFiles(f"{self._store.path(self._tar)}: {image.key} has other bytes")
+                raise BrokenFiles(f"{self._store.shown(self._tar)}: {image.key} has other bytes")
 
     def bytes_of(self, image: ImageRow) -> bytes:
         """The stored bytes of an image; fewer if the tar is cut."""

@@ -95,6 +95,6 @@ def _summaries(
             if repair:
                 store.withdraw(node.folder, {shard: ()})
             raise BrokenFiles(
-                f"{store.path(name)}: not the file that was written; `fld run` makes it again"
+                f"{store.shown(name)}: not the file that was written; `fld run` makes it again"
             )
         yield summary.decode(data)

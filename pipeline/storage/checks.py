@@ -39,7 +39,7 @@ def withdraw_if_broken(store: Store, folder: str, shard: str) -> list[str]:
         for name, expected in manifest.files.items():
             problem = problem_of(store, name, expected, deep=True)
             if problem:
-                found.append(f"{store.path(name)}: {problem}")
+                found.append(f"{store.shown(name)}: {problem}")
     if found:
         store.withdraw(folder, {shard: ()})
     return found

@@ -102,6 +102,10 @@ class Files:
     def path(self, name: str) -> str:
         return f"{self.root}/{name}"
 
+    def shown(self, name: str) -> str:
+        """A file as messages name it, so that a person can open it: with the protocol of a URL."""
+        return f"{self.url}/{name}"
+
     @property
     def has_no_folders(self) -> bool:
         """Whether it is an object store."""

@@ -70,7 +70,7 @@ def with_images(
             image = _next_of(stored, key)
         if image is None:
             raise ValueError(
-                f"{key}: neither its shard nor {store.path(layout.images_tar(shard))} holds its "
+                f"{key}: neither its shard nor {store.shown(layout.images_tar(shard))} holds its "
                 "image; give a round in its work folder, or shards that hold images"
             )
         yield StoredSample(key, image, members["json"])

@@ -56,7 +56,7 @@ class Store(Files):
             return Manifest.decode(self.read(name))
         except ValueError as error:
             advice = "`fld verify` finds and repairs broken files"
-            raise ValueError(f"{self.path(name)}: {error}; {advice}") from None
+            raise ValueError(f"{self.shown(name)}: {error}; {advice}") from None
 
     def withdraw(self, folder: str, shards: Mapping[str, Collection[str]]) -> None:
         """Move the manifests of `shards` to the journal, so that these shards are done again.
