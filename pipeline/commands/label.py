@@ -113,19 +113,20 @@ def plan(args: argparse.Namespace) -> Output:
     from pipeline.config import effects
     from pipeline.ingest import source_files
     from pipeline.refinement.copies import cost_of_copies
-    from pipeline.refinement.cost import cost_of, images_of
+    from pipeline.refinement.cost import Size, cost_of, images_of
     from pipeline.refinement.planning import plan_run
     from pipeline.report.plan_text import cost_text, plan_table
     from stages import registry
 
     _announce_unsent(args)
     config = configuration(args).config
-    size = _cluster_size(args, config)
     listing = source_files.read_listing(config.source)
     store = _usable_store(config.work)
     stages = plan_run(store, config, listing.names)
     source_files.announce_changes(store, config.source, listing)
+    size = Size()
     if any(stage.todo for stage in stages):
+        size = _cluster_size(args, config)
         effects.announce(cost_of_copies(store, config, listing.names))
     whole = registry.load(config.source.use)[0].whole
     images = images_of(store, len(listing.names), whole)
