@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 import uuid
@@ -21,6 +22,10 @@ from pipeline.storage.store import Store
 from pipeline.storage.threads import mapped
 
 BEAT_SECONDS = 5.0
+WRITE_SECONDS = 1.0
+"""Behind a shard nothing is written if the last words are not older."""
+FIRST_SHARDS = 3
+"""After these it is written in any case: Ray ends an actor without a word."""
 SILENT_SECONDS = 60.0
 """An actor that has not written for so long is gone, or its machine is."""
 
@@ -80,7 +85,8 @@ class Activity:
             self._state["busy"] += time.monotonic() - self._begun
             self._state["shard"] = ""
             self._state["shards"] += 1
-            if time.monotonic() - self._written > BEAT_SECONDS:
+            is_new = self._state["shards"] <= FIRST_SHARDS
+            if is_new or time.monotonic() - self._written > WRITE_SECONDS:
                 self.write()
 
     def write(self) -> None:
@@ -111,7 +117,7 @@ def actors(store: Store) -> list[ActorState]:
 
     def read(name: str) -> ActorState | None:
         try:
-            state: ActorState = store.read_json(name)
+            state: ActorState = json.loads(store.read(name))
         except (FileNotFoundError, ValueError):
             return None
         return state
