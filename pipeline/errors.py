@@ -26,6 +26,18 @@ class DiskFull(RunFailed):
     """A disk is full or read-only."""
 
 
+class StoreSilent(RunFailed):
+    """A remote store has not answered for minutes."""
+
+
+class LeaseLost(RunFailed):
+    """Another driver has taken over the work folder."""
+
+
+class BrokenFiles(RunFailed):
+    """Files are not those that their manifests vouch for. The manifests have been withdrawn."""
+
+
 class ClusterFailed(RunFailed):
     """Ray does not start, or cannot be reached."""
 

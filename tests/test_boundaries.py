@@ -69,7 +69,7 @@ FLOORS = [
     {"cli"},
     {"commands"},
     {"review"},
-    {"release", "submit"},
+    {"drills", "release", "submit"},
     {"maintenance"},
     {"report"},
     {"benches", "studies"},

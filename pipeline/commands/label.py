@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import sys
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from pipeline.commands.group import CommandGroup, Output, add_json, add_keep_goi
 from pipeline.commands.models import warn_of_missing
 
 if TYPE_CHECKING:
+    from pipeline.config.run import RunConfig
+    from pipeline.refinement.cost import Known, Size
     from pipeline.storage.store import Store
 
 
@@ -29,9 +32,24 @@ def add_commands(group: CommandGroup) -> None:
     add_multirun(command, "one run after another for every combination of values a=1,2 b=x,y")
     command.set_defaults(command=run)
 
-    command = group.add("plan", "what `fld run` would do and reuse; runs nothing")
+    command = group.add("plan", "what `fld run` would do, reuse and cost; runs nothing")
     add_configuration(command)
     add_json(command)
+    command.add_argument(
+        "--measured",
+        metavar="WORK",
+        help="take the speed of stages from the runs of this work folder, such as a pilot with"
+        " source.limit=100 (that of the plan itself)",
+    )
+    command.add_argument(
+        "--rate",
+        metavar="STAGE=NUMBER",
+        action="append",
+        default=[],
+        help="images per second that one actor of a stage does; may be repeated",
+    )
+    command.add_argument("--cpus", type=float, help="CPU cores of the cluster (this machine's)")
+    command.add_argument("--gpus", type=float, help="GPUs of the cluster (this machine's)")
     command.set_defaults(command=plan)
 
 
@@ -96,8 +114,10 @@ def plan(args: argparse.Namespace) -> Output:
     from pipeline.config import effects
     from pipeline.ingest import source_files
     from pipeline.refinement.copies import cost_of_copies
+    from pipeline.refinement.cost import Size, cost_of, images_of
     from pipeline.refinement.planning import plan_run
-    from pipeline.report.command_text import plan_table
+    from pipeline.report.plan_text import cost_text, plan_table
+    from stages import registry
 
     _announce_unsent(args)
     one = configuration(args)
@@ -106,10 +126,67 @@ def plan(args: argparse.Namespace) -> Output:
     store = _usable_store(config.work)
     stages = plan_run(store, config, listing.names)
     source_files.announce_changes(store, config.source, listing)
+    size = Size()
     if any(stage.todo for stage in stages):
+        size = _cluster_size(args, config)
         effects.announce(cost_of_copies(store, config, listing.names))
     warn_of_missing(one.values, args.overrides)
-    return Output(text=plan_table(stages), value=[asdict(stage) for stage in stages])
+    whole = registry.load(config.source.use)[0].whole
+    images = images_of(store, len(listing.names), whole)
+    cost = cost_of(config, stages, _known(args, store), images, size)
+    return Output(
+        text=f"{plan_table(stages)}\n\n{cost_text(cost, size)}".rstrip(),
+        value={"stages": [asdict(stage) for stage in stages], "cost": asdict(cost)},
+    )
+
+
+def _known(args: argparse.Namespace, store: Store) -> Known:
+    """What is known of the speed and size of stages.
+
+    Raises:
+        ValueError: a rate is not STAGE=NUMBER.
+    """
+    from pipeline.config import saved
+    from pipeline.refinement.cost import Known
+
+    rates = {}
+    for word in args.rate:
+        stage, _, number = word.partition("=")
+        try:
+            rates[stage] = float(number)
+        except ValueError:
+            rates[stage] = 0.0
+        if rates[stage] <= 0:
+            raise ValueError(f"--rate {word}: give STAGE=IMAGES_PER_SECOND, such as detect=12.5")
+    return Known.measured(saved.existing(args.measured) if args.measured else store, rates)
+
+
+def _cluster_size(args: argparse.Namespace, config: RunConfig) -> Size:
+    """The size of the cluster for which a plan is made.
+
+    Raises:
+        ValueError: it has no room for one actor of a group, so the run would be refused, too.
+    """
+    from pipeline.execution.machines import this_machine
+    from pipeline.refinement.cost import Size
+    from pipeline.submit.resources import needs
+
+    cluster = config.cluster
+    is_here = cluster.address is None and not (cluster.ray or cluster.kuberay or cluster.slurm)
+    here = this_machine() if is_here else {}
+    where = "this machine" if is_here and args.cpus is None and args.gpus is None else "it"
+    size = Size(
+        cpus=here.get("CPU", math.inf) if args.cpus is None else args.cpus,
+        gpus=here.get("GPU", math.inf) if args.gpus is None else args.gpus,
+    )
+    for need in needs(config):
+        for kind, wanted, has in (("CPU", need.cpus, size.cpus), ("GPU", need.gpus, size.gpus)):
+            if wanted > has:
+                raise ValueError(
+                    f"cluster.groups.{need.name}: an actor wants {wanted:g} {kind}, {where} has "
+                    f"{has:g}; lower it, or give the size of the cluster: --cpus N --gpus N"
+                )
+    return size
 
 
 def _announce_unsent(args: argparse.Namespace) -> None:

@@ -112,7 +112,7 @@ def verify(args: argparse.Namespace) -> Output:
     withdrawn = broken and not args.dry_run
     text = _problems_text(report, args.deep)
     if withdrawn:
-        text += f"\nwithdrawn; `fld run --config {store.path(layout.CONFIG)}` makes them anew"
+        text += f"\nwithdrawn; `fld run --config {store.shown(layout.CONFIG)}` makes them anew"
     return Output(
         text=text,
         value={**asdict(report), "deep": args.deep, "withdrawn": withdrawn},

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
+from pipeline.execution.activity import SILENT_SECONDS, actors
 from pipeline.storage import layout
 from pipeline.storage.json_types import Json
 from pipeline.storage.lease import Process, alive, holder, process_of, this_process
@@ -68,13 +69,19 @@ def mark(store: Store, work: str, shard: str) -> Iterator[bool]:
 def workers(store: Store, running: bool) -> Json:
     """How many attempts are under way (`alive`), and those that died (`stale`).
 
-    A process on another host cannot be seen. It counts as alive while the driver is (`running`).
+    A process on another host cannot be seen. It counts as alive while the driver is (`running`) and
+    its actor writes heartbeats (`pipeline.execution.activity`).
     """
     alive_count = 0
+    silent = set()
+    for actor in actors(store):
+        if time.time() - actor["beat"] > SILENT_SECONDS:
+            silent.add((actor["host"], actor["pid"]))
     dead = []
     for work, shard, attempt in _all_attempts(store):
         is_alive = alive(attempt)
-        if is_alive or (is_alive is None and running):
+        beats = (attempt.get("host"), attempt.get("pid")) not in silent
+        if is_alive or (is_alive is None and running and beats):
             alive_count += 1
             continue
         dead.append(

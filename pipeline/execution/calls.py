@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from pipeline.errors import BrokenFiles
 from pipeline.execution.faults import FailureWatch, ends_run, first_line
 from pipeline.execution.isolation import StageDied
+from pipeline.execution.shard_log import SAMPLES
 from stages.base import Failed, Result, SampleError, is_out_of_memory
+
+log = logging.getLogger(SAMPLES)
 
 
 class NotDecoded(Exception):
@@ -31,13 +36,14 @@ def call(
 
     Raises:
         StageError, OSError: no sample is at fault (`faults.ends_run`).
+        BrokenFiles: a stored image is not the one that came in.
         SamplesFailAlike: `watch` has seen enough failures.
     """
     try:
         results = stage(batch)
     except Exception as error:
         # This is the one place where any error of a stage becomes a row with a reason.
-        if ends_run(error):
+        if ends_run(error) or isinstance(error, BrokenFiles):
             raise
         if len(batch) <= 1:
             return [_failed(batch, error, watch)]
@@ -55,6 +61,8 @@ def call(
 def _failed(batch: Sequence[Any], error: Exception, watch: FailureWatch | None) -> Failed:
     """The result of a lone sample on which the stage raised."""
     failure = _failure(error)
+    sample = getattr(batch[0], "sample", batch[0])
+    log.warning("%s: %s", sample.key, failure.reason, exc_info=error)
     if watch is not None:
         if isinstance(error, (SampleError, NotDecoded)):
             watch.succeed(1)

@@ -18,10 +18,12 @@ from typing import Any
 
 from pipeline.config.run import ClusterConfig, GroupConfig
 from pipeline.errors import ShardsFailed
+from pipeline.execution.activity import tidy
 from pipeline.execution.cluster import check_resources, connect
 from pipeline.execution.machines import check_work_seen
 from pipeline.execution.progress import progress
-from pipeline.execution.steps import ShardResult, Step, StepActor
+from pipeline.execution.steps import ShardResult, Step
+from pipeline.execution.watched import WatchedActor
 from pipeline.plan.shard_state import ShardState
 from pipeline.storage import layout
 from pipeline.storage.json_types import Json
@@ -38,6 +40,7 @@ class Engine:
     def __init__(self, config: ClusterConfig, store: Store) -> None:
         self.config = config
         self.store = store
+        self._is_tidy = False
 
     def run(
         self,
@@ -56,6 +59,9 @@ class Engine:
         active = [step for step in steps if _with_work([step], states)]
         if not active:
             return states
+        if not self._is_tidy:
+            tidy(self.store)
+            self._is_tidy = True
         connect(self.config)
         check_work_seen(self.store)
         for wave in self._waves(active):
@@ -110,8 +116,8 @@ class Engine:
         group = self.config.group(step.name)
         low, high = actors(group, self.config, rows)
         return data.map_batches(
-            StepActor,
-            fn_constructor_args=(step, group.threads),
+            WatchedActor,
+            fn_constructor_args=(step, group.threads, self.store.url),
             batch_size=1,
             zero_copy_batch=False,
             compute=ray.data.ActorPoolStrategy(min_size=low, max_size=high),

@@ -1,7 +1,7 @@
 """Faults that are no sample's: they end the run in one line, instead of becoming a row per sample.
 
-A worker raises them as `StageError` (the user can change something), as `DiskFull`, or as
-`SamplesFailAlike`. `Fault` carries such an error from a worker to the driver, as two strings.
+A worker raises them as `StageError` (the user can change something), as `DiskFull`, `StoreSilent`
+or `SamplesFailAlike`. `Fault` carries such an error from a worker to the driver, as two strings.
 """
 
 from __future__ import annotations
@@ -11,7 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from pipeline.errors import DiskFull, RunFailed, SamplesFailAlike, disk_full, is_disk_full
+from pipeline.errors import (
+    DiskFull,
+    RunFailed,
+    SamplesFailAlike,
+    StoreSilent,
+    disk_full,
+    is_disk_full,
+)
 from pipeline.plan.graph import Node
 from stages.base import Failed, StageError
 
@@ -49,7 +56,8 @@ NO_FAULT = Fault("")
 
 def ends_run(error: BaseException) -> bool:
     """Whether an error is no sample's fault, so that the next sample or shard would fail, too."""
-    return isinstance(error, (StageError, DiskFull, SamplesFailAlike)) or is_disk_full(error)
+    no_samples = (StageError, DiskFull, SamplesFailAlike, StoreSilent)
+    return isinstance(error, no_samples) or is_disk_full(error)
 
 
 def fault_of(error: BaseException) -> Fault:

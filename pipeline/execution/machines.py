@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 from pipeline.storage import layout, lease
 from pipeline.storage.store import Store
 
 ANSWER_SECONDS = 120.0
+NVIDIA = Path("/proc/driver/nvidia/gpus")
+"""Has a folder for each GPU where the driver of NVIDIA runs."""
 
 
 def check_work_seen(store: Store) -> None:
@@ -32,6 +36,19 @@ def check_work_seen(store: Store) -> None:
             f"work={store.url}: {named} of the cluster does not see this folder; give one that all "
             "machines share, or a URL such as s3://BUCKET/NAME"
         )
+
+
+def this_machine() -> dict[str, float]:
+    """What Ray would find on this machine: CPU cores and NVIDIA GPUs. Ray is not asked.
+
+    CUDA_VISIBLE_DEVICES hides GPUs, as it does from Ray.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = len(list(NVIDIA.iterdir())) if NVIDIA.is_dir() else 0
+    if visible is not None:
+        named = [name for name in visible.split(",") if name.strip() and name.strip() != "-1"]
+        gpus = min(gpus, len(named))
+    return {"CPU": float(os.cpu_count() or 1), "GPU": float(gpus)}
 
 
 def blind(path: str, pid: int, nodes: list[str]) -> list[str]:

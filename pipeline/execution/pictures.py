@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.errors import BrokenFiles
 from pipeline.schema import ImageRow
 from pipeline.storage import layout
 from pipeline.storage.images import decode_image
@@ -82,10 +84,22 @@ class Pictures:
             samples.append(sample)
         return samples
 
+    def check(self, batch: Sequence[StageInput]) -> None:
+        """Check that the images that were read last are those that ingest has stored.
+
+        A stored image can be decoded, so this is asked where one cannot.
+
+        Raises:
+            BrokenFiles: some are not.
+        """
+        for image in self._missing(batch):
+            if hashlib.sha256(self._encoded[image.key]).hexdigest() != image.sha256:
+                raise BrokenFiles(f"{self._store.shown(self._tar)}: {image.key} has other bytes")
+
     def bytes_of(self, image: ImageRow) -> bytes:
-        """The stored bytes of an image."""
+        """The stored bytes of an image; fewer if the tar is cut."""
         if self._file is None:
-            self._file = self._stack.enter_context(self._store.open(self._tar))
+            self._file = self._stack.enter_context(self._store.open_whole(self._tar))
         self._file.seek(image.offset)
         return bytes(self._file.read(image.size))
 

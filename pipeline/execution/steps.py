@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from pipeline.errors import BrokenFiles
 from pipeline.execution.faults import NO_FAULT, Fault, fault_of
 from pipeline.execution.threads import bound_threads
 from pipeline.plan.shard_state import ShardState
@@ -103,6 +104,9 @@ class StepActor:
                 return replace(result, fault=self._fault)
             try:
                 return replace(result, state=self._run(result.shard, result.state))
+            except BrokenFiles as failure:
+                # They stay broken until the next run.
+                return replace(result, error=str(failure))
             except Exception as failure:
                 self._fault = fault_of(failure)
                 error = f"{type(failure).__name__}: {failure}"

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from pipeline.errors import RunFailed
+from pipeline.errors import BrokenFiles
 from pipeline.plan import shard_state
 from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import ShardState
@@ -72,23 +72,29 @@ def total(
             found: Summary = kept["total"]
             return found
     result: Summary = {}
-    for counted in _summaries(store, node, states):
+    for counted in _summaries(store, node, states, repair=keep):
         summary.add(result, counted)
     if keep:
         store.publish(name, summary.encode({"outputs": mark, "total": result}))
     return result
 
 
-def _summaries(store: Store, node: Node, states: Mapping[str, ShardState]) -> Iterator[Summary]:
+def _summaries(
+    store: Store, node: Node, states: Mapping[str, ShardState], *, repair: bool
+) -> Iterator[Summary]:
     """The summary of each shard.
 
     Raises:
-        RunFailed: a file is not the one that its manifest vouches for.
+        BrokenFiles: a file is not the one that its manifest vouches for. With `repair` the manifest
+            is withdrawn, so that the next run makes the file again.
     """
     for shard in sorted(states):
         name = layout.summary(node.folder, shard)
         data = store.read(name)
         if digest(hashlib.sha256(data).hexdigest()) != states[shard].output(node.name):
-            advice = f"`fld verify {store.url} --deep` finds and repairs broken files"
-            raise RunFailed(f"{store.path(name)}: not the file that was written; {advice}")
+            if repair:
+                store.withdraw(node.folder, {shard: ()})
+            raise BrokenFiles(
+                f"{store.shown(name)}: not the file that was written; `fld run` makes it again"
+            )
         yield summary.decode(data)

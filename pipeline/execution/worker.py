@@ -14,20 +14,24 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from pipeline.config.validation import Settings
+from pipeline.errors import BrokenFiles
 from pipeline.execution import attempts
 from pipeline.execution.calls import NotDecoded, call
-from pipeline.execution.faults import FailureWatch, naming_disk, naming_stage
+from pipeline.execution.clock import CLOCK
+from pipeline.execution.faults import FailureWatch, ends_run, naming_disk, naming_stage
 from pipeline.execution.isolation import Isolated, StageDied
 from pipeline.execution.loading import load_stage
 from pipeline.execution.pictures import Pictures, StageInput
 from pipeline.execution.publishing import publish_round
 from pipeline.execution.reading import ShardTables
+from pipeline.execution.shard_log import ShardLog
 from pipeline.execution.shard_work import ShardWork
 from pipeline.execution.summaries import publish_summary
 from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import ShardState
 from pipeline.schema import ImageRow
 from pipeline.storage import layout
+from pipeline.storage.checks import withdraw_if_broken
 from pipeline.storage.images import decode_image
 from pipeline.storage.store import Store
 from stages.base import Result, Sample, Stage, StageError
@@ -77,9 +81,31 @@ class Worker:
 
         Raises:
             StageError, DiskFull, SamplesFailAlike: the other shards would fail in the same way.
+            BrokenFiles: what the nodes read is not what was written.
         """
         with naming_disk(self.store.url):
-            return self._do(shard, state)
+            try:
+                return self._do(shard, state)
+            except Exception as error:
+                # Whatever it is, it may come of a broken file.
+                if not ends_run(error):
+                    self._check_inputs(shard, error)
+                raise
+
+    def _check_inputs(self, shard: str, error: Exception) -> None:
+        """Compare the files that the nodes read on a shard with their manifests.
+
+        Raises:
+            BrokenFiles: some differ. Their manifests are withdrawn, so the next run makes them.
+        """
+        own = {node.name for node in self.nodes}
+        reads = {name for node in self.nodes for name in node.reads if name not in own}
+        folders = [layout.IMAGES, *(self.graph[name].folder for name in sorted(reads))]
+        problems = []
+        for folder in folders:
+            problems += withdraw_if_broken(self.store, folder, shard)
+        if problems:
+            raise BrokenFiles(f"{'; '.join(problems)}; the next run makes it again") from error
 
     def _do(self, shard: str, state: ShardState) -> ShardState:
         todo = [node for node in self.nodes if not state.has(node.name)]
@@ -90,11 +116,15 @@ class Worker:
             with attempts.mark(self.store, work, shard) as isolated:
                 state = self._run(tables, signals, state, isolated)
         for node in todo:
-            if node.kind == "round":
-                state = state.with_(node.name, publish_round(tables, node, state))
-            elif node.kind == "summary":
-                digests = publish_summary(self.store, node, self.graph, shard, state)
-                state = state.with_(node.name, digests)
+            if node.kind == "signals":
+                continue
+            with CLOCK.running(node.entry.name):
+                if node.kind == "round":
+                    digests = publish_round(tables, node, state)
+                else:
+                    digests = publish_summary(self.store, node, self.graph, shard, state)
+            CLOCK.end_shard(node.entry.name)
+            state = state.with_(node.name, digests)
         return state
 
     def _run(
@@ -108,6 +138,7 @@ class Worker:
         work = ShardWork(tables, todo, state)
         with ExitStack() as stack:
             pictures = stack.enter_context(Pictures(self.store, tables.shard, self.threads))
+            log = stack.enter_context(ShardLog(self.store, tables.shard))
             if isolated:
                 run = self._in_child_processes(pictures, stack)
             else:
@@ -119,10 +150,16 @@ class Worker:
                 for node in todo:
                     inputs = work.inputs(node, chunk)
                     watch = self._watch(node, chunk, inputs)
-                    with naming_stage(node):
+                    with (
+                        naming_stage(node),
+                        log.of_stage(node.entry.name),
+                        CLOCK.running(node.entry.name, len(inputs)),
+                    ):
                         results = run(node, inputs, watch)
                     work.add(node, chunk, inputs, results)
             self._end_shard(len(work.images))
+            for node in todo:
+                CLOCK.end_shard(node.entry.name)
             return work.publish()
 
     def _watch(
@@ -158,7 +195,8 @@ class Worker:
         """Run a stage. Its model is loaded for the first sample, and kept for other shards."""
         entry = node.entry
         if inputs and node.name not in self._stages:
-            self._stages[node.name] = load_stage(self.store.url, entry.use, entry.options)
+            with CLOCK.loading():
+                self._stages[node.name] = load_stage(self.store.url, entry.use, entry.options)
         results = []
         for batch in _batches(node, inputs):
             # Images are read outside of `call`: an error of the storage is no sample's fault.
@@ -238,6 +276,7 @@ def _run_on_pictures(
     try:
         samples = pictures.with_pixels(batch)
     except Exception as error:
+        pictures.check(batch)
         # Image libraries may raise anything for a broken image.
         raise NotDecoded(error) from error
     return stage(samples)
@@ -247,6 +286,8 @@ def _encoded(item: StageInput, pictures: Pictures) -> EncodedInput:
     """An input with the bytes of its image."""
     image = None
     if item.image is not None:
+        pictures.read([item])
+        pictures.check([item])
         image = pictures.bytes_of(item.image)
     return EncodedInput(item.sample, image)
 

@@ -10,7 +10,6 @@ rounds from what they were made of, images from what is left of their tar and fr
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -20,13 +19,13 @@ import pyarrow as pa
 from pipeline.config import saved
 from pipeline.maintenance.verify_content import check_content
 from pipeline.storage import layout
+from pipeline.storage.checks import problem_of
 from pipeline.storage.layout import IMAGES
-from pipeline.storage.manifest import FileDigest, Manifest, ManifestName
+from pipeline.storage.manifest import Manifest, ManifestName
 from pipeline.storage.parquet import parse_parquet
 from pipeline.storage.store import Store
 from pipeline.storage.threads import mapped
 
-BLOCK_BYTES = 1 << 20
 MAX_PROBLEM = 200
 """Characters of a problem's text."""
 Action = Literal["withdraw", "remove", "keep"]
@@ -153,7 +152,7 @@ def _check_manifest(store: Store, place: ManifestPlace, deep: bool) -> CheckedMa
         return _broken_manifest(path, str(error))
     found = {}
     for file, expected in manifest.files.items():
-        found[file] = _check_file(store, file, expected, deep)
+        found[file] = problem_of(store, file, expected, deep)
     if deep and not any(found.values()):
         found = check_content(store, folder, manifest)
     result = CheckedManifest(manifest)
@@ -179,24 +178,6 @@ def _broken_manifest(path: str, text: str) -> CheckedManifest:
         action="remove",
     )
     return CheckedManifest(None, [problem])
-
-
-def _check_file(
-    store: Store,
-    name: str,
-    expected: FileDigest,
-    deep: bool,
-) -> str:
-    """What is wrong with a file, "" if nothing is."""
-    try:
-        size = store.size(name)
-        if size != expected.size:
-            return f"{size} bytes, not {expected.size}"
-        if deep and _sha256(store, name) != expected.sha256:
-            return f"other bytes than were written (sha256 is not {expected.sha256[:12]}...)"
-    except FileNotFoundError:
-        return "missing"
-    return ""
 
 
 def _without_manifest(store: Store) -> Iterator[str]:
@@ -243,12 +224,3 @@ def _check_readable(store: Store, name: str) -> list[Problem]:
         )
         return [problem]
     return []
-
-
-def _sha256(store: Store, name: str) -> str:
-    """The digest of a file, read block by block."""
-    hasher = hashlib.sha256()
-    with store.open(name) as file:
-        while block := file.read(BLOCK_BYTES):
-            hasher.update(block)
-    return hasher.hexdigest()

@@ -142,7 +142,7 @@ class Build:
             shard = manifest.shard
             if shard not in images or manifest.reads[IMAGES] != images[shard].output:
                 raise ValueError(
-                    f"{self.store.path(self.round)}: the images of {shard} have changed since; "
+                    f"{self.store.shown(self.round)}: the images of {shard} have changed since; "
                     "`fld run` makes the round again"
                 )
             states[shard] = ShardState({IMAGES: images[shard], ROUND: done[shard]})

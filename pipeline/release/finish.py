@@ -48,7 +48,7 @@ class Finish:
         if read_facts(data).inputs == self.facts.inputs:
             return True
         raise ValueError(
-            f"version={self.config.version}: {self.store.path(self.folder)} was released from "
+            f"version={self.config.version}: {self.store.shown(self.folder)} was released from "
             "other labels or settings; give another version"
         )
 

@@ -39,12 +39,13 @@ from pipeline.release.tables import (
 from pipeline.schema import ImageRow, Record
 from pipeline.storage import layout, layout_release
 from pipeline.storage.arrow import T, to_dict
+from pipeline.storage.files import Sink
 from pipeline.storage.images import read_image_bytes, read_images
 from pipeline.storage.json_types import Json
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import FileDigest, Manifest
 from pipeline.storage.parquet import publish_table, read_table
-from pipeline.storage.store import Sink, Store
+from pipeline.storage.store import Store
 from pipeline.storage.tars import TarWriter
 
 

@@ -10,7 +10,6 @@ from textwrap import TextWrapper
 from typing import TYPE_CHECKING
 
 from pipeline.config.reference import GROUPS, Setting
-from pipeline.refinement.planning import PlannedStage
 from pipeline.report.terminal import columns
 
 if TYPE_CHECKING:
@@ -20,22 +19,6 @@ if TYPE_CHECKING:
 _MEANING = TextWrapper(width=100, initial_indent=" " * 6, subsequent_indent=" " * 6)
 _DEFAULTS = "[...]: the default in the code; a file of configs/ may set another value"
 _REQUIRED = "[-]: no default in the code; a file of configs/ or the command line must give a value"
-
-
-def plan_table(stages: Sequence[PlannedStage]) -> str:
-    """The stages of a plan, with the shards that are done and to do."""
-    table = [["stage", "done", "to do", "folder"]]
-    for stage in stages:
-        # A folder is named after what goes into it, so some are known only during the run.
-        folder = stage.folder or "known then"
-        cells = [
-            stage.stage,
-            str(stage.done),
-            str(stage.todo),
-            folder,
-        ]
-        table.append(cells)
-    return columns(table)
 
 
 def scores_table(scores: Mapping[str, float]) -> str:

@@ -99,7 +99,7 @@ def publish_report(store: Store, experiment: str, samples: int = SAMPLES) -> str
     data = report_data(store, experiment, samples)
     store.publish(layout.REPORT, write_report(data).encode())
     table = rounds_table(data.rounds)
-    return f"{table}\n\nhead: {data.head}\nreport: {store.path(layout.REPORT)}"
+    return f"{table}\n\nhead: {data.head}\nreport: {store.shown(layout.REPORT)}"
 
 
 def _round_view(store: Store, name: str) -> RoundView:

@@ -12,6 +12,7 @@ from pipeline.execution import attempts
 from pipeline.ingest import failures
 from pipeline.ingest.assignment_log import count_shards
 from pipeline.plan.journal import INGEST, SUMMARY, NodeRef, read_graph
+from pipeline.report.actors import Bottleneck, GroupStatus, bottleneck, group_states
 from pipeline.storage import layout, lease
 from pipeline.storage.json_types import Json
 from pipeline.storage.rounds import read_head, read_round_state
@@ -76,6 +77,10 @@ class RunStatus(TypedDict):
     now: Progress | None
     workers: Json
     """`pipeline.execution.attempts.workers`."""
+    groups: list[GroupStatus]
+    """How busy the actors of the last run are or were."""
+    bottleneck: Bottleneck | None
+    """The stage that the others wait for."""
     rounds: list[RoundStatus]
     head: str | None
     failures_total: int
@@ -105,6 +110,7 @@ def status(store: Store, limit: int) -> RunStatus:
     failed = 0
     for stage in stages:
         failed += sum(stage["samples"]["failed"].values())
+    groups = group_states(store, state == "running")
     listed = itertools.islice(failures.failed_samples(store, graph), limit)
     return {
         "work": store.url,
@@ -114,6 +120,8 @@ def status(store: Store, limit: int) -> RunStatus:
         "stages": stages,
         "now": now,
         "workers": attempts.workers(store, state == "running"),
+        "groups": groups,
+        "bottleneck": bottleneck(groups),
         "rounds": rounds,
         "head": head.round if head else None,
         "failures_total": failed,

@@ -18,10 +18,17 @@ from pipeline.storage import layout
 
 if TYPE_CHECKING:
     from pipeline.ingest.failures import FailedSample, StageCounts
+    from pipeline.report.actors import GroupStatus
     from pipeline.report.status import Progress, RunStatus, Stop
 
 REFRESH_SECONDS = 2.0
+SHOWN_RATES, SHOWN_SHARDS = 3, 2
+"""How many stages and shards of a group the table shows."""
 _DEAD_WORKER = "worker died: {work} {shard} (process {pid} on {host})"
+_BOTTLENECK = (
+    "bottleneck: stage {stage} of group {group}, whose actors are {busy:.0%} busy; "
+    "it takes {share:.0%} of that"
+)
 
 Counts = Mapping[str, int]
 """By reason."""
@@ -54,6 +61,10 @@ def status_text(state: RunStatus) -> str:
     # A run that has ended leaves its last step in the journal.
     if now and state["state"] == "running":
         lines.append(_progress(now, workers["alive"]))
+    if state["groups"]:
+        lines.append(_groups_table(state["groups"]))
+    if state["bottleneck"]:
+        lines.append(_BOTTLENECK.format_map(state["bottleneck"]))
     for worker in workers["stale"]:
         lines.append(_DEAD_WORKER.format_map(worker))
     for failure in state["failures"]:
@@ -139,6 +150,26 @@ def _stages_table(stages: Sequence[StageCounts]) -> str:
             "{in:,}".format_map(samples),
             "{kept:,}".format_map(samples),
             reasons(samples["failed"]) or "0",
+        ]
+        rows.append(cells)
+    return columns(rows)
+
+
+def _groups_table(groups: Sequence[GroupStatus]) -> str:
+    """How busy the actors of each group are, and what they work on."""
+    rows = [["group", "actors", "busy", "shards", "images/s of an actor", "working on"]]
+    for group in groups:
+        rates = []
+        for stage in group["stages"]:
+            if stage["samples_per_second"] is not None:
+                rates.append(f"{stage['stage']} {stage['samples_per_second']:.1f}")
+        cells = [
+            group["group"],
+            str(group["actors"]),
+            f"{group['busy']:.0%}",
+            f"{group['shards']:,}",
+            ", ".join(rates[:SHOWN_RATES]) or "-",
+            ", ".join(group["working_on"][:SHOWN_SHARDS]) or "-",
         ]
         rows.append(cells)
     return columns(rows)

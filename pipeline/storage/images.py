@@ -70,7 +70,7 @@ def with_images(
             image = _next_of(stored, key)
         if image is None:
             raise ValueError(
-                f"{key}: neither its shard nor {store.path(layout.images_tar(shard))} holds its "
+                f"{key}: neither its shard nor {store.shown(layout.images_tar(shard))} holds its "
                 "image; give a round in its work folder, or shards that hold images"
             )
         yield StoredSample(key, image, members["json"])
@@ -90,7 +90,7 @@ def decode_image(data: bytes) -> np.ndarray:
 
 def _stored_images(store: Store, shard: str) -> Iterator[tuple[str, bytes]]:
     """The key and the bytes of each image in the tar of a shard."""
-    with store.open(layout.images_tar(shard)) as file:
+    with store.open_whole(layout.images_tar(shard)) as file:
         for key, members in read_tar(file):
             yield key, next(iter(members.values()))
 

@@ -45,9 +45,13 @@ Names are relative to the work folder, with forward slashes:
     journal/                            about runs, not results: clocks, hosts, work in progress
         graph.json                      the nodes of the present run, in the order of work
         lease.json, lock                which driver works on this folder
+        claims/BEFORE.json              who took over from the lease of this digest (object stores)
         progress.json                   how far the present step is
         tmp/                            files that are being written
         attempts/STAGE-FINGERPRINT/SHARD/ID.json    a worker has begun with the shard
+        actors/GROUP/ID.json            what an actor does, and how long its stages take
+        rates.json                      the same of earlier runs, added up by stage
+        logs/STAGE/SHARD.log            why samples of a shard failed in a stage, with tracebacks
         withdrawn/FOLDER/SHARD.json     a manifest that was taken back
         changes/FOLDER/SHARD/BEFORE-AFTER.json      which samples changed between two outputs
         files/NNNNNN.parquet            size and time of the source's files when they came in
@@ -89,9 +93,13 @@ JOURNAL = "journal"
 GRAPH = f"{JOURNAL}/graph.json"
 LEASE = f"{JOURNAL}/lease.json"
 LOCK = f"{JOURNAL}/lock"
+CLAIMS = f"{JOURNAL}/claims"
 PROGRESS = f"{JOURNAL}/progress.json"
 TEMPORARY = f"{JOURNAL}/tmp"
 ATTEMPTS = f"{JOURNAL}/attempts"
+ACTORS = f"{JOURNAL}/actors"
+RATES = f"{JOURNAL}/rates.json"
+LOGS = f"{JOURNAL}/logs"
 WITHDRAWN = f"{JOURNAL}/withdrawn"
 CHANGES = f"{JOURNAL}/changes"
 MEASURED = f"{JOURNAL}/measured"
@@ -408,6 +416,11 @@ def dedup_summary(folder: str) -> str:
 # The journal
 
 
+def claim(before: str) -> str:
+    """Who takes over from the lease with this digest."""
+    return f"{CLAIMS}/{before}{JSON_SUFFIX}"
+
+
 def attempts(work: str, shard: str = "") -> str:
     """The folder of the marks of a stage's started work, or of those of one shard."""
     return f"{ATTEMPTS}/{work}/{shard}".rstrip("/")
@@ -416,6 +429,21 @@ def attempts(work: str, shard: str = "") -> str:
 def attempt(work: str, shard: str, mark: str) -> str:
     """One mark; `mark` is a file name."""
     return f"{ATTEMPTS}/{work}/{shard}/{mark}"
+
+
+def actors(group: str) -> str:
+    """The folder of what the actors of a group do."""
+    return f"{ACTORS}/{group}"
+
+
+def actor(group: str, name: str) -> str:
+    """What one actor does."""
+    return f"{ACTORS}/{group}/{name}{JSON_SUFFIX}"
+
+
+def log(stage: str, shard: str) -> str:
+    """Why samples of a shard failed in a stage."""
+    return f"{LOGS}/{stage}/{shard}.log"
 
 
 def withdrawn(folder: str, shard: str) -> str:

@@ -2,10 +2,16 @@
 
 On the same host, the lease of a dead driver is taken over at once. From another host, it is taken
 over after a minute without a heartbeat. A driver that starts within this minute waits for its end.
+A driver that was only suspended for that long finds another one's lease, and ends.
+
+Between two drivers that start at the same moment a lock of the kernel decides, on local disk. On an
+object store it is a *claim*: a file that only one of them can create (a conditional write), named
+by the lease that both have seen.
 """
 
 from __future__ import annotations
 
+import _thread
 import fcntl
 import json
 import logging
@@ -17,14 +23,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, NotRequired, TypedDict, TypeGuard
 
-from pipeline.errors import end_reason
+from pipeline.errors import LeaseLost, RunFailed, end_reason
 from pipeline.storage import layout
-from pipeline.storage.manifest import json_bytes
+from pipeline.storage.manifest import digest, json_bytes
 from pipeline.storage.store import Store
 
 BEAT_SECONDS = 10.0
 DEAD_AFTER_SECONDS = 60.0
 POLL_SECONDS = 0.5
+SETTLE_SECONDS = 1.0
+"""After this time a claim is read again: a store without conditional writes lets both drivers write
+theirs, and then the later one counts."""
 
 log = logging.getLogger("fld")
 
@@ -90,9 +99,21 @@ def holder(store: Store) -> Lease | None:
 
     Stale: the driver has gone without a word, because it was killed or its machine went down.
     """
-    if not store.exists(layout.LEASE):
-        return None
-    lease: Lease = json.loads(store.read(layout.LEASE))
+    content = _content(store)
+    return with_state(content) if content else None
+
+
+def _content(store: Store) -> bytes:
+    """The file of the lease, empty if nobody ever held it."""
+    try:
+        return store.read(layout.LEASE)
+    except FileNotFoundError:
+        return b""
+
+
+def with_state(content: bytes) -> Lease:
+    """The lease in a file, with its `state`."""
+    lease: Lease = json.loads(content)
     if lease.get("released"):
         return {**lease, "state": "stopped" if lease.get("why") else "finished"}
     running = alive(lease)
@@ -109,34 +130,94 @@ def held(store: Store) -> Iterator[None]:
 
     Raises:
         ValueError: another driver works on the folder.
+        LeaseLost: another driver has taken it over, because this one gave no sign for too long.
     """
     _check_free(store)
     me = this_process()
-    stop = threading.Event()
     lock = _lock(store)
-
-    def beat() -> None:
-        while not stop.wait(BEAT_SECONDS):
-            # A short failure of the storage costs one heartbeat, not the run.
-            with suppress(OSError):
-                store.publish_json(layout.LEASE, {**me, "beat": time.time()})
-
+    if lock is None:
+        _claim(store, {**me, "beat": time.time()})
     store.publish_json(layout.LEASE, {**me, "beat": time.time()})
     store.clear_temporary()
-    thread = threading.Thread(target=beat, name="lease", daemon=True)
-    thread.start()
+    heart = _Heart(store, me)
+    heart.start()
     why = ""
     try:
         yield
     except BaseException as error:
+        if heart.taken_by:
+            raise LeaseLost(_taken(store, heart.taken_by)) from error
         why = end_reason(error)
         raise
     finally:
-        stop.set()
-        thread.join()
-        _release(store, {**me, "beat": time.time(), "released": True, "why": why})
+        heart.stop()
+        if not heart.taken_by:
+            _release(store, {**me, "beat": time.time(), "released": True, "why": why})
         if lock:
             lock.close()
+
+
+class _Heart:
+    """Writes heartbeats from a thread of its own, as long as the lease is ours."""
+
+    def __init__(self, store: Store, me: Process) -> None:
+        self.taken_by: Lease | None = None
+        """The driver that has taken the work folder over."""
+        self._store = store
+        self._me = me
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        with suppress(OSError, RunFailed):
+            self._look()
+
+    def _beat(self) -> None:
+        while not self._stop.wait(BEAT_SECONDS):
+            # A short failure of the storage costs one heartbeat, not the run.
+            with suppress(OSError, RunFailed):
+                self._look()
+                if self.taken_by:
+                    # As Ctrl-C does; `held` says why.
+                    _thread.interrupt_main()
+                    return
+                self._store.publish_json(layout.LEASE, {**self._me, "beat": time.time()})
+
+    def _look(self) -> None:
+        """See whether the lease is still ours."""
+        lease = holder(self._store)
+        if lease and process_of(lease) != self._me:
+            self.taken_by = lease
+
+
+def _claim(store: Store, lease: Lease) -> None:
+    """Decide between drivers that take over the same lease of an object store at the same moment.
+
+    Raises:
+        ValueError: another driver was first.
+    """
+    before = _content(store)
+    mine = json_bytes(lease)
+    name = layout.claim(digest(before.hex()))
+    while not store.create(name, mine):
+        other = store.read(name)
+        if with_state(other)["state"] == "running":
+            raise ValueError(_in_use(store, with_state(other)))
+        # Who made that claim was killed before it wrote its lease.
+        name = layout.claim(digest(other.hex()))
+    time.sleep(SETTLE_SECONDS)
+    # Somebody may have finished all of this since `before` was read, and removed the claims.
+    for file, expected in ((name, mine), (layout.LEASE, before)):
+        now = store.read(file) if store.exists(file) else b""
+        if now != expected:
+            raise ValueError(_just_begun(store))
+    store.publish(layout.LEASE, mine)
+    store.remove(layout.CLAIMS)
 
 
 def _check_free(store: Store) -> None:
@@ -179,6 +260,15 @@ def _in_use(store: Store, by: Lease) -> str:
     return f"work={store.url}: in use by {process}; wait for it or stop it"
 
 
+def _just_begun(store: Store) -> str:
+    return f"work={store.url}: another process has just begun on it; wait for it or stop it"
+
+
+def _taken(store: Store, by: Lease) -> str:
+    process = f"process {by['pid']} on {by['host']}"
+    return f"work={store.url}: {process} has taken it over, because this one gave no sign"
+
+
 def _release(store: Store, lease: Lease) -> None:
     """Write that a driver has ended, and why.
 
@@ -210,8 +300,7 @@ def _lock(store: Store) -> IO[str] | None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         file.close()
-        problem = "another process has just begun on it"
-        raise ValueError(f"work={store.url}: {problem}; wait for it or stop it") from None
+        raise ValueError(_just_begun(store)) from None
     return file
 
 

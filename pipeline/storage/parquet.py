@@ -18,8 +18,12 @@ def read_table(store: Store, name: str, cls: type[T]) -> list[T]:
 
 
 def read_parquet(store: Store, name: str) -> pa.Table:
-    """A published table."""
-    return parse_parquet(store.read(name))
+    """A published table.
+
+    Raises:
+        pyarrow.ArrowException, OSError: it is broken; the checksums of its pages are compared.
+    """
+    return parse_parquet(store.read(name), verify=True)
 
 
 def parse_table(data: bytes, cls: type[T]) -> list[T]:

@@ -185,7 +185,7 @@ class TrainingSet:
         keys = self.source.keys(self.store, shard)
         if len(keys) != self.counts[shard]:
             raise RunFailed(
-                f"{self.store.path(self.node.tar(shard))}: {len(keys)} samples to train on, "
+                f"{self.store.shown(self.node.tar(shard))}: {len(keys)} samples to train on, "
                 f"{self.counts[shard]} were counted; `fld verify` finds broken files"
             )
         return keys
@@ -368,7 +368,7 @@ def _members(store: Store, tar: str) -> Iterator[tuple[str, dict[str, bytes]]]:
         # webdataset's own entries begin with two underscores.
         members = {name: data for name, data in sample.items() if not name.startswith("__")}
         if "json" not in members:
-            raise ValueError(f"{store.path(tar)}: {key} has no .json; give shards of a round")
+            raise ValueError(f"{store.shown(tar)}: {key} has no .json; give shards of a round")
         yield key, members
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.config.run import ClusterConfig, GroupConfig, RunConfig
 from pipeline.errors import WorkerFailed, last_line
+from pipeline.execution.activity import add_time
 from pipeline.execution.cluster import check_resources, connect
 from pipeline.execution.progress import progress
 from pipeline.execution.threads import bound_threads
@@ -141,7 +142,12 @@ def train(store: Store, cluster: ClusterConfig, training: Training, title: str =
     check_resources(cluster, GROUP)
     workers = _workers(cluster.group(GROUP), ray.cluster_resources())
     title = title or f"round {training.number}: train"
+    goes_on = bool(store.list(layout.checkpoints(training.folder)))
+    begun = time.monotonic()
     _run_workers(store, cluster.group(GROUP), workers, training, title)
+    if not goes_on:
+        images = training.config.steps * training.config.batch_size
+        add_time(store, GROUP, images, (time.monotonic() - begun) * workers)
     return publish_model(store, training)
 
 

@@ -19,7 +19,7 @@ LABELS = [*SMALL, "refine.rounds=0"]
 def plan(work: Path, *overrides: str) -> dict[str, int]:
     done = fld_here("plan", f"work={work}", "--json", *overrides)
     assert done.returncode == 0, done.stderr
-    return {line["stage"]: line["todo"] for line in json.loads(done.stdout)}
+    return {line["stage"]: line["todo"] for line in json.loads(done.stdout)["stages"]}
 
 
 # Files that a run makes while it works on a part: the run is killed when the first one is there.

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.errors import BrokenFiles
 from pipeline.execution.reading import read_inputs, read_rows
 from pipeline.ingest.assignment import list_source
 from pipeline.plan import graph
@@ -151,7 +152,7 @@ def test_what_a_finished_round_has_told_is_not_read_again_unless_what_it_rests_o
     assert loop.refine(1, models) == attempt
     gate = replace(loop.run.refine.gate, held_out=0.4)
     loop.loop.run = replace(loop.run, refine=replace(loop.run.refine, gate=gate))
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(BrokenFiles, match="missing"):
         loop.refine(1, models)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.errors import LeaseLost
 from pipeline.execution import attempts
 from pipeline.storage import layout, lease
 from pipeline.storage.store import Store
@@ -166,3 +167,16 @@ def test_an_error_that_python_sees_leaves_no_mark(tmp_path: Path) -> None:
     with pytest.raises(OSError), attempts.mark(store, "detect-1", "shard-0"):
         raise OSError
     assert store.list("journal/attempts/detect-1/shard-0") == []
+
+
+def test_a_driver_that_slept_too_long_leaves_the_folder_to_the_one_that_took_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "BEAT_SECONDS", 0.05)
+    store = Store(str(tmp_path))
+    theirs = {**ELSEWHERE, "beat": time.time()}
+    message = "process 1 on elsewhere has taken it over"
+    with pytest.raises(LeaseLost, match=message), lease.held(store):
+        store.publish_json(layout.LEASE, theirs)
+        time.sleep(10)
+    assert store.read_json(layout.LEASE) == theirs
