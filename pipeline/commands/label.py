@@ -66,22 +66,22 @@ def _run(one: Configuration, keep_going: bool) -> str:
     """Run the loop and return the summary."""
     from pipeline.config import saved
     from pipeline.ingest import source_files
-    from pipeline.ingest.assignment import assign
+    from pipeline.ingest.assignment import assign_all
     from pipeline.refinement.executor import run_loop
     from pipeline.report.data import publish_report
     from pipeline.report.endings import failures_text
     from pipeline.storage import lease
 
     values, config = one.values, one.config
-    listing = source_files.read_listing(config.source)
-    names = listing.names
+    listings = source_files.read_listings(config)
+    names = source_files.names_of(listings)
     store = _usable_store(config.work)
     with lease.held(store):
-        # Another source in the same work folder is refused here, before anything is written.
-        assign(store, config.source, names, publish=False)
+        # Other sources in the same work folder are refused here, before anything is written.
+        assign_all(store, config.all_sources, names, publish=False)
         saved.save(store, values)
-        source_files.announce_changes(store, config.source, listing)
-        source_files.record_files(store, listing)
+        source_files.announce_changes(store, config.all_sources, listings)
+        source_files.record_files(store, listings)
         run_loop(store, config, names, keep_going)
         summary = publish_report(store, config.experiment)
         failed = failures_text(store)
@@ -100,12 +100,13 @@ def plan(args: argparse.Namespace) -> Output:
 
     _announce_unsent(args)
     config = configuration(args).config
-    listing = source_files.read_listing(config.source)
+    listings = source_files.read_listings(config)
+    names = source_files.names_of(listings)
     store = _usable_store(config.work)
-    stages = plan_run(store, config, listing.names)
-    source_files.announce_changes(store, config.source, listing)
+    stages = plan_run(store, config, names)
+    source_files.announce_changes(store, config.all_sources, listings)
     if any(stage.todo for stage in stages):
-        effects.announce(cost_of_copies(store, config, listing.names))
+        effects.announce(cost_of_copies(store, config, names))
     return Output(text=plan_table(stages), value=[asdict(stage) for stage in stages])
 
 

@@ -77,7 +77,7 @@ def _add_dedup(group: CommandGroup) -> None:
 def retry(args: argparse.Namespace) -> Output:
     """Do the failed samples again."""
     from pipeline.config import saved
-    from pipeline.ingest.assignment import list_source
+    from pipeline.ingest.assignment import list_sources
     from pipeline.maintenance.retry import withdraw
     from pipeline.refinement.executor import run_loop
     from pipeline.report.data import publish_report
@@ -88,7 +88,7 @@ def retry(args: argparse.Namespace) -> Output:
     with lease.held(store):
         retried = withdraw(store, config, args.stage, args.reason)
         # The loop runs even if nothing was withdrawn: an earlier retry may have been killed.
-        run_loop(store, config, list_source(config.source), args.keep_going)
+        run_loop(store, config, list_sources(config), args.keep_going)
         summary = publish_report(store, config.experiment)
     return Output(text=f"{summary}\n{_retried_text(retried)}", value={"retried": retried})
 

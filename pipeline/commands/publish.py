@@ -147,7 +147,7 @@ def export_coco(args: argparse.Namespace) -> Output:
     from pipeline.release.exported import Export, LabelledRelease, open_labelled
     from pipeline.release.ids import Numbering
     from pipeline.schema import HUMAN
-    from pipeline.storage.source_ids import read_source_ids
+    from pipeline.storage.source_ids import read_all_ids
 
     out = Path(args.out)
     check_folder(out)
@@ -155,7 +155,7 @@ def export_coco(args: argparse.Namespace) -> Output:
     _tell_pending(labelled)
     stored = list(labelled.records())
     check_sources(args.source, stored)
-    images = read_source_ids(labelled.origin.store).images if labelled.origin else {}
+    images = read_all_ids(labelled.origin.store).images if labelled.origin else {}
     numbering = Numbering(class_table_of(labelled, args.categories), images)
     is_release = isinstance(labelled, LabelledRelease)
     about = f"Labels of {'release' if is_release else 'round'} {labelled.name}."
@@ -219,14 +219,14 @@ def class_table_of(labelled: Labelled, file: str | None) -> ClassTable:
     """
     from pipeline.release.class_file import read_categories
     from pipeline.release.ids import ClassTable, class_table
-    from pipeline.storage.source_ids import read_source_ids
+    from pipeline.storage.source_ids import read_all_ids
 
     if file is not None:
         return ClassTable(read_categories(file))
     opened = labelled.origin
     if opened is None:
         return class_table(labelled.records())
-    known = cast("list[Category]", read_source_ids(opened.store).categories)
+    known = cast("list[Category]", read_all_ids(opened.store).categories)
     return class_table(opened.records(), known, _detector_classes(opened.store))
 
 

@@ -25,7 +25,8 @@ def check_models(run: RunConfig) -> None:
         ValueError: a model or a list cannot be used; one line with what is expected and what is
             there.
     """
-    read_entries("source.refuse", run.source.refuse)
+    for name, source in run.all_sources.items():
+        read_entries(f"sources.{name}.refuse" if name else "source.refuse", source.refuse)
     for entry in run.specialists.values():
         _check_entry(f"specialists.{entry.name}", entry)
     for entry in run.filters.values():

@@ -80,11 +80,12 @@ def _check_scenes(run: RunConfig, name: str, entry: Entry) -> None:
     if entry.use != "noisy_truth":
         return
     options: Any = entry.options
-    source: Any = run.source.options
-    if run.source.use != "scenes":
+    scenes = [source for source in run.all_sources.values() if source.use == "scenes"]
+    if len(scenes) != 1 or len(run.all_sources) != 1:
         raise ValueError(
             f"specialists.{name}.use=noisy_truth: it corrupts rendered scenes; use source=scenes"
         )
+    source: Any = scenes[0].options
     if options.scenes != source.seed:
         raise ValueError(
             f"specialists.{name}.scenes={options.scenes}: the source renders other scenes; "

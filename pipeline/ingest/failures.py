@@ -52,13 +52,19 @@ class FailedSample(TypedDict):
     """A line about the failure."""
 
 
-def count(store: Store, stage: str, folder: str, shards: int) -> StageCounts:
+def count(
+    store: Store, stage: str, folder: str, shards: int, stem: str | None = None
+) -> StageCounts:
     """How many of all `shards` a stage has done, and its samples: in = kept + failed by reason.
+
+    With `stem` only the shards that begin so count, which are those of one source.
 
     The names of manifests say how many samples went in and how many failed. Only the manifests of
     shards with failures are opened, for the reasons.
     """
     counts = store.counts(folder)
+    if stem is not None:
+        counts = {shard: own for shard, own in counts.items() if layout.stem_of(shard) == stem}
     given = sum(samples.given for samples in counts.values())
     kept = given - sum(samples.failed for samples in counts.values())
     replaced: list[ShardAssignment] = []

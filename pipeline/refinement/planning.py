@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.config.run import RunConfig
 from pipeline.execution.summaries import total
-from pipeline.ingest.assignment import assign, ingest_state
+from pipeline.ingest.assignment import Names, assign_all, ingest_state, naming
 from pipeline.plan.graph import Node
 from pipeline.plan.journal import INGEST
 from pipeline.plan.shard_state import plan
@@ -51,13 +51,16 @@ class Recorder:
         self.stages: dict[str, PlannedStage] = {}
         """By name, in the order of the work."""
         self.shards = 0
-        """How many shards the source has; known after `ingest`."""
+        """How many shards the sources have; known after `ingest`."""
 
-    def ingest(self, names: Sequence[str]) -> States:
+    def ingest(self, names: Names) -> States:
         """Record how many shards are new. The stages after it are planned for all of them."""
-        source = self.run.source
-        assigned = assign(self.store, source, names, publish=False)
-        states = ingest_state(self.store, source, assigned).states
+        sources = self.run.all_sources
+        assigned = assign_all(self.store, sources, names, publish=False)
+        states: States = {}
+        for name, config in sources.items():
+            with naming(name):
+                states.update(ingest_state(self.store, config, assigned.shards[name]).states)
         self.shards = len(states)
         todo = 0
         for state in states.values():
@@ -139,7 +142,7 @@ class Recorder:
         )
 
 
-def plan_run(store: Store, run: RunConfig, names: Sequence[str]) -> list[PlannedStage]:
+def plan_run(store: Store, run: RunConfig, names: Names) -> list[PlannedStage]:
     """What `fld run` would do, stage by stage; `names` is what the source lists."""
     recorder = Recorder(store, run)
     try:

@@ -11,6 +11,7 @@ from typing import TypedDict
 from pipeline.execution import attempts
 from pipeline.ingest import failures
 from pipeline.ingest.assignment_log import count_shards
+from pipeline.ingest.by_source import SourceCounts, counts_by_source
 from pipeline.plan.journal import INGEST, NodeRef, read_graph
 from pipeline.storage import layout, lease
 from pipeline.storage.json_types import Json
@@ -78,6 +79,8 @@ class RunStatus(TypedDict):
     """`pipeline.execution.attempts.workers`."""
     rounds: list[RoundStatus]
     head: str | None
+    sources: list[SourceCounts]
+    """The stages of each source; empty where the only source has no name."""
     failures_total: int
     failures: list[failures.FailedSample]
     """The first of them."""
@@ -117,6 +120,7 @@ def status(store: Store, limit: int) -> RunStatus:
         "workers": attempts.workers(store, state == "running"),
         "rounds": rounds,
         "head": head.round if head else None,
+        "sources": counts_by_source(store, graph),
         "failures_total": failed,
         "failures": list(listed),
     }

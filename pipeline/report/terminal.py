@@ -17,6 +17,7 @@ from pipeline.schema import KINDS
 from pipeline.storage import layout
 
 if TYPE_CHECKING:
+    from pipeline.ingest.by_source import SourceCounts
     from pipeline.ingest.failures import FailedSample, StageCounts
     from pipeline.report.status import Progress, RunStatus, Stop
 
@@ -29,7 +30,7 @@ Counts = Mapping[str, int]
 
 def rounds_table(rounds: Sequence[RoundView]) -> str:
     """Kept annotations and quality of each round, and what was dropped or failed, by reason."""
-    parts = [_kept_table(rounds), _quality_table(rounds)]
+    parts = [_kept_table(rounds), _quality_table(rounds), _by_source_table(rounds)]
     for view in rounds:
         parts.append(_losses(view))
     present = [part for part in parts if part]
@@ -47,6 +48,8 @@ def status_text(state: RunStatus) -> str:
     """
     heading = "{work}: {state}".format_map(state)
     lines = [heading, _stages_table(state["stages"])]
+    if state["sources"]:
+        lines.append(_sources_table(state["sources"]))
     if state["stopped"]:
         lines.append(_stop(state["stopped"], state["work"]))
     now = state["now"]
@@ -132,15 +135,28 @@ def _stages_table(stages: Sequence[StageCounts]) -> str:
     """Shards and samples of each stage."""
     rows = [["stage", "shards", "samples", "kept", "failed"]]
     for stage in stages:
-        samples = stage["samples"]
-        cells = [
-            stage["stage"],
-            "{done:,}/{total:,}".format_map(stage),
-            "{in:,}".format_map(samples),
-            "{kept:,}".format_map(samples),
-            reasons(samples["failed"]) or "0",
-        ]
-        rows.append(cells)
+        rows.append(_stage_cells(stage))
+    return columns(rows)
+
+
+def _stage_cells(stage: StageCounts) -> list[str]:
+    """The row of a stage."""
+    samples = stage["samples"]
+    return [
+        stage["stage"],
+        "{done:,}/{total:,}".format_map(stage),
+        "{in:,}".format_map(samples),
+        "{kept:,}".format_map(samples),
+        reasons(samples["failed"]) or "0",
+    ]
+
+
+def _sources_table(sources: Sequence[SourceCounts]) -> str:
+    """Shards and samples of each stage, source by source."""
+    rows = [["source", "stage", "shards", "samples", "kept", "failed"]]
+    for source in sources:
+        for stage in source["stages"]:
+            rows.append([source["source"], *_stage_cells(stage)])
     return columns(rows)
 
 
@@ -224,6 +240,17 @@ def _quality_table(rounds: Sequence[RoundView]) -> str:
         # There is nothing below the heading.
         return ""
     return columns(rows)
+
+
+def _by_source_table(rounds: Sequence[RoundView]) -> str:
+    """Kept annotations and score of each source in each round; empty where no source has a name."""
+    rows = [["round", "source", "samples", *[NAMES[kind] for kind in KINDS], "score"]]
+    for view in rounds:
+        for name, own in view.sources.items():
+            kept = [f"{own['kept'].get(kind, 0):,}" for kind in KINDS]
+            score = f"{own['truth']['all']['score']:.3f}" if own["truth"] else "-"
+            rows.append([view.name, name, f"{own['samples']:,}", *kept, score])
+    return columns(rows) if len(rows) > 1 else ""
 
 
 def _ratios(scores: MetricScores) -> str:
