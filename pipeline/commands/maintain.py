@@ -159,6 +159,8 @@ def dedup(args: argparse.Namespace) -> Output:
         summary = dedup.dedup(store, saved.load(store), config)
     repeated = reasons(summary["dropped"]) or "0"
     counts = f"{summary['images']:,} images, {summary['kept']:,} kept; repeated: {repeated}"
+    if "across_sources" in summary:
+        counts += f"; {summary['across_sources']:,} of them repeat an image of another source"
     return Output(text=f"{counts}\n{summary['file']}", value=summary)
 
 

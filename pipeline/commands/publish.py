@@ -153,7 +153,7 @@ def export_coco(args: argparse.Namespace) -> Output:
     check_folder(out)
     labelled = open_labelled(args.round)
     _tell_pending(labelled)
-    stored = list(labelled.records())
+    stored = _fully_named(labelled)
     check_sources(args.source, stored)
     images = read_all_ids(labelled.origin.store).images if labelled.origin else {}
     numbering = Numbering(class_table_of(labelled, args.categories), images)
@@ -177,6 +177,22 @@ def export_coco(args: argparse.Namespace) -> Output:
     if results is not None:
         counts.append(f"{len(results)} results")
     return Output(text=f"{out}: {', '.join(counts)}")
+
+
+def _fully_named(labelled: Labelled) -> list[Record]:
+    """The records, in a run with several sources with names that say the source, too."""
+    from dataclasses import replace
+
+    from pipeline.storage.sources import read_sources
+
+    records = list(labelled.records())
+    work = read_sources(labelled.origin.store) if labelled.origin else None
+    if work is None or not work.several:
+        return records
+    named = []
+    for record in records:
+        named.append(replace(record, name=f"{work.of_key(record.key)}/{record.name}"))
+    return named
 
 
 def _machine_made(

@@ -58,15 +58,16 @@ class Recorder:
         sources = self.run.all_sources
         assigned = assign_all(self.store, sources, names, publish=False)
         states: States = {}
+        by_source: dict[str, States] = {}
         for name, config in sources.items():
             with naming(name):
-                states.update(ingest_state(self.store, config, assigned.shards[name]).states)
+                by_source[name] = ingest_state(self.store, config, assigned.shards[name]).states
+            states.update(by_source[name])
         self.shards = len(states)
-        todo = 0
-        for state in states.values():
-            if not state.has(IMAGES):
-                todo += 1
-        self._record(INGEST, IMAGES, todo, of=self.shards)
+        self._record(INGEST, IMAGES, _to_bring_in(states), of=self.shards)
+        for name, own in by_source.items():
+            if name:
+                self._record(f"{INGEST} {name}", IMAGES, _to_bring_in(own), of=len(own))
         return states
 
     def annotate(
@@ -150,6 +151,11 @@ def plan_run(store: Store, run: RunConfig, names: Names) -> list[PlannedStage]:
     except NotDone as missing:
         recorder.announce(missing)
     return list(recorder.stages.values())
+
+
+def _to_bring_in(states: States) -> int:
+    """How many shards have no images yet."""
+    return sum(not state.has(IMAGES) for state in states.values())
 
 
 def _what_follows(nodes: Sequence[Node]) -> NotDone:

@@ -69,6 +69,13 @@ class WorkSources:
                 return name
         return ""
 
+    def of_key(self, key: str) -> str:
+        """The name of the source of a sample by its key alone, where its shard is not at hand."""
+        start = key.partition("_")[0]
+        if start in self.named and self.named[start].stem == start:
+            return start
+        return self.of(layout.shard_name(0))
+
     def full_name(self, shard: str, name: str) -> str:
         """The name of an image in its source, with the name of the source before it, if any."""
         source = self.of(shard)

@@ -22,7 +22,7 @@ from pipeline.refinement.planning import plan_run
 from pipeline.storage.images import read_given, read_images
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.source_ids import read_all_ids
-from pipeline.storage.sources import read_sources
+from pipeline.storage.sources import StoredSource, WorkSources, read_sources
 from pipeline.storage.store import Store
 from tests.pipeline.release.rounds import Inline
 from tests.stages.sources.forms import (
@@ -312,3 +312,15 @@ def test_failed_images_are_tried_again_in_shards_of_their_source(
     assert retry.withdraw(store, run, "ingest", None) == {"ingest": {"not_an_image": 1}}
     ingested(run)
     assert [row.key for row in read_images(store, "photos-000002")] == ["photos_000000000001"]
+
+
+def test_the_source_of_a_key_is_the_one_whose_name_it_begins_with() -> None:
+    work = WorkSources(
+        {
+            "a-web": StoredSource({}, "a-web"),
+            "photos": StoredSource({}, "shard"),
+            "coco": StoredSource({}, "coco"),
+        }
+    )
+    keys = ("a-web_1_2", "coco_3", "web_1", "photos_1", "4")
+    assert [work.of_key(key) for key in keys] == ["a-web", "coco", "photos", "photos", "photos"]

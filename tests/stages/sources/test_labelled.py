@@ -361,3 +361,48 @@ def test_a_task_that_names_no_picture_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tasks.json").write_text(json.dumps([task("a.jpg"), {"id": 7, "data": {}}]))
     with pytest.raises(ValueError, match=r"task 7 names no picture in data\.image"):
         source_of("labelstudio", path=tmp_path, tasks=tmp_path / "tasks.json")
+
+
+# Objects365 is COCO JSON with names of its own
+
+
+def test_the_names_crowds_and_empty_boxes_of_objects365_come_in(tmp_path: Path) -> None:
+    """Its names begin with `images/v1/`, and its archives unpack to `patch0/`."""
+    write_folder(tmp_path / "set" / "patch0", {"objects365_v1_00420917.jpg": picture(1)})
+    write_folder(tmp_path / "set" / "patch8", {"objects365_v2_00900001.jpg": picture(2)})
+    images = [
+        {
+            "id": 420917,
+            "file_name": "images/v1/patch0/objects365_v1_00420917.jpg",
+            "width": 48,
+            "height": 40,
+            "license": 5,
+            "url": "",
+        },
+        {
+            "id": 900001,
+            "file_name": "images/v2/patch8/objects365_v2_00900001.jpg",
+            "width": 48,
+            "height": 40,
+        },
+    ]
+    common = {"image_id": 420917, "category_id": 1, "isfake": 0, "isreflected": 0}
+    annotations = [
+        {**common, "id": 1, "iscrowd": 0, "area": 200.5, "bbox": [4.25, 5.5, 10.5, 20.25]},
+        {**common, "id": 2, "iscrowd": 1, "area": 96, "bbox": [0, 0, 12, 8]},
+        {**common, "id": 3, "iscrowd": 0, "area": 0, "bbox": [3, 3, 0, 9]},
+        {**common, "id": 4, "iscrowd": 0, "area": 9, "bbox": [45.0, 38.0, 4.0, 3.0]},
+    ]
+    file = tmp_path / "zhiyuan_objv2_train.json"
+    categories = [{"id": 1, "name": " Person "}]
+    file.write_text(
+        json.dumps({"images": images, "annotations": annotations, "categories": categories})
+    )
+    found = labels_of(source_of("coco", path=tmp_path / "set", instances=file))
+    assert boxes(found["images/v1/patch0/objects365_v1_00420917.jpg"]) == [
+        ("Person", (4.25, 5.5, 14.75, 25.75), None),
+        ("Person", (0.0, 0.0, 12.0, 8.0), "crowd"),
+        ("Person", (3.0, 3.0, 3.0, 12.0), "empty_box"),
+        ("Person", (45.0, 38.0, 49.0, 41.0), None),
+    ]
+    assert len(found["images/v2/patch8/objects365_v2_00900001.jpg"]) == 0
