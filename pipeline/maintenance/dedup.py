@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
 
 from pipeline.config.run import RunConfig
@@ -111,12 +111,18 @@ def dedup(store: Store, run: RunConfig, config: DedupConfig) -> Json:
         "groups": len({duplicate.kept for duplicate in found}),
         "settings": recipe_settings(config),
     }
-    work = read_sources(store)
-    if work.several:
-        across = [row for row in found if work.of(row.shard) != work.of_key(row.kept)]
-        summary["across_sources"] = len(across)
+    summary.update(_across_sources(store, found))
     store.publish_json(name, summary)
     return _publish_latest(store, folder, config, summary)
+
+
+def _across_sources(store: Store, found: Iterable[Duplicate]) -> Json:
+    """Of several sources, how many images repeat one of another source."""
+    work = read_sources(store)
+    if not work.several:
+        return {}
+    across = [row for row in found if work.of(row.shard) != work.of_key(row.kept)]
+    return {"across_sources": len(across)}
 
 
 def hash_images(
