@@ -32,6 +32,9 @@ from stages import registry
 from stages.base import role_of
 from stages.ingest import Source, SourceIds, SourceWithIds
 
+# A setting of the single source, and the choice of one, as messages have them.
+_SETTING = re.compile(r"(?<![\w/.-])source\.(?=[a-z])")
+_CHOICE = re.compile(r"(?<![\w/.-])source=(?=[a-z])")
 Names = Mapping[str, Sequence[str]]
 """What the sources of a run list, by the names of the sources."""
 Shards = dict[str, list[str]]
@@ -96,10 +99,12 @@ def assign_all(
     work = joined(store, sources)
     if publish:
         _publish_new(store, work)
-    by_stem: dict[str, Shards] = {}
+    earlier: Shards = {}
     for row in read_assignments(store):
-        shards = by_stem.setdefault(layout.stem_of(row.shard), {})
-        shards.setdefault(row.shard, []).append(row.name)
+        earlier.setdefault(row.shard, []).append(row.name)
+    by_stem: dict[str, Shards] = {}
+    for shard, members in earlier.items():
+        by_stem.setdefault(layout.stem_of(shard), {})[shard] = members
     found = {}
     for name, config in sources.items():
         stem = work.stem(name)
@@ -188,7 +193,9 @@ def naming(name: str) -> Iterator[None]:
 
 
 def _renamed(message: str, name: str) -> str:
-    return re.sub(r"\bsource([.=])(?=[a-z])", rf"{setting(name)}\1", message)
+    """A message of a source with the settings of the source `name`; paths in it stay."""
+    message = _SETTING.sub(f"{setting(name)}.", message)
+    return _CHOICE.sub(f"{setting(name)}.use=", message)
 
 
 def ingest_state(

@@ -12,7 +12,7 @@ import pytest
 from pipeline.config.compose import compose
 from pipeline.config.parse import parse
 from pipeline.config.run import RunConfig
-from pipeline.ingest.assignment import assign_all, list_sources
+from pipeline.ingest.assignment import assign_all, list_sources, naming
 from pipeline.ingest.assignment_log import count_shards, shards_by_stem
 from pipeline.ingest.by_source import counts_by_source
 from pipeline.ingest.source_files import names_of, read_listings
@@ -263,6 +263,14 @@ def test_warnings_and_errors_of_a_source_name_it(
     two["photos"]["path"] = tmp_path / "nowhere"  # type: ignore[index]
     with pytest.raises(ValueError, match=r"^sources\.photos\.path=.*nowhere: no such folder"):
         list_sources(run_of(tmp_path / "w", two))
+
+
+def test_only_settings_in_a_message_are_renamed() -> None:
+    with pytest.raises(ValueError) as error, naming("web"):
+        raise ValueError("source.path=/a/source.old: only tables; use source=parquet")
+    assert str(error.value) == (
+        "sources.web.path=/a/source.old: only tables; use sources.web.use=parquet"
+    )
 
 
 def test_the_samples_of_each_source_are_counted_stage_by_stage(
