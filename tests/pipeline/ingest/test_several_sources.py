@@ -15,8 +15,11 @@ from pipeline.config.run import RunConfig
 from pipeline.ingest.assignment import assign_all, list_sources, naming
 from pipeline.ingest.assignment_log import count_shards, shards_by_stem
 from pipeline.ingest.by_source import counts_by_source
+from pipeline.ingest.refused import Refused
+from pipeline.ingest.several import IngestAll, SourceWork
 from pipeline.ingest.source_files import names_of, read_listings
 from pipeline.maintenance import retry
+from pipeline.plan.shard_state import ShardState
 from pipeline.refinement.executor import RunExecutor
 from pipeline.refinement.planning import plan_run
 from pipeline.storage.images import read_given, read_images
@@ -24,6 +27,7 @@ from pipeline.storage.layout import IMAGES
 from pipeline.storage.source_ids import read_all_ids
 from pipeline.storage.sources import StoredSource, WorkSources, read_sources
 from pipeline.storage.store import Store
+from stages.base import StageError
 from tests.pipeline.release.rounds import Inline
 from tests.stages.sources.forms import (
     picture,
@@ -263,6 +267,21 @@ def test_warnings_and_errors_of_a_source_name_it(
     two["photos"]["path"] = tmp_path / "nowhere"  # type: ignore[index]
     with pytest.raises(ValueError, match=r"^sources\.photos\.path=.*nowhere: no such folder"):
         list_sources(run_of(tmp_path / "w", two))
+
+
+def test_a_source_that_a_worker_cannot_open_ends_the_run_in_a_line(
+    tmp_path: Path, two: Sources
+) -> None:
+    run = run_of(tmp_path / "w", two)
+    names = list_sources(run)
+    (tmp_path / "instances.json").rename(tmp_path / "elsewhere.json")
+    config = run.sources["coco"]
+    work = SourceWork(config, {"coco-000000": names["coco"]}, Refused.of(config, "coco"))
+    with pytest.raises(StageError) as error:
+        IngestAll(run.work, {"coco": work})("coco-000000", ShardState())
+    assert str(error.value) == (
+        f"sources.coco.instances={tmp_path / 'instances.json'}: no such file"
+    )
 
 
 def test_only_settings_in_a_message_are_renamed() -> None:
