@@ -135,28 +135,25 @@ def _stages_table(stages: Sequence[StageCounts]) -> str:
     """Shards and samples of each stage."""
     rows = [["stage", "shards", "samples", "kept", "failed"]]
     for stage in stages:
-        rows.append(_stage_cells(stage))
+        samples = stage["samples"]
+        cells = [
+            stage["stage"],
+            "{done:,}/{total:,}".format_map(stage),
+            "{in:,}".format_map(samples),
+            "{kept:,}".format_map(samples),
+            reasons(samples["failed"]) or "0",
+        ]
+        rows.append(cells)
     return columns(rows)
 
 
-def _stage_cells(stage: StageCounts) -> list[str]:
-    """The row of a stage."""
-    samples = stage["samples"]
-    return [
-        stage["stage"],
-        "{done:,}/{total:,}".format_map(stage),
-        "{in:,}".format_map(samples),
-        "{kept:,}".format_map(samples),
-        reasons(samples["failed"]) or "0",
-    ]
-
-
 def _sources_table(sources: Sequence[SourceCounts]) -> str:
-    """Shards and samples of each stage, source by source."""
-    rows = [["source", "stage", "shards", "samples", "kept", "failed"]]
-    for source in sources:
-        for stage in source["stages"]:
-            rows.append([source["source"], *_stage_cells(stage)])
+    """How many samples each stage has kept of those that went in, a column for each source."""
+    rows = [["kept by source", *[source["source"] for source in sources]]]
+    for stages in zip(*[source["stages"] for source in sources], strict=True):
+        counts = [stage["samples"] for stage in stages]
+        cells = ["{kept:,}/{in:,}".format_map(count) for count in counts]
+        rows.append([stages[0]["stage"], *cells])
     return columns(rows)
 
 

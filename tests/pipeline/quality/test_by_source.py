@@ -19,7 +19,8 @@ from pipeline.refinement.loop import Loop
 from pipeline.report.data import report_data
 from pipeline.report.history import sample_history
 from pipeline.report.html import write_report
-from pipeline.report.terminal import rounds_table
+from pipeline.report.status import status
+from pipeline.report.terminal import rounds_table, status_text
 from pipeline.storage import layout
 from pipeline.storage.rounds import open_round
 from pipeline.storage.store import Store
@@ -131,3 +132,11 @@ def test_a_name_that_two_sources_have_is_answered_with_the_keys(tmp_path: Path) 
     )
     assert sample_history(store, "y.jpg").image.key == "a_y"
     assert sample_history(store, "b_x").shard == "b-000000"
+
+
+def test_the_status_has_a_column_of_kept_samples_for_each_source(work: Path) -> None:
+    lines = status_text(status(Store(str(work)), 0)).splitlines()
+    place = next(place for place, line in enumerate(lines) if line.startswith("kept by source"))
+    assert lines[place].split() == ["kept", "by", "source", "plain", "scenes"]
+    assert lines[place + 1].split() == ["ingest", "2/2", "4/4"]
+    assert lines[place + 2].split() == ["0.detect", "2/2", "4/4"]
