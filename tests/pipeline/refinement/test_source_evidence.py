@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from pipeline.quality import truth
 from pipeline.refinement.gate import Verdict
 from pipeline.refinement.source_evidence import SourceSums, with_sources
+from tests.pipeline.refinement.played import LOOSE, Played, untrained
 
 REGIONS = truth.METRICS.index("region_attributes")
 
@@ -74,3 +76,27 @@ def test_a_verdict_stays_as_it_is_without_named_sources() -> None:
     assert with_sources(verdict, {}, seed=0) is verdict
     unchanged = Verdict("rejected", "no change", {"kind": "unchanged"})
     assert with_sources(unchanged, {"coco": sums(paired(8, 6))}, seed=0) is unchanged
+
+
+def test_the_verdict_on_a_played_round_names_both_sources(tmp_path: Path) -> None:
+    left_out = ("ocr", "caption", "describe", "parse", "region_text", "score", "ground", "segment")
+    loop = Played(
+        tmp_path / "w",
+        "sources.a.use=scenes",
+        "sources.a.count=6",
+        "sources.b.use=scenes",
+        "sources.b.count=6",
+        "sources.b.seed=9",
+        *[f"specialists.{name}=null" for name in left_out],
+        *[f"filters.{name}=null" for name in ("text", "triplet")],
+        "refine.complete=[]",
+        "refine.gate.held_out=0.5",
+        "refine.annotate.max_tokens=40",
+        *LOOSE,
+    )
+    attempt = loop.refine(1, loop.models(1, untrained(loop)))
+    sources = attempt.verdict.evidence["sources"]
+    assert list(sources) == ["a", "b"]
+    held_out = sum(own["samples"] for own in sources.values())
+    assert held_out == attempt.verdict.evidence["samples"]
+    assert "By source: a " in attempt.verdict.reason
