@@ -53,7 +53,7 @@ def write_labelstudio(
         prefix: what stands before the path of an image in the folder.
     """
     labels = 0
-    texts = TEXTS
+    texts: tuple[str, ...] = TEXTS
     with json_items(folder.path / "tasks.json", "[", "]") as tasks:
         for sample in export.samples():
             export.leave_out(sample.record, "triplets", "masks")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 from pipeline.release.labelstudio import BOXES, TEXTS
 from pipeline.review.picks import REGIONS
@@ -14,7 +15,7 @@ from stages.sources.labelstudio_file import newest, rectangle
 
 def of_label_studio(task: Json, key: str, record: Record) -> Answer | None:
     """The newest annotation of a task, None if nobody has submitted one."""
-    annotation = newest(task.get("annotations", []))
+    annotation = cast("Json | None", newest(task.get("annotations")))
     if annotation is None:
         return None
     data = task["data"]
