@@ -18,7 +18,7 @@ Box = tuple[float, float, float, float]
 Quad = tuple[float, float, float, float, float, float, float, float]
 Polygon = tuple[float, ...]
 """x0, y0, x1, y1 .. of its corners in pixels, at least three."""
-Granularity = Literal["brief", "detailed", "more_detailed", "alt"]
+Granularity = Literal["brief", "detailed", "more_detailed", "alt", "label"]
 BriefKind = Literal["phrase", "caption", "chunk"]
 HUMAN = "human"
 """The source of human labels."""
@@ -136,7 +136,8 @@ class Text(Annotation):
     """A text about the whole image."""
 
     granularity: Granularity
-    """How detailed it is; `alt` texts were given by the source."""
+    """How detailed it is; `alt` texts were given by the source. A `label` is the name of what the
+    picture shows, as data sets for classification have it."""
     text: str
     parse: Parse | None = None
 

@@ -60,6 +60,7 @@ def test_the_pipeline_reaches_stages_by_registry_name(path: Path) -> None:
     # What a COCO file means, for the source and for those who measure by such a file.
     allowed |= {"stages.sources.coco_file", "stages.sources.coco_grid", "stages.sources.coco_names"}
     allowed |= {"stages.sources.coco_labels", "stages.sources.shapes", "stages.upright"}
+    allowed.add("stages.sources.labelstudio_file")
     assert {name for name in imported(path) if name.split(".")[0] == "stages"} <= allowed
 
 

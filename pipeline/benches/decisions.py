@@ -154,7 +154,7 @@ def _read_and_write(store: Store, samples: Samples, scratch: Path) -> float:
     names = [layout.images_table(MEASURED)]
     for node in stored_nodes():
         names.append(node.table(MEASURED))
-    pattern = f"{scratch}/bare-{layout.SHARD_PATTERN}{layout.TAR_SUFFIX}"
+    pattern = f"{scratch}/bare-%06d{layout.TAR_SUFFIX}"
     started = time.process_time()
     for name in names:
         pq.read_table(store.path(name), use_threads=False)

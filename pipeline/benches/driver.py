@@ -18,7 +18,13 @@ from pathlib import Path
 from pipeline.benches.apart import Cost, cost_of
 from pipeline.benches.simulated import SimulatedExecutor, publish_source, simulated_run
 from pipeline.config.run import RunConfig
-from pipeline.ingest.source_files import announce_changes, read_listing, record_files
+from pipeline.ingest.assignment import list_sources
+from pipeline.ingest.source_files import (
+    announce_changes,
+    names_of,
+    read_listings,
+    record_files,
+)
 from pipeline.plan import graph
 from pipeline.refinement.executor import run_loop
 from pipeline.refinement.loop import Loop
@@ -81,7 +87,7 @@ def planning(config: PlanningBenchConfig) -> Json:
     with _simulated(config.folder, config.shards) as (folder, run):
         store = Store(run.work)
         executor = SimulatedExecutor(store, run, images=1)
-        states = executor.ingest(read_listing(run.source).names)
+        states = executor.ingest(list_sources(run))
         half = dict(list(states.items())[::2])
         executor.annotate("half", graph.round_zero(run)[:STAGES], half, None)
         cost = cost_of("pipeline.benches.driver:drive_plan", folder)
@@ -101,16 +107,16 @@ def drive(folder: Path) -> None:
     """What `fld run` does when all shards are done."""
     run = simulated_run(folder)
     store = Store(run.work)
-    listing = read_listing(run.source)
-    announce_changes(store, run.source, listing)
-    record_files(store, listing)
-    run_loop(store, run, listing.names)
+    listings = read_listings(run)
+    announce_changes(store, run.all_sources, listings)
+    record_files(store, listings)
+    run_loop(store, run, names_of(listings))
 
 
 def drive_plan(folder: Path) -> None:
     """What `fld plan` does."""
     run = simulated_run(folder)
-    plan_run(Store(run.work), run, read_listing(run.source).names)
+    plan_run(Store(run.work), run, list_sources(run))
 
 
 def _cost_of_run(folder: str, shards: int, images: int) -> Cost:
@@ -118,7 +124,7 @@ def _cost_of_run(folder: str, shards: int, images: int) -> Cost:
     with _simulated(folder, shards) as (place, run):
         store = Store(run.work)
         loop = Loop(store, run, SimulatedExecutor(store, run, images))
-        loop.rounds(read_listing(run.source).names)
+        loop.rounds(list_sources(run))
         store.remove(layout.MEASURED)
         return cost_of("pipeline.benches.driver:drive", place)
 

@@ -33,7 +33,7 @@ from pipeline.execution.loading import load_stage
 from pipeline.execution.steps import Step
 from pipeline.execution.threads import bound_threads
 from pipeline.execution.worker import Worker
-from pipeline.ingest.assignment import list_source
+from pipeline.ingest.assignment import list_sources
 from pipeline.plan import graph
 from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import ShardState
@@ -94,7 +94,7 @@ def _measure(config: PipelineBenchConfig, use: str, images: int) -> Json:
         (folder / SETTING).write_text(json.dumps(asdict(setting)))
         run = setting.run(folder)
         store = Store(run.work)
-        states = RunExecutor(store, run).ingest(list_source(run.source))
+        states = RunExecutor(store, run).ingest(list_sources(run))
         node = setting.node(run)
         step = setting.step(run, node)
         for _ in range(config.repeats):

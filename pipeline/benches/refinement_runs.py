@@ -13,7 +13,7 @@ from pipeline.config.compose import compose
 from pipeline.config.parse import parse
 from pipeline.config.run import RunConfig
 from pipeline.execution.reading import read_rows
-from pipeline.ingest.assignment import list_source
+from pipeline.ingest.assignment import list_sources
 from pipeline.plan.graph import refine_node_names
 from pipeline.quality import truth
 from pipeline.quality.coco import Entry
@@ -94,7 +94,7 @@ def run_experiment(
     ]
     config = parse(compose(overrides))
     store = Store(config.work)
-    names = list_source(config.source)
+    names = list_sources(config)
     attempts = run_loop(store, config, names)
     return FinishedRun(store, config, attempts)
 

@@ -24,7 +24,7 @@ import webdataset
 from pipeline.config.compose import compose
 from pipeline.config.parse import parse
 from pipeline.execution.cluster import connect
-from pipeline.ingest.assignment import list_source
+from pipeline.ingest.assignment import list_sources
 from pipeline.refinement.executor import RunExecutor
 from pipeline.storage import layout
 from pipeline.storage.json_types import Json
@@ -140,7 +140,7 @@ def _write(images: Images, size: int, folder: Path) -> None:
 
 def _write_webdataset(images: Images, size: int, folder: Path) -> None:
     """Write shards as webdataset does."""
-    pattern = f"{folder}/{layout.SHARD_PATTERN}{layout.TAR_SUFFIX}"
+    pattern = f"{folder}/{layout.STEM}-%06d{layout.TAR_SUFFIX}"
     with webdataset.ShardWriter(pattern, maxcount=size, verbose=0) as writer:
         for key, data in images:
             writer.write({"__key__": key, "jpg": data})
@@ -163,7 +163,7 @@ def _ingest(config: ShardsBenchConfig, images: Images, scratch: Path) -> dict[st
     connect(run.cluster)
     started = time.perf_counter()
     store = Store(run.work)
-    done = RunExecutor(store, run).ingest(list_source(run.source))
+    done = RunExecutor(store, run).ingest(list_sources(run))
     seconds = time.perf_counter() - started
     kept = sum(manifest.samples["kept"] for manifest in store.manifests(layout.IMAGES))
     assert kept == len(images)

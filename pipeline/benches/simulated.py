@@ -19,7 +19,7 @@ from pipeline.config.compose import compose
 from pipeline.config.parse import parse
 from pipeline.config.run import RunConfig
 from pipeline.execution.summaries import publish_summary
-from pipeline.ingest.assignment import assign
+from pipeline.ingest.assignment import Names, assign_all
 from pipeline.plan import shard_state
 from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import ShardState, plan
@@ -73,10 +73,10 @@ class SimulatedExecutor(RunExecutor):
         self.rng = np.random.default_rng(0)
         self._folders: set[str] = set()
 
-    def ingest(self, names: Sequence[str]) -> States:
+    def ingest(self, names: Names) -> States:
         """Assign the tars, and say of all that they are in."""
         states = {}
-        for shard, members in assign(self.store, self.run.source, names).items():
+        for shard, members in assign_all(self.store, self.run.all_sources, names).all().items():
             digests = self._publish(IMAGES, shard, digest(*members))
             states[shard] = ShardState({IMAGES: digests})
         first = min(states)

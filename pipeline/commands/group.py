@@ -78,6 +78,16 @@ def add_round(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("round", metavar="ROUND", help="WORK, or WORK/rounds/NN-...")
 
 
+def add_image_source(parser: argparse.ArgumentParser) -> None:
+    """Add the option `--image-source`."""
+    parser.add_argument(
+        "--image-source",
+        default="",
+        metavar="NAME",
+        help="only the images of this source of a run with several (sources.NAME)",
+    )
+
+
 def add_overrides(parser: argparse.ArgumentParser, examples: str) -> None:
     """Add the arguments KEY=VALUE, and the rule by which values are read."""
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=examples)

@@ -85,22 +85,22 @@ def run_once(one: Configuration, keep_going: bool) -> str:
     """Run the loop and return the summary."""
     from pipeline.config import saved
     from pipeline.ingest import source_files
-    from pipeline.ingest.assignment import assign
+    from pipeline.ingest.assignment import assign_all
     from pipeline.refinement.executor import run_loop
     from pipeline.report.data import publish_report
     from pipeline.report.endings import failures_text
     from pipeline.storage import lease
 
     values, config = one.values, one.config
-    listing = source_files.read_listing(config.source)
-    names = listing.names
+    listings = source_files.read_listings(config)
+    names = source_files.names_of(listings)
     store = _usable_store(config.work)
     with lease.held(store):
-        # Another source in the same work folder is refused here, before anything is written.
-        assign(store, config.source, names, publish=False)
+        # Other sources in the same work folder are refused here, before anything is written.
+        assign_all(store, config.all_sources, names, publish=False)
         saved.save(store, values)
-        source_files.announce_changes(store, config.source, listing)
-        source_files.record_files(store, listing)
+        source_files.announce_changes(store, config.all_sources, listings)
+        source_files.record_files(store, listings)
         run_loop(store, config, names, keep_going)
         summary = publish_report(store, config.experiment)
         failed = failures_text(store)
@@ -117,22 +117,21 @@ def plan(args: argparse.Namespace) -> Output:
     from pipeline.refinement.cost import Size, cost_of, images_of
     from pipeline.refinement.planning import plan_run
     from pipeline.report.plan_text import cost_text, plan_table
-    from stages import registry
 
     _announce_unsent(args)
     one = configuration(args)
     config = one.config
-    listing = source_files.read_listing(config.source)
+    listings = source_files.read_listings(config)
+    names = source_files.names_of(listings)
     store = _usable_store(config.work)
-    stages = plan_run(store, config, listing.names)
-    source_files.announce_changes(store, config.source, listing)
+    stages = plan_run(store, config, names)
+    source_files.announce_changes(store, config.all_sources, listings)
     size = Size()
     if any(stage.todo for stage in stages):
         size = _cluster_size(args, config)
-        effects.announce(cost_of_copies(store, config, listing.names))
+        effects.announce(cost_of_copies(store, config, names))
     warn_of_missing(one.values, args.overrides)
-    whole = registry.load(config.source.use)[0].whole
-    images = images_of(store, len(listing.names), whole)
+    images = images_of(store, config, names)
     cost = cost_of(config, stages, _known(args, store), images, size)
     return Output(
         text=f"{plan_table(stages)}\n\n{cost_text(cost, size)}".rstrip(),

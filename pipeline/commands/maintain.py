@@ -77,7 +77,7 @@ def _add_dedup(group: CommandGroup) -> None:
 def retry(args: argparse.Namespace) -> Output:
     """Do the failed samples again."""
     from pipeline.config import saved
-    from pipeline.ingest.assignment import list_source
+    from pipeline.ingest.assignment import list_sources
     from pipeline.maintenance.retry import withdraw
     from pipeline.refinement.executor import run_loop
     from pipeline.report.data import publish_report
@@ -88,7 +88,7 @@ def retry(args: argparse.Namespace) -> Output:
     with lease.held(store):
         retried = withdraw(store, config, args.stage, args.reason)
         # The loop runs even if nothing was withdrawn: an earlier retry may have been killed.
-        run_loop(store, config, list_source(config.source), args.keep_going)
+        run_loop(store, config, list_sources(config), args.keep_going)
         summary = publish_report(store, config.experiment)
     return Output(text=f"{summary}\n{_retried_text(retried)}", value={"retried": retried})
 
@@ -159,6 +159,8 @@ def dedup(args: argparse.Namespace) -> Output:
         summary = dedup.dedup(store, saved.load(store), config)
     repeated = reasons(summary["dropped"]) or "0"
     counts = f"{summary['images']:,} images, {summary['kept']:,} kept; repeated: {repeated}"
+    if "across_sources" in summary:
+        counts += f"; {summary['across_sources']:,} of them repeat an image of another source"
     return Output(text=f"{counts}\n{summary['file']}", value=summary)
 
 

@@ -9,7 +9,7 @@ import argparse
 import logging
 from typing import TYPE_CHECKING, cast
 
-from pipeline.commands.group import CommandGroup, Output, add_json, add_round
+from pipeline.commands.group import CommandGroup, Output, add_image_source, add_json, add_round
 
 if TYPE_CHECKING:
     from pipeline.quality.statistics import RoundStatistics
@@ -53,6 +53,7 @@ def _add_evaluate(group: CommandGroup) -> None:
     command.add_argument(
         "--tokenized", action="store_true", help="captions are already split by spaces"
     )
+    add_image_source(command)
     add_json(command)
     command.set_defaults(command=evaluate)
 
@@ -60,6 +61,7 @@ def _add_evaluate(group: CommandGroup) -> None:
 def _add_calibrate(group: CommandGroup) -> None:
     command = group.add("calibrate", "score thresholds that reach a wanted precision")
     add_round(command)
+    add_image_source(command)
     command.add_argument(
         "--ground-truth",
         metavar="F",
@@ -89,6 +91,7 @@ def _add_calibrate(group: CommandGroup) -> None:
 def _add_stats(group: CommandGroup) -> None:
     command = group.add("stats", "the paper's tables and plots of a round")
     add_round(command)
+    add_image_source(command)
     command.add_argument("--out", default=".", help="folder for statistics.json, .md and .png")
     command.add_argument(
         "--json", action="store_true", help="one JSON object on standard output, no files"
@@ -102,6 +105,7 @@ def _add_audit(group: CommandGroup) -> None:
     text = "write a page to judge annotations on, in a browser"
     sample = steps.add_parser("sample", help=text, description=text)
     add_round(sample)
+    add_image_source(sample)
     sample.add_argument("--n", type=int, default=200, help="annotations of each type")
     sample.add_argument("--per", choices=["type", "source"], default="type", help="what --n counts")
     sample.add_argument("--seed", type=int, default=0, help="another seed draws another sample")
@@ -120,8 +124,10 @@ def evaluate(args: argparse.Namespace) -> Output:
     from pipeline.quality import evaluate
     from pipeline.report.command_text import scores_table
 
-    truth = evaluate.open_source(args.ground_truth)
-    predictions = evaluate.open_source(args.predictions)
+    truth = evaluate.open_source(args.ground_truth, args.image_source)
+    predictions = evaluate.open_source(args.predictions, args.image_source)
+    if args.image_source and isinstance(truth, str) and isinstance(predictions, str):
+        raise ValueError("--image-source: neither of the two is a round; leave it out")
     filters = {} if isinstance(predictions, str) else filters_of(args.predictions, predictions)
     choice = evaluate.Choice(sources=args.source, filters=filters)
     scores = evaluate.evaluate(args.kind, truth, predictions, args.tokenized, choice)
@@ -139,7 +145,7 @@ def calibrate(args: argparse.Namespace) -> Output:
 
     config = CalibrateConfig(precision=args.precision, iou=args.iou, min_labels=args.min_labels)
     config.check()
-    opened = open_round(args.round)
+    opened = open_round(args.round, args.image_source)
     values = saved.values(opened.store, opened.folder)
     filters = saved.load(opened.store, opened.folder).filters
     found = calibrate_round(opened, values, filters, args.ground_truth, config)
@@ -159,7 +165,7 @@ def stats(args: argparse.Namespace) -> Output:
     from pipeline.quality.tables import write_statistics
     from pipeline.storage.rounds import open_round
 
-    opened = open_round(args.round)
+    opened = open_round(args.round, args.image_source)
     statistics = round_statistics(opened)
     if args.json:
         return Output(value=statistics)
@@ -172,8 +178,10 @@ def round_statistics(opened: OpenRound) -> RoundStatistics:
     from pipeline.storage import layout
 
     name = layout.round_statistics(opened.folder)
+    source = opened.image_source
     if opened.store.exists(name):
-        return cast("RoundStatistics", opened.store.read_json(name))
+        stored = cast("RoundStatistics", opened.store.read_json(name))
+        return stored["by_source"][source] if source else stored
     return statistics_of(opened.records()).to_dict()
 
 
@@ -185,7 +193,7 @@ def audit_sample(args: argparse.Namespace) -> Output:
     from pipeline.report.audit import audit_page, images_of
     from pipeline.storage.rounds import open_round
 
-    opened = open_round(args.round)
+    opened = open_round(args.round, args.image_source)
     items = sample(opened.records(), args.n, args.per, args.seed)
     if not items:
         raise ValueError(f"{args.round}: the round has no kept annotation to judge")

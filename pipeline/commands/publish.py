@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pipeline.quality.coco import Category
     from pipeline.release.export_folder import ExportFolder
     from pipeline.release.exported import Export, Labelled
-    from pipeline.release.ids import ClassTable
+    from pipeline.release.ids import ClassTable, Numbering
     from pipeline.schema import Record
     from pipeline.storage.store import Store
 
@@ -145,18 +145,15 @@ def export_coco(args: argparse.Namespace) -> Output:
     from pipeline.release.coco import coco_of, results_of, write_coco
     from pipeline.release.export_folder import check_folder
     from pipeline.release.exported import Export, LabelledRelease, open_labelled
-    from pipeline.release.ids import Numbering
     from pipeline.schema import HUMAN
-    from pipeline.storage.source_ids import read_source_ids
 
     out = Path(args.out)
     check_folder(out)
     labelled = open_labelled(args.round)
     _tell_pending(labelled)
-    stored = list(labelled.records())
+    stored = _fully_named(labelled)
     check_sources(args.source, stored)
-    images = read_source_ids(labelled.origin.store).images if labelled.origin else {}
-    numbering = Numbering(class_table_of(labelled, args.categories), images)
+    numbering = _numbering(labelled, args.categories)
     is_release = isinstance(labelled, LabelledRelease)
     about = f"Labels of {'release' if is_release else 'round'} {labelled.name}."
     exported = Export(labelled, crowds=True)
@@ -177,6 +174,31 @@ def export_coco(args: argparse.Namespace) -> Output:
     if results is not None:
         counts.append(f"{len(results)} results")
     return Output(text=f"{out}: {', '.join(counts)}")
+
+
+def _numbering(labelled: Labelled, file: str | None) -> Numbering:
+    """From what an export takes its ids; `file` is one of categories."""
+    from pipeline.release.ids import Numbering
+    from pipeline.storage.source_ids import read_all_ids
+
+    images = read_all_ids(labelled.origin.store).images if labelled.origin else {}
+    return Numbering(class_table_of(labelled, file), images)
+
+
+def _fully_named(labelled: Labelled) -> list[Record]:
+    """The records, in a run with several sources with names that say the source, too."""
+    from dataclasses import replace
+
+    from pipeline.storage.sources import read_sources
+
+    records = list(labelled.records())
+    work = read_sources(labelled.origin.store) if labelled.origin else None
+    if work is None or not work.several:
+        return records
+    named = []
+    for record in records:
+        named.append(replace(record, name=f"{work.of_key(record.key)}/{record.name}"))
+    return named
 
 
 def _machine_made(
@@ -219,14 +241,14 @@ def class_table_of(labelled: Labelled, file: str | None) -> ClassTable:
     """
     from pipeline.release.class_file import read_categories
     from pipeline.release.ids import ClassTable, class_table
-    from pipeline.storage.source_ids import read_source_ids
+    from pipeline.storage.source_ids import read_all_ids
 
     if file is not None:
         return ClassTable(read_categories(file))
     opened = labelled.origin
     if opened is None:
         return class_table(labelled.records())
-    known = cast("list[Category]", read_source_ids(opened.store).categories)
+    known = cast("list[Category]", read_all_ids(opened.store).categories)
     return class_table(opened.records(), known, _detector_classes(opened.store))
 
 

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
+# What a user types where several sources take the place of one.
+NO_SOURCE = "source=null"
+
+
 def compose(overrides: Sequence[str], root: str = "fld", config: type = RunConfig) -> Json:
     """Compose `configs/<root>.yaml` with overrides such as `experiment=photos work=DIR a.b=c`.
 
@@ -36,6 +40,9 @@ def compose(overrides: Sequence[str], root: str = "fld", config: type = RunConfi
     choices = []
     words = []
     for override in overrides:
+        if override == NO_SOURCE:
+            # Hydra cannot choose no file of a group.
+            continue
         if override.startswith("~") or _is_group(override.partition("=")[0].lstrip("+")):
             _check_choice(override)
             choices.append(override)
@@ -45,7 +52,18 @@ def compose(overrides: Sequence[str], root: str = "fld", config: type = RunConfi
     with _one_line_errors(), initialize_config_module("configs", version_base="1.3"):
         values = hydra_compose(root, overrides=choices)
     _apply(values, split, config, _hydra_value)
-    return _plain(values)
+    plain = _plain(values)
+    is_asked_for = _is_typed(overrides, "source")
+    if NO_SOURCE in overrides or (plain.get("sources") and not is_asked_for):
+        # The default source, or that of the experiment.
+        plain.pop("source", None)
+    return plain
+
+
+def _is_typed(overrides: Iterable[str], group: str) -> bool:
+    """Whether words of a command line choose or change something of a group."""
+    names = [override.lstrip("+~").partition("=")[0] for override in overrides]
+    return any(name.partition(".")[0] == group for name in names)
 
 
 def load(file: str | Path, overrides: Sequence[str]) -> Json:

@@ -64,7 +64,10 @@ def are_elsewhere(options: Any) -> bool:
 
 def unchecked(run: RunConfig) -> Iterator[str]:
     """A warning for each file of a sent run that this machine does not have."""
-    files = [*_named(run), *(("source.refuse", file) for file in run.source.refuse)]
+    files = [*_named(run)]
+    for name, source in run.all_sources.items():
+        key = f"sources.{name}.refuse" if name else "source.refuse"
+        files += [(key, file) for file in source.refuse]
     for key, value in files:
         if is_elsewhere(value):
             yield (

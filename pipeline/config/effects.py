@@ -27,13 +27,16 @@ GROUNDING_TASK = "<CAPTION_TO_PHRASE_GROUNDING>"
 # For commands that only train and test models.
 UNUSED_WORKERS = "cluster.workers: no effect: set cluster.groups.train.actors"
 TRUTH, HUMAN, ALT = "truth", "human", "alt"
-# What the sources of this package bring besides images. A COCO source brings truth or human labels.
+# Sources whose setting `annotations` says whether they bring human labels or truth.
+LABELLED = ("coco", "cvat", "labelstudio", "open_images", "yolo")
+# What the other sources of this package bring besides images.
 SOURCE_LABELS: dict[str, frozenset[str]] = {
     "folder": frozenset(),
     "scenes": frozenset({TRUTH}),
     "webdataset": frozenset({ALT}),
     "img2dataset": frozenset({ALT}),
     "parquet": frozenset({ALT}),
+    "class_folders": frozenset({HUMAN}),
 }
 
 
@@ -58,7 +61,7 @@ def own(config: Any, where: str = "") -> Iterator[str]:
 def warnings(run: RunConfig, typed: Collection[str] = ()) -> list[str]:
     """A line for each setting of a run that has no effect; `typed` are names that a user typed."""
     found = [
-        *_source(run.source),
+        *_sources(run),
         *_stages(run),
         *_filters(run),
         *_absent_stages(run, typed),
@@ -107,19 +110,35 @@ def _below(name: str, prefixes: Iterable[str]) -> bool:
     return any(f"{name}.".startswith(f"{prefix}.") for prefix in prefixes)
 
 
-def _source(source: SourceConfig) -> Iterator[str]:
-    yield from own(source, "source.")
-    yield from own(source.options, "source.")
+def _sources(run: RunConfig) -> Iterator[str]:
+    for name, source in run.all_sources.items():
+        where = f"sources.{name}." if name else "source."
+        yield from own(source, where)
+        yield from own(source.options, where)
 
 
-def _brings(source: SourceConfig, label: str) -> bool:
+def _brings(run: RunConfig, label: str) -> bool:
+    """Whether a source of a run may bring such labels."""
+    return any(_one_brings(source, label) for source in run.all_sources.values())
+
+
+def _one_brings(source: SourceConfig, label: str) -> bool:
     """Whether a source may bring such labels. One of another package may bring anything."""
-    if source.use == "coco":
+    if source.use in LABELLED:
         kind = TRUTH if getattr(source.options, "annotations", "") == "truth" else HUMAN
         return label == kind
     if label == HUMAN and source.use == "scenes":
         return bool(getattr(source.options, "human", 0.0))
     return label in SOURCE_LABELS.get(source.use, {TRUTH, HUMAN, ALT})
+
+
+def _lacking(run: RunConfig, labels: str) -> str:
+    """That the sources of a run bring no labels of a kind."""
+    uses = list(dict.fromkeys(source.use for source in run.all_sources.values()))
+    if len(uses) == 1:
+        verb = "has" if labels == TRUTH else "brings"
+        return f"the source {uses[0]} {verb} no {labels}"
+    return f"none of the sources {', '.join(run.all_sources)} has {labels}"
 
 
 def _stages(run: RunConfig) -> Iterator[str]:
@@ -147,14 +166,14 @@ def _filters(run: RunConfig) -> Iterator[str]:
         if not has_ensemble:
             reason = "no specialist fuses an ensemble (use=fuse); leave it out"
             yield from _nested_no_effect(entry.options, where, "min_agreement", reason)
-        if entry.use == "region_filter" and not _brings(run.source, HUMAN):
-            reason = f"the source {run.source.use} brings no human labels; leave it out"
+        if entry.use == "region_filter" and not _brings(run, HUMAN):
+            reason = f"{_lacking(run, 'human labels')}; leave it out"
             for message in no_effect(entry.options, ("human_iou",), reason):
                 yield f"{where}{message}"
-        if entry.use == "text_filter" and not _brings(run.source, ALT):
+        if entry.use == "text_filter" and not _brings(run, ALT):
             options: Any = entry.options
             limits = options.alt
-            reason = f"the source {run.source.use} brings no alt-texts; leave it out"
+            reason = f"{_lacking(run, 'alt-texts')}; leave it out"
             names = [field.name for field in fields(limits)]
             for message in no_effect(limits, names, reason):
                 yield f"{where}alt.{message}"
@@ -250,7 +269,7 @@ def _unused_rounds(run: RunConfig, typed: Collection[str]) -> Iterator[str]:
     idle_groups -= {"ingest", "filters"}
     prefixes = ["seed", "refine", "train", *(f"cluster.groups.{name}" for name in idle_groups)]
     used = ["refine.rounds"]
-    if _brings(run.source, TRUTH):
+    if _brings(run, TRUTH):
         # The metrics of round 0 give the scores of held-out samples by themselves.
         used.append("refine.gate.held_out")
     for name in typed:

@@ -31,8 +31,9 @@ def check_models(run: RunConfig, is_sent: bool = False) -> None:
         ValueError: a model or a list cannot be used; one line with what is expected and what is
             there.
     """
-    lists = [file for file in run.source.refuse if not (is_sent and is_elsewhere(file))]
-    read_entries("source.refuse", lists)
+    for name, source in run.all_sources.items():
+        lists = [file for file in source.refuse if not (is_sent and is_elsewhere(file))]
+        read_entries(f"sources.{name}.refuse" if name else "source.refuse", lists)
     for where, entries in (("specialists", run.specialists), ("filters", run.filters)):
         for entry in entries.values():
             if not (is_sent and are_elsewhere(entry.options)):

@@ -81,11 +81,12 @@ def _check_scenes(run: RunConfig, name: str, entry: Entry) -> None:
     if entry.use != "noisy_truth":
         return
     options: Any = entry.options
-    source: Any = run.source.options
-    if run.source.use != "scenes":
+    scenes = [source for source in run.all_sources.values() if source.use == "scenes"]
+    if len(scenes) != 1 or len(run.all_sources) != 1:
         raise ValueError(
             f"specialists.{name}.use=noisy_truth: it corrupts rendered scenes; use source=scenes"
         )
+    source: Any = scenes[0].options
     for setting, wanted in (("scenes", "seed"), ("zipf", "zipf")):
         value = getattr(options, setting)
         rendered = getattr(source, wanted)
@@ -165,8 +166,9 @@ def _classes(run: RunConfig, source: str) -> Iterator[str]:
     for name, entry in run.specialists.items():
         class_names = getattr(entry.options, "class_names", None)
         # The file of the classes may be on the machines that the run is sent to.
-        is_known = class_names is not None and not are_elsewhere(entry.options)
-        if is_known and source in ("", name):
+        if class_names is None or are_elsewhere(entry.options):
+            continue
+        if source in ("", name):
             yield from class_names()
 
 

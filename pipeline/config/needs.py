@@ -90,7 +90,7 @@ def _missing(run: RunConfig, entry: Entry, before: Sequence[Entry]) -> list[str]
 
 def _is_given(run: RunConfig, need: str, before: Sequence[Entry]) -> bool:
     """Whether the source or a stage of `before` gives `need`."""
-    uses = [run.source.use]
+    uses = [source.use for source in run.all_sources.values()]
     uses += [entry.use for entry in before]
     return any(_gives(use, need) for use in uses)
 

@@ -19,6 +19,7 @@ from pipeline.config.run import (
     RunConfig,
     SourceConfig,
 )
+from pipeline.config.source_names import check_one_kind, check_sources
 from pipeline.config.validation import build, check_keys, check_mapping
 from pipeline.storage.json_types import Json
 from stages import registry
@@ -26,9 +27,20 @@ from stages.base import role_of
 from stages.florence.config import TrainConfig
 from stages.florence.model import resolve
 
-GROUPS = ("source", "specialists", "filters", "refine", "train", "cluster")
+GROUPS = ("specialists", "filters", "refine", "train", "cluster")
 # The settings of sources that name local files or folders.
-SOURCE_PATHS = ("path", "instances", "captions", "refuse")
+SOURCE_PATHS = (
+    "path",
+    "instances",
+    "captions",
+    "xml",
+    "tasks",
+    "boxes",
+    "labels",
+    "classes",
+    "names",
+    "refuse",
+)
 
 
 def parse(values: Json, is_sent: bool = False) -> RunConfig:
@@ -45,6 +57,7 @@ def parse(values: Json, is_sent: bool = False) -> RunConfig:
     check_keys(values, RunConfig, "")
     for key in GROUPS:
         check_mapping(values.get(key), key)
+    check_one_kind(values)
     check_no_seed(values["train"], "train.")
     _check_no_weight(values["train"])
     # A config of a run that was saved before there was this group has none.
@@ -53,7 +66,8 @@ def parse(values: Json, is_sent: bool = False) -> RunConfig:
     parts = {
         "rounds": build(RoundsConfig, rounds, "rounds."),
         "refine": _refine(values["refine"]),
-        "source": _source(values["source"]),
+        "source": _source(values["source"], "source.") if values.get("source") else None,
+        "sources": _sources(values.get("sources") or {}),
         "specialists": _entries(values["specialists"], "specialists."),
         "filters": _entries(values["filters"], "filters."),
         "train": build(TrainConfig, values["train"], "train."),
@@ -98,18 +112,33 @@ def _refine(values: Json) -> RefineConfig:
     return refine
 
 
-def _source(values: Json) -> SourceConfig:
-    """Build the settings of the source: those of every source, and those of its own class."""
+def _sources(values: Json) -> dict[str, SourceConfig]:
+    """Build the settings of several sources; one whose settings are null is left out."""
+    check_mapping(values, "sources")
+    sources = {}
+    for name, settings in values.items():
+        if settings is not None:
+            check_mapping(settings, f"sources.{name}")
+            sources[name] = _source(settings, f"sources.{name}.")
+    check_sources(sources)
+    return sources
+
+
+def _source(values: Json, where: str) -> SourceConfig:
+    """Build the settings of a source: those of every source, and those of its own class."""
+    check_mapping(values, where.removesuffix("."))
     shared, own = _split(values, [field.name for field in fields(SourceConfig)])
+    if "use" not in shared:
+        raise ValueError(f"{where}use: not set; name a source ({where}use=folder)")
     use = str(shared.get("use"))
     options_class = registry.load(use)[1]
     allowed = {field.name for field in fields(options_class)}
     for key in own.keys() - allowed:
         elsewhere = setting_elsewhere(key, use)
         if elsewhere:
-            raise ValueError(f"source.{key}: {elsewhere}")
-    options = build(options_class, own, "source.", shared)
-    source: SourceConfig = build(SourceConfig, {**shared, "options": options}, "source.")
+            raise ValueError(f"{where}{key}: {elsewhere}")
+    options = build(options_class, own, where, shared)
+    source: SourceConfig = build(SourceConfig, {**shared, "options": options}, where)
     return source
 
 
@@ -156,11 +185,14 @@ def with_absolute_paths(values: Json, run: RunConfig) -> Json:
     """
     found = copy.deepcopy(dict(values))
     places: list[tuple[Json, Iterable[str]]] = [
-        (found["source"], SOURCE_PATHS),
         (found["refine"], ("start",)),
         (found["refine"].get("sparse") or {}, ("start",)),
         (found["cluster"], ("models",)),
     ]
+    if run.source is not None:
+        places.append((found["source"], SOURCE_PATHS))
+    for name in run.sources:
+        places.append((found["sources"][name], SOURCE_PATHS))
     for kind, entries in (("specialists", run.specialists), ("filters", run.filters)):
         for name, entry in entries.items():
             places.append(

@@ -10,6 +10,7 @@ import ast
 import dataclasses
 import difflib
 import inspect
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ from stages import registry
 
 GROUPS = {
     "run": "fld run, fld plan",
-    "source": "fld run: where images come from, by `source.use`",
+    "source": "fld run: where images come from, by `source.use`; of one of several sources write "
+    "sources.NAME. in place of source.",
     "specialists": "fld run: the stages that label; NAME is free, `use` picks one of these",
     "filters": "fld run: the stages that drop labels; NAME is free, `use` picks one of these",
     "rounds": "fld run: how rounds are stored",
@@ -56,6 +58,8 @@ PLACES = {
 }
 
 
+# How a setting of one of several sources begins.
+_OF_SEVERAL = re.compile(r"^sources\.[^.]+\.")
 ANY_NAME = "NAME"
 """Stands in the names of settings where users choose a name."""
 
@@ -97,12 +101,14 @@ def select(settings: Sequence[Setting], part: str) -> list[Setting]:
     """The settings of a group, of a stage, source or bench, or of a name.
 
     A name is one of the command line, or its beginning or end: `refine.gate`, `min_score`. Where a
-    setting has NAME, any name fits: `filters.region.min_score` gives that of every filter.
+    setting has NAME, any name fits: `filters.region.min_score` gives that of every filter, and
+    `sources.web.texts` that of every source.
 
     Raises:
         ValueError: nothing has that name; the message names the nearest match.
     """
     selected = []
+    part = _OF_SEVERAL.sub("source.", part)
     for setting in settings:
         is_named = _begins(setting.name, part) or setting.name.endswith(f".{part}")
         if part in (setting.group, setting.use) or is_named:
@@ -152,11 +158,28 @@ def _run_settings() -> Iterator[Setting]:
 
     for setting in _settings_of(RunConfig, "", "run"):
         top, _, rest = setting.name.partition(".")
+        if top == "sources":
+            # They are those of `source`.
+            continue
         if top in GROUPS and rest:
             yield dataclasses.replace(setting, group=top)
         elif top not in GROUPS:
             yield setting
+    yield _several_sources()
     yield from _settings_of(TrainConfig, "train.", "train")
+
+
+def _several_sources() -> Setting:
+    """The line that stands for all settings of `sources`."""
+    return Setting(
+        group="source",
+        use="",
+        name=f"sources.{ANY_NAME}",
+        type="settings of a source",
+        default=None,
+        required=False,
+        meaning=field_meanings(RunConfig)["sources"],
+    )
 
 
 def _stage_settings() -> Iterator[Setting]:

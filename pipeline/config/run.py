@@ -71,6 +71,9 @@ class SourceConfig:
     """Registered name of the source's class (stages/registry.py)."""
     options: InstanceOf[Settings]
     """The source's own config, built from all keys that are no field of this class."""
+    licence: str = ""
+    """Licence of its images: an SPDX name such as CC-BY-4.0, a URL, or a sentence. A release takes
+    it where `sources.NAME.licence` of the release says no other."""
     limit: Positive | None = None
     """Take only this many samples, the first ones, for a pilot run; null takes all."""
     shard_size: Positive = 500
@@ -239,8 +242,11 @@ class RunConfig:
     """Work folder: any fsspec URL that all workers can reach."""
     seed: int
     """Seed of everything random in the run."""
-    source: SourceConfig
-    """Where images come from."""
+    source: SourceConfig | None = None
+    """Where images come from; a run with several sources has `sources` instead."""
+    sources: dict[str, SourceConfig] = field(default_factory=dict)
+    """Several sources by name: small letters, digits and `-`. The name stands before the keys of
+    the samples. A source may be added later; none may be removed or get another name."""
     specialists: dict[str, Entry]
     """Stages that annotate images in round 0, by name."""
     filters: dict[str, Entry]
@@ -254,3 +260,8 @@ class RunConfig:
     """Training of a round's model."""
     cluster: ClusterConfig
     """Where stages run."""
+
+    @property
+    def all_sources(self) -> dict[str, SourceConfig]:
+        """The sources by name; the single source of a run has the name ""."""
+        return self.sources if self.source is None else {"": self.source}

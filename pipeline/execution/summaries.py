@@ -19,6 +19,7 @@ from pipeline.quality import summary
 from pipeline.quality.summary import Summary
 from pipeline.storage import layout
 from pipeline.storage.manifest import Digests, Manifest, count_samples, digest
+from pipeline.storage.sources import read_sources
 from pipeline.storage.store import Store
 from stages import registry
 
@@ -63,11 +64,35 @@ def total(
 
     With `keep` it is kept in the journal, so that the next call reads one file.
     """
+    return _total(store, node, states, layout.measured_total(node.folder), keep)
+
+
+def total_by_source(
+    store: Store, node: Node, states: Mapping[str, ShardState]
+) -> dict[str, Summary]:
+    """The sum of a node's summaries of each source, by its name.
+
+    Empty where the only source has no name. The sums are kept in the journal.
+    """
+    work = read_sources(store)
+    if not work.several:
+        return {}
+    totals = {}
+    for name, shards in work.shards_by_source(states).items():
+        own = {shard: states[shard] for shard in shards}
+        place = layout.measured_total(node.folder, work.stem(name))
+        totals[name] = _total(store, node, own, place, keep=True)
+    return totals
+
+
+def _total(
+    store: Store, node: Node, states: Mapping[str, ShardState], place: str, keep: bool
+) -> Summary:
+    """The sum of the summaries of some shards; `place` is where it is kept."""
     outputs = [states[shard].output(node.name) for shard in sorted(states)]
     mark = digest(*sorted(states), *outputs)
-    name = layout.measured_total(node.folder)
-    if store.exists(name):
-        kept = summary.decode(store.read(name))
+    if store.exists(place):
+        kept = summary.decode(store.read(place))
         if kept["outputs"] == mark:
             found: Summary = kept["total"]
             return found
@@ -75,7 +100,7 @@ def total(
     for counted in _summaries(store, node, states, repair=keep):
         summary.add(result, counted)
     if keep:
-        store.publish(name, summary.encode({"outputs": mark, "total": result}))
+        store.publish(place, summary.encode({"outputs": mark, "total": result}))
     return result
 
 

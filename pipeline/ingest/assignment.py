@@ -1,69 +1,49 @@
-"""Which shard each name of the source is assigned to, and which shards are done."""
+"""Which shard each name of a source is assigned to, and which shards are done."""
 
 from __future__ import annotations
 
 import functools
-import json
-import os
-from collections.abc import Mapping, Sequence
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
 import numpy as np
 
-from pipeline.config.run import SourceConfig
+from pipeline.config.run import RunConfig, SourceConfig
 from pipeline.ingest.assignment_log import (
     ShardAssignment,
     append_assignments,
     read_assignments,
 )
+from pipeline.ingest.known_sources import joined, setting
 from pipeline.plan.shard_state import ShardState
 from pipeline.storage import layout
 from pipeline.storage.images import read_images
-from pipeline.storage.json_types import Json
-from pipeline.storage.layout import IMAGES
+from pipeline.storage.layout import IMAGES, STEM
 from pipeline.storage.manifest import digest
 from pipeline.storage.parquet import read_parquet
 from pipeline.storage.reviews import read_reviews, reviewed_shards
+from pipeline.storage.sources import WorkSources, publish_source
 from pipeline.storage.store import Store
 from pipeline.storage.threads import mapped
 from stages import registry
-from stages.base import is_as_before, role_of
+from stages.base import role_of
 from stages.ingest import Source, SourceIds, SourceWithIds
 
-
-@dataclass(frozen=True, slots=True)
-class SourceIdentity:
-    """`source.json`: which source the images of a work folder come from."""
-
-    settings: Json
-    """`use`, and the settings that decide what the names of the source mean."""
-
-    @classmethod
-    def of(cls, config: SourceConfig) -> SourceIdentity:
-        """The identity of the source that a config describes."""
-        settings = {"use": config.use}
-        for field in fields(config.options):
-            value = getattr(config.options, field.name)
-            if role_of(field).identity and not is_as_before(field, value):
-                settings[field.name] = value
-        # As they are when they are read again: tuples become lists.
-        return cls(json.loads(json.dumps(settings)))
-
-    @classmethod
-    def read(cls, store: Store) -> SourceIdentity | None:
-        """That of a work folder, None if it has no images yet."""
-        if not store.exists(layout.SOURCE):
-            return None
-        return cls(store.read_json(layout.SOURCE))
-
-    def publish(self, store: Store) -> None:
-        """Write it to a work folder."""
-        store.publish_json(layout.SOURCE, dict(self.settings))
+# A setting of the single source, and the choice of one, as messages have them.
+_SETTING = re.compile(r"(?<![\w/.-])source\.(?=[a-z])")
+_CHOICE = re.compile(r"(?<![\w/.-])source=(?=[a-z])")
+Names = Mapping[str, Sequence[str]]
+"""What the sources of a run list, by the names of the sources."""
+Shards = dict[str, list[str]]
+"""The shards of one source: its names by shard."""
 
 
 @dataclass(frozen=True, slots=True)
 class IngestState:
-    """What is done of the images of all shards."""
+    """What is done of the images of the shards of a source."""
 
     states: dict[str, ShardState]
     """By shard: `images` is in it where they are done."""
@@ -73,25 +53,81 @@ class IngestState:
     """The source's own ids of its images and categories."""
 
 
-def assign(
-    store: Store,
-    config: SourceConfig,
-    names: Sequence[str],
-    publish: bool = True,
-) -> dict[str, list[str]]:
-    """The source's names by shard.
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """All names of the sources of a run, with their shards."""
 
-    Names that were assigned before keep their shards, new ones get new shards. A name that is a
-    container of samples gets a shard of its own.
+    work: WorkSources
+    """The sources of the work folder."""
+    shards: dict[str, Shards]
+    """By the name of the source."""
+
+    def all(self) -> Shards:
+        """The shards of all sources."""
+        found: Shards = {}
+        for own in self.shards.values():
+            found |= own
+        return found
+
+
+def assign(
+    store: Store, config: SourceConfig, names: Sequence[str], publish: bool = True
+) -> Shards:
+    """`assign_all` for a run with a single source: its names by shard."""
+    return assign_all(store, {"": config}, {"": names}, publish).shards[""]
+
+
+def assign_all(
+    store: Store, sources: Mapping[str, SourceConfig], names: Names, publish: bool = True
+) -> Assigned:
+    """The names of all sources by shard.
+
+    Names that were assigned before keep their shards, new ones get new shards. No shard holds
+    names of two sources, so a source that joins the others touches none of theirs. A name that is
+    a container of samples gets a shard of its own.
+
+    Args:
+        store: the work folder.
+        sources: the sources of a run by name (`RunConfig.all_sources`).
+        names: what they list; of a source that is missing, nothing is new.
+        publish: whether new sources and shards are written to the work folder.
 
     Raises:
-        ValueError: the work folder holds the images of another source, or the source lies in it.
+        ValueError: the work folder holds the images of a source that is not among them, or a source
+            lies in it.
     """
-    _check_apart(store, config)
-    _check_source(store, config, publish)
-    shards: dict[str, list[str]] = {}
+    work = joined(store, sources)
+    if publish:
+        _publish_new(store, work)
+    earlier: Shards = {}
     for row in read_assignments(store):
-        shards.setdefault(row.shard, []).append(row.name)
+        earlier.setdefault(row.shard, []).append(row.name)
+    by_stem: dict[str, Shards] = {}
+    for shard, members in earlier.items():
+        by_stem.setdefault(layout.stem_of(shard), {})[shard] = members
+    found = {}
+    for name, config in sources.items():
+        stem = work.stem(name)
+        found[name] = by_stem.get(stem, {})
+        rows = _add_new(found[name], config, stem, names.get(name, ()))
+        if rows and publish:
+            append_assignments(store, rows)
+    return Assigned(work, found)
+
+
+def _publish_new(store: Store, work: WorkSources) -> None:
+    """Write which sources a work folder holds from now on."""
+    if work.single is not None and not store.exists(layout.SOURCE):
+        publish_source(store, "", work.single_source())
+    for name, source in work.named.items():
+        if not store.exists(layout.named_source(name)):
+            publish_source(store, name, source)
+
+
+def _add_new(
+    shards: Shards, config: SourceConfig, stem: str, names: Sequence[str]
+) -> list[ShardAssignment]:
+    """Give the names of a source that are new in `shards` shards of their own; the new rows."""
     assigned = set()
     for members in shards.values():
         assigned.update(members)
@@ -100,21 +136,32 @@ def assign(
     size = 1 if source.whole else config.shard_size
     rows = []
     for start in range(0, len(new), size):
-        shard = layout.shard_name(len(shards))
+        shard = layout.shard_name(len(shards), stem)
         shards[shard] = new[start : start + size]
         rows += [ShardAssignment(shard=shard, name=name) for name in shards[shard]]
-    if rows and publish:
-        append_assignments(store, rows)
-    return shards
+    return rows
 
 
 def list_source(config: SourceConfig) -> list[str]:
-    """The names of the source, at most `limit` of them.
+    """The names of a source, at most `limit` of them.
 
     Raises:
         ValueError: the source is missing or empty.
     """
     return open_source(config).list()[: config.limit]
+
+
+def list_sources(run: RunConfig) -> dict[str, list[str]]:
+    """The names of all sources of a run, by the names of the sources.
+
+    Raises:
+        ValueError: a source is missing or empty.
+    """
+    found = {}
+    for name, config in run.all_sources.items():
+        with naming(name):
+            found[name] = list_source(config)
+    return found
 
 
 def open_source(config: SourceConfig) -> Source:
@@ -123,12 +170,40 @@ def open_source(config: SourceConfig) -> Source:
     return source
 
 
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Errors and warnings of a source that has a name say `sources.NAME.` instead of `source.`."""
+    if not name:
+        yield
+        return
+
+    def rename(record: logging.LogRecord) -> bool:
+        record.msg = _renamed(record.getMessage(), name)
+        record.args = None
+        return True
+
+    log = logging.getLogger("fld")
+    log.addFilter(rename)
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(_renamed(str(error), name)) from error
+    finally:
+        log.removeFilter(rename)
+
+
+def _renamed(message: str, name: str) -> str:
+    """A message of a source with the settings of the source `name`; paths in it stay."""
+    message = _SETTING.sub(f"{setting(name)}.", message)
+    return _CHOICE.sub(f"{setting(name)}.use=", message)
+
+
 def ingest_state(
     store: Store,
     config: SourceConfig,
     shards: Mapping[str, Sequence[str]],
 ) -> IngestState:
-    """What is done of `shards`, which maps each shard to its names in the source."""
+    """What is done of `shards`, which maps each shard of a source to its names in the source."""
     source = open_source(config)
     done = store.done(IMAGES)
     ids = source.ids() if isinstance(source, SourceWithIds) else SourceIds()
@@ -149,8 +224,8 @@ def ingest_state(
     return result
 
 
-def check_keys(store: Store, config: SourceConfig, shards: Sequence[str]) -> None:
-    """Check the claim of a source that its keys are unique.
+def check_keys(store: Store, config: SourceConfig, shards: Sequence[str], name: str = "") -> None:
+    """Check the claim of a source that its keys are unique; `name` is that of the source, if any.
 
     Duplicate keys within a shard become failed rows. Across shards we trust the source, unless it
     claims that its keys are unique.
@@ -162,9 +237,31 @@ def check_keys(store: Store, config: SourceConfig, shards: Sequence[str]) -> Non
     for field in fields(config.options):
         value = getattr(config.options, field.name)
         if value and role_of(field).unique:
-            claims.append(f"source.{field.name}={value}")
-    if not claims:
-        return
+            claims.append(f"{setting(name, field.name)}={value}")
+    if claims:
+        _check_unique(store, shards, claims[0], "leave it unset and give another work")
+
+
+def check_first_keys(store: Store, work: WorkSources, shards: Sequence[str]) -> None:
+    """Check that no key of a source that was once the only one is that of another source, too.
+
+    Its keys do not begin with its name, so they may begin with that of another source.
+
+    Raises:
+        ValueError: two sources have a sample of the same key.
+    """
+    for name, source in work.named.items():
+        if source.stem == STEM:
+            advice = "give another work, in which all keys begin with names"
+            _check_unique(store, shards, setting(name), advice)
+
+
+def _check_unique(store: Store, shards: Sequence[str], claim: str, advice: str) -> None:
+    """Check that no two shards have a sample of the same key.
+
+    Raises:
+        ValueError: two have; the message begins with `claim` and ends with `advice`.
+    """
     read = functools.partial(_hashed_keys, store)
     hashes = list(mapped(read, shards))
     values, counts = np.unique(np.concatenate(hashes), return_counts=True)
@@ -178,45 +275,7 @@ def check_keys(store: Store, config: SourceConfig, shards: Sequence[str]) -> Non
             here.append(shard)
     keys = [row.key for row in read_images(store, here[0])]
     key = next(key for key in keys if _hashed(key) == twice)
-    problem = f"{', '.join(here)} all have an image of the key {key}"
-    raise ValueError(f"{claims[0]}: {problem}; leave it unset and give another work")
-
-
-def _check_apart(store: Store, config: SourceConfig) -> None:
-    """Check that the source does not lie in the work folder; the other way round is fine.
-
-    No listing of a source holds a work folder (`stages.sources.files`), but a folder within one
-    may be a source of its own: a round of another run.
-    """
-    path = getattr(config.options, "path", None)
-    if not isinstance(path, str):
-        return
-    source = Store(path)
-    if source.local != store.local or source.fs.protocol != store.fs.protocol:
-        return
-    inner, outer = source.root, store.root
-    if store.local:
-        inner, outer = os.path.realpath(inner), os.path.realpath(outer)
-    if f"{inner}/".startswith(f"{outer}/"):
-        raise ValueError(
-            f"source.path={path}: it lies in the work folder {store.url}; give another work"
-        )
-
-
-def _check_source(store: Store, config: SourceConfig, publish: bool) -> None:
-    """Names identify images within one source only, so a work folder stays with its source."""
-    now = SourceIdentity.of(config)
-    earlier = SourceIdentity.read(store)
-    if earlier is None:
-        if publish:
-            now.publish(store)
-        return
-    for key in sorted(earlier.settings.keys() & now.settings.keys()):
-        old = earlier.settings[key]
-        new = now.settings[key]
-        if old != new:
-            here = f"{store.url} holds images of {key}={old}"
-            raise ValueError(f"source.{key}={new}: {here}; give another work")
+    raise ValueError(f"{claim}: {', '.join(here)} all have an image of the key {key}; {advice}")
 
 
 def _hashed_keys(store: Store, shard: str) -> np.ndarray:

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from pipeline.storage import layout
 from pipeline.storage.images import read_images
 from pipeline.storage.parquet import publish_table, read_table
+from pipeline.storage.sources import key_of
 from pipeline.storage.store import Store
-from stages.ingest import make_key
 
 CAME_LATER = "came_later"
 """The reason of a failed sample of a container, if its own reason was in a table that is lost."""
@@ -44,7 +44,7 @@ class ColumnStatistics:
 
 
 def append_assignments(store: Store, rows: Sequence[ShardAssignment]) -> None:
-    """Add a table to the log."""
+    """Add a table to the log, with the shards of one source."""
     name = layout.listing_table(len(store.list(layout.LISTING)))
     publish_table(store, name, ShardAssignment, rows)
 
@@ -58,14 +58,22 @@ def read_assignments(store: Store) -> list[ShardAssignment]:
 
 
 def count_shards(store: Store) -> int:
-    """How many shards there are.
+    """How many shards there are, of all sources."""
+    return sum(shards_by_stem(store).values())
 
-    Shards are numbered in order, so the statistics of the tables are enough.
+
+def shards_by_stem(store: Store) -> dict[str, int]:
+    """How many shards begin with each stem, which is that of a source.
+
+    The shards of a stem are numbered in order, and a table of the log has those of one stem, so the
+    statistics of the tables are enough.
     """
-    last = -1
+    counts: dict[str, int] = {}
     for column in _statistics(store, "shard"):
-        last = max(last, layout.shard_number(column.statistics.max))
-    return last + 1
+        last = column.statistics.max
+        stem = layout.stem_of(last)
+        counts[stem] = max(counts.get(stem, 0), layout.shard_number(last) + 1)
+    return counts
 
 
 def replacements(store: Store) -> list[ShardAssignment]:
@@ -103,7 +111,7 @@ def reasons_of_replaced_samples(store: Store, shard: str) -> dict[str, str]:
         if row.replaces != shard:
             continue
         if row.reason:
-            reasons[make_key(row.name)] = row.reason
+            reasons[key_of(shard, row.name)] = row.reason
         elif store.exists(layout.images_table(row.shard)):
             reasons |= {image.key: CAME_LATER for image in read_images(store, row.shard)}
             reasons |= reasons_of_replaced_samples(store, row.shard)

@@ -17,6 +17,7 @@ from pipeline.plan.journal import INGEST, NodeRef
 from pipeline.schema import ImageRow, Row
 from pipeline.storage import layout
 from pipeline.storage.layout import IMAGES
+from pipeline.storage.manifest import SampleCounts
 from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
 
@@ -52,13 +53,17 @@ class FailedSample(TypedDict):
     """A line about the failure."""
 
 
-def count(store: Store, stage: str, folder: str, shards: int) -> StageCounts:
+def count(
+    store: Store, stage: str, folder: str, shards: int, stem: str | None = None
+) -> StageCounts:
     """How many of all `shards` a stage has done, and its samples: in = kept + failed by reason.
+
+    With `stem` only the shards that begin so count, which are those of one source.
 
     The names of manifests say how many samples went in and how many failed. Only the manifests of
     shards with failures are opened, for the reasons.
     """
-    counts = store.counts(folder)
+    counts = _counts(store, folder, stem)
     given = sum(samples.given for samples in counts.values())
     kept = given - sum(samples.failed for samples in counts.values())
     replaced: list[ShardAssignment] = []
@@ -89,6 +94,14 @@ def count(store: Store, stage: str, folder: str, shards: int) -> StageCounts:
         "total": shards,
         "samples": samples_of_stage,
     }
+
+
+def _counts(store: Store, folder: str, stem: str | None) -> dict[str, SampleCounts]:
+    """The samples of the finished shards that begin with `stem`; None: of all."""
+    counts = store.counts(folder)
+    if stem is None:
+        return counts
+    return {shard: own for shard, own in counts.items() if layout.stem_of(shard) == stem}
 
 
 def failed_samples(store: Store, graph: Sequence[NodeRef]) -> Iterator[FailedSample]:

@@ -11,12 +11,14 @@ import hashlib
 from dataclasses import dataclass, field
 
 from pipeline.config.run import SourceConfig
+from pipeline.ingest.known_sources import setting
 from pipeline.ingest.repair import Receive
 from pipeline.schema import ImageRow
 from pipeline.storage.lists import Entries, entries_for, read_entries, references
+from pipeline.storage.sources import key_of
 from stages.base import SampleError
 from stages.dedup import DedupConfig, Hashes, repeats_of
-from stages.ingest import Accepted, Item, make_key
+from stages.ingest import Accepted, Item
 
 LISTED_HASH, LISTED_NAME = "listed_hash", "listed_name"
 """Why an image does not come in."""
@@ -29,29 +31,34 @@ class Refused:
     entries: Entries = field(default_factory=Entries)
     distance: int = 0
     """Bits of 64 in which an image may differ from a perceptual hash of the lists."""
+    setting: str = "source.refuse"
+    """The setting that names the lists."""
 
     @classmethod
-    def of(cls, config: SourceConfig) -> Refused:
-        """What the lists of a source name.
+    def of(cls, config: SourceConfig, name: str = "") -> Refused:
+        """What the lists of a source name; `name` is that of the source, if it has one.
 
         Raises:
             ValueError: a list cannot be read.
         """
-        entries = read_entries("source.refuse", config.refuse)
-        return cls(entries=entries, distance=config.refuse_distance)
+        where = setting(name, "refuse")
+        entries = read_entries(where, config.refuse)
+        return cls(entries=entries, distance=config.refuse_distance, setting=where)
 
-    def guard(self, receive: Receive) -> Receive:
-        """`receive` that raises `SampleError` for an image that must not come in."""
+    def guard(self, shard: str, receive: Receive) -> Receive:
+        """`receive` that raises `SampleError` for an image of a shard that must not come in."""
         if not self.entries:
             return receive
-        return Guard(self, receive)
+        return Guard(self, shard, receive)
 
 
 class Guard:
     """Receives items that no list names."""
 
-    def __init__(self, refused: Refused, receive: Receive) -> None:
+    def __init__(self, refused: Refused, shard: str, receive: Receive) -> None:
         self._entries = refused.entries
+        self._setting = refused.setting
+        self._shard = shard
         self._receive = receive
         self._config = DedupConfig(distance=refused.distance)
         self._references = references(Entries(phashes=refused.entries.phashes))
@@ -63,7 +70,7 @@ class Guard:
         Raises:
             SampleError: it cannot be used, or a list names it.
         """
-        key = make_key(item.key or item.name)
+        key = key_of(self._shard, item.key or item.name)
         # A name is refused before the file is looked at, and a sum before it is decoded.
         row = ImageRow(key=key, name=item.name, source_sha256=_sha256(item.data or b""))
         self._check(row)
@@ -73,13 +80,13 @@ class Guard:
             hashed = self._hashes("", [key], [accepted.data])
             for repeat in repeats_of(hashed, self._references, self._config):
                 bits = f"differs in {repeat.distance:.0f} bits"
-                raise SampleError(LISTED_HASH, f"source.refuse names {repeat.kept}, {bits}")
+                raise SampleError(LISTED_HASH, f"{self._setting} names {repeat.kept}, {bits}")
         return accepted
 
     def _check(self, row: ImageRow) -> None:
         for entry in entries_for(row, self._entries):
             reason = LISTED_NAME if entry in self._entries.names else LISTED_HASH
-            raise SampleError(reason, f"source.refuse names {entry}")
+            raise SampleError(reason, f"{self._setting} names {entry}")
 
 
 def _sha256(data: bytes) -> str:

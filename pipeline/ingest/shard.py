@@ -39,11 +39,12 @@ from pipeline.storage.manifest import (
 )
 from pipeline.storage.parquet import publish_table
 from pipeline.storage.reviews import ShardReviews, read_reviews
+from pipeline.storage.sources import key_of
 from pipeline.storage.store import Store
 from pipeline.storage.tars import TarWriter
 from pipeline.storage.transforms import transform_of
 from stages.base import SampleError
-from stages.ingest import DUPLICATE_KEY, Accepted, Item, make_key, receive
+from stages.ingest import DUPLICATE_KEY, Accepted, Item, receive
 
 CRASHED = "crashed"
 OUT_OF_MEMORY = "out_of_memory"
@@ -85,9 +86,9 @@ class Ingest:
         ):
             if isolated:
                 with child_receiver() as receive_item:
-                    manifest = self._ingest(shard, self._refused.guard(receive_item))
+                    manifest = self._ingest(shard, self._refused.guard(shard, receive_item))
             else:
-                manifest = self._ingest(shard, self._refused.guard(_received))
+                manifest = self._ingest(shard, self._refused.guard(shard, _received))
         return state.with_(IMAGES, manifest.digests)
 
     def _ingest(self, shard: str, receive_item: Receive) -> Manifest:
@@ -181,7 +182,7 @@ class Ingest:
         came_later = reasons_of_replaced_samples(self.store, shard)
         keys: set[str] = set()
         for item in items:
-            key = make_key(item.key or item.name)
+            key = key_of(shard, item.key or item.name)
             if key in in_earlier_shards:
                 continue
             source_sha256 = hashlib.sha256(item.data or b"").hexdigest()

@@ -14,10 +14,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pipeline.config.run import SourceConfig
-from pipeline.ingest.assignment import open_source
+from pipeline.config.run import RunConfig, SourceConfig
+from pipeline.ingest.assignment import naming, open_source
+from pipeline.ingest.known_sources import setting
 from pipeline.storage import layout
+from pipeline.storage.layout import STEM
 from pipeline.storage.parquet import publish_table, read_table
+from pipeline.storage.sources import read_sources
 from pipeline.storage.store import Store
 from stages.ingest import FileSource, Source
 
@@ -61,8 +64,8 @@ class FileChanges:
         self.counts[kind] += 1
         self.first.setdefault(kind, file)
 
-    def line(self, path: str, work: str) -> str:
-        """What to tell the user."""
+    def line(self, where: str, work: str) -> str:
+        """What to tell the user; `where` is the setting of the path with its value."""
         says = {
             CHANGED: "changed in size or time since they came in",
             GONE: "gone",
@@ -76,7 +79,7 @@ class FileChanges:
         if self.counts[CHANGED] or self.counts[GONE]:
             advice = f"what came in stays as it is, another work starts anew, {advice}"
         total = self.counts.total()
-        return f"source.path={path}: {total} files are not as before: {', '.join(parts)}; {advice}"
+        return f"{where}: {total} files are not as before: {', '.join(parts)}; {advice}"
 
 
 def read_listing(config: SourceConfig) -> Listing:
@@ -101,14 +104,37 @@ def read_listing(config: SourceConfig) -> Listing:
     return Listing(names, found, taken)
 
 
-def announce_changes(store: Store, config: SourceConfig, listing: Listing) -> None:
-    """Warn in one line of the files that are not what they were when they came in."""
-    if listing.stamps is None:
-        return
-    changes = find_changes(_read(store), listing.stamps)
-    if changes.counts:
-        path = str(getattr(config.options, "path", ""))
-        logging.getLogger("fld").warning("%s", changes.line(path, store.url))
+def read_listings(run: RunConfig) -> dict[str, Listing]:
+    """List all sources of a run, by their names.
+
+    Raises:
+        ValueError: a source is missing or empty, or a setting names what it does not have.
+    """
+    found = {}
+    for name, config in run.all_sources.items():
+        with naming(name):
+            found[name] = read_listing(config)
+    return found
+
+
+def names_of(listings: Mapping[str, Listing]) -> dict[str, list[str]]:
+    """The names that the sources list, by the names of the sources."""
+    return {name: listing.names for name, listing in listings.items()}
+
+
+def announce_changes(
+    store: Store, sources: Mapping[str, SourceConfig], listings: Mapping[str, Listing]
+) -> None:
+    """Warn in one line a source of the files that are not what they were when they came in."""
+    work = read_sources(store)
+    for name, listing in listings.items():
+        if listing.stamps is None:
+            continue
+        changes = find_changes(_read(store, work.stem(name)), listing.stamps)
+        if changes.counts:
+            path = str(getattr(sources[name].options, "path", ""))
+            line = changes.line(f"{setting(name, 'path')}={path}", store.url)
+            logging.getLogger("fld").warning("%s", line)
 
 
 def find_changes(before: Mapping[str, str], now: Mapping[str, str]) -> FileChanges:
@@ -125,39 +151,50 @@ def find_changes(before: Mapping[str, str], now: Mapping[str, str]) -> FileChang
     return changes
 
 
-def record_files(store: Store, listing: Listing) -> None:
+def record_files(store: Store, listings: Mapping[str, Listing]) -> None:
     """Keep the stamps of the files whose images come in now, and of those that have none yet."""
-    if listing.stamps is None:
-        return
-    known = _read(store)
-    taken = itertools.islice(listing.stamps, listing.taken)
-    new = [file for file in taken if file not in known]
-    _append(store, new, listing.stamps)
+    work = read_sources(store)
+    for name, listing in listings.items():
+        if listing.stamps is None:
+            continue
+        stem = work.stem(name)
+        known = _read(store, stem)
+        taken = itertools.islice(listing.stamps, listing.taken)
+        new = [file for file in taken if file not in known]
+        _append(store, stem, new, listing.stamps)
 
 
-def record_again(store: Store, source: Source, names: Iterable[str]) -> None:
-    """Keep the present stamps of the files behind names that were read once more."""
+def record_again(store: Store, source: Source, names: Iterable[str], stem: str = STEM) -> None:
+    """Keep the present stamps of the files behind names that were read once more.
+
+    `stem` is how the shards of the source begin.
+    """
     if not isinstance(source, FileSource):
         return
     files: dict[str, None] = {}
     for name in names:
         files.update(dict.fromkeys(source.files_of(name)))
     if files:
-        _append(store, list(files), source.stamps())
+        _append(store, stem, list(files), source.stamps())
 
 
-def _append(store: Store, files: Sequence[str], stamps: Mapping[str, str]) -> None:
+def _append(store: Store, stem: str, files: Sequence[str], stamps: Mapping[str, str]) -> None:
     rows = [FileStamp(file=file, stamp=stamps.get(file, NO_FILE)) for file in files]
     if rows:
-        table = layout.source_files_table(len(store.list(layout.SOURCE_FILES)))
+        table = layout.source_files_table(len(_tables(store, stem)), stem)
         publish_table(store, table, FileStamp, rows)
 
 
-def _read(store: Store) -> dict[str, str]:
+def _tables(store: Store, stem: str) -> list[str]:
+    """The tables of a source, without the folders of other sources."""
+    return [name for name in store.list(layout.source_files(stem)) if layout.is_table(name)]
+
+
+def _read(store: Store, stem: str) -> dict[str, str]:
     """The newest stamp of each file."""
     stamps = {}
-    for name in store.list(layout.SOURCE_FILES):
-        rows: list[FileStamp] = read_table(store, layout.in_source_files(name), FileStamp)
+    for name in _tables(store, stem):
+        rows: list[FileStamp] = read_table(store, layout.in_source_files(name, stem), FileStamp)
         for row in rows:
             stamps[row.file] = row.stamp
     return stamps

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
 
 from pipeline.config.run import RunConfig
@@ -24,6 +24,7 @@ from pipeline.storage.json_types import Json
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import Manifest, count_samples, digest
 from pipeline.storage.parquet import publish_table, read_table
+from pipeline.storage.sources import read_sources
 from pipeline.storage.store import Store
 from stages.dedup import (
     DedupConfig,
@@ -78,7 +79,8 @@ class HashShard:
 def dedup(store: Store, run: RunConfig, config: DedupConfig) -> Json:
     """Hash the images that are not hashed yet, find duplicates, and publish them.
 
-    Returns the summary: counts of images, kept and dropped ones, and groups of duplicates.
+    Returns the summary: counts of images, kept and dropped ones, and groups of duplicates; of
+    several sources also how many images repeat one of another source.
     """
     shards = {}
     for shard, digests in store.done(IMAGES).items():
@@ -101,7 +103,7 @@ def dedup(store: Store, run: RunConfig, config: DedupConfig) -> Json:
         found,
     )
     kinds = Counter(duplicate.kind for duplicate in found)
-    summary = {
+    summary: Json = {
         "inputs": inputs,
         "images": images,
         "kept": images - len(found),
@@ -109,8 +111,18 @@ def dedup(store: Store, run: RunConfig, config: DedupConfig) -> Json:
         "groups": len({duplicate.kept for duplicate in found}),
         "settings": recipe_settings(config),
     }
+    summary.update(_across_sources(store, found))
     store.publish_json(name, summary)
     return _publish_latest(store, folder, config, summary)
+
+
+def _across_sources(store: Store, found: Iterable[Duplicate]) -> Json:
+    """Of several sources, how many images repeat one of another source."""
+    work = read_sources(store)
+    if not work.several:
+        return {}
+    across = [row for row in found if work.of(row.shard) != work.of_key(row.kept)]
+    return {"across_sources": len(across)}
 
 
 def hash_images(

@@ -46,7 +46,7 @@ def in_use(store: Store) -> set[str]:
     """The folders of the present chain."""
     used = set()
     run = saved.load(store)
-    for stage in plan_run(store, run, []):
+    for stage in plan_run(store, run, {}):
         if stage.folder:
             used.add(stage.folder)
     used |= {node.folder for node in read_graph(store)}

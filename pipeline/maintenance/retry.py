@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pipeline.config.run import RunConfig
-from pipeline.ingest.assignment import assign, open_source
+from pipeline.ingest.assignment import Shards, assign_all, naming, open_source
 from pipeline.ingest.assignment_log import (
     ShardAssignment,
     append_assignments,
@@ -28,9 +28,10 @@ from pipeline.schema import ImageRow, Row
 from pipeline.storage import layout
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.parquet import read_table
+from pipeline.storage.sources import key_of
 from pipeline.storage.store import Store
 from stages.base import SampleError
-from stages.ingest import Source, make_key
+from stages.ingest import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,31 @@ class NewShards:
     images: list[ShardAssignment] = field(default_factory=list)
     """The rows of single images, which are put into shards of the usual size."""
     counts: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the new shards of a source begin."""
+
+    stem: str
+    """How its shards begin."""
+    number: int
+    """The first number that no shard has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """A shard of which images are tried again."""
+
+    shard: str
+    keys: set[str]
+    """The keys that are in use."""
+    names: Sequence[str]
+    """The images that are tried again."""
+    failed: Mapping[str, str]
+    """Why each image failed, by its name."""
+    is_new_try: bool
+    """Whether the names of the shard have not been tried again before."""
 
 
 def withdraw(
@@ -94,36 +120,55 @@ def _withdraw_signals(store: Store, node: NodeRef, reason: str | None) -> Counte
 
 
 def _withdraw_images(store: Store, run: RunConfig, reason: str | None) -> Counter[str]:
-    """Assign the failed images that can be read now to new shards."""
-    shards = assign(store, run.source, [], publish=False)
-    source = open_source(run.source)
-    tried = {(row.replaces, row.name) for row in replacements(store)}
-    new = NewShards()
-    refused = Refused.of(run.source)
+    """Assign the failed images of all sources that can be read now to new shards."""
+    assigned = assign_all(store, run.all_sources, {}, publish=False)
+    counts: Counter[str] = Counter()
     with child_receiver() as receive_item:
-        receive = refused.guard(receive_item)
-        for shard in store.with_failures(IMAGES):
-            rows: list[ImageRow] = read_table(store, layout.images_table(shard), ImageRow)
-            failed = {}
-            for row in rows:
-                if row.failed and (shard, row.name) not in tried:
-                    failed[row.name] = row.failed
-            names = [name for name, why in failed.items() if reason in (None, why)]
-            if not names:
-                continue
+        for name, config in run.all_sources.items():
+            shards = assigned.shards[name]
+            refused = Refused.of(config, name)
+            with naming(name):
+                source = open_source(config)
+                new = NewShards()
+                for again in _failed_shards(store, shards, reason):
+                    receive = refused.guard(again.shard, receive_item)
+                    _add_shard(new, source, shards[again.shard], again, receive)
+            stem = assigned.work.stem(name)
+            tried_again = _append(store, new, Place(stem, len(shards)), config.shard_size)
+            record_again(store, source, [row.name for row in tried_again], stem)
+            counts += new.counts
+    return counts
+
+
+def _failed_shards(store: Store, shards: Shards, reason: str | None) -> Iterator[Again]:
+    """The shards of a source with images that failed and were not tried again."""
+    tried = {(row.replaces, row.name) for row in replacements(store)}
+    for shard in store.with_failures(IMAGES):
+        if shard not in shards:
+            # It is one of another source.
+            continue
+        rows: list[ImageRow] = read_table(store, layout.images_table(shard), ImageRow)
+        failed = {}
+        for row in rows:
+            if row.failed and (shard, row.name) not in tried:
+                failed[row.name] = row.failed
+        names = [name for name, why in failed.items() if reason in (None, why)]
+        if names:
             keys = {row.key for row in rows if row.failed is None}
             keys |= keys_of_replaced_shards(store, shard)
-            if not source.whole:
-                readable = _readable(source, names, keys, receive)
-                _add_images(new, shard, readable, failed)
-                continue
-            container = shards[shard]
-            is_new_try = (shard, container[0]) not in tried
-            if is_new_try and any(_readable(source, container, keys, receive)):
-                _add_container(new, shard, container, failed)
-    tried_again = _append(store, new, len(shards), run.source.shard_size)
-    record_again(store, source, [row.name for row in tried_again])
-    return new.counts
+            is_new_try = (shard, shards[shard][0]) not in tried
+            yield Again(shard, keys, names, failed, is_new_try)
+
+
+def _add_shard(
+    new: NewShards, source: Source, members: Sequence[str], again: Again, receive: Receive
+) -> None:
+    """Add what can be read now of a shard with the names `members`."""
+    if not source.whole:
+        readable = _readable(source, again.names, again, receive)
+        _add_images(new, again.shard, readable, again.failed)
+    elif again.is_new_try and any(_readable(source, members, again, receive)):
+        _add_container(new, again.shard, members, again.failed)
 
 
 def _add_images(
@@ -161,7 +206,7 @@ def _add_container(
 def _append(
     store: Store,
     new: NewShards,
-    first: int,
+    first: Place,
     shard_size: int,
 ) -> list[ShardAssignment]:
     """Number the new shards from `first` on, and add them to the assignments, which it returns."""
@@ -169,23 +214,21 @@ def _append(
     for start in range(0, len(new.images), shard_size):
         groups.append(new.images[start : start + shard_size])
     rows = []
-    for number, group in enumerate(groups, first):
-        rows += [replace(row, shard=layout.shard_name(number)) for row in group]
+    for number, group in enumerate(groups, first.number):
+        shard = layout.shard_name(number, first.stem)
+        rows += [replace(row, shard=shard) for row in group]
     if rows:
         append_assignments(store, rows)
     return rows
 
 
 def _readable(
-    source: Source,
-    names: Sequence[str],
-    keys: set[str],
-    receive: Receive,
+    source: Source, names: Sequence[str], again: Again, receive: Receive
 ) -> Iterator[str]:
-    """The names of items that can be read now and whose keys are not in use (`keys`)."""
-    in_use = set(keys)
+    """The names of items that can be read now and whose keys are not in use."""
+    in_use = set(again.keys)
     for item in source.read(names):
-        key = make_key(item.key or item.name)
+        key = key_of(again.shard, item.key or item.name)
         if key in in_use:
             continue
         try:

@@ -192,10 +192,12 @@ def _without_manifest(store: Store) -> Iterator[str]:
     others = [
         layout.CONFIG,
         layout.SOURCE,
-        layout.SOURCE_IDS,
         layout.HEAD,
         layout.DEDUP_LATEST,
     ]
+    names = [layout.name_of_source(file) for file in store.list(layout.SOURCES)]
+    others += [layout.named_source(name) for name in names]
+    others += [layout.source_ids(stem) for stem in (layout.STEM, *names)]
     for name in store.list(layout.ROUNDS):
         folder = layout.named_round(name)
         others.append(layout.round_metrics(folder))

@@ -112,7 +112,8 @@ def _pairs(file: TruthFile, records: Sequence[Record]) -> list[tuple[Record, Coc
         if image.id in taken:
             raise ValueError(
                 f"{file.where}: several images of the round may be {image.name or image.id}, also"
-                f" {record.key}; use the keys of the round as the ids of images"
+                f" {record.key}; use the keys of the round as the ids of images, or choose one"
+                " source by --image-source"
             )
         taken.add(image.id)
         found[record.key] = image

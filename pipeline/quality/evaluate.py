@@ -72,17 +72,19 @@ class Choice:
     (`machine_labels.py`); without filters it stays dropped."""
 
 
-def open_source(name: str) -> str | list[Record]:
+def open_source(name: str, image_source: str = "") -> str | list[Record]:
     """The name of a JSON file as it is; for the name of a round, its records.
 
+    With `image_source` only the records of images of this source.
+
     Raises:
-        ValueError: there is neither a file nor a round of that name.
+        ValueError: there is neither a file nor a round of that name, or no such source.
     """
     from pipeline.storage.rounds import open_round
 
     if name.endswith(".json") or Path(name).is_file():
         return name
-    return list(open_round(name).records())
+    return list(open_round(name, image_source).records())
 
 
 def evaluate(

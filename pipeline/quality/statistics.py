@@ -9,9 +9,9 @@ one. Averages are per text or, for regions, per image. Text regions are counted 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from pipeline.quality.histograms import BoxHistograms, Densities
 from pipeline.quality.summary import Summary, fixed_point, from_fixed_point
@@ -19,6 +19,7 @@ from pipeline.quality.wording import word_count
 from pipeline.schema import KINDS, Annotations, Record, Text
 
 GRANULARITIES = ("brief", "detailed", "more_detailed", "alt")
+"""Those that every summary has; a `label` is in it where there are some."""
 REGION_TEXTS = ("phrase", "brief")
 FIGURE = ("regions", "triplets")
 ELEMENTS = ("objects", "attributes", "actions", "proper_nouns")
@@ -65,6 +66,8 @@ class RoundStatistics(TypedDict):
     """Kept annotations by kind and source."""
     dropped: dict[str, dict[str, int]]
     """Dropped annotations by kind and reason."""
+    by_source: NotRequired[dict[str, RoundStatistics]]
+    """The same of the images of each source, by its name; absent where the only one has none."""
 
 
 @dataclass(slots=True)
@@ -131,7 +134,7 @@ class Statistics:
     def __init__(self) -> None:
         self.images = 0
         self.text_regions = 0
-        self.texts = {name: TextSums() for name in GRANULARITIES}
+        self.texts: dict[str, TextSums] = {name: TextSums() for name in GRANULARITIES}
         """By granularity."""
         self.regions = {name: PhraseSums() for name in REGION_TEXTS}
         """By what is said of a region."""
@@ -148,7 +151,7 @@ class Statistics:
         self.images += 1
         self.text_regions += len(kept.text_regions)
         for text in kept.texts:
-            self.texts[text.granularity].add(text)
+            self.texts.setdefault(text.granularity, TextSums()).add(text)
         for region in kept.regions:
             self.regions["phrase"].add(region.phrase)
             if region.brief is not None:
@@ -179,7 +182,7 @@ class Statistics:
         self.images += other.images
         self.text_regions += other.text_regions
         for name, text_sums in other.texts.items():
-            _add_fields(self.texts[name], text_sums)
+            _add_fields(self.texts.setdefault(name, TextSums()), text_sums)
         for name, phrase_sums in other.regions.items():
             _add_fields(self.regions[name], phrase_sums)
         for kind in KINDS:
@@ -279,6 +282,14 @@ def statistics_of(records: Iterable[Record]) -> Statistics:
     for record in records:
         statistics.add(record.annotations, (record.width, record.height))
     return statistics
+
+
+def statistics_by_source(totals: Mapping[str, Summary]) -> dict[str, RoundStatistics]:
+    """The statistics of the images of each source, from the sums of summaries by source."""
+    found = {}
+    for name, counted in totals.items():
+        found[name] = Statistics.of(counted["statistics"]).to_dict()
+    return found
 
 
 def annotation_totals(table2: Iterable[Table2Row]) -> dict[str, int]:

@@ -106,12 +106,35 @@ def markdown(name: str, statistics: RoundStatistics) -> str:
         "## Table 3: semantic elements and complexity per text (FLD-5B in brackets)",
         _table3(statistics["table3"]),
         f"Text regions (OCR): {statistics['text_regions']:,}",
+        *_by_source(statistics),
         "## Kept annotations by source",
         _counts(statistics["sources"], "source"),
         "## Dropped annotations by reason",
         _counts(statistics["dropped"], "reason"),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _by_source(statistics: RoundStatistics) -> list[str]:
+    """Images and annotations of each source of the images; none where the only one has no name."""
+    if "by_source" not in statistics:
+        return []
+    head = ["source of the images", "images", "texts", "region texts", "phrase-box pairs"]
+    rows = []
+    for name, own in statistics["by_source"].items():
+        counts = own["annotations"]
+        dropped = sum(sum(reasons.values()) for reasons in own["dropped"].values())
+        numbers = [
+            own["images"],
+            counts["text"],
+            counts["region_text"],
+            counts["text_phrase_region"],
+            own["text_regions"],
+            dropped,
+        ]
+        rows.append([name, *[f"{number:,}" for number in numbers]])
+    table = _grid([*head, "text regions", "dropped"], rows)
+    return ["## Annotations by the source of the images", table]
 
 
 def write_statistics(out: str, name: str, statistics: RoundStatistics) -> str:

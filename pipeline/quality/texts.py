@@ -75,7 +75,7 @@ def parse_texts(
     Raises:
         ValueError: there is no such granularity.
     """
-    choices = get_args(Granularity)
+    choices = [choice for choice in get_args(Granularity) if choice != "label"]
     if text_filter and granularity not in choices:
         raise ValueError(
             f"--filter {granularity}: no such granularity; choose from {', '.join(choices)}"

@@ -7,9 +7,11 @@ are added: it names the rounds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from pipeline.config.run import RunConfig
+from pipeline.ingest.assignment import Names
 from pipeline.storage import layout
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import SampleCounts
@@ -21,18 +23,21 @@ LARGE_SET = 10_000
 MEASURED_SHARDS = 20
 
 
-def cost_of_copies(store: Store, run: RunConfig, names: Sequence[str] = ()) -> list[str]:
+def cost_of_copies(store: Store, run: RunConfig, names: Names = MappingProxyType({})) -> list[str]:
     """A line about the copies of the images that the rounds of a large set hold, or none.
 
-    `names` is what the source lists, for images that have not come in yet.
+    `names` is what the sources list, for images that have not come in yet.
     """
     if run.rounds.images != "copy":
         return []
     counts = store.counts(IMAGES)
     images = sum(count.given - count.failed for count in counts.values())
-    if not registry.load(run.source.use)[0].whole:
-        # Each name is an image.
-        images = max(images, len(names))
+    listed = 0
+    for name, source in run.all_sources.items():
+        # Of a source of single images each name is one.
+        if not registry.load(source.use)[0].whole:
+            listed += len(names.get(name, ()))
+    images = max(images, listed)
     if images < LARGE_SET:
         return []
     rounds = run.refine.rounds + 1

@@ -16,6 +16,7 @@ from operator import attrgetter
 from pipeline.config.run import ClusterConfig, RunConfig
 from pipeline.execution.activity import stage_times
 from pipeline.execution.engine import actors
+from pipeline.ingest.assignment import Names
 from pipeline.plan.graph import FILTER_GROUP
 from pipeline.plan.journal import INGEST
 from pipeline.refinement.planning import PlannedStage
@@ -23,6 +24,7 @@ from pipeline.storage import layout
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.store import Store
 from pipeline.training.run import GROUP as TRAIN
+from stages import registry
 
 MEASURED_SHARDS = 20
 """Manifests that are read to learn how many bytes an image takes."""
@@ -115,16 +117,20 @@ def cost_of(
     )
 
 
-def images_of(store: Store, names: int, whole: bool) -> int:
-    """How many images a source has that lists so many names.
+def images_of(store: Store, run: RunConfig, names: Names) -> int:
+    """How many images the sources of a run have, which list these names.
 
-    With `whole`, a name is a tar or a row group, and those that have come in tell its size.
+    A name may be a tar or a row group; those that have come in tell its size.
     """
     counts = store.counts(IMAGES)
     given = sum(count.given for count in counts.values())
-    if not whole:
-        return max(names, given)
-    return round(given / len(counts) * max(names, len(counts))) if counts else 0
+    images = 0
+    for name, source in run.all_sources.items():
+        listed = len(names[name])
+        if registry.load(source.use)[0].whole:
+            listed = round(given / len(counts) * listed) if counts else 0
+        images += listed
+    return max(images, given)
 
 
 def _to_do(run: RunConfig, planned: Sequence[PlannedStage], images: int) -> Iterator[StageCost]:

@@ -14,22 +14,33 @@ from pipeline.config.run import RunConfig
 from pipeline.errors import NothingLabelled
 from pipeline.execution.engine import Engine
 from pipeline.execution.steps import Step
-from pipeline.execution.summaries import total
+from pipeline.execution.summaries import total, total_by_source
 from pipeline.execution.worker import Worker
 from pipeline.ingest import failures
-from pipeline.ingest.assignment import assign, check_keys, ingest_state
+from pipeline.ingest.assignment import (
+    Assigned,
+    Names,
+    assign_all,
+    check_first_keys,
+    check_keys,
+    ingest_state,
+    naming,
+)
+from pipeline.ingest.by_source import without_images
 from pipeline.ingest.refused import Refused
-from pipeline.ingest.shard import Ingest
+from pipeline.ingest.several import IngestAll, SourceWork
 from pipeline.plan.graph import Node
 from pipeline.plan.journal import INGEST, publish_graph, ref
 from pipeline.plan.shard_state import plan
-from pipeline.quality.statistics import Statistics
+from pipeline.quality.statistics import Statistics, statistics_by_source
+from pipeline.quality.summary import Summary
 from pipeline.refinement.copies import cost_of_copies
 from pipeline.refinement.gate import Evidence, Verdict, judge
 from pipeline.refinement.judgements import merge_config, unlearned
 from pipeline.refinement.loop import Attempt, Candidate, Loop, States
-from pipeline.refinement.round_metrics import metrics
+from pipeline.refinement.round_metrics import metrics, metrics_by_source
 from pipeline.refinement.rules import MergeConfig, Thresholds
+from pipeline.refinement.source_evidence import SourceSums, with_sources
 from pipeline.refinement.thresholds import thresholds_of
 from pipeline.storage import layout, rounds
 from pipeline.storage.layout import IMAGES
@@ -60,35 +71,42 @@ class RunExecutor:
         self.engine = engine or Engine(run.cluster, store)
         self.keep_going = keep_going
 
-    def ingest(self, names: Sequence[str]) -> States:
-        """Ingest the shards that are new or whose labels of the source have changed."""
-        source = self.run.source
-        assigned = assign(self.store, source, names)
-        present = ingest_state(self.store, source, assigned)
-        publish_source_ids(self.store, present.ids)
-        relabelled = dict.fromkeys(present.relabelled, ())
-        self.store.withdraw(IMAGES, relabelled)
-        todo: dict[str, list[str]] = {}
-        for shard, state in present.states.items():
-            if not state.has(IMAGES):
-                todo[shard] = assigned[shard]
-        make = functools.partial(
-            Ingest,
-            self.store.url,
-            source,
-            todo,
-            Refused.of(source),
-        )
-        step = Step(INGEST, make, (IMAGES,))
-        states = self.engine.run(INGEST, [step], present.states)
-        if todo:
+    def ingest(self, names: Names) -> States:
+        """Ingest the shards that are new or whose labels of a source have changed."""
+        sources = self.run.all_sources
+        assigned = assign_all(self.store, sources, names)
+        present: States = {}
+        work: dict[str, SourceWork] = {}
+        for name, config in sources.items():
+            shards = assigned.shards[name]
+            with naming(name):
+                state = ingest_state(self.store, config, shards)
+            publish_source_ids(self.store, state.ids, assigned.work.stem(name))
+            self.store.withdraw(IMAGES, dict.fromkeys(state.relabelled, ()))
+            present.update(state.states)
+            todo = {shard: shards[shard] for shard in shards if not present[shard].has(IMAGES)}
+            work[name] = SourceWork(config, todo, Refused.of(config, name))
+        step = Step(INGEST, functools.partial(IngestAll, self.store.url, work), (IMAGES,))
+        states = self.engine.run(INGEST, [step], present)
+        if any(part.shards for part in work.values()):
             announce(cost_of_copies(self.store, self.run))
-        # Only now are the keys of all shards known.
-        check_keys(self.store, source, list(states))
+        self._check_ingested(assigned, states)
+        return states
+
+    def _check_ingested(self, assigned: Assigned, states: States) -> None:
+        """Check what only is known when the images of all sources are there.
+
+        Raises:
+            ValueError: a source claims that its keys are unique, and they are not.
+            NothingLabelled: no image came in.
+        """
+        for name, config in self.run.all_sources.items():
+            check_keys(self.store, config, list(assigned.shards[name]), name)
+        check_first_keys(self.store, assigned.work, sorted(states))
         failed = failures.in_ingest(self.store, len(states))
         if failed and failed.is_all:
             raise NothingLabelled(f"no image came in: {failed}; {failed.listing(self.store)}")
-        return states
+        announce(without_images(self.store, assigned.shards))
 
     def annotate(
         self, title: str, nodes: Sequence[Node], states: States, head: Node | None
@@ -140,15 +158,32 @@ class RunExecutor:
             judged=total(self.store, candidate.judged, candidate.states),
             people=people,
         )
-        return judge(evidence, self.run)
+        return with_sources(judge(evidence, self.run), self._sums(candidate), self.run.seed)
+
+    def _sums(self, candidate: Candidate) -> dict[str, SourceSums]:
+        """What was counted on each source that has a name."""
+        states = candidate.states
+        counted = total_by_source(self.store, candidate.counted, states)
+        judged = total_by_source(self.store, candidate.judged, states)
+        people: Mapping[str, Summary] = {}
+        if candidate.people:
+            people = total_by_source(self.store, candidate.people, states)
+        sums = {}
+        for name, own in counted.items():
+            sums[name] = SourceSums(counted=own, judged=judged[name], people=people.get(name))
+        return sums
 
     def publish(self, attempt: Attempt, parent: Attempt | None) -> None:
         """Write what was counted on the round and, last, the verdict."""
         node = attempt.node
         counted = total(self.store, attempt.counted, attempt.states)
+        own = total_by_source(self.store, attempt.counted, attempt.states)
         measured = metrics(counted["metrics"], with_changes=parent is not None)
-        self.store.publish_json(layout.round_metrics(node.folder), measured)
         statistics = Statistics.of(counted["statistics"]).to_dict()
+        if own:
+            measured["by_source"] = metrics_by_source(own)
+            statistics["by_source"] = statistics_by_source(own)
+        self.store.publish_json(layout.round_metrics(node.folder), measured)
         self.store.publish_json(layout.round_statistics(node.folder), statistics)
         parts = [RoundPart(**part) for _, part in sorted(counted["parts"].items())]
         publish_parts(self.store, node.folder, parts)
@@ -227,12 +262,12 @@ def merge_thresholds(nodes: Sequence[Node]) -> Mapping[str, Thresholds]:
 def run_loop(
     store: Store,
     run: RunConfig,
-    names: Sequence[str],
+    names: Names,
     keep_going: bool = False,
 ) -> list[Attempt]:
     """Do all that `fld run` does between its lease and its report; the rounds that were tried.
 
-    `names` is what the source lists. With `keep_going`, no number of failed samples ends the run.
+    `names` is what the sources list. With `keep_going`, no number of failed samples ends the run.
     """
     executor = RunExecutor(store, run, keep_going=keep_going)
     loop = Loop(store, run, executor)

@@ -20,6 +20,7 @@ from typing import Protocol
 
 from pipeline.config.run import Entry, RunConfig
 from pipeline.execution.summaries import total
+from pipeline.ingest.assignment import Names
 from pipeline.plan import graph
 from pipeline.plan.graph import Node, RoundModels, TrainedModel
 from pipeline.plan.shard_state import ShardState
@@ -102,8 +103,8 @@ class Executor(Protocol):
     Every method may raise `NotDone` where it may not do the work itself.
     """
 
-    def ingest(self, names: Sequence[str]) -> States:
-        """Bring the images that the source lists into the work folder; the state of every shard."""
+    def ingest(self, names: Names) -> States:
+        """Bring the images that the sources list into the work folder; the state of every shard."""
 
     def annotate(
         self, title: str, nodes: Sequence[Node], states: States, head: Node | None
@@ -140,8 +141,8 @@ class Loop:
     def __init__(self, store: Store, run: RunConfig, executor: Executor) -> None:
         self.store, self.run, self.executor = store, run, executor
 
-    def rounds(self, names: Sequence[str]) -> list[Attempt]:
-        """Make all rounds and return them; `names` is what the source lists."""
+    def rounds(self, names: Names) -> list[Attempt]:
+        """Make all rounds and return them; `names` is what the sources list."""
         head = self.round_zero(names)
         attempts = [head]
         models: RoundModels | None = None
@@ -162,7 +163,7 @@ class Loop:
         self.executor.finish(head, attempts)
         return attempts
 
-    def round_zero(self, names: Sequence[str]) -> Attempt:
+    def round_zero(self, names: Names) -> Attempt:
         """Ingest the images, run the specialists and the filters."""
         states = self.executor.ingest(names)
         nodes = graph.round_zero(self.run)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.config.run import RunConfig
 from pipeline.execution.summaries import total
-from pipeline.ingest.assignment import assign, ingest_state
+from pipeline.ingest.assignment import Names, assign_all, ingest_state, naming
 from pipeline.plan.graph import Node
 from pipeline.plan.journal import INGEST, SUMMARY
 from pipeline.plan.shard_state import plan
@@ -53,19 +53,23 @@ class Recorder:
         self.counts: set[str] = set()
         """The names of the stages that only count what others have made."""
         self.shards = 0
-        """How many shards the source has; known after `ingest`."""
+        """How many shards the sources have; known after `ingest`."""
 
-    def ingest(self, names: Sequence[str]) -> States:
+    def ingest(self, names: Names) -> States:
         """Record how many shards are new. The stages after it are planned for all of them."""
-        source = self.run.source
-        assigned = assign(self.store, source, names, publish=False)
-        states = ingest_state(self.store, source, assigned).states
+        sources = self.run.all_sources
+        assigned = assign_all(self.store, sources, names, publish=False)
+        states: States = {}
+        by_source: dict[str, States] = {}
+        for name, config in sources.items():
+            with naming(name):
+                by_source[name] = ingest_state(self.store, config, assigned.shards[name]).states
+            states.update(by_source[name])
         self.shards = len(states)
-        todo = 0
-        for state in states.values():
-            if not state.has(IMAGES):
-                todo += 1
-        self._record(INGEST, IMAGES, todo, of=self.shards)
+        self._record(INGEST, IMAGES, _to_bring_in(states), of=self.shards)
+        for name, own in by_source.items():
+            if name:
+                self._record(f"{INGEST} {name}", IMAGES, _to_bring_in(own), of=len(own))
         return states
 
     def annotate(
@@ -153,7 +157,7 @@ class Recorder:
         )
 
 
-def plan_run(store: Store, run: RunConfig, names: Sequence[str]) -> list[PlannedStage]:
+def plan_run(store: Store, run: RunConfig, names: Names) -> list[PlannedStage]:
     """What `fld run` would do, stage by stage; `names` is what the source lists."""
     recorder = Recorder(store, run)
     try:
@@ -161,6 +165,11 @@ def plan_run(store: Store, run: RunConfig, names: Sequence[str]) -> list[Planned
     except NotDone as missing:
         recorder.announce(missing)
     return recorder.shown()
+
+
+def _to_bring_in(states: States) -> int:
+    """How many shards have no images yet."""
+    return sum(not state.has(IMAGES) for state in states.values())
 
 
 def _what_follows(nodes: Sequence[Node]) -> NotDone:

@@ -139,6 +139,19 @@ def metrics(counted: Summary, *, with_changes: bool) -> Json:
     }
 
 
+def metrics_by_source(totals: Mapping[str, Summary]) -> Json:
+    """Of `metrics` for each source what has a meaning for it alone, by its name.
+
+    Args:
+        totals: the sums of the round's summaries by source.
+    """
+    found = {}
+    for name, counted in totals.items():
+        own = metrics(counted["metrics"], with_changes=False)
+        found[name] = {key: own[key] for key in ("samples", "kept", "dropped", "failed", "truth")}
+    return found
+
+
 def _sorted(counts: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
     """The counts as plain values, the inner names in alphabetical order."""
     plain = {}

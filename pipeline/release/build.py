@@ -33,11 +33,13 @@ from pipeline.release.shard_inputs import RELEASE, ShardInputs, encode_decisions
 from pipeline.release.shards import ReleaseShard
 from pipeline.release.statistics import Totals
 from pipeline.release.survey import SURVEY, SurveyInputs, SurveyShard, read_survey, survey_digest
+from pipeline.release.terms import with_licences
 from pipeline.storage import layout_release
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.lists import digest_of, read_entries
 from pipeline.storage.manifest import digest, json_bytes
 from pipeline.storage.parquet import publish_table, read_table
+from pipeline.storage.sources import read_sources
 from pipeline.storage.store import Store
 from stages.dedup import Duplicate, duplicates
 
@@ -76,18 +78,13 @@ class Build:
 
     def __init__(self, store: Store, run: RunConfig, config: ReleaseConfig, runner: Runner) -> None:
         self.store = store
-        self.config = config
+        self.config = with_licences(config, run, read_sources(store))
         self.runner = runner
-        self.refused = run.source.refuse
+        self.refused = [path for source in run.all_sources.values() for path in source.refuse]
         self.folder = layout_release.release_folder(config.name, config.version)
         self.round = released_round(store, config)
         audit = release_facts.read_audit(store, self.round)
         check_precision(audit, config.min_precision.items())
-        if not config.sources:
-            raise ValueError(
-                f"sources: no licence; set sources.{run.source.use}.licence to the licence of the "
-                "images, such as CC-BY-4.0"
-            )
 
     def run(self) -> Built:
         """All steps, or none if the release is there."""

@@ -35,7 +35,8 @@ class SourceTerms:
     """Licence of the images: an SPDX name such as CC-BY-4.0, a URL, or a sentence."""
     names: str = "*"
     """Which samples belong to this source: a pattern for their names in the source, such as
-    flickr/*. The first source whose pattern fits counts."""
+    flickr/*. The first source whose pattern fits counts. Where a run has `sources`, the terms of
+    one of these are about its samples alone, and other patterns are for SOURCE/NAME."""
     url: str = ""
     """Where the images come from, for the card."""
 
@@ -67,7 +68,8 @@ class ReleaseConfig:
     """`include`: the tars hold the images. `reference`: they hold the annotations only, and the
     index has the name and the sha256 of each image."""
     sources: dict[str, SourceTerms] = field(default_factory=dict)
-    """The sources of the images with their licences. A sample without a licence is refused."""
+    """The sources of the images with their licences. A source of the run that is not named here has
+    the `licence` of the run. A sample without a licence is refused."""
     splits: dict[str, Share] = field(default_factory=dict)
     """Share of each source's samples in a split, such as splits.test=0.1. The rest is `train`."""
     split_lists: dict[str, str] = field(default_factory=dict)

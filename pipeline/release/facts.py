@@ -209,9 +209,13 @@ def settings_of(
     for name in ("evaluation", "takedown", "url_tables"):
         release[name] = [_with_digest(path) for path in release[name]]
     # The file of settings may hold one path or a list of paths.
-    refused = saved.load(store, folder).source.refuse
-    if refused:
-        run["source"] = {**run["source"], "refuse": [_with_digest(path) for path in refused]}
+    for name, source in saved.load(store, folder).all_sources.items():
+        digests = [_with_digest(path) for path in source.refuse]
+        if digests and name:
+            values = {**run["sources"][name], "refuse": digests}
+            run["sources"] = {**run["sources"], name: values}
+        elif digests:
+            run["source"] = {**run["source"], "refuse": digests}
     lists = release["split_lists"]
     release["split_lists"] = {split: _with_digest(path) for split, path in lists.items()}
     return {"run": _portable(run), "release": _portable(release)}

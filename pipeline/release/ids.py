@@ -54,15 +54,15 @@ class Numbering:
 
     table: ClassTable
     images: Mapping[str, ImageId] = field(default_factory=dict)
-    """The source's ids of images, by the names of the images."""
+    """The sources' ids of images, by the keys of the images."""
 
 
 def image_ids(records: Sequence[Record], given: Mapping[str, ImageId]) -> dict[str, ImageId]:
-    """The id of each image by its key; `given` holds the source's ids by the image's name."""
+    """The id of each image by its key; `given` holds the ids of the sources by the same keys."""
     wanted: dict[str, ImageId | None] = {}
     numbers: dict[str, ImageId | None] = {}
     for record in records:
-        wanted[record.key] = given.get(record.name)
+        wanted[record.key] = given.get(record.key)
         numbers[record.key] = _number_of_file(record.name)
     # Numbers of files beside ids of the source could mean two images.
     if set(wanted.values()) <= {None}:

@@ -30,6 +30,8 @@ IMAGE, BOXES, QUADS, STRINGS = "image", "boxes", "quads", "strings"
 """The names of the parts of the interface; the fields of texts have the names in `TEXTS`."""
 TEXTS = ("brief", "detailed", "more_detailed", "alt")
 """The fields of texts, one for each granularity."""
+LABEL = "label"
+"""The field of labels of whole images, where there are some."""
 WRITING = "text"
 """The only label of quads."""
 NO_CLASS = "object"
@@ -51,13 +53,16 @@ def write_labelstudio(
         prefix: what stands before the path of an image in the folder.
     """
     labels = 0
+    texts: tuple[str, ...] = TEXTS
     with json_items(folder.path / "tasks.json", "[", "]") as tasks:
         for sample in export.samples():
             export.leave_out(sample.record, "triplets", "masks")
             url = prefix + folder.add_image(sample, "images")
+            if any(text.granularity == LABEL for text in sample.record.annotations.texts):
+                texts = (*TEXTS, LABEL)
             tasks.add(task_of(sample.record, url, export.labelled.name))
             labels += len(sample.record.annotations) - len(sample.record.annotations.triplets)
-    folder.write("config.xml", interface(classes))
+    folder.write("config.xml", interface(classes, texts=texts))
     return {"tasks": tasks.count, "labels": labels}
 
 

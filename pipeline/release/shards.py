@@ -45,6 +45,7 @@ from pipeline.storage.json_types import Json
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import FileDigest, Manifest
 from pipeline.storage.parquet import publish_table, read_table
+from pipeline.storage.sources import read_sources
 from pipeline.storage.store import Store
 from pipeline.storage.tars import TarWriter
 
@@ -106,6 +107,7 @@ class _Work:
         self._store = store
         self._inputs = inputs
         self._shard = shard
+        self._sources = read_sources(store)
         self._decisions = decisions
         table = layout.round_table(inputs.round, shard)
         self._records: list[Record] = read_table(store, table, Record)
@@ -153,7 +155,8 @@ class _Work:
         stack: ExitStack,
     ) -> None:
         """Put a sample into the tar of its split, or note why it is in none."""
-        source = source_of(record.name, self._inputs.config.sources)
+        name = self._sources.full_name(self._shard, record.name)
+        source = source_of(name, self._inputs.config.sources)
         assert source is not None, f"{record.name}: the survey has found no licence"
         decision = self._decisions.get(record.key, Decision())
         if decision.removed:

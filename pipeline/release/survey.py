@@ -28,6 +28,7 @@ from pipeline.storage.layout import IMAGES
 from pipeline.storage.lists import Entries, entries_for, references
 from pipeline.storage.manifest import Manifest, count_samples, digest
 from pipeline.storage.parquet import read_table
+from pipeline.storage.sources import read_sources
 from pipeline.storage.store import Store
 from stages.dedup import Hashed, repeats_of
 
@@ -98,6 +99,7 @@ class SurveyShard:
         # images tell. So these are the perceptual hashes.
         self._taken_down = references(Entries(phashes=inputs.lists.takedown.phashes))
         self._digest = inputs.digest()
+        self._sources = read_sources(self.store)
 
     def __call__(self, shard: str, state: ShardState) -> ShardState:
         """Survey a shard; returns its state with the survey added."""
@@ -122,7 +124,7 @@ class SurveyShard:
         survey = Survey(shard=shard, notes=notes)
         self._add_repeats(survey)
         for row in rows:
-            source = source_of(row.name, config.sources)
+            source = source_of(self._sources.full_name(shard, row.name), config.sources)
             if source is None:
                 return replace(survey, unlicensed=row.name)
             places = survey.places.setdefault(source, {})
@@ -162,7 +164,7 @@ class SurveyShard:
 
 
 def source_of(name: str, sources: Mapping[str, SourceTerms]) -> str | None:
-    """The source that a sample belongs to by its name in the source, None if there is none."""
+    """The terms that a sample is under by its `full_name`, None if there are none."""
     for source, terms in sources.items():
         if fnmatch.fnmatchcase(name, terms.names):
             return source

@@ -126,6 +126,7 @@ def _round_view(store: Store, name: str) -> RoundView:
         failed=metrics["failed"],
         changes=metrics["changes"] or {},
         metrics=scores.get("all"),
+        sources=metrics.get("by_source", {}),
         gate=gate,
         levels=state.levels,
         agreement=evidence if evidence.get("kind") == "agreement" else None,

@@ -23,6 +23,7 @@ from pipeline.storage.layout import IMAGES
 from pipeline.storage.parquet import read_table
 from pipeline.storage.round_parts import read_parts, shards_with
 from pipeline.storage.rounds import read_head, read_round_state
+from pipeline.storage.sources import read_sources
 from pipeline.storage.store import Store
 from pipeline.storage.threads import mapped
 from stages.ingest import make_key
@@ -174,10 +175,17 @@ def _in_round(store: Store, folder: str, record: Record) -> SampleInRound:
 
 
 def _find(store: Store, name: str) -> list[IngestTry]:
-    """Every try to bring the sample in, the first one first."""
+    """Every try to bring the sample in, the first one first.
+
+    Raises:
+        ValueError: several sources have an image of this name.
+    """
+    work = read_sources(store)
     for shard in _indexed_shards(store, name):
         for row in _image_rows(store, shard):
-            if name in (row.key, row.name) and row.failed is None:
+            # Several sources may have an image of one name, but a key is that of one image.
+            names = (row.key,) if work.several else (row.key, row.name)
+            if name in names and row.failed is None:
                 return [*_tries_before(store, shard, row), IngestTry(shard=shard, row=row)]
     # It failed, it is newer than the head, or it has a key of its own beside this name.
     shards = _shards(store)
@@ -188,6 +196,9 @@ def _find(store: Store, name: str) -> list[IngestTry]:
             for row in _image_rows(store, shard):
                 if name in (row.key, row.name):
                     found.append(IngestTry(shard=shard, row=row))
+    if len({work.of(one.shard) for one in found}) > 1:
+        keys = " or ".join(dict.fromkeys(one.row.key for one in found))
+        raise ValueError(f"{name}: several sources have an image of this name; give a key: {keys}")
     return found
 
 

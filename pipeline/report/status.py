@@ -11,6 +11,7 @@ from typing import TypedDict
 from pipeline.execution import attempts
 from pipeline.ingest import failures
 from pipeline.ingest.assignment_log import count_shards
+from pipeline.ingest.by_source import SourceCounts, counts_by_source
 from pipeline.plan.journal import INGEST, SUMMARY, NodeRef, read_graph
 from pipeline.report.actors import Bottleneck, GroupStatus, bottleneck, group_states
 from pipeline.storage import layout, lease
@@ -83,6 +84,8 @@ class RunStatus(TypedDict):
     """The stage that the others wait for."""
     rounds: list[RoundStatus]
     head: str | None
+    sources: list[SourceCounts]
+    """The stages of each source; empty where the only source has no name."""
     failures_total: int
     failures: list[failures.FailedSample]
     """The first of them."""
@@ -124,6 +127,7 @@ def status(store: Store, limit: int) -> RunStatus:
         "bottleneck": bottleneck(groups),
         "rounds": rounds,
         "head": head.round if head else None,
+        "sources": counts_by_source(store, graph),
         "failures_total": failed,
         "failures": list(listed),
     }

@@ -17,6 +17,7 @@ from pipeline.schema import KINDS
 from pipeline.storage import layout
 
 if TYPE_CHECKING:
+    from pipeline.ingest.by_source import SourceCounts
     from pipeline.ingest.failures import FailedSample, StageCounts
     from pipeline.report.actors import GroupStatus
     from pipeline.report.status import Progress, RunStatus, Stop
@@ -36,7 +37,7 @@ Counts = Mapping[str, int]
 
 def rounds_table(rounds: Sequence[RoundView]) -> str:
     """Kept annotations and quality of each round, and what was dropped or failed, by reason."""
-    parts = [_kept_table(rounds), _quality_table(rounds)]
+    parts = [_kept_table(rounds), _quality_table(rounds), _by_source_table(rounds)]
     for view in rounds:
         parts.append(_losses(view))
     present = [part for part in parts if part]
@@ -54,6 +55,8 @@ def status_text(state: RunStatus) -> str:
     """
     heading = "{work}: {state}".format_map(state)
     lines = [heading, _stages_table(state["stages"])]
+    if state["sources"]:
+        lines.append(_sources_table(state["sources"]))
     if state["stopped"]:
         lines.append(_stop(state["stopped"], state["work"]))
     now = state["now"]
@@ -175,6 +178,16 @@ def _groups_table(groups: Sequence[GroupStatus]) -> str:
     return columns(rows)
 
 
+def _sources_table(sources: Sequence[SourceCounts]) -> str:
+    """How many samples each stage has kept of those that went in, a column for each source."""
+    rows = [["kept by source", *[source["source"] for source in sources]]]
+    for stages in zip(*[source["stages"] for source in sources], strict=True):
+        counts = [stage["samples"] for stage in stages]
+        cells = ["{kept:,}/{in:,}".format_map(count) for count in counts]
+        rows.append([stages[0]["stage"], *cells])
+    return columns(rows)
+
+
 def _progress(now: Progress, workers: int) -> str:
     """A line about the step that is going on."""
     line = "now: {what}  {done:,}/{total:,}  {per_second:.2f}/s".format_map(now)
@@ -255,6 +268,17 @@ def _quality_table(rounds: Sequence[RoundView]) -> str:
         # There is nothing below the heading.
         return ""
     return columns(rows)
+
+
+def _by_source_table(rounds: Sequence[RoundView]) -> str:
+    """Kept annotations and score of each source in each round; empty where no source has a name."""
+    rows = [["round", "source", "samples", *[NAMES[kind] for kind in KINDS], "score"]]
+    for view in rounds:
+        for name, own in view.sources.items():
+            kept = [f"{own['kept'].get(kind, 0):,}" for kind in KINDS]
+            score = f"{own['truth']['all']['score']:.3f}" if own["truth"] else "-"
+            rows.append([view.name, name, f"{own['samples']:,}", *kept, score])
+    return columns(rows) if len(rows) > 1 else ""
 
 
 def _ratios(scores: MetricScores) -> str:

@@ -47,6 +47,9 @@ class RoundView:
     (`changes.tally`)."""
     metrics: Scores | None = None
     """`truth.summary`, None without truth."""
+    sources: Mapping[str, Json] = field(default_factory=dict)
+    """By the source of the images, what `round_metrics.metrics_by_source` says of it; empty where
+    the only source has no name."""
     agreement: Json | None = None
     """`thresholds.agreement`, None where there is truth."""
     levels: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)

@@ -7,10 +7,13 @@ Names are relative to the work folder, with forward slashes:
     report.html                         the report
     export/coco/                        the labels of the head as COCO files (`fld label`)
     images/                             what ingest has brought in
-        source.json                     which source the images come from
+        source.json                     which source the images come from, of a run with one
+        sources/NAME.json               the same for each source of a run with several
         source_ids.json                 the source's own ids of its images and categories, if any
+        source_ids/NAME.json            the same for each source of a run with several
         listing/NNNNNN.parquet          which shard each name of the source was assigned to
-        SHARD.tar                       the images of a shard, `shard-NNNNNN`
+        SHARD.tar                       the images of a shard: `shard-NNNNNN`, or `NAME-NNNNNN`
+                                        of a source that has a name
         SHARD.parquet                   one row per image of the source, also for those that failed
         given/SHARD.parquet             labels that the source gave
         truth/SHARD.parquet             labels that are known to be true
@@ -55,7 +58,8 @@ Names are relative to the work folder, with forward slashes:
         withdrawn/FOLDER/SHARD.json     a manifest that was taken back
         changes/FOLDER/SHARD/BEFORE-AFTER.json      which samples changed between two outputs
         files/NNNNNN.parquet            size and time of the source's files when they came in
-        measured/FOLDER/                results that take long to compute
+        files/NAME/NNNNNN.parquet       the same of a source that has a name
+        measured/FOLDER/                results that take long to compute, also by source
         settings/FOLDER/config.yaml     the settings of the run that began a round
         train/FOLDER/step-NNNNNNNN      a checkpoint; `.done` behind the name marks a whole one
         seconds/FOLDER.json             how long the training of a study took
@@ -83,6 +87,7 @@ STAGED = (SIGNALS, ROUNDS, SUMMARIES, MODELS, DEDUP)
 """Folders of folders: each folder in them is named by a fingerprint and has manifests."""
 
 SOURCE = f"{IMAGES}/source.json"
+SOURCES = f"{IMAGES}/sources"
 SOURCE_IDS = f"{IMAGES}/source_ids.json"
 LISTING = f"{IMAGES}/listing"
 
@@ -112,21 +117,28 @@ JOURNALS_BY_FOLDER = (WITHDRAWN, CHANGES, MEASURED, CHECKPOINTS, SETTINGS)
 MODEL_SHARD = "model"
 """The only shard of a model's folder, so that a model has a manifest like everything else."""
 
-SHARD_PATTERN = "shard-%06d"
+STEM = "shard"
+"""How the shards of the only source of a run begin. Those of a source that was given a name from
+the beginning begin with that name."""
 MANIFESTS = "manifests"
 TABLE_SUFFIX = ".parquet"
 TAR_SUFFIX = ".tar"
 JSON_SUFFIX = ".json"
 
 
-def shard_name(number: int) -> str:
-    """The name of shard `number` of the images."""
-    return SHARD_PATTERN % number
+def shard_name(number: int, stem: str = STEM) -> str:
+    """The name of shard `number` of a source; `stem` is the name of the source, if it has one."""
+    return f"{stem}-{number:06d}"
 
 
 def shard_number(shard: str) -> int:
     """The number in the name of a shard."""
     return int(shard.rpartition("-")[2])
+
+
+def stem_of(shard: str) -> str:
+    """How the shards of a source begin; `pipeline.storage.sources` says which source it is."""
+    return shard.rpartition("-")[0]
 
 
 def shard_of_table(file: str) -> str | None:
@@ -187,14 +199,42 @@ def in_listing(file: str) -> str:
     return f"{LISTING}/{file}"
 
 
-def source_files_table(number: int) -> str:
-    """Table `number` of the sizes and times of the source's files."""
-    return f"{SOURCE_FILES}/{number:06d}{TABLE_SUFFIX}"
+def source_files(stem: str = STEM) -> str:
+    """The folder of the sizes and times of the files of a source; that of `STEM` holds the others.
+
+    `stem` is how its shards begin, as in all functions of one source.
+    """
+    return SOURCE_FILES if stem == STEM else within(SOURCE_FILES, stem)
 
 
-def in_source_files(file: str) -> str:
+def source_files_table(number: int, stem: str = STEM) -> str:
+    """Table `number` of the sizes and times of a source's files."""
+    return f"{source_files(stem)}/{number:06d}{TABLE_SUFFIX}"
+
+
+def is_table(file: str) -> bool:
+    """Whether a file is a table."""
+    return file.endswith(TABLE_SUFFIX)
+
+
+def in_source_files(file: str, stem: str = STEM) -> str:
     """Such a table by the name that it has in its folder."""
-    return f"{SOURCE_FILES}/{file}"
+    return f"{source_files(stem)}/{file}"
+
+
+def named_source(name: str) -> str:
+    """Which source the images of a name come from."""
+    return f"{SOURCES}/{name}{JSON_SUFFIX}"
+
+
+def name_of_source(file: str) -> str:
+    """The name of a source by the file of `named_source`, without its folder."""
+    return file.removesuffix(JSON_SUFFIX)
+
+
+def source_ids(stem: str = STEM) -> str:
+    """A source's own ids of its images and categories."""
+    return SOURCE_IDS if stem == STEM else f"{IMAGES}/source_ids/{stem}{JSON_SUFFIX}"
 
 
 # Signals
@@ -467,9 +507,13 @@ def parse_change(file: str) -> tuple[str, str]:
     return before, after
 
 
-def measured_total(folder: str) -> str:
-    """The sum of all summaries in `folder`, kept so that a finished run need not read them."""
-    return f"{MEASURED}/{folder}/total{JSON_SUFFIX}"
+def measured_total(folder: str, stem: str = "") -> str:
+    """The sum of all summaries in `folder`, kept so that a finished run need not read them.
+
+    With `stem` the sum of those of the shards that begin so, which are those of one source.
+    """
+    name = f"total-{stem}" if stem else "total"
+    return f"{MEASURED}/{folder}/{name}{JSON_SUFFIX}"
 
 
 def within(folder: str, name: str) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.storage import layout
 from pipeline.storage.json_types import Json
+from pipeline.storage.sources import read_sources
 
 if TYPE_CHECKING:
     from pipeline.schema import Record
@@ -93,6 +95,8 @@ class OpenRound:
 
     store: Store
     folder: str
+    image_source: str = ""
+    """Only the samples of this source of images count; "" for all."""
 
     @property
     def name(self) -> str:
@@ -104,7 +108,12 @@ class OpenRound:
         return f"{self.store.url}/{self.folder}"
 
     def shards(self) -> list[str]:
-        return sorted(self.store.done(self.folder))
+        """The shards of the round, in alphabetical order."""
+        shards = sorted(self.store.done(self.folder))
+        if not self.image_source:
+            return shards
+        work = read_sources(self.store)
+        return [shard for shard in shards if work.of(shard) == self.image_source]
 
     def read(self, shard: str) -> list[Record]:
         """The records of one shard."""
@@ -119,11 +128,13 @@ class OpenRound:
             yield from self.read(shard)
 
 
-def open_round(url: str) -> OpenRound:
+def open_round(url: str, image_source: str = "") -> OpenRound:
     """The round that `url` names: WORK/rounds/NN-FINGERPRINT, or WORK for its head.
 
+    With `image_source` only its samples of one source of images.
+
     Raises:
-        ValueError: there is no finished round.
+        ValueError: there is no finished round, or no such source.
     """
     from pipeline.storage.store import Store
 
@@ -141,4 +152,18 @@ def open_round(url: str) -> OpenRound:
         folder = head.folder
     if not store.done(folder):
         raise ValueError(f"{url}: no finished round there")
-    return OpenRound(store, folder)
+    _check_image_source(store, image_source)
+    return OpenRound(store, folder, image_source)
+
+
+def _check_image_source(store: Store, name: str) -> None:
+    named = read_sources(store).named
+    if not name or name in named:
+        return
+    if not named:
+        raise ValueError(
+            f"--image-source {name}: {store.url} has a single source without a name; leave it out"
+        )
+    near = difflib.get_close_matches(name, named, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(named)}"
+    raise ValueError(f"--image-source {name}: {store.url} has no images of this source; {hint}")

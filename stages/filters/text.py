@@ -91,7 +91,8 @@ class TextFilter:
     def _dropped(self, texts: list[Text]) -> list[Text]:
         dropped = []
         for text in texts:
-            if text.dropped or text.locked:
+            # A label is a name and no sentence, so no limit is meant for it.
+            if text.dropped or text.locked or text.granularity == "label":
                 continue
             reason = drop_reason(text, getattr(self.config, text.granularity))
             if reason:

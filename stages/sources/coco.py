@@ -43,6 +43,8 @@ from stages.upright import upright_by_size
 AMBIGUOUS_NAME = "ambiguous_name"
 # Raise it when the same file gives other labels: shards with the earlier ones are then redone.
 LABELS_VERSION = 3
+INSTANCES: Literal["instances"] = "instances"
+CAPTIONS: Literal["captions"] = "captions"
 # How a PNG begins.
 PNG = b"\x89PNG"
 
@@ -73,10 +75,39 @@ class CocoConfig:
     headers of up to 5000 pictures; then new images in the file redo the labels of the shards."""
 
 
+@dataclass(frozen=True, slots=True)
+class CocoFiles:
+    """What is the same for all label files of a source."""
+
+    path: str
+    """The folder of images."""
+
+    annotations: Literal["labels", "truth"]
+    """As of `CocoConfig`."""
+
+    upright: bool | None
+    """As of `CocoConfig`."""
+
+
+@dataclass(frozen=True, slots=True)
+class CocoFile:
+    """A file of labels in COCO's form."""
+
+    where: str
+    """The setting that names it, for messages."""
+
+    kind: Literal["instances", "captions"]
+    """What its annotations are."""
+
+    content: CocoContent
+
+
 class CocoSource:
-    """The images that COCO's JSON files list."""
+    """The images that COCO's JSON files list. Sources of other files in that form begin with it."""
 
     whole: ClassVar[bool] = False
+    listed_by: ClassVar[tuple[str, ...]] = ("instances", "captions")
+    """The settings of the files that say which images there are."""
     gives: ClassVar[tuple[str, ...]] = ("texts", "regions")
 
     def __init__(self, config: CocoConfig) -> None:
@@ -84,6 +115,15 @@ class CocoSource:
             raise ValueError(
                 "source.instances and source.captions: neither is set; give a COCO JSON file"
             )
+        files = []
+        for kind, url in ((INSTANCES, config.instances), (CAPTIONS, config.captions)):
+            if url:
+                where = f"source.{kind}={url}"
+                files.append(CocoFile(where, kind, load(where, url)))
+        self._begin(CocoFiles(config.path, config.annotations, config.upright), files)
+
+    def _begin(self, config: CocoFiles, files: Sequence[CocoFile]) -> None:
+        """Read the content of COCO files, or of files in the form of COCO's."""
         self.config = config
         self._files = Files(config.path, SUFFIXES)
         self._images: dict[str, SourceImage] = {}
@@ -91,12 +131,14 @@ class CocoSource:
         self._upright = config.upright
         self._checks = Checks()
         self._ids = SourceIds()
-        # The image of each file name, however the two files write it.
+        # The image of each file name, however the files write it.
         self._names: dict[str, str] = {}
-        for kind, url in (("instances", config.instances), ("captions", config.captions)):
-            if url:
-                where = f"source.{kind}={url}"
-                self._add_file(where, kind, load(where, url))
+        # The file of boxes, "" if there is none.
+        self._boxes_in = ""
+        for file in files:
+            if file.kind == INSTANCES:
+                self._boxes_in = file.where
+            self._add_file(file)
 
     def list(self) -> list[str]:
         """All names. What a user must know about the files is told here, because it is told once.
@@ -108,10 +150,9 @@ class CocoSource:
             # Raises if there is no such folder, or nothing in it.
             self._files.list()
         self._checks.names(f"source.path={self.config.path}", self._images, self._matches)
-        if self.config.instances and self._upright is not True:
-            where = f"source.instances={self.config.instances}"
-            self._checks.grid(where, self._grid)
-            self._checks.boxes(where, self._grid, self._images)
+        if self._boxes_in and self._upright is not True:
+            self._checks.grid(self._boxes_in, self._grid)
+            self._checks.boxes(self._boxes_in, self._grid, self._images)
         for message in self._checks.messages:
             logging.getLogger("fld").warning("%s", message)
         return sorted(self._images)
@@ -174,7 +215,8 @@ class CocoSource:
     def stamps(self) -> Mapping[str, str]:
         return self._files.stamps()
 
-    def _add_file(self, where: str, kind: str, content: CocoContent) -> None:
+    def _add_file(self, file: CocoFile) -> None:
+        where, content = file.where, file.content
         add_ids(self._ids, content)
         images = images_of(where, content["images"], need_names=True)
         entries = entries_of(content["annotations"], images)
@@ -184,11 +226,11 @@ class CocoSource:
             found = self._images.setdefault(name, SourceImage(None))
             found.size = found.size or image.size
             own = entries.by_image.get(image.id, [])
-            if kind == "instances":
+            if file.kind == INSTANCES:
                 found.instances += own
             else:
                 found.captions += own
-        if kind == "instances":
+        if file.kind == INSTANCES:
             self._categories = categories_of(where, content.get("categories") or [])
             self._checks.outlines(where, self._images)
             if self._upright is None:
@@ -247,7 +289,7 @@ class CocoSource:
         It stands for the pictures as well, which do not change under their names. So the labels of
         a shard can be compared without reading a picture.
         """
-        if self._upright is not None or not self.config.instances:
+        if self._upright is not None or not self._boxes_in:
             return ""
         return _digest([(name, self._images[name].drawn_size()) for name in self._evidence])
 

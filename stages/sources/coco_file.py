@@ -197,20 +197,45 @@ def load(where: str, url: str) -> CocoContent:
     Raises:
         ValueError: there is no such file, or it is not a COCO file.
     """
+    value = read_json(where, url)
+    if not is_coco(value):
+        raise ValueError(f'{where}: expected {{"images": [...], "annotations": [...]}}')
+    return value
+
+
+def read_json(where: str, url: str) -> object:
+    """The value in a JSON file; arguments as of `load`.
+
+    Raises:
+        ValueError: there is no such file, or it is not JSON.
+    """
+    try:
+        return json.loads(read_bytes(where, url))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, MissingFile):
+            raise
+        raise ValueError(f"{where}: not JSON ({error})") from None
+
+
+class MissingFile(ValueError):
+    """There is no such file, or it cannot be read."""
+
+
+def read_bytes(where: str, url: str) -> bytes:
+    """The content of any file; arguments as of `load`.
+
+    Raises:
+        MissingFile: there is no such file, or it cannot be read.
+    """
     import fsspec
 
     try:
         with fsspec.open(url, "rb") as file:
-            value = json.load(file)
+            return bytes(file.read())
     except FileNotFoundError:
-        raise ValueError(f"{where}: no such file") from None
+        raise MissingFile(f"{where}: no such file") from None
     except OSError as error:
-        raise ValueError(f"{where}: cannot be read ({error})") from None
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{where}: not JSON ({error})") from None
-    if not is_coco(value):
-        raise ValueError(f'{where}: expected {{"images": [...], "annotations": [...]}}')
-    return value
+        raise MissingFile(f"{where}: cannot be read ({error})") from None
 
 
 def is_coco(value: object) -> TypeGuard[CocoContent]:

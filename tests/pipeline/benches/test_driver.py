@@ -9,7 +9,7 @@ import pytest
 from pipeline.benches.driver import DriverBenchConfig, drive, driver
 from pipeline.benches.simulated import SimulatedExecutor, publish_source, simulated_run
 from pipeline.errors import RunFailed
-from pipeline.ingest.source_files import read_listing
+from pipeline.ingest.assignment import list_sources
 from pipeline.refinement.loop import Loop
 from pipeline.storage import layout
 from pipeline.storage.rounds import read_head, read_round_state
@@ -23,7 +23,7 @@ def store(tmp_path: Path) -> Store:
     run = simulated_run(tmp_path)
     store = Store(run.work)
     loop = Loop(store, run, SimulatedExecutor(store, run, images=30))
-    loop.rounds(read_listing(run.source).names)
+    loop.rounds(list_sources(run))
     store.remove(layout.MEASURED)
     return store
 

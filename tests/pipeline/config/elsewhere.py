@@ -189,6 +189,26 @@ SHOWN_BY: dict[str, dict[str, str]] = {
     "tests/pipeline/quality/test_coco_grids.py": {
         "coco.upright": "test_the_revision_changes_with_the_decision_and_is_stable_without_one",
     },
+    "tests/pipeline/ingest/test_several_sources.py": {
+        "RunConfig.source": "test_what_sources_may_not_be_is_said_in_a_line",
+        "RunConfig.sources": "test_shards_and_keys_begin_with_the_name_of_their_source",
+    },
+    "tests/pipeline/release/test_terms.py": {
+        "SourceConfig.licence": "test_the_licence_of_the_run_is_that_of_the_release",
+    },
+    "tests/stages/sources/test_labelled.py": {
+        "class_folders.names": "test_names_of_classes_come_from_a_file_which_may_be_corrected",
+        "open_images.boxes": "test_boxes_of_open_images_are_in_pixels_and_groups_are_crowds",
+        "open_images.labels": "test_boxes_of_open_images_are_in_pixels_and_groups_are_crowds",
+        "open_images.classes": "test_boxes_of_open_images_are_in_pixels_and_groups_are_crowds",
+        "open_images.upright": "test_labels_of_a_picture_with_exif_are_turned_with_it",
+        "yolo.data": "test_what_is_wrong_with_data_yaml_is_said_in_a_line",
+        "yolo.upright": "test_labels_of_a_picture_with_exif_are_turned_with_it",
+        "cvat.xml": "test_boxes_polygons_and_masks_of_cvat_come_in",
+        "cvat.upright": "test_boxes_polygons_and_masks_of_cvat_come_in",
+        "labelstudio.tasks": "test_the_newest_rectangles_of_label_studio_come_in",
+        "labelstudio.upright": "test_the_newest_rectangles_of_label_studio_come_in",
+    },
     "tests/stages/sources/test_coco.py": {
         "coco.instances": "test_boxes_masks_and_captions_come_in_as_human_labels_with_cocos_ids",
         "coco.captions": "test_boxes_masks_and_captions_come_in_as_human_labels_with_cocos_ids",

@@ -2,12 +2,14 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipeline.config import saved
 from pipeline.config.compose import compose, load
 from pipeline.config.parse import parse
 from pipeline.config.run import RunConfig
 from pipeline.refinement.rules import TextRules
+from stages.sources.folder import FolderConfig
 
 
 def parsed(*overrides: str) -> RunConfig:
@@ -104,3 +106,20 @@ def test_a_saved_resolved_config_gives_the_same_run(tmp_path: Path) -> None:
     expected = parse(values)
     assert dataclasses.replace(again, source=expected.source) == expected
     assert again.source.limit == 3
+
+
+def test_a_saved_run_with_one_source_gets_several(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(compose(["source=folder", "source.path=photos"])))
+    words = ["sources.photos.use=folder", "sources.photos.path=photos", "sources.more.use=scenes"]
+    run = parse(load(file, ["source=null", *words]))
+    assert {name: source.use for name, source in run.all_sources.items()} == {
+        "photos": "folder",
+        "more": "scenes",
+    }
+    with pytest.raises(ValueError, match=r"^source and sources: give one of the two"):
+        parse(load(file, words))
+    file.write_text(yaml.safe_dump(compose(words)))
+    again = parse(load(file, ["sources.third.use=folder", "sources.third.path=1e3"]))
+    assert again.sources["third"].options == FolderConfig(path="1e3")
+    assert again.sources.keys() == {"photos", "more", "third"}

@@ -30,7 +30,7 @@ from pipeline.config.run import (
     SparseConfig,
 )
 from pipeline.config.submission import KubeRayConfig, PodConfig, RayJobsConfig, SlurmConfig
-from pipeline.ingest.assignment import SourceIdentity
+from pipeline.ingest.known_sources import settings_of
 from pipeline.plan import graph
 from pipeline.plan.recipe import recipe_settings
 from pipeline.refinement.rules import Thresholds
@@ -56,6 +56,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "yolox": {"weights": "w.onnx"},
     "faces": {"weights": "yunet.onnx"},
     "fuse": {"sources": ("one", "two", "three")},
+    "text_score_filter": {"min_score": 0.3},
     "endpoint_describe": {"endpoint": "http://h", "model": "m"},
     "florence": {"model": "nano", "folds": 2, "resolution": 64, "max_tokens": 40},
 }
@@ -79,6 +80,7 @@ VALUES: dict[str, dict[str, Any]] = {
     "endpoint_describe": {"prompts": PROMPTS},
     "chat_describe": {"prompts": PROMPTS},
     "image_text_score": {"template": "a {}"},
+    "alt_text_score": {"template": "a {}"},
     "text_filter": {
         f"{granularity}.{field}": value
         for granularity in ("brief", "detailed", "more_detailed", "alt")
@@ -250,13 +252,17 @@ def test_every_setting_of_a_training_has_an_effect_or_a_warning() -> None:
     assert without_effect("train", config, learned, VALUES["train"]) == []
 
 
+# What sources need beside their path.
+OF_SOURCES = {"cvat": {"xml": "x"}, "labelstudio": {"tasks": "t"}}
+
+
 @pytest.mark.parametrize("use", sorted(registry.SOURCES))
 def test_every_setting_of_a_source_makes_it_another_source_or_is_tested_elsewhere(use: str) -> None:
-    required = {} if use == "scenes" else {"path": "p"}
+    required = {} if use == "scenes" else {"path": "p", **OF_SOURCES.get(use, {})}
     config = registry.load(use)[1](**required)
 
-    def identity(options: Any) -> SourceIdentity:
-        return SourceIdentity.of(replace(parse(compose([])).source, use=use, options=options))
+    def identity(options: Any) -> object:
+        return settings_of(replace(parse(compose([])).source, use=use, options=options))
 
     for name, varied in variants(config):
         assert identity(varied) != identity(config) or shown_elsewhere(f"{use}.{name}"), name
@@ -352,4 +358,4 @@ def test_a_field_that_came_later_is_in_no_recipe_while_it_has_its_default() -> N
     assert later.isdisjoint(recipe_settings(config_class()))
     assert recipe_settings(config_class(zipf=1.0))["zipf"] == 1.0
     source = parse(compose([])).source
-    assert SourceIdentity.of(source).settings == {"use": "scenes", "seed": 0}
+    assert settings_of(source) == {"use": "scenes", "seed": 0}

@@ -58,6 +58,7 @@ def test_a_folder_of_another_model_is_named_for_every_stage(tmp_path: Path) -> N
         "grounding_dino": "a Grounding DINO or MM-Grounding-DINO",
         "sam": "a SAM, SAM-HQ or SAM 2",
         "image_text_score": "a two-tower model such as SigLIP or CLIP",
+        "alt_text_score": "a two-tower model such as SigLIP or CLIP",
         "pretrained_caption": "a captioner such as Florence-2 or BLIP-2",
         "region_text": "a captioner such as Florence-2 or BLIP-2",
         "chat_describe": "a captioner such as Florence-2 or BLIP-2",

@@ -13,7 +13,7 @@ import pytest
 from pipeline.cli import main
 from pipeline.config import effects
 from pipeline.config.compose import compose, load
-from pipeline.config.effects import SOURCE_LABELS, typed_names, warnings
+from pipeline.config.effects import LABELLED, SOURCE_LABELS, typed_names, warnings
 from pipeline.config.groups import ENGINE_GROUPS
 from pipeline.config.parse import parse
 from pipeline.config.validation import build
@@ -379,7 +379,7 @@ def test_plan_shows_the_warnings_before_anything_else(
 def test_the_rules_know_the_engines_groups_and_all_sources() -> None:
     assert set(ENGINE_GROUPS) == {GROUP, INGEST, FILTER_GROUP}
     assert effects.GROUNDING_TASK == GROUNDING_TASK
-    assert SOURCE_LABELS.keys() | {"coco"} == registry.SOURCES.keys()
+    assert SOURCE_LABELS.keys() | set(LABELLED) == registry.SOURCES.keys()
 
 
 def test_every_field_that_the_loop_fills_in_is_one_of_its_stage() -> None:

@@ -113,3 +113,10 @@ def test_a_setting_is_found_by_its_name_on_the_command_line_and_by_its_last_word
     ]
     with pytest.raises(ValueError, match="no such group, stage or source"):
         select(SETTINGS, "filters.region.nothing")
+
+
+def test_a_setting_of_one_of_several_sources_is_that_of_every_source() -> None:
+    names = {(setting.name, setting.use) for setting in select(SETTINGS, "sources.web.instances")}
+    assert names == {("source.instances", "coco")}
+    (several,) = select(SETTINGS, "sources.NAME")
+    assert several.meaning.startswith("Several sources by name")

@@ -282,7 +282,7 @@ def test_what_copies_cost_is_said_from_ten_thousand_images_on(tmp_path: Path) ->
     ]
     run = parse(compose([*folder, "refine.rounds=2"]))
     empty = Store(str(tmp_path / "empty"))
-    assert cost_of_copies(empty, run, ["photo.jpg"] * 12_345) == [
+    assert cost_of_copies(empty, run, {"": ["photo.jpg"] * 12_345}) == [
         f"rounds.images=copy: each of up to 3 rounds copies the 12,345 images; {advice}"
     ]
     run = parse(compose([*folder, "refine.rounds=2", "rounds.images=reference"]))

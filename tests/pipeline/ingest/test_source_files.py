@@ -25,12 +25,12 @@ def folder(path: Path, limit: int | None = None) -> SourceConfig:
 
 
 def ran(store: Store, config: SourceConfig) -> None:
-    record_files(store, read_listing(config))
+    record_files(store, {"": read_listing(config)})
 
 
 def told(store: Store, config: SourceConfig, caplog: pytest.LogCaptureFixture) -> list[str]:
     caplog.clear()
-    announce_changes(store, config, read_listing(config))
+    announce_changes(store, {"": config}, {"": read_listing(config)})
     return [message for message in caplog.messages if "not as before" in message]
 
 

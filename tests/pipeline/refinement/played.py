@@ -12,7 +12,7 @@ from pipeline.config.run import RunConfig
 from pipeline.execution.reading import read_rows
 from pipeline.execution.steps import Step
 from pipeline.execution.summaries import total
-from pipeline.ingest.assignment import list_source
+from pipeline.ingest.assignment import list_sources
 from pipeline.plan.graph import Node, RoundModels
 from pipeline.plan.recipe import content_hash
 from pipeline.plan.shard_state import ShardState
@@ -89,7 +89,7 @@ class Played:
         self.store = Store(self.run.work)
         self.executor = WithoutRay(self.store, self.run)
         self.loop = Loop(self.store, self.run, self.executor)
-        self.head = self.loop.round_zero(list_source(self.run.source))
+        self.head = self.loop.round_zero(list_sources(self.run))
 
     def models(self, number: int, get: Callable[[Training], str]) -> RoundModels:
         self.executor.get = get

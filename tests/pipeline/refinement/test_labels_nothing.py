@@ -14,7 +14,7 @@ from PIL import Image
 from pipeline.config.compose import compose
 from pipeline.config.parse import parse
 from pipeline.errors import NothingLabelled
-from pipeline.ingest.assignment import list_source
+from pipeline.ingest.assignment import list_sources
 from pipeline.refinement.executor import RunExecutor
 from pipeline.refinement.loop import Loop
 from pipeline.report.data import report_data
@@ -63,7 +63,7 @@ def label(tmp_path: Path, *overrides: str, keep_going: bool = False) -> Store:
     store = Store(run.work)
     engine: Any = Serial()
     executor = RunExecutor(store, run, engine, keep_going)
-    Loop(store, run, executor).rounds(list_source(run.source))
+    Loop(store, run, executor).rounds(list_sources(run))
     return store
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from pipeline.errors import BrokenFiles
 from pipeline.execution.reading import read_inputs, read_rows
-from pipeline.ingest.assignment import list_source
+from pipeline.ingest.assignment import list_sources
 from pipeline.plan import graph
 from pipeline.refinement.judgements import judged_samples, merge_config
 from pipeline.refinement.planning import plan_run
@@ -339,7 +339,7 @@ def test_sparse_texts_are_learned_from_the_rounds_model_or_another_checkpoint(
 def test_a_plan_is_the_loop_that_only_records(tmp_path: Path) -> None:
     stopping = ("refine.rounds=2", "refine.stop=no_gain", "refine.gate.held_out=0.3")
     loop = Played(tmp_path / "w", *SCENES, *stopping, *OFF)
-    names = list_source(loop.run.source)
+    names = list_sources(loop.run)
 
     def planned() -> dict[str, tuple[int, int]]:
         stages = plan_run(loop.store, loop.run, names)

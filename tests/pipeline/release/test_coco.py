@@ -64,7 +64,7 @@ def test_a_number_that_two_files_have_is_the_id_of_neither() -> None:
 
 
 def test_the_ids_of_the_source_go_back_and_no_other_image_takes_one() -> None:
-    given = {"x.jpg": 601, "y.jpg": "left-7"}
+    given = {"a": 601, "b": "left-7"}
     named = [record("a", "x.jpg"), record("b", "y.jpg"), record("c", "601.jpg")]
     ids = image_ids(named, given)
     assert (ids["a"], ids["b"]) == (601, "left-7")
