@@ -8,7 +8,7 @@ from typing import cast
 
 from pipeline.config.run import RunConfig
 from pipeline.execution.reading import read_inputs, read_rows
-from pipeline.plan.graph import Node
+from pipeline.plan.graph import WITNESS, Node
 from pipeline.quality.summary import Summary, add
 from pipeline.refinement.rules import MergeConfig
 from pipeline.refinement.thresholds import count_judged
@@ -48,8 +48,9 @@ class JudgementsSummary:
         self.config = config
 
     def __call__(self, store: Store, nodes: Sequence[Node], shard: str) -> Summary:
-        """`nodes` are the head, and the nodes of the models."""
-        head, *refining = nodes
+        """`nodes` are the head, the nodes of the models, and those of their witnesses."""
+        head, *models = nodes
+        refining = [node for node in models if node.entry.use != WITNESS]
         away: list[Annotations] = []
         others: list[Annotations] = []
         for sample in judged_samples(store, head, refining, shard):

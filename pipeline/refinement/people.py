@@ -24,8 +24,7 @@ from pipeline.refinement.rules import MergeConfig
 from pipeline.schema import Annotation, Annotations
 from pipeline.storage.reviews import read_reviews
 from pipeline.storage.store import Store
-from pipeline.training.selection import held_out
-from stages.base import Sample, Stage
+from stages.base import Sample, Stage, held_out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

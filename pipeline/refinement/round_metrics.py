@@ -19,7 +19,7 @@ from pipeline.refinement.changes import changed_labels, tally
 from pipeline.schema import KINDS, Annotations, Record
 from pipeline.storage.json_types import Json
 from pipeline.storage.manifest import count_annotations
-from pipeline.training.selection import held_out
+from stages.base import held_out
 
 ALL, TRAINED, HELD_OUT = "all", "trained", "held_out"
 """The parts of the samples for which `metrics.json` gives scores."""

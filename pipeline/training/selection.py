@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 from pipeline.quality.summary import Summary
 from pipeline.schema import KINDS, IndexRow
-from pipeline.storage.manifest import digest
-from stages.base import fold_of
+from stages.base import fold_of, held_out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,14 +68,3 @@ def count_selectable(rows: Iterable[IndexRow], selection: Selection) -> Summary:
         if not set(selection.texts).isdisjoint(row.granularities):
             with_texts += 1
     return {"by_fold": by_fold, "with_texts": with_texts}
-
-
-def held_out(key: str, share: float) -> bool:
-    """Whether a sample is among the `share` that is kept out of training, to judge rounds by.
-
-    It depends on its key alone.
-    """
-    hashed = digest(key)
-    # The digest as a number in [0, 1).
-    place = int(hashed, 16) / 16 ** len(hashed)
-    return place < share

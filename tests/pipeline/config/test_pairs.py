@@ -115,10 +115,6 @@ PAIRS: dict[str, list[str]] = {
         "refine.annotate.same_place=0.7",
     ],
     "refine.annotate.missing=brief": ["refine.annotate.missing=[brief]"],
-    "refine.annotate.alternatives=false": [
-        "refine.annotate.support=['<OD>']",
-        "refine.annotate.alternatives=false",
-    ],
     "refine.merge.regions.add_share=0.3": [
         "refine.merge.regions.add_above=-1",
         "refine.merge.regions.add_share=0.3",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pipeline.schema import IndexRow
-from pipeline.training.selection import Selection, count_selectable, held_out
-from stages.base import fold_of
+from pipeline.training.selection import Selection, count_selectable
+from stages.base import fold_of, held_out
 
 
 def _rows() -> list[IndexRow]:
