@@ -15,6 +15,7 @@ If a field has no effect beside some values of others, the config says so in a m
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import zlib
@@ -224,6 +225,17 @@ class StageError(Exception):
 def fold_of(key: str, folds: int) -> int:
     """Which of `folds` equal parts a sample belongs to. It depends on the key alone."""
     return zlib.crc32(f"fold {key}".encode()) % folds
+
+
+def held_out(key: str, share: float) -> bool:
+    """Whether a sample is among the `share` that is kept out of training, to judge rounds by.
+
+    It depends on the key alone.
+    """
+    # The key is hashed with its length, as `pipeline.storage.manifest.digest` does.
+    hashed = hashlib.sha256(f"{len(key)}:{key}".encode()).hexdigest()[:12]
+    # The 12 digits as a number in [0, 1).
+    return int(hashed, 16) / 16**12 < share
 
 
 # What the CPU allocators of torch, onnxruntime and OpenCV say.

@@ -56,6 +56,10 @@ STAGES = {
     "florence": "stages.florence.refine:Refine",
     "merge": "pipeline.refinement.merge:Merge",
 }
+ADDED_BY_LOOP = {
+    "witness": "stages.florence.witness:Witness",
+}
+"""Stages that no config names: the loop adds them to a round with settings of other stages."""
 
 # `fld bench`: functions of a typed config.
 BENCHES = {
@@ -96,7 +100,7 @@ def load(use: str) -> tuple[Any, Any]:
     Raises:
         ValueError: no stage or source has this name.
     """
-    targets = {**SOURCES, **STAGES}
+    targets = {**SOURCES, **STAGES, **ADDED_BY_LOOP}
     for point in entry_points(group="fld.stages"):
         targets[point.name] = point.value
     if use not in targets:

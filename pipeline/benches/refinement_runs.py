@@ -25,8 +25,7 @@ from pipeline.storage.images import read_truth
 from pipeline.storage.json_types import Json
 from pipeline.storage.store import Store
 from pipeline.training.data import TrainingSet
-from pipeline.training.selection import held_out
-from stages.base import Sample
+from stages.base import Sample, held_out
 
 Figure = Literal[
     "precision",

@@ -21,7 +21,7 @@ from pipeline.config.run import RunConfig
 from pipeline.execution.summaries import publish_summary
 from pipeline.ingest.assignment import Names, assign_all
 from pipeline.plan import shard_state
-from pipeline.plan.graph import Node
+from pipeline.plan.graph import WITNESS, Node
 from pipeline.plan.shard_state import ShardState, plan
 from pipeline.refinement.executor import RunExecutor
 from pipeline.refinement.loop import States
@@ -42,6 +42,7 @@ from pipeline.storage.manifest import Digests, ManifestName, SampleCounts, diges
 from pipeline.storage.parquet import publish_table
 from pipeline.storage.store import Store
 from pipeline.training.run import Training, publish_model
+from stages.florence.witness import DECOY, MIRRORED
 
 SIDE = 256
 """Width and height of the images in pixels."""
@@ -160,7 +161,8 @@ class SimulatedExecutor(RunExecutor):
             publish_table(self.store, table, Record, records)
             publish_table(self.store, layout.shard_index(node.folder, shard), IndexRow, index)
         elif node.is_before_merge:
-            rows = [Row(key=key, annotations=self._judged(node.round)) for key in self._keys()]
+            say = self._witnessed if node.entry.use == WITNESS else self._judged
+            rows = [Row(key=key, annotations=say(node.round)) for key in self._keys()]
             publish_table(self.store, table, Row, rows)
 
     def _keys(self) -> list[str]:
@@ -189,6 +191,18 @@ class SimulatedExecutor(RunExecutor):
             again = region.id.replace("0.noisy", f"{number}.refine")
             found.append(replace(region, id=again, round=number, support=support, score=0.5))
         return Annotations(texts=labels.texts, regions=[*judged, *found])
+
+    def _witnessed(self, number: int) -> Annotations:
+        """What its second look says: the same regions, and how likely it finds them elsewhere."""
+        regions = []
+        for region in self._labels(0).regions:
+            name = region.id.replace("0.noisy", f"{number}.witness")
+            found = replace(region, id=name, round=number, source=MIRRORED, score=0.5)
+            decoy = replace(found, id=f"{name}d", source=DECOY, parents=[region.id], score=None)
+            for seen in (found, decoy):
+                support = -float(self.rng.gamma(2.0, 0.25))
+                regions.append(replace(seen, support=support))
+        return Annotations(regions=regions)
 
     def _text(self, index: int, granularity: Granularity, words: int) -> Text:
         said = " ".join(self.rng.choice(WORDS, words))

@@ -86,7 +86,7 @@ def export_review(args: argparse.Namespace) -> Output:
 def _held_out_of(opened: OpenRound) -> Callable[[str], bool] | None:
     """Whether a sample is held out of training, None if no sample is."""
     from pipeline.config import saved
-    from pipeline.training.selection import held_out
+    from stages.base import held_out
 
     share = saved.load(opened.store).refine.gate.held_out
     return (lambda key: held_out(key, share)) if share else None

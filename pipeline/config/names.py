@@ -29,7 +29,7 @@ FILLED_IN = {
     "folds": "set refine.folds",
 }
 # The loop fills in these, too, for the nodes that it adds to a round.
-LOOP_FIELDS = ("tasks", "support", "missing", "alternatives", "fresh", *FILLED_IN)
+LOOP_FIELDS = ("tasks", "support", "missing", "fresh", *FILLED_IN)
 
 
 def check_names(run: RunConfig) -> None:

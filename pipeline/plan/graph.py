@@ -25,10 +25,14 @@ from pipeline.schema import SCHEMA_VERSION
 from pipeline.storage import layout
 from pipeline.storage.json_types import Json
 from stages import links, registry
+from stages.florence.refine import RefineConfig
+from stages.florence.witness import WitnessConfig
 
 WORK = "work:"
 """Before the name of a model that lies in the work folder."""
 FILTER_GROUP = "filters"
+WITNESS = "witness"
+"""The stage, and its name in a run, of the second look of a round's models."""
 ROUND_VERSION = 2
 """Raise it when the files of a round change for the same labels."""
 GROUNDING_TASK = "<CAPTION_TO_PHRASE_GROUNDING>"
@@ -58,7 +62,7 @@ class Node:
 
     @property
     def is_before_merge(self) -> bool:
-        """Whether a model of a later round makes its labels, which the merge decides on.
+        """Whether a model of a later round makes its labels, before the merge decides on any.
 
         Only such a node reads the head and nothing else.
         """
@@ -127,8 +131,31 @@ def refine_nodes(
     models: RoundModels,
 ) -> list[Node]:
     """The first nodes of round `number`: the models annotate, each the samples of its fold."""
-    name = run.refine.annotate.name
-    return [_model_node(run, name, number, [head], model, {}) for model in models.refining]
+    annotate = run.refine.annotate
+    return [_model_node(run, annotate, number, [head], model, {}) for model in models.refining]
+
+
+def witness_nodes(
+    run: RunConfig,
+    number: int,
+    head: Node,
+    models: RoundModels,
+) -> list[Node]:
+    """The models look at the mirrored held-out samples of their folds, one node for each.
+
+    What they say is counted (`judgement_summary`); no merge and no round reads it. There are none
+    if no sample is held out, or if another stage than that of Florence-2 annotates.
+    """
+    annotate = run.refine.annotate
+    share = run.refine.gate.held_out
+    if share == 0 or not isinstance(annotate.options, RefineConfig):
+        return []
+    shared = {}
+    for field in dataclasses.fields(annotate.options):
+        shared[field.name] = getattr(annotate.options, field.name)
+    options = WitnessConfig(**shared, share=share)
+    entry = dataclasses.replace(annotate, name=WITNESS, use=WITNESS, options=options)
+    return [_model_node(run, entry, number, [head], model, {}) for model in models.refining]
 
 
 def refine_node_names(run: RunConfig, number: int) -> list[str]:
@@ -159,7 +186,8 @@ def next_round(
             "support": (),
             "missing": run.refine.sparse.texts,
         }
-        nodes.append(_model_node(run, "sparse", number, [head, *nodes], models.sparse, settings))
+        entry = dataclasses.replace(run.refine.annotate, name="sparse")
+        nodes.append(_model_node(run, entry, number, [head, *nodes], models.sparse, settings))
     if ROUND_MODEL in run.refine.complete:
         nodes += _grounding_nodes(run, number, [head, *nodes], models)
     order = order_of(run)
@@ -203,19 +231,20 @@ def make_node(
 
 def _model_node(
     run: RunConfig,
-    name: str,
+    entry: Entry,
     number: int,
     reads: Sequence[Node],
     model: TrainedModel,
     settings: Json,
 ) -> Node:
-    """A node at which a model annotates its samples, with some settings of its own."""
+    """A node at which a model looks at its samples: `entry` with some settings of its own."""
     values = {**settings, "model": f"{WORK}{model.folder}"}
+    name = entry.name
     if model.fold is not None:
         values |= {"fold": model.fold, "folds": run.refine.folds}
         name = f"{name}_{model.fold}"
-    options = dataclasses.replace(run.refine.annotate.options, **values)
-    entry = dataclasses.replace(run.refine.annotate, name=name, options=options)
+    options = dataclasses.replace(entry.options, **values)
+    entry = dataclasses.replace(entry, name=name, options=options)
     return make_node(entry, number, reads, run.cluster, model.revision)
 
 
@@ -229,12 +258,10 @@ def _grounding_nodes(
     settings: Json = {
         "tasks": (GROUNDING_TASK,),
         "support": (),
-        "alternatives": False,
         "fresh": True,
     }
-    return [
-        _model_node(run, ROUND_MODEL, number, reads, model, settings) for model in models.refining
-    ]
+    entry = dataclasses.replace(run.refine.annotate, name=ROUND_MODEL)
+    return [_model_node(run, entry, number, reads, model, settings) for model in models.refining]
 
 
 def _with_filters(

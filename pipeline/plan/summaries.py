@@ -24,13 +24,19 @@ def round_summary(run: RunConfig, node: Node, head: Node | None) -> Node:
     return _node("summary", registry.ROUND_SUMMARY, options, [head, node] if head else [node])
 
 
-def judgement_summary(run: RunConfig, refining: Sequence[Node], head: Node) -> Node:
-    """The node that counts what the models of `refining` said of the labels of `head`."""
+def judgement_summary(
+    run: RunConfig, refining: Sequence[Node], witnesses: Sequence[Node], head: Node
+) -> Node:
+    """The node that counts what the models said of the labels of `head`.
+
+    It reads the head, then `refining`, then `witnesses` (`pipeline.plan.graph.witness_nodes`).
+    """
     options = _config(registry.JUDGEMENTS)(
         held_out=run.refine.gate.held_out,
+        held_out_human=run.refine.gate.held_out_human,
         merge=run.refine.merge.options,
     )
-    return _node("judgements", registry.JUDGEMENTS, options, [head, *refining])
+    return _node("judgements", registry.JUDGEMENTS, options, [head, *refining, *witnesses])
 
 
 def people_summary(

@@ -28,7 +28,7 @@ from pipeline.refinement.thresholds import agreement, judged_kinds, thresholds_o
 from pipeline.schema import Annotations, Record
 from pipeline.storage.json_types import Json
 from pipeline.storage.rounds import Status
-from pipeline.training.selection import held_out
+from pipeline.training.selection import HeldOut, has_human_labels
 
 ACCEPTED: Status = "accepted"
 REJECTED: Status = "rejected"
@@ -116,7 +116,7 @@ def count_paired(
     before: Sequence[Record],
     after: Sequence[Record],
     known: Mapping[str, Annotations],
-    held_out_share: float,
+    held_out: HeldOut,
 ) -> Summary:
     """The scores of the head and of the round against truth, as a part of a summary.
 
@@ -125,7 +125,8 @@ def count_paired(
     """
     counts = PairedCounts()
     for head, made in zip(before, after, strict=True):
-        if head.key in known and held_out(head.key, held_out_share):
+        is_human = has_human_labels(head.annotations)
+        if head.key in known and held_out.has(head.key, is_human):
             counts.add(head.key, head.annotations, made.annotations, known[head.key])
     return counts.summary()
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from pipeline.config.run import RunConfig
 from pipeline.execution.reading import read_inputs, read_rows
-from pipeline.plan.graph import Node
+from pipeline.plan.graph import WITNESS, Node
 from pipeline.quality.summary import Summary, add
 from pipeline.refinement.rules import MergeConfig
 from pipeline.refinement.second_look import NO_LOOK, SecondLook
 from pipeline.refinement.thresholds import count_judged
 from pipeline.schema import Annotations, Record, Row
 from pipeline.storage.store import Store
-from pipeline.training.selection import held_out
-from stages.base import fold_of
+from pipeline.training.selection import HeldOut, has_human_labels
+from stages.base import ADDED, fold_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +25,8 @@ class JudgementsConfig:
 
     held_out: float
     """`refine.gate.held_out`."""
-    models: int
-    """How many models look at the samples, each at those of its fold."""
+    held_out_human: float = field(default=0.0, metadata=ADDED)
+    """`refine.gate.held_out_human`."""
     merge: MergeConfig
     """The settings of the merge."""
 
@@ -49,16 +49,18 @@ class JudgementsSummary:
 
     def __init__(self, config: JudgementsConfig) -> None:
         self.config = config
+        self.held_out = HeldOut(share=config.held_out, human_share=config.held_out_human)
 
     def __call__(self, store: Store, nodes: Sequence[Node], shard: str) -> Summary:
-        """`nodes` are the head, the nodes of the models, and those of their second looks."""
-        head, *looking = nodes
-        refining = looking[: self.config.models]
-        looks = second_looks(store, looking[self.config.models :], shard)
+        """`nodes` are the head, the nodes of the models, and those of their witnesses."""
+        head, *models = nodes
+        refining = [node for node in models if node.entry.use != WITNESS]
+        witnesses = [node for node in models if node.entry.use == WITNESS]
+        looks = second_looks(store, witnesses, shard)
         away: list[tuple[Annotations, SecondLook]] = []
         others: list[tuple[Annotations, SecondLook]] = []
         for sample in judged_samples(store, head, refining, shard):
-            is_held_out = held_out(sample.key, self.config.held_out)
+            is_held_out = self.held_out.has(sample.key, has_human_labels(sample.annotations))
             look = looks.get(sample.key, NO_LOOK)
             (away if is_held_out else others).append((sample.annotations, look))
         this_round = refining[0].round

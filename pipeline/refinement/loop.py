@@ -211,8 +211,10 @@ class Loop:
         # What a new round takes over from its head: the images and the head's labels.
         states = only(head.states, (layout.IMAGES, head.node.name))
         refining = graph.refine_nodes(self.run, number, head.node, models)
-        judged = judgement_summary(self.run, refining, head.node)
-        annotated = self.executor.annotate(title, [*refining, judged], states, head.node)
+        witnesses = graph.witness_nodes(self.run, number, head.node, models)
+        judged = judgement_summary(self.run, refining, witnesses, head.node)
+        looking = [*refining, *witnesses, judged]
+        annotated = self.executor.annotate(title, looking, states, head.node)
         thresholds = self.executor.thresholds(judged, annotated)
         merge = with_thresholds(self.run.refine.merge, thresholds)
         nodes = graph.next_round(self.run, number, head.node, models, merge)
@@ -220,7 +222,9 @@ class Loop:
         counted = round_summary(self.run, last, head.node)
         people = people_summary(self.run, refining, merge_node(nodes), head.node)
         counting = [counted, judged, people] if people else [counted, judged]
-        states = self.executor.annotate(title, [*nodes, *counting], states, head.node)
+        # The witnesses stay in the journal, so that `fld retry` and `fld gc` know them.
+        everything = [*witnesses, *nodes, *counting]
+        states = self.executor.annotate(title, everything, states, head.node)
         candidate = Candidate(
             head=head.node,
             last=last,

@@ -61,7 +61,7 @@ class RoundSummary:
             **self._index_counts(store, node, shard),
         }
         if before is not None:
-            summary["paired"] = count_paired(before, records, known, self.config.held_out)
+            summary["paired"] = count_paired(before, records, known, self.held_out)
         return summary
 
     def _index_counts(self, store: Store, node: Node, shard: str) -> Summary:

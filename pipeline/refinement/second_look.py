@@ -28,11 +28,7 @@ from pipeline.quality.summary import Summary, fixed_point
 from pipeline.refinement.comparison import Comparison, log_certainty
 from pipeline.refinement.matching import Match, confirms, matches
 from pipeline.schema import Annotation, Annotations, Box, Region
-
-MIRRORED = "mirrored"
-"""The source of labels that a model has found on a mirrored image."""
-DECOY = "decoy"
-"""The source of old labels at wrong places."""
+from stages.florence.witness import DECOY, MIRRORED
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,8 @@ from pipeline.config.run import GateConfig
 from pipeline.quality.summary import Summary
 from pipeline.schema import KINDS, Annotations, IndexRow
 from pipeline.storage.images import read_given
-from pipeline.storage.manifest import digest
 from pipeline.storage.store import Store
-from stages.base import fold_of
+from stages.base import fold_of, held_out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,14 +114,3 @@ def has_human_labels(annotations: Annotations) -> bool:
 def held_out_of(gate: GateConfig) -> HeldOut:
     """The samples that the settings of the gate keep out of training."""
     return HeldOut(share=gate.held_out, human_share=gate.held_out_human)
-
-
-def held_out(key: str, share: float) -> bool:
-    """Whether a sample is among the `share` that is kept out of training, to judge rounds by.
-
-    It depends on its key alone.
-    """
-    hashed = digest(key)
-    # The digest as a number in [0, 1).
-    place = int(hashed, 16) / 16 ** len(hashed)
-    return place < share

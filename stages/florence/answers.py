@@ -18,6 +18,8 @@ from stages.florence.detokenise import AnswerText
 from stages.florence.tasks import Example
 from stages.geometry import area, iou
 
+_ANY_SIZE = (1, 1)  # for answers of which only the label is read
+
 
 @dataclass(frozen=True, slots=True)
 class ScoredBox:
@@ -31,17 +33,6 @@ class ScoredBox:
 
     score: float
     """Exponential of the mean belief in the tokens of label and box."""
-
-
-@dataclass(frozen=True, slots=True)
-class RegionLabel:
-    """What a region is called."""
-
-    text: str
-    """The label; empty if the answer gives none."""
-
-    belief: float
-    """Mean belief in the tokens of the label, in nats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,19 +142,10 @@ def relabelled(region: Region, category: str, description: str) -> Region:
     )
 
 
-def region_label(answer: AnswerText | None, size: codec.Size, default: str) -> RegionLabel:
-    """Read what an answer calls a region.
-
-    If the question was not asked (None), the label is `default` and its belief is 0 (certain). If
-    the answer names no place, the label is empty and its belief is minus infinity.
-    """
-    if answer is None:
-        return RegionLabel(default, 0.0)
-    places = codec.places(answer.text, size, 4)
-    if not places:
-        return RegionLabel("", -math.inf)
-    first = places[0]
-    return RegionLabel(first.label, answer.mean_belief(first.spans[:1]))
+def region_label(answer: AnswerText) -> str:
+    """Read what an answer calls a region; empty if the answer names no place."""
+    places = codec.places(answer.text, _ANY_SIZE, 4)
+    return places[0].label if places else ""
 
 
 def text_regions_from_answer(answer: AnswerText, size: codec.Size) -> list[TextRegion]:

@@ -38,9 +38,9 @@ def mirrored(sample: Sample) -> Sample:
     triplets = [triplet for triplet in old.triplets if triplet.text_id in text_ids]
     annotations = Annotations(
         texts=texts,
-        regions=_mirror_boxed(old.regions, width),
+        regions=mirror_boxed(old.regions, width),
         text_regions=[],
-        triplets=_mirror_boxed(triplets, width),
+        triplets=mirror_boxed(triplets, width),
     )
     image = sample.pixels[:, ::-1]
     return replace(sample, image=image, annotations=annotations)
@@ -56,13 +56,18 @@ def _words_in_image(text_regions: list[TextRegion]) -> set[str]:
 
 def _stays_true(text: str, quotable: set[str]) -> bool:
     """Whether the text names no side and quotes no word of the image."""
-    if _SIDES.search(text):
+    if names_side(text):
         return False
     words = _WORDS.findall(text.lower())
     return quotable.isdisjoint(words)
 
 
-def _mirror_boxed(items: list[Boxed], width: int) -> list[Boxed]:
+def names_side(text: str) -> bool:
+    """Whether the text is no longer true when left and right are exchanged."""
+    return _SIDES.search(text) is not None
+
+
+def mirror_boxed(items: list[Boxed], width: int) -> list[Boxed]:
     """Regions or triplets of an image of this width in pixels, with their boxes and masks."""
     result = []
     for item in items:

@@ -9,8 +9,6 @@ In: images and the kept annotations of the round before. Out, for each image:
 (b) Shown annotations that a task of `support` covers, with `support`: the mean belief in the tokens
     of the label when the model is asked that task's question. If several tasks judge a label (a
     region's category and description), the lowest counts. Own regions are judged, too.
-(c) Alternatives: the model's own answer to the same question if it is not the shown label, with the
-    shown annotation as its parent. Both sides answer one question, so their supports compare.
 
 The belief in a word is its log-probability. The belief in a location sums all locations within 2%
 of the image. With `folds`, a model looks only at the samples of its fold, which were left out of
@@ -23,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
-from pipeline.schema import Annotation, Annotations, Granularity, Region, TextRegion
+from pipeline.schema import Annotation, Annotations, Granularity, Region
 from stages.base import CONTENT, Batch, Result, Sample, fold_of, no_effect, thread_count
 from stages.florence import codec
 from stages.florence.answers import label_support
@@ -38,10 +36,8 @@ from stages.florence.revisions import (
     DETECTION,
     GROUNDING,
     OCR,
-    REGION_OCR,
     AnnotationQuestion,
     AnsweredQuestion,
-    alternatives,
     join_results,
     new_annotations,
     with_own_regions,
@@ -50,7 +46,6 @@ from stages.florence.revisions import (
 )
 from stages.florence.tasks import TASKS, TEXT_TASKS, Example, check_tasks, find_task
 from stages.florence.unreviewed import as_if_unreviewed, with_reviewed_dropped
-from stages.geometry import bounds
 
 if TYPE_CHECKING:
     import torch
@@ -82,9 +77,6 @@ class RefineConfig:
 
     fresh: bool = False
     """Whether only texts of this round are grounded."""
-
-    alternatives: bool = True
-    """Whether the model's own labels of shown regions are returned if they differ."""
 
     resolution: int = 768
     """Side of the square image that the model sees, in pixels."""
@@ -148,9 +140,6 @@ class RefineConfig:
         if not {DETECTION, DENSE} <= set(self.tasks):
             reason = f"it needs both {DETECTION} and {DENSE} in tasks"
             yield from no_effect(self, ("same_place",), reason)
-        if not {CATEGORY, DESCRIPTION, REGION_OCR} & set(self.support):
-            reason = f"it needs {CATEGORY}, {DESCRIPTION} or {REGION_OCR} in support"
-            yield from no_effect(self, ("alternatives",), reason)
         for token, granularity in TEXT_TASKS.items():
             if token in self.tasks and granularity in self.missing:
                 reason = f"tasks has {token}, which writes such a text for every image"
@@ -166,7 +155,7 @@ def _check_limits(limits: Limits, config: RefineConfig) -> None:
 class Refine:
     """The stage."""
 
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     reads_images: ClassVar[bool] = True
 
     def __init__(self, config: RefineConfig) -> None:
@@ -227,15 +216,14 @@ class Refine:
 
         asked = []
         for i, sample in enumerate(batch):
-            asked += self._region_questions(i, sample, shown[i], own[i])
+            asked += self._region_questions(i, sample.size, own[i])
         answered = self._answers(features, asked)
         own = [with_requested_labels(own[i], answered[i]) for i in range(len(batch))]
 
         judged = [with_own_regions(shown[i], own[i]) for i in range(len(batch))]
         support = self._support(features, [sample.size for sample in batch], judged)
         for i, sample in enumerate(batch):
-            other = list(alternatives(shown[i], answered[i], sample.size))
-            result = join_results(with_support(judged[i], support[i]), own[i], other)
+            result = join_results(with_support(judged[i], support[i]), own[i])
             yield with_reviewed_dropped(result, sample.annotations)
 
     def _answers(
@@ -290,39 +278,23 @@ class Refine:
     def _region_questions(
         self,
         image: int,
-        sample: Sample,
-        shown: Annotations,
+        size: codec.Size,
         own: Annotations,
     ) -> list[AnnotationQuestion]:
-        """What is asked about single regions.
-
-        Own regions are asked for a missing category or description. Shown regions are asked for
-        the labels that the model would give them.
-        """
-        config = self.config
+        """What own regions are asked for: a missing category, and a missing description."""
         asked: list[AnnotationQuestion] = []
 
-        def ask(token: str, item: Region | TextRegion) -> None:
-            box = codec.location_tokens(bounds(item), sample.size)
-            asked.append(self._question(token, image, item, box))
+        def ask(token: str, region: Region) -> None:
+            box = codec.location_tokens(region.box, size)
+            asked.append(self._question(token, image, region, box))
 
-        judges = [token for token in (CATEGORY, DESCRIPTION) if token in config.support]
         for region in own.regions:
             if not region.phrase:
                 ask(CATEGORY, region)
-        if DESCRIPTION in judges:
+        if DESCRIPTION in self.config.support:
             for region in own.regions:
                 if region.brief_kind == "phrase":
                     ask(DESCRIPTION, region)
-        if not config.alternatives:
-            return asked
-        for region in shown.regions:
-            if not region.locked:
-                for token in judges:
-                    ask(token, region)
-        if REGION_OCR in config.support:
-            for text_region in shown.text_regions:
-                ask(REGION_OCR, text_region)
         return asked
 
     def _support(

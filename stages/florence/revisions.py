@@ -1,13 +1,13 @@
-"""The pure part of refinement: answers become new annotations, judgements and alternatives."""
+"""The pure part of refinement: answers become new annotations and judgements."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from pipeline.schema import Annotation, Annotations, Region, Text, TextRegion
+from pipeline.schema import Annotation, Annotations, Text
 from stages.florence import codec
 from stages.florence.answers import (
     region_label,
@@ -26,9 +26,7 @@ GROUNDING = "<CAPTION_TO_PHRASE_GROUNDING>"
 OCR = "<OCR_WITH_REGION>"
 CATEGORY = "<REGION_TO_CATEGORY>"
 DESCRIPTION = "<REGION_TO_DESCRIPTION>"
-REGION_OCR = "<REGION_TO_OCR>"
 
-_ANY_SIZE = (1, 1)  # for answers of which only the label is read
 _OWN = "own."  # begins the ids of the model's regions while they are judged with the shown ones
 _A = TypeVar("_A", bound=Annotation)
 
@@ -41,7 +39,7 @@ class AnnotationQuestion:
     """Token of the task, for example `<OD>`."""
 
     about: Annotation | None
-    """Text, region or text region that the question is about; None is the whole image."""
+    """Text or region that the question is about; None is the whole image."""
 
     question: Question
     """What the model is asked."""
@@ -55,7 +53,7 @@ class AnsweredQuestion:
     """Token of the task, for example `<OD>`."""
 
     about: Annotation | None
-    """Text, region or text region that the question was about; None is the whole image."""
+    """Text or region that the question was about; None is the whole image."""
 
     answer: AnswerText
     """What the model says."""
@@ -121,63 +119,12 @@ def with_requested_labels(own: Annotations, answered: Sequence[AnsweredQuestion]
     for region in own.regions:
         category, description = region.phrase, region.brief or ""
         if not category:
-            category = region_label(answers[CATEGORY, region.id], _ANY_SIZE, "").text
+            category = region_label(answers[CATEGORY, region.id])
         elif (DESCRIPTION, region.id) in answers:
-            description = region_label(answers[DESCRIPTION, region.id], _ANY_SIZE, "").text
+            description = region_label(answers[DESCRIPTION, region.id])
         if category:
             labelled.append(relabelled(region, category, description))
     return replace(own, regions=labelled)
-
-
-def alternatives(
-    shown: Annotations,
-    answered: Sequence[AnsweredQuestion],
-    size: codec.Size,
-) -> Iterator[Region | TextRegion]:
-    """Yield the model's own labels of shown regions and text regions where they differ.
-
-    The parent of an alternative is the shown annotation. `size` is (width, height) in pixels.
-    """
-    answers = _by_task_and_id(answered)
-    for region in shown.regions:
-        other = _other_region(region, answers, size)
-        if other is not None:
-            yield other
-    for text_region in shown.text_regions:
-        answer = answers.get((REGION_OCR, text_region.id))
-        if answer is not None and answer.text.strip() not in ("", text_region.text):
-            belief = answer.mean_belief()
-            yield TextRegion(
-                quad=text_region.quad,
-                text=answer.text.strip(),
-                parents=[text_region.id],
-                score=math.exp(belief),
-                support=belief,
-            )
-
-
-def _other_region(
-    region: Region,
-    answers: dict[tuple[str, str], AnswerText],
-    size: codec.Size,
-) -> Region | None:
-    """The region with the model's labels; None if they are the same or one of them is missing."""
-    old_description = region.brief or region.phrase
-    category = region_label(answers.get((CATEGORY, region.id)), size, region.phrase)
-    description = region_label(answers.get((DESCRIPTION, region.id)), size, old_description)
-    if not category.text or not description.text:
-        return None
-    if category.text == region.phrase and description.text == old_description:
-        return None
-    belief = min(category.belief, description.belief)
-    other = Region(
-        box=region.box,
-        phrase=category.text,
-        parents=[region.id],
-        score=math.exp(belief),
-        support=belief,
-    )
-    return relabelled(other, category.text, description.text)
 
 
 def with_own_regions(shown: Annotations, own: Annotations) -> Annotations:
@@ -206,23 +153,17 @@ def _judged(annotations: Sequence[_A], support: dict[str, float]) -> list[_A]:
     return judged
 
 
-def join_results(
-    judged: Annotations,
-    own: Annotations,
-    other: Sequence[Region | TextRegion],
-) -> Annotations:
+def join_results(judged: Annotations, own: Annotations) -> Annotations:
     """Return the judged annotations, then everything new without ids.
 
-    `judged` holds the own regions already; `other` are the alternatives.
+    `judged` holds the own regions already.
     """
     regions = []
     for region in judged.regions:
         regions.append(replace(region, id="") if region.id.startswith(_OWN) else region)
-    other_regions = [item for item in other if isinstance(item, Region)]
-    other_text_regions = [item for item in other if isinstance(item, TextRegion)]
     return Annotations(
         judged.texts + own.texts,
-        regions + other_regions,
-        judged.text_regions + own.text_regions + other_text_regions,
+        regions,
+        judged.text_regions + own.text_regions,
         judged.triplets + own.triplets,
     )

@@ -17,6 +17,9 @@ from pipeline.errors import BrokenFiles
 from pipeline.execution.reading import read_inputs, read_rows
 from pipeline.ingest.assignment import list_sources
 from pipeline.plan import graph
+from pipeline.plan.graph import refine_nodes, witness_nodes
+from pipeline.plan.journal import read_graph
+from pipeline.plan.summaries import judgement_summary
 from pipeline.refinement.judgements import judged_samples, merge_config
 from pipeline.refinement.planning import plan_run
 from pipeline.refinement.thresholds import count_judged, thresholds_of
@@ -27,8 +30,7 @@ from pipeline.storage.source_ids import read_source_ids
 from pipeline.storage.store import Store
 from pipeline.training.data import TrainingSet
 from pipeline.training.run import Training, publish_model
-from pipeline.training.selection import held_out
-from stages.base import Sample, fold_of
+from stages.base import Sample, fold_of, held_out
 from stages.embedded.scenes import DEMO, render
 from stages.embedded.segment import GrabCutConfig, grabcut
 from stages.florence.config import TrainConfig
@@ -62,6 +64,41 @@ def test_a_model_is_asked_only_about_samples_that_its_training_left_out(tmp_path
         assert asked == {key for key in loop.records(loop.head.node) if fold_of(key, 2) == fold}
     again = loop.trainings(2).refining(models)
     assert {t.start for t in again.values()} == {f"work:{m.folder}" for m in models.refining}
+
+
+def test_the_second_look_at_held_out_samples_is_planned_and_counted_but_enters_no_round(
+    tmp_path: Path,
+) -> None:
+    loop = Played(tmp_path / "w", *SCENES, "refine.folds=2", "refine.gate.held_out=0.3")
+    models = loop.models(1, published(loop))
+    attempt = loop.refine(1, models)
+    nodes = witness_nodes(loop.run, 1, loop.head.node, models)
+    assert [node.name for node in nodes] == ["1.witness_0", "1.witness_1"]
+    sources = set()
+    for fold, node in enumerate(nodes):
+        assert node.is_before_merge and node.group == attempt.nodes[0].group
+        rows = loop.records(node)
+        seen = {key for key, row in rows.items() if len(row.annotations)}
+        assert seen == {key for key in rows if held_out(key, 0.3) and fold_of(key, 2) == fold}
+        for row in rows.values():
+            sources |= {annotation.source for annotation in row.annotations.all()}
+    assert sources == {"mirrored", "decoy"}
+    refining = refine_nodes(loop.run, 1, loop.head.node, models)
+    judged = judgement_summary(loop.run, refining, nodes, loop.head.node)
+    head = loop.head.node.name
+    assert judged.reads == (head, "1.refine_0", "1.refine_1", "1.witness_0", "1.witness_1")
+    for record in loop.records(attempt.node).values():
+        assert sources.isdisjoint(annotation.source for annotation in record.annotations.all())
+    names = {node.name for node in nodes}
+    for node in attempt.nodes:
+        assert names.isdisjoint(node.reads)
+    # `fld retry` and `fld status` read the journal, `fld gc` reads the plan, too.
+    folders = {node.folder for node in nodes}
+    assert folders <= {node.folder for node in read_graph(loop.store)}
+    planned = plan_run(loop.store, loop.run, list_sources(loop.run))
+    assert folders <= {stage.folder for stage in planned}
+    unjudged = replace(loop.run.refine, gate=replace(loop.run.refine.gate, held_out=0.0))
+    assert witness_nodes(replace(loop.run, refine=unjudged), 1, loop.head.node, models) == []
 
 
 def test_a_round_that_changes_nothing_is_rejected_and_says_so(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from pipeline.refinement.people import PeopleConfig, PeopleSummary
 from pipeline.schema import Annotations, Record
 from pipeline.storage.images import read_truth
 from pipeline.storage.reviews import publish_reviews
-from pipeline.training.selection import held_out
+from stages.base import held_out
 from tests.pipeline.refinement.played import LOOSE, SCENES, Played, untrained
 
 WHO = "ada@example.org"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pipeline.schema import IndexRow
-from pipeline.training.selection import HeldOut, Selection, count_selectable, held_out
-from stages.base import fold_of
+from pipeline.training.selection import HeldOut, Selection, count_selectable
+from stages.base import fold_of, held_out
 
 HELD_OUT = HeldOut(share=0.3, human_share=0.6)
 
