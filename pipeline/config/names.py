@@ -162,8 +162,9 @@ def _classes(run: RunConfig, source: str) -> Iterator[str]:
     for name, entry in run.specialists.items():
         class_names = getattr(entry.options, "class_names", None)
         # The file of the classes may be on the machines that the run is sent to.
-        is_known = class_names is not None and not are_elsewhere(entry.options)
-        if is_known and source in ("", name):
+        if class_names is None or are_elsewhere(entry.options):
+            continue
+        if source in ("", name):
             yield from class_names()
 
 
