@@ -70,18 +70,22 @@ def fill_disk(field: Field) -> None:
 
 
 def corrupt_shard(field: Field) -> None:
-    """Three shards are broken that later stages read, each in another way."""
+    """A table is broken that the round has yet to read, and a tar that nobody may read again."""
     with field.running() as process:
         field.until(process, HALF)
         process.kill()
     folder = field.stage_folder()
     assert folder is not None
-    first, second = sorted(field.store.done(folder))[:HALF]
-    _flip(field.path(layout.signals_table(folder, first)))
-    _cut(field.path(layout.images_tar(second)))
-    # Broken files are found when they are read; the command that follows makes them again.
-    while field.said[-1].code and len(field.said) <= 1 + HALF:
+    done = sorted(field.store.done(folder))
+    unread = [shard for shard in done if shard not in field.in_rounds()]
+    _flip(field.path(layout.signals_table(folder, (unread or done)[-1])))
+    _cut(field.path(layout.images_tar(done[0])))
+    # Who reads a broken file makes the run end; the next one makes the file again.
+    field.run()
+    if field.said[-1].code:
         field.run()
+    field.command("verify", field.work, "--deep")
+    field.run()
 
 
 def corrupt_manifest(field: Field) -> None:
@@ -170,7 +174,10 @@ DRILLS = {
     "node": Drill("a node is killed with its workers", kill_node),
     "driver": Drill("`fld run` is killed (SIGKILL)", kill_driver),
     "disk": Drill("the disk is full in the middle", fill_disk, small_disk),
-    "shard": Drill("a byte of a table is flipped, a tar is cut", corrupt_shard),
+    "shard": Drill(
+        "a byte of a table is flipped, a tar is cut; `fld verify --deep` finds what nobody reads",
+        corrupt_shard,
+    ),
     "manifest": Drill("a manifest is cut; `fld verify` finds it", corrupt_manifest),
     "poison": Drill("a stage segfaults on one sample", poison),
     "storage": Drill(

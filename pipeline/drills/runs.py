@@ -113,6 +113,13 @@ class Field:
         folder = self.stage_folder()
         return len(self.store.done(folder)) if folder else 0
 
+    def in_rounds(self) -> set[str]:
+        """The shards that the round holds already."""
+        found: set[str] = set()
+        for name in self.store.list(layout.ROUNDS):
+            found.update(self.store.done(layout.named_round(name)))
+        return found
+
     def stage_folder(self) -> str | None:
         """The folder of the slow stage, None before it has one."""
         for name in self.store.list(layout.SIGNALS):
