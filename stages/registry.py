@@ -57,7 +57,7 @@ BENCHES = {
     "florence-inference": "stages.florence.bench_inference:inference",
     "florence-training": "stages.florence.bench_training:training",
     "memory": "pipeline.benches.driver:memory",
-    "pipeline": "pipeline.benches.pipeline:pipeline",
+    "pipeline": "pipeline.benches.engine_loop:pipeline",
     "planning": "pipeline.benches.driver:planning",
     "refinement": "pipeline.benches.refinement:refinement",
     "bootstrapping": "pipeline.benches.refinement:bootstrapping",
