@@ -69,7 +69,7 @@ BENCHES = {
     "florence-training": "stages.florence.bench_training:training",
     "harm": "pipeline.benches.harm:harm",
     "memory": "pipeline.benches.driver:memory",
-    "pipeline": "pipeline.benches.pipeline:pipeline",
+    "pipeline": "pipeline.benches.engine_loop:pipeline",
     "planning": "pipeline.benches.driver:planning",
     "refinement": "pipeline.benches.refinement:refinement",
     "bootstrapping": "pipeline.benches.refinement:bootstrapping",

@@ -41,8 +41,7 @@ from pipeline.storage import layout
 from pipeline.storage.json_types import Json
 from pipeline.storage.store import Store
 from pipeline.storage.tars import read_tar
-from stages.filters.region import RegionFilterConfig
-from stages.filters.triplet import TripletFilterConfig
+from stages import registry
 
 EARLIER = "4f27899"
 """The commit that we compare with."""
@@ -109,9 +108,10 @@ def _result(config: DecisionsBenchConfig, rates: Mapping[str, float | None]) -> 
 def decision_nodes() -> list[Node]:
     """The specialists, which are done, and the filters and the round, which are to do."""
     nodes = stored_nodes()
-    region = RegionFilterConfig(min_score=0.4)
-    nodes.append(_node("region", "region_filter", region, nodes))
-    nodes.append(_node("triplet", "triplet_filter", TripletFilterConfig(), nodes))
+    _, region_config = registry.load("region_filter")
+    _, triplet_config = registry.load("triplet_filter")
+    nodes.append(_node("region", "region_filter", region_config(min_score=0.4), nodes))
+    nodes.append(_node("triplet", "triplet_filter", triplet_config(), nodes))
     nodes.append(_node("round", "round", RoundsConfig(), nodes))
     return nodes
 
@@ -186,7 +186,9 @@ def _decide_earlier(tree: Path, store: Store) -> float:
     Raises:
         WorkerFailed: it failed; its message is on standard error.
     """
-    command = [sys.executable, decisions_at_4f27899.__file__, store.url, WARM_UP, MEASURED]
+    # With -P, Python does not put the folder of the program before the tree.
+    program = [sys.executable, "-P", decisions_at_4f27899.__file__]
+    command = [*program, store.url, WARM_UP, MEASURED]
     environment = {**os.environ, "PYTHONPATH": str(tree)}
     ended = subprocess.run(
         command, env=environment, cwd=tree, stdout=subprocess.PIPE, text=True, check=False

@@ -102,7 +102,7 @@ def _measure(config: PipelineBenchConfig, use: str, images: int) -> Json:
                 if side == "engine":
                     Engine(run.cluster, store).run("bench", [step], states)
                 else:
-                    cost_of(f"pipeline.benches.pipeline:drive_{side}", folder)
+                    cost_of(f"pipeline.benches.engine_loop:drive_{side}", folder)
                 measured.append(_span(store, node))
                 store.remove(node.folder)
     count = images * (config.shards - 1)
