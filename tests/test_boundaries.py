@@ -57,6 +57,8 @@ def test_the_pipeline_reaches_stages_by_registry_name(path: Path) -> None:
     }
     allowed |= {"stages.florence.model", "stages.florence.tasks", "stages.florence.training"}
     allowed |= {"stages.florence.config", "stages.florence.limits", "stages.florence.sizes"}
+    # The loop adds the second look to every round, and counts what it says.
+    allowed |= {"stages.florence.refine", "stages.florence.witness"}
     # What a COCO file means, for the source and for those who measure by such a file.
     allowed |= {"stages.sources.coco_file", "stages.sources.coco_grid", "stages.sources.coco_names"}
     allowed |= {"stages.sources.coco_labels", "stages.sources.shapes", "stages.upright"}
@@ -186,6 +188,8 @@ NOT_OF_THE_WORK_FOLDER = {
     ("pipeline/training/run.py", "train/{}"),  # the name of a curve for TensorBoard
     ("pipeline/quality/tables.py", "statistics.json"),  # what `fld stats` writes
     ("pipeline/benches/simulated.py", "{}.tar"),  # a source
+    ("pipeline/benches/decisions_at_4f27899.py", "rounds/00-{}"),  # of an earlier commit
+    ("pipeline/benches/decisions_at_4f27899.py", "signals/{}-{}"),
     # Folders of exports.
     ("pipeline/release/florence_export.py", "images/{}"),
     ("pipeline/release/parquet_export.py", "data/{}-{}-of-{}.parquet"),

@@ -73,7 +73,7 @@ def store_shard(store: Store, shard: str, samples: int, image_bytes: int, seed: 
     with store.publishing(layout.images_tar(shard)) as sink:
         tar = TarWriter(sink)
         for number in range(samples):
-            key = f"{shard.removeprefix('shard-')}_{number:06d}"
+            key = f"{layout.shard_number(shard):06d}_{number:06d}"
             images.append(_stored_image(tar, key, rng.bytes(image_bytes)))
             for name, annotations in _sample(rng).items():
                 tables[name].append(Row(key=key, annotations=annotations))

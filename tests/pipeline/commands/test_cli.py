@@ -17,7 +17,7 @@ from pipeline.commands import look
 from pipeline.commands.group import Output
 
 HEADINGS = {
-    "label": ["run", "plan", "submit", "settings"],
+    "label": ["label", "run", "plan", "models", "submit", "settings"],
     "look": ["status", "explain", "report"],
     "measure": ["evaluate", "calibrate", "stats", "audit", "parse", "bench"],
     "train": ["train", "study", "export-backbone"],

@@ -12,10 +12,13 @@ from pipeline.schema import Annotations, ImageRow, Record, Region
 from pipeline.storage.manifest import Manifest
 from pipeline.storage.parquet import publish_table
 from pipeline.storage.rounds import Head, publish_head
+from pipeline.storage.sources import key_of
 from pipeline.storage.store import Store
 from pipeline.storage.tars import TarWriter
 
 ROUND = "rounds/00-aaaaaaaa"
+NAMES = ("a.png", "b.png")
+KEYS = [key_of("shard-000000", name) for name in NAMES]
 
 
 @pytest.fixture
@@ -26,7 +29,7 @@ def work(tmp_path: Path) -> Path:
     Image.new("RGB", (40, 30)).save(image)
     with store.publishing("images/shard-000000.tar") as sink:
         tar = TarWriter(sink)
-        for key in ("a", "b"):
+        for key in KEYS:
             tar.write(key, {"png": image.read_bytes()})
         tar.close()
     found = Annotations(
@@ -36,11 +39,11 @@ def work(tmp_path: Path) -> Path:
         store,
         "images/shard-000000.parquet",
         ImageRow,
-        [ImageRow(key=k, name=f"{k}.png") for k in "ab"],
+        [ImageRow(key=key, name=name) for name, key in zip(NAMES, KEYS, strict=True)],
     )
     records = [
-        Record(key=k, name=f"{k}.png", width=40, height=30, sha256="", annotations=found)
-        for k in ("a", "b")
+        Record(key=key, name=name, width=40, height=30, sha256="", annotations=found)
+        for name, key in zip(NAMES, KEYS, strict=True)
     ]
     publish_table(store, f"{ROUND}/records/shard-000000.parquet", Record, records)
     count = {"in": 2, "kept": 2, "dropped": {}, "failed": {}}

@@ -47,7 +47,9 @@ def test_a_part_is_chosen_by_group_stage_or_name(
     found = names(part, capsys)
     assert expected in found
     if "." in expected and part in GROUPS and part != "study":
-        assert all(name.startswith(f"{part}.") for name in found)
+        # The settings of a release name sources, too.
+        beginnings = (f"{part}.", "sources.NAME")
+        assert all(name.startswith(beginnings) for name in found)
 
 
 def test_a_setting_has_type_default_and_place(capsys: pytest.CaptureFixture[str]) -> None:

@@ -100,7 +100,7 @@ PAIRS: dict[str, list[str]] = {
     "refine.start_from=previous": ["refine.rounds=1", "refine.start_from=previous"],
     "refine.stop=never": ["refine.rounds=1", "refine.stop=never"],
     "refine.sparse.batch_size=3": ["refine.sparse.batch_size=3"],
-    "refine.sparse.start=base": ["refine.sparse.start=base"],
+    "refine.sparse.start=nano": ["refine.sparse.start=nano"],
     "refine.gate.tolerance=0.1": ["refine.gate.tolerance=0.1"],
     "refine.gate.held_out=0": ["refine.gate.held_out=0"],
     "refine.annotate.centre=50": ["refine.annotate.beams=3", "refine.annotate.centre=50"],

@@ -118,5 +118,6 @@ def test_a_setting_is_found_by_its_name_on_the_command_line_and_by_its_last_word
 def test_a_setting_of_one_of_several_sources_is_that_of_every_source() -> None:
     names = {(setting.name, setting.use) for setting in select(SETTINGS, "sources.web.instances")}
     assert names == {("source.instances", "coco")}
-    (several,) = select(SETTINGS, "sources.NAME")
+    found = select(SETTINGS, "sources.NAME")
+    (several,) = (setting for setting in found if setting.name == "sources.NAME")
     assert several.meaning.startswith("Several sources by name")

@@ -154,7 +154,7 @@ def test_a_plan_names_the_missing_weights_and_their_sizes(
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/a.jpg").write_bytes(b"x")
     words = ["experiment=one_gpu", f"source.path={tmp_path}/photos", f"work={tmp_path}/work"]
-    assert cli.main(["plan", *words]) == 0
+    assert cli.main(["plan", "--gpus", "1", "--cpus", "16", *words]) == 0
     said = capsys.readouterr()
     assert "0.segment" in said.out
     missing = [line for line in said.err.splitlines() if line.endswith("): missing")]

@@ -79,7 +79,7 @@ def _counted(records: Sequence[Record], before: Sequence[Record], known: Summary
     return {
         "metrics": counts.summary(),
         "statistics": statistics_of(records).summary(),
-        "paired": count_paired(before, records, known, 0.5),
+        "paired": count_paired(before, records, known, HeldOut(share=0.5)),
     }
 
 

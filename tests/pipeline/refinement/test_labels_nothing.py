@@ -73,7 +73,7 @@ def test_where_no_image_comes_in_the_run_ends_with_the_reason_and_no_round(tmp_p
         label(tmp_path)
     assert str(told.value) == (
         "no image came in: 5 of 5 images failed in ingest (not_an_image 5); the first is "
-        "bad_0.png: not_an_image: none of JPEG, PNG, WEBP, GIF, BMP, TIFF, MPO; "
+        "bad_0.png: not_an_image: none of JPEG, PNG, WEBP, GIF, BMP, TIFF, MPO, AVIF, HEIF; "
         f"`fld status {tmp_path}/w --limit 5` lists them"
     )
     assert not (tmp_path / "w" / "rounds").exists()
@@ -107,7 +107,7 @@ def test_the_end_of_a_run_tells_what_failed_and_warns_of_more_than_half(
         lines = failures_text(store).splitlines()
     failed = (
         "3 of 5 images failed in ingest (not_an_image 3); the first is bad_0.png: not_an_image: "
-        "none of JPEG, PNG, WEBP, GIF, BMP, TIFF, MPO"
+        "none of JPEG, PNG, WEBP, GIF, BMP, TIFF, MPO, AVIF, HEIF"
     )
     work = f"{tmp_path}/w"
     listed = f"`fld status {work} --limit 3` lists them; `fld retry {work}` tries them again"

@@ -20,8 +20,9 @@ from pipeline.plan import graph
 from pipeline.plan.graph import refine_nodes, witness_nodes
 from pipeline.plan.journal import read_graph
 from pipeline.plan.summaries import judgement_summary
-from pipeline.refinement.judgements import judged_samples, merge_config
+from pipeline.refinement.judgements import judged_samples, merge_config, second_looks
 from pipeline.refinement.planning import plan_run
+from pipeline.refinement.second_look import NO_LOOK, SecondLook
 from pipeline.refinement.thresholds import count_judged, thresholds_of
 from pipeline.schema import HUMAN, Annotations, Record, Region, Triplet
 from pipeline.storage import layout
@@ -156,7 +157,8 @@ def test_a_model_that_finds_hardly_any_old_label_again_changes_nothing(tmp_path:
 
 def test_levels_are_measured_on_samples_that_no_model_has_learned_from(tmp_path: Path) -> None:
     loop = Played(tmp_path / "w", *SCENES, "refine.folds=1", "refine.gate.held_out=0.5")
-    attempt = loop.refine(1, loop.models(1, untrained(loop)))
+    models = loop.models(1, untrained(loop))
+    attempt = loop.refine(1, models)
     heads, said = loop.records(loop.head.node), loop.records(attempt.nodes[0])
     judged = {key for key, row in said.items() if held_out(key, 0.5) and row.failed is None}
     assert 0 < len(judged) < len(heads)
@@ -167,7 +169,15 @@ def test_levels_are_measured_on_samples_that_no_model_has_learned_from(tmp_path:
         key: heads[key].annotations.overlaid(row.annotations) for key, row in said.items()
     }
     config = merge_config(loop.run)
-    unlearned = [sample.annotations for sample in seen if sample.key in judged]
+    witnesses = witness_nodes(loop.run, 1, loop.head.node, models)
+    looks: dict[str, SecondLook] = {}
+    for shard in sorted(attempt.states):
+        looks |= second_looks(loop.store, witnesses, shard)
+    assert looks.keys() <= judged
+    unlearned = []
+    for sample in seen:
+        if sample.key in judged:
+            unlearned.append((sample.annotations, looks.get(sample.key, NO_LOOK)))
     expected = thresholds_of(count_judged(unlearned, 1, config), config)
     assert attempt.nodes[1].entry.options.levels == expected
     assert expected.keys() == {"texts", "regions", "triplets"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import shutil
 import sys
 from collections.abc import Iterator
@@ -29,6 +30,10 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name in (COPY, f"{COPY}-{VERSION}.dist-info"):
         shutil.copytree(installed / name, tmp_path / name)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    # Other tests of this process may have imported the installed package.
+    for name in [name for name in sys.modules if name.partition(".")[0] == COPY]:
+        monkeypatch.delitem(sys.modules, name)
+    importlib.invalidate_caches()
     parser_model.check_files.cache_clear()
     yield tmp_path
     parser_model.check_files.cache_clear()

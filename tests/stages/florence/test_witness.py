@@ -71,7 +71,7 @@ def test_what_the_model_finds_lies_in_the_image_as_it_is_stored(witness: Witness
         triplets += len(result.triplets)
     assert texts == len(batch) and triplets > 0
     # The nano model has learned little: its boxes are rough, but not on the wrong side.
-    assert sum(overlaps) > 2 * sum(turned)
+    assert sum(overlaps) > 1.5 * sum(turned)
 
 
 def test_it_is_the_first_look_at_the_mirrored_sample(witness: Witness) -> None:
