@@ -16,6 +16,7 @@ import fcntl
 import json
 import logging
 import os
+import signal
 import socket
 import threading
 import time
@@ -183,8 +184,9 @@ class _Heart:
             with suppress(OSError, RunFailed):
                 self._look()
                 if self.taken_by:
-                    # As Ctrl-C does; `held` says why.
-                    _thread.interrupt_main()
+                    # As `kill` does; `held` says why. Ctrl-C would not do: a shell that starts a
+                    # run in the background lets it ignore Ctrl-C.
+                    _thread.interrupt_main(signal.SIGTERM)
                     return
                 self._store.publish_json(layout.LEASE, {**self._me, "beat": time.time()})
 

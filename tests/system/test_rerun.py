@@ -69,7 +69,7 @@ def test_another_threshold_runs_no_stage_that_looks_at_images(
     changed = [*LABELS, "filters.region.min_score=0.6"]
     todo = plan(work, *changed)
     composed = {"caption", "describe", "parse", "ground", "text", "triplet"}
-    made_anew = {f"0.{name}" for name in ("region", *composed, "round", "summary")}
+    made_anew = {f"0.{name}" for name in ("region", *composed, "round")}
     assert {stage for stage, count in todo.items() if count} == made_anew
     done = fld_here("run", f"work={work}", *changed)
     assert done.returncode == 0, done.stderr[-3000:]

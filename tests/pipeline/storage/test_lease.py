@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import LeaseLost
+from pipeline.errors import LeaseLost, Terminated
 from pipeline.execution import attempts
 from pipeline.storage import layout, lease
 from pipeline.storage.store import Store
@@ -176,7 +177,20 @@ def test_a_driver_that_slept_too_long_leaves_the_folder_to_the_one_that_took_it(
     store = Store(str(tmp_path))
     theirs = {**ELSEWHERE, "beat": time.time()}
     message = "process 1 on elsewhere has taken it over"
-    with pytest.raises(LeaseLost, match=message), lease.held(store):
-        store.publish_json(layout.LEASE, theirs)
-        time.sleep(10)
+
+    def terminate(number: int, frame: object) -> None:
+        raise Terminated
+
+    # A run that a shell has started in the background ignores Ctrl-C.
+    ctrl_c = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    kill = signal.signal(signal.SIGTERM, terminate)
+    try:
+        with pytest.raises(LeaseLost, match=message), lease.held(store):
+            for _ in range(200):
+                # The heart may have been about to beat.
+                store.publish_json(layout.LEASE, theirs)
+                time.sleep(0.05)
+    finally:
+        signal.signal(signal.SIGINT, ctrl_c)
+        signal.signal(signal.SIGTERM, kill)
     assert store.read_json(layout.LEASE) == theirs
