@@ -7,6 +7,7 @@ no values; the defaults are meant for captions and can be set for each granulari
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -86,15 +87,20 @@ class TextFilter:
         self.config = config
 
     def __call__(self, batch: Batch) -> list[Result]:
-        return [Annotations(texts=self._dropped(sample.annotations.texts)) for sample in batch]
+        return [dropped_texts(sample.annotations.texts, self._reason) for sample in batch]
 
-    def _dropped(self, texts: list[Text]) -> list[Text]:
-        dropped = []
-        for text in texts:
-            # A label is a name and no sentence, so no limit is meant for it.
-            if text.dropped or text.locked or text.granularity == "label":
-                continue
-            reason = drop_reason(text, getattr(self.config, text.granularity))
-            if reason:
-                dropped.append(replace(text, dropped=reason))
-        return dropped
+    def _reason(self, text: Text) -> str | None:
+        # A label is a name and no sentence, so no limit is meant for it.
+        if text.granularity == "label":
+            return None
+        return drop_reason(text, getattr(self.config, text.granularity))
+
+
+def dropped_texts(texts: Iterable[Text], reason_of: Callable[[Text], str | None]) -> Annotations:
+    """The kept texts of machines for which `reason_of` gives a reason, marked as dropped by it."""
+    dropped = []
+    for text in texts:
+        reason = None if text.dropped or text.locked else reason_of(text)
+        if reason:
+            dropped.append(replace(text, dropped=reason))
+    return Annotations(texts=dropped)

@@ -7,11 +7,12 @@ was filtered (https://arxiv.org/abs/2111.02114). What is a good least score depe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
-from pipeline.schema import Annotations, Granularity, Text
+from pipeline.schema import Granularity, Text
 from stages.base import Batch, Result
+from stages.filters.text import dropped_texts
 
 LOW_IMAGE_TEXT_SCORE = "low_image_text_score"
 
@@ -45,15 +46,9 @@ class TextScoreFilter:
         self.config = config
 
     def __call__(self, batch: Batch) -> list[Result]:
-        return [Annotations(texts=self._dropped(sample.annotations.texts)) for sample in batch]
+        return [dropped_texts(sample.annotations.texts, self._reason) for sample in batch]
 
-    def _dropped(self, texts: list[Text]) -> list[Text]:
-        dropped = []
-        for text in texts:
-            is_judged = text.granularity in self.config.granularities
-            if text.dropped or text.locked or not is_judged:
-                continue
-            reason = drop_reason(text, self.config.min_score)
-            if reason:
-                dropped.append(replace(text, dropped=reason))
-        return dropped
+    def _reason(self, text: Text) -> str | None:
+        if text.granularity not in self.config.granularities:
+            return None
+        return drop_reason(text, self.config.min_score)

@@ -264,9 +264,9 @@ def test_warnings_and_errors_of_a_source_name_it(
     listings = read_listings(run_of(tmp_path / "w", two))
     assert names_of(listings)["photos"] == [f"{i:012d}.jpg" for i in range(3)]
     assert f"sources.photos.path={tmp_path / 'photos'}: 1 files are no images" in caplog.text
-    two["photos"]["path"] = tmp_path / "nowhere"  # type: ignore[index]
+    moved = {**two, "photos": {**two["photos"], "path": tmp_path / "nowhere"}}
     with pytest.raises(ValueError, match=r"^sources\.photos\.path=.*nowhere: no such folder"):
-        list_sources(run_of(tmp_path / "w", two))
+        list_sources(run_of(tmp_path / "w", moved))
 
 
 def test_a_source_that_a_worker_cannot_open_ends_the_run_in_a_line(
