@@ -67,6 +67,7 @@ BENCHES = {
     "driver": "pipeline.benches.driver:driver",
     "florence-inference": "stages.florence.bench_inference:inference",
     "florence-training": "stages.florence.bench_training:training",
+    "gate": "pipeline.benches.gate:gate",
     "harm": "pipeline.benches.harm:harm",
     "memory": "pipeline.benches.driver:memory",
     "pipeline": "pipeline.benches.engine_loop:pipeline",

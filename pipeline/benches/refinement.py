@@ -128,7 +128,7 @@ def run_controls(work: Path, settings: Sequence[str], count: int) -> Json:
     """
     first_run = work / "seed-0"
     scratch = random_model(work)
-    shuffled = shuffled_model(first_run, settings)
+    shuffled = shuffled_model(first_run, 0, settings)
     untrained = (UNTRAINED, "refine.stop=no_gain")
     changes = {
         "start_not_trained": untrained,

@@ -193,7 +193,7 @@ def random_model(work: Path) -> str:
     return str(target)
 
 
-def shuffled_model(work: Path, settings: Sequence[str]) -> str:
+def shuffled_model(work: Path, seed: int, settings: Sequence[str]) -> str:
     """Train a model on labels that belong to other scenes, unless it is there; return its folder.
 
     `work` is the folder of a run with these settings, whose round 0 gives the labels. The model
@@ -201,7 +201,7 @@ def shuffled_model(work: Path, settings: Sequence[str]) -> str:
     """
     from stages.florence.training import train
 
-    run = run_experiment(work, 0, (*settings, "refine.rounds=0"))
+    run = run_experiment(work, seed, (*settings, "refine.rounds=0"))
     node = run.attempts[0].node
     target = work / "shuffled"
     keys: dict[str, list[str]] = {}

@@ -56,6 +56,19 @@ class Changes:
     right: float
 
 
+NO_CHANGES = Changes(0, 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The possible changes of one sort: a threshold parts them."""
+
+    made: Changes
+    """Those that the merge makes."""
+    refused: Changes = NO_CHANGES
+    """Those that are too seldom right."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
     """What is estimated of one kind of labels before and after a merge."""
@@ -66,10 +79,10 @@ class Estimate:
     """How many of them are right; None if it cannot be told."""
     recall: float | None
     """Share of all things that have a right old label; None if it cannot be told."""
-    added: Changes
-    renamed: Changes
-    dropped: Changes
-    """Old labels that are dropped; a drop is right if the label was wrong."""
+    added: Decision
+    renamed: Decision
+    dropped: Decision
+    """Old labels that were not found; a drop is right if the label was wrong."""
 
     def f1(self) -> tuple[float, float] | None:
         """F1 of the labels before and after the merge; None if it cannot be told."""
@@ -83,7 +96,7 @@ class Estimate:
     @property
     def changes(self) -> int:
         """How many labels are added, renamed or dropped."""
-        return self.added.labels + self.renamed.labels + self.dropped.labels
+        return self.added.made.labels + self.renamed.made.labels + self.dropped.made.labels
 
     @property
     def gained(self) -> float:
@@ -91,14 +104,14 @@ class Estimate:
 
         A wrong new name may have replaced a right one, so it counts as one that did.
         """
-        renamed = 2 * self.renamed.right - self.renamed.labels
-        lost = self.dropped.labels - self.dropped.right
-        return self.added.right + renamed - lost
+        renamed = 2 * self.renamed.made.right - self.renamed.made.labels
+        lost = self.dropped.made.labels - self.dropped.made.right
+        return self.added.made.right + renamed - lost
 
     @property
     def grown(self) -> int:
         """How many more labels there are after the merge."""
-        return self.added.labels - self.dropped.labels
+        return self.added.made.labels - self.dropped.made.labels
 
     def gain(self) -> Interval:
         """The difference of F1 that the merge makes, with its 95% interval.
@@ -128,10 +141,11 @@ class Estimate:
     def _deviation(self) -> float:
         """The standard deviation of `gained`, in labels."""
         variance = 0.0
-        for changes, weight in ((self.added, 1.0), (self.renamed, 2.0), (self.dropped, 1.0)):
-            if changes.labels:
-                share = min(changes.right / changes.labels, 1.0)
-                variance += weight**2 * changes.labels * share * (1 - share)
+        for decision, weight in ((self.added, 1.0), (self.renamed, 2.0), (self.dropped, 1.0)):
+            made = decision.made
+            if made.labels:
+                share = min(made.right / made.labels, 1.0)
+                variance += weight**2 * made.labels * share * (1 - share)
         return math.sqrt(variance)
 
 
@@ -167,24 +181,34 @@ def _recall(counted: Summary) -> float | None:
     return float(repeated["same"] / total) if total >= MIN_LABELS else None
 
 
-def _above(counted: Summary, threshold: float | None) -> Changes:
-    """The labels that reach a threshold; those that are repeated count as right."""
+def _above(counted: Summary, threshold: float | None) -> Decision:
+    """The labels that reach a threshold are taken; those that are repeated count as right."""
+    first_refused = 0 if threshold is None else _bins_above(threshold).stop
+    counts = []
+    for bins in (slice(0, first_refused), slice(first_refused, None)):
+        labels = int(counted["all"][bins].sum())
+        counts.append(Changes(labels, float(counted["repeated"][bins].sum())))
+    made, refused = counts
+    return Decision(made=made, refused=refused)
+
+
+def _below(counted: Summary, threshold: float | None, wrong: float | None) -> Decision:
+    """The old labels that were not found and whose support is below a threshold are dropped."""
+    if wrong is None:
+        return Decision(made=NO_CHANGES)
     if threshold is None:
-        return Changes(0, 0.0)
-    bins = _bins_above(threshold)
-    return Changes(int(counted["all"][bins].sum()), float(counted["repeated"][bins].sum()))
-
-
-def _below(counted: Summary, threshold: float | None, wrong: float | None) -> Changes:
-    """The old labels that were not found and whose support is below a threshold."""
-    if threshold is None or wrong is None:
-        return Changes(0, 0.0)
+        return Decision(made=NO_CHANGES, refused=_unfound(counted, slice(None), wrong))
     above = _bins_above(threshold)
     below = slice(above.stop, None)
-    old = counted["old"][below].sum()
+    return Decision(made=_unfound(counted, below, wrong), refused=_unfound(counted, above, wrong))
+
+
+def _unfound(counted: Summary, bins: slice, wrong: float) -> Changes:
+    """The old labels in some bins that were not found, of which the wrong ones would rightly go."""
+    old = counted["old"][bins].sum()
     decoys = counted["decoys"]
-    expected = decoys[below].sum() / decoys.sum() * wrong
-    labels = int(counted["missed"][below].sum())
+    expected = decoys[bins].sum() / decoys.sum() * wrong
+    labels = int(counted["missed"][bins].sum())
     share = min(expected / old, 1.0) if old else 0.0
     return Changes(labels, float(labels * share))
 

@@ -35,7 +35,7 @@ from pipeline.plan.shard_state import plan
 from pipeline.quality.statistics import Statistics, statistics_by_source
 from pipeline.quality.summary import Summary
 from pipeline.refinement.copies import cost_of_copies
-from pipeline.refinement.gate import Evidence, Verdict, judge
+from pipeline.refinement.gate import Evidence, Verdict, estimates_by_kind, judge
 from pipeline.refinement.judgements import merge_config, unlearned
 from pipeline.refinement.loop import Attempt, Candidate, Loop, States
 from pipeline.refinement.round_metrics import metrics, metrics_by_source
@@ -165,12 +165,15 @@ class RunExecutor:
         states = candidate.states
         counted = total_by_source(self.store, candidate.counted, states)
         judged = total_by_source(self.store, candidate.judged, states)
+        thresholds = self.thresholds(candidate.judged, states)
         people: Mapping[str, Summary] = {}
         if candidate.people:
             people = total_by_source(self.store, candidate.people, states)
         sums = {}
         for name, own in counted.items():
-            sums[name] = SourceSums(counted=own, judged=judged[name], people=people.get(name))
+            held_out = judged[name]["held_out"]
+            estimates = estimates_by_kind(held_out, thresholds, merge_config(self.run))
+            sums[name] = SourceSums(counted=own, estimates=estimates, people=people.get(name))
         return sums
 
     def publish(self, attempt: Attempt, parent: Attempt | None) -> None:

@@ -133,12 +133,20 @@ def count_paired(
 
 def judge(evidence: Evidence, run: RunConfig) -> Verdict:
     """Whether a round becomes head, with the round that is now the user's result."""
-    verdict = _verdict(evidence, run)
+    config = merge_config(run)
+    thresholds = thresholds_of(unlearned(evidence.judged), config)
+    estimates = estimates_by_kind(evidence.judged["held_out"], thresholds, config)
+    verdict = _verdict(evidence, estimates, run)
     result = reasons.result(verdict.status == ACCEPTED, evidence.number, evidence.head)
-    return replace(verdict, reason=f"{verdict.reason} {result}")
+    plain = {name: found.plain() for name, found in estimates.items()}
+    return replace(
+        verdict,
+        reason=f"{verdict.reason} {result}",
+        evidence={**verdict.evidence, "estimates": plain},
+    )
 
 
-def _verdict(evidence: Evidence, run: RunConfig) -> Verdict:
+def _verdict(evidence: Evidence, estimates: Mapping[str, Estimate], run: RunConfig) -> Verdict:
     """Judge by the best evidence that there is: changes at all, then people or truth, then an
     estimate."""
     changes = metrics(evidence.counted["metrics"], with_changes=True)["changes"]
@@ -149,20 +157,22 @@ def _verdict(evidence: Evidence, run: RunConfig) -> Verdict:
             REJECTED, reasons.no_change(agreed, merge), {"kind": "unchanged", "changes": changes}
         )
     if evidence.people is None:
-        return _by_source_or_model(evidence, run)
+        return _by_source_or_model(evidence, estimates, run)
     paired = PairedScores.of(evidence.people["paired"])
     if paired is not None:
         return by_truth(paired, run.refine.gate, run.seed, "human")
-    verdict = _by_source_or_model(evidence, run)
+    verdict = _by_source_or_model(evidence, estimates, run)
     return replace(verdict, reason=f"{reasons.NO_REVIEW} {verdict.reason}")
 
 
-def _by_source_or_model(evidence: Evidence, run: RunConfig) -> Verdict:
+def _by_source_or_model(
+    evidence: Evidence, estimates: Mapping[str, Estimate], run: RunConfig
+) -> Verdict:
     """Judge by the truth that came with the source, or by an estimate where there is none."""
     paired = PairedScores.of(evidence.counted["paired"])
     if paired is not None and run.refine.gate.truth != "none":
         return by_truth(paired, run.refine.gate, run.seed)
-    return by_estimate(evidence.judged, merge_config(run), run.refine.gate)
+    return by_estimate(estimates, run.refine.gate)
 
 
 def _has_changes(changes: Mapping[str, Mapping[str, int]]) -> bool:
@@ -202,28 +212,39 @@ def by_truth(
     return Verdict(ACCEPTED, reasons.better(numbers, gate), evidence)
 
 
-def by_estimate(judged: Summary, config: MergeConfig, gate: GateConfig) -> Verdict:
-    """Compare a round with its head by what a second look of the model tells of the changes.
+def estimates_by_kind(
+    held_out: Summary, thresholds: Mapping[str, Thresholds], config: MergeConfig
+) -> dict[str, Estimate]:
+    """What a merge with these thresholds makes of each kind of labels that the model judged.
 
-    The score is the mean over those kinds of labels that the merge may change.
+    Args:
+        held_out: what was counted on held-out samples (`judgements`).
+        thresholds: the measured ones by kind.
+        config: the settings of the merge.
     """
-    thresholds = thresholds_of(unlearned(judged), config)
-    estimates: dict[str, Estimate] = {}
-    for name, counted in judged_kinds(judged["held_out"]).items():
+    estimates = {}
+    for name, counted in judged_kinds(held_out).items():
         rules: Rules = getattr(config, name)
         used = effective_thresholds(rules, thresholds.get(name, Thresholds()))
-        found = estimate(counted, used)
-        if found.changes and used.refound >= rules.min_refound:
-            estimates[name] = found
-    evidence: Json = {
-        "kind": "estimate",
-        "kinds": {name: found.plain() for name, found in estimates.items()},
-    }
-    if not estimates:
+        if used.refound < rules.min_refound:
+            # Nothing of what the model says of this kind is done.
+            used = Thresholds(refound=used.refound)
+        estimates[name] = estimate(counted, used)
+    return estimates
+
+
+def by_estimate(estimates: Mapping[str, Estimate], gate: GateConfig) -> Verdict:
+    """Compare a round with its head by what a second look of the model tells of the changes.
+
+    The score is the mean over those kinds of labels that the merge changes.
+    """
+    changed = {name: found for name, found in estimates.items() if found.changes}
+    evidence: Json = {"kind": "estimate"}
+    if not changed:
         return Verdict(REJECTED, reasons.NO_ESTIMATE, evidence)
-    score = mean_gain(list(estimates.values()))
+    score = mean_gain(list(changed.values()))
     evidence["score"] = asdict(score)
-    numbers = reasons.estimated(score, estimates)
+    numbers = reasons.estimated(score, changed)
     if score.high < -gate.tolerance:
         return Verdict(REJECTED, reasons.worse(numbers, gate), evidence)
     if score.value < gate.min_gain or score.low < 0:

@@ -103,9 +103,9 @@ def _estimated_kind(name: str, found: Estimate) -> str:
         before, after = scores
         parts[0] += f" {before:.2f} -> {after:.2f}"
     for verb, changes in (
-        ("added", found.added),
-        ("renamed", found.renamed),
-        ("dropped", found.dropped),
+        ("added", found.added.made),
+        ("renamed", found.renamed.made),
+        ("dropped", found.dropped.made),
     ):
         if changes.labels:
             share = changes.right / changes.labels

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, replace
 
 from pipeline.quality import truth
 from pipeline.quality.summary import Summary
+from pipeline.refinement.estimates import Estimate, mean_gain
 from pipeline.refinement.gate import PairedScores, Verdict
-from pipeline.refinement.thresholds import agreement
 from pipeline.storage.json_types import Json
 
 
@@ -22,8 +22,8 @@ class SourceSums:
 
     counted: Summary
     """`Evidence.counted`."""
-    judged: Summary
-    """`Evidence.judged`."""
+    estimates: Mapping[str, Estimate]
+    """What the merge makes of its labels (`gate.estimates_by_kind`)."""
     people: Summary | None = None
     """`Evidence.people`."""
 
@@ -53,10 +53,11 @@ def evidence_by_source(kind: str, sources: Mapping[str, SourceSums], seed: int) 
     """
     found = {}
     for name, sums in sources.items():
-        if kind == "agreement":
-            own = agreement(sums.judged["held_out"])
-            if own["refound"] is not None:
-                found[name] = own
+        if kind == "estimate":
+            changed = [own for own in sums.estimates.values() if own.changes]
+            if changed:
+                labels = sum(own.labels for own in changed)
+                found[name] = {"labels": labels, "score": asdict(mean_gain(changed))}
         elif kind in ("truth", "human"):
             counted = sums.people if kind == "human" else sums.counted
             paired = PairedScores.of(counted["paired"]) if counted else None
@@ -71,11 +72,8 @@ def sentence(evidence: Json) -> str:
     """The evidence by source in one sentence."""
     parts = []
     for name, own in evidence.items():
-        if "score" in own:
-            score = own["score"]
-            interval = f"{score['low']:+.3f} to {score['high']:+.3f}"
-            parts.append(f"{name} {score['value']:+.3f} ({interval}, {own['samples']} samples)")
-        else:
-            of = sum(kind["of"] for kind in own["kinds"].values())
-            parts.append(f"{name} {own['refound']:.0%} of {of} labels")
+        score = own["score"]
+        interval = f"{score['low']:+.3f} to {score['high']:+.3f}"
+        size = f"{own['samples']} samples" if "samples" in own else f"{own['labels']} labels"
+        parts.append(f"{name} {score['value']:+.3f} ({interval}, {size})")
     return f"By source: {', '.join(parts)}."

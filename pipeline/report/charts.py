@@ -64,7 +64,7 @@ def quality_charts(rounds: Sequence[RoundView]) -> list[Chart]:
     """Charts of how good the labels are.
 
     With truth there is one for each metric, with precision, recall and F1. Without truth there is
-    one chart: the share of old labels that each round's model found again.
+    one for each type, with the estimated F1.
     """
     charts = []
     for metric in METRICS:
@@ -76,11 +76,12 @@ def quality_charts(rounds: Sequence[RoundView]) -> list[Chart]:
             charts.append(chart)
     if charts:
         return charts
-    refound = [_refound(view) for view in rounds]
-    if not _has_values(refound):
-        return []
-    title = "old labels that the model re-found"
-    return [_share_chart(title, {"share": refound}, rounds)]
+    for kind in KINDS:
+        estimated = _estimated_f1(kind, rounds)
+        if _has_values(estimated):
+            title = f"{NAMES[kind]}, estimated without truth"
+            charts.append(_share_chart(title, {"f1": estimated}, rounds))
+    return charts
 
 
 def _has_values(values: Sequence[float | None]) -> bool:
@@ -107,12 +108,18 @@ def _ratio(view: RoundView, metric: str, ratio: Ratio) -> float | None:
     return None if scores is None else scores[ratio]
 
 
-def _refound(view: RoundView) -> float | None:
-    """The share of old labels that the round's model found again."""
-    if not view.agreement:
-        return None
-    share: float | None = view.agreement["refound"]
-    return share
+def _estimated_f1(kind: str, rounds: Sequence[RoundView]) -> list[float | None]:
+    """The estimated F1 of one type of labels by round.
+
+    That of round 0 is what the next round's model says of its labels.
+    """
+    values: list[float | None] = []
+    for number, view in enumerate(rounds):
+        found = view.estimates.get(kind, {}).get("f1_after")
+        if number == 0 and len(rounds) > 1:
+            found = rounds[1].estimates.get(kind, {}).get("f1_before")
+        values.append(found)
+    return values
 
 
 def _share_chart(title: str, series: Series, rounds: Sequence[RoundView]) -> Chart:

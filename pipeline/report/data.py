@@ -129,7 +129,7 @@ def _round_view(store: Store, name: str) -> RoundView:
         sources=metrics.get("by_source", {}),
         gate=gate,
         levels=state.levels,
-        agreement=evidence if evidence.get("kind") == "agreement" else None,
+        estimates=evidence.get("estimates", {}),
         audit=audit,
         least_sure=_ranked(metrics, LEAST_SURE),
         most_changed=_ranked(metrics, MOST_CHANGED),

@@ -50,8 +50,8 @@ class RoundView:
     sources: Mapping[str, Json] = field(default_factory=dict)
     """By the source of the images, what `round_metrics.metrics_by_source` says of it; empty where
     the only source has no name."""
-    agreement: Json | None = None
-    """`thresholds.agreement`, None where there is truth."""
+    estimates: Mapping[str, Json] = field(default_factory=dict)
+    """By type, what is estimated of the changes without truth (`estimates.Estimate.plain`)."""
     levels: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     """By type, the share of old labels that the model re-found and the merge's thresholds, in nats
     per token."""

@@ -7,6 +7,7 @@ from pipeline.quality.levels import BINS, count_levels
 from pipeline.quality.summary import Summary, fixed_point
 from pipeline.refinement.estimates import (
     Changes,
+    Decision,
     Estimate,
     certain_enough,
     estimate,
@@ -119,9 +120,9 @@ def test_the_estimated_f1_is_that_of_the_counts() -> None:
         labels=100,
         right=60.0,
         recall=0.5,
-        added=Changes(40, 32.0),
-        renamed=Changes(10, 8.0),
-        dropped=Changes(20, 15.0),
+        added=Decision(made=Changes(40, 32.0)),
+        renamed=Decision(made=Changes(10, 8.0)),
+        dropped=Decision(made=Changes(20, 15.0)),
     )
     # 120 things. 60 + 32 + (8 - 2) - 5 = 93 of 120 labels are right.
     assert found.f1() == (pytest.approx(2 * 60 / 220), pytest.approx(2 * 93 / 240))
@@ -131,12 +132,12 @@ def test_the_estimated_f1_is_that_of_the_counts() -> None:
 
 
 def test_where_old_labels_cannot_be_judged_the_gain_is_estimated_as_if_all_were_right() -> None:
-    nothing = Changes(0, 0.0)
+    nothing = Decision(made=Changes(0, 0.0))
     found = Estimate(
         labels=100,
         right=None,
         recall=None,
-        added=Changes(20, 9.0),
+        added=Decision(made=Changes(20, 9.0)),
         renamed=nothing,
         dropped=nothing,
     )
@@ -157,7 +158,8 @@ def test_an_estimate_counts_what_the_thresholds_let_through() -> None:
     }
     found = estimate(counted, Thresholds(refound=1.0, add=-0.5, rename=None, drop=-2.0))
     assert (found.labels, found.right) == (100, 60)
-    assert found.added == Changes(30, 24.0)
-    assert found.renamed == Changes(0, 0.0)
-    assert found.dropped == Changes(30, 30.0)
+    assert found.added == Decision(made=Changes(30, 24.0), refused=Changes(30, 6.0))
+    assert found.renamed == Decision(made=Changes(0, 0.0), refused=Changes(10, 8.0))
+    # The five that have support are found wanting by nobody: no decoy has so much.
+    assert found.dropped == Decision(made=Changes(30, 30.0), refused=Changes(5, 0.0))
     assert found.recall == pytest.approx(48 / (48 + 8 + 30))

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from pipeline.quality.summary import Summary
 from pipeline.quality.truth import METRICS
 from pipeline.refinement import gate
 from pipeline.refinement.rules import MergeConfig, Rules
+from pipeline.refinement.thresholds import thresholds_of
 from pipeline.training.selection import held_out
 
 REGIONS = METRICS.index("region_attributes")
@@ -85,8 +88,17 @@ def judged(added_right: int, wrong: int = 40) -> Summary:
     return {"held_out": {"labels": 0, "support": 0, "kinds": {"regions": regions}}}
 
 
+DEFAULTS = MergeConfig()
+
+
+def estimated(counted: Any, config: MergeConfig = DEFAULTS) -> gate.Verdict:
+    thresholds = thresholds_of(counted["held_out"], config)
+    estimates = gate.estimates_by_kind(counted["held_out"], thresholds, config)
+    return gate.by_estimate(estimates, GateConfig())
+
+
 def test_without_truth_the_second_look_decides_and_the_numbers_are_told() -> None:
-    verdict = gate.by_estimate(judged(45), MergeConfig(), GateConfig())
+    verdict = estimated(judged(45))
     assert verdict.status == "accepted"
     # 60 of 100 labels are right, and the old labels have 40 of 85 repeated ones: 127.5 things.
     # Then 60 + 45 of 100 + 50 - 40 labels are right.
@@ -98,14 +110,14 @@ def test_without_truth_the_second_look_decides_and_the_numbers_are_told() -> Non
 
 def test_a_gain_that_may_be_chance_is_not_accepted() -> None:
     # A third of what could be added is right: too little to be added, and nothing is dropped.
-    verdict = gate.by_estimate(judged(16, wrong=0), MergeConfig(), GateConfig())
+    verdict = estimated(judged(16, wrong=0))
     assert verdict.status == "rejected"
     doubtful = MergeConfig(regions=Rules(least_precision=0.3))
-    verdict = gate.by_estimate(judged(16, wrong=0), doubtful, GateConfig())
+    verdict = estimated(judged(16, wrong=0), doubtful)
     assert (verdict.status, verdict.reason.split(":")[0]) == ("rejected", "no gain")
 
 
 def test_without_a_second_look_a_round_is_not_accepted() -> None:
     empty = {"held_out": {"labels": 0, "support": 0, "kinds": {}}}
-    verdict = gate.by_estimate(empty, MergeConfig(), GateConfig())
+    verdict = estimated(empty)
     assert verdict.status == "rejected" and "no estimate" in verdict.reason

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.quality import truth
+from pipeline.refinement.estimates import Changes, Decision, Estimate
 from pipeline.refinement.gate import Verdict
 from pipeline.refinement.source_evidence import SourceSums, with_sources
 from tests.pipeline.refinement.played import LOOSE, Played, untrained
@@ -26,13 +27,18 @@ def paired(new: int, old: int, samples: int = 40) -> dict[str, Any]:
     return {"paired": {"samples": samples, **counts}}
 
 
-def judged(confirmed: int, possible: int) -> dict[str, Any]:
-    kind = {"confirmed": confirmed, "possible": possible, "asked": 1}
-    return {"held_out": {"kinds": {"regions": kind}, "labels": 0, "support": 0}}
+def added(labels: int, right: float) -> dict[str, Estimate]:
+    """Of 100 old regions nothing is known, and a model adds some."""
+    nothing = Decision(made=Changes(0, 0.0))
+    found = Decision(made=Changes(labels, right))
+    regions = Estimate(
+        labels=100, right=None, recall=None, added=found, renamed=nothing, dropped=nothing
+    )
+    return {"regions": regions}
 
 
-def sums(counted: dict[str, Any], seen: dict[str, Any] | None = None) -> SourceSums:
-    return SourceSums(counted=counted, judged=seen or judged(0, 0))
+def sums(counted: dict[str, Any], estimates: dict[str, Estimate] | None = None) -> SourceSums:
+    return SourceSums(counted=counted, estimates=estimates or {})
 
 
 def test_a_gain_on_one_source_does_not_hide_a_loss_on_another() -> None:
@@ -52,21 +58,27 @@ def test_a_gain_on_one_source_does_not_hide_a_loss_on_another() -> None:
     assert told.evidence["sources"]["coco"]["before"] == pytest.approx(0.6)
 
 
-def test_without_truth_the_share_that_the_model_finds_again_is_told_by_source() -> None:
-    verdict = Verdict("accepted", "agreement.", {"kind": "agreement"})
+def test_without_truth_the_estimated_gain_is_told_by_source() -> None:
+    verdict = Verdict("accepted", "better.", {"kind": "estimate"})
     empty = {"paired": {"samples": 0}}
     sources = {
-        "photos": sums(empty, judged(9, 10)),
-        "web": sums(empty, judged(1, 4)),
-        "new": sums(empty, judged(0, 0)),
+        "photos": sums(empty, added(20, 20.0)),
+        "web": sums(empty, added(20, 0.0)),
+        "unchanged": sums(empty, added(0, 0.0)),
+        "new": sums(empty),
     }
     told = with_sources(verdict, sources, seed=0)
-    assert told.reason == "agreement. By source: photos 90% of 10 labels, web 25% of 4 labels."
+    # (2 * right - added) / (2 * 100), as no old label is known to be wrong; no chance is left.
+    assert told.reason == (
+        "better. By source: photos +0.100 (+0.100 to +0.100, 100 labels), "
+        "web -0.100 (-0.100 to -0.100, 100 labels)."
+    )
+    assert list(told.evidence["sources"]) == ["photos", "web"]
 
 
 def test_people_are_the_evidence_where_they_judged() -> None:
     verdict = Verdict("accepted", "better.", {"kind": "human"})
-    one = SourceSums(counted=paired(1, 9), judged=judged(0, 0), people=paired(8, 6))
+    one = SourceSums(counted=paired(1, 9), estimates={}, people=paired(8, 6))
     told = with_sources(verdict, {"coco": one}, seed=0)
     assert told.evidence["sources"]["coco"]["score"]["value"] == pytest.approx(0.2)
 
