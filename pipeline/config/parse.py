@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
 
 from pipeline.config.contents import check_contents
@@ -158,10 +158,22 @@ def _entries(values: Json, where: str) -> dict[str, Entry]:
     for entry in entries.values():
         for other in entry.after:
             if other not in entries:
-                near = difflib.get_close_matches(other, entries, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(entries)}"
-                raise ValueError(f"{where}{entry.name}.after: no stage {other}; {hint}")
+                problem = _not_there(other, entry, entries, values, where)
+                raise ValueError(f"{where}{entry.name}.after: {problem}")
     return entries
+
+
+def _not_there(
+    other: str, entry: Entry, entries: Mapping[str, Entry], values: Json, where: str
+) -> str:
+    """Why a stage that `entry` comes after is not there, and what to change."""
+    if other in values:
+        rest = ",".join(name for name in entry.after if name in entries)
+        advice = f"set {where}{entry.name}.after=[{rest}], too"
+        return f"{where}{other}=null leaves {other} out; {advice}"
+    near = difflib.get_close_matches(other, entries, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(entries)}"
+    return f"no stage {other}; {hint}"
 
 
 def _entry(name: str, values: Json, where: str) -> Entry:

@@ -63,6 +63,11 @@ def test_one_rule_of_a_kind_leaves_its_other_rules_as_they_are() -> None:
             "specialists.caption.after: no stage scoer; did you mean score?",
         ),
         (
+            "specialists.ocr=null",
+            "specialists.describe.after: specialists.ocr=null leaves ocr out; "
+            "set specialists.describe.after=[score], too",
+        ),
+        (
             "refine.merge.regions.least_precision=2",
             "refine.merge.regions.least_precision=2: input should be less than",
         ),
