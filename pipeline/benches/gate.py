@@ -34,7 +34,7 @@ STEPS: dict[Model, int] = {
     "weak": 50,
     "short": 200,
     "medium": 400,
-    "trained": 1200,
+    "trained": 1600,
     "sabotaged": 400,
     "overfitted": 800,
 }
@@ -50,7 +50,7 @@ class GateBenchConfig(BootstrappingBenchConfig):
 
     models: Annotated[tuple[Model, ...], Field(min_length=1)] = tuple(STEPS)
     """Models, each of which makes a round: weak (50 training steps), short (200), medium (400),
-    trained (1,200), sabotaged (has learned the labels of other scenes), overfitted (has seen few
+    trained (1,600), sabotaged (has learned the labels of other scenes), overfitted (has seen few
     scenes too often)."""
     noise: Annotated[tuple[Noise, ...], Field(min_length=1)] = ("low", "high", "systematic")
     """Names of the mistakes: low, high, systematic."""
