@@ -28,6 +28,20 @@ FILLED_IN = {
     "fold": "set refine.folds",
     "folds": "set refine.folds",
 }
+# Names that the engine and the loop give to stages, models and labels of their own.
+RESERVED = (
+    "ingest",
+    "refine",
+    "witness",
+    "merge",
+    "sparse",
+    "train",
+    "round",
+    "human",
+    "truth",
+    "alt",
+    ROUND_MODEL,
+)
 # The loop fills in these, too, for the nodes that it adds to a round.
 LOOP_FIELDS = ("tasks", "support", "missing", "fresh", *FILLED_IN)
 
@@ -38,6 +52,9 @@ def check_names(run: RunConfig) -> None:
     Raises:
         ValueError: a name is used twice or is unknown; one line with what to change.
     """
+    for group in ("specialists", "filters"):
+        for name in getattr(run, group):
+            _check_free(f"{group}.{name}", name)
     for name in run.filters.keys() & run.specialists.keys():
         raise ValueError(f"filters.{name}: a specialist has that name; give the filter another")
     choices = [*run.specialists, ROUND_MODEL]
@@ -54,6 +71,14 @@ def check_names(run: RunConfig) -> None:
             for key in thresholds:
                 _check_threshold(run, f"filters.{name}.{setting}", key)
     _check_loop_stages(run)
+
+
+def _check_free(where: str, name: str) -> None:
+    """Check that a stage does not have a name that the engine uses itself."""
+    # The models of several folds have numbers, such as `refine_0`.
+    stem = name.rstrip("0123456789").removesuffix("_")
+    if stem in RESERVED:
+        raise ValueError(f"{where}: the engine uses the name {stem} itself; give it another name")
 
 
 def _hint(name: str, known: Collection[str]) -> str:

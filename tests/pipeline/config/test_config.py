@@ -16,14 +16,19 @@ def parsed(*overrides: str) -> RunConfig:
     return parse(compose(list(overrides)))
 
 
-def test_the_default_is_the_demo_with_two_rounds() -> None:
+def test_the_default_is_every_stage_on_scenes_with_two_rounds() -> None:
     run = parsed()
     assert (run.experiment, run.source.use, run.refine.rounds, run.refine.stop) == (
-        "demo",
+        "scenes",
         "scenes",
         2,
         "never",
     )
+
+
+def test_the_demo_decides_without_truth() -> None:
+    run = parsed("experiment=demo")
+    assert (run.work, run.refine.rounds, run.refine.gate.truth) == ("work/demo", 1, "none")
 
 
 def test_an_override_reaches_the_typed_field_of_a_stage() -> None:
@@ -66,6 +71,15 @@ def test_one_rule_of_a_kind_leaves_its_other_rules_as_they_are() -> None:
             "specialists.ocr=null",
             "specialists.describe.after: specialists.ocr=null leaves ocr out; "
             "set specialists.describe.after=[score], too",
+        ),
+        (
+            # Its labels would be taken for those of people.
+            "specialists.human={use: contours, group: specialists}",
+            "specialists.human: the engine uses the name human itself; give it another name",
+        ),
+        (
+            "filters.refine_1={use: text_filter, group: filters}",
+            "filters.refine_1: the engine uses the name refine itself; give it another name",
         ),
         (
             "refine.merge.regions.least_precision=2",

@@ -76,7 +76,7 @@ def test_a_saved_name_is_read_again_as_it_was(name: str, tmp_path: Path) -> None
         ("source.captions=null", None),
         ("source.captions='null'", "null"),
         ('source.captions="a b"', "a b"),
-        ("source.captions=${source.path}/${experiment}.json", "photos/demo.json"),
+        ("source.captions=${source.path}/${experiment}.json", "photos/scenes.json"),
         ("source.captions=", ""),
         ("+source.captions=a b", "a b"),
         ("++source.captions=a b", "a b"),
