@@ -31,6 +31,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("study")
 
 
+@pytest.mark.slow
 def test_a_study_tests_every_phase_and_a_second_run_does_nothing(work: Path) -> None:
     phases = "{a: {steps: 2}, b: {steps: 3, learning_rate: 0.01}}"
     rows = "rows={start: {}, few: {samples: 4, phases: " + phases + "}}"

@@ -110,6 +110,7 @@ def test_a_call_without_the_token_is_refused_at_once(head: Head, tmp_path: Path)
         urllib.request.urlopen(f"{head.jobs}/api/jobs/", timeout=5)
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_job_makes_the_bytes_of_a_run_and_its_exit_code_is_that_of_the_command(
     head: Head, tmp_path: Path, small_run: Path

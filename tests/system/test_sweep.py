@@ -34,6 +34,7 @@ def test_a_setting_of_a_submission_has_no_effect_here(tmp_path: Path) -> None:
     assert message in done.stderr.splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.usefixtures("local_ray")
 def test_each_run_has_a_work_folder_and_the_same_command_does_nothing_again(tmp_path: Path) -> None:

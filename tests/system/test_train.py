@@ -76,6 +76,7 @@ def test_two_workers_follow_the_curve_of_one(whole: Path, shards: str, tmp_path:
         assert a["loss"] == pytest.approx(b["loss"], abs=1e-4) and a["tokens"] == b["tokens"]
 
 
+@pytest.mark.slow
 def test_killed_at_a_random_step_and_once_more_in_its_worker_it_ends_with_the_same_bytes(
     whole: Path, shards: str, tmp_path: Path
 ) -> None:
