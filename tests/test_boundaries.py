@@ -325,3 +325,14 @@ def test_florence_runs_without_ray_and_spacy() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
     )
     assert done.stdout.splitlines()[-1] == "1"
+
+
+@pytest.mark.subprocess
+def test_the_top_level_holds_only_what_belongs_there() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("no git checkout")
+    names = {name.split("/")[0] for name in listed.stdout.splitlines()}
+    visible = {name for name in names if not name.startswith(".")}
+    folders = {"pipeline", "stages", "configs", "tests", "scripts"}
+    assert visible == {*folders, "pyproject.toml", "README.md", "LICENSE"}
