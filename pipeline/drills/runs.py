@@ -31,7 +31,8 @@ SETTINGS = (
     # All groups fit the cluster at once.
     "cluster.groups={specialists: {cpus: 0.5}, fragile: {cpus: 0.5}, filters: {cpus: 0.5}}",
 )
-RUN_SECONDS = 240.0
+RUN_SECONDS = 600.0
+"""A run that takes longer hangs. It takes less than a minute on a machine without other work."""
 POLL_SECONDS = 0.02
 STAGE = "fragile"
 
@@ -83,8 +84,17 @@ class Field:
         self.end(self._start(*arguments))
 
     def end(self, process: subprocess.Popen[str]) -> None:
-        """Wait for a command and keep what it said."""
-        out, err = process.communicate(timeout=RUN_SECONDS)
+        """Wait for a command and keep what it said.
+
+        Raises:
+            WorkerFailed: it does not end.
+        """
+        try:
+            out, err = process.communicate(timeout=RUN_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            _, err = process.communicate()
+            raise WorkerFailed(f"no end in {RUN_SECONDS:.0f} s: {err[-2000:]}") from None
         text = "finished"
         if process.returncode:
             lines = [*out.splitlines(), *err.splitlines()]
