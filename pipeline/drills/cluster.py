@@ -66,7 +66,9 @@ class Cluster:
         self._start(
             "--head",
             *("--node-ip-address", host, "--port", port, "--num-cpus", "0"),
-            *("--ray-client-server-port", str(free_port()), "--include-dashboard", "false"),
+            *("--ray-client-server-port", str(free_port())),
+            # What only a person or an autoscaler looks at.
+            *("--include-dashboard", "false", "--no-monitor"),
             *("--temp-dir", str(self.folder / "ray")),
         )
 
@@ -97,6 +99,7 @@ class Cluster:
             *("--object-store-memory", str(OBJECT_STORE_BYTES)),
             *("--dashboard-agent-listen-port", str(free_port())),
             *("--min-worker-port", "0", "--max-worker-port", "0"),
+            *("--include-log-monitor", "false"),
             *options,
         ]
         with open(self.folder / "ray.log", "ab") as log:

@@ -13,7 +13,9 @@ from pathlib import Path
 from pipeline.drills.cluster import Cluster
 from pipeline.drills.object_store import ObjectStore
 from pipeline.errors import WorkerFailed
+from pipeline.schema import Row
 from pipeline.storage import layout
+from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
 
 COUNT, SHARD_SIZE = 40, 8
@@ -136,6 +138,15 @@ class Field:
             if name.startswith(f"{STAGE}-"):
                 return layout.named_signals(name)
         return None
+
+    def failed(self) -> dict[str, str]:
+        """The reason of each sample on which the slow stage failed, by key."""
+        folder = self.stage_folder()
+        found: dict[str, str] = {}
+        for shard in self.store.done(folder) if folder else ():
+            rows: list[Row] = read_table(self.store, layout.signals_table(folder, shard), Row)
+            found.update({row.key: row.failed for row in rows if row.failed})
+        return found
 
     def path(self, name: str) -> Path:
         """A file of a work folder on this machine."""
