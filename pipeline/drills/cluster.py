@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,7 +26,9 @@ NODES = 2
 """Nodes that work. The head has no CPU, so that no work is lost with another node's death alone."""
 CPUS = 2
 OBJECT_STORE_BYTES = 80 << 20
-START_SECONDS = 60.0
+START_SECONDS = 120.0
+STARTS = 3
+"""A node ends by itself if one of its programs is not up in half a minute, as on a busy machine."""
 ROOT = Path(__file__).parents[2]
 RAY = (sys.executable, "-m", "ray.scripts.scripts")
 PLUGIN = "[fld.stages]\nfragile = pipeline.drills.fragile:Fragile\n"
@@ -53,7 +55,6 @@ class Cluster:
     def add_node(self) -> None:
         """Start one more node that works, and wait for it."""
         self._start("--address", self.address, "--num-cpus", str(CPUS))
-        self._wait(len(self.nodes))
 
     def kill_node(self) -> None:
         """Kill the newest node with all its processes."""
@@ -65,10 +66,11 @@ class Cluster:
         self._start(
             "--head",
             *("--node-ip-address", host, "--port", port, "--num-cpus", "0"),
-            *("--ray-client-server-port", str(free_port()), "--include-dashboard", "false"),
+            *("--ray-client-server-port", str(free_port())),
+            # What only a person or an autoscaler looks at.
+            *("--include-dashboard", "false", "--no-monitor"),
             *("--temp-dir", str(self.folder / "ray")),
         )
-        self._wait(1)
 
     def stop(self) -> None:
         """Kill all nodes, the head last."""
@@ -76,16 +78,32 @@ class Cluster:
             _kill(self.nodes.pop())
 
     def _start(self, *options: str) -> None:
+        """Start a node and wait until the cluster counts it.
+
+        Raises:
+            ClusterFailed: it does not start.
+        """
+        for _ in range(STARTS):
+            node = self._begin(*options)
+            self.nodes.append(node)
+            if self._counts(len(self.nodes), node):
+                return
+            _kill(self.nodes.pop())
+        raise ClusterFailed(f"the nodes of the drill do not start; see {self.folder}/ray.log")
+
+    def _begin(self, *options: str) -> subprocess.Popen[bytes]:
+        """A node that begins to start."""
         command = [
             *RAY,
             *("start", "--block", "--disable-usage-stats"),
             *("--object-store-memory", str(OBJECT_STORE_BYTES)),
             *("--dashboard-agent-listen-port", str(free_port())),
             *("--min-worker-port", "0", "--max-worker-port", "0"),
+            *("--include-log-monitor", "false"),
             *options,
         ]
         with open(self.folder / "ray.log", "ab") as log:
-            node = subprocess.Popen(
+            return subprocess.Popen(
                 command,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -93,39 +111,34 @@ class Cluster:
                 stderr=log,
                 start_new_session=True,
             )
-        self.nodes.append(node)
 
-    def _wait(self, count: int) -> None:
-        """Wait until the cluster counts so many nodes.
-
-        Raises:
-            ClusterFailed: it does not in time.
-        """
+    def _counts(self, count: int, newest: subprocess.Popen[bytes]) -> bool:
+        """Whether the cluster counts so many nodes in time, while the newest of them runs."""
         deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            if self._alive() >= count:
-                return
-            time.sleep(0.3)
-        raise ClusterFailed(f"the nodes of the drill do not start; see {self.folder}/ray.log")
-
-    def _alive(self) -> int:
-        """How many nodes the head counts."""
-        asked = subprocess.run(
-            [sys.executable, "-c", ALIVE, self.address],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return int(asked.stdout or 0)
+        while newest.poll() is None and time.monotonic() < deadline:
+            asked = subprocess.run(
+                [sys.executable, "-c", COUNTS, self.address, str(count)],
+                env=self.environment,
+                capture_output=True,
+                check=False,
+            )
+            if asked.returncode == 0:
+                return True
+        return False
 
 
-# In a process of its own: a client of the head that cannot reach it ends its process.
-ALIVE = """
-import sys
+# In a process of its own: a client of the head that cannot reach it ends its process. It asks for
+# ten seconds, because it takes seconds to start.
+COUNTS = """
+import sys, time
 from ray._raylet import GcsClient
-nodes = GcsClient(address=sys.argv[1]).get_all_node_info(timeout=5)
-print(sum(node.state == 0 for node in nodes.values()))
+client = GcsClient(address=sys.argv[1])
+for _ in range(20):
+    nodes = client.get_all_node_info(timeout=5)
+    if sum(node.state == 0 for node in nodes.values()) >= int(sys.argv[2]):
+        sys.exit(0)
+    time.sleep(0.5)
+sys.exit(1)
 """
 
 
@@ -176,6 +189,7 @@ def _paths(first: Sequence[str], environment: Mapping[str, str]) -> Sequence[str
 
 
 def _kill(node: subprocess.Popen[bytes]) -> None:
-    """Kill a node and every process of its session."""
-    os.killpg(node.pid, signal.SIGKILL)
+    """Kill a node and every process of its session; some or all may have ended."""
+    with suppress(ProcessLookupError):
+        os.killpg(node.pid, signal.SIGKILL)
     node.wait()

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import tarfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
+
+import pyarrow as pa
 
 from pipeline.storage import layout
 from pipeline.storage.parquet import parse_parquet
@@ -22,6 +25,8 @@ class Difference:
 
     files: tuple[str, ...]
     """Names that only one of them has, or whose bytes differ."""
+    shards: frozenset[str]
+    """The shards of these files. What counts a whole round belongs to no shard."""
     samples: frozenset[str]
     """Keys of the samples that differ in the tables and tars among these files."""
 
@@ -37,7 +42,9 @@ def difference(one: Store, other: Store) -> Difference:
         names.append(name)
         if name in before and name in after:
             samples |= _changed(rows(name, one.read(name)), rows(name, other.read(name)))
-    return Difference(tuple(names), frozenset(samples))
+    known = {*one.done(layout.IMAGES), *other.done(layout.IMAGES)}
+    shards = {name.rpartition("/")[2].partition(".")[0] for name in names}
+    return Difference(tuple(names), frozenset(shards & known), frozenset(samples))
 
 
 def published(store: Store) -> dict[str, str]:
@@ -52,11 +59,15 @@ def published(store: Store) -> dict[str, str]:
 
 
 def rows(name: str, data: bytes) -> Mapping[str, object]:
-    """What a file holds of each sample, by the key of the sample; empty for other files."""
-    if layout.shard_of_table(name) is not None:
-        return _table_rows(data)
-    if layout.shard_of_tar(name) is not None:
-        return _tar_rows(data)
+    """What a file holds of each sample, by the key of the sample.
+
+    Empty for other files, and for broken ones.
+    """
+    with suppress(OSError, pa.ArrowException, tarfile.TarError):
+        if layout.shard_of_table(name) is not None:
+            return _table_rows(data)
+        if layout.shard_of_tar(name) is not None:
+            return _tar_rows(data)
     return {}
 
 

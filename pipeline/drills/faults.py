@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.drills import object_store
+from pipeline.drills.compare import Difference
 from pipeline.drills.runs import STAGE, Field
+from pipeline.errors import WorkerFailed
 from pipeline.storage import layout
 
 POISONED = "scene_000011"
@@ -38,6 +40,14 @@ class Drill:
     """Runs `fld run` and disturbs it until the command has finished all of the work."""
     prepared: Callable[[Field], AbstractContextManager[object]] = nullcontext
     """What the work folder needs while the drill is tried."""
+    spoils: frozenset[str] = frozenset()
+    """Keys of samples of one shard; these, and nothing else, must differ in the end."""
+
+    def ends_well(self, found: Difference) -> bool:
+        """Whether a work folder differs from that of an undisturbed run as it should."""
+        if not self.spoils:
+            return not found.files
+        return found.samples == self.spoils and len(found.shards) == 1
 
 
 def kill_worker(field: Field) -> None:
@@ -105,6 +115,9 @@ def poison(field: Field) -> None:
         field.run()
     finally:
         field.cluster.poison.unlink()
+    failed = field.failed()
+    if failed != {POISONED: "crashed"}:
+        raise WorkerFailed(f"these samples failed, by reason: {failed}")
 
 
 def pause_storage(field: Field) -> None:
@@ -179,7 +192,7 @@ DRILLS = {
         corrupt_shard,
     ),
     "manifest": Drill("a manifest is cut; `fld verify` finds it", corrupt_manifest),
-    "poison": Drill("a stage segfaults on one sample", poison),
+    "poison": Drill("a stage segfaults on one sample", poison, spoils=frozenset({POISONED})),
     "storage": Drill(
         f"the storage stands still for {PAUSE_SECONDS:.0f} s", pause_storage, frozen_disk
     ),

@@ -20,12 +20,14 @@ from pathlib import Path
 
 from pipeline.drills.cluster import started
 from pipeline.drills.compare import difference
-from pipeline.drills.faults import DRILLS, POISONED, Drill, Skipped
+from pipeline.drills.faults import DRILLS, Drill, Skipped
 from pipeline.drills.runs import Field, Said
 from pipeline.errors import RunFailed
 from pipeline.report.terminal import columns
 from pipeline.storage.store import Store
 
+MAX_FILES = 8
+"""Files that differ which are named."""
 MAX_TEXT = 110
 """Characters of what a run said that the table shows."""
 UNDISTURBED = "undisturbed"
@@ -58,7 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"no drill {unknown[0]}; there are {', '.join(DRILLS)}")
     # The nodes shall end with this process, also when a scheduler ends it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    outcomes = list(run_drills(args.names or list(DRILLS)))
+    outcomes = []
+    for outcome in run_drills(args.names or list(DRILLS)):
+        print(f"{table([outcome])}\n", file=sys.stderr, flush=True)
+        outcomes.append(outcome)
     if args.json:
         print(json.dumps({"drills": [asdict(outcome) for outcome in outcomes]}))
     else:
@@ -76,7 +81,8 @@ def run_drills(names: Sequence[str]) -> Iterator[Outcome]:
             begun = time.monotonic()
             undisturbed.run()
             reference = undisturbed.store
-            yield _outcome(UNDISTURBED, "nothing", undisturbed, begun, reference)
+            nothing = Drill("nothing", Field.run)
+            yield _outcome(nothing, UNDISTURBED, undisturbed, begun, reference)
             for name in names:
                 field = Field(cluster, str(folder / name))
                 yield _tried(DRILLS[name], name, field, reference)
@@ -87,11 +93,10 @@ def run_drills(names: Sequence[str]) -> Iterator[Outcome]:
 def _tried(drill: Drill, name: str, field: Field, reference: Store) -> Outcome:
     """The outcome of one drill."""
     begun = time.monotonic()
-    _say(f"{name}: {drill.done}")
     try:
         with drill.prepared(field):
             drill.disturb(field)
-            return _outcome(name, drill.done, field, begun, reference)
+            return _outcome(drill, name, field, begun, reference)
     except Skipped as reason:
         skipped = Said(0, f"skipped: {reason}")
         return Outcome(
@@ -105,23 +110,21 @@ def _tried(drill: Drill, name: str, field: Field, reference: Store) -> Outcome:
         )
 
 
-def _outcome(name: str, done: str, field: Field, begun: float, reference: Store) -> Outcome:
+def _outcome(drill: Drill, name: str, field: Field, begun: float, reference: Store) -> Outcome:
     """The outcome of a drill whose commands have ended."""
     seconds = time.monotonic() - begun
     found = difference(reference, field.store)
-    allowed = {POISONED} if name == "poison" else set()
-    differs = [] if found.samples == allowed and (allowed or not found.files) else found.files
+    is_right = drill.ends_well(found)
+    files = () if is_right else found.files[:MAX_FILES]
     ended = bool(field.said) and field.said[-1].code == 0
-    outcome = Outcome(
+    return Outcome(
         drill=name,
-        done=done,
+        done=drill.done,
         said=field.said,
-        equal=ended and not differs,
-        differs=[*differs[:8], *sorted(found.samples)],
+        equal=ended and is_right,
+        differs=[*files, *sorted(found.samples)],
         seconds=seconds,
     )
-    _say(f"{name}: {seconds:.0f} s, {'equal' if outcome.equal else outcome}")
-    return outcome
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
@@ -129,7 +132,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
     rows = [["drill", "equal bytes", "seconds"]]
     for outcome in outcomes:
         equal = {True: "yes", False: "NO", None: "-"}[outcome.equal]
-        if outcome.drill == "poison" and outcome.equal:
+        if outcome.equal and outcome.differs:
             equal = "yes, but for one sample"
         rows.append([outcome.drill, equal, f"{outcome.seconds:.0f}"])
     lines = [columns(rows)]
@@ -140,10 +143,6 @@ def table(outcomes: Sequence[Outcome]) -> str:
         for differing in outcome.differs:
             lines.append(f"  differs: {differing}")
     return "\n".join(lines)
-
-
-def _say(line: str) -> None:
-    print(f"drill: {line}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

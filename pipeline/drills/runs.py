@@ -13,7 +13,9 @@ from pathlib import Path
 from pipeline.drills.cluster import Cluster
 from pipeline.drills.object_store import ObjectStore
 from pipeline.errors import WorkerFailed
+from pipeline.schema import Row
 from pipeline.storage import layout
+from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
 
 COUNT, SHARD_SIZE = 40, 8
@@ -31,7 +33,8 @@ SETTINGS = (
     # All groups fit the cluster at once.
     "cluster.groups={specialists: {cpus: 0.5}, fragile: {cpus: 0.5}, filters: {cpus: 0.5}}",
 )
-RUN_SECONDS = 240.0
+RUN_SECONDS = 600.0
+"""A run that takes longer hangs. It takes less than a minute on a machine without other work."""
 POLL_SECONDS = 0.02
 STAGE = "fragile"
 
@@ -83,8 +86,17 @@ class Field:
         self.end(self._start(*arguments))
 
     def end(self, process: subprocess.Popen[str]) -> None:
-        """Wait for a command and keep what it said."""
-        out, err = process.communicate(timeout=RUN_SECONDS)
+        """Wait for a command and keep what it said.
+
+        Raises:
+            WorkerFailed: it does not end.
+        """
+        try:
+            out, err = process.communicate(timeout=RUN_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            _, err = process.communicate()
+            raise WorkerFailed(f"no end in {RUN_SECONDS:.0f} s: {err[-2000:]}") from None
         text = "finished"
         if process.returncode:
             lines = [*out.splitlines(), *err.splitlines()]
@@ -126,6 +138,15 @@ class Field:
             if name.startswith(f"{STAGE}-"):
                 return layout.named_signals(name)
         return None
+
+    def failed(self) -> dict[str, str]:
+        """The reason of each sample on which the slow stage failed, by key."""
+        folder = self.stage_folder()
+        found: dict[str, str] = {}
+        for shard in self.store.done(folder) if folder else ():
+            rows: list[Row] = read_table(self.store, layout.signals_table(folder, shard), Row)
+            found.update({row.key: row.failed for row in rows if row.failed})
+        return found
 
     def path(self, name: str) -> Path:
         """A file of a work folder on this machine."""

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pipeline.errors import BrokenFiles
 from pipeline.execution.faults import FailureWatch, ends_run, first_line
 from pipeline.execution.isolation import StageDied
 from pipeline.execution.shard_log import SAMPLES
@@ -36,14 +35,13 @@ def call(
 
     Raises:
         StageError, OSError: no sample is at fault (`faults.ends_run`).
-        BrokenFiles: a stored image is not the one that came in.
         SamplesFailAlike: `watch` has seen enough failures.
     """
     try:
         results = stage(batch)
     except Exception as error:
         # This is the one place where any error of a stage becomes a row with a reason.
-        if ends_run(error) or isinstance(error, BrokenFiles):
+        if ends_run(error):
             raise
         if len(batch) <= 1:
             return [_failed(batch, error, watch)]

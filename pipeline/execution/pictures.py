@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -12,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import BrokenFiles
 from pipeline.schema import ImageRow
 from pipeline.storage import layout
-from pipeline.storage.images import decode_image
+from pipeline.storage.images import decode_image, read_image
 from pipeline.storage.store import Store
 from stages.base import Sample
 
@@ -46,11 +44,11 @@ class Pictures:
         max_bytes: int = MAX_DECODED_BYTES,
     ) -> None:
         self._store = store
-        self._tar = layout.images_tar(shard)
+        self._shard = shard
         self._threads = threads
         self._max_bytes = max_bytes
         self._stack = ExitStack()
-        self._file: Any = None
+        self._tar: Any = None
         self._encoded: dict[str, bytes] = {}
         self._decoded: dict[str, np.ndarray] = {}
 
@@ -66,7 +64,11 @@ class Pictures:
         self._decoded.clear()
 
     def read(self, batch: Sequence[StageInput]) -> None:
-        """Read the bytes that `with_pixels` will decode for this batch, or for parts of it."""
+        """Read the bytes that `with_pixels` will decode for this batch, or for parts of it.
+
+        Raises:
+            BrokenFiles: some are not those that ingest has stored.
+        """
         self._encoded = {image.key: self.bytes_of(image) for image in self._missing(batch)}
 
     def with_pixels(self, batch: Sequence[StageInput]) -> list[Sample]:
@@ -84,24 +86,16 @@ class Pictures:
             samples.append(sample)
         return samples
 
-    def check(self, batch: Sequence[StageInput]) -> None:
-        """Check that the images that were read last are those that ingest has stored.
-
-        A stored image can be decoded, so this is asked where one cannot.
+    def bytes_of(self, image: ImageRow) -> bytes:
+        """The stored bytes of an image.
 
         Raises:
-            BrokenFiles: some are not.
+            BrokenFiles: they are not those that ingest has stored.
         """
-        for image in self._missing(batch):
-            if hashlib.sha256(self._encoded[image.key]).hexdigest() != image.sha256:
-                raise BrokenFiles(f"{self._store.shown(self._tar)}: {image.key} has other bytes")
-
-    def bytes_of(self, image: ImageRow) -> bytes:
-        """The stored bytes of an image; fewer if the tar is cut."""
-        if self._file is None:
-            self._file = self._stack.enter_context(self._store.open_whole(self._tar))
-        self._file.seek(image.offset)
-        return bytes(self._file.read(image.size))
+        if self._tar is None:
+            opened = self._store.open_whole(layout.images_tar(self._shard))
+            self._tar = self._stack.enter_context(opened)
+        return read_image(self._store, self._shard, self._tar, image)
 
     def _missing(self, batch: Sequence[StageInput]) -> list[ImageRow]:
         """The images of a batch that are not decoded yet."""

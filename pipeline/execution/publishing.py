@@ -12,6 +12,7 @@ from pipeline.schema import KINDS, Annotations, Failure, ImageRow, IndexRow, Rec
 from pipeline.storage import layout
 from pipeline.storage.arrow import to_table
 from pipeline.storage.garbage import collection_paused
+from pipeline.storage.images import read_image
 from pipeline.storage.json_types import Json
 from pipeline.storage.manifest import (
     Digests,
@@ -141,12 +142,10 @@ def _copied(tables: ShardTables, node: Node) -> Iterator[dict[str, bytes]]:
         for _ in tables.images:
             yield {}
         return
-    with tables.store.open(layout.images_tar(tables.shard)) as file:
+    with tables.store.open(layout.images_tar(tables.shard)) as tar:
         for image in tables.images:
-            place = _place(image)
-            file.seek(place.offset)
-            extension = place.name.partition(".")[2]
-            yield {extension: file.read(place.size)}
+            extension = str(image.member).partition(".")[2]
+            yield {extension: read_image(tables.store, tables.shard, tar, image)}
 
 
 def _place(image: ImageRow) -> Member:

@@ -199,7 +199,8 @@ class Worker:
                 self._stages[node.name] = load_stage(self.store.url, entry.use, entry.options)
         results = []
         for batch in _batches(node, inputs):
-            # Images are read outside of `call`: an error of the storage is no sample's fault.
+            # Images are read outside of `call`: an error of the storage, or a broken file, is no
+            # sample's fault.
             pictures.read(batch)
             stage = self._stages[node.name]
             run = functools.partial(_run_on_pictures, stage, pictures)
@@ -276,7 +277,6 @@ def _run_on_pictures(
     try:
         samples = pictures.with_pixels(batch)
     except Exception as error:
-        pictures.check(batch)
         # Image libraries may raise anything for a broken image.
         raise NotDecoded(error) from error
     return stage(samples)
@@ -286,8 +286,6 @@ def _encoded(item: StageInput, pictures: Pictures) -> EncodedInput:
     """An input with the bytes of its image."""
     image = None
     if item.image is not None:
-        pictures.read([item])
-        pictures.check([item])
         image = pictures.bytes_of(item.image)
     return EncodedInput(item.sample, image)
 

@@ -11,7 +11,7 @@ from pipeline.report.views import PictureView
 from pipeline.schema import ImageRow, Record
 from pipeline.storage import layout
 from pipeline.storage.arrow import from_table
-from pipeline.storage.images import read_images, read_truth
+from pipeline.storage.images import read_image, read_images, read_truth
 from pipeline.storage.parquet import read_parquet
 from pipeline.storage.round_parts import read_parts, shards_with
 from pipeline.storage.store import Store
@@ -157,9 +157,6 @@ def _pictures_of(
 
 def _read_members(store: Store, shard: str, rows: Sequence[ImageRow]) -> Iterator[bytes]:
     """The stored bytes of some images of a shard; the others are not read."""
-    with store.open(layout.images_tar(shard)) as file:
+    with store.open(layout.images_tar(shard)) as tar:
         for row in rows:
-            assert row.offset is not None, f"{row.key} is stored, but nobody wrote where"
-            assert row.size is not None, f"{row.key} is stored, but nobody wrote its size"
-            file.seek(row.offset)
-            yield file.read(row.size)
+            yield read_image(store, shard, tar, row)

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import hashlib
 
+from pipeline.errors import BrokenFiles
 from pipeline.storage.manifest import FileDigest
 from pipeline.storage.store import Store
 
 BLOCK_BYTES = 1 << 20
+
+
+def broken(store: Store, name: str, problem: str) -> BrokenFiles:
+    """The error to raise where a published file cannot be read as it was written."""
+    advice = "`fld verify --deep` withdraws it, and the next run makes it again"
+    one_line = " ".join(problem.split())
+    return BrokenFiles(f"{store.shown(name)}: {one_line}; {advice}")
 
 
 def problem_of(store: Store, name: str, expected: FileDigest, deep: bool) -> str:

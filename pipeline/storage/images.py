@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import IO
 
 import numpy as np
 
 from pipeline.schema import Annotations, ImageRow, Row
 from pipeline.storage import layout
+from pipeline.storage.checks import broken
 from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
-from pipeline.storage.tars import read_tar
 from stages.image_file import open_image, to_rgb
 
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "avif")
@@ -34,6 +36,20 @@ def read_images(store: Store, shard: str) -> list[ImageRow]:
     return [row for row in rows if row.failed is None]
 
 
+def read_image(store: Store, shard: str, tar: IO[bytes], image: ImageRow) -> bytes:
+    """The stored bytes of an image, from the open tar of its shard.
+
+    Raises:
+        BrokenFiles: they are not those that ingest has stored.
+    """
+    tar.seek(image.offset or 0)
+    data = tar.read(image.size or 0)
+    if hashlib.sha256(data).hexdigest() != image.sha256:
+        problem = f"{image.key} has other bytes than were stored"
+        raise broken(store, layout.images_tar(shard), problem)
+    return data
+
+
 def read_given(store: Store, shard: str) -> dict[str, Annotations]:
     """The labels that the source gave, by key. The stages add to them and revise them."""
     return _read_labels(store, layout.given_table(shard))
@@ -45,7 +61,11 @@ def read_truth(store: Store, shard: str) -> dict[str, Annotations]:
 
 
 def read_image_bytes(store: Store, shard: str) -> Iterator[bytes]:
-    """The stored bytes of each of `read_images`, in the same order."""
+    """The stored bytes of each of `read_images`, in the same order.
+
+    Raises:
+        BrokenFiles: those of an image are not what ingest has stored.
+    """
     for _, data in _stored_images(store, shard):
         yield data
 
@@ -60,6 +80,7 @@ def with_images(
 
     Raises:
         ValueError: neither tar holds the image of a sample.
+        BrokenFiles: the tar of `images/` is broken.
     """
     stored: Iterator[tuple[str, bytes]] | None = None
     for key, members in samples:
@@ -90,9 +111,10 @@ def decode_image(data: bytes) -> np.ndarray:
 
 def _stored_images(store: Store, shard: str) -> Iterator[tuple[str, bytes]]:
     """The key and the bytes of each image in the tar of a shard."""
-    with store.open_whole(layout.images_tar(shard)) as file:
-        for key, members in read_tar(file):
-            yield key, next(iter(members.values()))
+    images = read_images(store, shard)
+    with store.open_whole(layout.images_tar(shard)) as tar:
+        for image in images:
+            yield image.key, read_image(store, shard, tar, image)
 
 
 def _image_among(members: Mapping[str, bytes]) -> bytes | None:

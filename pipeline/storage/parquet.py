@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.storage.arrow import T, from_table, to_table
+from pipeline.storage.checks import broken
 from pipeline.storage.manifest import FileDigest
 from pipeline.storage.store import Store
 
@@ -21,9 +22,13 @@ def read_parquet(store: Store, name: str) -> pa.Table:
     """A published table.
 
     Raises:
-        pyarrow.ArrowException, OSError: it is broken; the checksums of its pages are compared.
+        BrokenFiles: it is broken; the checksums of its pages are compared.
     """
-    return parse_parquet(store.read(name), verify=True)
+    data = store.read(name)
+    try:
+        return parse_parquet(data, verify=True)
+    except (pa.ArrowException, OSError) as error:
+        raise broken(store, name, str(error)) from error
 
 
 def parse_table(data: bytes, cls: type[T]) -> list[T]:

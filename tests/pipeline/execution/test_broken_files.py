@@ -14,7 +14,11 @@ from pipeline.ingest.shard import Ingest
 from pipeline.plan import graph
 from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import ShardState, plan
+from pipeline.report.pictures import read_pictures
+from pipeline.schema import Record
 from pipeline.storage import layout
+from pipeline.storage.images import decode_image, read_image_bytes, read_images, with_images
+from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
 
 SHARD = "shard-000000"
@@ -63,23 +67,69 @@ def test_a_broken_table_is_found_and_made_again(
     assert table.read_bytes() == whole
 
 
-@pytest.mark.parametrize("cut", [False, True], ids=["flipped", "cut"])
+def break_tar(store: Store, how: str) -> Path:
+    """Break the tar of the images. After `flipped` its first image can still be decoded."""
+    tar = Path(store.path(layout.images_tar(SHARD)))
+    data = bytearray(tar.read_bytes())
+    first = read_images(store, SHARD)[0]
+    assert first.offset is not None and first.size is not None
+    if how == "cut":
+        data = data[: len(data) // 2]
+    elif how == "beheaded":
+        data[first.offset : first.offset + 3] = b"no!"
+    else:
+        data[first.offset + first.size // 2] ^= 0x55
+        decode_image(bytes(data[first.offset : first.offset + first.size]))
+    tar.write_bytes(data)
+    return tar
+
+
+@pytest.mark.parametrize("how", ["cut", "beheaded", "flipped"])
 def test_a_broken_tar_of_images_makes_no_sample_fail(
-    done: tuple[Store, ShardState, list[Node]], cut: bool, monkeypatch: pytest.MonkeyPatch
+    done: tuple[Store, ShardState, list[Node]], how: str
 ) -> None:
     store, state, nodes = done
-    tar = Path(store.path(layout.images_tar(SHARD)))
-    if cut:
-        tar.write_bytes(tar.read_bytes()[: tar.stat().st_size // 2])
-    else:
-        break_byte(tar, 0.0)
-        data = bytearray(tar.read_bytes())
-        data[512:515] = b"no!"  # the first bytes of the first image
-        tar.write_bytes(data)
+    tar = break_tar(store, how)
     images = state.only([layout.IMAGES])
-    with pytest.raises(BrokenFiles, match=f"{tar}: "):
+    with pytest.raises(BrokenFiles, match=f"{tar}: other bytes|{tar}: [0-9]+ bytes, not"):
         Worker(store.url, nodes, [nodes[0].name])(SHARD, images)
     assert store.done(layout.IMAGES) == {}
+
+
+@pytest.mark.parametrize("how", ["cut", "flipped"])
+def test_no_round_is_published_with_images_that_broke_after_they_were_labelled(
+    done: tuple[Store, ShardState, list[Node]], how: str
+) -> None:
+    store, state, nodes = done
+    tar = break_tar(store, how)
+    others = Worker(store.url, nodes, [node.name for node in nodes[1:]])
+    with pytest.raises(BrokenFiles, match=f"{tar}: other bytes|{tar}: [0-9]+ bytes, not"):
+        others(SHARD, state)
+    (node,) = (node for node in nodes if node.kind == "round")
+    assert store.done(node.folder) == {} and not store.exists(node.tar(SHARD))
+    assert store.done(layout.IMAGES) == {}
+
+
+@pytest.mark.parametrize("how", ["cut", "beheaded", "flipped"])
+def test_who_reads_broken_images_of_a_finished_round_says_which_file_and_what_helps(
+    done: tuple[Store, ShardState, list[Node]], how: str
+) -> None:
+    store, state, nodes = done
+    Worker(store.url, nodes, [node.name for node in nodes])(SHARD, state)
+    (node,) = (node for node in nodes if node.kind == "round")
+    tar = break_tar(store, how)
+    told = f"{tar}: scene_00000[0-3] has other bytes than were stored; `fld verify --deep` "
+    with pytest.raises(BrokenFiles, match=told):
+        read_pictures(store, [layout.round_name(node.folder)], 4)
+    with pytest.raises(BrokenFiles, match=told):
+        list(read_image_bytes(store, SHARD))
+    samples = [(image.key, {"json": b""}) for image in read_images(store, SHARD)]
+    with pytest.raises(BrokenFiles, match=told):
+        list(with_images(store, SHARD, samples))
+    table = Path(store.path(node.table(SHARD)))
+    break_byte(table, 0.5)
+    with pytest.raises(BrokenFiles, match=f"{table}: .*; `fld verify --deep` withdraws it"):
+        read_table(store, node.table(SHARD), Record)
 
 
 def test_a_failed_sample_has_its_traceback_in_the_journal(
