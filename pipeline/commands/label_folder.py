@@ -47,9 +47,10 @@ def label(args: argparse.Namespace) -> Output:
     from pipeline.models.found import PLACES, find_weights
 
     folder = args.folder
-    if "://" not in folder and not os.path.isdir(folder):
-        raise ValueError(f"{folder}: no such folder")
+    _check_photos(folder)
     places = args.models or PLACES
+    for place in args.models or ():
+        _check_folder(place, "--models ")
     weights = find_weights(places)
     if not weights.is_enough:
         raise ValueError(_nothing_found(places))
@@ -67,6 +68,35 @@ def label(args: argparse.Namespace) -> Output:
     coco = _export(one.config.work)
     print(f"fld: {_better(weights)}", file=sys.stderr)
     return Output(text=f"{summary}\ncoco: {coco}")
+
+
+def _check_photos(folder: str) -> None:
+    """Check that there are photos, before the user gets weights for them.
+
+    Raises:
+        ValueError: the folder does not exist or holds none.
+    """
+    from stages.ingest import SUFFIXES
+
+    if "://" in folder:
+        return
+    _check_folder(folder, "")
+    for _, _, names in os.walk(folder):
+        if any(name.lower().endswith(SUFFIXES) for name in names):
+            return
+    raise ValueError(f"{folder}: no photos in it; looked for {', '.join(SUFFIXES)}")
+
+
+def _check_folder(folder: str, where: str) -> None:
+    """Check that a folder exists; `where` begins the message.
+
+    Raises:
+        ValueError: it does not, or it is a file.
+    """
+    if os.path.isfile(folder):
+        raise ValueError(f"{where}{folder}: it is a file; give the folder that it is in")
+    if not os.path.isdir(folder):
+        raise ValueError(f"{where}{folder}: no such folder")
 
 
 def _used(weights: Weights) -> str:
@@ -106,9 +136,9 @@ def _nothing_found(places: Sequence[str]) -> str:
     proposed = catalogue().proposed("yolox")
     size = catalogue().files[proposed].size
     return (
-        "no weights to label photos with: no detector (an .onnx file of YOLOX) and no Florence-2 "
-        f"in {', '.join(searched(places))}; `fld models fetch experiment=photos` gets a detector "
-        f"({proposed}, {size}), and --models FOLDER looks elsewhere"
+        "no weights here; `fld models fetch experiment=photos` gets a detector "
+        f"({proposed}, {size}), or give the folder of yours by --models FOLDER. Looked for a "
+        f"YOLOX (.onnx) and a Florence-2 in {', '.join(searched(places))}"
     )
 
 
