@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,7 +67,8 @@ def label(args: argparse.Namespace) -> Output:
     one = configuration(argparse.Namespace(config=None, overrides=[*words, *args.overrides]))
     summary = run_once(one, args.keep_going)
     coco = _export(one.config.work)
-    print(f"fld: {_better(weights)}", file=sys.stderr)
+    for line in _better(weights, folder):
+        print(f"fld: {line}", file=sys.stderr)
     return Output(text=f"{summary}\ncoco: {coco}")
 
 
@@ -106,8 +108,8 @@ def _used(weights: Weights) -> str:
     return f"labels by the detector {weights.detector}, RapidOCR and composed captions"
 
 
-def _better(weights: Weights) -> str:
-    """What better weights would bring and the command that gets them, in one line."""
+def _better(weights: Weights, folder: str) -> list[str]:
+    """What better weights would bring and the commands that get them, one line for each."""
     from pipeline.models.catalogue import catalogue
 
     proposed = catalogue().proposed("yolox")
@@ -118,14 +120,14 @@ def _better(weights: Weights) -> str:
     )
     if is_small and not weights.uses_florence:
         lines.append(
-            f"`fld models fetch experiment=photos` gets a detector that finds more ({proposed}, "
-            f"{file.size}, {file.says})"
+            f"more boxes: `fld models fetch experiment=photos` ({proposed}, {file.size}, "
+            f"{file.says}), then this command again"
         )
     lines.append(
-        "`fld models fetch experiment=one_gpu` gets models that write the captions and ground them"
-        " (about 22 GB, for a GPU; then `fld run experiment=one_gpu source.path=DIR`)"
+        "captions by a model, on a GPU: `fld models fetch experiment=one_gpu` (about 22 GB), then "
+        f"`fld run experiment=one_gpu source.path={shlex.quote(folder)}`"
     )
-    return f"better labels: {'; '.join(lines)}"
+    return lines
 
 
 def _nothing_found(places: Sequence[str]) -> str:

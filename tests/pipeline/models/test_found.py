@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline import cli
+from pipeline.commands import label_folder
 from pipeline.config.compose import compose
 from pipeline.config.parse import parse
 from pipeline.models import found
@@ -118,3 +119,16 @@ def test_a_florence_of_the_cache_is_found_by_its_name_and_commit(here: Path) -> 
     model = HubModel("florence-community/Florence-2-base", COMMIT)
     shutil.copytree(CHECKPOINT, model.folder)
     assert find_weights(["."]).florence == f"florence-community/Florence-2-base@{COMMIT}"
+
+
+def test_better_weights_are_told_with_the_commands_that_get_them(here: Path) -> None:
+    detector(here / "models/a.onnx")
+    boxes, captions = label_folder._better(find_weights(["models"]), "my photos")
+    assert boxes == (
+        "more boxes: `fld models fetch experiment=photos` (yolox_s.onnx, 36 MB, COCO AP 40.5), then"
+        " this command again"
+    )
+    assert captions == (
+        "captions by a model, on a GPU: `fld models fetch experiment=one_gpu` (about 22 GB), then "
+        "`fld run experiment=one_gpu source.path='my photos'`"
+    )
