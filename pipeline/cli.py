@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import difflib
 import json
 import logging
 import os
@@ -15,7 +16,8 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import FrameType
 
 from pipeline.commands import (
@@ -100,16 +102,18 @@ def _reader_is_gone() -> bool:
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     """The parsed command line; settings (KEY=VALUE) may stand before and after options."""
-    parser = _parser()
+    words = sys.argv[1:] if argv is None else argv
+    interface = _interface()
+    interface.check_command(words)
     # argparse does not accept positional arguments after an option, so they are left over.
-    args, rest = parser.parse_known_args(argv)
+    args, rest = interface.parser.parse_known_args(words)
     if not rest:
         return args
     takes_settings = hasattr(args, "overrides")
     for word in rest:
         if word.startswith("-") or not takes_settings:
-            parser.error(f"unknown argument {word}")
-    args.overrides += rest
+            interface.commands[words[0]].error(f"unknown argument {word}")
+    args.overrides = [*args.overrides, *rest]
     return args
 
 
@@ -196,7 +200,28 @@ def _report_error(error: Exception) -> int:
     return FAILED if isinstance(error, RunFailed) else MISTAKE
 
 
-def _parser() -> argparse.ArgumentParser:
+@dataclass(frozen=True, slots=True)
+class _Interface:
+    """The parser of `fld` and those of its commands."""
+
+    parser: argparse.ArgumentParser
+    commands: Mapping[str, argparse.ArgumentParser]
+    """By the name of the command."""
+
+    def check_command(self, words: Sequence[str]) -> None:
+        """End with exit code 2 and the nearest name if the first word is no command.
+
+        The message of argparse lists all commands in one line.
+        """
+        name = words[0] if words else ""
+        if not name or name.startswith("-") or name in self.commands:
+            return
+        near = difflib.get_close_matches(name, self.commands, n=1)
+        hint = f"did you mean {near[0]}?" if near else "`fld --help` lists the commands"
+        self.parser.error(f"no command {name}; {hint}")
+
+
+def _interface() -> _Interface:
     parser = argparse.ArgumentParser(
         prog="fld",
         usage="fld [-h] COMMAND ...",
@@ -216,7 +241,7 @@ def _parser() -> argparse.ArgumentParser:
         sections.append(group.help_text())
     sections.append("`fld COMMAND --help` shows the arguments of a command.")
     parser.epilog = "\n\n".join(sections)
-    return parser
+    return _Interface(parser, subparsers.choices)
 
 
 if __name__ == "__main__":

@@ -90,7 +90,8 @@ def add_image_source(parser: argparse.ArgumentParser) -> None:
 
 def add_overrides(parser: argparse.ArgumentParser, examples: str) -> None:
     """Add the arguments KEY=VALUE, and the rule by which values are read."""
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=examples)
+    # Without a default argparse says that KEY=VALUE is required.
+    parser.add_argument("overrides", nargs="*", default=[], metavar="KEY=VALUE", help=examples)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = RULE
 

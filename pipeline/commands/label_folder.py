@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,9 +48,10 @@ def label(args: argparse.Namespace) -> Output:
     from pipeline.models.found import PLACES, find_weights
 
     folder = args.folder
-    if "://" not in folder and not os.path.isdir(folder):
-        raise ValueError(f"{folder}: no such folder")
+    _check_photos(folder)
     places = args.models or PLACES
+    for place in args.models or ():
+        _check_folder(place, "--models ")
     weights = find_weights(places)
     if not weights.is_enough:
         raise ValueError(_nothing_found(places))
@@ -65,8 +67,38 @@ def label(args: argparse.Namespace) -> Output:
     one = configuration(argparse.Namespace(config=None, overrides=[*words, *args.overrides]))
     summary = run_once(one, args.keep_going)
     coco = _export(one.config.work)
-    print(f"fld: {_better(weights)}", file=sys.stderr)
+    for line in _better(weights, folder):
+        print(f"fld: {line}", file=sys.stderr)
     return Output(text=f"{summary}\ncoco: {coco}")
+
+
+def _check_photos(folder: str) -> None:
+    """Check that there are photos, before the user gets weights for them.
+
+    Raises:
+        ValueError: the folder does not exist or holds none.
+    """
+    from stages.ingest import SUFFIXES
+
+    if "://" in folder:
+        return
+    _check_folder(folder, "")
+    for _, _, names in os.walk(folder):
+        if any(name.lower().endswith(SUFFIXES) for name in names):
+            return
+    raise ValueError(f"{folder}: no photos in it; looked for {', '.join(SUFFIXES)}")
+
+
+def _check_folder(folder: str, where: str) -> None:
+    """Check that a folder exists; `where` begins the message.
+
+    Raises:
+        ValueError: it does not, or it is a file.
+    """
+    if os.path.isfile(folder):
+        raise ValueError(f"{where}{folder}: it is a file; give the folder that it is in")
+    if not os.path.isdir(folder):
+        raise ValueError(f"{where}{folder}: no such folder")
 
 
 def _used(weights: Weights) -> str:
@@ -76,8 +108,8 @@ def _used(weights: Weights) -> str:
     return f"labels by the detector {weights.detector}, RapidOCR and composed captions"
 
 
-def _better(weights: Weights) -> str:
-    """What better weights would bring and the command that gets them, in one line."""
+def _better(weights: Weights, folder: str) -> list[str]:
+    """What better weights would bring and the commands that get them, one line for each."""
     from pipeline.models.catalogue import catalogue
 
     proposed = catalogue().proposed("yolox")
@@ -88,14 +120,14 @@ def _better(weights: Weights) -> str:
     )
     if is_small and not weights.uses_florence:
         lines.append(
-            f"`fld models fetch experiment=photos` gets a detector that finds more ({proposed}, "
-            f"{file.size}, {file.says})"
+            f"more boxes: `fld models fetch experiment=photos` ({proposed}, {file.size}, "
+            f"{file.says}), then this command again"
         )
     lines.append(
-        "`fld models fetch experiment=one_gpu` gets models that write the captions and ground them"
-        " (about 22 GB, for a GPU; then `fld run experiment=one_gpu source.path=DIR`)"
+        "captions by a model, on a GPU: `fld models fetch experiment=one_gpu` (about 22 GB), then "
+        f"`fld run experiment=one_gpu source.path={shlex.quote(folder)}`"
     )
-    return f"better labels: {'; '.join(lines)}"
+    return lines
 
 
 def _nothing_found(places: Sequence[str]) -> str:
@@ -106,9 +138,9 @@ def _nothing_found(places: Sequence[str]) -> str:
     proposed = catalogue().proposed("yolox")
     size = catalogue().files[proposed].size
     return (
-        "no weights to label photos with: no detector (an .onnx file of YOLOX) and no Florence-2 "
-        f"in {', '.join(searched(places))}; `fld models fetch experiment=photos` gets a detector "
-        f"({proposed}, {size}), and --models FOLDER looks elsewhere"
+        "no weights here; `fld models fetch experiment=photos` gets a detector "
+        f"({proposed}, {size}), or give the folder of yours by --models FOLDER. Looked for a "
+        f"YOLOX (.onnx) and a Florence-2 in {', '.join(searched(places))}"
     )
 
 

@@ -119,6 +119,7 @@ def _sources(values: Json) -> dict[str, SourceConfig]:
     for name, settings in values.items():
         if settings is not None:
             check_mapping(settings, f"sources.{name}")
+            _check_use(name, values, "sources.", "source")
             sources[name] = _source(settings, f"sources.{name}.")
     check_sources(sources)
     return sources
@@ -154,6 +155,7 @@ def _entries(values: Json, where: str) -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
     for name, settings in values.items():
         if settings is not None:
+            _check_use(name, values, where, "stage")
             entries[name] = _entry(name, settings, f"{where}{name}.")
     for entry in entries.values():
         for other in entry.after:
@@ -174,6 +176,25 @@ def _not_there(
     near = difflib.get_close_matches(other, entries, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(entries)}"
     return f"no stage {other}; {hint}"
+
+
+def _check_use(name: str, values: Json, where: str, what: str) -> None:
+    """Check that a stage or a source says what it uses; a name without that is likely misspelt.
+
+    `values` are all stages or sources of the group, and `what` is the word for one of them.
+
+    Raises:
+        ValueError: it does not say it; the message names the others, or the nearest one.
+    """
+    settings = values[name]
+    others = [other for other in values if other != name]
+    if not isinstance(settings, Mapping) or "use" in settings or not others:
+        return
+    near = difflib.get_close_matches(name, others, n=1)
+    hint = f"did you mean {where}{near[0]}?" if near else f"known: {', '.join(others)}."
+    raise ValueError(
+        f"{where}{name}: no such {what}; {hint} A new {what} needs {where}{name}.use=..."
+    )
 
 
 def _entry(name: str, values: Json, where: str) -> Entry:

@@ -14,9 +14,12 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from importlib.metadata import entry_points
 from itertools import pairwise
 from typing import Any, get_args, get_origin, get_type_hints
+
+import yaml
 
 from pipeline.config.run import Entry, RunConfig, SourceConfig
 from pipeline.config.type_text import type_text
@@ -101,16 +104,20 @@ def select(settings: Sequence[Setting], part: str) -> list[Setting]:
     """The settings of a group, of a stage, source or bench, or of a name.
 
     A name is one of the command line, or its beginning or end: `refine.gate`, `min_score`. Where a
-    setting has NAME, any name fits: `filters.region.min_score` gives that of every filter, and
-    `sources.web.texts` that of every source.
+    setting has NAME, any name fits: `sources.web.texts` gives that of every source. The name of a
+    stage in the files of `configs` stands for its classes there: `filters.region` gives what a
+    region filter has, and `filters.mine.min_score` the setting of every filter.
 
     Raises:
         ValueError: nothing has that name; the message names the nearest match.
     """
     selected = []
     part = _OF_SEVERAL.sub("source.", part)
+    uses = _shipped_uses(part)
     for setting in settings:
         is_named = _begins(setting.name, part) or setting.name.endswith(f".{part}")
+        if is_named and uses and setting.use not in uses:
+            continue
         if part in (setting.group, setting.use) or is_named:
             selected.append(setting)
     if not selected:
@@ -119,6 +126,23 @@ def select(settings: Sequence[Setting], part: str) -> list[Setting]:
         hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(names)}"
         raise ValueError(f"{part}: no such group, stage or source; {hint}")
     return selected
+
+
+def _shipped_uses(part: str) -> frozenset[str]:
+    """The classes of a stage such as `filters.region.min_score` in the files of `configs`.
+
+    Empty if none of these files has a stage of that name. The settings that every stage has belong
+    to no class, so the empty name is one of the others.
+    """
+    group, _, rest = part.partition(".")
+    name = rest.partition(".")[0]
+    uses = set()
+    if group in ("specialists", "filters"):
+        for file in (resources.files("configs") / group).iterdir():
+            if file.name.endswith(".yaml"):
+                stage = yaml.safe_load(file.read_text()).get(name) or {}
+                uses |= {stage["use"]} if "use" in stage else set()
+    return frozenset({*uses, ""}) if uses else frozenset()
 
 
 def _begins(name: str, part: str) -> bool:

@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+# What to say for the mistakes of pydantic whose own message speaks of parsers.
+PLAIN = {
+    "float_parsing": "it must be a number",
+    "int_parsing": "it must be a whole number",
+    "int_from_float": "it must be a whole number",
+    "bool_parsing": "it must be true or false",
+}
 
 
 @runtime_checkable
@@ -67,7 +74,8 @@ def _first_mistake(error: ValidationError, where: str) -> str:
         return f"{key}: not set; give it a value ({key}=...)"
     if first["type"] == "string_type" and isinstance(first["input"], (int, float)):
         message += "; put it in quotes"
-    return f"{key}={first['input']}: {message.lower()}"
+    message = PLAIN.get(first["type"], message.lower().replace("input should be", "it must be"))
+    return f"{key}={first['input']}: {message}"
 
 
 def check_mapping(value: object, key: str) -> None:

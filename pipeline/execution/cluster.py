@@ -39,6 +39,8 @@ FRAME_TYPE, SETTINGS = 3, 4
 # A program that fails where the cluster refuses it.
 ASK = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1])"
 ADMIT_SECONDS = 30.0
+# What Ray says when a process of it has not answered after 30 seconds; Ray has no setting for it.
+LATE = "timed out during startup"
 # Machines of an allocation start within a minute or two; images of containers take longer.
 JOIN_SECONDS = 600.0
 
@@ -207,6 +209,11 @@ def _reason(error: Exception, said: IO[str]) -> str:
     if "ray client connection timeout" in text and tokens.place() is None:
         # Ray Client does not say why.
         return f"no connection, as where {tokens.advice()}"
+    if LATE in text:
+        return (
+            "Ray did not start within 30 seconds, so this machine has too much other work; the"
+            " same command tries again"
+        )
     return f"Ray does not start: {error}"
 
 

@@ -69,7 +69,9 @@ class _Lines:
         self._words = s
 
     def end(self) -> None:
-        """Print where it ended, unless the last line said so."""
+        """Print where it ended, unless the last line said so, or it failed before it began."""
+        if not self.n and self.total is None:
+            return
         if self._shown != self._numbers():
             self._print()
 

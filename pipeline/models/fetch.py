@@ -89,7 +89,8 @@ def fetch_file(name: str, published: Published) -> int:
     """
     path = file_path(name)
     file = HubFile(name, published.bytes, published.sha256)
-    with _one_line(name):
+    # With the address people can get it in another way, as where a proxy stands between.
+    with _one_line(f"{name} from {published.url}"):
         return _fetch(published.url, path, file, False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 
 from pipeline.quality.coco import GROUND_TRUTH, Category, Entry, GroundTruth, Image, ImageId, xywh
@@ -74,12 +75,14 @@ def predictions_of_records(records: Iterable[Record], ground_truth: GroundTruth)
             or they have other sizes.
     """
     records = list(records)
-    images = images_of_records(_truth_file(ground_truth), records)
+    file = _truth_file(ground_truth)
+    images = images_of_records(file, records)
     if records and not images:
         raise ValueError(
             "predictions: no image of the round is in the ground truth (by file_name or by id ="
             " key)"
         )
+    _tell_unmatched(len(images), len(file.images), len(records))
     classes = _classes(ground_truth)
     predictions: list[Entry] = []
     for record in records:
@@ -91,6 +94,24 @@ def predictions_of_records(records: Iterable[Record], ground_truth: GroundTruth)
             labels = turned_back(labels, image.picture)
         predictions += _entries(labels, image.id, classes)
     return predictions
+
+
+def _tell_unmatched(matched: int, in_truth: int, in_round: int) -> None:
+    """Tell how many images only one of the two has; the scores depend on the first number."""
+    logger = logging.getLogger("fld")
+    if matched < in_truth:
+        logger.warning(
+            "%d of the %d images of the ground truth are not in the round, and their objects count"
+            " as not found; for the others alone, leave these images out of the file",
+            in_truth - matched,
+            in_truth,
+        )
+    if matched < in_round:
+        logger.warning(
+            "%d of the %d images of the round are not in the ground truth, and are not measured",
+            in_round - matched,
+            in_round,
+        )
 
 
 def _truth_file(ground_truth: GroundTruth) -> TruthFile:

@@ -234,12 +234,18 @@ def _licences(facts: Facts, totals: Totals) -> str:
 def _usage(facts: Facts) -> str:
     tars = layout_release.files_of_split(layout_release.SHARDS, "train")
     checksums = layout_release.CHECKSUMS
+    # `datasets` refuses tars whose images have several suffixes, and upright copies are PNG.
     return f"""```python
+import glob
+
 import datasets
+import webdataset
 
 datasets.load_dataset("FOLDER", "{layout_release.OBJECTS}")  # boxes, categories and captions
 datasets.load_dataset("FOLDER", "{layout_release.ANNOTATIONS}")  # one row an annotation
-datasets.load_dataset("webdataset", data_files={{"train": "FOLDER/{tars}"}})
+tars = sorted(glob.glob("FOLDER/{tars}"))
+for sample in webdataset.WebDataset(tars, shardshuffle=False).decode("pil"):
+    labels = sample["json"]["annotations"]  # the image: sample["jpg"], sample["png"], ...
 ```
 
 Boxes are x0, y0, x1, y1 in pixels of the stored image; masks are COCO run lengths. `fld release

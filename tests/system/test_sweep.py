@@ -23,7 +23,7 @@ def test_a_run_that_fails_stops_no_other_and_the_exit_code_says_so(tmp_path: Pat
 def test_all_runs_are_checked_before_the_first_one(tmp_path: Path) -> None:
     done = fld_here("run", "-m", "seed=1,2", "refine.rounds=0,-1", f"work={tmp_path}/w")
     assert done.returncode == 2
-    assert "refine.rounds=-1: input should be greater than or equal to 0" in done.stderr
+    assert "refine.rounds=-1: it must be greater than or equal to 0" in done.stderr
     assert not (tmp_path / "w").exists()
 
 

@@ -171,3 +171,23 @@ def test_settings_may_stand_behind_options(capsys: pytest.CaptureFixture[str]) -
             cli.main(words)
         assert stopped.value.code == 2
         assert f"unknown argument {words[-1]}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["lable", "photos"], "fld: error: no command lable; did you mean label?"),
+        (["photos"], "fld: error: no command photos; `fld --help` lists the commands"),
+        (["label"], "fld label: error: the following arguments are required: DIR"),
+        (["label", "photos", "--modles", "x"], "fld label: error: unknown argument --modles"),
+    ],
+)
+def test_words_that_fit_no_command_are_told_with_the_usage(
+    capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(words)
+    assert stopped.value.code == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("usage: fld ") and said.err.splitlines()[-1] == message

@@ -60,8 +60,15 @@ def test_one_rule_of_a_kind_leaves_its_other_rules_as_they_are() -> None:
         ),
         ("refine.gate.held_uot=1", "refine.gate.held_uot: no such setting; did you mean held_out?"),
         ("cluster.groups.x.cpu=1", "cluster.groups.x.cpu: no such setting; did you mean cpus?"),
-        ("train.batch_size=many", "train.batch_size=many: input should be a valid integer"),
-        ("refine.stop=maybe", "refine.stop=maybe: input should be 'no_gain' or 'never'"),
+        ("train.batch_size=many", "train.batch_size=many: it must be a whole number"),
+        ("filters.region.min_score=high", "filters.region.min_score=high: it must be a number"),
+        (
+            "filters.regoin.min_score=0.5",
+            "filters.regoin: no such stage; did you mean filters.region? "
+            "A new stage needs filters.regoin.use=...",
+        ),
+        ("specialists.x.batch_size=3", "specialists.x: no such stage; known: detect, "),
+        ("refine.stop=maybe", "refine.stop=maybe: it must be 'no_gain' or 'never'"),
         ("specialists.detect.use=contour", "use=contour: no such stage; did you mean contours?"),
         (
             "specialists.caption.after=[scoer]",
@@ -83,9 +90,9 @@ def test_one_rule_of_a_kind_leaves_its_other_rules_as_they_are() -> None:
         ),
         (
             "refine.merge.regions.least_precision=2",
-            "refine.merge.regions.least_precision=2: input should be less than",
+            "refine.merge.regions.least_precision=2: it must be less than",
         ),
-        ("source.shard_size=0", "source.shard_size=0: input should be greater than 0"),
+        ("source.shard_size=0", "source.shard_size=0: it must be greater than 0"),
         ("specialists.detect=3", "specialists.detect=3: give a mapping of settings"),
         (
             "refine.start=nanoo",

@@ -255,7 +255,7 @@ def test_without_rounds_the_typed_settings_of_rounds_have_no_effect() -> None:
             "refine.merge.texts: no such setting",
         ),
         (["refine.merge.levels.texts.add=-1"], "refine.merge.levels: the loop measures them"),
-        (["refine.gate.held_out=1"], "refine.gate.held_out=1: input should be less than 1"),
+        (["refine.gate.held_out=1"], "refine.gate.held_out=1: it must be less than 1"),
         (["specialists.ocr={}"], "specialists.ocr=null leaves the stage out"),
         (["refine.gate={}"], "adds no setting and removes none; name what to change"),
         (["source.path=p"], "source=scenes has no such setting; it is one of source=folder or web"),

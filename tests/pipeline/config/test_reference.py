@@ -102,9 +102,10 @@ def test_every_setting_has_a_meaning() -> None:
 
 
 def test_a_setting_is_found_by_its_name_on_the_command_line_and_by_its_last_word() -> None:
-    typed = select(SETTINGS, "filters.region.min_score")
+    typed = select(SETTINGS, "filters.mine.min_score")
     assert {(setting.use, setting.name) for setting in typed} >= {
-        ("region_filter", "filters.NAME.min_score")
+        ("region_filter", "filters.NAME.min_score"),
+        ("text_score_filter", "filters.NAME.min_score"),
     }
     assert all(setting.name == "filters.NAME.min_score" for setting in typed)
     assert {setting.use for setting in select(SETTINGS, "min_score")} >= {"region_filter", "yolox"}
@@ -113,6 +114,14 @@ def test_a_setting_is_found_by_its_name_on_the_command_line_and_by_its_last_word
     ]
     with pytest.raises(ValueError, match="no such group, stage or source"):
         select(SETTINGS, "filters.region.nothing")
+
+
+def test_the_name_of_a_stage_in_a_recipe_stands_for_its_classes() -> None:
+    assert {setting.use for setting in select(SETTINGS, "filters.region")} == {"", "region_filter"}
+    (one,) = select(SETTINGS, "filters.region.min_score")
+    assert (one.use, one.name) == ("region_filter", "filters.NAME.min_score")
+    found = select(SETTINGS, "specialists.detect.min_score")
+    assert {setting.use for setting in found} == {"detr", "yolox"}
 
 
 def test_a_setting_of_one_of_several_sources_is_that_of_every_source() -> None:

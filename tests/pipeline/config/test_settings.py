@@ -45,7 +45,7 @@ def test_a_mistake_on_the_command_line_is_told_in_one_line(
 
 def test_fewer_than_no_rounds_are_refused() -> None:
     with pytest.raises(
-        ValueError, match=r"refine.rounds=-1: input should be greater than or equal to 0"
+        ValueError, match=r"refine.rounds=-1: it must be greater than or equal to 0"
     ):
         parse(compose(["work=w", "refine.rounds=-1"]))
 

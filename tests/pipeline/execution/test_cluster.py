@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import socket
 import subprocess
@@ -103,6 +104,18 @@ def status(args):
 look.status = status
 sys.exit(cli.main(["status", "work", "--json"]))
 """
+
+
+def test_a_machine_that_is_too_busy_for_ray_is_told() -> None:
+    # The message of ray._private.node.
+    late = Exception(
+        "The current node timed out during startup. This could happen because some of the raylet"
+        " failed to startup or the GCS has become overloaded."
+    )
+    assert cluster._reason(late, io.StringIO()) == (
+        "Ray did not start within 30 seconds, so this machine has too much other work; the same "
+        "command tries again"
+    )
 
 
 @pytest.mark.ray

@@ -49,3 +49,9 @@ def test_a_step_that_fails_tells_how_far_it_came(
         clock[0] += 6
         raise ValueError("wrong")
     assert capsys.readouterr().err == "verify: 2/9 files, 6 s, 21 s left\n"
+
+
+def test_a_step_that_fails_before_it_began_has_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match="no release"), progress("verify", "shard"):
+        raise ValueError("no release there")
+    assert capsys.readouterr().err == ""

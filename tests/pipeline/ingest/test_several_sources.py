@@ -231,6 +231,11 @@ def test_a_source_without_a_name_must_be_among_those_with_names(
         (["sources.A.use=scenes"], "sources.A: use small letters"),
         (["sources.shard.use=scenes"], "sources.shard: shards of a run with one source"),
         (["sources.a.path=x"], "sources.a.use: not set; name a source (sources.a.use=folder)"),
+        (
+            ["sources.coco.use=scenes", "sources.cocoo.limit=3"],
+            "sources.cocoo: no such source; did you mean sources.coco? "
+            "A new source needs sources.cocoo.use=...",
+        ),
         (["sources.a.use=scenes", "source.limit=3"], "source and sources: give one of the two"),
         (["source=null"], "source: not set; give it a value (source=folder source.path=DIR)"),
         (["sources.a=null"], "source: not set; give it a value"),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline import cli
+from pipeline.commands import label_folder
 from pipeline.config.compose import compose
 from pipeline.config.parse import parse
 from pipeline.models import found
@@ -43,25 +44,32 @@ def test_without_weights_one_line_says_what_to_do(
     assert cli.main(["label", "photos"]) == 2
     said = capsys.readouterr()
     assert said.out == "" and said.err == (
-        "fld: error: no weights to label photos with: no detector (an .onnx file of YOLOX) and no "
-        f"Florence-2 in {here}, {here}/models, {here}/weights, {here}/cache; `fld models fetch "
-        "experiment=photos` gets a detector (yolox_s.onnx, 36 MB), and --models FOLDER looks "
-        "elsewhere\n"
+        "fld: error: no weights here; `fld models fetch experiment=photos` gets a detector "
+        "(yolox_s.onnx, 36 MB), or give the folder of yours by --models FOLDER. Looked for a YOLOX "
+        f"(.onnx) and a Florence-2 in {here}, {here}/models, {here}/weights, {here}/cache\n"
     )
     assert not (here / "work").exists()
 
 
-def test_a_missing_and_an_empty_folder_are_told_in_one_line(
-    here: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere"], "nowhere: no such folder"),
+        (["notes.txt"], "notes.txt: it is a file; give the folder that it is in"),
+        (["empty"], "empty: no photos in it; looked for .jpg, .jpeg, "),
+        (["photos", "--models", "nowhere"], "--models nowhere: no such folder"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_is_told_before_weights_are_looked_for(
+    here: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
 ) -> None:
-    assert cli.main(["label", "photos"]) == 2
-    assert capsys.readouterr().err == "fld: error: photos: no such folder\n"
-    detector(here / "a.onnx")
-    (here / "photos").mkdir()
-    assert cli.main(["label", "photos"]) == 2
-    (used, error) = capsys.readouterr().err.splitlines()
-    assert used == "fld: labels by the detector a.onnx, RapidOCR and composed captions"
-    assert error.startswith(f"fld: error: source.path={here}/photos: nothing to read in it; looked")
+    (here / "photos/2026").mkdir(parents=True)
+    (here / "photos/2026/a.JPG").write_bytes(b"x")
+    (here / "empty").mkdir()
+    (here / "notes.txt").write_text("x")
+    assert cli.main(["label", *words]) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith(f"fld: error: {message}")
 
 
 def test_of_several_detectors_the_largest_whole_one_is_taken(here: Path) -> None:
@@ -111,3 +119,16 @@ def test_a_florence_of_the_cache_is_found_by_its_name_and_commit(here: Path) -> 
     model = HubModel("florence-community/Florence-2-base", COMMIT)
     shutil.copytree(CHECKPOINT, model.folder)
     assert find_weights(["."]).florence == f"florence-community/Florence-2-base@{COMMIT}"
+
+
+def test_better_weights_are_told_with_the_commands_that_get_them(here: Path) -> None:
+    detector(here / "models/a.onnx")
+    boxes, captions = label_folder._better(find_weights(["models"]), "my photos")
+    assert boxes == (
+        "more boxes: `fld models fetch experiment=photos` (yolox_s.onnx, 36 MB, COCO AP 40.5), then"
+        " this command again"
+    )
+    assert captions == (
+        "captions by a model, on a GPU: `fld models fetch experiment=one_gpu` (about 22 GB), then "
+        "`fld run experiment=one_gpu source.path='my photos'`"
+    )

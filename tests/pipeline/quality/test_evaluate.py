@@ -322,6 +322,29 @@ def test_a_round_is_matched_to_coco_images_by_file_name() -> None:
         evaluate("detection", given, labelled())
 
 
+def test_images_that_only_the_truth_or_only_the_round_has_are_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    dog = {"category_id": 3, "bbox": [10, 10, 40, 40]}
+    given = truth(
+        {"image_id": 7, **dog},
+        {"image_id": 8, **dog},
+        categories=[{"id": 3, "name": "dog"}],
+    )
+    given["images"] = [{"id": 7, "file_name": "b.jpg"}, {"id": 8, "file_name": "c.jpg"}]
+    scores = evaluate("detection", given, labelled())
+    # One of the two dogs is found: 51 of COCO's 101 points of recall (0, 0.01, ... 0.5).
+    assert scores["AP"] == pytest.approx(51 / 101)
+    assert [message.getMessage() for message in caplog.records] == [
+        "1 of the 2 images of the ground truth are not in the round, and their objects count as not"
+        " found; for the others alone, leave these images out of the file",
+        "1 of the 2 images of the round are not in the ground truth, and are not measured",
+    ]
+    caplog.clear()
+    evaluate("detection", labelled(), labelled())
+    assert not [one for one in caplog.records if "images of" in one.getMessage()]
+
+
 @pytest.mark.parametrize(
     ("kind", "given", "found", "message"),
     [

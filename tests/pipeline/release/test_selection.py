@@ -55,7 +55,7 @@ def test_without_shares_everything_is_train() -> None:
         ("splits.Test=0.5", "splits.Test: use small letters"),
         ("name=a/b", "name=a/b: use letters"),
         ("version=../1", "version=../1: use letters"),
-        ("splits.test=1.5", "splits.test=1.5: input should be less than or equal to 1"),
+        ("splits.test=1.5", "splits.test=1.5: it must be less than or equal to 1"),
         ("tekedown=[x]", "tekedown: no such setting; did you mean takedown?"),
         ("min_precision.boxes=1", "min_precision.boxes"),
     ],
