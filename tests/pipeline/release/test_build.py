@@ -28,7 +28,7 @@ from pipeline.release.verify import verify
 from pipeline.schema import ImageRow
 from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
-from tests.pipeline.release.rounds import BOX, TEXT, Inline, released
+from tests.pipeline.release.rounds import BOX, TEXT, Inline, released, tars_by_the_card
 
 SPLITS = ("splits.test=0.2", "splits.validation=0.1")
 SAMPLES = 18
@@ -126,16 +126,14 @@ def test_the_card_says_what_a_review_found_in_samples_picked_by_chance(work: Pat
     assert verify(str(folder), lambda done, total: None).findings == []
 
 
-def test_datasets_loads_tars_as_webdataset(release: Path, tmp_path: Path) -> None:
-    import datasets
-
-    files = str(release / "shards/train/*.tar")
-    loaded = datasets.load_dataset(
-        "webdataset", data_files={"train": files}, cache_dir=str(tmp_path)
-    )["train"]
+def test_datasets_loads_tars_by_the_lines_of_the_card(
+    release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = tars_by_the_card(release, tmp_path, monkeypatch)
     assert len(loaded) == 13
     assert loaded[0]["jpg"].size == (192, 192)
     assert loaded[0]["json"]["annotations"]["texts"][0]["text"] == TEXT
+    assert loaded[0]["__key__"] == loaded[0]["json"]["key"]
 
 
 def test_pycocotools_reads_the_masks(release: Path) -> None:
