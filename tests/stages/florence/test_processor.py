@@ -17,7 +17,7 @@ from stages.florence.tasks import TASKS
 from stages.florence.tokenizer import ADDED_TOKENS, token_id
 
 RESOLUTION = 64
-IMAGE_TOKENS = 5  # 2 x 2 features and their mean
+IMAGE_TOKENS = 65  # 8 x 8 features and their mean
 PLACE = "<loc_100><loc_200><loc_300><loc_400>"
 BOX = [100, 200, 300, 400]  # of an image of 1000 x 1000 pixels
 SIZE = (1000, 1000)
