@@ -58,8 +58,10 @@ def add_commands(group: CommandGroup) -> None:
     for name in ("yolo", "labelstudio", "fiftyone", "florence"):
         parsers[name].add_argument(
             "--link",
+            action="append",
+            default=[],
             metavar="FOLDER",
-            help="link to equal images in the source's folder; others are copied",
+            help="link to equal images in this folder of a source, copy others; may repeat",
         )
 
 
@@ -92,12 +94,12 @@ def export_images(args: argparse.Namespace) -> Output:
     labelled = open_labelled(args.round)
     _tell_pending(labelled)
     check_sources(args.source, labelled.records())
-    link = getattr(args, "link", None)
-    folder = ExportFolder(Path(args.out), Path(link) if link else None)
+    links = [Path(link) for link in getattr(args, "link", ())]
+    folder = ExportFolder(Path(args.out), links)
     export = Export(labelled, args.source)
     folder.check()
     counts = _write(args, export, folder)
-    for line in export.warnings(args.format):
+    for line in (*export.warnings(args.format), *folder.warnings()):
         logging.getLogger("fld").warning(line)
     listed = ", ".join(f"{count} {name}" for name, count in counts.items())
     return Output(text=f"{folder.path}: {listed}")

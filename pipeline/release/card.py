@@ -70,7 +70,7 @@ def card(facts: Facts, totals: Totals) -> str:
         "## Known limits",
         _list([*LIMITS, unchecked(facts.checks.safety)]),
         "## How to read it",
-        _usage(facts),
+        _usage(facts, totals),
         "## Statistics",
         _statistics(facts, totals),
     ]
@@ -231,21 +231,22 @@ def _licences(facts: Facts, totals: Totals) -> str:
     return _table(["source", "licence of the images", "from", SAMPLES], rows)
 
 
-def _usage(facts: Facts) -> str:
+def _usage(facts: Facts, totals: Totals) -> str:
     tars = layout_release.files_of_split(layout_release.SHARDS, "train")
     checksums = layout_release.CHECKSUMS
-    # `datasets` refuses tars whose images have several suffixes, and upright copies are PNG.
+    # Without the types, `datasets` takes them from the first five samples of a tar. It then refuses
+    # tars with images of several formats, and values that are missing in these five.
+    types = ['"__key__": datasets.Value("string")']
+    types += [f'"{extension}": datasets.Image()' for extension in totals["formats"]]
+    types.append('"json": datasets.Json()')
     return f"""```python
-import glob
-
-import datasets
-import webdataset
+import datasets  # 4.7 or newer for `Json`
 
 datasets.load_dataset("FOLDER", "{layout_release.OBJECTS}")  # boxes, categories and captions
 datasets.load_dataset("FOLDER", "{layout_release.ANNOTATIONS}")  # one row an annotation
-tars = sorted(glob.glob("FOLDER/{tars}"))
-for sample in webdataset.WebDataset(tars, shardshuffle=False).decode("pil"):
-    labels = sample["json"]["annotations"]  # the image: sample["jpg"], sample["png"], ...
+tars = {{"train": "FOLDER/{tars}"}}
+types = datasets.Features({{{", ".join(types)}}})
+datasets.load_dataset("webdataset", data_files=tars, features=types)
 ```
 
 Boxes are x0, y0, x1, y1 in pixels of the stored image; masks are COCO run lengths. `fld release

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +19,10 @@ class ExportFolder:
     """Where an export goes."""
 
     path: Path
-    originals: Path | None = None
-    """The folder of the source's own images: an equal file there is linked, others are copied."""
+    originals: Sequence[Path] = ()
+    """The folders of the sources' own images: an equal file there is linked, others are copied."""
+    linked: Counter[Path] = field(default_factory=Counter)
+    """How many files of each of these folders are linked."""
 
     def check(self) -> None:
         """Check that the folder is new or empty.
@@ -31,8 +34,9 @@ class ExportFolder:
         check_folder(self.path)
         if self.path.exists() and any(self.path.iterdir()):
             raise ValueError(f"{self.path}: is not empty; give a new folder")
-        if self.originals is not None and not self.originals.is_dir():
-            raise ValueError(f"--link {self.originals}: no such folder; give that of the images")
+        for folder in self.originals:
+            if not folder.is_dir():
+                raise ValueError(f"--link {folder}: no such folder; give that of the images")
 
     def add_image(self, sample: ExportSample, folder: str) -> str:
         """Put the image of a sample into a folder of the export; its path in the export."""
@@ -54,14 +58,27 @@ class ExportFolder:
 
     def _original(self, sample: ExportSample) -> Path | None:
         """The file of the source that is the stored image, None if there is no such file."""
-        if self.originals is None:
-            return None
-        # Names of files in other places (URLs, members of tars) are no files here.
-        file = self.originals / sample.record.name
-        if not file.is_file():
-            return None
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
-        return file.resolve() if digest == sample.record.sha256 else None
+        for folder in self.originals:
+            # Names of files in other places (URLs, members of tars) are no files here. Two sources
+            # may have files of the same name, so only the content tells.
+            file = folder / sample.record.name
+            if not file.is_file():
+                continue
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            if digest == sample.record.sha256:
+                self.linked[folder] += 1
+                return file.resolve()
+        return None
+
+    def warnings(self) -> Iterator[str]:
+        """A line for each folder of originals in which nothing could be linked."""
+        for folder in self.originals:
+            if not self.linked[folder]:
+                yield (
+                    f"--link {folder}: none of the images is there under its name in the source "
+                    "and with the same bytes, so nothing is linked to this folder; give the path "
+                    "of the source"
+                )
 
 
 def check_folder(path: Path) -> None:

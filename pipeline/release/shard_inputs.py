@@ -21,8 +21,8 @@ from pipeline.storage.store import Store
 
 RELEASE = "release"
 """How the files of a release are called in the state of a shard."""
-VERSION = 3
-"""Raise it when the same inputs give other bytes."""
+VERSION = 4
+"""Raise it when the same inputs give other bytes or counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,6 +40,8 @@ class Totals(TypedDict):
     """Samples, annotations of each kind, and flags by split."""
     sources: dict[str, int]
     """Samples by the source of their image."""
+    formats: dict[str, int]
+    """Samples by the extension of their image in the tars; empty if the release has references."""
     makers: list[Maker]
     removed: dict[str, dict[str, int]]
     """What the round has and the release has not: by type, then by reason."""
@@ -56,6 +58,8 @@ class Counts:
 
     splits: Groups = field(default_factory=dict)
     sources: Counter[str] = field(default_factory=Counter)
+    formats: Counter[str] = field(default_factory=Counter)
+    """Samples by the extension of their image."""
     makers: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     """Annotations by stage, model and revision."""
     removed: Groups = field(default_factory=dict)
@@ -70,6 +74,8 @@ class Counts:
         for kind in KINDS:
             counts[kind] += getattr(row, kind)
         self.sources[row.source] += 1
+        if row.member:
+            self.formats[row.member.partition(".")[2]] += 1
         self.failures.update({failure.stage for failure in record.failures})
         for annotation in record.annotations.all():
             self.makers[annotation.source, annotation.model, annotation.revision] += 1
@@ -92,6 +98,7 @@ class Counts:
         _add_groups(self.removed, other.removed)
         _add_groups(self.flags, other.flags)
         self.sources.update(other.sources)
+        self.formats.update(other.formats)
         self.makers.update(other.makers)
         self.failures.update(other.failures)
         self.statistics.merge(other.statistics)
@@ -107,6 +114,7 @@ class Counts:
         return {
             "splits": {name: dict(self.splits[name]) for name in sorted(self.splits)},
             "sources": _in_order(self.sources),
+            "formats": _in_order(self.formats),
             "makers": self._makers(),
             "removed": _groups_in_order(self.removed),
             "flags": _groups_in_order(self.flags),
@@ -158,6 +166,7 @@ def encoded(counts: Counts) -> Json:
     return {
         "splits": counts.splits,
         "sources": counts.sources,
+        "formats": counts.formats,
         "makers": [[*maker, count] for maker, count in sorted(counts.makers.items())],
         "removed": counts.removed,
         "flags": counts.flags,
@@ -191,6 +200,7 @@ def decoded(value: Json) -> Counts:
     return Counts(
         splits=_groups(value["splits"]),
         sources=Counter(value["sources"]),
+        formats=Counter(value["formats"]),
         makers=makers,
         removed=_groups(value["removed"]),
         flags=_groups(value["flags"]),

@@ -64,7 +64,16 @@ class TripletFilterConfig:
 
 
 def read_list(name: str) -> frozenset[str]:
-    """The phrases of a list in lower case; lines that begin with `#` are comments.
+    """The phrases of a list in lower case.
+
+    Raises:
+        ValueError: no list has this name.
+    """
+    return frozenset(phrase.lower() for phrase in listed_phrases(name))
+
+
+def listed_phrases(name: str) -> list[str]:
+    """The phrases of a list as they are written; lines that begin with `#` are comments.
 
     Raises:
         ValueError: no list has this name.
@@ -73,11 +82,8 @@ def read_list(name: str) -> frozenset[str]:
     if not path.is_file():
         names = sorted(file.stem for file in path.parent.glob("*.txt"))
         raise ValueError(f"lists: no phrase list {name!r}; known: {', '.join(names)}")
-    phrases = set()
-    for line in lines_of(path.read_bytes()):
-        if line and not line.startswith("#"):
-            phrases.add(line.lower())
-    return frozenset(phrases)
+    lines = lines_of(path.read_bytes())
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 @cache

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import torch
 
 # Mean and standard deviation of ImageNet's colours, with which the released models were trained.
-_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-_DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
+MEAN = (0.485, 0.456, 0.406)
+DEVIATION = (0.229, 0.224, 0.225)
 
 
 def pixel_values(images: Sequence[np.ndarray], resolution: int) -> torch.Tensor:
@@ -38,5 +38,6 @@ def _prepare(image: np.ndarray, resolution: int) -> np.ndarray:
     is_shrinking = min(image.shape[:2]) > resolution
     interpolation = cv2.INTER_AREA if is_shrinking else cv2.INTER_CUBIC
     resized = cv2.resize(image, (resolution, resolution), interpolation=interpolation)
-    normalised = (resized.astype(np.float32) / 255 - _MEAN) / _DEVIATION
+    mean, deviation = np.array(MEAN, np.float32), np.array(DEVIATION, np.float32)
+    normalised = (resized.astype(np.float32) / 255 - mean) / deviation
     return normalised.transpose(2, 0, 1)

@@ -195,7 +195,10 @@ def move_to_device(florence: Florence, device: str, dtype: str = "float32") -> N
 
 
 def save(florence: Florence, folder: Path) -> None:
-    """Write model and tokenizer as a folder for `from_pretrained`."""
+    """Write model and tokenizer as a folder for `from_pretrained`.
+
+    `stages.florence.processor.save_processor` adds the processor.
+    """
     florence.model.save_pretrained(folder)
     florence.tokenizer.save_pretrained(folder)
 

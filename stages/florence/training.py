@@ -16,6 +16,7 @@ from stages.base import Sample
 from stages.florence.config import TrainConfig
 from stages.florence.distributed import SINGLE_PROCESS, Distributed
 from stages.florence.model import load, save
+from stages.florence.processor import save_processor
 from stages.florence.state import (
     Checkpoint,
     Metrics,
@@ -50,7 +51,7 @@ def train(
     distributed: Distributed = SINGLE_PROCESS,
     hooks: Hooks = Hooks(),
 ) -> Metrics:
-    """Train a model and leave a `from_pretrained` folder in `out`.
+    """Train a model and leave a `from_pretrained` folder in `out`, with its processor.
 
     Args:
         config: the settings.
@@ -79,6 +80,7 @@ def train(
     if distributed.rank == 0:
         trainer.use_average()
         save(trainer.florence, out)
+        save_processor(out, config.resolution(config.steps))
         write_metrics(out, history)
     return history[-1] if history else {}
 
@@ -100,5 +102,6 @@ def _report(
     is_unfinished = state.step < config.steps
     if hooks.save is not None and is_due and is_unfinished:
         save_checkpoint(state, folder, history)
+        save_processor(folder, config.resolution(state.step - 1))
         hooks.save(folder, state.step)
         shutil.rmtree(folder)

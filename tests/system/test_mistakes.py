@@ -5,7 +5,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from tests.stages.specialists.test_describe import Server
+from tests.stages.specialists.describing import Server
 from tests.stages.specialists.tiny_finders import rt_detr
 from tests.system.conftest import fld, fld_here
 

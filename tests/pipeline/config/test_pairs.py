@@ -1,4 +1,4 @@
-"""Settings that have no effect beside others, and settings that name what is not there."""
+"""Settings that have no effect beside others."""
 
 from __future__ import annotations
 
@@ -6,35 +6,23 @@ import logging
 from dataclasses import fields, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_type_hints
 
 import pytest
 
 from pipeline.cli import main
 from pipeline.config import effects
-from pipeline.config.compose import compose, load
-from pipeline.config.effects import LABELLED, SOURCE_LABELS, typed_names, warnings
+from pipeline.config.compose import compose
+from pipeline.config.effects import LABELLED, SOURCE_LABELS, typed_names
 from pipeline.config.groups import ENGINE_GROUPS
 from pipeline.config.parse import parse
-from pipeline.config.validation import build
 from pipeline.plan.graph import FILTER_GROUP, GROUNDING_TASK
 from pipeline.plan.journal import INGEST
 from pipeline.studies import config as studies
-from pipeline.training import standalone
 from pipeline.training.run import GROUP
 from stages import registry
+from tests.pipeline.config.warned import ENDPOINT, FOLDER, FUSED, OTHER, WEBDATASET, lines
 
 STUDIES = [file.name for file in (resources.files("configs") / "study").iterdir()]
-FOLDER = ("source=folder", "source.path=photos")
-WEBDATASET = ("source=webdataset", "source.path=tars")
-FUSED = "specialists.fused={use: fuse, sources: [detect, other], after: [detect]}"
-OTHER = "specialists.other={use: contours}"
-ENDPOINT = "specialists.say={use: endpoint_describe, endpoint: 'http://h', model: m"
-
-
-def lines(*overrides: str) -> list[str]:
-    """The warnings for a run with these words on the command line."""
-    return warnings(parse(compose(list(overrides))), typed_names(overrides))
 
 
 @pytest.mark.parametrize(
@@ -209,158 +197,6 @@ def test_without_rounds_the_typed_settings_of_rounds_have_no_effect() -> None:
     # Round 0 is scored on held-out samples by themselves, where the source has truth.
     assert not [line for line in found if "held_out" in line]
     assert lines(*FOLDER, "refine.rounds=0", "refine.gate.held_out=0.1") != []
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (
-            ["filters.region.min_scores.person=0.9"],
-            "for a class write filters.region.min_scores./p",
-        ),
-        (["filters.region.min_scores.ocrr=0.9"], "did you mean ocr?"),
-        (
-            ["filters.region.min_scores={/stra: 0.9}"],
-            "no detector knows the class stra; did you mean",
-        ),
-        (
-            ["filters.region.min_scores={detect/person: 0.9}"],
-            "knows the class person; known: circle",
-        ),
-        (
-            ["filters.triplet.min_box_scores.grund=0.9"],
-            "no stage has the name grund; did you mean gr",
-        ),
-        (["filters.triplet.min_box_scores={ground/ring: 1}"], "a triplet has no class"),
-        (["filters.triplet.lists=[blaclist]"], "lists: no phrase list 'blaclist'; known: "),
-        (["refine.complete=[segmnt]"], "segmnt is no specialist; did you mean segment?"),
-        (
-            ["refine.annotate.tasks=['<ODD>']"],
-            "refine.annotate.tasks: <ODD>: no such task; did you m",
-        ),
-        (["refine.annotate.support=['<ODD>']"], "refine.annotate.support: <ODD>: no such task"),
-        (["refine.annotate.tasks=['<VQA>']"], "refine.annotate.tasks: <VQA> makes no annotation"),
-        (["refine.annotate.missing=[alt]"], "refine.annotate.missing: alt; known: brief"),
-        (["refine.annotate.model=nano"], "give the checkpoint to start from as refine.start"),
-        (
-            ["refine.annotate.folds=2"],
-            "refine.annotate.folds=2: the loop fills it in; set refine.fol",
-        ),
-        (
-            ["refine.annotate.after=[parse]"],
-            "refine.annotate.after: the loop decides what it reads",
-        ),
-        (
-            ["refine.merge.use=parse", "refine.merge.texts=null"],
-            "refine.merge.texts: no such setting",
-        ),
-        (["refine.merge.levels.texts.add=-1"], "refine.merge.levels: the loop measures them"),
-        (["refine.gate.held_out=1"], "refine.gate.held_out=1: it must be less than 1"),
-        (["specialists.ocr={}"], "specialists.ocr=null leaves the stage out"),
-        (["refine.gate={}"], "adds no setting and removes none; name what to change"),
-        (["source.path=p"], "source=scenes has no such setting; it is one of source=folder or web"),
-        (["train.seed=3"], "train.seed: the setting `seed` decides it; set seed=3"),
-        (["train.families={image: 1}", "train.tasks=['<OD>']"], "give one to region"),
-        (
-            [OTHER, FUSED],
-            "specialists.fused.sources: it does not read other; add it to specialists.f",
-        ),
-        ([FUSED], "specialists.fused.sources: no stage other"),
-        (
-            [f"{ENDPOINT}, prompts: {{detaild: x}}}}"],
-            "prompts.detaild: no such granularity; did you",
-        ),
-        (["specialists.score={use: image_text_score, template: a}"], "template=a: write {}"),
-        (["experiment=refinement", "source.seed=4"], "set it to source.seed (4)"),
-    ],
-)
-def test_a_name_of_what_is_not_there_is_refused(overrides: list[str], message: str) -> None:
-    with pytest.raises(ValueError) as caught:
-        parse(compose(overrides))
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_an_empty_mapping_over_a_saved_config_is_refused(tmp_path: Path) -> None:
-    saved = tmp_path / "config.yaml"
-    saved.write_text("specialists: {ocr: {use: rapidocr}}")
-    with pytest.raises(ValueError, match=r"specialists\.ocr=null"):
-        load(saved, ["specialists.ocr={}"])
-
-
-def test_a_file_of_filters_may_name_stages_of_another_set_of_specialists() -> None:
-    run = parse(compose(["experiment=refinement"]))
-    assert "ocr" not in run.specialists
-    assert "ocr" in run.filters["region"].options.min_scores
-    typed = "filters.region.min_scores.ocr=0.9"
-    (line,) = lines("experiment=refinement", typed)
-    assert line.startswith("filters.region.min_scores.ocr: no effect")
-    assert lines(typed) == []
-
-
-def test_commands_that_only_train_warn_of_their_settings() -> None:
-    def trained(*overrides: str) -> list[str]:
-        config = standalone.parse(compose(list(overrides), "training"))
-        return list(config.without_effect(typed_names(overrides)))
-
-    assert trained() == []
-    assert trained("train.micro_batch=99")[0].startswith("train.micro_batch=99: no effect")
-    (line,) = trained("cluster.groups.trian.gpus=1")
-    assert line.endswith("did you mean train?")
-    with pytest.raises(ValueError, match="set seed=3"):
-        trained("train.seed=3")
-
-
-@pytest.mark.parametrize(
-    ("overrides", "start"),
-    [
-        (["study=backbone", "beams=3"], "beams=3: no effect"),
-        (["study=backbone", "train.batch_size=3"], "train.batch_size: no effect"),
-        (["study=clean", "detector={steps: 3}"], "detector="),
-        (["study=clean", "rows.start.samples=3"], "rows.start.samples=3: no effect"),
-        (["study=clean", "rows.tuned.samples=9999"], "rows.tuned.samples=9999: no effect"),
-        (
-            ["study=clean", "rows.tuned.phases.train.micro_batch=99"],
-            "rows.tuned.phases.train.micro",
-        ),
-        (["study=zero_shot", "train.batch_size=3"], "train.batch_size: no effect"),
-        (["study=clean", "start=base", "rows.tuned.start=nano", "~rows.start"], "start=base"),
-    ],
-)
-def test_a_study_warns_of_its_settings(overrides: list[str], start: str) -> None:
-    study = studies.parse(compose(overrides, "studies"))
-    found = list(study.without_effect(typed_names(overrides)))
-    assert [line for line in found if line.startswith(start)], found
-
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("tasks=['<ODD>']", "tasks: <ODD>: no such task; did you mean <OD>"),
-        ("train.seed=3", "train.seed: the setting `seed` decides it"),
-        ("rows.tuned.phases.train.seed=3", "rows.tuned.phases.train.seed: the setting `seed`"),
-        ("rows.tuned.phases.train.stages=[[64,3]]", "set steps or stages, not both"),
-    ],
-)
-def test_a_study_refuses_mistakes(override: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        studies.parse(compose(["study=clean", override], "studies"))
-
-
-@pytest.mark.parametrize(
-    ("bench", "values", "start"),
-    [
-        ("refinement", {"seeds": 5}, "seeds=5"),
-        ("shards", {"ingest": False, "workers": 9}, "workers=9"),
-        ("florence-training", {"baseline_batch": 1}, "baseline_batch=1"),
-        ("florence-inference", {"baseline_batch": 9}, "baseline_batch=9"),
-    ],
-)
-def test_a_bench_warns_of_its_settings(bench: str, values: dict[str, Any], start: str) -> None:
-    config_class = get_type_hints(registry.resolve(registry.BENCHES[bench]))["config"]
-    assert list(effects.own(build(config_class, {}, ""))) == []
-    (line,) = effects.own(build(config_class, values, ""))
-    assert line.startswith(f"{start}: no effect")
 
 
 def test_plan_shows_the_warnings_before_anything_else(

@@ -9,14 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from pipeline.errors import BrokenFiles
 from pipeline.execution.reading import read_inputs, read_rows
 from pipeline.ingest.assignment import list_sources
-from pipeline.plan import graph
 from pipeline.plan.graph import refine_nodes, witness_nodes
 from pipeline.plan.journal import read_graph
 from pipeline.plan.summaries import judgement_summary
@@ -24,7 +22,7 @@ from pipeline.refinement.judgements import judged_samples, merge_config, second_
 from pipeline.refinement.planning import plan_run
 from pipeline.refinement.second_look import NO_LOOK, SecondLook
 from pipeline.refinement.thresholds import count_judged, thresholds_of
-from pipeline.schema import HUMAN, Annotations, Record, Region, Triplet
+from pipeline.schema import HUMAN, Record, Region
 from pipeline.storage import layout
 from pipeline.storage.arrow import to_dict
 from pipeline.storage.source_ids import read_source_ids
@@ -33,7 +31,6 @@ from pipeline.training.data import TrainingSet
 from pipeline.training.run import Training, publish_model
 from stages.base import Sample, fold_of, held_out
 from stages.embedded.scenes import DEMO, render
-from stages.embedded.segment import GrabCutConfig, grabcut
 from stages.florence.config import TrainConfig
 from stages.florence.model import load, save
 from stages.florence.training import train
@@ -221,65 +218,6 @@ def test_what_an_earlier_model_believed_is_no_judgement(tmp_path: Path) -> None:
     assert [replace(a, support=None) for a in kept] == again
 
 
-def test_what_a_round_changed_is_complete_and_traceable(tmp_path: Path) -> None:
-    loop = Played(tmp_path / "w", *SCENES, "refine.folds=1", *LOOSE)
-    nodes = loop.refine(1, loop.models(1, untrained(loop))).nodes
-    before, after = loop.records(loop.head.node), loop.records(nodes[-1])
-    changed = 0
-    for key, record in after.items():
-        image = render(DEMO, 0, int(key[-6:])).image
-        texts = {t.id: t for t in record.annotations.texts}
-        ids = {a.id for a in record.annotations.all()}
-        assert {a.id for a in before[key].annotations.all()} <= ids  # nothing is lost
-        kept = record.annotations.kept()
-        for triplet in kept.triplets:
-            assert texts[triplet.text_id].dropped is None
-            assert texts[triplet.text_id].text[triplet.start : triplet.end] == triplet.phrase
-        items: list[Region | Triplet] = [*kept.regions, *kept.triplets]
-        for item in items:
-            assert item.mask is not None or unsegmentable(image, item)
-        for text in kept.texts:
-            assert text.parse is not None
-        for annotation in record.annotations.all():
-            assert annotation.source and set(annotation.parents) <= ids
-            changed += annotation.round == 1 and annotation.dropped is None
-    assert changed > 10
-
-
-def test_the_rounds_model_may_ground_the_new_texts_in_place_of_a_specialist(tmp_path: Path) -> None:
-    by_model = (
-        "refine.complete=[parse,model]",
-        "refine.folds=2",
-        "specialists.segment=null",
-        "source.limit=6",
-    )
-    loop = Played(tmp_path / "w", *SCENES, *LOOSE, *by_model)
-    nodes = loop.refine(1, loop.models(1, untrained(loop))).nodes
-    assert [node.name for node in nodes[:6]] == [
-        "1.refine_0",
-        "1.refine_1",
-        "1.merge",
-        "1.model_0",
-        "1.model_1",
-        "1.parse",
-    ]
-    merged = loop.records(nodes[-1])
-    said = [
-        (fold, key, row) for fold in (0, 1) for key, row in loop.records(nodes[3 + fold]).items()
-    ]
-    assert all(not len(row.annotations) for fold, key, row in said if fold_of(key, 2) != fold)
-    for _, key, row in said:
-        texts = {t.id: t for t in merged[key].annotations.texts}
-        assert not row.annotations.texts and not row.annotations.regions
-        assert all(texts[t.text_id].round == 1 for t in row.annotations.triplets)
-
-
-def unsegmentable(image: np.ndarray, item: Any) -> bool:
-    return (item.score or 0.0) < GrabCutConfig().min_score or grabcut(
-        image, item.box, GrabCutConfig()
-    ) is None
-
-
 def test_human_labels_are_byte_equal_after_three_rounds_of_a_bad_model(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
@@ -327,60 +265,6 @@ def human(records: Mapping[str, Record]) -> list[str]:
     ]
     assert all(isinstance(a, Region) for a in labels)
     return [json.dumps(to_dict(a), sort_keys=True) for a in labels]
-
-
-def test_texts_that_few_samples_have_are_learned_and_written_for_the_others_once(
-    tmp_path: Path,
-) -> None:
-    sparse = ("specialists.noisy.detailed=0.4", "refine.sparse.texts=[detailed]")
-    loop = Played(
-        tmp_path / "w", *SCENES, "refine.folds=1", "refine.gate.held_out=0", *sparse, *OFF
-    )
-    made: list[Training] = []
-
-    def get(training: Training) -> str:
-        made.append(training)
-        return str(untrained(loop)(training))
-
-    models = loop.models(1, get)
-    given = {key for key, row in loop.records(loop.head.node).items() if detailed(row.annotations)}
-    assert 2 <= len(given) <= 9
-    assert (
-        made[1].config.tasks == ("<DETAILED_CAPTION>",)
-        and made[1].start == f"work:{made[0].folder}"
-    )
-    assert keys_of(made[1].data) == given
-    attempt = loop.refine(1, models)
-    after = loop.records(attempt.node)
-    written = {
-        key
-        for key, row in after.items()
-        if any(t.source == "sparse" for t in row.annotations.texts)
-    }
-    assert written == after.keys() - given
-    loop.head = attempt
-    missing = {key for key, row in after.items() if not detailed(row.annotations)}
-    second = loop.trainings(2).sparse(models.refining[0])
-    assert (second is None) == (not missing)
-
-
-def detailed(annotations: Annotations) -> list[str]:
-    return [t.text for t in annotations.kept().texts if t.granularity == "detailed"]
-
-
-@pytest.mark.parametrize("start", ["", "nano"])
-def test_sparse_texts_are_learned_from_the_rounds_model_or_another_checkpoint(
-    tmp_path: Path, start: str
-) -> None:
-    sparse = (
-        "specialists.noisy.detailed=0.5",
-        "refine.sparse.texts=[detailed]",
-        f"refine.sparse.start={start}",
-    )
-    loop = Played(tmp_path / "w", *SCENES, "source.limit=6", *sparse)
-    model = graph.TrainedModel("models/01-x", "revision")
-    training = loop.trainings(1).sparse(model)
-    assert training is not None and training.start == (start or "work:models/01-x")
 
 
 def test_a_plan_is_the_loop_that_only_records(tmp_path: Path) -> None:

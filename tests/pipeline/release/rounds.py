@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
 from pipeline.config import saved
 from pipeline.config.compose import compose
@@ -171,3 +173,15 @@ def released(work: Path, *overrides: str) -> Path:
     store = Store(str(work))
     built: Built = build(store, saved.load(store), config(*overrides), Inline())
     return work / built.folder
+
+
+def tars_by_the_card(release: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The tars of the split `train` as the lines of the card read them."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(cache))
+    lines = (release / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    *before, last = lines.replace("FOLDER", str(release)).strip().splitlines()
+    names: dict[str, Any] = {}
+    exec("\n".join(before), names)
+    return eval(last, names)["train"]

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from pipeline.release.verify import verify
 from pipeline.schema import ImageRow
 from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
-from tests.pipeline.release.rounds import BOX, TEXT, Inline, released
+from tests.pipeline.release.rounds import BOX, TEXT, Inline, released, tars_by_the_card
 
 SPLITS = ("splits.test=0.2", "splits.validation=0.1")
 SAMPLES = 18
@@ -127,38 +126,14 @@ def test_the_card_says_what_a_review_found_in_samples_picked_by_chance(work: Pat
     assert verify(str(folder), lambda done, total: None).findings == []
 
 
-def test_datasets_loads_tars_as_webdataset(release: Path, tmp_path: Path) -> None:
-    import datasets
-
-    files = str(release / "shards/train/*.tar")
-    loaded = datasets.load_dataset(
-        "webdataset", data_files={"train": files}, cache_dir=str(tmp_path)
-    )["train"]
+def test_datasets_loads_tars_by_the_lines_of_the_card(
+    release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = tars_by_the_card(release, tmp_path, monkeypatch)
     assert len(loaded) == 13
     assert loaded[0]["jpg"].size == (192, 192)
     assert loaded[0]["json"]["annotations"]["texts"][0]["text"] == TEXT
-
-
-def test_the_lines_of_the_card_read_images_of_several_suffixes(
-    release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    copied = Path(shutil.copytree(release, tmp_path / "release"))
-    picture = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(picture, "PNG")
-    with tarfile.open(copied / "shards/train/shard-000000.tar", "a") as tar:
-        for name, data in (
-            ("upright.png", picture.getvalue()),
-            ("upright.json", b'{"annotations": {}}'),
-        ):
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    card = (copied / "README.md").read_text()
-    lines = card.partition("```python\n")[2].partition("```")[0].replace("FOLDER", str(copied))
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
-    names: list[str] = []
-    exec(lines + "    names += sample\n", {"names": names})
-    assert names.count("jpg") == 13 and names.count("png") == 1 and names.count("json") == 14
+    assert loaded[0]["__key__"] == loaded[0]["json"]["key"]
 
 
 def test_pycocotools_reads_the_masks(release: Path) -> None:

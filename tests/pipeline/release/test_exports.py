@@ -128,6 +128,30 @@ def test_equal_images_of_the_source_are_linked_and_others_copied(
         assert (out / "data" / name).read_bytes() == (source / name).read_bytes()
 
 
+def test_images_of_several_sources_are_linked_to_the_folder_that_has_the_same_bytes(
+    labelled: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = labelled.parent / "images"
+    first, second, *others = sorted(file.name for file in source.iterdir())
+    photos, web, empty = (tmp_path / name for name in ("photos", "web", "empty"))
+    for folder in (photos, web, empty):
+        folder.mkdir()
+    (photos / first).write_bytes((source / first).read_bytes())
+    # Another source's image of the same name.
+    (photos / second).write_bytes((source / first).read_bytes())
+    (web / second).write_bytes((source / second).read_bytes())
+    links = ("--link", str(photos), "--link", str(web), "--link", str(empty))
+    out = export("yolo", labelled, tmp_path / "out", *links)
+    found = {file.name: file for file in (out / "images").rglob("*.jpg")}
+    assert found[first].readlink() == photos / first
+    assert found[second].readlink() == web / second
+    assert not any(found[name].is_symlink() for name in others)
+    assert [message for message in caplog.messages if "--link" in message] == [
+        f"--link {empty}: none of the images is there under its name in the source and with the "
+        "same bytes, so nothing is linked to this folder; give the path of the source"
+    ]
+
+
 def test_label_studio_accepts_the_tasks_and_their_labels(
     exported: Path, labelled: Path, tmp_path: Path
 ) -> None:

@@ -31,7 +31,7 @@ from pipeline.schema import (
 )
 from stages.base import Sample
 from tests.pipeline.release import rounds
-from tests.pipeline.release.rounds import make_round, released, write_scenes
+from tests.pipeline.release.rounds import make_round, released, tars_by_the_card, write_scenes
 
 FACE_BOX = (40.0, 50.0, 100.0, 120.0)
 SCORES = {"scene_000000": 0.95, "scene_000001": 0.8, "scene_000002": 0.79}
@@ -167,6 +167,21 @@ def test_faces_are_blurred_in_pixels_record_and_tables(noted: Path, tmp_path: Pa
     assert members(folder, "scene_000004")["jpg"] == members(plain, "scene_000004")["jpg"]
     assert "Blurred: 2 regions of `face` with a score of at least 0.5" in card(folder)
     assert problems(folder) == []
+
+
+def test_datasets_loads_tars_with_images_of_several_formats(
+    noted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is missing in the first samples of a tar, such as a transform, is no difficulty."""
+    folder = release(noted, tmp_path, "blur.face=0.5")
+    loaded = tars_by_the_card(folder, tmp_path / "cache", monkeypatch)
+    rows = {row["__key__"]: row for row in loaded}
+    assert len(rows) == 6
+    for key, row in rows.items():
+        is_blurred = key in ("scene_000002", "scene_000003")
+        assert (row["jpg"] is None, row["png"] is not None) == (is_blurred, is_blurred)
+        assert row["json"]["transform"] == ("blurred" if is_blurred else None)
+        assert (row["jpg"] or row["png"]).size == (192, 192)
 
 
 def test_a_score_below_the_least_is_not_blurred_and_none_is(noted: Path, tmp_path: Path) -> None:

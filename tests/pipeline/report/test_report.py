@@ -1,83 +1,28 @@
+"""The page of a report, `fld explain`, and the table of rounds."""
+
 from __future__ import annotations
 
 import base64
-import io
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
-import numpy as np
 import pytest
-from PIL import Image
-from pycocotools import mask as coco_mask
 
 from pipeline.quality.truth import Interval, count_sample, summary
-from pipeline.refinement.changes import changes, tally
-from pipeline.report.draw import draw
-from pipeline.report.embedded import data_uri
 from pipeline.report.explain import explain
 from pipeline.report.history import IngestTry, SampleHistory, SampleInRound, StageOutput
 from pipeline.report.html import write_report
-from pipeline.report.overlay import Colours, coloured_text, outlines, overlay
 from pipeline.report.terminal import rounds_table
 from pipeline.report.views import PictureView, ReportData, RoundView
 from pipeline.schema import (
     Annotations,
-    Box,
     Failure,
     ImageRow,
-    Mask,
-    Region,
     Row,
     Text,
-    TextRegion,
-    Triplet,
 )
-
-BOX: Box = (8, 8, 40, 40)
-TEXT = Text(
-    id="0.caption.0", source="caption", granularity="brief", text="A red circle & a <sign>."
-)
-
-
-def rle(bitmap: np.ndarray) -> Mask:
-    counts = coco_mask.encode(np.asfortranarray(bitmap.astype(np.uint8)))["counts"]
-    return Mask(size=(bitmap.shape[0], bitmap.shape[1]), counts=counts.decode())
-
-
-def ring() -> np.ndarray:
-    bitmap = np.zeros((64, 64), bool)
-    bitmap[8:40, 8:40] = True
-    bitmap[16:32, 16:32] = False
-    return bitmap
-
-
-def region(id_: str = "0.detect.0", **more: object) -> Region:
-    return Region(
-        **{
-            "id": id_,
-            "source": "detect",
-            "box": BOX,
-            "phrase": "circle",
-            "brief": "red circle",
-            **more,
-        }
-    )
-
-
-def sample() -> Annotations:
-    word = TextRegion(id="0.ocr.0", source="ocr", quad=(44, 44, 60, 44, 60, 52, 44, 52), text="GO")
-    grounded = Triplet(
-        id="0.ground.0", text_id=TEXT.id, phrase="A red circle", start=0, end=12, box=BOX
-    )
-    low = region("0.detect.1", phrase="ghost", dropped="low_score", score=0.1)
-    return Annotations([TEXT], [region(mask=rle(ring()), score=0.75), low], [word], [grounded])
-
-
-def jpeg(size: tuple[int, int] = (64, 64), form: str = "JPEG") -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", size, (120, 130, 140)).save(file, form)
-    return file.getvalue()
+from tests.pipeline.report.labels import TEXT, jpeg, region, sample
 
 
 def view(name: str = "00-aa", status: str = "accepted", **more: object) -> RoundView:
@@ -214,130 +159,6 @@ def _unclosed(page: str) -> list[str]:
 
     Reader().feed(page)
     return wrong + stack
-
-
-def test_large_and_unusual_images_are_embedded_as_smaller_copies_that_browsers_show() -> None:
-    small = jpeg()
-    assert data_uri(small) == "data:image/jpeg;base64," + base64.b64encode(small).decode()
-    for form, mime in (("JPEG", "image/jpeg"), ("TIFF", "image/png")):
-        uri = data_uri(jpeg((3000, 1500), form))
-        assert uri.startswith(f"data:{mime};base64,")
-        with Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))) as copy:
-            assert copy.size == (1280, 640)
-
-
-def test_an_object_has_one_colour_as_region_and_as_phrase() -> None:
-    colours = Colours()
-    shapes = overlay(sample(), colours)
-    assert coloured_text(TEXT, sample().triplets, colours) == [
-        ("A red circle", shapes.boxes[0].colour),
-        (" & a <sign>.", None),
-    ]
-    assert [shape.label for shape in shapes.boxes] == ["red circle"]
-    assert [shape.label for shape in shapes.dropped] == ["ghost: low_score"]
-
-
-def test_other_objects_have_other_colours() -> None:
-    colours = Colours()
-    assert colours.of(BOX) == colours.of((9, 9, 40, 40)) != colours.of((44, 8, 60, 24))
-
-
-def test_outlines_of_a_ring_are_its_border_and_its_hole() -> None:
-    found = outlines(rle(ring()))
-    assert sorted(tuple(np.ptp(points, axis=0)) for points in found) == [(17, 17), (31, 31)]
-
-
-def test_a_drawn_picture_tints_the_mask_but_not_its_hole() -> None:
-    picture = np.array(draw(Image.new("RGB", (720, 720), "white"), _scaled_ring()))
-    assert picture[130, 130].tolist() != [255, 255, 255]  # the ring
-    assert picture[260, 260].tolist() == [255, 255, 255]  # its hole
-    assert picture.shape[0] == 720
-
-
-def _scaled_ring() -> Annotations:
-    bitmap = np.kron(ring(), np.ones((11, 11), bool))[:720, :720]
-    return Annotations(regions=[region(box=(88, 88, 440, 440), mask=rle(bitmap))])
-
-
-def test_a_drawn_picture_has_its_texts_below_it() -> None:
-    image = Image.new("RGB", (64, 64))
-    assert draw(image, Annotations()).size == (720, 720)
-    assert draw(image, sample()).height > 720
-
-
-def test_changes_are_additions_revisions_and_losses_of_kept_annotations() -> None:
-    before = Annotations(
-        regions=[region("a"), region("b"), region("c"), region("d"), region("x", dropped="nms")]
-    )
-    after = Annotations(
-        regions=[
-            region("a"),
-            region("b", dropped="not_supported"),
-            region("c", phrase="ring"),
-            region("e", parents=["d"], box=(9, 9, 41, 41)),
-            region("f"),
-        ]
-    )
-    found = {
-        (c.what, c.before.id if c.before else "", c.annotation.id, c.reason)
-        for c in changes(before, after)
-    }
-    assert found == {
-        ("changed", "c", "c", ""),
-        ("changed", "d", "e", ""),
-        ("added", "", "f", ""),
-        ("dropped", "", "b", "not_supported"),
-    }
-
-
-def test_a_change_is_traced_over_several_rounds_to_an_ancestor_of_its_own_type() -> None:
-    first = Annotations(
-        texts=[Text(id="t", granularity="brief", text="A cup.")], regions=[region("a")]
-    )
-    middle = region("1.r", parents=["a"], dropped="reshaped")
-    last = region("2.r", parents=["1.r"], box=(9, 9, 41, 41))
-    phrase = Triplet(
-        id="2.p", text_id="t", phrase="A cup", start=0, end=5, box=BOX, parents=["t", "a"]
-    )
-    after = Annotations(first.texts, [region("a", dropped="reshaped"), middle, last], [], [phrase])
-    assert {(c.rule, c.before.id if c.before else "") for c in changes(first, after)} == {
-        ("reshaped", "a"),
-        ("added", ""),
-    }
-
-
-def test_the_tally_counts_every_fate_by_its_rule() -> None:
-    before = Annotations(
-        regions=[region("a"), region("b"), region("c"), region("d"), region("g", confidence=0.5)]
-    )
-    after = Annotations(
-        regions=[
-            region("a"),
-            region("b", dropped="not_supported"),
-            region("c", dropped="relabelled"),
-            region("1.c", phrase="ring", parents=["c"]),
-            region("d", dropped="reshaped"),
-            region("1.d", box=(9, 9, 41, 41), parents=["d"]),
-            region("1.f"),
-            region("g", confidence=0.9),
-            region("1.x", dropped="not_confident"),
-        ]
-    )
-    assert tally(before, after)["regions"] == {
-        "kept": 1,
-        "not_supported": 1,
-        "relabelled": 1,
-        "reshaped": 1,
-        "added": 1,
-        "confirmed": 1,
-    }
-
-
-def test_changes_between_equal_rounds_are_none_whatever_their_confidence() -> None:
-    assert (
-        changes(Annotations(regions=[region()]), Annotations(regions=[region(confidence=0.9)]))
-        == []
-    )
 
 
 def test_explain_tells_each_stage_and_round() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,76 +11,14 @@ import numpy as np
 import pytest
 
 from pipeline.cli import main
-from pipeline.config import saved
-from pipeline.config.compose import compose
-from pipeline.config.parse import parse
-from pipeline.config.run import RunConfig
-from pipeline.execution.provenance import result_row
-from pipeline.execution.worker import Worker
-from pipeline.ingest.assignment import assign, ingest_state, list_source
-from pipeline.ingest.shard import Ingest
-from pipeline.plan import graph, shard_state
-from pipeline.quality.machine_labels import machine_records
-from pipeline.quality.reviewed import DELETED, REVIEWED, Origin, marks, with_review
-from pipeline.review.labels import reviewed_sample
+from pipeline.quality.reviewed import REVIEWED
 from pipeline.review.picks import pick
-from pipeline.schema import CROWD, HUMAN, Annotations, Mask, Record, Text
-from pipeline.storage.layout import IMAGES, round_name
+from pipeline.schema import HUMAN
 from pipeline.storage.reviews import read_stands
-from pipeline.storage.rounds import Head, HeadAttempt, open_round, publish_head
+from pipeline.storage.rounds import open_round
 from pipeline.storage.store import Store
 from stages import registry
-from stages.base import Sample
-from tests.pipeline.release.rounds import write_scenes
-from tests.pipeline.review.labels import record_of, region
-
-# Detector, captions of boxes and parse: enough to see what a review changes.
-ONLY = [f"~specialists.{name}" for name in ("ocr", "describe", "ground", "segment")]
-ONLY += [
-    "specialists.parse.after=[caption]",
-    "refine.complete=[]",
-    "refine.rounds=0",
-    "refine.gate.held_out=0.6",
-]
-COUNT = 10
-WHO = "ada@example.org"
-
-
-def run_config(top: Path) -> RunConfig:
-    words = ["source=folder", f"work={top / 'work'}", f"source.path={top / 'images'}"]
-    values = compose([*words, "source.shard_size=5", *ONLY])
-    saved.save(Store(str(top / "work")), values)
-    return parse(values)
-
-
-def label(top: Path) -> dict[str, Record]:
-    """What `fld run` does for round 0, without Ray."""
-    store = Store(str(top / "work"))
-    run = run_config(top)
-    listing = assign(store, run.source, list_source(run.source))
-    state = ingest_state(store, run.source, listing)
-    store.withdraw(IMAGES, dict.fromkeys(state.relabelled, ()))
-    states = {}
-    for shard, images in state.states.items():
-        states[shard] = images
-        if not images.has(IMAGES):
-            states[shard] = Ingest(store.url, run.source, listing)(shard, images)
-    nodes = graph.round_zero(run)
-    planned = shard_state.plan(store, nodes, states)
-    planned.withdraw_stale(store)
-    worker = Worker(store.url, nodes, [node.name for node in nodes])
-    for shard, todo in planned.states.items():
-        worker(shard, todo)
-    name = round_name(nodes[-1].folder)
-    attempt = HeadAttempt(round=name, model=None, status="accepted")
-    publish_head(store, Head(round=name, model=None, attempts=[attempt]))
-    return {record.key: record for record in open_round(store.url).records()}
-
-
-@pytest.fixture
-def top(tmp_path: Path) -> Path:
-    write_scenes(tmp_path / "images", COUNT)
-    return tmp_path
+from tests.pipeline.review.labelled import COUNT, WHO, label, submitted
 
 
 @pytest.fixture
@@ -97,16 +34,6 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
     monkeypatch.setattr(cls, "__call__", spy)
     yield keys
-
-
-def submitted(tasks: list[Any]) -> list[Any]:
-    """What Label Studio exports when each prediction was submitted as it stands."""
-    for number, task in enumerate(tasks):
-        result = [dict(each) for prediction in task["predictions"] for each in prediction["result"]]
-        who = {"id": 3, "email": WHO}
-        task["id"] = number
-        task["annotations"] = [{"id": number, "completed_by": who, "result": result}]
-    return tasks
 
 
 def test_what_people_changed_stands_after_the_next_run_and_nothing_else_is_redone(
@@ -221,81 +148,6 @@ def test_verdicts_of_an_audit_confirm_or_remove_single_labels(top: Path) -> None
     assert len(kept) == len(others) + 1
 
 
-def test_machines_add_nothing_to_a_reviewed_group(top: Path) -> None:
-    node = graph.round_zero(run_config(top))[0]
-    sample = Sample(key="a", size=(50, 40), annotations=marks(["regions"], WHO))
-    text = Text(granularity="brief", text="A dog.")
-    said = Annotations(regions=[region("", source="")], texts=[text])
-    row = result_row(node, sample, said)
-    assert [each.dropped for each in row.annotations.regions] == [REVIEWED]
-    assert [each.dropped for each in row.annotations.texts] == [None]
-    # To measure machines as if nobody had labelled, they are kept.
-    record = record_of("a", *row.annotations.regions, *sample.annotations.regions)
-    (measured,) = machine_records([record], {})
-    assert [each.dropped for each in measured.annotations.regions] == [None]
-
-
-def test_the_merge_sees_what_a_model_says_of_a_reviewed_group_and_cannot_add_it(
-    top: Path,
-) -> None:
-    round_zero = graph.round_zero(run_config(top))
-    head = round_zero[-1]
-    model = graph.make_node(round_zero[0].entry, 1, [head], run_config(top).cluster)
-    merge = graph.make_node(round_zero[0].entry, 1, [head, model], run_config(top).cluster)
-    labels = marks(["regions"], WHO)
-    sample = Sample(key="a", size=(50, 40), round=1, annotations=labels)
-    found = result_row(model, sample, Annotations(regions=[region("", source="")]))
-    assert [each.dropped for each in found.annotations.regions] == [None]
-    sample = replace(sample, annotations=labels.overlaid(found.annotations))
-    sure = [replace(each, confidence=0.9) for each in found.annotations.regions]
-    merged = result_row(merge, sample, Annotations(regions=sure))
-    assert [each.dropped for each in merged.annotations.regions] == [REVIEWED]
-
-
-def test_a_review_replaces_the_labels_of_the_source_but_not_its_crowds() -> None:
-    crowd = region("human.regions.9", source=HUMAN, dropped=CROWD)
-    given = Annotations(regions=[region("human.regions.1", source=HUMAN), crowd])
-    new = Origin("human.regions.new-1", WHO).of(region(""))
-    review = marks(["regions"], WHO)
-    review.regions.append(new)
-    labels = with_review(given, review)
-    assert [each for each in labels.regions if not each.dropped] == [new]
-    assert crowd in labels.regions
-    assert with_review(labels, review).regions == labels.regions
-
-
-def test_a_renamed_box_keeps_its_mask_and_a_moved_one_loses_it() -> None:
-    from pipeline.review.said import Answer, SaidBox
-
-    mask = Mask(size=(40, 50), counts="x")
-    old = [
-        region("0.d.1", mask=mask, brief="a dog"),
-        region("0.d.2", box=(20, 20, 30, 30), mask=mask),
-        region("0.d.3", box=(5, 5, 30, 30), mask=mask, brief="a dog"),
-        region("0.d.4", box=(6, 6, 20, 20)),
-    ]
-    boxes = [
-        SaidBox(id="other", box=(0.2, 0, 10.3, 10), phrase="dog"),
-        SaidBox(id="0.d.2", box=(20, 20, 35, 30), phrase="dog"),
-        SaidBox(id="0.d.3", box=(5, 5.2, 30, 30), phrase="cat"),
-        SaidBox(id="0.d.4", box=(7, 7, 20, 20), phrase="dog"),
-    ]
-    answer = Answer(key="a", groups=frozenset(["regions"]), boxes=boxes)
-    reviewed = reviewed_sample(record_of("a", *old), answer, WHO)
-    kept = [each for each in reviewed.labels.regions if not each.dropped]
-    assert [each.mask for each in kept] == [mask, None, mask, None]
-    assert [each.brief for each in kept] == ["a dog", None, None, None]
-    assert [each.box for each in kept] == [
-        old[0].box,
-        (20, 20, 35, 30),
-        old[2].box,
-        (7, 7, 20, 20),
-    ]
-    assert [each.id for each in kept] == [f"human.regions.0_d_{number}" for number in range(1, 5)]
-    # The box that had no mask has lost none.
-    assert reviewed.lost_masks == 1
-
-
 def test_texts_are_reviewed_only_where_they_were_asked_for(top: Path) -> None:
     before = label(top)
     out = top / "out"
@@ -314,55 +166,6 @@ def test_texts_are_reviewed_only_where_they_were_asked_for(top: Path) -> None:
     (old,) = [t for t in record.annotations.texts if t.source == "caption"]
     assert old.dropped == REVIEWED
     assert old.text == before[record.key].annotations.texts[0].text
-
-
-def test_a_wrong_file_is_one_line(top: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    label(top)
-    work, file = str(top / "work"), top / "file.json"
-    wrong: list[tuple[object, str]] = [
-        ({"boxes": []}, "give the JSON export of Label Studio, COCO's instances.json"),
-        ([{"data": {"key": "nobody"}}], "has no sample nobody"),
-        ([{"data": {"image": "x.jpg"}}], "is it of `fld review`?"),
-        ({"round": "x/rounds/00-00000000", "items": []}, "no finished round there"),
-        (tasks_with(top, {"rotation": 12}), "is turned; draw it upright"),
-        (tasks_with(top, {}) * 2, "two answers for one sample"),
-        (crowd(top), "is a crowd; a review takes single boxes only"),
-        (tasks_with(top, {"x": None}), "has no left, top, width and height: [None,"),
-        (tasks_with(top, {"x": 200}), "has no area inside of the image"),
-        (tasks_with(top, {"rectanglelabels": []}), "needs one class"),
-    ]
-    for content, problem in wrong:
-        file.write_text(json.dumps(content))
-        capsys.readouterr()
-        assert main(["review", "import", work, str(file)]) == 2
-        error = capsys.readouterr().err
-        assert problem in error and len(error.splitlines()) == 1
-    assert not (top / "work" / "reviews").exists()
-
-
-def tasks_with(top: Path, value: dict[str, Any]) -> list[Any]:
-    """Tasks of which the last one has a wrong box."""
-    out = top / "out"
-    if not out.exists():
-        assert main(["review", "export", str(top / "work"), str(out), "--n", "2"]) == 0
-    tasks = submitted(json.loads((out / "tasks.json").read_text()))
-    tasks[-1]["annotations"][0]["result"][0]["value"].update(value)
-    return tasks
-
-
-def crowd(top: Path) -> Any:
-    """COCO's file with a crowd."""
-    content = json.loads((top / "out" / "instances.json").read_text())
-    content["annotations"][0]["iscrowd"] = 1
-    return content
-
-
-def test_a_deleted_label_is_named_so(top: Path) -> None:
-    from pipeline.review.said import Answer
-
-    answer = Answer(key="a", verdicts={"0.d.1": False})
-    labels = reviewed_sample(record_of("a", region("0.d.1")), answer, WHO).labels
-    assert [(each.dropped, each.revision) for each in labels.regions] == [(DELETED, WHO)]
 
 
 def test_labels_of_people_that_no_round_has_yet_are_told_and_not_released(
@@ -388,13 +191,3 @@ def test_labels_of_people_that_no_round_has_yet_are_told_and_not_released(
     label(top)
     assert main(["export", "yolo", work, str(top / "later")]) == 0
     assert "reviewed since" not in capsys.readouterr().err
-
-
-def test_a_file_that_nobody_has_submitted_is_no_review(
-    top: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    label(top)
-    work, out = str(top / "work"), top / "out"
-    assert main(["review", "export", work, str(out), "--n", "3"]) == 0
-    assert main(["review", "import", work, str(out / "tasks.json")]) == 2
-    assert "none of its 3 samples is submitted" in capsys.readouterr().err

@@ -20,6 +20,7 @@ from stages.florence.generation import GeneratedTokens, Question
 from stages.florence.grammar import LOCATION, OTHER, TEXT, token_kinds
 from stages.florence.inference import FlorenceInference
 from stages.florence.model import Florence, create, load, save
+from stages.florence.processor import save_processor
 from stages.florence.tasks import TASKS, Example
 from stages.florence.tokenizer import ADDED_TOKENS, token_id
 from tests.stages.florence.bart import bart_tokenizer, needs_bart
@@ -221,7 +222,7 @@ def check_in_transformers(florence: Florence, folder: Path, resolution: int, tok
         features, [Question(0, prompt, None, max_tokens=tokens, min_tokens=tokens)]
     )
     save(florence, folder)
-    processor(florence.tokenizer, resolution, features.shape[1]).save_pretrained(folder)
+    save_processor(folder, resolution)
 
     theirs = AutoProcessor.from_pretrained(folder)
     assert type(theirs).__name__ == "Florence2Processor"

@@ -80,8 +80,8 @@ def mixed_batches(step: int, rank: int = 0, size: int = 1) -> Iterator[Sequence[
         yield [by_people(s) if int(s.key.split("-")[1]) % 3 == 0 else s for s in batch]
 
 
-def weights(folder: Path) -> bytes:
-    return (folder / "model.safetensors").read_bytes()
+def files(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
 
 
 class KilledError(Exception):
@@ -101,14 +101,14 @@ def test_a_killed_and_resumed_run_ends_with_the_same_bytes(start: str, tmp_path:
     with pytest.raises(KilledError):
         train(CONFIG, start, batches, cut, hooks=Hooks(save=keep_then_die))
     train(CONFIG, Checkpoint(kept[-1]), batches, cut)
-    assert weights(whole) == weights(cut)
-    assert (whole / "metrics.jsonl").read_bytes() == (cut / "metrics.jsonl").read_bytes()
+    assert files(whole) == files(cut)
+    assert {"model.safetensors", "metrics.jsonl", "processor_config.json"} <= files(whole).keys()
 
 
 def test_the_loss_falls_and_the_model_loads_by_plain_from_pretrained(
     start: str, tmp_path: Path
 ) -> None:
-    from transformers import Florence2ForConditionalGeneration
+    from transformers import AutoProcessor, Florence2ForConditionalGeneration
 
     config = replace(CONFIG, stages=((32, 30),), learning_rate=2e-3)
     train(config, start, batches, tmp_path)
@@ -119,6 +119,23 @@ def test_the_loss_falls_and_the_model_loads_by_plain_from_pretrained(
     stranger = Florence2ForConditionalGeneration.from_pretrained(tmp_path)
     mine = load(str(tmp_path)).model.state_dict()
     assert all(torch.equal(value, mine[name]) for name, value in stranger.state_dict().items())
+    assert AutoProcessor.from_pretrained(tmp_path).image_processor.size == square(32)
+
+
+def square(side: int) -> dict[str, int]:
+    return {"height": side, "width": side}
+
+
+def test_a_checkpoint_has_the_processor_of_its_last_step(start: str, tmp_path: Path) -> None:
+    sides = {}
+
+    def note(folder: Path, step: int) -> None:
+        settings = json.loads((folder / "processor_config.json").read_text())
+        sides[step] = settings["image_processor"]["size"]
+
+    config = replace(CONFIG, stages=((32, 1), (64, 2)), checkpoint_every=1)
+    train(config, start, batches, tmp_path, hooks=Hooks(save=note))
+    assert sides == {1: square(32), 2: square(64)}
 
 
 WEIGHTED = replace(CONFIG, human_weight=4.0)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from tests.stages.specialists.describing import Server
 from tests.stages.specialists.tiny import clip, siglip, siglip2
 from tests.stages.specialists.tiny_finders import (
     d_fine,
@@ -69,3 +70,10 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]
         return made[name]
 
     return get
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    running = Server()
+    yield running
+    running.stop()

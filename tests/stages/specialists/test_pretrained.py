@@ -6,61 +6,31 @@ form and place.
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from pycocotools import mask as coco_mask
 
 from pipeline.schema import HUMAN, Annotations, Candidate, Region, Text, Triplet
 from pipeline.storage.arrow import to_dict
-from stages.base import Sample, StageError
+from stages.base import Sample
 from stages.filters.language import parse
-from stages.specialists.batching import map_batches, run_halving
 from stages.specialists.caption import CaptionerConfig, PretrainedCaption
 from stages.specialists.describe_chat import ChatDescribe, ChatDescribeConfig
 from stages.specialists.detr import Detr, DetrConfig
 from stages.specialists.ground import GroundingDino, GroundingDinoConfig, match, split, tokens_of
-from stages.specialists.images import crop_box, pad_image
 from stages.specialists.region_text import RegionText, RegionTextConfig
 from stages.specialists.score import ImageTextScore, ImageTextScoreConfig
 from stages.specialists.segment import Sam, SamConfig
 from stages.specialists.selection import choose_candidate
+from tests.stages.specialists.samples_of_sizes import SIZES, Checkpoint, samples
 
-Checkpoint = Callable[[str], str]
 needs_torchvision = pytest.mark.skipif(
     find_spec("torchvision") is None, reason="an extra: torchvision"
 )
-SIZES = [
-    (60, 50),
-    (64, 64),
-    (60, 50),
-    (40, 90),
-    (1, 4000),
-    (64, 64),
-    (1, 1),
-    (60, 50),
-]  # (width, height)
-
-
-def samples(annotations: Annotations | None = None) -> list[Sample]:
-    rng = np.random.default_rng(0)
-    return [
-        Sample(
-            key=str(i),
-            size=size,
-            image=rng.integers(0, 256, (size[1], size[0], 3), np.uint8),
-            annotations=annotations or Annotations(),
-        )
-        for i, size in enumerate(SIZES)
-    ]
 
 
 def assert_batch_independent(stage: Any, batch: list[Sample]) -> list[Annotations]:
@@ -287,163 +257,3 @@ def test_crops_are_captioned_for_region_texts(checkpoint: Checkpoint) -> None:
     for r in (r for result in results for r in result.regions):
         assert (r.candidates[0].text, r.candidates[0].kind) == ("star", "phrase")
         assert len(r.candidates) > 1
-
-
-def test_a_missing_model_is_named_with_the_reason() -> None:
-    with pytest.raises(StageError, match="no model given: set `model`"):
-        Detr(DetrConfig())
-    with pytest.raises(
-        StageError, match=r"model 'no/where' at revision 'main': no such folder.*set `revision`"
-    ):
-        Detr(DetrConfig(model="no/where", revision="main"))
-    with pytest.raises(StageError, match=rf"model 'no/where' at revision '{'a' * 40}'"):
-        Detr(DetrConfig(model="no/where", revision="a" * 40))
-
-
-@pytest.mark.parametrize(
-    ("name", "stage", "config", "needed"),
-    [
-        ("rt_detr", ImageTextScore, ImageTextScoreConfig, "a two-tower model such as SigLIP"),
-        ("rt_detr", Sam, SamConfig, "a SAM, SAM-HQ or SAM 2"),
-        ("clip", Detr, DetrConfig, "a detector with fixed classes, such as RT-DETR"),
-        ("grounding_dino", Detr, DetrConfig, "a detector with fixed classes"),
-        ("rt_detr", GroundingDino, GroundingDinoConfig, "a Grounding DINO or MM-Grounding-DINO"),
-        ("rt_detr", PretrainedCaption, CaptionerConfig, "a captioner such as Florence-2"),
-        ("blip", ChatDescribe, ChatDescribeConfig, "a chat model with a chat template"),
-    ],
-)
-def test_a_checkpoint_of_another_architecture_is_refused(
-    name: str, stage: Any, config: Any, needed: str, checkpoint: Checkpoint
-) -> None:
-    for look in (stage, stage.check):
-        with pytest.raises(StageError, match=f"it is [A-Z].*, this stage needs {needed}") as raised:
-            look(config(model=checkpoint(name)))
-        assert "\n" not in str(raised.value)
-
-
-def test_broken_weights_are_refused(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    folder = shutil.copytree(checkpoint("clip"), tmp_path / "broken")
-    config = ImageTextScoreConfig(model=str(folder))
-    whole = (folder / "model.safetensors").read_bytes()
-    (folder / "model.safetensors").write_bytes(b"no weights")
-    with pytest.raises(StageError, match=r"broken/model\.safetensors: no safetensors file \(10 b"):
-        ImageTextScore.check(config)
-    (folder / "model.safetensors").write_bytes(whole[:-100])
-    expected = f"it has {len(whole) - 100:,} bytes, not {len(whole):,}; fetch it again"
-    with pytest.raises(StageError, match=expected):
-        ImageTextScore.check(config)
-    (folder / "model.safetensors").unlink()
-    with pytest.raises(StageError, match=r"broken: no model\.safetensors, there are no other wei"):
-        ImageTextScore.check(config)
-
-
-def test_weights_that_lack_tensors_are_refused(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    """The library would fill the detector's head with random numbers."""
-    from safetensors.torch import load_file, save_file
-
-    folder = shutil.copytree(checkpoint("rt_detr"), tmp_path / "headless")
-    tensors = load_file(folder / "model.safetensors")
-    kept = {name: value for name, value in tensors.items() if "class_embed" not in name}
-    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(StageError, match=r"its weights lack \d+ tensors of a RTDetr.*class_embed"):
-        Detr(DetrConfig(model=str(folder)))
-
-
-@pytest.mark.parametrize(
-    ("name", "stage", "config", "missing", "what"),
-    [
-        ("clip", ImageTextScore, ImageTextScoreConfig, "tokenizer.json", "no tokenizer"),
-        ("grounding_dino", GroundingDino, GroundingDinoConfig, "tokenizer.json", "no tokenizer"),
-        ("rt_detr", Detr, DetrConfig, "preprocessor_config.json", "no image processor"),
-        ("rt_detr", Detr, DetrConfig, "config.json", "no checkpoint: it has no config.json"),
-    ],
-)
-def test_a_folder_that_lacks_a_file_is_refused(
-    name: str,
-    stage: Any,
-    config: Any,
-    missing: str,
-    what: str,
-    checkpoint: Checkpoint,
-    tmp_path: Path,
-) -> None:
-    folder = shutil.copytree(checkpoint(name), tmp_path / "less")
-    (folder / missing).unlink()
-    for look in (stage, stage.check):
-        with pytest.raises(StageError, match=f"less: {what}"):
-            look(config(model=str(folder)))
-
-
-def test_a_processor_for_another_image_size_is_told_when_the_model_is_loaded(
-    checkpoint: Checkpoint, tmp_path: Path
-) -> None:
-    folder = shutil.copytree(checkpoint("siglip"), tmp_path / "wide")
-    file = folder / "preprocessor_config.json"
-    values = json.loads(file.read_text())
-    values["size"] = {"height": 48, "width": 48}
-    file.write_text(json.dumps(values))
-    with pytest.raises(
-        StageError, match=r"wide' at revision .*it fails on a grey image .*do not fit each other"
-    ):
-        ImageTextScore(ImageTextScoreConfig(model=str(folder)))
-
-
-def test_a_caption_that_is_longer_than_the_models_positions_is_refused(
-    checkpoint: Checkpoint,
-) -> None:
-    with pytest.raises(StageError, match=r"max_tokens=99999: the model has \d+ positions"):
-        PretrainedCaption.check(CaptionerConfig(model=checkpoint("florence2"), max_tokens=99999))
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
-def test_a_gpu_that_is_not_there_is_refused(checkpoint: Checkpoint) -> None:
-    with pytest.raises(StageError, match="device=cuda: this process sees no GPU; set device to"):
-        Detr(DetrConfig(model=checkpoint("rt_detr"), device="cuda"))
-
-
-def test_a_language_model_that_is_not_installed_is_refused_before_any_sample() -> None:
-    with pytest.raises((ValueError, StageError), match="spaCy model 'xx_none' is not installed"):
-        RegionText(RegionTextConfig(language_model="xx_none"))
-
-
-def test_items_with_equal_keys_go_together_and_answers_keep_their_order() -> None:
-    seen: list[str] = []
-
-    def run(piece: list[str]) -> list[str]:
-        seen.append("".join(piece))
-        return [item.upper() for item in piece]
-
-    assert map_batches("abcaba", run, 2, lambda x: x) == ["A", "B", "C", "A", "B", "A"]
-    assert seen == ["aa", "a", "bb", "c"]
-
-
-def test_a_piece_that_runs_out_of_memory_is_halved_down_to_single_items() -> None:
-    sizes: list[int] = []
-
-    def run(piece: list[int]) -> list[int]:
-        sizes.append(len(piece))
-        if len(piece) > 1:
-            raise RuntimeError(
-                "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
-            )
-        return piece
-
-    assert run_halving([1, 2, 3], run) == [1, 2, 3]
-    assert sizes == [3, 1, 2, 1, 1]
-    with pytest.raises(RuntimeError, match="of another kind"):
-        run_halving([1, 2], lambda piece: (_ for _ in ()).throw(RuntimeError("of another kind")))
-
-
-def test_thin_and_tiny_images_are_padded_at_the_right_and_below() -> None:
-    image = np.arange(4000 * 3, dtype=np.uint8).reshape(4000, 1, 3)
-    assert pad_image(image).shape == (4000, 250, 3)
-    assert (pad_image(image) == image).all()
-    assert pad_image(np.zeros((1, 1, 3), np.uint8)).shape == (8, 8, 3)
-    fits = np.zeros((100, 9, 3), np.uint8)
-    assert pad_image(fits) is fits
-
-
-def test_a_crop_has_a_margin_and_at_least_a_pixel_of_the_image() -> None:
-    image = np.arange(100).reshape(10, 10)
-    assert crop_box(image, (2.0, 2.0, 4.0, 6.0), 0.5).shape == (8, 4)
-    assert crop_box(image, (50.0, 50.0, 50.0, 50.0), 0.0).tolist() == [[99]]
