@@ -25,8 +25,9 @@ AN_ESTIMATE = (
     "Next: look at a sample by `fld audit sample`."
 )
 NO_ESTIMATE = (
-    "no estimate: the changes were made by fixed thresholds, and nothing tells what they are "
-    "worth. Next: leave out the fixed thresholds of refine.merge, or raise refine.gate.held_out."
+    "no estimate: labels were only moved, or were changed by fixed thresholds of refine.merge, and "
+    "the second look does not tell what that is worth. Next: more training steps (train.stages), "
+    "no fixed thresholds, or a higher refine.gate.held_out."
 )
 MORE_HELD_OUT = "Next: more images, or a higher refine.gate.held_out."
 
