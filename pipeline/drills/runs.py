@@ -143,7 +143,9 @@ class Field:
         """The reason of each sample on which the slow stage failed, by key."""
         folder = self.stage_folder()
         found: dict[str, str] = {}
-        for shard in self.store.done(folder) if folder else ():
+        if folder is None:
+            return found
+        for shard in self.store.done(folder):
             rows: list[Row] = read_table(self.store, layout.signals_table(folder, shard), Row)
             found.update({row.key: row.failed for row in rows if row.failed})
         return found

@@ -122,6 +122,15 @@ def test_a_count_in_the_card_is_named_with_the_right_one(release: Path) -> None:
     ]
 
 
+def test_a_card_that_says_in_another_way_how_to_read_it_is_right(release: Path) -> None:
+    card = release / "README.md"
+    text = card.read_text()
+    lines = text.partition("```python\n")[2].partition("```")[0]
+    card.write_text(text.replace(lines, "import datasets\n"))
+    sign(release)
+    assert found(release) == []
+
+
 def test_lines_that_somebody_adds_to_the_card_are_welcome(release: Path) -> None:
     card = release / "README.md"
     card.write_text(f"{card.read_text()}\n## Thanks\n\nTo all who helped.\n")
