@@ -1,4 +1,4 @@
-"""One round of refinement in one process, without Ray: learn, annotate, judge, merge.
+"""One round of refinement in one process, without Ray: learn, annotate, look again, merge.
 
 A part of `scripts/on_gpu`, which runs where Ray and spaCy are not installed. The steps are those of
 the loop (`pipeline/refinement/loop.py`); there are no parses and no triplets, and the gate is left
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,20 @@ import numpy as np
 from pipeline.quality import truth
 from pipeline.refinement.merge import merge
 from pipeline.refinement.rules import MergeConfig, PhraseRules, Rules
+from pipeline.refinement.second_look import NO_LOOK, SecondLook
 from pipeline.refinement.thresholds import count_judged, thresholds_of
 from pipeline.schema import KINDS, Annotations
 from pipeline.storage.json_types import Json
-from stages.base import Failed, Result, Sample
+from stages.base import Failed, Result, Sample, held_out
 from stages.embedded.noise import NoiseConfig, NoisyTruth
 from stages.embedded.scenes import DEMO, render
 from stages.florence.config import TrainConfig
 from stages.florence.refine import Refine, RefineConfig
 from stages.florence.training import train
+from stages.florence.witness import Witness, WitnessConfig
 
 RESOLUTION = 64  # pixels; what `nano` sees
-UNSEEN = 10  # every tenth scene is not learned; thresholds are measured on these
+HELD_OUT = 0.1  # share of the scenes that are not learned; thresholds are measured on these
 ANNOTATED_AT_ONCE = 64  # images
 
 
@@ -60,10 +62,12 @@ def one_round(config: RoundConfig) -> Json:
         metrics = learn(samples, config, Path(folder))
         clock.append(time.perf_counter())
         judged = annotate(samples, folder)
+        clock.append(time.perf_counter())
+        looks = look_again(samples, folder)
     clock.append(time.perf_counter())
-    merged = merge_all(judged)
+    merged = merge_all(judged, looks)
     clock.append(time.perf_counter())
-    names = ("render", "train", "annotate", "merge")
+    names = ("render", "train", "annotate", "look_again", "merge")
     spent = {name: round(clock[i + 1] - clock[i], 1) for i, name in enumerate(names)}
     after = scores(merged, true_labels)
     return {
@@ -72,6 +76,7 @@ def one_round(config: RoundConfig) -> Json:
         "loss": metrics["loss"],
         "seconds_by_step": spent,
         "annotated_per_second": round(config.scenes / (clock[3] - clock[2]), 1),
+        "looked_again": len(looks),
         "before": scores(samples, true_labels),
         "after": after,
         "f1": after["f1"],
@@ -79,8 +84,8 @@ def one_round(config: RoundConfig) -> Json:
 
 
 def learn(samples: Sequence[Sample], config: RoundConfig, out: Path) -> Json:
-    """Train `nano` on all but every tenth sample, as `experiment=refinement` does."""
-    learned = [sample for i, sample in enumerate(samples) if i % UNSEEN]
+    """Train `nano` on all samples but the held-out ones, as `experiment=refinement` does."""
+    learned = [sample for sample in samples if not held_out(sample.key, HELD_OUT)]
 
     def batches(first: int) -> Iterator[Sequence[Sample]]:
         for step in range(first, config.steps):
@@ -109,7 +114,7 @@ def with_ids(sample: Sample, result: Result, stage: str) -> Annotations:
         for item in getattr(result, kind):
             if not item.id:
                 name = f"{sample.round}.{stage}.{count}"
-                item = replace(item, id=name, source=stage, round=sample.round)
+                item = replace(item, id=name, source=item.source or stage, round=sample.round)
                 count += 1
             kinds[kind].append(item)
     return sample.annotations.overlaid(Annotations(**kinds))
@@ -139,33 +144,59 @@ def scores(samples: Sequence[Sample], true_labels: Sequence[Annotations]) -> Jso
     return {short: round(metrics[name]["f1"], 4) for short, name in names.items()}
 
 
+def asked_of(model: str) -> Json:
+    """What the model is asked, at both looks."""
+    return {
+        "model": model,
+        "tasks": ("<CAPTION>", "<OD>", "<DENSE_REGION_CAPTION>"),
+        "support": ("<CAPTION>", "<REGION_TO_CATEGORY>", "<REGION_TO_DESCRIPTION>"),
+        "resolution": RESOLUTION,
+        "max_tokens": 128,
+        "rows": 1024,
+    }
+
+
+def batches_of(samples: Sequence[Sample]) -> Iterator[list[Sample]]:
+    """The samples as those of round 1, some at a time."""
+    for first in range(0, len(samples), ANNOTATED_AT_ONCE):
+        batch = samples[first : first + ANNOTATED_AT_ONCE]
+        yield [replace(sample, round=1) for sample in batch]
+
+
 def annotate(samples: Sequence[Sample], model: str) -> list[Sample]:
     """What a model finds and judges in each sample, as round 1."""
-    stage = Refine(
-        RefineConfig(
-            model=model,
-            tasks=("<CAPTION>", "<OD>", "<DENSE_REGION_CAPTION>"),
-            support=("<CAPTION>", "<REGION_TO_CATEGORY>", "<REGION_TO_DESCRIPTION>"),
-            resolution=RESOLUTION,
-            max_tokens=128,
-            rows=1024,
-        )
-    )
+    stage = Refine(RefineConfig(**asked_of(model)))
     judged = []
-    for first in range(0, len(samples), ANNOTATED_AT_ONCE):
-        batch = [replace(sample, round=1) for sample in samples[first : first + ANNOTATED_AT_ONCE]]
+    for batch in batches_of(samples):
         for sample, result in zip(batch, stage(batch), strict=True):
             judged.append(replace(sample, annotations=with_ids(sample, result, "refine")))
     return judged
 
 
-def merge_all(judged: Sequence[Sample]) -> list[Sample]:
+def look_again(samples: Sequence[Sample], model: str) -> dict[str, SecondLook]:
+    """What the model says of the mirrored held-out samples, by their keys."""
+    stage = Witness(WitnessConfig(**asked_of(model), share=HELD_OUT))
+    looks = {}
+    for batch in batches_of(samples):
+        for sample, result in zip(batch, stage(batch), strict=True):
+            unlabelled = replace(sample, annotations=Annotations())
+            look = SecondLook.of(with_ids(unlabelled, result, "witness"))
+            if not look.is_empty:
+                looks[sample.key] = look
+    return looks
+
+
+def merge_all(judged: Sequence[Sample], looks: Mapping[str, SecondLook]) -> list[Sample]:
     """The samples with old and new labels merged, by thresholds from the samples not learned."""
     rules = MergeConfig(
         regions=Rules(match_iou=0.4, same_iou=0.1),
         triplets=PhraseRules(match_iou=0.4, same_iou=0.1),
     )
-    counted = count_judged([sample.annotations for sample in judged[::UNSEEN]], 1, rules)
+    unlearned = []
+    for sample in judged:
+        if held_out(sample.key, HELD_OUT):
+            unlearned.append((sample.annotations, looks.get(sample.key, NO_LOOK)))
+    counted = count_judged(unlearned, 1, rules)
     rules = replace(rules, levels=thresholds_of(counted, rules))
     merged = []
     for sample in judged:

@@ -46,3 +46,4 @@ def test_a_rehearsal_measures_every_part(tmp_path: Path) -> None:
     assert parts["memory"]["largest_difference"] < 1e-4
     before, after = parts["refinement"]["before"], parts["refinement"]["after"]
     assert before["f1"] > 0.4 and set(before) == set(after)
+    assert parts["refinement"]["looked_again"] > 0
