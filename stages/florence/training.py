@@ -78,11 +78,21 @@ def train(
         history.append(trainer.learn(next(feed)))
         _report(hooks, config, trainer.state, history, out / "checkpoint")
     if distributed.rank == 0:
-        trainer.use_average()
-        save(trainer.florence, out)
-        save_processor(out, config.resolution(config.steps))
-        write_metrics(out, history)
+        _finish(trainer, config, out, history)
     return history[-1] if history else {}
+
+
+def _finish(
+    trainer: Trainer,
+    config: TrainConfig,
+    out: Path,
+    history: Sequence[Metrics],
+) -> None:
+    """Write the trained model, its processor, and the metrics of all steps."""
+    trainer.use_average()
+    save(trainer.florence, out)
+    save_processor(out, config.resolution(config.steps))
+    write_metrics(out, history)
 
 
 def _report(
