@@ -100,7 +100,7 @@ def test_a_threshold_that_would_drop_everything_or_nothing_is_refused(
     setting: dict[str, float],
 ) -> None:
     with pytest.raises(
-        ValueError, match=f"{next(iter(setting))}=.* should be (less|greater) than or equal to"
+        ValueError, match=f"{next(iter(setting))}=.* must be (less|greater) than or equal to"
     ):
         build(DedupConfig, setting, "")
 

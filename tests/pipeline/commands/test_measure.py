@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -41,8 +42,9 @@ def work(tmp_path: Path) -> Path:
         ImageRow,
         [ImageRow(key=key, name=name) for name, key in zip(NAMES, KEYS, strict=True)],
     )
+    sha256 = hashlib.sha256(image.read_bytes()).hexdigest()
     records = [
-        Record(key=key, name=name, width=40, height=30, sha256="", annotations=found)
+        Record(key=key, name=name, width=40, height=30, sha256=sha256, annotations=found)
         for name, key in zip(NAMES, KEYS, strict=True)
     ]
     publish_table(store, f"{ROUND}/records/shard-000000.parquet", Record, records)

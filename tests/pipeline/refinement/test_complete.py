@@ -20,7 +20,11 @@ from tests.pipeline.refinement.played import (
 
 
 def test_what_a_round_changed_is_complete_and_traceable(tmp_path: Path) -> None:
-    loop = Played(tmp_path / "w", *SCENES, "refine.folds=1", *LOOSE)
+    masks = (
+        "+specialists.segment={use: grabcut, group: specialists, after: [noisy]}",
+        "refine.complete=[parse,ground,segment]",
+    )
+    loop = Played(tmp_path / "w", *SCENES, "refine.folds=1", *LOOSE, *masks)
     nodes = loop.refine(1, loop.models(1, untrained(loop))).nodes
     before, after = loop.records(loop.head.node), loop.records(nodes[-1])
     changed = 0
@@ -48,7 +52,6 @@ def test_the_rounds_model_may_ground_the_new_texts_in_place_of_a_specialist(tmp_
     by_model = (
         "refine.complete=[parse,model]",
         "refine.folds=2",
-        "specialists.segment=null",
         "source.limit=6",
     )
     loop = Played(tmp_path / "w", *SCENES, *LOOSE, *by_model)
