@@ -176,7 +176,7 @@ def test_settings_may_stand_behind_options(capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["lable", "photos"], "fld: error: no command lable; did you mean label?"),
+        (["labell", "photos"], "fld: error: no command labell; did you mean label?"),
         (["photos"], "fld: error: no command photos; `fld --help` lists the commands"),
         (["label"], "fld label: error: the following arguments are required: DIR"),
         (["label", "photos", "--modles", "x"], "fld label: error: unknown argument --modles"),

@@ -63,9 +63,9 @@ def test_one_rule_of_a_kind_leaves_its_other_rules_as_they_are() -> None:
         ("train.batch_size=many", "train.batch_size=many: it must be a whole number"),
         ("filters.region.min_score=high", "filters.region.min_score=high: it must be a number"),
         (
-            "filters.regoin.min_score=0.5",
-            "filters.regoin: no such stage; did you mean filters.region? "
-            "A new stage needs filters.regoin.use=...",
+            "filters.regiom.min_score=0.5",
+            "filters.regiom: no such stage; did you mean filters.region? "
+            "A new stage needs filters.regiom.use=...",
         ),
         ("specialists.x.batch_size=3", "specialists.x: no such stage; known: detect, "),
         ("refine.stop=maybe", "refine.stop=maybe: it must be 'no_gain' or 'never'"),
