@@ -61,7 +61,7 @@ class RefinementBenchConfig(BootstrappingBenchConfig):
     """Also run the other seeds and the controls."""
     seeds: int = 3
     """Runs with different seeds, the first one included."""
-    control_rounds: int = 3
+    control_rounds: int = 2
     """Most refinement rounds of a control; it begins with the labels of the first run."""
 
     def without_effect(self) -> Iterator[str]:
