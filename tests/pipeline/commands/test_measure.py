@@ -33,6 +33,7 @@ def work(tmp_path: Path) -> Path:
         for key in KEYS:
             tar.write(key, {"png": image.read_bytes()})
         tar.close()
+    sha256 = hashlib.sha256(image.read_bytes()).hexdigest()
     found = Annotations(
         regions=[Region(id="r", source="detect", box=(4, 4, 20, 24), phrase="dog", score=0.9)]
     )
@@ -40,9 +41,11 @@ def work(tmp_path: Path) -> Path:
         store,
         "images/shard-000000.parquet",
         ImageRow,
-        [ImageRow(key=key, name=name) for name, key in zip(NAMES, KEYS, strict=True)],
+        [
+            ImageRow(key=key, name=name, sha256=sha256)
+            for name, key in zip(NAMES, KEYS, strict=True)
+        ],
     )
-    sha256 = hashlib.sha256(image.read_bytes()).hexdigest()
     records = [
         Record(key=key, name=name, width=40, height=30, sha256=sha256, annotations=found)
         for name, key in zip(NAMES, KEYS, strict=True)
