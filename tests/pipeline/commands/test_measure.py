@@ -28,23 +28,20 @@ def work(tmp_path: Path) -> Path:
     store = Store(str(tmp_path / "work"))
     image = tmp_path / "image.png"
     Image.new("RGB", (40, 30)).save(image)
+    sha256 = hashlib.sha256(image.read_bytes()).hexdigest()
+    rows = []
     with store.publishing("images/shard-000000.tar") as sink:
         tar = TarWriter(sink)
-        for key in KEYS:
-            tar.write(key, {"png": image.read_bytes()})
+        for name, key in zip(NAMES, KEYS, strict=True):
+            (member,) = tar.write(key, {"png": image.read_bytes()})
+            row = ImageRow(
+                key=key, name=name, offset=member.offset, size=member.size, sha256=sha256
+            )
+            rows.append(row)
         tar.close()
-    sha256 = hashlib.sha256(image.read_bytes()).hexdigest()
+    publish_table(store, "images/shard-000000.parquet", ImageRow, rows)
     found = Annotations(
         regions=[Region(id="r", source="detect", box=(4, 4, 20, 24), phrase="dog", score=0.9)]
-    )
-    publish_table(
-        store,
-        "images/shard-000000.parquet",
-        ImageRow,
-        [
-            ImageRow(key=key, name=name, sha256=sha256)
-            for name, key in zip(NAMES, KEYS, strict=True)
-        ],
     )
     records = [
         Record(key=key, name=name, width=40, height=30, sha256=sha256, annotations=found)
