@@ -331,7 +331,8 @@ def test_florence_runs_without_ray_and_spacy() -> None:
 def test_the_top_level_holds_only_what_belongs_there() -> None:
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
-        pytest.skip("no git checkout")
+        # An unpacked archive may hold outputs beside the files that belong to the project.
+        pytest.skip("only git tells which files belong to the project")
     names = {name.split("/")[0] for name in listed.stdout.splitlines()}
     visible = {name for name in names if not name.startswith(".")}
     folders = {"pipeline", "stages", "configs", "tests", "scripts"}

@@ -67,7 +67,6 @@ def gate(config: GateBenchConfig) -> Json:
 
     `worst_accepted` is the largest loss of F1 of any metric in a round that is accepted without
     truth; None if none is.
-
     """
     started = time.time()
     with work_folder(config.work) as work:

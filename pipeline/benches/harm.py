@@ -42,7 +42,6 @@ def harm(config: HarmBenchConfig) -> Json:
     """Make the rounds; `worst` is the largest loss of F1 of any metric in any round.
 
     `same_decision` is the share of rounds that the gate decides alike with and without truth.
-
     """
     started = time.time()
     with work_folder(config.work) as work:

@@ -164,6 +164,8 @@ class RunExecutor:
         """What was counted on each source that has a name."""
         states = candidate.states
         counted = total_by_source(self.store, candidate.counted, states)
+        if not counted:
+            return {}
         judged = total_by_source(self.store, candidate.judged, states)
         thresholds = self.thresholds(candidate.judged, states)
         people: Mapping[str, Summary] = {}
