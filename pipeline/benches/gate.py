@@ -31,12 +31,12 @@ from pipeline.storage.json_types import Json
 Model = Literal["weak", "short", "medium", "trained", "sabotaged", "overfitted"]
 
 STEPS: dict[Model, int] = {
-    "weak": 50,
-    "short": 200,
-    "medium": 400,
-    "trained": 1600,
+    "weak": 200,
+    "short": 400,
+    "medium": 1000,
+    "trained": 2000,
     "sabotaged": 400,
-    "overfitted": 800,
+    "overfitted": 1000,
 }
 """Training steps of each model. A sabotaged one learns the labels of other scenes, an overfitted
 one sees few scenes so often that it learns their mistakes by heart."""
@@ -49,8 +49,8 @@ class GateBenchConfig(BootstrappingBenchConfig):
     """Settings of `fld bench gate`."""
 
     models: Annotated[tuple[Model, ...], Field(min_length=1)] = tuple(STEPS)
-    """Models, each of which makes a round: weak (50 training steps), short (200), medium (400),
-    trained (1,600), sabotaged (has learned the labels of other scenes), overfitted (has seen few
+    """Models, each of which makes a round: weak (200 training steps), short (400), medium (1,000),
+    trained (2,000), sabotaged (has learned the labels of other scenes), overfitted (has seen few
     scenes too often)."""
     noise: Annotated[tuple[Noise, ...], Field(min_length=1)] = ("low", "high", "systematic")
     """Names of the mistakes: low, high, systematic."""
@@ -72,8 +72,7 @@ def gate(config: GateBenchConfig) -> Json:
     with work_folder(config.work) as work:
         rows = []
         for case in _cases(config):
-            folder = work / f"{case.noise}-{case.scenes}"
-            rows.append(make_round(folder, config.seed, case))
+            rows.append(make_round(work, config.seed, case))
     if config.plot:
         Path(config.plot).write_bytes(_plot(rows))
     good = accepted(rows)
@@ -98,7 +97,7 @@ def _cases(config: GateBenchConfig) -> Iterator[Case]:
                 steps=STEPS[model],
                 scenes=config.scenes // (FEW if model == "overfitted" else 1),
                 shuffled=model == "sabotaged",
-                settings=("refine.gate.held_out=0.2", *config.settings),
+                settings=config.settings,
             )
 
 

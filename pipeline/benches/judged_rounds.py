@@ -32,6 +32,8 @@ NOISE: Mapping[Noise, tuple[str, ...]] = {
     "systematic": ("specialists=noisy_systematic",),
 }
 """Settings of the specialists that make mistakes, by name. `low` are the defaults."""
+HELD_OUT = "refine.gate.held_out=0.2"
+"""So many samples are held out that both verdicts are seldom a matter of chance."""
 COMPARED = ("region_attributes", "region_attributes_75", "text_tokens", "text_regions", "triplets")
 """The metrics that must not get worse."""
 
@@ -56,8 +58,14 @@ class Case:
     @property
     def overrides(self) -> tuple[str, ...]:
         """The overrides of the experiment."""
+        scenes = f"source.count={self.scenes}"
         training = f"train.stages=[[64,{self.steps}]]"
-        return (*NOISE[self.noise], f"source.count={self.scenes}", training, *self.settings)
+        return (*NOISE[self.noise], scenes, HELD_OUT, training, *self.settings)
+
+    @property
+    def folder(self) -> str:
+        """The name of the work folder; rounds with the same mistakes and scenes share it."""
+        return f"{self.noise}-{self.scenes}"
 
 
 class JudgedRound(TypedDict):
@@ -81,11 +89,13 @@ class JudgedRound(TypedDict):
     """What the gate says without truth."""
 
 
-def make_round(work: Path, seed: int, case: Case) -> JudgedRound:
-    """Make a round in the work folder `work`, and let the gate judge it with and without truth.
+def make_round(folder: Path, seed: int, case: Case) -> JudgedRound:
+    """Make a round, and let the gate judge it with and without truth.
 
-    Rounds with the same mistakes and scenes can share a work folder, and then share round 0.
+    The work folder is in `folder`. Rounds with the same mistakes and scenes share round 0, and a
+    round that has been made there before is not made again.
     """
+    work = folder / case.folder
     settings = (*case.overrides, "refine.rounds=1")
     if case.shuffled:
         start = shuffled_model(work, seed, settings)

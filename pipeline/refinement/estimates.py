@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from pipeline.quality.audit import wilson
 from pipeline.quality.levels import PER_NAT, quantile
 from pipeline.quality.summary import Summary, from_fixed_point
 from pipeline.quality.truth import Interval
@@ -32,20 +33,23 @@ Each gives an upper bound of the number of wrong labels; the smallest one counts
 def certain_enough(counted: Summary, least: float) -> float | None:
     """The certainty from which on at least a share of new labels is right.
 
+    Chance must not be the reason: the lower end of the share's interval is above `least`, too.
+
     Args:
         counted: `all` and `repeated`, (BINS,) int each, how many labels have each certainty.
         least: the share.
 
     Returns:
-        A log-probability; None if no labels are right so often, or fewer than MIN_LABELS.
+        A log-probability; None if no labels are right so often, or too few to tell.
     """
     enough = _bins_with_share(counted["all"], counted["repeated"], least)
-    if not enough.any():
-        return None
-    last = int(np.flatnonzero(enough).max())
-    if counted["all"][: last + 1].sum() < MIN_LABELS:
-        return None
-    return round(-(last + 0.5) / PER_NAT, 3)
+    labels = counted["all"].cumsum()
+    repeated = counted["repeated"].cumsum()
+    for last in np.flatnonzero(enough)[::-1]:
+        surely, _ = wilson(repeated[last], labels[last])
+        if surely >= least:
+            return round(-(float(last) + 0.5) / PER_NAT, 3)
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ def levels(*groups: tuple[float, int, int]) -> Summary:
 
 
 def test_labels_are_taken_from_the_certainty_on_at_which_enough_are_repeated() -> None:
-    counted = levels((-0.1, 30, 27), (-0.5, 30, 15), (-1.0, 30, 9), (-2.0, 30, 3))
+    counted = levels((-0.1, 300, 270), (-0.5, 300, 150), (-1.0, 300, 90), (-2.0, 300, 30))
     thresholds = [certain_enough(counted, least) for least in (0.8, 0.5, 0.3, 0.0)]
     assert thresholds == [-0.105, -0.505, -1.005, -2.005]
     assert certain_enough(counted, 0.95) is None
@@ -41,10 +41,20 @@ def test_a_lucky_group_does_not_lower_the_certainty_that_is_asked_for() -> None:
     assert certain_enough(counted, 0.5) == -0.105
 
 
-def test_fewer_than_20_labels_tell_nothing() -> None:
-    assert certain_enough(levels((-0.1, 19, 19)), 0.5) is None
-    assert certain_enough(levels((-0.1, 20, 20)), 0.5) == -0.105
+def test_a_share_that_may_be_luck_is_not_enough() -> None:
+    # 95% Wilson intervals (a textbook's): 8 of 10: 0.490 to 0.943; 3 of 3: 0.438 to 1.
+    counted = levels((-0.1, 10, 8))
+    assert certain_enough(counted, 0.49) == -0.105
+    assert certain_enough(counted, 0.5) is None
+    assert certain_enough(levels((-0.1, 3, 3)), 0.43) == -0.105
+    assert certain_enough(levels((-0.1, 3, 3)), 0.44) is None
     assert certain_enough(levels(), 0.5) is None
+
+
+def test_where_luck_is_likely_only_the_most_certain_labels_are_taken() -> None:
+    # Half of the less certain labels are repeated, too, but 20 of 36 may be luck (0.396).
+    counted = levels((-0.1, 16, 12), (-0.5, 20, 8))
+    assert certain_enough(counted, 0.4) == -0.105
 
 
 @pytest.fixture(params=[0.2, 0.4, 0.6])
