@@ -15,16 +15,13 @@ import numpy as np
 
 from pipeline.quality.audit import wilson
 from pipeline.quality.levels import PER_NAT, quantile
-from pipeline.quality.summary import Summary, from_fixed_point
+from pipeline.quality.summary import Summary
 from pipeline.quality.truth import Interval
 from pipeline.refinement.rules import Thresholds
 from pipeline.storage.json_types import Json
 
 MIN_LABELS = 20
 """Fewer labels tell little."""
-SHARED = 0.3
-"""How much of the variance of a new box both looks share. So much was measured on rendered scenes,
-with models of 400 and of 1,000 training steps and two levels of mistakes (0.27 to 0.36)."""
 TAILS = (0.1, 0.2, 0.3)
 """Shares of the decoys, those with the least support, among which old labels are taken for wrong.
 Each gives an upper bound of the number of wrong labels; the smallest one counts."""
@@ -260,20 +257,6 @@ def unsupported(counted: Summary, least: float) -> float | None:
     if old[first:].sum() < MIN_LABELS:
         return None
     return round(-(first - 0.5) / PER_NAT, 3)
-
-
-def weight_of_new_place(places: Summary) -> float:
-    """The weight of the new box in the mean of both boxes that makes the mean most exact, 0 to 1.
-
-    Both boxes are weighted by the inverse of the variance of their edges.
-    """
-    if places["pairs"] < MIN_LABELS:
-        return 0.0
-    from_look = from_fixed_point(places["from_look"]) / places["pairs"]
-    from_old = from_fixed_point(places["from_old"]) / places["pairs"]
-    new = from_look / (2 * (1 - SHARED))
-    old = max(from_old - new, 0.0)
-    return round(old / (old + new), 2) if old else 0.0
 
 
 def _bins_with_share(all_: np.ndarray, hits: np.ndarray, least: float) -> np.ndarray:

@@ -45,7 +45,7 @@ class JudgedSample:
 class JudgementsSummary:
     """Counts what the models said of the samples that were held out, and of the others."""
 
-    version = 2
+    version = 3
 
     def __init__(self, config: JudgementsConfig) -> None:
         self.config = config

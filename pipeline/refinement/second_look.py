@@ -10,7 +10,7 @@ repeated  A new label that the model gives again, at the mirrored place and unde
 decoys    The old boxes on the mirrored image, where nothing of the kind is. They are known to be
           wrong, so what support the model gives them is what it gives to wrong labels. This is the
           target-decoy method of proteomics (Elias and Gygi 2007, Nature Methods 4:207).
-places    How far both looks lie apart, and how far from the old box.
+places    How far both looks lie apart, and how far from the old box (`places`).
 
 A mistake that the model makes at both looks is not seen. Such are the mistakes that specialists
 make always and that the model has learned from them; only people see those.
@@ -21,13 +21,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from pipeline.quality.levels import count_levels
-from pipeline.quality.summary import Summary, fixed_point
+from pipeline.quality.summary import Summary
 from pipeline.refinement.comparison import Comparison, log_certainty
 from pipeline.refinement.matching import Match, confirms, matches
-from pipeline.schema import Annotation, Annotations, Box, Region
+from pipeline.refinement.places import count_places
+from pipeline.schema import Annotation, Annotations
 from stages.florence.witness import DECOY, MIRRORED
 
 
@@ -79,7 +78,7 @@ def count_second_look(comparison: Comparison, look: SecondLook) -> Summary:
         "old": count_levels(_supports(comparison.old)),
         "missed": count_levels(_supports(missed)),
         "decoys": count_levels(_supports(decoys)),
-        "places": _count_places(found, second),
+        "places": count_places(found, second),
     }
 
 
@@ -113,47 +112,3 @@ def _count(labels: Sequence[Annotation], repeated: set[str]) -> Summary:
 
 def _supports(labels: Sequence[Annotation]) -> list[float]:
     return [label.support for label in labels if label.support is not None]
-
-
-def _count_places(found: Sequence[Match], second: Sequence[Match]) -> Summary:
-    """Squared distances of the edges of boxes, as shares of the box's side, summed up.
-
-    `found` are pairs of a new and an old label, `second` pairs of a new label and that of the other
-    look. Only labels in both count.
-    """
-    other = {match.new.id: match.old for match in second}
-    pairs = 0
-    from_old = 0.0
-    from_look = 0.0
-    for match in found:
-        again = other.get(match.new.id)
-        if again is None or not hasattr(match.new, "box"):
-            continue
-        box = _box(match.new)
-        pairs += 1
-        from_old += squared_distance(box, _box(match.old))
-        from_look += squared_distance(box, _box(again))
-    return {
-        "pairs": pairs,
-        "from_old": fixed_point(from_old),
-        "from_look": fixed_point(from_look),
-    }
-
-
-def squared_distance(box: Box, other: Box) -> float:
-    """The mean squared distance of the four edges, each as a share of the side of `box`.
-
-    Both are xyxy in absolute pixels. A side counts as one pixel at least.
-    """
-    x0, y0, x1, y1 = box
-    width = max(x1 - x0, 1.0)
-    height = max(y1 - y0, 1.0)
-    sides = np.array([width, height, width, height])
-    shares = (np.array(box) - np.array(other)) / sides
-    return float(np.mean(shares**2))
-
-
-def _box(label: Annotation) -> Box:
-    assert isinstance(label, Region) or hasattr(label, "box")
-    box: Box = label.box
-    return box

@@ -19,9 +19,9 @@ from pipeline.refinement.estimates import (
     MIN_LABELS,
     certain_enough,
     unsupported,
-    weight_of_new_place,
 )
 from pipeline.refinement.matching import MATCHING, confirms
+from pipeline.refinement.places import weight_of_new_place
 from pipeline.refinement.rules import MergeConfig, Rules, Thresholds
 from pipeline.refinement.second_look import SecondLook, count_second_look
 from pipeline.schema import Annotation, Annotations, Text

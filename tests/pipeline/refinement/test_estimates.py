@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.quality.levels import BINS, count_levels
-from pipeline.quality.summary import Summary, fixed_point
+from pipeline.quality.summary import Summary
 from pipeline.refinement.estimates import (
     Changes,
     Decision,
@@ -12,7 +12,6 @@ from pipeline.refinement.estimates import (
     certain_enough,
     estimate,
     unsupported,
-    weight_of_new_place,
     wrong_labels,
 )
 from pipeline.refinement.rules import Thresholds
@@ -97,32 +96,6 @@ def test_without_decoys_nothing_is_told_of_old_labels() -> None:
     counted = {"old": count_levels([-1.0] * 50), "decoys": nothing, "missed": nothing}
     assert wrong_labels(counted) is None
     assert unsupported(counted, 0.5) is None
-
-
-def places(model: float, old: float, shared: float = 0.3) -> Summary:
-    """Simulated edges with these deviations; both looks share a part of the model's variance."""
-    rng = np.random.default_rng(1)
-    size = 20_000
-    common = rng.normal(0, model * shared**0.5, size)
-    own = model * (1 - shared) ** 0.5
-    first = common + rng.normal(0, own, size)
-    second = common + rng.normal(0, own, size)
-    label = rng.normal(0, old, size)
-    return {
-        "pairs": size,
-        "from_look": fixed_point(float(((first - second) ** 2).sum())),
-        "from_old": fixed_point(float(((first - label) ** 2).sum())),
-    }
-
-
-@pytest.mark.parametrize(("model", "old"), [(0.1, 0.15), (0.15, 0.15), (0.2, 0.1)])
-def test_places_are_weighted_by_the_inverse_of_their_variance(model: float, old: float) -> None:
-    best = old**2 / (old**2 + model**2)
-    assert weight_of_new_place(places(model, old)) == pytest.approx(best, abs=0.02)
-
-
-def test_too_few_places_move_no_label() -> None:
-    assert weight_of_new_place({"pairs": 19, "from_look": 0, "from_old": fixed_point(9.0)}) == 0
 
 
 def test_the_estimated_f1_is_that_of_the_counts() -> None:

@@ -83,7 +83,7 @@ def judged(added_right: int, wrong: int = 40) -> Summary:
         "old": count_levels([-0.5] * (100 - wrong) + [-3.0] * wrong),
         "missed": count_levels([-3.0] * wrong),
         "decoys": count_levels([-3.0] * 100),
-        "places": {"pairs": 0, "from_old": 0, "from_look": 0},
+        "places": {"pairs": 0, "earlier": 0, "from_old": 0, "from_look": 0},
     }
     return {"held_out": {"labels": 0, "support": 0, "kinds": {"regions": regions}}}
 
@@ -112,7 +112,7 @@ def test_a_gain_that_may_be_chance_is_not_accepted() -> None:
     # A third of what could be added is right: too little to be added, and nothing is dropped.
     verdict = estimated(judged(16, wrong=0))
     assert verdict.status == "rejected"
-    doubtful = MergeConfig(regions=Rules(least_precision=0.3))
+    doubtful = MergeConfig(regions=Rules(least_precision=0.2))
     verdict = estimated(judged(16, wrong=0), doubtful)
     assert (verdict.status, verdict.reason.split(":")[0]) == ("rejected", "no gain")
 

@@ -8,7 +8,7 @@ import pytest
 from pipeline.quality.levels import count_levels
 from pipeline.quality.summary import Summary, from_fixed_point
 from pipeline.refinement.comparison import comparisons
-from pipeline.refinement.second_look import SecondLook, count_second_look, squared_distance
+from pipeline.refinement.second_look import SecondLook, count_second_look
 from pipeline.schema import Annotations, Region
 from tests.pipeline.labels import BESIDE, CONFIG, HERE, THERE, new, old, text, written
 
@@ -90,10 +90,6 @@ def test_places_are_compared_where_both_looks_and_an_old_label_have_the_thing() 
     )
     places = counted(sample, mirrored(again(0, box=(0.0, 0.0, 10.0, 12.0))))["places"]
     assert places["pairs"] == 1
+    assert places["earlier"] == 0
     assert from_fixed_point(places["from_old"]) == pytest.approx((0.01 + 0.01) / 4)
     assert from_fixed_point(places["from_look"]) == pytest.approx(0.04 / 4)
-
-
-def test_distances_are_shares_of_the_side() -> None:
-    assert squared_distance((0, 0, 10, 20), (1, 0, 10, 18)) == pytest.approx((0.01 + 0.01) / 4)
-    assert squared_distance((0, 0, 0, 0), (1, 0, 0, 0)) == pytest.approx(1 / 4)
