@@ -27,7 +27,8 @@ from stages.base import Failed, Result, Sample, held_out
 from stages.embedded.noise import NoiseConfig, NoisyTruth
 from stages.embedded.scenes import DEMO, render
 from stages.florence.config import TrainConfig
-from stages.florence.refine import Refine, RefineConfig
+from stages.florence.refine import Refine
+from stages.florence.refine_config import RefineConfig
 from stages.florence.training import train
 from stages.florence.witness import Witness, WitnessConfig
 

@@ -51,6 +51,7 @@ def test_the_pipeline_reaches_stages_by_registry_name(path: Path) -> None:
         "stages.registry",
         "stages.image_file",
         "stages.ingest",
+        "stages.source",
         "stages.lines",
         "stages.dedup",
         "stages.florence",
@@ -58,7 +59,7 @@ def test_the_pipeline_reaches_stages_by_registry_name(path: Path) -> None:
     allowed |= {"stages.florence.model", "stages.florence.tasks", "stages.florence.training"}
     allowed |= {"stages.florence.config", "stages.florence.limits", "stages.florence.sizes"}
     # The loop adds the second look to every round, and counts what it says.
-    allowed |= {"stages.florence.refine", "stages.florence.witness"}
+    allowed |= {"stages.florence.refine_config", "stages.florence.witness"}
     # What a COCO file means, for the source and for those who measure by such a file.
     allowed |= {"stages.sources.coco_file", "stages.sources.coco_grid", "stages.sources.coco_names"}
     allowed |= {"stages.sources.coco_labels", "stages.sources.shapes", "stages.upright"}
@@ -185,7 +186,7 @@ STORE_METHODS = {
 }
 NOT_OF_THE_WORK_FOLDER = {
     ("pipeline/report/html.py", "report.html"),  # a template of the page
-    ("pipeline/training/run.py", "train/{}"),  # the name of a curve for TensorBoard
+    ("pipeline/training/progress.py", "train/{}"),  # the name of a curve for TensorBoard
     ("pipeline/quality/tables.py", "statistics.json"),  # what `fld stats` writes
     ("pipeline/benches/simulated.py", "{}.tar"),  # a source
     ("pipeline/benches/decisions_at_4f27899.py", "rounds/00-{}"),  # of an earlier commit

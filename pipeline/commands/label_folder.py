@@ -78,7 +78,7 @@ def _check_photos(folder: str) -> None:
     Raises:
         ValueError: the folder does not exist or holds none.
     """
-    from stages.ingest import SUFFIXES
+    from stages.source import SUFFIXES
 
     if "://" in folder:
         return

@@ -17,7 +17,8 @@ from pipeline.errors import RunFailed
 from pipeline.execution.clock import CLOCK, StageTime
 from pipeline.storage import layout
 from pipeline.storage.json_types import Json
-from pipeline.storage.lease import Process, holder, process_of, this_process
+from pipeline.storage.lease import holder, process_of
+from pipeline.storage.process import Process, this_process
 from pipeline.storage.store import Store
 from pipeline.storage.threads import mapped
 

@@ -17,7 +17,8 @@ from dataclasses import asdict, dataclass
 from pipeline.execution.activity import SILENT_SECONDS, actors
 from pipeline.storage import layout
 from pipeline.storage.json_types import Json
-from pipeline.storage.lease import Process, alive, holder, process_of, this_process
+from pipeline.storage.lease import holder, process_of
+from pipeline.storage.process import Process, alive, this_process
 from pipeline.storage.store import Store
 
 DEATHS_BEFORE_ISOLATION = 2

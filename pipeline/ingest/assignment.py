@@ -30,7 +30,7 @@ from pipeline.storage.store import Store
 from pipeline.storage.threads import mapped
 from stages import registry
 from stages.base import role_of
-from stages.ingest import Source, SourceIds, SourceWithIds
+from stages.source import Source, SourceIds, SourceWithIds
 
 # A setting of the single source, and the choice of one, as messages have them.
 _SETTING = re.compile(r"(?<![\w/.-])source\.(?=[a-z])")

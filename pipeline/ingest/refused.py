@@ -18,7 +18,8 @@ from pipeline.storage.lists import Entries, entries_for, read_entries, reference
 from pipeline.storage.sources import key_of
 from stages.base import SampleError
 from stages.dedup import DedupConfig, Hashes, repeats_of
-from stages.ingest import Accepted, Item
+from stages.ingest import Accepted
+from stages.source import Item
 
 LISTED_HASH, LISTED_NAME = "listed_hash", "listed_name"
 """Why an image does not come in."""

@@ -35,7 +35,8 @@ from pipeline.storage.store import Store
 from pipeline.storage.tars import Member
 from pipeline.storage.transforms import orientation_in
 from stages.base import SampleError
-from stages.ingest import Accepted, Item, labelled
+from stages.ingest import Accepted, labelled
+from stages.source import Item
 
 SOURCE_CHANGED = "source_changed"
 NO_SAME_IMAGE = "the stored image is broken, and the source has another one now, or none"

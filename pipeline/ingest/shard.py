@@ -44,7 +44,8 @@ from pipeline.storage.store import Store
 from pipeline.storage.tars import TarWriter
 from pipeline.storage.transforms import transform_of
 from stages.base import SampleError
-from stages.ingest import DUPLICATE_KEY, Accepted, Item, receive
+from stages.ingest import Accepted, receive
+from stages.source import DUPLICATE_KEY, Item
 
 CRASHED = "crashed"
 OUT_OF_MEMORY = "out_of_memory"

@@ -22,7 +22,7 @@ from pipeline.storage.layout import STEM
 from pipeline.storage.parquet import publish_table, read_table
 from pipeline.storage.sources import read_sources
 from pipeline.storage.store import Store
-from stages.ingest import FileSource, Source
+from stages.source import FileSource, Source
 
 # Stands for the stamp of a file that does not exist.
 NO_FILE = ""

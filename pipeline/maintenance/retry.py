@@ -31,7 +31,7 @@ from pipeline.storage.parquet import read_table
 from pipeline.storage.sources import key_of
 from pipeline.storage.store import Store
 from stages.base import SampleError
-from stages.ingest import Source
+from stages.source import Source
 
 
 @dataclass(frozen=True, slots=True)

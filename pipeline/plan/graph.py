@@ -25,7 +25,7 @@ from pipeline.schema import SCHEMA_VERSION
 from pipeline.storage import layout
 from pipeline.storage.json_types import Json
 from stages import links, registry
-from stages.florence.refine import RefineConfig
+from stages.florence.refine_config import RefineConfig
 from stages.florence.witness import WitnessConfig
 
 WORK = "work:"

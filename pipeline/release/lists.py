@@ -12,7 +12,8 @@ import fsspec
 from pipeline.storage.lists import Entries, check_method, read_entries, references
 from stages.base import SampleError
 from stages.dedup import HashConfig, Hashed, Hashes
-from stages.ingest import SUFFIXES, accept
+from stages.ingest import accept
+from stages.source import SUFFIXES
 
 
 def keys_of_urls(tables: Sequence[str], urls: frozenset[str]) -> dict[str, str]:

@@ -26,7 +26,7 @@ from pipeline.storage.rounds import read_head, read_round_state
 from pipeline.storage.sources import read_sources
 from pipeline.storage.store import Store
 from pipeline.storage.threads import mapped
-from stages.ingest import make_key
+from stages.source import make_key
 
 SHOWN = 3
 """How many keys a message proposes."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO
 
 import numpy as np
 
-from pipeline.schema import Annotations, ImageRow, Row
+from pipeline.schema import Annotations, ImageRow, Record, Row
 from pipeline.storage import layout
+from pipeline.storage.arrow import from_dict
 from pipeline.storage.checks import broken
 from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
@@ -26,8 +28,8 @@ class StoredSample:
     key: str
     image: bytes
     """The encoded image, such as a JPEG."""
-    record: bytes
-    """The JSON of its record."""
+    record: Record
+    """Its record, with all labels."""
 
 
 def read_images(store: Store, shard: str) -> list[ImageRow]:
@@ -44,9 +46,7 @@ def read_image(store: Store, shard: str, tar: IO[bytes], image: ImageRow) -> byt
     """
     tar.seek(image.offset or 0)
     data = tar.read(image.size or 0)
-    if hashlib.sha256(data).hexdigest() != image.sha256:
-        problem = f"{image.key} has other bytes than were stored"
-        raise broken(store, layout.images_tar(shard), problem)
+    _compare(store, layout.images_tar(shard), image.key, data, image.sha256)
     return data
 
 
@@ -71,21 +71,24 @@ def read_image_bytes(store: Store, shard: str) -> Iterator[bytes]:
 
 
 def with_images(
-    store: Store, shard: str, samples: Iterable[tuple[str, Mapping[str, bytes]]]
+    store: Store, shard: str, tar: str, samples: Iterable[tuple[str, Mapping[str, bytes]]]
 ) -> Iterator[StoredSample]:
     """The samples of a round's shard with their images, wherever these are stored.
 
-    `samples` are the keys and members {extension: bytes} of the round's tar, in its order. If a
-    sample has no image there (`rounds.images: reference`), the tar of `images/` has it.
+    `samples` are the keys and members {extension: bytes} of the round's tar `tar`, in its order. If
+    a sample has no image there (`rounds.images: reference`), the tar of `images/` has it.
 
     Raises:
         ValueError: neither tar holds the image of a sample.
-        BrokenFiles: the tar of `images/` is broken.
+        BrokenFiles: an image has other bytes than were stored, or a record is no JSON.
     """
     stored: Iterator[tuple[str, bytes]] | None = None
     for key, members in samples:
+        record = _parse_record(store, tar, key, members["json"])
         image = _image_among(members)
-        if image is None:
+        if image is not None:
+            _compare(store, tar, key, image, record.sha256)
+        else:
             # The tar of `images/` has the same order, so one pass through it finds all images.
             stored = stored or _stored_images(store, shard)
             image = _next_of(stored, key)
@@ -94,7 +97,7 @@ def with_images(
                 f"{key}: neither its shard nor {store.shown(layout.images_tar(shard))} holds its "
                 "image; give a round in its work folder, or shards that hold images"
             )
-        yield StoredSample(key, image, members["json"])
+        yield StoredSample(key, image, record)
 
 
 def decode_image(data: bytes) -> np.ndarray:
@@ -115,6 +118,29 @@ def _stored_images(store: Store, shard: str) -> Iterator[tuple[str, bytes]]:
     with store.open_whole(layout.images_tar(shard)) as tar:
         for image in images:
             yield image.key, read_image(store, shard, tar, image)
+
+
+def _compare(store: Store, tar: str, key: str, data: bytes, sha256: str | None) -> None:
+    """Compare the image of a sample in a tar with the digest that was stored.
+
+    Raises:
+        BrokenFiles: it has other bytes.
+    """
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise broken(store, tar, f"{key} has other bytes than were stored")
+
+
+def _parse_record(store: Store, tar: str, key: str, text: bytes) -> Record:
+    """Parse the record of a sample in a tar.
+
+    Raises:
+        BrokenFiles: it is no JSON.
+    """
+    try:
+        record: Record = from_dict(Record, json.loads(text))
+    except ValueError as error:
+        raise broken(store, tar, f"{key}.json: {error}") from error
+    return record
 
 
 def _image_among(members: Mapping[str, bytes]) -> bytes | None:

@@ -17,16 +17,16 @@ import json
 import logging
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, NotRequired, TypedDict, TypeGuard
+from typing import IO, NotRequired, TypeGuard
 
 from pipeline.errors import LeaseLost, RunFailed, end_reason
 from pipeline.storage import layout
 from pipeline.storage.manifest import digest, json_bytes
+from pipeline.storage.process import Process, alive, this_process
 from pipeline.storage.store import Store
 
 BEAT_SECONDS = 10.0
@@ -37,20 +37,6 @@ SETTLE_SECONDS = 1.0
 theirs, and then the later one counts."""
 
 log = logging.getLogger("fld")
-
-
-class Process(TypedDict):
-    """What identifies a process, so that others can tell whether it still runs.
-
-    A process id alone is reused, so its start time and the boot of the host belong to it.
-    """
-
-    host: str
-    boot: str
-    """The boot of the host."""
-    pid: int
-    started: str | None
-    """The kernel's start time."""
 
 
 class Lease(Process):
@@ -64,25 +50,6 @@ class Lease(Process):
     """Why the driver ended before its work was done."""
     state: NotRequired[str]
     """`running`, `stale`, `stopped` or `finished`. It is not in the file; `holder` adds it."""
-
-
-def this_process() -> Process:
-    """The process that calls this."""
-    return {
-        "host": socket.gethostname(),
-        "boot": _boot_id(),
-        "pid": os.getpid(),
-        "started": _started(os.getpid()),
-    }
-
-
-def alive(process: Process) -> bool | None:
-    """Whether a process still runs, None if it is on another host."""
-    if process["host"] != socket.gethostname():
-        return None
-    if process["boot"] != _boot_id():
-        return False
-    return _started(process["pid"]) == process["started"]
 
 
 def process_of(lease: Lease) -> Process:
@@ -304,37 +271,3 @@ def _lock(store: Store) -> IO[str] | None:
         file.close()
         raise ValueError(_just_begun(store)) from None
     return file
-
-
-def _boot_id() -> str:
-    """What identifies the present boot of this host."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            return file.read().strip()
-    except OSError:
-        return "unknown"
-
-
-def _started(pid: int) -> str | None:
-    """The kernel's start time of a process, None if it does not run or is a zombie."""
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            # The name of the program, in brackets, may contain spaces.
-            fields = file.read().rpartition(")")[2].split()
-    except OSError:
-        has_proc = os.path.isdir("/proc/self")
-        return None if has_proc else _responds(pid)
-    state, start_time = fields[0], fields[19]
-    return None if state == "Z" else start_time
-
-
-def _responds(pid: int) -> str | None:
-    """Where there is no /proc (macOS): whether the process takes signals."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        # It runs, but belongs to another user.
-        pass
-    return "running"

@@ -9,7 +9,7 @@ from pipeline.storage import layout
 from pipeline.storage.layout import STEM
 from pipeline.storage.sources import key_of, read_sources
 from pipeline.storage.store import Store
-from stages.ingest import SourceIds
+from stages.source import SourceIds
 
 Categories = list[dict[str, object]]
 """The categories of a source as they came, with `id` and `name`."""

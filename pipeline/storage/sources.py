@@ -16,7 +16,7 @@ from pipeline.storage import layout
 from pipeline.storage.json_types import Json
 from pipeline.storage.layout import STEM
 from pipeline.storage.store import Store
-from stages.ingest import make_key
+from stages.source import make_key
 
 # What `source.json` says where each source has a file of its own.
 SEVERAL: Json = {"several": layout.SOURCES.rpartition("/")[2]}

@@ -14,10 +14,12 @@ from pipeline.storage.images import decode_image
 from pipeline.storage.manifest import digest
 from pipeline.storage.store import Store
 from pipeline.storage.tars import TarWriter
-from pipeline.training.data import ShardFolder, TrainingSet, find_training_set
+from pipeline.training.data import TrainingSet
+from pipeline.training.find import find_training_set
+from pipeline.training.shards import ShardFolder
 from stages import registry
 from stages.base import no_effect
-from stages.ingest import Source
+from stages.source import Source
 
 # Scenes in one shard.
 SHARD_SIZE = 100

@@ -1,47 +1,36 @@
-"""One training run under Ray Train, on the kept labels of a round or of a folder of round shards.
+"""One training run, as the driver sees it: what decides it, its workers, and its model.
 
-A killed run continues from its newest checkpoint. The name of the model's folder is a digest of
-everything that decides its content.
+It trains on the kept labels of a round or of a folder of round shards. The name of the model's
+folder is a digest of everything that decides its content. The workers run under Ray Train; what
+each of them does is in `worker.py`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import shutil
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from pipeline.config.run import ClusterConfig, GroupConfig, RunConfig
 from pipeline.errors import WorkerFailed, last_line
 from pipeline.execution.activity import add_time
 from pipeline.execution.cluster import check_resources, connect
-from pipeline.execution.progress import progress
-from pipeline.execution.threads import bound_threads
 from pipeline.plan.graph import WORK, TrainedModel
 from pipeline.plan.recipe import content_hash, fingerprint, recipe_settings
 from pipeline.storage import layout
 from pipeline.storage.json_types import Json
 from pipeline.storage.manifest import FileDigest, Manifest
 from pipeline.storage.store import Store
-from pipeline.training.data import TrainingSet, TrainingSetRef
+from pipeline.training.data import TrainingSet
+from pipeline.training.progress import training_bar
+from pipeline.training.worker import TrainJob, run_worker
 from stages.florence.config import VERSION, TrainConfig
 from stages.florence.model import resolve
 
-if TYPE_CHECKING:
-    from tensorboardX import SummaryWriter
-
 # The group of `cluster.groups` whose resources the training workers use.
 GROUP = "train"
-# The metrics of a step that become curves in TensorBoard.
-CURVES = ("loss", "rate", "gradient_norm", "tokens")
-# Seconds between two reports of progress.
-REPORT_SECONDS = 2
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -59,24 +48,6 @@ class Training:
     """The samples to train on."""
     inputs: str
     """Digest of the labels of these samples."""
-    folder: str
-    """Folder of the work folder that will hold the model."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class TrainJob:
-    """A training run as it is sent to the workers of Ray Train."""
-
-    url: str
-    """The work folder."""
-    threads: int
-    """Threads of one worker."""
-    config: TrainConfig
-    """The schedule and everything else that `train` sets."""
-    start: str
-    """The checkpoint that it starts from; see `Training`."""
-    data: TrainingSetRef
-    """The samples to train on."""
     folder: str
     """Folder of the work folder that will hold the model."""
 
@@ -224,7 +195,7 @@ def _run_workers(
     )
     with (
         tempfile.TemporaryDirectory(prefix="fld-ray-train-") as scratch,
-        _bar(store, title, training.config.steps),
+        training_bar(store, title, training.config.steps),
     ):
         trainer = TorchTrainer(
             _worker,
@@ -242,73 +213,11 @@ def _run_workers(
 
 
 def _worker(loop_config: Json) -> None:
-    """Run one worker of Ray Train; this is the only place where training code meets Ray."""
+    """Run one worker of Ray Train; with `_run_workers` the only place where training meets Ray."""
     import ray.train
 
-    from stages.florence import training
-
-    job: TrainJob = loop_config["job"]
-    store = Store(job.url)
-    config = job.config
-    start = job.start
-    if start.startswith(WORK):
-        start = store.local_copy(start.removeprefix(WORK))
-    bound_threads(job.threads)
     context = ray.train.get_context()
-    rank = context.get_world_rank()
-    world_size = context.get_world_size()
-    data = job.data.open()
-    checkpoints = layout.checkpoints(job.folder)
-    with tempfile.TemporaryDirectory(prefix="fld-model-") as local:
-        hooks = training.Hooks()
-        if rank == 0:
-            hooks = training.Hooks(
-                save=lambda folder, step: _save(store, checkpoints, folder, step),
-                progress=_reporter(store, config),
-            )
-        newest = _newest(store, checkpoints)
-        training.train(
-            config,
-            start if newest is None else training.Checkpoint(newest),
-            lambda step: data.batches(step, config.batch_size, config.seed, rank, world_size),
-            Path(local),
-            distributed=training.Distributed(rank, world_size),
-            hooks=hooks,
-        )
-        if rank == 0:
-            _upload(store, Path(local), job.folder)
-
-
-def _save(store: Store, checkpoints: str, folder: Path, step: int) -> None:
-    """Upload a checkpoint, then write its mark, and only then remove the older checkpoints."""
-    newest = layout.checkpoint_name(step)
-    _upload(store, folder, layout.within(checkpoints, newest))
-    mark = layout.checkpoint_mark(newest)
-    store.publish_json(layout.within(checkpoints, mark), {})
-    for name in store.list(checkpoints):
-        if name.split(".")[0] < newest:
-            store.remove(layout.within(checkpoints, name))
-
-
-def _newest(store: Store, checkpoints: str) -> Path | None:
-    """Return a local copy of the newest checkpoint that has its mark, or None."""
-    marked = [layout.marked_checkpoint(name) for name in store.list(checkpoints)]
-    complete = [checkpoint for checkpoint in marked if checkpoint is not None]
-    if not complete:
-        return None
-    newest = layout.within(checkpoints, complete[-1])
-    return Path(store.local_copy(newest))
-
-
-def _upload(store: Store, folder: Path, name: str) -> None:
-    """Copy all files of a local folder to folder `name` of the store."""
-    for path in sorted(folder.rglob("*")):
-        if not path.is_file():
-            continue
-        relative = path.relative_to(folder).as_posix()
-        target = layout.within(name, relative)
-        with store.publishing(target) as sink, path.open("rb") as source:
-            shutil.copyfileobj(source, sink, 1 << 20)
+    run_worker(loop_config["job"], context.get_world_rank(), context.get_world_size())
 
 
 def _file_digest(store: Store, name: str) -> FileDigest:
@@ -318,71 +227,3 @@ def _file_digest(store: Store, name: str) -> FileDigest:
         file.seek(0)
         digest = hashlib.file_digest(file, "sha256")
     return FileDigest(digest.hexdigest(), size)
-
-
-def _reporter(store: Store, config: TrainConfig) -> Callable[[Json], None]:
-    """Make the function that reports the metrics of each step.
-
-    Every step goes to TensorBoard if `config.tensorboard` is set. The journal gets the last step,
-    and before it one step every few seconds.
-    """
-    started = time.time()
-    written = 0.0
-    board: SummaryWriter | None = None
-    if config.tensorboard:
-        from tensorboardX import SummaryWriter  # comes with ray[train]
-
-        board = SummaryWriter(config.tensorboard, flush_secs=10)
-
-    def report(metrics: Json) -> None:
-        nonlocal written
-        step = metrics["step"]
-        is_last = step == config.steps
-        if board:
-            for name in CURVES:
-                board.add_scalar(f"train/{name}", metrics[name], step)
-            if is_last:
-                board.close()
-        if time.time() - written > REPORT_SECONDS or is_last:
-            written = time.time()
-            progress = {
-                "title": "train",
-                "done": step,
-                "total": config.steps,
-                "started": started,
-                "now": written,
-                "loss": metrics["loss"],
-                "rate": metrics["rate"],
-            }
-            store.publish_json(layout.PROGRESS, progress)
-
-    return report
-
-
-@contextmanager
-def _bar(store: Store, title: str, steps: int) -> Iterator[None]:
-    """Show progress on standard error that follows what the first worker writes to the journal."""
-    stop = threading.Event()
-    store.remove(layout.PROGRESS)
-
-    def follow() -> None:
-        with progress(title, "step", steps) as bar:
-            while True:
-                # The journal is read once more after the stop, so that the bar reaches its end.
-                stopped = stop.wait(1.0)
-                if store.exists(layout.PROGRESS):
-                    state = store.read_json(layout.PROGRESS)
-                    loss, rate = state["loss"], state["rate"]
-                    shown = f"loss {loss:.3f}, learning rate {rate:.1e}"
-                    bar.set_postfix_str(shown, refresh=False)
-                    bar.update(state["done"] - bar.n)
-                if stopped:
-                    return
-
-    thread = threading.Thread(target=follow, name="training-progress", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()

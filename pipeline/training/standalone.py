@@ -22,7 +22,7 @@ from pipeline.storage import layout
 from pipeline.storage.json_types import Json
 from pipeline.storage.lease import held
 from pipeline.storage.store import Store
-from pipeline.training.data import find_training_set
+from pipeline.training.find import find_training_set
 from pipeline.training.run import GROUP, Training, train
 from stages.florence.config import VERSION, TrainConfig
 from stages.florence.model import check_format, resolve

@@ -15,7 +15,7 @@ from typing import ClassVar, TypeVar
 from pipeline.schema import HUMAN, REVIEW, REVIEWED, Annotations, Region, Text, TextRegion
 from stages.base import ADDED, MAY_CHANGE
 from stages.embedded.systematic import NotNegative, Rate
-from stages.ingest import Item
+from stages.source import Item
 
 # Who reviewed a scene that comes with human labels.
 REVIEWER = "scenes"

@@ -27,7 +27,8 @@ from typing import ClassVar
 from pipeline.schema import Annotations, Region, Text
 from stages.base import Batch, Result, Sample, held_out
 from stages.florence.augment import mirror_boxed, mirrored, names_side
-from stages.florence.refine import Refine, RefineConfig
+from stages.florence.refine import Refine
+from stages.florence.refine_config import RefineConfig
 from stages.florence.revisions import OCR
 from stages.florence.unreviewed import as_if_unreviewed, with_reviewed_dropped
 from stages.geometry import iou

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from stages.base import MAY_CHANGE
-from stages.ingest import SUFFIXES, Item
+from stages.source import SUFFIXES, Item
 from stages.sources.coco_file import read_bytes
 from stages.sources.files import Files
 from stages.sources.labelled_folder import FolderLabels, LabelUse, read_labelled

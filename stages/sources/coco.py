@@ -22,7 +22,7 @@ from typing import ClassVar, Literal
 
 from pipeline.schema import Annotations
 from stages.base import MAY_CHANGE, SampleError
-from stages.ingest import SUFFIXES, Item, SourceIds
+from stages.source import SUFFIXES, Item, SourceIds
 from stages.sources.coco_checks import Checks
 from stages.sources.coco_file import (
     CocoContent,

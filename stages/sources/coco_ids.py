@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stages.ingest import SourceIds
+from stages.source import SourceIds
 from stages.sources.coco_file import id_of
 from stages.sources.files import printable
 

@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, TypeVar
 
 from stages.base import SampleError
-from stages.ingest import FILE_TOO_LARGE, MAX_BYTES, NOT_A_FILE, UNREADABLE, detail_of
+from stages.source import FILE_TOO_LARGE, MAX_BYTES, NOT_A_FILE, UNREADABLE, detail_of
 
 UNSAFE_NAME = "unsafe_name"
 # Where macOS puts its own data of each file when it packs a folder.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from stages.base import SampleError
-from stages.ingest import SUFFIXES, Item
+from stages.source import SUFFIXES, Item
 from stages.sources.files import Files
 
 # So many kinds of other files are named in the warning.

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from stages.base import SampleError
-from stages.ingest import MAX_DETAIL, Item
+from stages.source import MAX_DETAIL, Item
 from stages.sources.files import Files
 from stages.sources.named import named_fields
 from stages.sources.parquet import opened, rows_of

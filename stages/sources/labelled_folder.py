@@ -12,7 +12,7 @@ from typing import Literal
 
 from pipeline.schema import CROWD, HUMAN, Annotations, Box, Region, Text
 from stages.base import SampleError
-from stages.ingest import Item
+from stages.source import Item
 from stages.sources.alt import encodable
 from stages.sources.coco_labels import NO_BOX, UNKNOWN_CATEGORY
 from stages.sources.files import Files

@@ -10,7 +10,7 @@ import zlib
 from typing import IO, Any
 
 from stages.base import SampleError
-from stages.ingest import FILE_TOO_LARGE
+from stages.source import FILE_TOO_LARGE
 
 CORRUPT_GZIP = "corrupt_gzip"
 

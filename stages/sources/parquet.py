@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pipeline.schema import Annotations
 from stages.base import UNIQUE, SampleError
-from stages.ingest import FILE_TOO_LARGE, MAX_BYTES, MAX_DETAIL, NO_IMAGE, Item
+from stages.source import FILE_TOO_LARGE, MAX_BYTES, MAX_DETAIL, NO_IMAGE, Item
 from stages.sources.alt import alt_texts, entry_of, split_path, strings
 from stages.sources.columns import ColumnCheck
 from stages.sources.files import Files, ahead, printable, unreadable

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from stages.ingest import SUFFIXES as IMAGE_SUFFIXES
+from stages.source import SUFFIXES as IMAGE_SUFFIXES
 from stages.sources.alt import entry_of, parse_json, split_path, strings
 from stages.sources.files import Files
 from stages.sources.named import NamedField, hint, near_names

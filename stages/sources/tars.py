@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any, Self
 
 from stages.base import SampleError
-from stages.ingest import FILE_TOO_LARGE, MAX_BYTES, NOT_A_FILE, detail_of
+from stages.source import FILE_TOO_LARGE, MAX_BYTES, NOT_A_FILE, detail_of
 from stages.sources.files import MAC_FOLDER, UNSAFE_NAME, Files, is_unsafe, printable, unreadable
 from stages.sources.packing import unpacked, unpacking
 

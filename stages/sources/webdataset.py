@@ -12,8 +12,8 @@ from typing import ClassVar
 
 from pipeline.schema import Annotations
 from stages.base import UNIQUE, SampleError
-from stages.ingest import MAX_BYTES, NO_IMAGE, Item
-from stages.ingest import SUFFIXES as IMAGE_SUFFIXES
+from stages.source import MAX_BYTES, NO_IMAGE, Item
+from stages.source import SUFFIXES as IMAGE_SUFFIXES
 from stages.sources.alt import alt_texts, unreadable_json
 from stages.sources.files import Files
 from stages.sources.named import named_fields

@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import ClassVar, Literal
 
 from stages.base import MAY_CHANGE, SampleError
-from stages.ingest import SUFFIXES, Item
+from stages.source import SUFFIXES, Item
 from stages.sources.coco_file import read_bytes
 from stages.sources.files import Files
 from stages.sources.labelled_folder import FolderLabels, LabelUse, ShareBox, read_labelled

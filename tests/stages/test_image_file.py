@@ -18,7 +18,8 @@ from pipeline.storage.images import decode_image
 from stages.base import SampleError
 from stages.dedup import HashConfig, Hashes
 from stages.image_file import MAX_METADATA, orientation_of
-from stages.ingest import Accepted, Item, accept, receive
+from stages.ingest import Accepted, accept, receive
+from stages.source import Item
 
 TAG = 0x0112
 # Blocks of 8 pixels, so that a JPEG keeps their colours.

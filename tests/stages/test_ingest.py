@@ -6,7 +6,8 @@ from PIL import Image
 
 from pipeline.storage.images import decode_image
 from stages.base import SampleError
-from stages.ingest import accept, make_key
+from stages.ingest import accept
+from stages.source import make_key
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:

@@ -6,7 +6,8 @@ from PIL import Image, ImageOps
 from pycocotools import mask as rle
 
 from pipeline.schema import Annotations, Mask, Region, Text, TextRegion, Triplet
-from stages.ingest import Item, receive
+from stages.ingest import receive
+from stages.source import Item
 from stages.upright import fitted, turned
 
 SIZE = (60, 40)

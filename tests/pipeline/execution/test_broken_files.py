@@ -20,6 +20,7 @@ from pipeline.storage import layout
 from pipeline.storage.images import decode_image, read_image_bytes, read_images, with_images
 from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
+from pipeline.storage.tars import read_tar
 
 SHARD = "shard-000000"
 SETTINGS = [
@@ -123,9 +124,10 @@ def test_who_reads_broken_images_of_a_finished_round_says_which_file_and_what_he
         read_pictures(store, [layout.round_name(node.folder)], 4)
     with pytest.raises(BrokenFiles, match=told):
         list(read_image_bytes(store, SHARD))
-    samples = [(image.key, {"json": b""}) for image in read_images(store, SHARD)]
+    with open(store.path(node.tar(SHARD)), "rb") as file:
+        samples = [(key, {"json": members["json"]}) for key, members in read_tar(file)]
     with pytest.raises(BrokenFiles, match=told):
-        list(with_images(store, SHARD, samples))
+        list(with_images(store, SHARD, node.tar(SHARD), samples))
     table = Path(store.path(node.table(SHARD)))
     break_byte(table, 0.5)
     with pytest.raises(BrokenFiles, match=f"{table}: .*; `fld verify --deep` withdraws it"):

@@ -27,7 +27,8 @@ from pipeline.storage.parquet import publish_table, read_table
 from pipeline.storage.rounds import open_round
 from pipeline.storage.store import Store
 from pipeline.storage.tars import TarWriter, read_tar
-from pipeline.training.data import TrainingSet, find_training_set
+from pipeline.training.data import TrainingSet
+from pipeline.training.find import find_training_set
 from tests.pipeline.release.rounds import make_round, write_scenes
 
 SHARDS = ["shard-000000.tar", "shard-000001.tar"]
@@ -189,10 +190,13 @@ def test_a_training_sees_the_same_samples_both_ways(works: Path) -> None:
 
 
 def test_an_image_is_found_by_its_key_also_when_others_have_come_before_it(shared: Path) -> None:
-    keys = [key for key, _ in members(tars(shared / "images")[1])][1:]
+    tar = tars(round_of(shared) / "shards")[1]
+    with open(tar, "rb") as file:
+        samples = list(read_tar(file))[1:]
+    keys = [key for key, _ in samples]
     store = Store(str(shared))
     found = {}
-    for sample in with_images(store, "shard-000001", [(key, {"json": b""}) for key in keys]):
+    for sample in with_images(store, "shard-000001", tar, samples):
         found[sample.key] = hashlib.sha256(sample.image).hexdigest()
     stored = stored_images(shared)
     assert found == {key: stored[key] for key in keys} and keys

@@ -22,7 +22,7 @@ from pipeline.storage.layout import images_tar
 from pipeline.storage.lists import read_entries
 from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
-from stages.ingest import make_key
+from stages.source import make_key
 from stages.sources.folder import FolderConfig
 from tests.stages.test_dedup import data, photo
 

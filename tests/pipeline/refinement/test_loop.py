@@ -34,7 +34,7 @@ from stages.embedded.scenes import DEMO, render
 from stages.florence.config import TrainConfig
 from stages.florence.model import load, save
 from stages.florence.training import train
-from stages.ingest import SourceIds
+from stages.source import SourceIds
 from tests.pipeline.refinement.played import (
     LOOSE,
     OFF,

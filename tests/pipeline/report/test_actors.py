@@ -10,6 +10,7 @@ from pipeline.report.actors import bottleneck, group_states
 from pipeline.report.status import status
 from pipeline.report.terminal import status_text
 from pipeline.storage import layout, lease
+from pipeline.storage.process import this_process
 from pipeline.storage.store import Store
 
 
@@ -18,7 +19,7 @@ def actor(store: Store, name: str, group: str, **values: Any) -> None:
     now = time.time()
     driver = lease.holder(store)
     state = {
-        **lease.this_process(),
+        **this_process(),
         "group": group,
         "since": now - 100,
         "beat": now,

@@ -19,6 +19,7 @@ from pipeline.report.status import LEFT_TO_DO, RunStatus, status
 from pipeline.report.terminal import status_text
 from pipeline.storage import layout, lease
 from pipeline.storage.manifest import Manifest
+from pipeline.storage.process import this_process
 from pipeline.storage.store import Store
 
 
@@ -111,7 +112,7 @@ def test_a_stage_that_only_counts_is_shown_if_nothing_else_is_left_to_do(tmp_pat
 
 def killed(store: Store) -> Mapping[str, object]:
     """The lease of a driver of this host that runs no more."""
-    return {**lease.this_process(), "started": "another time", "beat": 1.0}
+    return {**this_process(), "started": "another time", "beat": 1.0}
 
 
 def test_a_run_that_was_killed_is_stale_and_says_so(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from pipeline.errors import LeaseLost, Terminated
 from pipeline.execution import attempts
 from pipeline.storage import layout, lease
+from pipeline.storage.process import this_process
 from pipeline.storage.store import Store
 
 ELSEWHERE = {"host": "elsewhere", "boot": "b", "pid": 1, "started": "1"}
@@ -19,7 +20,7 @@ ELSEWHERE = {"host": "elsewhere", "boot": "b", "pid": 1, "started": "1"}
 def _dead_process() -> dict[str, object]:
     """The description of a process of this boot that has ended."""
     code = (
-        "import json; from pipeline.storage.lease import this_process;"
+        "import json; from pipeline.storage.process import this_process;"
         " print(json.dumps(this_process()))"
     )
     import json
@@ -155,7 +156,7 @@ def test_marks_of_another_host_count_when_the_present_run_made_them(
 ) -> None:
     store = Store(str(tmp_path))
     with lease.held(store):
-        run = lease.this_process() if mine else {**lease.this_process(), "started": "yesterday"}
+        run = this_process() if mine else {**this_process(), "started": "yesterday"}
         for k in range(2):
             elsewhere = {"host": "elsewhere", "boot": "b", "pid": 1, "started": "1", "run": run}
             store.publish_json(f"journal/attempts/detect-1/shard-0/{k}.json", elsewhere)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.storage.source_ids import publish_source_ids, read_source_ids
 from pipeline.storage.store import Store
-from stages.ingest import SourceIds, SourceWithIds
+from stages.source import SourceIds, SourceWithIds
 from stages.sources.coco import CocoConfig, CocoSource
 from tests.stages.sources.forms import picture, write_coco, write_folder
 

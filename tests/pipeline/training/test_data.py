@@ -16,7 +16,8 @@ from pipeline.storage.parquet import publish_table
 from pipeline.storage.round_parts import publish_parts, round_part
 from pipeline.storage.store import Store
 from pipeline.studies.data import DataConfig, first, obtain, publish
-from pipeline.training.data import TrainingSet, find_training_set
+from pipeline.training.data import TrainingSet
+from pipeline.training.find import find_training_set
 from stages.embedded.scenes import DEMO, render
 
 

@@ -10,8 +10,9 @@ import pytest
 from pipeline.config.run import GroupConfig
 from pipeline.errors import WorkerFailed
 from pipeline.storage.store import Store
-from pipeline.training.data import ShardFolder, TrainingSet
+from pipeline.training.data import TrainingSet
 from pipeline.training.run import Training, _run_workers, _workers
+from pipeline.training.shards import ShardFolder
 from stages.florence.training import TrainConfig
 
 

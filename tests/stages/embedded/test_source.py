@@ -9,7 +9,7 @@ from pipeline.schema import REVIEWED, Annotations
 from stages.embedded.domains import SIGN
 from stages.embedded.scenes import DEMO, render
 from stages.embedded.source import ScenesConfig, ScenesSource
-from stages.ingest import Item
+from stages.source import Item
 
 
 def items(config: ScenesConfig) -> list[Item]:

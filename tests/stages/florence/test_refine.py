@@ -12,7 +12,8 @@ from stages.embedded.scenes import PRETRAIN, render
 from stages.florence.answers import regions_from_answers, triplets_from_answer
 from stages.florence.codec import location_tokens
 from stages.florence.detokenise import AnswerText, detokenise
-from stages.florence.refine import Refine, RefineConfig
+from stages.florence.refine import Refine
+from stages.florence.refine_config import RefineConfig
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ from pipeline.schema import HUMAN, REVIEWED, Annotations, Region, TextRegion
 from stages.base import Sample, fold_of, held_out
 from stages.embedded.scenes import PRETRAIN, render
 from stages.florence.augment import mirrored
-from stages.florence.refine import Refine, RefineConfig
+from stages.florence.refine import Refine
+from stages.florence.refine_config import RefineConfig
 from stages.florence.witness import Witness, WitnessConfig, decoy_regions
 from stages.geometry import box_iou, iou
 

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from pipeline.schema import Annotations
-from stages.ingest import Accepted, Item, labelled, receive
+from stages.ingest import Accepted, labelled, receive
+from stages.source import Item
 from stages.sources.coco import CocoConfig, CocoSource
 from tests.stages.sources.forms import pictures, write_coco, write_folder
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from stages.ingest import Item
+from stages.source import Item
 from stages.sources.parquet import ParquetConfig, ParquetSource
 
 pytestmark = pytest.mark.slow

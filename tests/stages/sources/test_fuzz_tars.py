@@ -17,7 +17,7 @@ import webdataset
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from stages.ingest import Item
+from stages.source import Item
 from stages.sources.webdataset import WebDatasetConfig, WebDatasetSource
 
 pytestmark = pytest.mark.slow

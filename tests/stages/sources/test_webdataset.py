@@ -6,7 +6,7 @@ from typing import Any
 import fsspec
 import pytest
 
-from stages.ingest import Item
+from stages.source import Item
 from stages.sources import tar_texts
 from stages.sources.webdataset import WebDatasetConfig, WebDatasetSource
 from tests.stages.sources.forms import picture, pictures, write_webdataset
