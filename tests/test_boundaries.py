@@ -52,6 +52,7 @@ def test_the_pipeline_reaches_stages_by_registry_name(path: Path) -> None:
         "stages.image_file",
         "stages.ingest",
         "stages.lines",
+        "stages.ranges",
         "stages.dedup",
         "stages.florence",
     }

@@ -46,6 +46,7 @@ from stages.florence.revisions import (
 )
 from stages.florence.tasks import TASKS, TEXT_TASKS, Example, check_tasks, find_task
 from stages.florence.unreviewed import as_if_unreviewed, with_reviewed_dropped
+from stages.ranges import Share
 
 if TYPE_CHECKING:
     import torch
@@ -90,7 +91,7 @@ class RefineConfig:
     beams: int = 1
     """Beams of each question; 1 decodes greedily."""
 
-    same_place: float = 0.5
+    same_place: Share = 0.5
     """IoU from which a dense caption describes a detected box."""
 
     centre: int = 80
