@@ -158,7 +158,8 @@ class Stage(Protocol):
     A revision replaces the whole annotation. So of two stages that revise one kind, one must come
     after the other, or what the first has added to an annotation would be lost.
 
-    A filter says in `drops` what it may drop: texts, regions, text_regions, triplets. The config of
+    A filter says in `drops` what it may drop: texts, regions, text_regions, triplets, and in
+    `decided_by` for each of its reasons the setting that decides it. The config of
     a specialist says in `composes` of which of these the stage makes its annotations, such as a
     caption from regions. The filters that drop these then run before it, so that it names nothing
     that is dropped (`pipeline.config.order`). In `parents` its annotations name what they were made
@@ -197,6 +198,12 @@ def drops_of(stage: object) -> tuple[str, ...]:
     """The kinds of annotations that a filter may drop, by its class; see `Stage`."""
     drops: tuple[str, ...] = getattr(stage, "drops", ())
     return drops
+
+
+def decided_by(stage: object) -> Mapping[str, str]:
+    """For each reason of a filter the setting that decides it, by its class; see `Stage`."""
+    settings: Mapping[str, str] = getattr(stage, "decided_by", {})
+    return settings
 
 
 def composes_of(config: object) -> tuple[str, ...]:

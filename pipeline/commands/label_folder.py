@@ -8,15 +8,18 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.commands.group import CommandGroup, Output, add_keep_going, add_overrides
 
 if TYPE_CHECKING:
+    from pipeline.config.run import RunConfig
     from pipeline.models.found import Weights
 
 # Workers for the stages: more do not pay for a folder of photos on one machine.
 MOST_WORKERS = 8
+# The setting that names the detector.
+DETECTOR = "specialists.detect.weights"
 
 
 def add_commands(group: CommandGroup) -> None:
@@ -45,6 +48,7 @@ def label(args: argparse.Namespace) -> Output:
     """Find weights, label, and export what was found as COCO."""
     from pipeline.commands.configuration import configuration
     from pipeline.commands.label import run_once
+    from pipeline.config.validation import MissingSettings
     from pipeline.models.found import PLACES, find_weights
 
     folder = args.folder
@@ -53,8 +57,6 @@ def label(args: argparse.Namespace) -> Output:
     for place in args.models or ():
         _check_folder(place, "--models ")
     weights = find_weights(places)
-    if not weights.is_enough:
-        raise ValueError(_nothing_found(places))
     work = args.out or f"work/{os.path.basename(os.path.abspath(folder))}"
     words = [
         *weights.recipe(),
@@ -63,8 +65,14 @@ def label(args: argparse.Namespace) -> Output:
         "refine.rounds=0",
         f"cluster.workers={min(_cores(), MOST_WORKERS)}",
     ]
-    print(f"fld: {_used(weights)}", file=sys.stderr)
-    one = configuration(argparse.Namespace(config=None, overrides=[*words, *args.overrides]))
+    words += args.overrides
+    try:
+        one = configuration(argparse.Namespace(config=None, overrides=words))
+    except MissingSettings as error:
+        if list(error.examples) == [DETECTOR]:
+            raise ValueError(_nothing_found(places)) from None
+        raise
+    print(f"fld: {_used(one.config)}", file=sys.stderr)
     summary = run_once(one, args.keep_going)
     coco = _export(one.config.work)
     for line in _better(weights, folder):
@@ -101,11 +109,14 @@ def _check_folder(folder: str, where: str) -> None:
         raise ValueError(f"{where}{folder}: no such folder")
 
 
-def _used(weights: Weights) -> str:
-    """What labels the photos, in one line."""
-    if weights.uses_florence:
-        return f"labels by Florence-2: {weights.florence}"
-    return f"labels by the detector {weights.detector}, RapidOCR and composed captions"
+def _used(run: RunConfig) -> str:
+    """What labels the photos, in one line. The user may have set other stages or weights."""
+    options: dict[str, Any] = {entry.use: entry.options for entry in run.specialists.values()}
+    if "florence" in options:
+        return f"labels by Florence-2: {options['florence'].model}"
+    if "yolox" in options and "rapidocr" in options:
+        return f"labels by the detector {options['yolox'].weights}, RapidOCR and composed captions"
+    return f"labels by {', '.join(run.specialists)}"
 
 
 def _better(weights: Weights, folder: str) -> list[str]:

@@ -29,6 +29,9 @@ def add_commands(group: CommandGroup) -> None:
     command.add_argument(
         "--watch", action="store_true", help="in a terminal: follow also before and after a run"
     )
+    command.add_argument(
+        "--times", action="store_true", help="only how long each stage of the last run took"
+    )
     command.set_defaults(command=status, prints=True)
 
     command = group.add("explain", "everything that happened to one sample")
@@ -61,6 +64,7 @@ def status(args: argparse.Namespace) -> Output:
     from pipeline.quality.pending_reviews import pending_line
     from pipeline.report import status
     from pipeline.report.terminal import live, status_text
+    from pipeline.report.times import times_table
 
     store = saved.existing(args.work)
     limit = args.limit
@@ -71,6 +75,8 @@ def status(args: argparse.Namespace) -> Output:
         logging.getLogger("fld").warning(waiting)
     if args.json:
         return Output(value=state)
+    if args.times:
+        return Output(text=times_table(state["groups"]))
     running = state["state"] == "running"
     if sys.stdout.isatty() and (args.watch or running):
         live(lambda: status.status(store, limit), args.watch)

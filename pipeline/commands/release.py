@@ -68,13 +68,14 @@ def build_release(args: argparse.Namespace) -> Output:
     from pipeline.execution.engine import Engine
     from pipeline.quality.pending_reviews import pending_line
     from pipeline.release.build import build
-    from pipeline.release.config import parse
+    from pipeline.release.terms import complete
     from pipeline.storage import lease
+    from pipeline.storage.sources import read_sources
 
-    config = parse(args.overrides)
-    announce(own(config))
     store = saved.existing(args.work)
     run = saved.load(store)
+    config = complete(args.overrides, run, read_sources(store))
+    announce(own(config))
     if waiting := pending_line(store):
         # A version that is out is never changed, so it would lack the corrections for good.
         raise ValueError(waiting)

@@ -40,12 +40,15 @@ def check_exists(key: str, value: str) -> None:
     Raises:
         ValueError: there is no such file or folder, and `value` is no hub name.
     """
-    if not value or _is_hub_name(value):
-        return
-    if not Path(resolve(value)).exists():
+    if value and not _is_there(value):
         raise ValueError(
             f"{key}={value}: no such file or folder; give one, or a hub name (owner/model)"
         )
+
+
+def _is_there(value: str) -> bool:
+    """Whether a file or folder exists; a hub name is taken for one."""
+    return _is_hub_name(value) or Path(resolve(value)).exists()
 
 
 def _is_hub_name(value: str) -> bool:
@@ -55,6 +58,11 @@ def _is_hub_name(value: str) -> bool:
 def is_elsewhere(value: str) -> bool:
     """Whether a setting is an absolute path that this machine does not have."""
     return os.path.isabs(value) and not os.path.exists(value)
+
+
+def lacks_files(options: Any) -> bool:
+    """Whether a file that the settings of a stage name is not there, or not on this machine."""
+    return any(value and not _is_there(value) for _, value in _contents(options))
 
 
 def are_elsewhere(options: Any) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.config.contents import are_elsewhere
+from pipeline.config.contents import lacks_files
 from pipeline.config.order import upstream_of
 from pipeline.config.run import ROUND_MODEL, Entry, RunConfig
 from stages import registry
@@ -190,8 +190,9 @@ def _classes(run: RunConfig, source: str) -> Iterator[str]:
     """The classes of the detectors that list them: of one stage, or of all for an empty name."""
     for name, entry in run.specialists.items():
         class_names = getattr(entry.options, "class_names", None)
-        # The file of the classes may be on the machines that the run is sent to.
-        if class_names is None or are_elsewhere(entry.options):
+        # Whether the file of the classes is there is checked later. It may also be on the machines
+        # that the run is sent to.
+        if class_names is None or lacks_files(entry.options):
             continue
         if source in ("", name):
             yield from class_names()

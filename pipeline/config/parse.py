@@ -20,7 +20,7 @@ from pipeline.config.run import (
     SourceConfig,
 )
 from pipeline.config.source_names import check_one_kind, check_sources
-from pipeline.config.validation import build, check_keys, check_mapping
+from pipeline.config.validation import Unset, build, check_keys, check_mapping
 from pipeline.storage.json_types import Json
 from stages import registry
 from stages.base import role_of
@@ -52,8 +52,11 @@ def parse(values: Json, is_sent: bool = False) -> RunConfig:
             files may be paths of these machines, which are not there on this one.
 
     Raises:
+        MissingSettings: settings have no value. All other mistakes of names and values come first;
+            whether files are there comes last.
         ValueError: a setting is wrong; one line with the key, the value and what to change.
     """
+    unset = Unset()
     check_keys(values, RunConfig, "")
     for key in GROUPS:
         check_mapping(values.get(key), key)
@@ -65,18 +68,19 @@ def parse(values: Json, is_sent: bool = False) -> RunConfig:
     check_mapping(rounds, "rounds")
     parts = {
         "rounds": build(RoundsConfig, rounds, "rounds."),
-        "refine": _refine(values["refine"]),
-        "source": _source(values["source"], "source.") if values.get("source") else None,
-        "sources": _sources(values.get("sources") or {}),
-        "specialists": _entries(values["specialists"], "specialists."),
-        "filters": _entries(values["filters"], "filters."),
+        "refine": _refine(values["refine"], unset),
+        "source": _source(values["source"], "source.", unset) if values.get("source") else None,
+        "sources": _sources(values.get("sources") or {}, unset),
+        "specialists": _entries(values["specialists"], "specialists.", unset),
+        "filters": _entries(values["filters"], "filters.", unset),
         "train": build(TrainConfig, values["train"], "train."),
         "cluster": build(ClusterConfig, values["cluster"], "cluster."),
     }
     run: RunConfig = build(RunConfig, {**values, **parts}, "")
-    check_contents(run, is_sent)
     check_names(run)
     check_needs(run)
+    unset.check()
+    check_contents(run, is_sent)
     return run
 
 
@@ -101,18 +105,18 @@ def _check_no_weight(train: Json) -> None:
         raise ValueError(f"train.human_weight: `refine.human_weight` decides it; {advice}")
 
 
-def _refine(values: Json) -> RefineConfig:
+def _refine(values: Json, unset: Unset) -> RefineConfig:
     """Build the settings of the loop; the two stages that it names are entries like others."""
     check_keys(values, RefineConfig, "refine.")
-    annotate = _entry("refine", values.get("annotate") or {}, "refine.annotate.")
-    merge = _entry("merge", values.get("merge") or {}, "refine.merge.")
+    annotate = _entry("refine", values.get("annotate") or {}, "refine.annotate.", unset)
+    merge = _entry("merge", values.get("merge") or {}, "refine.merge.", unset)
     refine: RefineConfig = build(
         RefineConfig, {**values, "annotate": annotate, "merge": merge}, "refine."
     )
     return refine
 
 
-def _sources(values: Json) -> dict[str, SourceConfig]:
+def _sources(values: Json, unset: Unset) -> dict[str, SourceConfig]:
     """Build the settings of several sources; one whose settings are null is left out."""
     check_mapping(values, "sources")
     sources = {}
@@ -120,12 +124,13 @@ def _sources(values: Json) -> dict[str, SourceConfig]:
         if settings is not None:
             check_mapping(settings, f"sources.{name}")
             _check_use(name, values, "sources.", "source")
-            sources[name] = _source(settings, f"sources.{name}.")
-    check_sources(sources)
+            sources[name] = _source(settings, f"sources.{name}.", unset)
+    if not unset.names:
+        check_sources(sources)
     return sources
 
 
-def _source(values: Json, where: str) -> SourceConfig:
+def _source(values: Json, where: str, unset: Unset) -> SourceConfig:
     """Build the settings of a source: those of every source, and those of its own class."""
     check_mapping(values, where.removesuffix("."))
     shared, own = _split(values, [field.name for field in fields(SourceConfig)])
@@ -138,7 +143,7 @@ def _source(values: Json, where: str) -> SourceConfig:
         elsewhere = setting_elsewhere(key, use)
         if elsewhere:
             raise ValueError(f"{where}{key}: {elsewhere}")
-    options = build(options_class, own, where, shared)
+    options = build(options_class, own, where, shared, unset)
     source: SourceConfig = build(SourceConfig, {**shared, "options": options}, where)
     return source
 
@@ -150,13 +155,13 @@ def _split(values: Json, names: Collection[str]) -> tuple[Json, Json]:
     return inside, outside
 
 
-def _entries(values: Json, where: str) -> dict[str, Entry]:
+def _entries(values: Json, where: str, unset: Unset) -> dict[str, Entry]:
     """Build the stages of one group; a stage whose settings are null is left out."""
     entries: dict[str, Entry] = {}
     for name, settings in values.items():
         if settings is not None:
             _check_use(name, values, where, "stage")
-            entries[name] = _entry(name, settings, f"{where}{name}.")
+            entries[name] = _entry(name, settings, f"{where}{name}.", unset)
     for entry in entries.values():
         for other in entry.after:
             if other not in entries:
@@ -197,7 +202,7 @@ def _check_use(name: str, values: Json, where: str, what: str) -> None:
     )
 
 
-def _entry(name: str, values: Json, where: str) -> Entry:
+def _entry(name: str, values: Json, where: str, unset: Unset) -> Entry:
     """Build the settings of one stage: those of every stage, and those of its own class."""
     check_mapping(values, where.removesuffix("."))
     if "use" not in values:
@@ -205,7 +210,7 @@ def _entry(name: str, values: Json, where: str) -> Entry:
     names = {field.name for field in fields(Entry)} - {"name", "options"}
     shared, own = _split(values, names)
     options_class = registry.load(str(values["use"]))[1]
-    options = build(options_class, own, where, names)
+    options = build(options_class, own, where, names, unset)
     entry: Entry = build(Entry, {**shared, "name": name, "options": options}, where)
     return entry
 

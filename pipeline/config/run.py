@@ -18,6 +18,7 @@ from pipeline.config.validation import Settings
 from stages import registry
 from stages.base import no_effect
 from stages.florence.config import TrainConfig
+from stages.ranges import Difference, Share
 
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
@@ -110,10 +111,10 @@ class GateConfig:
     """What a round is compared with on held-out samples. `source`: the truth that came with the
     source, if it has any. `human`: what people said of them in a review (`fld review`). `none`, and
     where there is no such truth: an estimate from a second look of the round's model."""
-    tolerance: float = 0.0
+    tolerance: Share = 0.0
     """A round is rejected when its held-out score is lower than the head's by more than this, with
     95% confidence."""
-    min_gain: float = 0.002
+    min_gain: Difference = 0.002
     """A round is rejected when its held-out score exceeds the head's by less than this."""
 
     def without_effect(self) -> Iterator[str]:

@@ -22,7 +22,7 @@ from typing import (
 from pipeline.storage.json_types import Json
 
 if TYPE_CHECKING:
-    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
 
 
 T = TypeVar("T")
@@ -42,15 +42,63 @@ class Settings(Protocol):
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[object]]]
 
 
-def build(cls: type[T], values: Json, where: str, more: Collection[str] = ()) -> T:
+class MissingSettings(ValueError):
+    """Settings that must have a value have none. It names all of them."""
+
+    def __init__(self, examples: Mapping[str, str]) -> None:
+        """`examples` are values for the message, by setting; `...` where none is known."""
+        names = list(examples)
+        typed = " ".join(f"{name}={example}" for name, example in examples.items())
+        if len(names) == 1:
+            super().__init__(f"{names[0]}: not set; give it a value ({typed})")
+        else:
+            listed = f"{', '.join(names[:-1])} and {names[-1]}"
+            super().__init__(f"{listed}: not set; give them values ({typed})")
+        self.examples = dict(examples)
+
+
+class Unset:
+    """The settings that have no value so far.
+
+    They are told last, and together, because a user who has to look for a value shall do so once,
+    and not before another setting turns out to be misspelt.
+    """
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def check(self) -> None:
+        """Check that every setting has a value.
+
+        Raises:
+            MissingSettings: some have none.
+        """
+        if self.names:
+            raise MissingSettings(dict.fromkeys(self.names, "..."))
+
+
+def build(
+    cls: type[T],
+    values: Json,
+    where: str,
+    more: Collection[str] = (),
+    unset: Unset | None = None,
+) -> T:
     """Build an instance of the dataclass `cls` from plain values.
 
-    `where` is the path of these values in the whole config, such as `refine.gate.`, and begins
-    each key of an error message. `more` are keys of the same mapping that another class reads;
-    they are suggested when a key is misspelt.
+    Args:
+        cls: the dataclass.
+        values: of its fields.
+        where: the path of these values in the whole config, such as `refine.gate.`; it begins each
+            key of an error message.
+        more: keys of the same mapping that another class reads; they are suggested when a key is
+            misspelt.
+        unset: takes the settings that have no value, if the caller checks them later. Until then
+            they have an empty one.
 
     Raises:
-        ValueError: a key is unknown or missing, or a value has the wrong type or range.
+        MissingSettings: settings have no value, and everything else is right.
+        ValueError: a key is unknown, or a value has the wrong type or range.
     """
     from pydantic import TypeAdapter, ValidationError
 
@@ -59,23 +107,42 @@ def build(cls: type[T], values: Json, where: str, more: Collection[str] = ()) ->
     try:
         return TypeAdapter(cls).validate_python(dict(values))
     except ValidationError as error:
-        raise ValueError(_first_mistake(error, where)) from None
+        mistakes = [mistake for mistake in error.errors() if mistake["type"] != "missing"]
+        if mistakes:
+            raise ValueError(_in_one_line(mistakes[0], where)) from None
+        missing = [mistake["loc"] for mistake in error.errors()]
+    names = [_key(where, place) for place in missing]
+    if unset is None or any(len(place) > 1 for place in missing):
+        raise MissingSettings(dict.fromkeys(names, "..."))
+    hints = get_type_hints(cls)
+    empty = {str(name): _empty(hints[str(name)]) for (name,) in missing}
+    unset.names += names
+    return build(cls, {**values, **empty}, where, more)
 
 
-def _first_mistake(error: ValidationError, where: str) -> str:
-    """Describe the first mistake that pydantic found in one line."""
-    first = error.errors()[0]
-    message = first["msg"].removeprefix("Value error, ")
-    if not first["loc"]:
+def _empty(hint: object) -> object:
+    """An empty value of a type."""
+    base = get_origin(hint) or hint
+    assert base in (str, int, float, bool, tuple, list, dict), f"{hint}: no empty value"
+    return base()
+
+
+def _key(where: str, place: tuple[int | str, ...]) -> str:
+    """The name of a setting from its place below `where`."""
+    return where + ".".join(str(part) for part in place)
+
+
+def _in_one_line(mistake: ErrorDetails, where: str) -> str:
+    """Describe a mistake that pydantic found in one line."""
+    message = mistake["msg"].removeprefix("Value error, ")
+    if not mistake["loc"]:
         # The mistake was raised by `__post_init__`, whose message names the setting itself.
         return where + message
-    key = where + ".".join(str(part) for part in first["loc"])
-    if first["type"] == "missing":
-        return f"{key}: not set; give it a value ({key}=...)"
-    if first["type"] == "string_type" and isinstance(first["input"], (int, float)):
+    key = _key(where, mistake["loc"])
+    if mistake["type"] == "string_type" and isinstance(mistake["input"], (int, float)):
         message += "; put it in quotes"
-    message = PLAIN.get(first["type"], message.lower().replace("input should be", "it must be"))
-    return f"{key}={first['input']}: {message}"
+    message = PLAIN.get(mistake["type"], message.lower().replace("input should be", "it must be"))
+    return f"{key}={mistake['input']}: {message}"
 
 
 def check_mapping(value: object, key: str) -> None:

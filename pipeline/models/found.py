@@ -48,7 +48,9 @@ class Weights:
         return bool(self.florence) and (self.has_gpu or self.detector is None)
 
     def recipe(self) -> list[str]:
-        """The settings of `fld run` that label with these weights."""
+        """The settings of `fld run` that label with these weights; without any, none names one."""
+        if not self.is_enough:
+            return ["experiment=photos"]
         if not self.uses_florence:
             return ["experiment=photos", f"specialists.detect.weights={self.detector}"]
         words = [

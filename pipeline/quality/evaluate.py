@@ -167,15 +167,22 @@ def _predictions(
     """
     check_sources(choice.sources, records)
     human = _count_human(kind, records)
-    machine = records
-    if HUMAN not in choice.sources:
-        machine = list(machine_records(records, choice.filters))
-    chosen = _of_sources(machine, choice.sources)
+    sources = choice.sources
+    chosen = _chosen(records, choice)
+    if human and not sources and not _count(kind, chosen):
+        # There is nothing else, and each call of `predictions_of_records` may warn.
+        sources = (HUMAN,)
+        chosen = _chosen(records, replace(choice, sources=sources))
     predictions = _of_kind(kind, predictions_of_records(chosen, truth))
-    if human and not predictions and not choice.sources:
-        return _predictions(kind, records, truth, replace(choice, sources=(HUMAN,)))
-    _tell_human(_OF_A_ROUND[kind].noun, human, len(predictions), choice.sources)
+    _tell_human(_OF_A_ROUND[kind].noun, human, len(predictions), sources)
     return _surest_captions(predictions) if kind == "caption" else predictions
+
+
+def _chosen(records: Sequence[Record], choice: Choice) -> Sequence[Record]:
+    """The records with the chosen labels alone."""
+    if HUMAN not in choice.sources:
+        records = list(machine_records(records, choice.filters))
+    return _of_sources(records, choice.sources)
 
 
 def _of_sources(records: Sequence[Record], sources: Sequence[str]) -> Sequence[Record]:
@@ -191,8 +198,12 @@ def _of_sources(records: Sequence[Record], sources: Sequence[str]) -> Sequence[R
 
 def _count_human(kind: str, records: Sequence[Record]) -> int:
     """How many labels of a kind people have made in a round."""
-    human = truth_of_records(_of_sources(records, (HUMAN,)))
-    return len(_of_kind(kind, human["annotations"]))
+    return _count(kind, _of_sources(records, (HUMAN,)))
+
+
+def _count(kind: str, records: Sequence[Record]) -> int:
+    """How many kept labels of a kind the records have."""
+    return len(_of_kind(kind, truth_of_records(records)["annotations"]))
 
 
 def _tell_human(noun: str, human: int, measured: int, sources: Sequence[str]) -> None:

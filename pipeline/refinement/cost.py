@@ -140,6 +140,9 @@ def _to_do(run: RunConfig, planned: Sequence[PlannedStage], images: int) -> Iter
         name = stage.stage.partition(".")[2] or stage.stage
         if stage.folder is None:
             yield from _later(run, stage.stage, images)
+        elif stage.stage.startswith(f"{INGEST} "):
+            # The row of one source; the row of all sources has its images, too.
+            continue
         elif stage.todo and stage.folder.startswith(f"{layout.SUMMARIES}/"):
             # Counting a shard takes milliseconds and some kilobytes.
             continue

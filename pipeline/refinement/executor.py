@@ -35,6 +35,7 @@ from pipeline.plan.shard_state import plan
 from pipeline.quality.statistics import Statistics, statistics_by_source
 from pipeline.quality.summary import Summary
 from pipeline.refinement.copies import cost_of_copies
+from pipeline.refinement.emptied import emptied
 from pipeline.refinement.gate import Evidence, Verdict, estimates_by_kind, judge
 from pipeline.refinement.judgements import merge_config, unlearned
 from pipeline.refinement.loop import Attempt, Candidate, Loop, States
@@ -210,6 +211,7 @@ class RunExecutor:
             levels=levels,
         )
         rounds.publish_round_state(self.store, node.folder, state)
+        announce(emptied(self.run.filters, measured, attempt.name))
 
     def finish(self, head: Attempt, attempts: Sequence[Attempt]) -> None:
         """Write `head.json`. It comes last, so that readers see whole runs only."""

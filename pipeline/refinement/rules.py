@@ -9,13 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from stages.base import no_effect
-
-Share = Annotated[float, Field(ge=0, le=1)]
+from stages.ranges import LogProbability, Share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +39,13 @@ class Rules:
     """How much more likely a new label must be than the old one that it replaces, in nats per
     token."""
 
-    add_above: float | None = None
+    add_above: LogProbability | None = None
     """Fixed threshold for new labels, in nats per token; null: it is measured."""
 
-    rename_above: float | None = None
+    rename_above: LogProbability | None = None
     """Fixed threshold for another name, in nats per token; null: it is measured."""
 
-    drop_below: float | None = None
+    drop_below: LogProbability | None = None
     """Fixed threshold under which old labels that were not found are dropped, in nats per token;
     null: it is measured."""
 

@@ -6,9 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from pipeline.config.compose import dotlist
 from pipeline.config.effects import own
@@ -16,10 +14,10 @@ from pipeline.config.validation import build
 from pipeline.release.personal import check_regions
 from stages.base import no_effect
 from stages.dedup import DedupConfig
+from stages.ranges import Share
 
 TRAIN = "train"
 """The split of all samples that no other split takes."""
-Share = Annotated[float, Field(ge=0, le=1)]
 LISTS = ("evaluation", "takedown", "url_tables", "phone_regions")
 # Folders and files are called by these names, also on the Hugging Face Hub.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")

@@ -34,6 +34,7 @@ from stages.embedded.vocabulary import (
 )
 from stages.filters.nms import nms
 from stages.geometry import area
+from stages.ranges import Share
 from stages.specialists.selection import (
     effective_score,
     missing_granularities,
@@ -50,10 +51,10 @@ class CaptionConfig:
     style: str = "demo"
     """Vocabulary of the sentence: `demo` or `photo`."""
 
-    min_score: float = 0.3
+    min_score: Share = 0.3
     """Regions with a lower score are not mentioned."""
 
-    any_iou: float = 0.6
+    any_iou: Share = 0.6
     """If two regions overlap more than this IoU, only the one with the higher score is mentioned.
     """
 

@@ -36,6 +36,7 @@ from stages.embedded.vocabulary import (
     with_article,
 )
 from stages.geometry import bounds
+from stages.ranges import Share
 from stages.specialists.selection import (
     effective_score,
     missing_granularities,
@@ -55,13 +56,13 @@ class DescribeConfig:
     style: str = "demo"
     """Vocabulary of the sentences: `demo` or `photo`."""
 
-    min_score: float = 0.3
+    min_score: Share = 0.3
     """Regions with a lower score are not mentioned."""
 
-    min_text_score: float = 0.6
+    min_text_score: Share = 0.6
     """Text regions with a lower score are not quoted."""
 
-    any_iou: float = 0.6
+    any_iou: Share = 0.6
     """If two regions overlap more than this IoU, only the one with the higher score is mentioned.
     """
 

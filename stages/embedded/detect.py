@@ -22,6 +22,7 @@ from pipeline.schema import Annotations, Region
 from stages.base import Batch, Result, StageError
 from stages.embedded.domains import DOMAINS, SIGN, SIGN_COLOUR, Colour, categories, palette
 from stages.embedded.shapes import Shape
+from stages.ranges import Count, NotNegative
 
 # Score of a blob whose features cannot be computed.
 NO_LIKENESS = 0.01
@@ -34,10 +35,10 @@ class ContoursConfig:
     world: str = "demo"
     """Domain whose drawings and colours the detector knows: `demo` or `pretrain`."""
 
-    contrast: float = 30.0
+    contrast: NotNegative = 30.0
     """Distance in OpenCV's 8-bit Lab space above which a pixel differs from the background."""
 
-    min_area: int = 120
+    min_area: Count = 120
     """Smallest area of a region, in pixels."""
 
     tolerance: float = 0.25

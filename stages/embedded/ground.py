@@ -18,6 +18,7 @@ from typing import ClassVar
 from pipeline.schema import Annotations, NounPhrase, Region, Text, Triplet
 from stages.base import Batch, Result, Sample
 from stages.embedded.vocabulary import NUMBERS, PLURALS, name_of, plural
+from stages.ranges import Share
 from stages.specialists.selection import effective_score
 
 IGNORED = frozenset(("a", "an", "the", "many", *NUMBERS))
@@ -29,7 +30,7 @@ class GroundConfig:
 
     composes: ClassVar[tuple[str, ...]] = ("regions",)
 
-    min_score: float = 0.05
+    min_score: Share = 0.05
     """Regions with a lower score get no phrase."""
 
 

@@ -24,13 +24,12 @@ from stages.embedded.mistakes import SPURIOUS_SCORE, TRUE_SCORE, Mistakes
 from stages.embedded.scene_text import SceneObject, describe_scene
 from stages.embedded.scenes import Scene, render
 from stages.embedded.systematic import (
-    NotNegative,
-    Rate,
     SystematicConfig,
     as_seen,
     invented,
     true_objects,
 )
+from stages.ranges import NotNegative, Share
 
 ALT_TEXTS = (
     "stock image {} free download",
@@ -47,37 +46,37 @@ IS_SHARED, SHARED, SYSTEMATIC = 1, 2, 3
 class NoiseConfig:
     """Settings of `noisy_truth`. Every rate is a probability."""
 
-    missed: Rate = 0.2
+    missed: Share = 0.2
     """Rate at which a region is missing."""
 
-    spurious: Rate = 0.2
+    spurious: Share = 0.2
     """Spurious regions per true region."""
 
-    wrong_category: Rate = 0.15
+    wrong_category: Share = 0.15
     """Rate at which a region gets another category."""
 
-    wrong_attribute: Rate = 0.15
+    wrong_attribute: Share = 0.15
     """Rate at which a region gets another size or colour."""
 
-    jitter: Rate = 0.12
+    jitter: Share = 0.12
     """Standard deviation of each edge of a box, as a share of the box's side."""
 
-    merged: Rate = 0.0
+    merged: Share = 0.0
     """Rate at which a region and the next one become one box with the name of the first."""
 
-    wrong_text: Rate = 0.2
+    wrong_text: Share = 0.2
     """Rate at which the brief text describes other objects."""
 
-    alt_text: Rate = 0.1
+    alt_text: Share = 0.1
     """Rate at which the brief text reads like a web page's alt-text."""
 
-    unread: Rate = 0.1
+    unread: Share = 0.1
     """Rate at which a word is missing."""
 
-    misread: Rate = 0.1
+    misread: Share = 0.1
     """Rate at which a word has one wrong letter."""
 
-    detailed: Rate = 0.0
+    detailed: Share = 0.0
     """Rate at which a scene has a detailed text; it is always a true one."""
 
     scenes: int = 0
@@ -89,7 +88,7 @@ class NoiseConfig:
     seed: int = 0
     """Seed of the mistakes."""
 
-    shared: Rate = field(default=0.0, metadata=ADDED)
+    shared: Share = field(default=0.0, metadata=ADDED)
     """Share of the scenes whose mistakes come from `shared_seed`. Specialists with the same
     `shared` and `shared_seed` go wrong in the same scenes, and at equal rates in the same way."""
 

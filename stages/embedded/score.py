@@ -24,6 +24,7 @@ from stages.embedded.colours import sure_colours
 from stages.embedded.detect import palette_to_lab, to_lab
 from stages.embedded.domains import Colour
 from stages.embedded.vocabulary import Vocabulary, check_style, size_word, vocabulary
+from stages.ranges import Share
 from stages.specialists.selection import choose_candidate, needs_choice
 
 MAX_SIDE = 48  # pixels; crops are shrunk to at most this width and height
@@ -38,7 +39,7 @@ class ScoreConfig:
     style: str = "demo"
     """Vocabulary of colours and sizes: `demo` or `photo`."""
 
-    min_score: float = 0.05
+    min_score: Share = 0.05
     """Regions with a lower score get no brief text."""
 
     def __post_init__(self) -> None:

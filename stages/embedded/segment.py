@@ -17,6 +17,7 @@ import numpy as np
 
 from pipeline.schema import Annotations, Box
 from stages.base import Batch, Result, Sample
+from stages.ranges import Share
 from stages.specialists.masks import find_unmasked
 
 SEED = 0
@@ -35,7 +36,7 @@ Corners = tuple[int, int, int, int]
 class GrabCutConfig:
     """Settings of `grabcut`."""
 
-    min_score: float = 0.2
+    min_score: Share = 0.2
     """Regions and triplets with a lower score get no mask."""
 
     margin: float = 0.25

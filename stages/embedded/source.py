@@ -14,7 +14,7 @@ from typing import ClassVar, TypeVar
 
 from pipeline.schema import HUMAN, REVIEW, REVIEWED, Annotations, Region, Text, TextRegion
 from stages.base import ADDED, MAY_CHANGE
-from stages.embedded.systematic import NotNegative, Rate
+from stages.ranges import NotNegative, Share
 from stages.source import Item
 
 # Who reviewed a scene that comes with human labels.
@@ -39,7 +39,7 @@ class ScenesConfig:
     """Exponent of Zipf's law for a long tail of categories: the n-th category is drawn with a
     probability proportional to n ** -zipf; 0 makes all equally likely."""
 
-    human: Rate = field(default=0.0, metadata=ADDED)
+    human: Share = field(default=0.0, metadata=ADDED)
     """Share of the scenes that come with human labels, as if people had reviewed them: the true
     regions, words and brief text. A larger share holds those of a smaller one."""
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
 from pipeline.schema import Region
 from stages.base import no_effect
@@ -22,9 +21,8 @@ from stages.embedded.domains import DEMO, SceneDomain, categories, palette
 from stages.embedded.mistakes import TRUE_SCORE, Mistakes
 from stages.embedded.scene_text import SceneObject
 from stages.embedded.scenes import Scene
+from stages.ranges import NotNegative, Share
 
-Rate = Annotated[float, Field(ge=0, le=1)]
-NotNegative = Annotated[float, Field(ge=0)]
 Condition = Literal["always", "small", "dark", "hidden"]
 # Brightness of a colour below which an object is dark, 0 to 255: red, blue and purple are.
 DARK = 100.0
@@ -38,7 +36,7 @@ HIDDEN = 0.05
 class SystematicConfig:
     """The systematic mistakes of `noisy_truth`."""
 
-    renamed: Rate = 0.0
+    renamed: Share = 0.0
     """Rate at which an object of `category` is called `called` where the condition `when` holds."""
 
     category: str = "block"
@@ -57,7 +55,7 @@ class SystematicConfig:
     unseen_below: NotNegative = 0.0
     """Objects whose longer side is shorter are never found, in pixels."""
 
-    invented: Rate = 0.0
+    invented: Share = 0.0
     """Rate at which a scene gets a region at an edge of the image. It is as certain as true
     ones."""
 

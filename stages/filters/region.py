@@ -26,6 +26,7 @@ from stages import links
 from stages.base import Batch, Result, no_effect
 from stages.filters.nms import nms, overlapping_pairs, soft_nms
 from stages.geometry import bounds, is_degenerate
+from stages.ranges import NotNegative, ScoreThreshold, Share
 
 DEGENERATE_BOX = "degenerate_box"
 EMPTY_TEXT = "empty_text"
@@ -51,31 +52,32 @@ Item = TypeVar("Item", Region, TextRegion)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionFilterConfig:
-    min_score: float = 0.3
-    """Labels with a lower score are dropped."""
+    min_score: Share = 0.3
+    """Labels with a lower score are dropped. Scores go from 0 to 1."""
 
-    min_scores: Mapping[str, float] = field(default_factory=dict)
+    min_scores: Mapping[str, ScoreThreshold] = field(default_factory=dict)
     """Thresholds that replace `min_score`, by "source", "/class" or "source/class".
 
-    If several apply, "source/class" comes before "/class", and "/class" before "source".
+    If several apply, "source/class" comes before "/class", and "/class" before "source". 1.1 drops
+    all.
     """
 
-    min_agreement: float = 0.0
+    min_agreement: Share = 0.0
     """Least share of an ensemble's members that must find the box, 0 to 1."""
 
-    human_iou: float = 0.5
+    human_iou: Share = 0.5
     """A machine's box goes if its IoU with a human box of its class is higher; 1 turns this off."""
 
-    class_iou: float = 0.6
+    class_iou: Share = 0.6
     """IoU above which boxes of one class suppress each other; 1 turns this off."""
 
-    any_iou: float = 0.9
+    any_iou: Share = 0.9
     """IoU above which any two boxes of an image suppress each other; 1 turns this off."""
 
-    soft_sigma: float = 0.0
+    soft_sigma: NotNegative = 0.0
     """Above 0, Gaussian soft suppression with this sigma replaces the one of `class_iou`."""
 
-    min_side: float = 2.0
+    min_side: NotNegative = 2.0
     """Boxes with a shorter side are degenerate, in pixels."""
 
     def without_effect(self) -> Iterator[str]:
@@ -263,6 +265,11 @@ class RegionFilter:
     reads_images: ClassVar[bool] = False
     gives: ClassVar[tuple[str, ...]] = ()
     drops: ClassVar[tuple[str, ...]] = ("regions", "text_regions")
+    decided_by: ClassVar[Mapping[str, str]] = {
+        DEGENERATE_BOX: "min_side",
+        LOW_SCORE: "min_score or min_scores",
+        LOW_AGREEMENT: "min_agreement",
+    }
 
     def __init__(self, config: RegionFilterConfig) -> None:
         self.config = config

@@ -7,12 +7,13 @@ no values; the defaults are meant for captions and can be set for each granulari
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from pipeline.schema import Annotations, Text
 from stages.base import Batch, Result
+from stages.ranges import Count, Share
 
 EMPTY_TEXT = "empty_text"
 TOO_MANY_OBJECTS = "too_many_objects"
@@ -23,16 +24,16 @@ LOW_AGREEMENT = "low_agreement"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextLimits:
-    max_objects: int = 12
+    max_objects: Count = 12
     """Most objects (nouns) in a text."""
 
-    min_object_complexity: int = 2
+    min_object_complexity: Count = 2
     """Least complexity of the most complex object: its edges in the dependency tree."""
 
-    min_action_complexity: int = 1
+    min_action_complexity: Count = 1
     """Least complexity of the most complex action: its edges in the dependency tree."""
 
-    min_agreement: float = 0.0
+    min_agreement: Share = 0.0
     """Least share of words that the captioners of an ensemble have in common, 0 to 1."""
 
 
@@ -82,6 +83,12 @@ class TextFilter:
     needs: ClassVar[tuple[str, ...]] = ("parsed_texts",)
     gives: ClassVar[tuple[str, ...]] = ()
     drops: ClassVar[tuple[str, ...]] = ("texts",)
+    decided_by: ClassVar[Mapping[str, str]] = {
+        TOO_MANY_OBJECTS: "max_objects",
+        LOW_OBJECT_COMPLEXITY: "min_object_complexity",
+        LOW_ACTION_COMPLEXITY: "min_action_complexity",
+        LOW_AGREEMENT: "min_agreement",
+    }
 
     def __init__(self, config: TextFilterConfig) -> None:
         self.config = config

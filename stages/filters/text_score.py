@@ -7,19 +7,21 @@ was filtered (https://arxiv.org/abs/2111.02114). What is a good least score depe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from pipeline.schema import Granularity, Text
 from stages.base import Batch, Result
 from stages.filters.text import dropped_texts
+from stages.ranges import Cosine
 
 LOW_IMAGE_TEXT_SCORE = "low_image_text_score"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextScoreFilterConfig:
-    min_score: float
+    min_score: Cosine
     """Least score of a text: a cosine, -1 to 1. For CLIP ViT-B/32 LAION took 0.3."""
 
     granularities: tuple[Granularity, ...] = ("alt",)
@@ -41,6 +43,7 @@ class TextScoreFilter:
     needs: ClassVar[tuple[str, ...]] = ("texts",)
     gives: ClassVar[tuple[str, ...]] = ()
     drops: ClassVar[tuple[str, ...]] = ("texts",)
+    decided_by: ClassVar[Mapping[str, str]] = {LOW_IMAGE_TEXT_SCORE: "min_score"}
 
     def __init__(self, config: TextScoreFilterConfig) -> None:
         self.config = config

@@ -22,6 +22,7 @@ from stages.base import Batch, Result
 from stages.geometry import is_degenerate
 from stages.lines import lines_of
 from stages.links import TEXT_DROPPED
+from stages.ranges import NotNegative, ScoreThreshold, Share
 
 SPAN_MISMATCH = "span_mismatch"
 DEGENERATE_BOX = "degenerate_box"
@@ -37,16 +38,16 @@ LISTS = ("blacklist", "abstract")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TripletFilterConfig:
-    min_phrase_score: float = 0.25
+    min_phrase_score: Share = 0.25
     """Triplets whose phrase has a lower score are dropped."""
 
-    min_box_score: float = 0.3
+    min_box_score: Share = 0.3
     """Triplets whose box has a lower score are dropped."""
 
-    min_box_scores: Mapping[str, float] = field(default_factory=dict)
-    """Thresholds that replace `min_box_score`, by source."""
+    min_box_scores: Mapping[str, ScoreThreshold] = field(default_factory=dict)
+    """Thresholds that replace `min_box_score`, by source; 1.1 drops all."""
 
-    min_agreement: float = 0.0
+    min_agreement: Share = 0.0
     """Least share of an ensemble's members that must find the box, 0 to 1."""
 
     lists: tuple[str, ...] = LISTS
@@ -55,7 +56,7 @@ class TripletFilterConfig:
     blacklist: tuple[str, ...] = ()
     """Further phrases that are not grounded."""
 
-    min_side: float = 2.0
+    min_side: NotNegative = 2.0
     """Boxes with a shorter side are degenerate, in pixels."""
 
     def __post_init__(self) -> None:
@@ -113,6 +114,13 @@ class TripletFilter:
     reads_images: ClassVar[bool] = False
     gives: ClassVar[tuple[str, ...]] = ()
     drops: ClassVar[tuple[str, ...]] = ("triplets",)
+    decided_by: ClassVar[Mapping[str, str]] = {
+        DEGENERATE_BOX: "min_side",
+        BLACKLISTED: "lists or blacklist",
+        LOW_PHRASE_SCORE: "min_phrase_score",
+        LOW_BOX_SCORE: "min_box_score or min_box_scores",
+        LOW_AGREEMENT: "min_agreement",
+    }
 
     def __init__(self, config: TripletFilterConfig) -> None:
         self.config = config

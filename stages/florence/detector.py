@@ -22,6 +22,7 @@ from stages.florence.examples import mirror_half
 from stages.florence.images import pixel_values
 from stages.florence.model import load, move_to_device
 from stages.florence.sizes import RESOLUTIONS
+from stages.ranges import Share
 
 if TYPE_CHECKING:
     import torch
@@ -70,7 +71,7 @@ class DetectorConfig:
     keep: int = 50
     """Most boxes of an image that are returned."""
 
-    iou: float = 0.5
+    iou: Share = 0.5
     """IoU above which the less probable of two boxes of a category is removed."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -10,6 +10,7 @@ from pipeline.schema import Granularity
 from stages.base import CONTENT, no_effect
 from stages.florence.revisions import CATEGORY, DENSE, DESCRIPTION, DETECTION, GROUNDING, OCR
 from stages.florence.tasks import TASKS, TEXT_TASKS, check_tasks
+from stages.ranges import Share
 
 ANNOTATING = (*TEXT_TASKS, DETECTION, DENSE, GROUNDING, OCR)
 """Tasks whose answers become annotations."""
@@ -51,7 +52,7 @@ class RefineConfig:
     beams: int = 1
     """Beams of each question; 1 decodes greedily."""
 
-    same_place: float = 0.5
+    same_place: Share = 0.5
     """IoU from which a dense caption describes a detected box."""
 
     centre: int = 80

@@ -21,6 +21,7 @@ import numpy as np
 
 from pipeline.schema import Annotations, Granularity, Text
 from stages.base import Batch, Failed, Result, Sample, no_effect
+from stages.ranges import Share
 from stages.specialists.detailed_texts import (
     PROMPTS,
     check_prompt_names,
@@ -54,7 +55,7 @@ class DescribeConfig(EndpointConfig):
     prompts: Mapping[str, str] = field(default_factory=lambda: dict(PROMPTS))
     """The prompt of each granularity."""
 
-    min_score: float = 0.3
+    min_score: Share = 0.3
     """With `reads: labels`, regions and text regions with a lower score are left out."""
 
     @property

@@ -18,6 +18,7 @@ import numpy as np
 from pipeline.schema import Annotations, Region
 from stages.base import Batch, Result
 from stages.checkpoints import CheckpointNeeds, architecture_ends_with
+from stages.ranges import Share
 from stages.specialists.batching import map_batches
 from stages.specialists.images import grey_image, pad_image, to_pil
 from stages.specialists.pretrained import (
@@ -44,7 +45,7 @@ NEEDS = CheckpointNeeds("a detector with fixed classes, such as RT-DETR", _is_de
 class DetrConfig(PretrainedConfig):
     """Settings of `detr`."""
 
-    min_score: float = 0.01
+    min_score: Share = 0.01
     """Boxes with a lower score are not stored."""
 
     max_regions: int = 300

@@ -20,6 +20,7 @@ from pydantic import Field
 from pipeline.schema import FINDING, Annotations, Box, Region
 from stages.base import CONTENT, Batch, Result, StageError
 from stages.geometry import clipped_box
+from stages.ranges import Share
 
 if TYPE_CHECKING:
     import cv2
@@ -36,7 +37,7 @@ class FacesConfig:
     weights: str = field(metadata=CONTENT)
     """The model: an .onnx file of YuNet, such as face_detection_yunet_2023mar.onnx."""
 
-    min_score: Annotated[float, Field(ge=0, le=1)] = 0.5
+    min_score: Share = 0.5
     """Faces with a lower score are not stored."""
 
     side: Annotated[int, Field(ge=32)] = 1280

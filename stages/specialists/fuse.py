@@ -25,6 +25,7 @@ import numpy as np
 from pipeline.schema import Annotation, Annotations, Region, Text, TextRegion, Triplet
 from stages.base import Batch, Result, Sample, StageError
 from stages.geometry import bounds, box_iou
+from stages.ranges import Share
 from stages.specialists.selection import best_described, effective_score, select_fresh
 
 FUSED = "fused"
@@ -41,10 +42,10 @@ class FuseConfig:
     sources: tuple[str, ...]
     """Names of the stages whose annotations are fused; one that finds nothing does not agree."""
 
-    iou: float = 0.55
+    iou: Share = 0.55
     """IoU above which two boxes are the same object."""
 
-    min_score: float = 0.05
+    min_score: Share = 0.05
     """Annotations with a lower score take no part, and stay as they are."""
 
 

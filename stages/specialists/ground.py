@@ -23,6 +23,7 @@ from pipeline.schema import Annotations, NounPhrase, Parse, Text, Triplet
 from stages.base import Batch, Result, Sample, no_effect
 from stages.checkpoints import CheckpointNeeds
 from stages.filters.nms import nms
+from stages.ranges import Share
 from stages.specialists.batching import map_batches
 from stages.specialists.images import grey_image, pad_image, to_pil
 from stages.specialists.pretrained import (
@@ -69,13 +70,13 @@ class GroundingDinoConfig(PretrainedConfig):
     rows: int = 4
     """Number of pairs of an image and a text that go through the model at once."""
 
-    min_box_score: float = 0.15
+    min_box_score: Share = 0.15
     """Boxes with a lower score are not stored; the triplet filter is stricter."""
 
-    min_phrase_score: float = 0.15
+    min_phrase_score: Share = 0.15
     """Boxes whose score for the phrase is lower are not stored; the triplet filter is stricter."""
 
-    nms_iou: float = 0.7
+    nms_iou: Share = 0.7
     """A box is suppressed if it overlaps a better one of its phrase by more than this IoU."""
 
     max_boxes: int = 20

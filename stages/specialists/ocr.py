@@ -17,6 +17,7 @@ import numpy as np
 
 from pipeline.schema import Annotations, Quad, TextRegion
 from stages.base import Batch, Result, thread_count
+from stages.ranges import Share
 
 MIN_SIDE = 64  # pixels; the detector fails below 32
 
@@ -25,10 +26,10 @@ MIN_SIDE = 64  # pixels; the detector fails below 32
 class RapidOcrConfig:
     """Settings of `rapidocr`."""
 
-    min_score: float = 0.1
+    min_score: Share = 0.1
     """Text regions with a lower score are not stored; the region filter is stricter."""
 
-    box_threshold: float = 0.5
+    box_threshold: Share = 0.5
     """Lowest score of a box of the text detector, 0 to 1."""
 
     unclip: float = 1.6

@@ -24,6 +24,7 @@ from stages.filters import language
 from stages.filters.language import ParseConfig
 from stages.filters.triplet import blacklist, is_blacklisted
 from stages.geometry import box_iou
+from stages.ranges import Share
 from stages.specialists.caption import Captioner, CaptionerConfig, check_captioner
 from stages.specialists.images import crop_box
 from stages.specialists.selection import select_fresh
@@ -44,7 +45,7 @@ class RegionTextConfig(CaptionerConfig):
     context: float = 0.1
     """Margin of the crop on each side, as a share of the box's side."""
 
-    min_score: float = 0.05
+    min_score: Share = 0.05
     """Regions with a lower score get no candidates."""
 
     language_model: str = ParseConfig().model

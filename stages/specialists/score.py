@@ -18,6 +18,7 @@ import numpy as np
 from pipeline.schema import Annotations, Region
 from stages.base import Batch, Result
 from stages.checkpoints import CheckpointNeeds, architecture_ends_with
+from stages.ranges import Share
 from stages.specialists.batching import map_batches
 from stages.specialists.images import crop_box, grey_image, to_pil
 from stages.specialists.pretrained import (
@@ -53,7 +54,7 @@ class ImageTextScoreConfig(PretrainedConfig):
     context: float = 0.1
     """Margin of the crop on each side, as a share of the box's side."""
 
-    min_score: float = 0.05
+    min_score: Share = 0.05
     """Regions with a lower score get no brief text."""
 
     def __post_init__(self) -> None:

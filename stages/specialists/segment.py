@@ -18,6 +18,7 @@ import numpy as np
 from pipeline.schema import Annotations, Box
 from stages.base import Batch, Result, Sample
 from stages.checkpoints import CheckpointNeeds
+from stages.ranges import Share
 from stages.specialists.batching import map_batches
 from stages.specialists.images import grey_image, to_pil
 from stages.specialists.masks import find_unmasked
@@ -45,7 +46,7 @@ class SamConfig(PretrainedConfig):
     rows: int = 64
     """Number of boxes of an image that go through the model at once."""
 
-    min_score: float = 0.2
+    min_score: Share = 0.2
     """Regions and triplets with a lower score get no mask."""
 
     slack: float = 0.05

@@ -25,6 +25,7 @@ from pipeline.schema import Annotations, Region
 from stages.base import CONTENT, Batch, Result, StageError
 from stages.filters.nms import nms
 from stages.lines import lines_of
+from stages.ranges import Share
 from stages.specialists.onnx_file import load_session, session_errors
 
 if TYPE_CHECKING:
@@ -46,10 +47,10 @@ class YoloxConfig:
     classes: str = field(default="", metadata=CONTENT)
     """File with one class name per line, in the order of the model's classes; empty: COCO's 80."""
 
-    min_score: float = 0.01
+    min_score: Share = 0.01
     """Boxes with a lower score are not stored."""
 
-    nms_iou: float = 0.65
+    nms_iou: Share = 0.65
     """A box is suppressed if it overlaps a better one of its class by more than this IoU."""
 
     max_regions: int = 300

@@ -60,7 +60,7 @@ def test_a_setting_has_type_default_and_place(capsys: pytest.CaptureFixture[str]
         "group": "refine",
         "use": "",
         "name": "refine.gate.min_gain",
-        "type": "float",
+        "type": "float >= -1, <= 1",
         "default": 0.002,
         "required": False,
     }

@@ -72,6 +72,34 @@ def test_a_folder_that_cannot_be_used_is_told_before_weights_are_looked_for(
     assert error.startswith(f"fld: error: {message}")
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["filters.region.min_scor=0.5"], "filters.region.min_scor: no such setting; did you"),
+        (["filters.region.min_score=50"], "filters.region.min_score=50: it must be less than"),
+        (["specialists.detect.weights=a.onnx"], "specialists.detect.weights=a.onnx: no such file"),
+    ],
+)
+def test_a_wrong_setting_is_told_although_there_are_no_weights(
+    here: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    (here / "photos").mkdir()
+    (here / "photos/a.jpg").write_bytes(b"x")
+    assert cli.main(["label", "photos", *words]) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith(f"fld: error: {message}")
+
+
+def test_what_labels_is_told_as_the_user_has_set_it(here: Path) -> None:
+    weights = detector(here / "models/a.onnx")
+    other = detector(here / "b.onnx")
+    words = [*find_weights(["models"]).recipe(), "source.path=x", "work=w", "refine.rounds=0"]
+    run = parse(compose(words))
+    assert label_folder._used(run).startswith(f"labels by the detector {weights.relative_to(here)}")
+    run = parse(compose([*words, f"specialists.detect.weights={other}"]))
+    assert label_folder._used(run).startswith(f"labels by the detector {other}, RapidOCR")
+
+
 def test_of_several_detectors_the_largest_whole_one_is_taken(here: Path) -> None:
     detector(here / "models/small.onnx")
     large = detector(here / "models/yolox/large.onnx")

@@ -106,6 +106,18 @@ def test_nothing_but_human_labels_is_measured_aloud(caplog: pytest.LogCaptureFix
     ]
 
 
+def test_images_that_only_one_side_has_are_told_once_where_people_made_all_labels(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    more = truth()
+    more["images"].append({"id": 8, "file_name": "b.jpg"})
+    with caplog.at_level(logging.WARNING, "fld"):
+        evaluate("detection", more, [filtered(*PEOPLE)], choice=Choice(filters=FILTERS))
+    assert len(caplog.messages) == 2
+    assert caplog.messages[0].startswith("1 of the 2 images of the ground truth are not in the")
+    assert caplog.messages[1].startswith("predictions: 2 of the 2 boxes are human labels")
+
+
 def test_one_source_is_measured_alone() -> None:
     other = region("0.other.0", CAT, 0.9, source="other")
     records = [filtered(*MACHINE, other)]

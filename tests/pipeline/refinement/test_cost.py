@@ -108,3 +108,12 @@ def test_a_plan_that_no_machine_could_run_is_refused_with_the_numbers(
     assert "0.ocr" in cost["unmeasured"] and "0.detect" not in cost["unmeasured"]
     assert cli.main([*words, "--rate", "detect=fast"]) == 2
     assert "--rate detect=fast: give STAGE=IMAGES_PER_SECOND" in capsys.readouterr().err
+
+
+def test_the_images_of_a_source_are_not_counted_again_beside_those_of_all(tmp_path: Path) -> None:
+    run = config(tmp_path, "refine.rounds=0")
+    stages = [planned(name, layout.IMAGES) for name in ("ingest", "ingest coco", "ingest web")]
+    known = Known(rates={"ingest": 10.0}, sizes={"ingest": 1e6})
+    cost = cost_of(run, stages, known, images=1000, size=Size(cpus=64))
+    assert [(stage.stage, stage.images) for stage in cost.stages] == [("ingest", 1000)]
+    assert cost.disk_gb == pytest.approx(1) and cost.unmeasured == []

@@ -120,6 +120,23 @@ def test_the_end_of_a_run_says_nothing_of_failures_where_there_are_none(tmp_path
     assert failures_text(label(tmp_path)) == ""
 
 
+def test_a_filter_that_drops_all_regions_is_told_with_its_setting(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    photos(tmp_path / "photos", good=1, bad=0)
+    drawn = Image.new("RGB", (64, 64), (230, 230, 230))
+    drawn.paste((200, 30, 30), (16, 16, 48, 48))
+    drawn.save(tmp_path / "photos" / "drawn.png")
+    with caplog.at_level(logging.WARNING, "fld"):
+        store = label(tmp_path, "filters.region.min_scores={detect: 1.1}")
+    head = read_head(store)
+    assert head is not None
+    assert caplog.messages == [
+        f"{head.round}: no regions are left: low_score of filters.region dropped 1 of 1; look at "
+        "its setting min_score or min_scores"
+    ]
+
+
 def test_a_round_of_which_no_label_is_kept_is_not_called_accepted(tmp_path: Path) -> None:
     photos(tmp_path / "photos", good=2, bad=0)
     never = "{detect: 1.1, ocr: 1.1}"

@@ -12,7 +12,7 @@ from pipeline.config.run import RunConfig
 from pipeline.release.config import ReleaseConfig
 from pipeline.release.config import parse as parse_release
 from pipeline.release.survey import source_of
-from pipeline.release.terms import with_licences
+from pipeline.release.terms import complete, with_licences
 from pipeline.storage.sources import StoredSource, WorkSources
 
 TWO = [
@@ -73,3 +73,27 @@ def test_a_source_without_a_licence_is_refused_by_its_name() -> None:
     without = replace(run, source=run.sources["oi"], sources={})
     with pytest.raises(ValueError, match=r"set sources\.folder\.licence"):
         with_licences(release_of(), without, WorkSources(single={}))
+
+
+def test_all_that_a_release_needs_is_asked_for_at_once() -> None:
+    single = run_of("source=folder", "source.path=a")
+    with pytest.raises(ValueError) as error:
+        complete([], single, WorkSources(single={}))
+    assert str(error.value) == (
+        "name, version and sources.folder.licence: not set; give them values (name=NAME "
+        "version=1.0.0 sources.folder.licence=CC-BY-4.0)"
+    )
+    two = run_of(*TWO, "sources.coco.licence=CC-BY-4.0")
+    with pytest.raises(ValueError, match=r"^version and sources\.oi\.licence: not set"):
+        complete(["name=a"], two, WORK)
+    with pytest.raises(ValueError, match=r"^version and sources\.oi\.licence: not set"):
+        complete(["name=a", "sources.oi.url=https://x"], two, WORK)
+    with pytest.raises(ValueError, match=r"^nam: no such setting; did you mean name"):
+        complete(["nam=a"], two, WORK)
+    named = complete(["name=a", "version=1", "sources.oi.licence=CC0-1.0"], two, WORK)
+    assert with_licences(named, two, WORK).sources["coco"].licence == "CC-BY-4.0"
+
+
+def test_several_sources_without_a_licence_are_told_at_once() -> None:
+    with pytest.raises(ValueError, match=r"set sources\.coco\.licence and sources\.oi\.licence to"):
+        with_licences(release_of(), run_of(*TWO), WORK)

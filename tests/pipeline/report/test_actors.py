@@ -4,11 +4,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pipeline.execution import activity, attempts
 from pipeline.execution.clock import Clock, StageTime
 from pipeline.report.actors import bottleneck, group_states
 from pipeline.report.status import status
 from pipeline.report.terminal import status_text
+from pipeline.report.times import times_table
 from pipeline.storage import layout, lease
 from pipeline.storage.process import this_process
 from pipeline.storage.store import Store
@@ -114,3 +117,22 @@ def test_a_clock_leaves_out_the_loading_of_models() -> None:
     other = Clock()
     other.add_whole("ingest", 1.0)
     assert other.stages == {"ingest": StageTime(1, 0, 1.0)}
+
+
+def test_the_times_of_an_image_are_the_seconds_of_all_actors_by_the_images(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    with lease.held(store):
+        two_groups(store)
+        groups = group_states(store, running=False)
+    # Two actors with 40 images each: 144 s for 80 images are 1,800 ms. Writing counts no images.
+    assert times_table(groups) == (
+        "stage   images  ms an image\n"
+        "ocr         80      1,800.0\n"
+        "detect      80        200.0\n"
+        "all                 2,000.0"
+    )
+
+
+def test_a_run_that_found_everything_done_has_no_times() -> None:
+    with pytest.raises(ValueError, match="worked on no image"):
+        times_table([])
