@@ -53,6 +53,9 @@ def test_the_pipeline_reaches_stages_by_registry_name(path: Path) -> None:
         "stages.ingest",
         "stages.lines",
         "stages.dedup",
+        "stages.errors",
+        "stages.patience",
+        "stages.remote",
         "stages.florence",
     }
     allowed |= {"stages.florence.model", "stages.florence.tasks", "stages.florence.training"}
