@@ -5,13 +5,11 @@ from __future__ import annotations
 import errno
 import os
 
+from stages.errors import RunFailed
+
 FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
 """The error numbers of a disk that takes no more bytes: it is full, or read-only, or a limit of the
 user is reached (a quota, or the size of a file)."""
-
-
-class RunFailed(RuntimeError):
-    """What was asked for could not be done, and no setting is known to be at fault."""
 
 
 class ShardsFailed(RunFailed):
@@ -24,10 +22,6 @@ class SamplesFailAlike(RunFailed):
 
 class DiskFull(RunFailed):
     """A disk is full or read-only."""
-
-
-class StoreSilent(RunFailed):
-    """A remote store has not answered for minutes."""
 
 
 class LeaseLost(RunFailed):

@@ -55,6 +55,9 @@ def test_the_pipeline_reaches_stages_by_registry_name(path: Path) -> None:
         "stages.lines",
         "stages.ranges",
         "stages.dedup",
+        "stages.errors",
+        "stages.patience",
+        "stages.remote",
         "stages.florence",
     }
     allowed |= {"stages.florence.model", "stages.florence.tasks", "stages.florence.training"}

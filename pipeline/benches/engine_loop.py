@@ -161,7 +161,7 @@ def drive_worker(folder: Path) -> None:
     node = setting.node(run)
     do = setting.step(run, node).make()
     for shard, digests in Store(run.work).done(layout.IMAGES).items():
-        do(shard, ShardState({layout.IMAGES: digests}))
+        do(shard, ShardState({layout.IMAGES: digests.output}))
 
 
 def drive_bare(folder: Path) -> None:

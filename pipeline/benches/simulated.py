@@ -79,7 +79,7 @@ class SimulatedExecutor(RunExecutor):
         states = {}
         for shard, members in assign_all(self.store, self.run.all_sources, names).all().items():
             digests = self._publish(IMAGES, shard, digest(*members))
-            states[shard] = ShardState({IMAGES: digests})
+            states[shard] = ShardState({IMAGES: digests.output})
         first = min(states)
         rows = [Row(key=key, annotations=self._labels(0)) for key in self._keys()]
         images = [ImageRow(key=row.key, name=row.key) for row in rows]

@@ -32,7 +32,6 @@ from pipeline.schema import (
 )
 from pipeline.storage import layout
 from pipeline.storage.layout import IMAGES
-from pipeline.storage.manifest import Digests
 from pipeline.storage.parquet import publish_table
 from pipeline.storage.store import Store
 from pipeline.storage.tars import TarWriter
@@ -62,7 +61,7 @@ def stored_nodes() -> list[Node]:
 def stored_state() -> ShardState:
     """The state of a shard whose specialists are done; the digests mean nothing."""
     names = [IMAGES, *(f"0.{name}" for name in SPECIALISTS)]
-    return ShardState({name: Digests("0", "0") for name in names})
+    return ShardState(dict.fromkeys(names, "0"))
 
 
 def store_shard(store: Store, shard: str, samples: int, image_bytes: int, seed: int) -> None:

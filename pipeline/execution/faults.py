@@ -15,12 +15,12 @@ from pipeline.errors import (
     DiskFull,
     RunFailed,
     SamplesFailAlike,
-    StoreSilent,
     disk_full,
     is_disk_full,
 )
 from pipeline.plan.graph import Node
 from stages.base import Failed, StageError
+from stages.errors import StoreSilent
 
 MAX_DETAIL = 200
 """Characters of an error that are kept."""

@@ -220,7 +220,7 @@ def ingest_state(
         if revision and digests.inputs != digest(*names, revision):
             result.relabelled.append(shard)
             continue
-        result.states[shard] = ShardState({IMAGES: digests})
+        result.states[shard] = ShardState({IMAGES: digests.output})
     return result
 
 

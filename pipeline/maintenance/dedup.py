@@ -84,7 +84,7 @@ def dedup(store: Store, run: RunConfig, config: DedupConfig) -> Json:
     """
     shards = {}
     for shard, digests in store.done(IMAGES).items():
-        shards[shard] = ShardState({IMAGES: digests})
+        shards[shard] = ShardState({IMAGES: digests.output})
     hashed = hash_images(store, Engine(run.cluster, store), config, shards)
     folder = layout.dedup_folder(_recipe(config))
     inputs = digest(*(hashed[shard].output(HASHES) for shard in sorted(hashed)))

@@ -14,45 +14,42 @@ from pipeline.storage.store import Store
 
 @dataclass(frozen=True, slots=True)
 class ShardState:
-    """Which nodes are done on one shard. A node that is not in it is still to do."""
+    """Which nodes are done on one shard. A node that is not in it is still to do.
 
-    done: Mapping[str, Digests] = field(default_factory=dict)
-    """The digests of each finished node by its name; `images` stands for ingest."""
+    The driver holds one of each shard, so it keeps what later nodes are compared with, and no more.
+    """
+
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    """The digest of what each finished node wrote, by its name; `images` stands for ingest."""
 
     def has(self, name: str) -> bool:
         """Whether a node is done."""
-        return name in self.done
+        return name in self.outputs
 
     def has_all(self, names: Iterable[str]) -> bool:
         """Whether all of some nodes are done."""
-        return all(name in self.done for name in names)
+        return all(name in self.outputs for name in names)
 
     def output(self, name: str) -> str:
         """The digest of what a finished node wrote."""
-        return self.done[name].output
+        return self.outputs[name]
 
     def with_(self, name: str, digests: Digests) -> ShardState:
         """This state with one more finished node."""
-        return ShardState({**self.done, name: digests})
+        return ShardState({**self.outputs, name: digests.output})
 
     def only(self, names: Iterable[str]) -> ShardState:
         """This state with some of its finished nodes."""
-        return ShardState({name: self.done[name] for name in names})
+        return ShardState({name: self.outputs[name] for name in names})
 
     def encode(self) -> str:
         """The state as JSON, for rows that Ray moves."""
-        pairs = {}
-        for name, digests in self.done.items():
-            pairs[name] = [digests.inputs, digests.output]
-        return json.dumps(pairs)
+        return json.dumps(self.outputs)
 
     @classmethod
     def decode(cls, text: str) -> ShardState:
         """The state that `encode` made `text` from."""
-        done = {}
-        for name, pair in json.loads(text).items():
-            done[name] = Digests(*pair)
-        return cls(done)
+        return cls(json.loads(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +96,7 @@ def plan(
     `shards` says what is done of the nodes that come before. Only names of manifests are read,
     never their content, so this takes seconds for a hundred thousand shards.
     """
-    done = {shard: dict(state.done) for shard, state in shards.items()}
+    done = {shard: dict(state.outputs) for shard, state in shards.items()}
     stale = []
     for node in nodes:
         # One folder at a time: the names of all manifests would take much memory.
@@ -107,22 +104,19 @@ def plan(
             if shard not in done:
                 continue
             if digests.inputs == input_digest(node, ShardState(done[shard])):
-                done[shard][node.name] = digests
+                done[shard][node.name] = digests.output
             else:
                 stale.append(StaleManifest(node.folder, shard, digests))
-    states = {shard: ShardState(nodes_done) for shard, nodes_done in done.items()}
+    states = {shard: ShardState(outputs) for shard, outputs in done.items()}
     return Plan(nodes, states, stale)
 
 
 def input_digest(node: Node, state: ShardState) -> str | None:
     """The digest of a shard's inputs to a node, None while one of them is still to do."""
-    done = state.done
-    outputs = []
-    for name in (IMAGES, *node.reads):
-        if name not in done:
-            return None
-        outputs.append(done[name].output)
-    return digest(*outputs)
+    names = (IMAGES, *node.reads)
+    if not state.has_all(names):
+        return None
+    return digest(*(state.output(name) for name in names))
 
 
 def read_outputs(node: Node, state: ShardState) -> dict[str, str]:

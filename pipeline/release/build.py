@@ -142,7 +142,7 @@ class Build:
                     f"{self.store.shown(self.round)}: the images of {shard} have changed since; "
                     "`fld run` makes the round again"
                 )
-            states[shard] = ShardState({IMAGES: images[shard], ROUND: done[shard]})
+            states[shard] = ShardState({IMAGES: images[shard].output, ROUND: done[shard].output})
         return states
 
     def _duplicates(self, states: States) -> list[Duplicate]:

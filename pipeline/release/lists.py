@@ -13,6 +13,7 @@ from pipeline.storage.lists import Entries, check_method, read_entries, referenc
 from stages.base import SampleError
 from stages.dedup import HashConfig, Hashed, Hashes
 from stages.ingest import accept
+from stages.remote import opened
 from stages.source import SUFFIXES
 
 
@@ -30,7 +31,7 @@ def keys_of_urls(tables: Sequence[str], urls: frozenset[str]) -> dict[str, str]:
     found = {}
     for table in tables:
         try:
-            with fsspec.open(table, "rb") as file:
+            with opened(table) as file:
                 for batch in pq.ParquetFile(file).iter_batches(columns=["key", "url"]):
                     rows = batch.filter(pc.is_in(batch["url"], value_set=wanted))
                     for row in rows.to_pylist():

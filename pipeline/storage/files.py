@@ -24,7 +24,7 @@ from pipeline.storage import layout, remote_file
 from pipeline.storage.cache import Cache
 from pipeline.storage.json_types import Json
 from pipeline.storage.manifest import FileDigest, digest, json_bytes
-from pipeline.storage.patience import patiently
+from stages.patience import patiently
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

@@ -8,14 +8,14 @@ hash, anything else a key, a name or a URL.
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import fsspec
-
 from pipeline.schema import ImageRow
 from stages.dedup import Hashed
+from stages.remote import opened
 
 PHASH = "phash"
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
@@ -49,7 +49,7 @@ def read_lines(setting: str, url: str) -> list[str]:
         ValueError: the file cannot be read.
     """
     try:
-        with fsspec.open(url, "rt", encoding="utf-8") as file:
+        with io.TextIOWrapper(opened(url), encoding="utf-8") as file:
             lines = [line.strip() for line in file]
     except (OSError, ValueError, ImportError) as error:
         message = f"{type(error).__name__}: give a text file with one entry a line"
@@ -92,7 +92,7 @@ def read_entries(setting: str, files: Sequence[str]) -> Entries:
 
 def digest_of(url: str) -> str:
     """The sha256 of a list, by which others can tell which list it was."""
-    with fsspec.open(url, "rb") as file:
+    with opened(url) as file:
         return hashlib.sha256(file.read()).hexdigest()
 
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Required, TypedDict, TypeGuard
 
+from stages.remote import opened
 from stages.sources.coco_names import plain
 from stages.sources.files import printable
 from stages.sources.shapes import Size, is_number
@@ -227,11 +228,9 @@ def read_bytes(where: str, url: str) -> bytes:
     Raises:
         MissingFile: there is no such file, or it cannot be read.
     """
-    import fsspec
-
     try:
-        with fsspec.open(url, "rb") as file:
-            return bytes(file.read())
+        with opened(url) as file:
+            return file.read()
     except FileNotFoundError:
         raise MissingFile(f"{where}: no such file") from None
     except OSError as error:

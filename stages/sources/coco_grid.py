@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
 from stages.base import SampleError
+from stages.errors import StoreSilent
 from stages.image_file import FORMATS, open_image, orientation_in_header
 from stages.sources.files import Files, ahead
 from stages.upright import Picture, upright_by_size
@@ -119,7 +120,7 @@ def header_of(file: IO[bytes]) -> Picture | None:
             width, height = image.size
             if isinstance(image, TiffImageFile):
                 width, height = image.tag_v2[TIFF_WIDTH], image.tag_v2[TIFF_HEIGHT]
-    except MemoryError:
+    except (MemoryError, StoreSilent):
         raise
     except Exception:
         # Decoders of broken files raise anything. Ingest tells what is wrong with the file.

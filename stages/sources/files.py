@@ -7,15 +7,18 @@ No listing holds hidden files, or the files of a work folder: what a run writes 
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import stat
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import IO, TypeVar
+from typing import IO, ParamSpec, TypeVar, cast
 
 from stages.base import SampleError
+from stages.patience import patiently
+from stages.remote import PatientFile
 from stages.source import FILE_TOO_LARGE, MAX_BYTES, NOT_A_FILE, UNREADABLE, detail_of
 
 UNSAFE_NAME = "unsafe_name"
@@ -42,6 +45,7 @@ READERS = 8
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
+P = ParamSpec("P")
 
 
 def ahead(
@@ -98,7 +102,7 @@ class Files:
         self._suffixes = tuple(suffixes)
         self._root = root.rstrip("/")
         self._single_file = ""
-        if self.fs.isfile(self._root):
+        if self._type(self._root) == "file":
             self._root, _, self._single_file = self._root.rpartition("/")
 
     def list(self) -> list[str]:
@@ -133,12 +137,12 @@ class Files:
     def _found(self) -> dict[str, Mapping[str, object]]:
         """What the store says of each file that is neither hidden nor in a work folder, by name."""
         if self._single_file:
-            info = self.fs.info(f"{self._root}/{self._single_file}")
+            info = self._ask(self.fs.info, f"{self._root}/{self._single_file}")
             return {printable(self._single_file): info}
-        if not self.fs.isdir(self._root):
+        if self._type(self._root) != "directory":
             raise ValueError(f"{self._shown}: no such folder or file")
         found = {}
-        for path, info in self.fs.find(self._root, detail=True).items():
+        for path, info in self._ask(self.fs.find, self._root, detail=True).items():
             found[path.removeprefix(self._root + "/")] = info
         work_folders = _work_folders(found)
         if "" in work_folders:
@@ -151,6 +155,27 @@ class Files:
             if not (is_hidden(name) or name.startswith(work_folders)):
                 own[printable(name)] = info
         return own
+
+    def _ask(self, ask: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
+        """Ask the store; a remote one is asked again while it does not answer."""
+        if self.local:
+            return ask(*args, **kwargs)
+        return patiently(self._shown, ask, *args, **kwargs)
+
+    def _type(self, path: str) -> str:
+        """What lies at a path: "file", "directory", or "" if nothing does.
+
+        fsspec's own questions (`isfile`, `isdir`, `exists`) take a store that does not answer for
+        a no.
+        """
+        if self.local:
+            if self.fs.isdir(path):
+                return "directory"
+            return "file" if self.fs.isfile(path) else ""
+        try:
+            return str(self._ask(self.fs.info, path)["type"])
+        except (FileNotFoundError, NotADirectoryError):
+            return ""
 
     def _kind(self, name: str) -> str:
         """What a file that is left out is.
@@ -180,8 +205,7 @@ class Files:
         except SampleError as error:
             return error
         except (OSError, ValueError) as error:
-            # The file is gone, a dangling link, without permission, or its name holds a NUL; or the
-            # store is out of reach.
+            # The file is gone, a dangling link, without permission, or its name holds a NUL.
             return unreadable(error)
         if len(data) > MAX_BYTES:
             return _too_large(f"{size}" if size else "more")
@@ -192,6 +216,7 @@ class Files:
 
         Raises:
             OSError: it cannot be opened.
+            StoreSilent: its store has not answered for minutes, now or when it is read.
             SampleError: it is a pipe, a device or a folder, or its name leads out of the source.
         """
         if is_unsafe(name):
@@ -199,11 +224,13 @@ class Files:
         path = self.path(name)
         if self.local and not stat.S_ISREG(os.stat(path).st_mode):
             raise SampleError(NOT_A_FILE, "a pipe, a device or a folder")
-        file: IO[bytes] = self.fs.open(path, "rb")
-        return file
+        open_file = functools.partial(self.fs.open, path, "rb")
+        file = open_file() if self.local else PatientFile(self._shown, open_file)
+        return cast(IO[bytes], file)
 
     def exists(self, name: str) -> bool:
-        return bool(self.fs.exists(self.path(name)))
+        path = self.path(name)
+        return bool(self.fs.exists(path)) if self.local else self._type(path) != ""
 
     def path(self, name: str) -> str:
         """The path of a file in its store."""

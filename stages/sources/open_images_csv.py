@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stages.remote import opened
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -87,7 +89,6 @@ def read_rows(where: str, url: str, columns: Sequence[str], optional: Sequence[s
 
 
 def _read(where: str, url: str, columns: Sequence[str], optional: Sequence[str]) -> pa.Table:
-    import fsspec
     import pyarrow as pa
     from pyarrow import csv
 
@@ -96,7 +97,7 @@ def _read(where: str, url: str, columns: Sequence[str], optional: Sequence[str])
     # An ImageID may look like a number or like nothing at all.
     convert = csv.ConvertOptions(column_types=types, strings_can_be_null=False, null_values=[])
     try:
-        with fsspec.open(url, "rb") as file:
+        with opened(url) as file:
             table = csv.read_csv(file, convert_options=convert)
     except FileNotFoundError:
         raise ValueError(f"{where}: no such file") from None

@@ -26,7 +26,7 @@ def step(name: str, *after: str) -> Step:
             if shard.startswith("bad"):
                 raise OSError("disk on fire")
             assert state.has_all(after)
-            return state.with_(name, Digests("in", "+".join(sorted(state.done))))
+            return state.with_(name, Digests("in", "+".join(sorted(state.outputs))))
 
         return run
 
@@ -40,7 +40,7 @@ def test_every_shard_passes_every_step_in_order_whatever_the_size_of_blocks(
     config = ClusterConfig(groups={name: GroupConfig(cpus=0.5) for name in "ab"})
     shards = {f"s{i}": ShardState() for i in range(5)}
     done = Engine(config, Store(str(tmp_path))).run("test", [step("a"), step("b", "a")], shards)
-    both = ShardState({"a": Digests("in", ""), "b": Digests("in", "a")})
+    both = ShardState({"a": "", "b": "a"})
     assert done == dict.fromkeys(shards, both)
 
 
@@ -49,11 +49,11 @@ def test_groups_that_do_not_fit_together_run_in_waves(tmp_path: Path) -> None:
     steps = [step("a"), step("b", "a")]
     runner = Engine(config, Store(str(tmp_path)))
     assert [[s.name for s in wave] for wave in runner._waves(steps)] == [["a"], ["b"]]
-    assert set(runner.run("test", steps, {"s": ShardState()})["s"].done) == {"a", "b"}
+    assert set(runner.run("test", steps, {"s": ShardState()})["s"].outputs) == {"a", "b"}
 
 
 def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
-    known = ShardState({"a": Digests("in", "from before")})
+    known = ShardState({"a": "from before"})
     done = Engine(ClusterConfig(), Store(str(tmp_path))).run("test", [step("a")], {"s": known})
     assert done == {"s": known}
 

@@ -110,7 +110,7 @@ def test_a_failed_sample_is_done_again_alone_with_what_follows_and_all_ends_as_w
         keys.clear()
     failed = work(store, nodes, images)
     # No list of changes reached the readers here, so they were done in full on what was left.
-    assert failed.done["0.detect"] != done.done["0.detect"] and len(seen["0.score"]) == 6
+    assert failed.output("0.detect") != done.output("0.detect") and len(seen["0.score"]) == 6
 
     for keys in seen.values():
         keys.clear()
@@ -162,7 +162,7 @@ def test_other_images_make_everything_anew(
     work(store, nodes, images)
     for keys in seen.values():
         keys.clear()
-    work(store, nodes, images.with_(IMAGES, Digests(images.done[IMAGES].inputs, "other")))
+    work(store, nodes, images.with_(IMAGES, Digests("in", "other")))
     assert {name: len(keys) for name, keys in seen.items()} == dict.fromkeys(NAMES, 6)
 
 

@@ -59,7 +59,7 @@ def test_good_images_are_stored_and_bad_ones_are_rows_with_reasons(tmp_path: Pat
     config = folder(photos, shard_size=10)
     shards = assign(store, config, list_source(config))
     done = Ingest(store.url, config, shards)("shard-000000", ShardState())
-    assert list(done.done) == [IMAGES]
+    assert list(done.outputs) == [IMAGES]
     rows = {row.name: row for row in read_table(store, "images/shard-000000.parquet", ImageRow)}
     assert {name: row.failed for name, row in rows.items()} == {
         "a.png": None,

@@ -14,7 +14,6 @@ from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import ShardState
 from pipeline.schema import Annotations, ImageRow, Region, Row
 from pipeline.storage.layout import IMAGES
-from pipeline.storage.manifest import Digests
 from pipeline.storage.parquet import publish_table
 from pipeline.storage.store import Store
 from pipeline.storage.tars import TarWriter
@@ -35,7 +34,7 @@ FOUND, FILTER = (
 ROUND = replace(
     FOUND, name="0.round", reads=(FOUND.name, FILTER.name), folder="rounds/00-aa", kind="round"
 )
-DONE = ShardState({name: Digests("in", "out") for name in (IMAGES, FOUND.name, FILTER.name)})
+DONE = ShardState(dict.fromkeys((IMAGES, FOUND.name, FILTER.name), "out"))
 
 
 @pytest.fixture

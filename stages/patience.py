@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from pipeline.errors import StoreSilent
+from stages.errors import StoreSilent
 
 PATIENCE_SECONDS = 300.0
 """How long an answer is waited for."""
@@ -41,6 +41,8 @@ DEFINITE = (
     NotADirectoryError,
 )
 """What a store says of a file; it would say the same again."""
+# HTTP states that say "not now": timeout, too early, too many requests.
+NOT_NOW = frozenset({408, 425, 429})
 OF_PYTHON = frozenset({"builtins", "fsspec"})
 # Parts of the names of errors that the libraries of the stores raise before they ask the store.
 OF_SETTINGS = ("Credential", "Param", "Profile", "Region", "Validation", "Auth")
@@ -85,8 +87,14 @@ def patiently(url: str, ask: Callable[P, R], *args: P.args, **kwargs: P.kwargs) 
 
 def is_passing(error: Exception) -> bool:
     """Whether another try may succeed: nobody has answered, or not with a word about the file."""
+    if isinstance(error.__cause__, Exception) and type(error) is FileNotFoundError:
+        # fsspec calls a file of a web server missing, too, if the server did not answer.
+        return is_passing(error.__cause__)
     if isinstance(error, DEFINITE):
         return False
+    status = getattr(error, "status", None)
+    if isinstance(status, int) and 400 <= status < 500:
+        return status in NOT_NOW
     if isinstance(error, (ConnectionError, TimeoutError)):
         return True
     if isinstance(error, OSError):

@@ -1,4 +1,4 @@
-"""A remote store that does not answer for a while, and a cache with a limit."""
+"""A file of a remote store, and a cache with a limit."""
 
 import os
 from collections.abc import Callable
@@ -6,81 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import StoreSilent
-from pipeline.storage import patience
 from pipeline.storage.cache import IN_USE_SECONDS, Cache
-from pipeline.storage.patience import patiently
 from pipeline.storage.remote_file import opened
 from pipeline.storage.store import Store
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "FIRST_WAIT_SECONDS", 0.001)
-    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 0.05)
-
-
-class EndpointConnectionError(Exception):
-    """As in botocore: no OSError."""
-
-
-class NoCredentialsError(Exception):
-    """As in botocore."""
-
-
-EndpointConnectionError.__module__ = NoCredentialsError.__module__ = "botocore.exceptions"
-
-
-def silent(times: int, error: Exception) -> Callable[[], str]:
-    """Answers after it has raised so many times."""
-    left = [error] * times
-
-    def ask() -> str:
-        if left:
-            raise left.pop()
-        return "answer"
-
-    return ask
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        ConnectionRefusedError(111, "refused"),
-        TimeoutError(),
-        OSError(5, "InternalError"),
-        EndpointConnectionError("Could not connect to the endpoint URL"),
-    ],
-)
-def test_a_store_that_does_not_answer_is_asked_again(
-    error: Exception, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert patiently("s3://b/w", silent(3, error)) == "answer"
-    (line,) = caplog.messages
-    assert line.startswith("s3://b/w does not answer: ")
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        FileNotFoundError(2, "no"),
-        FileNotFoundError("as s3fs raises it"),
-        PermissionError(13, "AccessDenied"),
-        OSError(22, "InvalidArgument"),
-        OSError(28, "No space left on device"),
-        OSError(38, "NotImplemented"),
-        ValueError("wrong"),
-        NoCredentialsError("Unable to locate credentials"),
-    ],
-)
-def test_what_would_fail_again_is_told_at_once(error: Exception) -> None:
-    with pytest.raises(type(error)):
-        patiently("s3://b/w", silent(1, error))
-
-
-def test_patience_ends_in_words() -> None:
-    with pytest.raises(StoreSilent, match=r"s3://b/w does not answer, tried for .*: refused; the"):
-        patiently("s3://b/w", silent(9999, ConnectionRefusedError("refused")))
 
 
 def test_a_remote_file_reads_as_a_local_one_does() -> None:
