@@ -18,10 +18,9 @@ round whatever filters a run has.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import replace
 from typing import TypeVar
 
-from pipeline.schema import Annotation, Annotations, Region, Text, TextRegion, Triplet
+from pipeline.schema import Annotation, Annotations, Region, Text, TextRegion, Triplet, revised
 
 VERSION = 1
 """Raised when the rules give another result."""
@@ -72,7 +71,7 @@ class _Links:
         for parent in text.parents:
             place = self._places.get(parent)
             if place is not None and self._standing(place, _words(place)) is None:
-                return replace(text, dropped=REGION_DROPPED)
+                return revised(text, dropped=REGION_DROPPED)
         return self._relinked(text)
 
     def revised_triplet(self, triplet: Triplet, kept_texts: set[str]) -> Triplet:
@@ -80,9 +79,9 @@ class _Links:
         if triplet.dropped is not None or triplet.locked:
             return triplet
         if triplet.text_id not in kept_texts:
-            return replace(triplet, dropped=TEXT_DROPPED)
+            return revised(triplet, dropped=TEXT_DROPPED)
         if self._are_gone(self._places_of(triplet)):
-            return replace(triplet, dropped=REGION_DROPPED)
+            return revised(triplet, dropped=REGION_DROPPED)
         return self._relinked(triplet)
 
     def _places_of(self, triplet: Triplet) -> list[Place]:
@@ -123,7 +122,7 @@ class _Links:
             parents.append(parent if standing is None else standing.id)
         if parents == item.parents:
             return item
-        return replace(item, parents=parents)
+        return revised(item, parents=parents)
 
 
 def _name(place: Place) -> Hashable:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 
 from pipeline.execution.reading import ShardTables
 from pipeline.plan import shard_state
@@ -56,8 +57,8 @@ def publish_round(tables: ShardTables, node: Node, state: ShardState) -> Digests
     records = _records(tables, node)
     annotations = count_annotations([record.annotations for record in records])
     # Every annotation that any node made must be in the records, as kept or as dropped.
-    for kind, ids in _ids(tables, node).items():
-        annotations[kind]["in"] = len(ids)
+    for kind, count in _counts_made(tables, node).items():
+        annotations[kind]["in"] = count
     manifest = Manifest(
         shard=tables.shard,
         inputs=_inputs(node, state),
@@ -153,21 +154,19 @@ def _place(image: ImageRow) -> Member:
     return Member(name=str(image.member), offset=image.offset or 0, size=image.size or 0)
 
 
-def _ids(tables: ShardTables, node: Node) -> dict[str, set[tuple[str, str]]]:
-    """By kind, (key of the sample, id) of each annotation that a node read."""
-    ids: dict[str, set[tuple[str, str]]] = {kind: set() for kind in KINDS}
-    for image in tables.images:
-        _add_ids(ids, image.key, tables.given.get(image.key, Annotations()))
+def _counts_made(tables: ShardTables, node: Node) -> dict[str, int]:
+    """By kind, how many annotations a node read; one that was revised counts once."""
+    made = [(image.key, tables.given.get(image.key, Annotations())) for image in tables.images]
     for name in node.reads:
-        for row in tables.rows(name):
-            _add_ids(ids, row.key, row.annotations)
-    return ids
-
-
-def _add_ids(ids: Mapping[str, set[tuple[str, str]]], key: str, annotations: Annotations) -> None:
+        made += [(row.key, row.annotations) for row in tables.rows(name)]
+    counts = {}
     for kind in KINDS:
-        for annotation in getattr(annotations, kind):
-            ids[kind].add((key, annotation.id))
+        # By the key of the sample.
+        ids: defaultdict[str, set[str]] = defaultdict(set)
+        for key, labels in made:
+            ids[key].update([annotation.id for annotation in getattr(labels, kind)])
+        counts[kind] = sum(map(len, ids.values()))
+    return counts
 
 
 def _index_row(

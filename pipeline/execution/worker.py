@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 
 from pipeline.config.validation import Settings
@@ -32,8 +32,10 @@ from pipeline.plan.shard_state import ShardState
 from pipeline.schema import ImageRow
 from pipeline.storage import layout
 from pipeline.storage.checks import withdraw_if_broken
+from pipeline.storage.garbage import collection_paused
 from pipeline.storage.images import decode_image
 from pipeline.storage.store import Store
+from stages import registry
 from stages.base import Result, Sample, Stage, StageError
 
 RunStage = Callable[[Node, Sequence[StageInput], FailureWatch | None], list[Result]]
@@ -71,6 +73,8 @@ class Worker:
         # to do.
         sizes = [node.entry.batch_size for node in self.nodes if node.kind == "signals"]
         self.chunk = math.lcm(*sizes)
+        # A stage that looks at images may leave much garbage behind.
+        self._pauses_collection = not any(map(_reads_images, self.nodes))
         self._stages: dict[str, Stage] = {}
         self._watches: dict[str, FailureWatch] = {}
         if not keep_going:
@@ -83,7 +87,8 @@ class Worker:
             StageError, DiskFull, SamplesFailAlike: the other shards would fail in the same way.
             BrokenFiles: what the nodes read is not what was written.
         """
-        with naming_disk(self.store.url):
+        pause = collection_paused() if self._pauses_collection else nullcontext()
+        with naming_disk(self.store.url), pause:
             try:
                 return self._do(shard, state)
             except Exception as error:
@@ -259,6 +264,11 @@ def load_apart(
         return stage(samples)
 
     return run
+
+
+def _reads_images(node: Node) -> bool:
+    """Whether a node is a stage that looks at images."""
+    return node.kind == "signals" and registry.load(node.entry.use)[0].reads_images
 
 
 def _batches(node: Node, inputs: Sequence[StageInput]) -> Iterator[Sequence[StageInput]]:
