@@ -50,8 +50,9 @@ class TrainConfig:
     """Tokens of the tasks that are learned."""
 
     families: dict[Family, float] = field(default_factory=lambda: dict(FAMILIES))
-    """Weights by which the objective family of an example is drawn. The task is then drawn among
-    `tasks` of that family, and then the example."""
+    """Weights by which the objective family of an example is drawn; of a family that is left out
+    nothing is learned. The task is then drawn among `tasks` of that family, and then the
+    example."""
 
     max_prompt_tokens: int = 96
     """Longest prompt, in tokens; what is longer is cut."""
