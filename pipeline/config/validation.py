@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Collection, Mapping
 from typing import (
     TYPE_CHECKING,
+    Any,
     ClassVar,
     Protocol,
     TypeVar,
@@ -120,11 +121,12 @@ def build(
     return build(cls, {**values, **empty}, where, more)
 
 
-def _empty(hint: object) -> object:
+def _empty(hint: Any) -> object:
     """An empty value of a type."""
     base = get_origin(hint) or hint
     assert base in (str, int, float, bool, tuple, list, dict), f"{hint}: no empty value"
-    return base()
+    empty: object = base()
+    return empty
 
 
 def _key(where: str, place: tuple[int | str, ...]) -> str:
