@@ -21,6 +21,8 @@ from pipeline.storage import layout
 POISONED = "scene_000011"
 HALF = 2
 """Shards of the slow stage after which a run is disturbed."""
+MISTAKE = 2
+"""The exit code of a command that is refused."""
 FULL_MB, PAUSE_MB = 24, 64
 PAUSE_SECONDS = 15.0
 """Longer than the time between two heartbeats of the driver."""
@@ -142,8 +144,12 @@ def restart_server(field: Field) -> None:
 
 def second_driver(field: Field) -> None:
     with field.running() as process:
-        field.until(process, HALF)
+        # As early as it can be: a second driver that starts slowly shall still find the first.
+        field.wait(process, lambda: field.store.exists(layout.LEASE), "it had its work folder")
         field.run()
+    second = field.said[0]
+    if second.code != MISTAKE:
+        raise WorkerFailed(f"the second driver was not refused: {second.text}")
 
 
 @contextmanager
