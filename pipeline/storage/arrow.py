@@ -31,7 +31,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.schema import SCHEMA_VERSION, slot_setters
+from pipeline.schema import SCHEMA_VERSION
 from pipeline.storage.garbage import collection_paused
 from pipeline.storage.json_types import Json
 
@@ -167,7 +167,8 @@ def _records(structs: pa.StructArray, cls: type[T]) -> list[T]:
             values = _values(structs.field(index), _hints(cls)[field.name])
         else:
             values = _defaults(cls, field, len(records))
-        put = slot_setters(cls)[field.name]
+        # A frozen record allows no assignment, but its slots have no values yet.
+        put = getattr(cls, field.name).__set__
         deque(map(put, records, values), maxlen=0)
     return records
 
