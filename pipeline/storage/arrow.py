@@ -157,8 +157,8 @@ def from_table(cls: type[T], table: pa.Table) -> list[T]:
 def _records(structs: pa.StructArray, cls: type[T]) -> list[T]:
     """The records of `cls` in an Arrow array without nulls.
 
-    Each field is filled in for all records at once. This is three times as fast as making a dict of
-    each, which is then converted.
+    Each field is filled in for all records at once. This takes about two thirds of the time of
+    making a dict of each record and converting that.
     """
     records = [object.__new__(cls) for _ in range(len(structs))]
     for field in fields(cls):
@@ -176,17 +176,20 @@ def _records(structs: pa.StructArray, cls: type[T]) -> list[T]:
 def _values(array: pa.Array, hint: object) -> list[Any]:
     """The values of a field, whose annotation is `hint`, in an Arrow array; see `_column`."""
     kind = _without_none(hint)
-    record = _listed_record(kind) or kind
-    if not _is_record(record):
-        return msgspec.convert(array.to_pylist(), types.GenericAlias(list, (hint,)))
-    if array.null_count and kind is hint:
-        raise ValueError(f"a value is missing where there must be a {record.__name__}")
-    if record is kind:
-        members = iter(_records(array.drop_null(), record))
-        return [next(members) if is_valid else None for is_valid in array.is_valid().to_pylist()]
-    members = iter(_values(array.flatten(), record))
-    lengths = pc.list_value_length(array).to_pylist()
-    return [list(itertools.islice(members, length)) for length in lengths]
+    is_complete = array.null_count == 0
+    may_lack_some = kind is not hint
+    is_fit = pa.types.is_struct(array.type) and (is_complete or may_lack_some)
+    if _is_record(kind) and is_fit:
+        present = iter(_records(array.drop_null(), kind))
+        is_valid = array.is_valid().to_pylist()
+        return [next(present) if valid else None for valid in is_valid]
+    member = _listed_record(kind)
+    if member is not None and pa.types.is_list(array.type) and is_complete:
+        members = iter(_values(array.flatten(), member))
+        lengths = pc.list_value_length(array).to_pylist()
+        return [list(itertools.islice(members, length)) for length in lengths]
+    # This also refuses what does not fit, in msgspec's words.
+    return msgspec.convert(array.to_pylist(), types.GenericAlias(list, (hint,)))
 
 
 def _defaults(cls: type, field: dataclasses.Field[Any], count: int) -> list[Any]:

@@ -152,8 +152,8 @@ def test_a_column_that_an_older_table_lacks_has_the_default() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("key", None), ("width", "wide"), ("annotations", None)],
-    ids=["no key", "no number", "no annotations"],
+    [("key", None), ("width", "x"), ("annotations", None), ("annotations", "x"), ("failures", "x")],
+    ids=["no key", "no number", "no annotations", "no record", "no list"],
 )
 def test_a_value_of_another_type_is_refused(name: str, value: object) -> None:
     table = to_table(Record, [record("a")])
