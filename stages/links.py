@@ -18,9 +18,10 @@ round whatever filters a run has.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
-from pipeline.schema import Annotation, Annotations, Region, Text, TextRegion, Triplet, revised
+from pipeline.schema import Annotation, Annotations, Region, Text, TextRegion, Triplet
 
 VERSION = 1
 """Raised when the rules give another result."""
@@ -62,6 +63,9 @@ class _Links:
             self._places[text_region.id] = text_region
         self._gone = {place.id for place in self._places.values() if place.dropped is not None}
         self._triplets = {triplet.id: triplet for triplet in annotations.triplets}
+        continued = {each.id for each in annotations.triplets if each.dropped in CONTINUED}
+        # A triplet that was made from none of these remains as it is.
+        self._changed = self._gone | continued
         self._successors = _successors(self._places)
 
     def revised_text(self, text: Text) -> Text:
@@ -71,7 +75,7 @@ class _Links:
         for parent in text.parents:
             place = self._places.get(parent)
             if place is not None and self._standing(place, _words(place)) is None:
-                return revised(text, dropped=REGION_DROPPED)
+                return replace(text, dropped=REGION_DROPPED)
         return self._relinked(text)
 
     def revised_triplet(self, triplet: Triplet, kept_texts: set[str]) -> Triplet:
@@ -79,9 +83,11 @@ class _Links:
         if triplet.dropped is not None or triplet.locked:
             return triplet
         if triplet.text_id not in kept_texts:
-            return revised(triplet, dropped=TEXT_DROPPED)
+            return replace(triplet, dropped=TEXT_DROPPED)
+        if self._changed.isdisjoint(triplet.parents):
+            return triplet
         if self._are_gone(self._places_of(triplet)):
-            return revised(triplet, dropped=REGION_DROPPED)
+            return replace(triplet, dropped=REGION_DROPPED)
         return self._relinked(triplet)
 
     def _places_of(self, triplet: Triplet) -> list[Place]:
@@ -122,7 +128,7 @@ class _Links:
             parents.append(parent if standing is None else standing.id)
         if parents == item.parents:
             return item
-        return revised(item, parents=parents)
+        return replace(item, parents=parents)
 
 
 def _name(place: Place) -> Hashable:

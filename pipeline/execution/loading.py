@@ -8,10 +8,18 @@ from collections.abc import Iterator
 from pipeline.config.validation import Settings
 from pipeline.errors import is_disk_full
 from pipeline.execution.faults import first_line
-from pipeline.plan.graph import WORK
+from pipeline.plan.graph import WORK, Node
 from pipeline.storage.store import Store
 from stages import registry
 from stages.base import Stage, StageError, role_of
+
+
+def reads_images(node: Node) -> bool:
+    """Whether a node is a stage that looks at images."""
+    if node.kind != "signals":
+        return False
+    stage: type[Stage] = registry.load(node.entry.use)[0]
+    return stage.reads_images
 
 
 def load_stage(url: str, use: str, options: Settings) -> Stage:

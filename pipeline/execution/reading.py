@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 from pipeline.plan.graph import Node
-from pipeline.schema import Annotations, ImageRow, Record, Row, revised
+from pipeline.schema import Annotations, ImageRow, Record, Row
 from pipeline.storage.images import read_given, read_images
 from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
@@ -26,7 +27,7 @@ def read_inputs(store: Store, node: Node, shard: str) -> list[Any]:
     rows = read_rows(store, node, shard)
     if node.kind != "round":
         return rows
-    return [revised(row, annotations=row.annotations.unjudged()) for row in rows]
+    return [replace(row, annotations=row.annotations.unjudged()) for row in rows]
 
 
 class ShardTables:

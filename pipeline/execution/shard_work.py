@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 from pipeline.execution import publishing
+from pipeline.execution.loading import reads_images
 from pipeline.execution.pictures import StageInput
 from pipeline.execution.provenance import result_row
 from pipeline.execution.reading import ShardTables
@@ -13,7 +14,6 @@ from pipeline.execution.reuse import Reuse
 from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import ShardState
 from pipeline.schema import Annotations, ImageRow, Row
-from stages import registry
 from stages.base import Result, Sample
 
 
@@ -41,11 +41,11 @@ class ShardWork:
 
     def inputs(self, node: Node, chunk: Sequence[ImageRow]) -> list[StageInput]:
         """What a stage must see of a chunk: all of it, or what changed since it last ran."""
-        stage, _ = registry.load(node.entry.use)
+        sees_images = reads_images(node)
         inputs = []
         for image in self._reuse.to_redo(node, chunk):
             sample = self._sample(node, image)
-            seen = image if stage.reads_images else None
+            seen = image if sees_images else None
             inputs.append(StageInput(sample, seen))
         return inputs
 

@@ -20,7 +20,7 @@ from pipeline.execution.calls import NotDecoded, call
 from pipeline.execution.clock import CLOCK
 from pipeline.execution.faults import FailureWatch, ends_run, naming_disk, naming_stage
 from pipeline.execution.isolation import Isolated, StageDied
-from pipeline.execution.loading import load_stage
+from pipeline.execution.loading import load_stage, reads_images
 from pipeline.execution.pictures import Pictures, StageInput
 from pipeline.execution.publishing import publish_round
 from pipeline.execution.reading import ShardTables
@@ -35,7 +35,6 @@ from pipeline.storage.checks import withdraw_if_broken
 from pipeline.storage.garbage import collection_paused
 from pipeline.storage.images import decode_image
 from pipeline.storage.store import Store
-from stages import registry
 from stages.base import Result, Sample, Stage, StageError
 
 RunStage = Callable[[Node, Sequence[StageInput], FailureWatch | None], list[Result]]
@@ -73,8 +72,8 @@ class Worker:
         # to do.
         sizes = [node.entry.batch_size for node in self.nodes if node.kind == "signals"]
         self.chunk = math.lcm(*sizes)
-        # A stage that looks at images may leave much garbage behind.
-        self._pauses_collection = not any(map(_reads_images, self.nodes))
+        # A stage that looks at images may leave much garbage behind; others handle records only.
+        self._pauses_collection = not any(map(reads_images, self.nodes))
         self._stages: dict[str, Stage] = {}
         self._watches: dict[str, FailureWatch] = {}
         if not keep_going:
@@ -264,11 +263,6 @@ def load_apart(
         return stage(samples)
 
     return run
-
-
-def _reads_images(node: Node) -> bool:
-    """Whether a node is a stage that looks at images."""
-    return node.kind == "signals" and registry.load(node.entry.use)[0].reads_images
 
 
 def _batches(node: Node, inputs: Sequence[StageInput]) -> Iterator[Sequence[StageInput]]:

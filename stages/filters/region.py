@@ -15,13 +15,13 @@ So `reviewed` remains the reason of those labels only that people could see.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import ClassVar, TypeVar
 
 import numpy as np
 
-from pipeline.schema import Annotations, Region, TextRegion, revised
+from pipeline.schema import Annotations, Region, TextRegion
 from stages import links
 from stages.base import Batch, Result, no_effect
 from stages.filters.nms import nms, overlapping_pairs, soft_nms
@@ -292,7 +292,7 @@ class RegionFilter:
                 dropped.regions.extend(dropped_regions.get(half, []))
                 dropped.text_regions.extend(dropped_text_regions.get(half, []))
             followed = links.follow(sample.annotations.overlaid(dropped))
-            results.append(revised(dropped, texts=followed.texts, triplets=followed.triplets))
+            results.append(replace(dropped, texts=followed.texts, triplets=followed.triplets))
         return results
 
     def _dropped(self, items: Sequence[tuple[int, Item]]) -> dict[int, list[Item]]:
@@ -302,7 +302,7 @@ class RegionFilter:
         for (image, item), code in zip(items, codes, strict=True):
             reason = EMPTY_TEXT if _is_empty_text(item) else REASONS[code]
             if reason:
-                dropped.setdefault(image, []).append(revised(item, dropped=reason))
+                dropped.setdefault(image, []).append(replace(item, dropped=reason))
         return dropped
 
 

@@ -8,10 +8,10 @@ no values; the defaults are meant for captions and can be set for each granulari
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from pipeline.schema import Annotations, Text, revised
+from pipeline.schema import Annotations, Text
 from stages.base import Batch, Result
 from stages.ranges import Count, Share
 
@@ -109,5 +109,5 @@ def dropped_texts(texts: Iterable[Text], reason_of: Callable[[Text], str | None]
     for text in texts:
         reason = None if text.dropped or text.locked else reason_of(text)
         if reason:
-            dropped.append(revised(text, dropped=reason))
+            dropped.append(replace(text, dropped=reason))
     return Annotations(texts=dropped)

@@ -10,14 +10,14 @@ Phrases are compared with both in lower case, with and without a leading article
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
-from pipeline.schema import Annotations, Text, Triplet, revised
+from pipeline.schema import Annotations, Text, Triplet
 from stages.base import Batch, Result
 from stages.geometry import is_degenerate
 from stages.lines import lines_of
@@ -143,7 +143,7 @@ class TripletFilter:
                 reason = DEGENERATE_BOX
             reason = reason or self._doubt(triplet)
             if reason:
-                dropped.append(revised(triplet, dropped=reason))
+                dropped.append(replace(triplet, dropped=reason))
         return dropped
 
     def _mismatch(self, triplet: Triplet, text: Text | None) -> str | None:

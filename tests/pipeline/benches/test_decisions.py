@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipeline.benches import decisions as bench
 from pipeline.benches.stored_signals import ANNOTATIONS, SPECIALISTS, store_shard, stored_state
+from pipeline.execution.loading import reads_images
 from pipeline.execution.worker import Worker
 from pipeline.storage import layout
 from pipeline.storage.store import Store
 from pipeline.storage.tars import read_tar
+from stages.base import Batch, Result
+from stages.filters.region import RegionFilter
 
 SHARD = layout.shard_name(1)
 
@@ -44,6 +49,31 @@ def test_a_round_holds_all_stored_annotations_and_why_filters_dropped_some(store
                 assert region["dropped"] == "low_score" or region["score"] >= 0.4
             reasons.update(item["dropped"] for items in labels.values() for item in items)
     assert reasons.keys() >= {None, "low_score", "region_dropped", "low_phrase_score"}
+
+
+def test_python_does_not_search_for_garbage_while_only_records_are_handled(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = bench.decision_nodes()
+    state = stored_state()
+    searches = []
+    decide = RegionFilter.__call__
+
+    def watched(self: RegionFilter, batch: Batch) -> list[Result]:
+        searches.append(gc.isenabled())
+        return decide(self, batch)
+
+    monkeypatch.setattr(RegionFilter, "__call__", watched)
+    names = [node.name for node in nodes if not state.has(node.name)]
+    Worker(store.url, nodes, names)(SHARD, state)
+    assert searches == [False]
+    assert gc.isenabled()
+
+
+def test_the_filters_and_the_round_look_at_no_images() -> None:
+    nodes = bench.decision_nodes()[-3:]
+    assert not any(map(reads_images, nodes))
+    assert reads_images(replace(nodes[0], entry=replace(nodes[0].entry, use="detr")))
 
 
 def test_a_table_is_read_once_though_two_filters_and_the_round_need_it(
