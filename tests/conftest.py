@@ -74,10 +74,25 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
 
 
+# The files that take minutes. `test_rerun` makes the small run of `tests/system`. Meanwhile the
+# other worker has files that do not wait for it.
+LONGEST = ("test_rerun.py", "test_train.py", "test_operations.py")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests that start Ray first: they take longest, and the short ones fill the gaps
-    when several workers share the tests."""
-    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
+    """Put the long tests first, so that no worker of pytest-xdist ends long before the others.
+
+    First come the longest files, then those that start Ray; the short tests fill the gaps.
+    """
+    items.sort(key=rank)
+
+
+def rank(item: pytest.Item) -> int:
+    """The place of a test in the order; tests of one rank stay as they were collected."""
+    if item.path.name in LONGEST:
+        return LONGEST.index(item.path.name)
+    starts_ray = item.get_closest_marker("ray") is not None
+    return len(LONGEST) if starts_ray else len(LONGEST) + 1
 
 
 @pytest.fixture(scope="session")

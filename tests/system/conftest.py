@@ -35,6 +35,17 @@ SMALL = [
 # One shard and one actor a group: for tests that do not look at how work is spread.
 ONE_SHARD = [*SMALL, "source.shard_size=12", "cluster.workers=1"]
 
+# Boxes and their categories in one actor, which loads no model: for tests that do not look at what
+# the specialists find.
+BOXES = [
+    "specialists=detector",
+    "specialists.detect.use=contours",
+    "filters.text=null",
+    "filters.triplet=null",
+    "refine.rounds=0",
+    "cluster.workers=1",
+]
+
 TIMEOUT = 1200
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.conftest import SMALL, command, fld_here, kill_when, published
+from tests.system.conftest import BOXES, SMALL, command, fld_here, kill_when, published
 
 pytestmark = pytest.mark.ray
 
@@ -97,7 +97,7 @@ def test_a_pilot_is_reused_and_images_that_come_later_get_shards_of_their_own(
     photos.mkdir()
     for item in source.read(source.list()):
         (photos / item.name).write_bytes(item.data)
-    folder = ["source=folder", f"source.path={photos}", "source.shard_size=4", "refine.rounds=0"]
+    folder = ["source=folder", f"source.path={photos}", "source.shard_size=4", *BOXES]
     assert fld_here("run", f"work={work}", *folder, "source.limit=4").returncode == 0
     pilot = {n: s for n, s in published(work).items() if n.startswith(("images", "signals"))}
     assert {n for n in pilot if n.endswith(".tar")} == {"images/shard-000000.tar"}
