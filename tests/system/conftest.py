@@ -29,11 +29,13 @@ SMALL = [
     "train.checkpoint_every=2",
     "refine.rounds=1",
     "refine.annotate.max_tokens=24",
+    # Every actor costs seconds before it does anything.
+    "cluster.workers=1",
     "cluster.groups.train={cpus: 1, actors: [1, 1]}",
 ]
 
-# One shard and one actor a group: for tests that do not look at how work is spread.
-ONE_SHARD = [*SMALL, "source.shard_size=12", "cluster.workers=1"]
+# One shard: for tests that do not look at how work is spread.
+ONE_SHARD = [*SMALL, "source.shard_size=12"]
 
 # Boxes and their categories in one actor, which loads no model: for tests that do not look at what
 # the specialists find.

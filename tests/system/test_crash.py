@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.conftest import SMALL, fld, fld_here
+from tests.system.conftest import BOXES, fld, fld_here
 
 pytestmark = pytest.mark.ray
 
@@ -49,10 +49,9 @@ def test_a_segfault_on_one_sample_gives_it_a_row_with_a_reason(tmp_path: Path) -
     done = fld(
         "run",
         f"work={work}",
-        *SMALL,
-        "refine.rounds=0",
+        *BOXES,
         "source.count=8",
-        "cluster.workers=1",
+        "source.shard_size=4",
         "specialists.fragile.use=fragile",
         "specialists.fragile.group=fragile",
         "specialists.fragile.deadly=scene_000002",

@@ -9,9 +9,9 @@ from tests.stages.specialists.describing import Server
 from tests.stages.specialists.tiny_finders import rt_detr
 from tests.system.conftest import fld, fld_here
 
-SAMPLES = 80
-# Ten shards. The detector and the endpoint are the only specialists that do anything.
-QUICK = [f"source.count={SAMPLES}", "source.shard_size=8", "refine.rounds=0"]
+SHARDS, SHARD_SIZE = 10, 2
+QUICK = [f"source.count={SHARDS * SHARD_SIZE}", f"source.shard_size={SHARD_SIZE}"]
+QUICK.append("refine.rounds=0")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def run_to_fault(work: Path, *overrides: str) -> CompletedProcess[str]:
     assert "Traceback" not in done.stderr
     errors = [line for line in done.stderr.splitlines() if "error" in line]
     assert len(errors) == 1 and done.stderr.splitlines()[-1] == errors[0], done.stderr
-    assert len(list(work.glob("images/*.tar"))) == 10
+    assert len(list(work.glob("images/*.tar"))) == SHARDS
     assert not list(work.glob("signals/*/*"))
     assert not list(work.glob("rounds/*"))
     return done
@@ -102,7 +102,7 @@ def test_a_wrong_key_ends_the_run_at_the_first_shard(tmp_path: Path) -> None:
     line = f"fld: error: stage describe: {closed.url} answers 401 Unauthorized: {advice}"
     assert (done.returncode, done.stderr.splitlines()[-1]) == (2, line)
     # Each of the two actors asks about its first shard at most.
-    assert 1 <= len(closed.requests) <= 2 * 8
+    assert 1 <= len(closed.requests) <= 2 * SHARD_SIZE
 
 
 def test_a_model_without_weights_is_refused_before_anything_runs(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from pipeline.storage.store import Store
 from pipeline.studies.data import DataConfig, obtain
 from pipeline.training.data import TrainingSet
 from pipeline.training.standalone import parse, train_once
+from stages.base import Sample
+from stages.florence.training import train
 from tests.system.conftest import command, fld_here, kill_when
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
@@ -34,6 +37,7 @@ SETTINGS = [
     "train.average=0.8",
     "train.checkpoint_every=3",
 ]
+TWO_WORKERS = "cluster.groups.train.actors=[2,2]"
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +52,10 @@ def shards(data: TrainingSet) -> str:
 
 @pytest.fixture(scope="module")
 def whole(shards: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of an uninterrupted training by one worker."""
+    """The folder of an uninterrupted training by two workers."""
     out = tmp_path_factory.mktemp("whole")
     board = f"train.tensorboard={out}/board"
-    made = train_once(shards, str(out), parse(compose([*SETTINGS, board], "training")))
+    made = train_once(shards, str(out), parse(compose([*SETTINGS, TWO_WORKERS, board], "training")))
     assert made["model"] == f"{out}/model" and made["samples"] == 10 and made["steps"] == STEPS
     return out
 
@@ -64,13 +68,17 @@ def published(out: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in (out / "model").iterdir() if file.is_file()}
 
 
-def test_two_workers_follow_the_curve_of_one(whole: Path, shards: str, tmp_path: Path) -> None:
-    train_once(
-        shards,
-        str(tmp_path),
-        parse(compose([*SETTINGS, "cluster.groups.train.actors=[1,2]"], "training")),
-    )
-    one, two = history(whole), history(tmp_path)
+def test_two_workers_follow_the_curve_of_one(
+    whole: Path, data: TrainingSet, tmp_path: Path
+) -> None:
+    settings = parse(compose(SETTINGS, "training"))
+    config = settings.train
+
+    def batches(step: int) -> Iterator[list[Sample]]:
+        return data.batches(step, config.batch_size, config.seed, 0, 1)
+
+    train(config, settings.start, batches, tmp_path / "model")
+    one, two = history(tmp_path), history(whole)
     assert len(one) == len(two) == STEPS and one != two
     for a, b in zip(one, two, strict=True):
         assert a["loss"] == pytest.approx(b["loss"], abs=1e-4) and a["tokens"] == b["tokens"]
@@ -80,7 +88,7 @@ def test_two_workers_follow_the_curve_of_one(whole: Path, shards: str, tmp_path:
 def test_killed_at_a_random_step_and_once_more_in_its_worker_it_ends_with_the_same_bytes(
     whole: Path, shards: str, tmp_path: Path
 ) -> None:
-    arguments = ["train", shards, str(tmp_path), *SETTINGS]
+    arguments = ["train", shards, str(tmp_path), *SETTINGS, TWO_WORKERS]
     step = random.SystemRandom().randrange(3, STEPS - 6)
 
     def at(wanted: int) -> bool:
@@ -130,9 +138,7 @@ def test_what_is_done_is_not_done_again_and_other_settings_are_refused(
     whole: Path, shards: str
 ) -> None:
     before = published(whole)
-    done = fld_here(
-        "train", shards, str(whole), *SETTINGS, "--json", "cluster.groups.train.actors=[1,2]"
-    )
+    done = fld_here("train", shards, str(whole), *SETTINGS, "--json")
     assert done.returncode == 0 and json.loads(done.stdout)["loss"] == history(whole)[-1]["loss"]
     assert published(whole) == before
     other = fld_here("train", shards, str(whole), *SETTINGS, "train.learning_rate=0.5")

@@ -314,7 +314,7 @@ SHOWN_BY: dict[str, dict[str, str]] = {
     },
     "tests/system/test_rerun.py": {
         "ClusterConfig.workers": (
-            "test_a_run_that_is_killed_gives_the_same_bytes_with_another_number_of_workers"
+            "test_a_run_that_is_killed_in_its_training_gives_the_same_bytes_with_more_workers"
         ),
     },
     "tests/system/test_run.py": {
