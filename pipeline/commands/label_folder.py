@@ -39,7 +39,10 @@ def add_commands(group: CommandGroup) -> None:
         action="append",
         help="look for weights in this folder (default: ., models, weights); may repeat",
     )
-    add_overrides(command, "settings of fld run, such as source.limit=100")
+    add_overrides(
+        command,
+        "settings of fld run: source.limit=100, refine.rounds=1 (a round of refinement) ...",
+    )
     add_keep_going(command)
     command.set_defaults(command=label)
 
