@@ -88,8 +88,8 @@ def test_all_that_a_release_needs_is_asked_for_at_once() -> None:
         complete(["name=a"], two, WORK)
     with pytest.raises(ValueError, match=r"^version and sources\.oi\.licence: not set"):
         complete(["name=a", "sources.oi.url=https://x"], two, WORK)
-    with pytest.raises(ValueError, match=r"^nam: no such setting; did you mean name"):
-        complete(["nam=a"], two, WORK)
+    with pytest.raises(ValueError, match=r"^nme: no such setting; did you mean name"):
+        complete(["nme=a"], two, WORK)
     named = complete(["name=a", "version=1", "sources.oi.licence=CC0-1.0"], two, WORK)
     assert with_licences(named, two, WORK).sources["coco"].licence == "CC-BY-4.0"
 
