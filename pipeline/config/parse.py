@@ -79,6 +79,9 @@ def parse(values: Json, is_sent: bool = False) -> RunConfig:
     run: RunConfig = build(RunConfig, {**values, **parts}, "")
     check_names(run)
     check_needs(run)
+    if unset.names and is_sent and run.cluster.kuberay and not run.cluster.kuberay.image:
+        # By itself it is asked for where the job is made, in more words.
+        unset.names.append("cluster.kuberay.image")
     unset.check()
     check_contents(run, is_sent)
     return run

@@ -64,6 +64,13 @@ def test_all_settings_without_a_value_are_told_at_once() -> None:
     assert str(error.value) == f"{WEIGHTS}: not set; give it a value ({WEIGHTS}=...)"
 
 
+def test_a_job_on_kubernetes_needs_an_image_and_that_is_told_with_the_rest() -> None:
+    values = compose(["experiment=photos", "cluster=kuberay", "work=s3://bucket/w"])
+    with pytest.raises(MissingSettings) as error:
+        parse(values, is_sent=True)
+    assert list(error.value.examples) == ["source.path", WEIGHTS, "cluster.kuberay.image"]
+
+
 def test_a_missing_file_of_classes_is_told_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "a.onnx").touch()
     with pytest.raises(ValueError, match=r"detect\.classes=none\.txt: no such file"):
