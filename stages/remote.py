@@ -73,6 +73,7 @@ class PatientFile(io.RawIOBase):
         try:
             return self._file.read(size)
         except Exception:
+            # Every store has errors of its own; after any, the position in the file is not known.
             failed, self._file = self._file, None
             with suppress(Exception):
                 failed.close()
