@@ -6,6 +6,8 @@ regions that it speaks of. If one of these is dropped, by whatever stage, the ru
 - If it lives on in a kept annotation of the same name (fused, moved, found again), the link is set
   to that one.
 - Otherwise the triplet or the text is dropped, and with a text its triplets.
+- A triplet that a round's model has found again was seen by two witnesses. It is dropped only if
+  its region lives on under another name.
 
 The stages that compose texts then write a new one from what is kept. A text that a model wrote from
 the image has no such parents: it is a witness of its own, and the text filter decides about it.
@@ -23,12 +25,17 @@ from typing import TypeVar
 
 from pipeline.schema import Annotation, Annotations, Region, Text, TextRegion, Triplet
 
-VERSION = 1
+VERSION = 2
 """Raised when the rules give another result."""
 REGION_DROPPED = "region_dropped"
 TEXT_DROPPED = "text_dropped"
+FUSED = "fused"
+# A model has found the same thing at another place.
+RESHAPED = "reshaped"
+# A model has found the same thing at the same place, so its own label is not needed.
+AGREES = "agrees"
 # Why an annotation is dropped although its successor has the same name.
-CONTINUED = ("fused", "reshaped")
+CONTINUED = (FUSED, RESHAPED)
 
 Place = Region | TextRegion
 Linked = TypeVar("Linked", Text, Triplet)
@@ -63,6 +70,7 @@ class _Links:
             self._places[text_region.id] = text_region
         self._gone = {place.id for place in self._places.values() if place.dropped is not None}
         self._triplets = {triplet.id: triplet for triplet in annotations.triplets}
+        self._confirmed = _parents(annotations.triplets, AGREES)
         continued = {each.id for each in annotations.triplets if each.dropped in CONTINUED}
         # A triplet that was made from none of these remains as it is.
         self._changed = self._gone | continued
@@ -86,9 +94,21 @@ class _Links:
             return replace(triplet, dropped=TEXT_DROPPED)
         if self._changed.isdisjoint(triplet.parents):
             return triplet
-        if self._are_gone(self._places_of(triplet)):
+        places = self._places_of(triplet)
+        if self._are_gone(places) and (self._renames(places) or not self._found_again(triplet)):
             return replace(triplet, dropped=REGION_DROPPED)
         return self._relinked(triplet)
+
+    def _found_again(self, triplet: Triplet) -> bool:
+        """Whether a round's model has found the phrase, at the same place or at another one."""
+        if triplet.id in self._confirmed:
+            return True
+        before = [self._triplets[id_] for id_ in triplet.parents if id_ in self._triplets]
+        return any(old.dropped == RESHAPED or self._found_again(old) for old in before)
+
+    def _renames(self, places: Sequence[Place]) -> bool:
+        """Whether one of the places lives on; if all are gone, it does so under another name."""
+        return any(place.id in self._successors for place in places)
 
     def _places_of(self, triplet: Triplet) -> list[Place]:
         """The places that a triplet was made from, or the triplet that it continues."""
@@ -129,6 +149,15 @@ class _Links:
         if parents == item.parents:
             return item
         return replace(item, parents=parents)
+
+
+def _parents(triplets: Sequence[Triplet], reason: str) -> set[str]:
+    """The ids of the parents of the triplets that were dropped for a reason."""
+    parents: set[str] = set()
+    for triplet in triplets:
+        if triplet.dropped == reason:
+            parents.update(triplet.parents)
+    return parents
 
 
 def _name(place: Place) -> Hashable:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline.refinement.decisions import RELABELLED, RESHAPED
+from pipeline.refinement.decisions import RELABELLED
 from pipeline.schema import KINDS, Annotation, Annotations, Region, Text, TextRegion, Triplet
+from stages.links import RESHAPED
 
 KEPT = "kept"
 CONFIRMED = "confirmed"

@@ -10,16 +10,14 @@ from pipeline.refinement.matching import MATCHING, AnyKind, same_label, starting
 from pipeline.refinement.rules import MergeConfig, Rules, Thresholds, effective_thresholds
 from pipeline.schema import Annotation, Annotations
 from pipeline.storage.json_types import Json
+from stages.links import AGREES, TEXT_DROPPED
 
-AGREES = "agrees"
 LESS_LIKELY = "less_likely"
 RELABELLED = "relabelled"
-RESHAPED = "reshaped"
 NOT_SUPPORTED = "not_supported"
 NOT_CONFIDENT = "not_confident"
 NOT_TRUSTED = "not_trusted"
 DUPLICATE = "duplicate"
-TEXT_DROPPED = "text_dropped"
 
 Fate = Literal["kept", "moved", "replaced", "dropped", "added", "rejected"]
 

@@ -38,15 +38,12 @@ from pipeline.refinement.conditions import (
     wins_tie,
 )
 from pipeline.refinement.decisions import (
-    AGREES,
     DUPLICATE,
     LESS_LIKELY,
     NOT_CONFIDENT,
     NOT_SUPPORTED,
     NOT_TRUSTED,
     RELABELLED,
-    RESHAPED,
-    TEXT_DROPPED,
     Decision,
     apply,
     mean_place,
@@ -56,6 +53,7 @@ from pipeline.refinement.matching import Match
 from pipeline.refinement.rules import MergeConfig
 from pipeline.schema import Annotation, Annotations, Text
 from stages.base import Batch, Result
+from stages.links import AGREES, RESHAPED, TEXT_DROPPED
 
 
 def merge(annotations: Annotations, this_round: int, config: MergeConfig) -> Annotations:

@@ -32,8 +32,9 @@ class Rules:
     least_precision: Share = 0.4
     """Least estimated share of changes that are right. New labels are added, and names replaced,
     from the certainty on at which so many are right. Old labels that were not found are dropped up
-    to the support at which so many are wrong. A change raises F1 if more than F1 / 2 of its kind
-    are right."""
+    to the support at which so many of all old labels are wrong; of those that were not found, more
+    are. A change raises F1 if more than F1 / 2 of its kind are right; a drop, if more than
+    1 - F1 / 2 are."""
 
     relabel_margin: float = 0.3
     """How much more likely a new label must be than the old one that it replaces, in nats per

@@ -25,10 +25,9 @@ import numpy as np
 from pipeline.schema import Annotation, Annotations, Region, Text, TextRegion, Triplet
 from stages.base import Batch, Result, Sample, StageError
 from stages.geometry import bounds, box_iou
+from stages.links import FUSED
 from stages.ranges import Share
 from stages.specialists.selection import best_described, effective_score, select_fresh
-
-FUSED = "fused"
 
 Item = TypeVar("Item", bound=Annotation)
 Placed = TypeVar("Placed", Region, TextRegion, Triplet)

@@ -82,13 +82,36 @@ def test_a_triplet_follows_a_region_of_the_same_category_only() -> None:
     assert triplet.dropped == "region_dropped"
 
 
-@pytest.mark.parametrize("reason", ["fused", "reshaped"])
-def test_a_triplet_that_continues_another_one_points_at_its_region(reason: str) -> None:
-    old = replace(TRIPLET, dropped=reason)
+def test_a_fused_triplet_goes_with_the_region_of_its_members() -> None:
+    old = replace(TRIPLET, dropped="fused")
     new = replace(TRIPLET, id="p1", parents=["p"])
     own = replace(TEXT, parents=[])
     found = follow(Annotations(texts=[own], regions=[STAR], triplets=[old, new]))
     assert [(t.id, t.dropped) for t in found.triplets] == [("p1", "region_dropped")]
+
+
+MOVED = [replace(TRIPLET, dropped="reshaped"), replace(TRIPLET, id="p1", parents=["p"])]
+CONFIRMED = [TRIPLET, replace(TRIPLET, id="p1", parents=["p"], dropped="agrees")]
+
+
+@pytest.mark.parametrize("triplets", [MOVED, CONFIRMED])
+def test_a_triplet_that_a_model_found_again_stays_without_its_region(
+    triplets: list[Triplet],
+) -> None:
+    own = replace(TEXT, parents=[])
+    gone = replace(STAR, dropped="not_supported")
+    assert len(follow(Annotations(texts=[own], regions=[gone], triplets=triplets))) == 0
+
+
+@pytest.mark.parametrize(("triplets", "kept"), [(MOVED, "p1"), (CONFIRMED, "p")])
+def test_a_triplet_that_a_model_found_again_goes_if_its_region_is_renamed(
+    triplets: list[Triplet], kept: str
+) -> None:
+    own = replace(TEXT, parents=[])
+    old = replace(STAR, dropped="relabelled")
+    circle = replace(STAR, id="r1", phrase="circle", dropped=None, parents=["r"])
+    found = follow(Annotations(texts=[own], regions=[old, circle], triplets=triplets))
+    assert [(t.id, t.dropped) for t in found.triplets] == [(kept, "region_dropped")]
 
 
 def test_a_text_that_quotes_a_dropped_string_is_dropped() -> None:
