@@ -261,7 +261,8 @@ def _score(item: Region | TextRegion) -> float:
 class RegionFilter:
     """Marks regions and text regions as dropped; see the module's docstring for the rules."""
 
-    version: ClassVar[int] = 4
+    # The rules of `links` are a part of this filter.
+    version: ClassVar[int] = 3 + links.VERSION
     reads_images: ClassVar[bool] = False
     gives: ClassVar[tuple[str, ...]] = ()
     drops: ClassVar[tuple[str, ...]] = ("regions", "text_regions")
