@@ -104,23 +104,32 @@ def _cases(config: GateBenchConfig) -> Iterator[Case]:
 def _plot(rows: Sequence[JudgedRound]) -> bytes:
     """Draw the estimated against the true gain of the held-out score, as a PNG file.
 
-    A round that changes nothing gains nothing.
+    Rounds that change nothing gain nothing; they are counted in the title only.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 4.5), layout="constrained", dpi=110)
     axes = figure.subplots()
-    for noise in dict.fromkeys(row["noise"] for row in rows):
-        same = [row for row in rows if row["noise"] == noise]
+    changing = [row for row in rows if row["gain"] is not None]
+    for number, noise in enumerate(dict.fromkeys(row["noise"] for row in changing)):
+        same = [row for row in changing if row["noise"] == noise]
         true = [row["gain"] or 0.0 for row in same]
         estimated = [row["estimated_gain"] or 0.0 for row in same]
-        axes.scatter(true, estimated, label=noise)
-    for row in rows:
-        mark = row["model"] + ("" if row["without_truth"] == ACCEPTED else " (rejected)")
-        axes.annotate(mark, (row["gain"] or 0.0, row["estimated_gain"] or 0.0), fontsize=6)
+        axes.scatter(true, estimated, label=f"{noise} mistakes")
+        # Rounds of two kinds of mistakes may lie side by side: each kind has its side of the point.
+        below = (6, 5 - 8 * number)
+        for row, place in zip(same, zip(true, estimated, strict=True), strict=True):
+            mark = row["model"] + ("" if row["without_truth"] == ACCEPTED else " (rejected)")
+            axes.annotate(mark, place, below, fontsize=7, textcoords="offset points")
     axes.axline((0, 0), slope=1, color="grey", linewidth=0.8)
-    axes.set(xlabel="true gain of mean F1", ylabel="estimated gain, without truth")
-    axes.legend(frameon=False)
+    axes.margins(0.15)
+    unchanged = len(rows) - len(changing)
+    axes.set(
+        xlabel="true gain of the held-out score (mean F1)",
+        ylabel="estimated gain, without truth",
+        title=f"{len(changing)} of {len(rows)} rounds; {unchanged} change nothing",
+    )
+    axes.legend(frameon=False, loc="lower right")
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
     return picture.getvalue()
