@@ -53,6 +53,7 @@ def test_the_pipeline_reaches_stages_by_registry_name(path: Path) -> None:
         "stages.ingest",
         "stages.source",
         "stages.lines",
+        "stages.links",
         "stages.ranges",
         "stages.dedup",
         "stages.errors",

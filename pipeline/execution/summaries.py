@@ -21,6 +21,7 @@ from pipeline.storage import layout
 from pipeline.storage.manifest import Digests, Manifest, count_samples, digest
 from pipeline.storage.sources import read_sources
 from pipeline.storage.store import Store
+from pipeline.storage.threads import mapped
 from stages import registry
 
 
@@ -96,9 +97,10 @@ def _total(
         if kept["outputs"] == mark:
             found: Summary = kept["total"]
             return found
-    result: Summary = {}
-    for counted in _summaries(store, node, states, repair=keep):
-        summary.add(result, counted)
+    added = summary.Sum()
+    for data in _summaries(store, node, states, repair=keep):
+        added.add(data)
+    result = added.summary()
     if keep:
         store.publish(place, summary.encode({"outputs": mark, "total": result}))
     return result
@@ -106,20 +108,23 @@ def _total(
 
 def _summaries(
     store: Store, node: Node, states: Mapping[str, ShardState], *, repair: bool
-) -> Iterator[Summary]:
-    """The summary of each shard.
+) -> Iterator[bytes]:
+    """The summary of each shard, encoded.
 
     Raises:
         BrokenFiles: a file is not the one that its manifest vouches for. With `repair` the manifest
             is withdrawn, so that the next run makes the file again.
     """
-    for shard in sorted(states):
-        name = layout.summary(node.folder, shard)
-        data = store.read(name)
+
+    def read(shard: str) -> tuple[str, bytes]:
+        return shard, store.read(layout.summary(node.folder, shard))
+
+    for shard, data in mapped(read, sorted(states)):
         if digest(hashlib.sha256(data).hexdigest()) != states[shard].output(node.name):
             if repair:
                 store.withdraw(node.folder, {shard: ()})
+            name = layout.summary(node.folder, shard)
             raise BrokenFiles(
                 f"{store.shown(name)}: not the file that was written; `fld run` makes it again"
             )
-        yield summary.decode(data)
+        yield data

@@ -8,6 +8,7 @@ from pipeline.config.run import Entry, RunConfig
 from pipeline.config.validation import Settings
 from pipeline.plan.graph import FILTER_GROUP, Node
 from pipeline.plan.recipe import fingerprint, recipe_settings
+from pipeline.quality.summary import FORMAT
 from pipeline.schema import SCHEMA_VERSION
 from pipeline.storage import layout
 from stages import registry
@@ -65,6 +66,7 @@ def _config(target: str) -> type:
 def _node(name: str, target: str, options: Settings, reads: Sequence[Node]) -> Node:
     recipe = {
         "schema": SCHEMA_VERSION,
+        "files": FORMAT,
         "use": name,
         "version": registry.resolve(target).version,
         "settings": recipe_settings(options),

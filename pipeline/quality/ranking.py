@@ -34,7 +34,14 @@ class Ranking:
         return cls(tuple(sorted(samples, key=_place)[:MOST]))
 
     def __add__(self, other: Ranking) -> Ranking:
+        if len(self.first) == MOST and other._is_behind(self.first[-1]):
+            # So it is with nearly all of many shards.
+            return self
         return Ranking.of([*self.first, *other.first])
+
+    def _is_behind(self, last: Ranked) -> bool:
+        """Whether no sample comes before `last`."""
+        return not self.first or _place(self.first[0]) >= _place(last)
 
 
 def _place(sample: Ranked) -> tuple[float, str]:

@@ -11,7 +11,7 @@ import pytest
 from pipeline.quality.levels import BINS, count_levels, quantile
 from pipeline.quality.ranking import MOST, Ranked, Ranking
 from pipeline.quality.statistics import Statistics, statistics_of
-from pipeline.quality.summary import Summary, add, decode, encode
+from pipeline.quality.summary import Sum, Summary, add, decode, encode
 from pipeline.refinement.gate import PairedScores, count_paired
 from pipeline.refinement.round_metrics import RoundCounts, metrics
 from pipeline.schema import Record
@@ -42,6 +42,25 @@ def test_an_array_comes_back_however_large_its_counts_are(most: int) -> None:
     assert again["n"] == 7
     assert again["part"]["array"].dtype == np.int64
     assert again["part"]["array"].tolist() == array.tolist()
+
+
+def test_files_of_shards_that_counted_different_things_add_up() -> None:
+    one: Summary = {"kinds": {"texts": {"bins": np.array([0, 300, 0]), "kept": 2}}}
+    other: Summary = {
+        "kinds": {
+            "texts": {"bins": np.array([5, 1, 0]), "kept": 1},
+            "regions": {"places": np.array([[1, 0], [0, 2]])},
+        },
+        "ranking": Ranking.of([Ranked("a", 0.5)]),
+    }
+    added = Sum()
+    for summary in (one, other, one):
+        added.add(encode(summary))
+    total = added.summary()
+    assert total["kinds"]["texts"]["bins"].tolist() == [5, 601, 0]
+    assert total["kinds"]["texts"]["kept"] == 5
+    assert total["kinds"]["regions"]["places"].tolist() == [[1, 0], [0, 2]]
+    assert total["ranking"].first == (Ranked("a", 0.5),)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.1, 0.5, 0.6, 1.0])
