@@ -8,7 +8,9 @@ COCO's export has crowds, too.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import tarfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -147,26 +149,45 @@ class LabelledRelease:
 
     def records(self) -> Iterator[Record]:
         for part in self.parts():
-            for members in self._members(part):
-                yield from_dict(Record, json.loads(members.pop(RECORD)))
+            for record, _ in self._members(part):
+                yield record
 
     def pairs(self, part: Part) -> Iterator[tuple[Record, Picture]]:
-        for members in self._members(part):
-            record = from_dict(Record, json.loads(members.pop(RECORD)))
+        for record, members in self._members(part):
             if not members:
                 raise ValueError(
                     f"{self.store.url}: the release has references to its images only, which this "
                     "format cannot use; give the round, or a release with images=include"
                 )
             extension, data = members.popitem()
+            if hashlib.sha256(data).hexdigest() != record.sha256:
+                raise self._broken(part, f"{record.key} has other bytes than were released")
             yield record, Picture(data, extension)
 
-    def _members(self, part: Part) -> Iterator[dict[str, bytes]]:
-        """The files of each sample of a part, by extension."""
-        name = layout_release.release_tar("", part.split, part.shard)
-        with self.store.open(name) as file:
-            for _, members in read_tar(file):
-                yield members
+    def _members(self, part: Part) -> Iterator[tuple[Record, dict[str, bytes]]]:
+        """The record of each sample of a part, and its other files by extension.
+
+        Raises:
+            ValueError: the tar cannot be read.
+        """
+        with self.store.open(self._tar(part)) as file:
+            try:
+                for key, members in read_tar(file):
+                    if RECORD not in members:
+                        raise self._broken(part, f"{key} has no {key}.{RECORD}")
+                    yield from_dict(Record, json.loads(members.pop(RECORD))), members
+            except (tarfile.TarError, json.JSONDecodeError) as error:
+                raise self._broken(part, str(error)) from error
+
+    def _tar(self, part: Part) -> str:
+        return layout_release.release_tar("", part.split, part.shard)
+
+    def _broken(self, part: Part, problem: str) -> ValueError:
+        """The error to raise where a tar is not the one that was released."""
+        return ValueError(
+            f"{self.store.url}/{self._tar(part)}: {problem}; get the file again, or release anew "
+            f"(`fld release verify {self.store.url}` names all that is broken)"
+        )
 
 
 def open_labelled(url: str) -> Labelled:

@@ -13,6 +13,7 @@ from pipeline.storage.lists import Entries, check_method, read_entries, referenc
 from stages.base import SampleError
 from stages.dedup import HashConfig, Hashed, Hashes
 from stages.ingest import accept
+from stages.patience import patiently
 from stages.remote import opened
 from stages.source import SUFFIXES
 
@@ -54,27 +55,14 @@ def read_evaluation(place: str, config: HashConfig) -> list[Hashed]:
     """
     hashes = Hashes(config)
     fs, root = fsspec.core.url_to_fs(place)
-    if fs.isdir(root):
-        paths = [path for path in sorted(fs.find(root)) if path.lower().endswith(SUFFIXES)]
-        rows = list(
-            _hashed(
-                hashes,
-                fs,
-                paths,
-                root,
-            )
-        )
+    if patiently(place, fs.isdir, root):
+        files = sorted(patiently(place, fs.find, root))
+        paths = [path for path in files if path.lower().endswith(SUFFIXES)]
+        rows = list(_hashed(hashes, fs, paths, root))
     else:
         entries = read_entries("evaluation", [place])
         check_method("evaluation", entries, config.method)
-        rows = list(
-            _listed(
-                hashes,
-                fs,
-                root,
-                entries,
-            )
-        )
+        rows = list(_listed(hashes, fs, root, entries))
     if not rows:
         raise ValueError(f"evaluation={place}: no images there; give a folder or a list")
     return rows
@@ -90,12 +78,7 @@ def _listed(
     folder = file.rpartition("/")[0]
     yield from references(entries)
     paths = [f"{folder}/{name}" for name in sorted(entries.names)]
-    yield from _hashed(
-        hashes,
-        fs,
-        paths,
-        folder,
-    )
+    yield from _hashed(hashes, fs, paths, folder)
 
 
 def _hashed(
@@ -108,7 +91,7 @@ def _hashed(
     for path in paths:
         name = path.removeprefix(root).lstrip("/")
         try:
-            image = accept(fs.cat_file(path))
+            image = accept(patiently(path, fs.cat_file, path))
         except (OSError, SampleError) as error:
             message = " ".join(str(error).split())
             raise ValueError(f"evaluation={path}: {message}; remove it from the set") from None

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
 READ_ONLY = 0o444
+END = bytes(2 * tarfile.BLOCKSIZE)
+"""What every whole tar ends with."""
 FIRST_OFFSET = tarfile.BLOCKSIZE
 """Where the content of a tar's first member begins, in bytes."""
 
@@ -58,7 +60,7 @@ class TarWriter:
 
     def close(self) -> None:
         """End the tar: two empty blocks, then zeros up to a whole record."""
-        self._put(bytes(2 * tarfile.BLOCKSIZE))
+        self._put(END)
         self._pad(tarfile.RECORDSIZE)
 
     def _pad(self, unit: int) -> None:
@@ -71,10 +73,15 @@ class TarWriter:
 
 
 def read_tar(file: IO[bytes]) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """(key, {extension: bytes}) of each sample of a shard that `TarWriter` wrote, in order."""
+    """(key, {extension: bytes}) of each sample of a shard that `TarWriter` wrote, in order.
+
+    Raises:
+        tarfile.TarError: it is no tar, or its end is cut off; samples before the cut come first.
+    """
     key = ""
     members: dict[str, bytes] = {}
-    with tarfile.open(fileobj=file, mode="r|") as tar:
+    watched = _Watched(file)
+    with tarfile.open(fileobj=watched, mode="r|") as tar:
         for info in tar:
             extracted = tar.extractfile(info)
             if extracted is None:
@@ -88,3 +95,21 @@ def read_tar(file: IO[bytes]) -> Iterator[tuple[str, dict[str, bytes]]]:
             members[extension] = extracted.read()
     if members:
         yield key, members
+    # `tarfile` takes a tar that is cut between two members for a whole one.
+    while watched.read(tarfile.RECORDSIZE):
+        pass
+    if watched.last != END:
+        raise tarfile.ReadError("its end is cut off")
+
+
+class _Watched:
+    """A file that is read, with the last bytes that were read of it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.last = b""
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self.last = (self.last + data)[-len(END) :]
+        return data

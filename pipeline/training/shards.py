@@ -17,8 +17,11 @@ from pipeline.storage import layout
 from pipeline.storage.checks import broken
 from pipeline.storage.images import decode_image, with_images
 from pipeline.storage.store import Store
+from pipeline.storage.tars import END
 from pipeline.training.order import BLOCK_SHARDS
 from stages.base import Sample
+
+NO_TAR = "it is no tar, or its end is cut off"
 
 
 class ShardLocation(Protocol):
@@ -95,14 +98,18 @@ def read_members(store: Store, tar: str) -> Iterator[tuple[str, dict[str, bytes]
     """
     from webdataset.tariterators import group_by_keys, tar_file_expander
 
-    stream = io.BytesIO(store.read(tar))
+    data = store.read(tar)
+    if not data.endswith(END):
+        # A tar that is cut between two members looks like a shorter one.
+        raise broken(store, tar, NO_TAR)
+    stream = io.BytesIO(data)
     files = tar_file_expander([{"url": tar, "stream": stream}])
     samples = group_by_keys(files)
     while True:
         try:
             sample = next(samples, None)
         except tarfile.TarError as error:
-            raise broken(store, tar, "it is no tar, or its end is cut off") from error
+            raise broken(store, tar, NO_TAR) from error
         if sample is None:
             return
         key = sample["__key__"]

@@ -302,22 +302,6 @@ def test_only_the_asked_tasks_are_exported(labelled: Path, tmp_path: Path) -> No
     assert len(lines) == COUNT
 
 
-def test_a_release_goes_to_coco_as_its_round_does(
-    labelled: Path, release: Path, tmp_path: Path
-) -> None:
-    from pycocotools.coco import COCO
-
-    round_ = export("coco", labelled, tmp_path / "round")
-    other = export("coco", release, tmp_path / "release")
-    annotations = []
-    for folder in (round_, other):
-        coco = COCO(str(folder / "instances.json"))
-        annotations.append(
-            {entry["id"]: entry["category_id"] for entry in coco.dataset["annotations"]}
-        )
-    assert annotations[0] == annotations[1]
-
-
 def test_boxes_of_coco_lie_in_the_image_as_those_of_all_other_exports(
     exported: Path, tmp_path: Path
 ) -> None:
@@ -333,39 +317,3 @@ def test_boxes_of_coco_lie_in_the_image_as_those_of_all_other_exports(
             width, height = sizes[entry["image_id"]]
             assert entry["bbox"] == [width - 50, height - 40, 50, 40]
             assert entry.get("area", 2000) == 2000
-
-
-@pytest.mark.parametrize(
-    ("words", "problem"),
-    [
-        (["yolo", "WORK", "FULL"], "is not empty; give a new folder"),
-        (["yolo", "WORK", "NEW", "--link", "/nowhere"], "--link /nowhere: no such folder"),
-        (["florence", "WORK", "NEW", "--task", "<ODD>"], "--task: <ODD>: no such task; did you"),
-        (["yolo", "WORK", "NEW", "--source", "detekt"], "--source detekt: the round has no label"),
-        (["yolo", "WORK", "NEW", "--categories", "FILE"], "the categories do not have circle"),
-        (["parquet", "NEW", "NEW"], "no round there"),
-    ],
-)
-def test_mistakes_are_one_line(
-    words: list[str],
-    problem: str,
-    labelled: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    file = tmp_path / "categories.json"
-    file.write_text('[{"id": 1, "name": "square"}]')
-    places = {"WORK": labelled, "FULL": tmp_path, "NEW": tmp_path / "new", "FILE": file}
-    assert main(["export", *[str(places.get(word, word)) for word in words]]) == 2
-    error = capsys.readouterr().err
-    assert problem in error and len(error.splitlines()) == 1
-    assert not (tmp_path / "new").exists()
-
-
-def test_a_release_of_references_says_what_to_give_instead(
-    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shutil.copytree(labelled, tmp_path / "work")
-    folder = released(tmp_path / "work", "images=reference")
-    assert main(["export", "yolo", str(folder), str(tmp_path / "out")]) == 2
-    assert "has references to its images only" in capsys.readouterr().err

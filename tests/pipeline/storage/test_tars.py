@@ -2,6 +2,7 @@ import io
 import tarfile
 from pathlib import Path
 
+import pytest
 import webdataset
 
 from pipeline.storage.tars import TarWriter, read_tar
@@ -22,6 +23,19 @@ def _tar() -> tuple[bytes, list[list[tuple[int, int]]]]:
 
 def test_what_is_written_is_read_back() -> None:
     assert list(read_tar(io.BytesIO(_tar()[0]))) == SAMPLES
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+def test_a_tar_that_is_cut_between_two_samples_is_not_taken_for_a_whole_one(samples: int) -> None:
+    data, places = _tar()
+    offset, size = places[samples - 1][-1]
+    # The content is filled up with zeros to whole blocks.
+    end = offset + size + -size % tarfile.BLOCKSIZE
+    found = []
+    with pytest.raises(tarfile.ReadError, match="its end is cut off"):
+        for sample in read_tar(io.BytesIO(data[:end])):
+            found.append(sample)
+    assert found == SAMPLES[:samples]
 
 
 def test_offsets_lead_to_the_bytes_of_members() -> None:

@@ -59,6 +59,11 @@ def cut(tar: bytearray, image: tarfile.TarInfo) -> bytearray:
     return tar[: image.offset_data + image.size // 2]
 
 
+def cut_between(tar: bytearray, image: tarfile.TarInfo) -> bytearray:
+    """Leave the sample before the image, whole."""
+    return tar[: image.offset]
+
+
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
@@ -66,6 +71,7 @@ def cut(tar: bytearray, image: tarfile.TarInfo) -> bytearray:
         (flip_in_header, "scene_000001 is missing"),
         (flip_in_record, "scene_000001.json: Expecting value: line 1 column 1 (char 0)"),
         (cut, "it is no tar, or its end is cut off"),
+        (cut_between, "it is no tar, or its end is cut off"),
     ],
 )
 def test_a_broken_shard_is_told_in_a_line_with_its_sample(
