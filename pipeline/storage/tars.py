@@ -10,7 +10,7 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -81,7 +81,9 @@ def read_tar(file: IO[bytes]) -> Iterator[tuple[str, dict[str, bytes]]]:
     key = ""
     members: dict[str, bytes] = {}
     watched = _Watched(file)
-    with tarfile.open(fileobj=watched, mode="r|") as tar:
+    # A stream is read, and nothing else is asked of it.
+    stream = cast(IO[bytes], watched)
+    with tarfile.open(fileobj=stream, mode="r|") as tar:
         for info in tar:
             extracted = tar.extractfile(info)
             if extracted is None:
