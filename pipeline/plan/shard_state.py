@@ -123,7 +123,7 @@ def read_outputs(node: Node, state: ShardState) -> dict[str, str]:
 
 def _digest_of(node: Node, outputs: Mapping[str, str]) -> str | None:
     """`input_digest` of a shard's outputs."""
-    # It is called for each node of each shard, and this takes half of the time of asking first.
+    # It is called for each node of each shard, so no output is looked up twice.
     try:
         return digest(*[outputs[name] for name in (IMAGES, *node.reads)])
     except KeyError:

@@ -35,7 +35,7 @@ class Ranking:
 
     def __add__(self, other: Ranking) -> Ranking:
         if len(self.first) == MOST and other._is_behind(self.first[-1]):
-            # So it is with nearly all of many shards.
+            # Of many shards, most have nothing for the first places.
             return self
         return Ranking.of([*self.first, *other.first])
 

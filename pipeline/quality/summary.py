@@ -32,11 +32,11 @@ FRACTION = 1 << 40
 FORMAT = 2
 """Raised when the files of summaries change."""
 
-Path = tuple[str, ...]
+Keys = tuple[str, ...]
 """The keys that lead from the root of a summary to a leaf."""
 
 _PLACE = np.dtype("<u4")
-"""Of the place of a count in the vector."""
+"""The type of a place in the vector of all arrays, as it is stored."""
 
 
 def add(total: Summary, other: Summary) -> None:
@@ -135,10 +135,10 @@ class _Leaves:
     """The leaves of a summary that JSON does not know."""
 
     def __init__(self) -> None:
-        self.arrays: list[tuple[Path, np.ndarray]] = []
-        self.rankings: list[tuple[Path, Ranking]] = []
+        self.arrays: list[tuple[Keys, np.ndarray]] = []
+        self.rankings: list[tuple[Keys, Ranking]] = []
 
-    def without(self, tree: Summary, place: Path = ()) -> Summary:
+    def without(self, tree: Summary, place: Keys = ()) -> Summary:
         """A tree without these leaves, which are collected; `place` is that of the tree."""
         rest: Summary = {}
         for name, value in sorted(tree.items()):
