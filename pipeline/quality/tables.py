@@ -14,12 +14,10 @@ from pipeline.quality.figures import figure5
 from pipeline.quality.statistics import (
     COMPLEXITIES,
     ELEMENTS,
-    RegionColumns,
     RoundStatistics,
-    Table2Row,
     Table3,
-    table2_row,
 )
+from pipeline.quality.table2 import RegionColumns, Table2Row, table2_row
 
 _TABLE_1_HEAD = (
     "dataset",

@@ -8,7 +8,7 @@ SHOWN_BY: dict[str, dict[str, str]] = {
     "tests/pipeline/config/test_config.py": {
         "RefineConfig.rounds": "test_the_default_is_every_stage_on_scenes_with_two_rounds",
     },
-    "tests/pipeline/config/test_effects.py": {
+    "tests/pipeline/config/test_run_settings.py": {
         "scenes.count": "test_the_source_renders_as_many_scenes_as_are_asked_for",
         "RunConfig.seed": "test_the_seed_of_a_run_is_that_of_its_trainings",
         "Entry.use": "test_the_settings_of_an_entry_change_the_graph",
@@ -43,8 +43,10 @@ SHOWN_BY: dict[str, dict[str, str]] = {
         ),
         "SourceConfig.refuse_distance": "test_no_distance_refuses_the_same_hash_only",
     },
-    "tests/pipeline/ingest/test_several_sources.py": {
+    "tests/pipeline/ingest/test_mistaken_sources.py": {
         "RunConfig.source": "test_what_sources_may_not_be_is_said_in_a_line",
+    },
+    "tests/pipeline/ingest/test_several_sources.py": {
         "RunConfig.sources": "test_shards_and_keys_begin_with_the_name_of_their_source",
     },
     "tests/pipeline/models/test_inventory.py": {
@@ -116,13 +118,15 @@ SHOWN_BY: dict[str, dict[str, str]] = {
             "test_labels_that_people_have_not_found_good_enough_are_not_released"
         ),
     },
+    "tests/pipeline/release/test_personal.py": {
+        "ReleaseConfig.phone_regions": (
+            "test_numbers_of_other_regions_are_found_where_they_are_named"
+        ),
+    },
     "tests/pipeline/release/test_safety.py": {
         "ReleaseConfig.exclude": "test_images_are_left_out_by_a_score_and_where_it_is_missing",
         "ReleaseConfig.blur": "test_faces_are_blurred_in_pixels_record_and_tables",
         "ReleaseConfig.personal_data": "test_personal_data_is_left_out_where_that_is_asked_for",
-        "ReleaseConfig.phone_regions": (
-            "test_numbers_of_other_regions_are_found_where_they_are_named"
-        ),
     },
     "tests/pipeline/release/test_selection.py": {
         "ReleaseConfig.splits": (

@@ -9,7 +9,8 @@ from PIL import Image
 
 from pipeline.quality.figures import figure5
 from pipeline.quality.histograms import ASPECT, BINS
-from pipeline.quality.statistics import Statistics, annotation_totals
+from pipeline.quality.statistics import Statistics
+from pipeline.quality.table2 import annotation_totals
 from pipeline.quality.tables import PAPER_2, PAPER_3, markdown
 from pipeline.schema import Annotations, Box, Parse, Region, Text, TextRegion, Triplet
 
