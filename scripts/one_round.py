@@ -20,7 +20,7 @@ from pipeline.quality import truth
 from pipeline.refinement.merge import merge
 from pipeline.refinement.rules import MergeConfig, PhraseRules, Rules
 from pipeline.refinement.second_look import NO_LOOK, SecondLook
-from pipeline.refinement.thresholds import count_judged, thresholds_of
+from pipeline.refinement.thresholds import count_judged, count_learned, thresholds_of
 from pipeline.schema import KINDS, Annotations
 from pipeline.storage.json_types import Json
 from stages.base import Failed, Result, Sample, held_out
@@ -175,8 +175,8 @@ def annotate(samples: Sequence[Sample], model: str) -> list[Sample]:
 
 
 def look_again(samples: Sequence[Sample], model: str) -> dict[str, SecondLook]:
-    """What the model says of the mirrored held-out samples, by their keys."""
-    stage = Witness(WitnessConfig(**asked_of(model), share=HELD_OUT))
+    """What the model says of the mirrored samples, by their keys."""
+    stage = Witness(WitnessConfig(**asked_of(model), held_out=HELD_OUT))
     looks = {}
     for batch in batches_of(samples):
         for sample, result in zip(batch, stage(batch), strict=True):
@@ -193,14 +193,17 @@ def merge_all(judged: Sequence[Sample], looks: Mapping[str, SecondLook]) -> list
         regions=Rules(match_iou=0.4, same_iou=0.1),
         triplets=PhraseRules(match_iou=0.4, same_iou=0.1),
     )
-    unlearned = []
+    learned: list[tuple[Annotations, SecondLook]] = []
+    unlearned: list[tuple[Annotations, SecondLook]] = []
     for sample in judged:
-        if held_out(sample.key, HELD_OUT):
-            unlearned.append((sample.annotations, looks.get(sample.key, NO_LOOK)))
+        looked = (sample.annotations, looks.get(sample.key, NO_LOOK))
+        (unlearned if held_out(sample.key, HELD_OUT) else learned).append(looked)
     counted = count_judged(unlearned, 1, rules)
-    rules = replace(rules, levels=thresholds_of(counted, rules))
+    levels = thresholds_of(counted, rules, count_learned(learned, 1, rules))
+    rules = replace(rules, levels=levels)
     merged = []
     for sample in judged:
-        revised = merge(sample.annotations, 1, rules)
+        look = looks.get(sample.key, NO_LOOK)
+        revised = merge(sample.annotations, 1, rules, look)
         merged.append(replace(sample, annotations=sample.annotations.overlaid(revised)))
     return merged

@@ -141,19 +141,21 @@ def witness_nodes(
     head: Node,
     models: RoundModels,
 ) -> list[Node]:
-    """The models look at the mirrored held-out samples of their folds, one node for each.
+    """The models look at the mirrored samples of their folds, one node for each.
 
-    What they say is counted (`judgement_summary`); no merge and no round reads it. There are none
-    if no sample is held out, or if another stage than that of Florence-2 annotates.
+    What they say is counted (`judgement_summary`), and the merge asks what they repeat; no round
+    reads it. There are none if another stage than that of Florence-2 annotates, or if every model
+    has learned from all samples, so that nothing could be measured.
     """
     annotate = run.refine.annotate
-    share = run.refine.gate.held_out
-    if share == 0 or not isinstance(annotate.options, RefineConfig):
+    held_out = run.refine.gate.held_out
+    nothing_to_measure = held_out == 0 and run.refine.folds == 1
+    if nothing_to_measure or not isinstance(annotate.options, RefineConfig):
         return []
     shared = {}
     for field in dataclasses.fields(annotate.options):
         shared[field.name] = getattr(annotate.options, field.name)
-    options = WitnessConfig(**shared, share=share)
+    options = WitnessConfig(**shared, held_out=held_out)
     entry = dataclasses.replace(annotate, name=WITNESS, use=WITNESS, options=options)
     return [_model_node(run, entry, number, [head], model, {}) for model in models.refining]
 
@@ -179,7 +181,8 @@ def next_round(
     `merge` is `refine.merge` with the thresholds that were measured after the models annotated.
     """
     nodes = refine_nodes(run, number, head, models)
-    nodes.append(make_node(merge, number, [head, *nodes], run.cluster))
+    witnesses = witness_nodes(run, number, head, models)
+    nodes.append(make_node(merge, number, [head, *nodes, *witnesses], run.cluster))
     if models.sparse is not None:
         settings: Json = {
             "tasks": (),

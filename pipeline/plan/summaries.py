@@ -41,7 +41,11 @@ def judgement_summary(
 
 
 def people_summary(
-    run: RunConfig, refining: Sequence[Node], merging: Node, head: Node
+    run: RunConfig,
+    refining: Sequence[Node],
+    witnesses: Sequence[Node],
+    merging: Node,
+    head: Node,
 ) -> Node | None:
     """The node that compares what the merge makes of `head` with what people said.
 
@@ -54,7 +58,7 @@ def people_summary(
         held_out_human=run.refine.gate.held_out_human,
         filters=run.filters,
     )
-    return _node("people", registry.PEOPLE, options, [head, *refining, merging])
+    return _node("people", registry.PEOPLE, options, [head, *refining, *witnesses, merging])
 
 
 def _config(target: str) -> type:

@@ -14,8 +14,12 @@ from pipeline.schema import Annotation, Text
 
 def is_certain(comparison: Comparison, new: Annotation) -> bool:
     """Whether place and name of a new label are certain enough for it to be added."""
-    threshold = comparison.thresholds.add
-    return threshold is not None and log_certainty(new) >= threshold
+    return _reaches(new, comparison.least(comparison.thresholds.add, new))
+
+
+def would_be_certain(comparison: Comparison, new: Annotation) -> bool:
+    """Whether a new label would be added if the second look repeated it."""
+    return comparison.repeats is not None and _reaches(new, comparison.thresholds.add.twice)
 
 
 def is_likelier(comparison: Comparison, new: Annotation, old: Annotation) -> bool:
@@ -27,8 +31,7 @@ def is_likelier(comparison: Comparison, new: Annotation, old: Annotation) -> boo
 
 def may_rename(comparison: Comparison, new: Annotation) -> bool:
     """Whether place and name of a new label are certain enough for it to replace another name."""
-    threshold = comparison.thresholds.rename
-    return threshold is not None and log_certainty(new) >= threshold
+    return _reaches(new, comparison.least(comparison.thresholds.rename, new))
 
 
 def wins_tie(comparison: Comparison, new: Text, old: Text) -> bool:
@@ -60,3 +63,7 @@ def is_duplicate(
     same = [other for other in standing if same_label(kind, other, label)]
     overlap = kind.overlap(same, [label])
     return bool((overlap >= least).any())
+
+
+def _reaches(new: Annotation, threshold: float | None) -> bool:
+    return threshold is not None and log_certainty(new) >= threshold

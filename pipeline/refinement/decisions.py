@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from pipeline.refinement.matching import MATCHING, AnyKind, same_label, starting_like
+from pipeline.refinement.matching import MATCHING, AnyKind, mean_place, same_label
 from pipeline.refinement.rules import MergeConfig, Rules, Thresholds, effective_thresholds
 from pipeline.schema import Annotation, Annotations
-from pipeline.storage.json_types import Json
 from stages.links import AGREES, TEXT_DROPPED
 
 LESS_LIKELY = "less_likely"
 RELABELLED = "relabelled"
 NOT_SUPPORTED = "not_supported"
 NOT_CONFIDENT = "not_confident"
+NOT_REPEATED = "not_repeated"
 NOT_TRUSTED = "not_trusted"
 DUPLICATE = "duplicate"
 
@@ -81,25 +81,6 @@ def revise(decision: Decision, weight: float) -> list[Annotation]:
         return [_revise_old(decision, old)]
     assert new is not None, f"a decision on no label: {decision}"
     return [_revise_new(decision, new)]
-
-
-def mean_place(kind: AnyKind, old: Annotation, new: Annotation, weight: float) -> Json:
-    """The field that holds the place, with the mean of both places; `weight` is that of the new.
-
-    Boxes and quads are in absolute pixels. The result is empty if annotations of the kind have no
-    place, or if the new place has no weight.
-    """
-    if kind.place is None or weight == 0:
-        return {}
-    old_place = getattr(old, kind.place)
-    new_place = getattr(new, kind.place)
-    if kind.place == "quad":
-        # The same quad may start at another corner.
-        new_place = starting_like(new_place, old_place)
-    mean = []
-    for before, after in zip(old_place, new_place, strict=True):
-        mean.append(before + weight * (after - before))
-    return {kind.place: tuple(mean)}
 
 
 def _remove(annotations: list[Annotation], id_: str) -> None:

@@ -1,8 +1,9 @@
 """How often changes are right, and old labels wrong: estimates that need no truth.
 
-In: what `second_look` has counted on samples that the model was not trained on. Log-probabilities
-are in nats per token. The estimates were tried on rendered scenes with known mistakes, with models
-of 50 to 1,000 training steps (README, "What refinement does").
+In: what `evidence` has counted on samples that the model was not trained on, and how often new
+labels are right (`right_shares`). Log-probabilities are in nats per token. The estimates were tried
+on rendered scenes with known mistakes, with models of 50 to 2,000 training steps (README, "What
+refinement does").
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from pipeline.quality.audit import wilson
 from pipeline.quality.levels import PER_NAT, quantile
 from pipeline.quality.summary import Summary
 from pipeline.quality.truth import Interval
-from pipeline.refinement.rules import Thresholds
+from pipeline.refinement.right_shares import Curve, Curves, falling_shares
+from pipeline.refinement.rules import Certainties, Thresholds
 from pipeline.storage.json_types import Json
 
 MIN_LABELS = 20
@@ -25,28 +26,6 @@ MIN_LABELS = 20
 TAILS = (0.1, 0.2, 0.3)
 """Shares of the decoys, those with the least support, among which old labels are taken for wrong.
 Each gives an upper bound of the number of wrong labels; the smallest one counts."""
-
-
-def certain_enough(counted: Summary, least: float) -> float | None:
-    """The certainty from which on at least a share of new labels is right.
-
-    Chance must not be the reason: the lower end of the share's interval is above `least`, too.
-
-    Args:
-        counted: `all` and `repeated`, (BINS,) int each, how many labels have each certainty.
-        least: the share.
-
-    Returns:
-        A log-probability; None if no labels are right so often, or too few to tell.
-    """
-    enough = _bins_with_share(counted["all"], counted["repeated"], least)
-    labels = counted["all"].cumsum()
-    repeated = counted["repeated"].cumsum()
-    for last in np.flatnonzero(enough)[::-1]:
-        surely, _ = wilson(repeated[last], labels[last])
-        if surely >= least:
-            return round(-(float(last) + 0.5) / PER_NAT, 3)
-    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,16 +129,16 @@ class Estimate:
         return math.sqrt(variance)
 
 
-def estimate(counted: Summary, thresholds: Thresholds) -> Estimate:
+def estimate(counted: Summary, thresholds: Thresholds, curves: Curves) -> Estimate:
     """What a merge with these thresholds makes of one kind of labels."""
     wrong = wrong_labels(counted)
     labels = int(counted["old"].sum())
     return Estimate(
         labels=labels,
         right=None if wrong is None else labels - wrong,
-        recall=_recall(counted),
-        added=_above(counted["added"], thresholds.add),
-        renamed=_above(counted["renamed"], thresholds.rename),
+        recall=_recall(counted, curves),
+        added=_new_labels(counted["added"], thresholds.add, curves.added),
+        renamed=_new_labels(counted["renamed"], thresholds.rename, curves.renamed),
         dropped=_below(counted, thresholds.drop, wrong),
     )
 
@@ -172,25 +151,31 @@ def mean_gain(estimates: Sequence[Estimate]) -> Interval:
     return Interval(value=value, low=value - half, high=value + half)
 
 
-def _recall(counted: Summary) -> float | None:
-    """The share of the repeated new labels that the old labels have, too.
+def _recall(counted: Summary, curves: Curves) -> float | None:
+    """The share of the right labels among the repeated ones that the old labels have, too.
 
-    Repeated labels are nearly all right, and old labels were not made by the model.
+    Nearly all labels that confirm old ones are right. Old labels were not made by the model.
     """
-    repeated = {name: counted[name]["repeated"].sum() for name in ("same", "renamed", "added")}
-    total = sum(repeated.values())
-    return float(repeated["same"] / total) if total >= MIN_LABELS else None
+    confirmed = float(counted["same"]["repeated"].sum())
+    added = float((counted["added"]["repeated"] * curves.added.right_twice).sum())
+    renamed = float((counted["renamed"]["repeated"] * curves.renamed.right_twice).sum())
+    total = confirmed + added + renamed
+    return confirmed / total if total >= MIN_LABELS else None
 
 
-def _above(counted: Summary, threshold: float | None) -> Decision:
-    """The labels that reach a threshold are taken; those that are repeated count as right."""
-    first_refused = 0 if threshold is None else _bins_above(threshold).stop
-    counts = []
-    for bins in (slice(0, first_refused), slice(first_refused, None)):
-        labels = int(counted["all"][bins].sum())
-        counts.append(Changes(labels, float(counted["repeated"][bins].sum())))
-    made, refused = counts
-    return Decision(made=made, refused=refused)
+def _new_labels(counted: Summary, least: Certainties, curve: Curve) -> Decision:
+    """The labels that are certain enough, and the others; how many are right tells the curve."""
+    twice = counted["repeated"]
+    once = counted["all"] - twice
+    sorts = ((twice, least.twice, curve.right_twice), (once, least.once, curve.right_once))
+    labels = [0, 0]
+    right = [0.0, 0.0]
+    for counts, threshold, share in sorts:
+        first_refused = 0 if threshold is None else _bins_above(threshold).stop
+        for i, bins in enumerate((slice(0, first_refused), slice(first_refused, None))):
+            labels[i] += int(counts[bins].sum())
+            right[i] += float((counts[bins] * share[bins]).sum())
+    return Decision(made=Changes(labels[0], right[0]), refused=Changes(labels[1], right[1]))
 
 
 def _below(counted: Summary, threshold: float | None, wrong: float | None) -> Decision:
@@ -250,32 +235,11 @@ def unsupported(counted: Summary, least: float) -> float | None:
     # Among old labels and expected wrong ones together, a share of least / (1 + least) are expected
     # wrong ones where a share of `least` of the old labels is wrong.
     both = (old + expected)[::-1]
-    enough = _bins_with_share(both, expected[::-1], least / (1 + least))[::-1]
+    shares = falling_shares(both, expected[::-1])
+    enough = ((shares >= least / (1 + least)) & (both > 0))[::-1]
     if not enough.any():
         return None
     first = int(np.flatnonzero(enough).min())
     if old[first:].sum() < MIN_LABELS:
         return None
     return round(-(first - 0.5) / PER_NAT, 3)
-
-
-def _bins_with_share(all_: np.ndarray, hits: np.ndarray, least: float) -> np.ndarray:
-    """Which bins have at least a share of hits, if the share never grows from bin to bin.
-
-    Args:
-        all_: (bins,) numbers; a bin without labels has no share.
-        hits: (bins,) numbers, at most those of `all_`.
-        least: the share.
-
-    Returns:
-        (bins,) bool. The shares are fitted by isotonic regression (`scipy.optimize`).
-    """
-    from scipy.optimize import isotonic_regression
-
-    enough = np.zeros(len(all_), bool)
-    filled = np.flatnonzero(all_)
-    if len(filled):
-        shares = hits[filled] / all_[filled]
-        fitted = isotonic_regression(shares, weights=all_[filled], increasing=False)
-        enough[filled] = fitted.x >= least
-    return enough

@@ -21,10 +21,16 @@ from pipeline.quality.summary import Summary
 from pipeline.refinement import reasons
 from pipeline.refinement.changes import CONFIRMED, KEPT
 from pipeline.refinement.estimates import Estimate, estimate, mean_gain
-from pipeline.refinement.judgements import merge_config, unlearned
+from pipeline.refinement.judgements import (
+    measured_curves,
+    measured_thresholds,
+    merge_config,
+    unlearned,
+)
+from pipeline.refinement.right_shares import Curves
 from pipeline.refinement.round_metrics import metrics
 from pipeline.refinement.rules import MergeConfig, Rules, Thresholds, effective_thresholds
-from pipeline.refinement.thresholds import agreement, judged_kinds, thresholds_of
+from pipeline.refinement.thresholds import agreement, judged_kinds
 from pipeline.schema import Annotations, Record
 from pipeline.storage.json_types import Json
 from pipeline.storage.rounds import Status
@@ -134,8 +140,9 @@ def count_paired(
 def judge(evidence: Evidence, run: RunConfig) -> Verdict:
     """Whether a round becomes head, with the round that is now the user's result."""
     config = merge_config(run)
-    thresholds = thresholds_of(unlearned(evidence.judged), config)
-    estimates = estimates_by_kind(evidence.judged["held_out"], thresholds, config)
+    thresholds = measured_thresholds(evidence.judged, run)
+    curves = measured_curves(evidence.judged)
+    estimates = estimates_by_kind(evidence.judged["held_out"], thresholds, curves, config)
     verdict = _verdict(evidence, estimates, run)
     result = reasons.result(verdict.status == ACCEPTED, evidence.number, evidence.head)
     plain = {name: found.plain() for name, found in estimates.items()}
@@ -213,13 +220,17 @@ def by_truth(
 
 
 def estimates_by_kind(
-    held_out: Summary, thresholds: Mapping[str, Thresholds], config: MergeConfig
+    held_out: Summary,
+    thresholds: Mapping[str, Thresholds],
+    curves: Mapping[str, Curves],
+    config: MergeConfig,
 ) -> dict[str, Estimate]:
     """What a merge with these thresholds makes of each kind of labels that the model judged.
 
     Args:
         held_out: what was counted on held-out samples (`judgements`).
         thresholds: the measured ones by kind.
+        curves: how often new labels are right, by kind.
         config: the settings of the merge.
     """
     estimates = {}
@@ -229,7 +240,7 @@ def estimates_by_kind(
         if used.refound < rules.min_refound:
             # Nothing of what the model says of this kind is done.
             used = Thresholds(refound=used.refound)
-        estimates[name] = estimate(counted, used)
+        estimates[name] = estimate(counted, used, curves[name])
     return estimates
 
 

@@ -10,9 +10,10 @@ from pipeline.config.run import RunConfig
 from pipeline.execution.reading import read_inputs, read_rows
 from pipeline.plan.graph import WITNESS, Node
 from pipeline.quality.summary import Summary, add
-from pipeline.refinement.rules import MergeConfig
+from pipeline.refinement.right_shares import Curves
+from pipeline.refinement.rules import MergeConfig, Thresholds
 from pipeline.refinement.second_look import NO_LOOK, SecondLook
-from pipeline.refinement.thresholds import count_judged
+from pipeline.refinement.thresholds import count_judged, count_learned, curves_of, thresholds_of
 from pipeline.schema import Annotations, Record, Row
 from pipeline.storage.store import Store
 from pipeline.training.selection import HeldOut, has_human_labels
@@ -45,7 +46,7 @@ class JudgedSample:
 class JudgementsSummary:
     """Counts what the models said of the samples that were held out, and of the others."""
 
-    version = 3
+    version = 4
 
     def __init__(self, config: JudgementsConfig) -> None:
         self.config = config
@@ -54,8 +55,7 @@ class JudgementsSummary:
     def __call__(self, store: Store, nodes: Sequence[Node], shard: str) -> Summary:
         """`nodes` are the head, the nodes of the models, and those of their witnesses."""
         head, *models = nodes
-        refining = [node for node in models if node.entry.use != WITNESS]
-        witnesses = [node for node in models if node.entry.use == WITNESS]
+        refining, witnesses = by_look(models)
         looks = second_looks(store, witnesses, shard)
         away: list[tuple[Annotations, SecondLook]] = []
         others: list[tuple[Annotations, SecondLook]] = []
@@ -70,9 +70,18 @@ class JudgementsSummary:
             "held_out": count_judged(away, this_round, merge),
         }
         if len(refining) > 1:
-            # With one model, all other samples are among those that it has learned from.
             counted["others"] = count_judged(others, this_round, merge)
+        else:
+            # One model has learned from all samples that are not held out.
+            counted["learned"] = count_learned(others, this_round, merge)
         return counted
+
+
+def by_look(models: Sequence[Node]) -> tuple[list[Node], list[Node]]:
+    """The nodes at which the models look at samples first, and those of their second looks."""
+    first = [node for node in models if node.entry.use != WITNESS]
+    second = [node for node in models if node.entry.use == WITNESS]
+    return first, second
 
 
 def judged_samples(
@@ -114,6 +123,16 @@ def unlearned(counted: Summary) -> Summary:
         if part in counted:
             add(both, counted[part])
     return both
+
+
+def measured_thresholds(counted: Summary, run: RunConfig) -> dict[str, Thresholds]:
+    """The thresholds of the merge by kind, from the sum of what was counted on all shards."""
+    return thresholds_of(unlearned(counted), merge_config(run), counted.get("learned"))
+
+
+def measured_curves(counted: Summary) -> dict[str, Curves]:
+    """How often new labels are right, by kind, from the same sum."""
+    return curves_of(unlearned(counted), counted.get("learned"))
 
 
 def merge_config(run: RunConfig) -> MergeConfig:

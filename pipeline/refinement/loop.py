@@ -220,7 +220,7 @@ class Loop:
         nodes = graph.next_round(self.run, number, head.node, models, merge)
         last = nodes[-1]
         counted = round_summary(self.run, last, head.node)
-        people = people_summary(self.run, refining, merge_node(nodes), head.node)
+        people = people_summary(self.run, refining, witnesses, merge_node(nodes), head.node)
         counting = [counted, judged, people] if people else [counted, judged]
         # The witnesses stay in the journal, so that `fld retry` and `fld gc` know them.
         everything = [*witnesses, *nodes, *counting]

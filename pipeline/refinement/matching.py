@@ -17,6 +17,7 @@ import numpy as np
 from pipeline.quality.wording import bare_phrase, letters, normalise
 from pipeline.refinement.rules import Rules
 from pipeline.schema import Annotation, Region, Text, TextRegion, Triplet
+from pipeline.storage.json_types import Json
 from stages.geometry import box_iou, quad_iou
 
 A = TypeVar("A", bound=Annotation)
@@ -41,6 +42,9 @@ class Kind(Generic[A]):
     only_place_is_answer: bool = False
     """Whether the model was given the label and answered with a place, so that an equal label
     confirms nothing."""
+
+    in_mirror: bool = True
+    """Whether a model can find such things in a mirrored image. Words cannot be read there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +158,7 @@ AnyKind = Kind[Any]
 MATCHING: Mapping[str, AnyKind] = {
     "texts": Kind(text_overlap, text_label, place=None),
     "regions": Kind(box_overlap, region_label),
-    "text_regions": Kind(quad_overlap, word_label, place="quad"),
+    "text_regions": Kind(quad_overlap, word_label, place="quad", in_mirror=False),
     "triplets": Kind(phrase_overlap, phrase_label, only_place_is_answer=True),
 }
 
@@ -219,6 +223,25 @@ def matches(kind: Kind[A], rules: Rules, new: Sequence[A], old: Sequence[A]) -> 
             free.remove(best.index)
             pairs.append(Match(old[best.index], annotation, best.same_label))
     return pairs
+
+
+def mean_place(kind: AnyKind, old: Annotation, new: Annotation, weight: float) -> Json:
+    """The field that holds the place, with the mean of both places; `weight` is that of the new.
+
+    Boxes and quads are in absolute pixels. The result is empty if annotations of the kind have no
+    place, or if the new place has no weight.
+    """
+    if kind.place is None or weight == 0:
+        return {}
+    old_place = getattr(old, kind.place)
+    new_place = getattr(new, kind.place)
+    if kind.place == "quad":
+        # The same quad may start at another corner.
+        new_place = starting_like(new_place, old_place)
+    mean = []
+    for before, after in zip(old_place, new_place, strict=True):
+        mean.append(before + weight * (after - before))
+    return {kind.place: tuple(mean)}
 
 
 def starting_like(quad: Sequence[float], reference: Sequence[float]) -> tuple[float, ...]:

@@ -13,10 +13,11 @@ rules, so the rules are ours. Each makes a decision (pipeline/refinement/decisio
     added     a label was found where no old one is, and is certain enough
     rejected  a new label is not taken
 
-A change must be likelier right than wrong. From which certainty on it is, is estimated without
-truth from a second look of the model (pipeline/refinement/second_look.py). Where nothing could be
-estimated, nothing changes. If a model confirms too few of the old labels of a kind, all that it
-says of this kind is rejected.
+The model looks twice (pipeline/refinement/second_look.py). A new label that it repeats is more
+often right than one that it does not, so less certainty is asked of it. From which certainty on a
+change is likely enough to be right, is estimated without truth
+(pipeline/refinement/right_shares.py). Where nothing could be estimated, nothing changes. If a model
+confirms too few of the old labels of a kind, all that it says of this kind is rejected.
 
 A label that replaces an old one has it as its parent. Human labels are never changed. An old label
 that the model neither judged (no `support`) nor found stays as it is.
@@ -36,39 +37,46 @@ from pipeline.refinement.conditions import (
     is_unsupported,
     may_rename,
     wins_tie,
+    would_be_certain,
 )
 from pipeline.refinement.decisions import (
     DUPLICATE,
     LESS_LIKELY,
     NOT_CONFIDENT,
+    NOT_REPEATED,
     NOT_SUPPORTED,
     NOT_TRUSTED,
     RELABELLED,
     Decision,
     apply,
-    mean_place,
     revise,
 )
-from pipeline.refinement.matching import Match
+from pipeline.refinement.matching import Match, mean_place
 from pipeline.refinement.rules import MergeConfig
+from pipeline.refinement.second_look import NO_LOOK, SecondLook
 from pipeline.schema import Annotation, Annotations, Text
 from stages.base import Batch, Result
+from stages.florence.witness import WITNESSED
 from stages.links import AGREES, RESHAPED, TEXT_DROPPED
 
 
-def merge(annotations: Annotations, this_round: int, config: MergeConfig) -> Annotations:
+def merge(
+    annotations: Annotations, this_round: int, config: MergeConfig, look: SecondLook = NO_LOOK
+) -> Annotations:
     """The revisions of annotations that follow from the decisions of `decide`."""
-    return apply(decide(annotations, this_round, config), config)
+    return apply(decide(annotations, this_round, config, look), config)
 
 
-def decide(annotations: Annotations, this_round: int, config: MergeConfig) -> list[Decision]:
-    """The decisions on all labels of a sample.
+def decide(
+    annotations: Annotations, this_round: int, config: MergeConfig, look: SecondLook = NO_LOOK
+) -> list[Decision]:
+    """The decisions on all labels of a sample, at which the model has looked a second time.
 
     They do not depend on the order of the annotations, except that triplets which go with their
     text are decided on last, in the order of the sample.
     """
     decisions: list[Decision] = []
-    for comparison in comparisons(annotations, this_round, config):
+    for comparison in comparisons(annotations, this_round, config, look):
         if comparison.trusted:
             decisions += decide_kind(comparison)
         else:
@@ -147,7 +155,8 @@ def decide_found(comparison: Comparison, new: Annotation) -> Decision:
     """The decision on a new label that is the same thing as no old one."""
     if is_certain(comparison, new):
         return Decision(comparison.name, None, new, "added")
-    return _reject(comparison, new, NOT_CONFIDENT)
+    reason = NOT_REPEATED if would_be_certain(comparison, new) else NOT_CONFIDENT
+    return _reject(comparison, new, reason)
 
 
 def decide_missed(
@@ -161,7 +170,7 @@ def decide_missed(
         return []
     if is_duplicate(comparison, old, standing, comparison.rules.match_iou):
         return [_drop(comparison, old, DUPLICATE)]
-    if is_unsupported(comparison, old):
+    if is_unsupported(comparison, old) and not comparison.is_seen_again(old):
         return [_drop(comparison, old, NOT_SUPPORTED)]
     return []
 
@@ -179,16 +188,24 @@ def drop_triplets_without_text(annotations: Annotations) -> list[Decision]:
 
 
 class Merge:
-    """Merges old and new labels. In: all annotations of a sample. Out: their revisions."""
+    """Merges old and new labels.
 
-    version: ClassVar[int] = 8
+    In: all annotations of a sample, and what the second look says. Out: revisions of the former.
+    """
+
+    version: ClassVar[int] = 9
     reads_images: ClassVar[bool] = False
 
     def __init__(self, config: MergeConfig) -> None:
         self.config = config
 
     def __call__(self, batch: Batch) -> list[Result]:
-        return [merge(sample.annotations, sample.round, self.config) for sample in batch]
+        merged: list[Result] = []
+        for sample in batch:
+            look = SecondLook.of(sample.annotations)
+            labels = sample.annotations.where(lambda label: label.source not in WITNESSED)
+            merged.append(merge(labels, sample.round, self.config, look))
+        return merged
 
 
 def _standing(comparison: Comparison, decisions: Sequence[Decision]) -> list[Annotation]:

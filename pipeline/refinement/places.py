@@ -14,45 +14,48 @@ import numpy as np
 
 from pipeline.quality.summary import Summary, fixed_point, from_fixed_point
 from pipeline.refinement.matching import Match
+from pipeline.refinement.second_look import Repeats
 from pipeline.schema import Annotation, Box, Region
 
-SHARED = 0.3
-"""How much of the variance of a new box both looks share. So much was measured on rendered scenes,
-with models of 400 and of 1,000 training steps and two levels of mistakes (0.27 to 0.36)."""
+SHARED = 0.4
+"""The correlation of the mistakes in the boxes of both looks. Measured on rendered scenes, with
+models of 400 to 1,700 training steps, in rounds 1 to 3: 0.27 to 0.63."""
 LIKE_AN_EARLIER_MODEL = 0.5
 """The correlation of the mistakes in a new box and in an old one that a model of an earlier round
-has placed. Measured on rendered scenes, in round 2 of `experiment=refinement`: 0.49. With a box of
-a specialist there is none (0.03)."""
+has placed. Measured on rendered scenes, in rounds 2 and 3 of `experiment=refinement`: 0.47 and
+0.73. With a box of a specialist there is none (0.05)."""
 MIN_PAIRS = 20
 """Fewer pairs of boxes tell little."""
 
 
-def count_places(found: Sequence[Match], second: Sequence[Match]) -> Summary:
+def count_places(found: Sequence[Match], repeats: Repeats | None) -> Summary:
     """Squared distances between boxes, summed up, as a part of a summary.
 
     Args:
-        found: pairs of a new and an old label. Only those with a box and a second look count.
-        second: pairs of a new label (`new`) and that of the other look (`old`).
+        found: pairs of a new and an old label. Those with a box that both looks give count; that of
+            the new label is the mean of both looks.
+        repeats: what the second look repeats.
 
     Returns:
         `pairs`, their number; `earlier`, how many of their old labels a model of an earlier round
-        has placed; `from_old` and `from_look`, the sums of the squared distances of the new box
-        from the old one and from that of the other look.
+        has placed; `from_old`, the sum of the squared distances of the new box from the old one;
+        `from_look`, that of the boxes of both looks.
     """
-    other = {match.new.id: match.old for match in second}
+    looks = {pair.new.id: pair for pair in repeats.pairs} if repeats else {}
     pairs = 0
     earlier = 0
     from_old = 0.0
     from_look = 0.0
     for match in found:
-        again = other.get(match.new.id)
-        if again is None or not hasattr(match.new, "box"):
+        if repeats is None or match.new.id not in repeats.again:
             continue
-        box = _box(match.new)
+        if not hasattr(match.new, "box"):
+            continue
         pairs += 1
         earlier += match.old.round > 0
-        from_old += squared_distance(box, _box(match.old))
-        from_look += squared_distance(box, _box(again))
+        from_old += squared_distance(_box(match.new), _box(match.old))
+        look = looks[match.new.id]
+        from_look += squared_distance(_box(look.new), _box(look.old))
     return {
         "pairs": pairs,
         "earlier": earlier,
@@ -77,6 +80,8 @@ def squared_distance(box: Box, other: Box) -> float:
 def weight_of_new_place(counted: Summary) -> float:
     """The weight of the new box in the mean of both boxes that makes the mean most exact, 0 to 1.
 
+    The new box is itself the mean of both looks.
+
     It is that of the best linear estimate from two correlated measurements (Gauss-Markov).
 
     Args:
@@ -85,7 +90,8 @@ def weight_of_new_place(counted: Summary) -> float:
     pairs = counted["pairs"]
     if pairs < MIN_PAIRS:
         return 0.0
-    new = from_fixed_point(counted["from_look"]) / pairs / (2 * (1 - SHARED))
+    one_look = from_fixed_point(counted["from_look"]) / pairs / (2 * (1 - SHARED))
+    new = one_look * (1 + SHARED) / 2
     apart = from_fixed_point(counted["from_old"]) / pairs
     correlation = LIKE_AN_EARLIER_MODEL * counted["earlier"] / pairs
     old = _variance_of_old(apart, new, correlation)

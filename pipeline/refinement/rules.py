@@ -31,10 +31,10 @@ class Rules:
 
     least_precision: Share = 0.4
     """Least estimated share of changes that are right. New labels are added, and names replaced,
-    from the certainty on at which so many are right. Old labels that were not found are dropped up
-    to the support at which so many of all old labels are wrong; of those that were not found, more
-    are. A change raises F1 if more than F1 / 2 of its kind are right; a drop, if more than
-    1 - F1 / 2 are."""
+    from the certainty on at which so many are right; labels that both looks of the model give, from
+    a lower one. Old labels that neither look found are dropped up to the support at which so many
+    of all old labels are wrong; of those that were not found, more are. A change raises F1 if more
+    than F1 / 2 of its kind are right; a drop, if more than 1 - F1 / 2 are."""
 
     relabel_margin: float = 0.3
     """How much more likely a new label must be than the old one that it replaces, in nats per
@@ -119,23 +119,43 @@ class PhraseRules(Rules):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Certainties:
+    """From which certainty on new labels are taken, as log-probabilities in nats per token.
+
+    The certainty is the lower one of the log-probabilities of place and label. None: no labels are
+    likely enough to be right, or too few were counted to tell; then none is taken.
+    """
+
+    twice: float | None = None
+    """For labels that the second look of the model repeats."""
+
+    once: float | None = None
+    """For labels that it does not repeat."""
+
+    unasked: float | None = None
+    """For labels of samples that the model cannot look at again."""
+
+    @classmethod
+    def fixed(cls, certainty: float) -> Certainties:
+        """The same for all labels."""
+        return cls(twice=certainty, once=certainty, unasked=certainty)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
     """What was measured for one kind of annotation, on samples that the model was not trained on.
 
-    A threshold is None if no labels are likely enough to be right, or too few to tell; then the
-    merge does not make the change that the threshold is for.
+    Where a threshold is None, the merge does not make the change that it is for.
     """
 
     refound: float = 0.0
     """Share of the old labels that the model confirms, 0 to 1."""
 
-    add: float | None = None
-    """Least log-probability (of place and label, the lower one) of a new label that is added, in
-    nats per token."""
+    add: Certainties = Certainties()
+    """From which certainty on new labels are added."""
 
-    rename: float | None = None
-    """Least log-probability (of place and label, the lower one) of a label with another name that
-    replaces an old one, in nats per token."""
+    rename: Certainties = Certainties()
+    """From which certainty on labels with another name replace old ones."""
 
     drop: float | None = None
     """An old label that was not found is dropped if its `support` is below this, in nats per
@@ -180,8 +200,10 @@ def effective_thresholds(rules: Rules, measured: Thresholds) -> Thresholds:
     """The thresholds to apply: a fixed one of `rules` takes precedence over the measured one."""
     return Thresholds(
         refound=measured.refound,
-        add=measured.add if rules.add_above is None else rules.add_above,
-        rename=measured.rename if rules.rename_above is None else rules.rename_above,
+        add=measured.add if rules.add_above is None else Certainties.fixed(rules.add_above),
+        rename=(
+            measured.rename if rules.rename_above is None else Certainties.fixed(rules.rename_above)
+        ),
         drop=measured.drop if rules.drop_below is None else rules.drop_below,
         reshape=measured.reshape if rules.reshape is None else rules.reshape,
     )

@@ -2,7 +2,7 @@
 
 A label that the model finds again under the same name, on a sample that it was not trained on, is
 *confirmed*: two witnesses say the same. A model that confirms hardly any old label is not listened
-to. The thresholds of all changes come from its second look (`second_look`, `estimates`). So a
+to. The thresholds of all changes come from its second look (`right_shares`, `estimates`). So a
 threshold holds for a model of any size after any training. Paper section 4.2 asks for thresholds
 and gives none.
 """
@@ -15,15 +15,13 @@ from dataclasses import dataclass
 
 from pipeline.quality.summary import Summary, add, fixed_point, from_fixed_point
 from pipeline.refinement.comparison import Comparison, comparisons
-from pipeline.refinement.estimates import (
-    MIN_LABELS,
-    certain_enough,
-    unsupported,
-)
+from pipeline.refinement.estimates import MIN_LABELS, unsupported
+from pipeline.refinement.evidence import count_changes, count_second_look
 from pipeline.refinement.matching import MATCHING, confirms
 from pipeline.refinement.places import weight_of_new_place
+from pipeline.refinement.right_shares import Curves
 from pipeline.refinement.rules import MergeConfig, Rules, Thresholds
-from pipeline.refinement.second_look import SecondLook, count_second_look
+from pipeline.refinement.second_look import SecondLook
 from pipeline.schema import Annotation, Annotations, Text
 from pipeline.storage.json_types import Json
 
@@ -65,7 +63,7 @@ def count_judged(
     support = 0
     kinds: dict[str, Summary] = {}
     for sample, look in samples:
-        for comparison in comparisons(sample, this_round, config):
+        for comparison in comparisons(sample, this_round, config, look):
             name = comparison.name
             confirmations = confirmed_labels(comparison)
             counted: Summary = {
@@ -82,16 +80,50 @@ def count_judged(
     return {"labels": labels, "support": support, "kinds": kinds}
 
 
-def thresholds_of(counted: Summary, config: MergeConfig) -> dict[str, Thresholds]:
-    """The measured thresholds of every kind with old labels that the model judged."""
+def count_learned(
+    samples: Iterable[tuple[Annotations, SecondLook]], this_round: int, config: MergeConfig
+) -> Summary:
+    """What a model finds in samples that it has learned from, as a part of a summary.
+
+    Only labels are counted that no old one confirms, as it was not taught them.
+    """
+    kinds: dict[str, Summary] = {}
+    for sample, look in samples:
+        for comparison in comparisons(sample, this_round, config, look):
+            add(kinds.setdefault(comparison.name, {}), count_changes(comparison))
+    return {"kinds": kinds}
+
+
+def curves_of(counted: Summary, learned: Summary | None = None) -> dict[str, Curves]:
+    """The curves of every kind with old labels that the model judged.
+
+    Args:
+        counted: what `count_judged` counted on samples that no model has learned from.
+        learned: what `count_learned` counted on the others.
+    """
+    others = learned["kinds"] if learned else {}
+    curves = {}
+    for name, kind in judged_kinds(counted).items():
+        curves[name] = Curves.of(kind, others.get(name))
+    return curves
+
+
+def thresholds_of(
+    counted: Summary, config: MergeConfig, learned: Summary | None = None
+) -> dict[str, Thresholds]:
+    """The measured thresholds of every kind with old labels that the model judged.
+
+    The arguments are those of `curves_of`, and the settings of the merge.
+    """
+    curves = curves_of(counted, learned)
     measured = {}
     for name, kind in judged_kinds(counted).items():
-        measured[name] = thresholds_from(getattr(config, name), kind)
+        measured[name] = thresholds_from(getattr(config, name), kind, curves[name])
     return measured
 
 
-def thresholds_from(rules: Rules, counted: Summary) -> Thresholds:
-    """The thresholds of one kind.
+def thresholds_from(rules: Rules, counted: Summary, curves: Curves) -> Thresholds:
+    """The thresholds of one kind, from what was counted on samples that no model has learned from.
 
     Shares are rounded to two digits, and certainties are counted to two digits, so that another
     device, whose floats differ slightly, gets the same ones.
@@ -103,8 +135,8 @@ def thresholds_from(rules: Rules, counted: Summary) -> Thresholds:
         return Thresholds(refound=refound)
     return Thresholds(
         refound=refound,
-        add=certain_enough(counted["added"], rules.least_precision),
-        rename=certain_enough(counted["renamed"], rules.least_precision),
+        add=curves.added.certainties(rules.least_precision),
+        rename=curves.renamed.certainties(rules.least_precision),
         drop=unsupported(counted, rules.least_precision),
         reshape=weight_of_new_place(counted["places"]),
     )

@@ -1,17 +1,16 @@
-"""The round's model looks again: at the mirrored images of samples that no training has seen.
+"""The round's model looks again: at the mirrored images.
 
 In: images and the kept annotations of the round before, as `stages.florence.refine` sees them. Out,
-for each sample that is held out and in the model's fold:
+for each sample in the model's fold:
 
 (a) What the model finds on the mirrored image, asked and decoded as in the first look: texts,
     regions, and phrases of the shown texts. The source is `mirrored`; boxes are in the coordinates
-    of the image as it is stored. The share of first-look labels that the second look repeats
-    estimates their precision, as far as the two looks err independently.
-(b) Decoys: the shown regions at places where they are not. Each keeps its box while the image is
-    mirrored, and `support` is how far the model believes it there. The source is `decoy`, and the
-    old region is its parent. A region whose box lies on any mirrored one is left out: its label may
-    be true there. So the supports of decoys are those of wrong labels. The target-decoy method of
-    proteomics: Elias and Gygi, 2007, doi:10.1038/nmeth1019.
+    of the image as it is stored. A label that both looks give is more often right than another.
+(b) Of held-out samples also decoys: the shown regions at places where they are not. Each keeps its
+    box while the image is mirrored, and `support` is how far the model believes it there. The
+    source is `decoy`, and the old region is its parent. A region whose box lies on any mirrored one
+    is left out: its label may be true there. So the supports of decoys are those of wrong labels.
+    The target-decoy method of proteomics: Elias and Gygi, 2007, doi:10.1038/nmeth1019.
 
 No image gives text regions: words cannot be read in a mirror. If the label of a shown region would
 become wrong in a mirror (`stages.florence.augment`), the sample gives nothing. Labels that the
@@ -37,22 +36,24 @@ MIRRORED = "mirrored"
 """The source of what the model finds on the mirrored image."""
 DECOY = "decoy"
 """The source of old regions at places where they are not."""
+WITNESSED = (MIRRORED, DECOY)
+"""The sources of all that the stage gives."""
 TRUE_PLACE = 0.3
 """IoU with a mirrored region from which a decoy may be true."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WitnessConfig(RefineConfig):
-    """What the model is asked, as in its first look, and of which samples."""
+    """What the model is asked, as in its first look, and of which samples decoys are judged."""
 
-    share: float
+    held_out: float
     """Share of the samples that are held out of every training (`refine.gate.held_out`)."""
 
 
 class Witness:
     """The stage."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads_images: ClassVar[bool] = True
 
     def __init__(self, config: WitnessConfig) -> None:
@@ -71,7 +72,7 @@ class Witness:
         numbers = []
         views = []
         for i, sample in enumerate(batch):
-            view = _view(sample) if held_out(sample.key, self.config.share) else None
+            view = _view(sample, held_out(sample.key, self.config.held_out))
             if view is not None:
                 numbers.append(i)
                 views.append(view)
@@ -85,8 +86,8 @@ class Witness:
         return results
 
 
-def _view(sample: Sample) -> Sample | None:
-    """The mirrored image with its shown texts and with the decoys; None if it cannot be mirrored.
+def _view(sample: Sample, with_decoys: bool) -> Sample | None:
+    """The mirrored image with its shown texts and perhaps decoys; None if it cannot be mirrored.
 
     Shown phrases and text regions are left out, as nothing is said of them.
     """
@@ -95,7 +96,7 @@ def _view(sample: Sample) -> Sample | None:
     view = mirrored(straight)
     if view is straight:
         return None
-    decoys = decoy_regions(shown.regions, view.annotations.regions)
+    decoys = decoy_regions(shown.regions, view.annotations.regions) if with_decoys else []
     return replace(view, annotations=Annotations(texts=view.annotations.texts, regions=decoys))
 
 
