@@ -223,6 +223,11 @@ def _unused_rules(kind: str, rules: Rules) -> Iterator[str]:
     if kind == "text_regions" and rules.agree > 0:
         reason = "a word that is read is compared as a whole; leave it out"
         yield from no_effect(rules, ("agree",), reason)
+        reason = "words cannot be read in a mirror, so nothing is measured; leave it out"
+        yield from no_effect(rules, ("least_precision",), reason)
+        if rules.rename_above is None:
+            reason = "no word is renamed unless rename_above is set; set it"
+            yield from no_effect(rules, ("relabel_margin",), reason)
     if kind == "triplets":
         unused = ("relabel_margin", "rename_above", "agree")
         yield from no_effect(

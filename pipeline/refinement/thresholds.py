@@ -25,6 +25,12 @@ from pipeline.refinement.second_look import SecondLook
 from pipeline.schema import Annotation, Annotations, Text
 from pipeline.storage.json_types import Json
 
+REFOUND_TO_DROP = 0.2
+"""Least share of the old labels that a model must confirm before any is dropped. A model that knows
+little believes in right labels as little as in decoys. Measured on 200 rendered scenes that a model
+had learned by heart: it confirmed 13% of the other labels, and of these 74% seemed to be wrong
+where 42% were."""
+
 
 @dataclass(frozen=True, slots=True)
 class Confirmations:
@@ -133,11 +139,14 @@ def thresholds_from(rules: Rules, counted: Summary, curves: Curves) -> Threshold
         refound = round(counted["confirmed"] / counted["possible"], 2)
     if counted["confirmed"] < MIN_LABELS:
         return Thresholds(refound=refound)
+    drop = None
+    if refound >= REFOUND_TO_DROP:
+        drop = unsupported(counted, rules.least_precision)
     return Thresholds(
         refound=refound,
         add=curves.added.certainties(rules.least_precision),
         rename=curves.renamed.certainties(rules.least_precision),
-        drop=unsupported(counted, rules.least_precision),
+        drop=drop,
         reshape=weight_of_new_place(counted["places"]),
     )
 

@@ -5,13 +5,15 @@ from typing import Any
 
 from pipeline.refinement.matching import MATCHING
 from pipeline.refinement.merge import merge
-from pipeline.refinement.rules import MergeConfig, PhraseRules, Rules, Thresholds
+from pipeline.refinement.rules import Certainties, MergeConfig, PhraseRules, Rules, Thresholds
 from pipeline.schema import Annotation, Annotations, Mask, Region, Text
 
 RULES = Rules(relabel_margin=0.5, reshape=0.5, reshape_iou=0.95, min_refound=0.3)
 PHRASES = PhraseRules(relabel_margin=0.5, reshape=0.5, reshape_iou=0.95, min_refound=0.3)
 TEXTS = replace(MergeConfig().texts, relabel_margin=0.25)
-MEASURED = Thresholds(refound=1.0, add=-0.3, rename=-1.0, drop=-2.5)
+MEASURED = Thresholds(
+    refound=1.0, add=Certainties.fixed(-0.3), rename=Certainties.fixed(-1.0), drop=-2.5
+)
 CONFIG = MergeConfig(
     texts=TEXTS,
     regions=RULES,

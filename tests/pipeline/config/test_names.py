@@ -54,7 +54,7 @@ from tests.pipeline.config.warned import ENDPOINT, FUSED, OTHER, lines
             ["refine.merge.use=parse", "refine.merge.texts=null"],
             "refine.merge.texts: no such setting",
         ),
-        (["refine.merge.levels.texts.add=-1"], "refine.merge.levels: the loop measures them"),
+        (["refine.merge.levels.texts.refound=1"], "refine.merge.levels: the loop measures them"),
         (["refine.gate.held_out=1"], "refine.gate.held_out=1: it must be less than 1"),
         (["specialists.ocr={}"], "specialists.ocr=null leaves the stage out"),
         (["refine.gate={}"], "adds no setting and removes none; name what to change"),

@@ -235,7 +235,7 @@ def merged(config: MergeConfig) -> Any:
     looked = [(sample, _second_look(sample, rng)) for sample in samples]
     measured = thresholds_of(count_judged(looked, 1, config), config)
     measured_config = replace(config, levels=measured)
-    return measured, [merge(sample, 1, measured_config) for sample in samples]
+    return measured, [merge(sample, 1, measured_config, look) for sample, look in looked]
 
 
 NAMES = ("red cup", "old cup", "old mug", "red mug on a table")

@@ -9,51 +9,13 @@ from pipeline.refinement.estimates import (
     Changes,
     Decision,
     Estimate,
-    certain_enough,
     estimate,
     unsupported,
     wrong_labels,
 )
-from pipeline.refinement.rules import Thresholds
-
-
-def levels(*groups: tuple[float, int, int]) -> Summary:
-    """Groups of (certainty, labels, how many of them are repeated)."""
-    all_ = np.zeros(BINS, np.int64)
-    repeated = np.zeros(BINS, np.int64)
-    for certainty, labels, again in groups:
-        all_ += count_levels([certainty] * labels)
-        repeated += count_levels([certainty] * again)
-    return {"all": all_, "repeated": repeated}
-
-
-def test_labels_are_taken_from_the_certainty_on_at_which_enough_are_repeated() -> None:
-    counted = levels((-0.1, 300, 270), (-0.5, 300, 150), (-1.0, 300, 90), (-2.0, 300, 30))
-    thresholds = [certain_enough(counted, least) for least in (0.8, 0.5, 0.3, 0.0)]
-    assert thresholds == [-0.105, -0.505, -1.005, -2.005]
-    assert certain_enough(counted, 0.95) is None
-
-
-def test_a_lucky_group_does_not_lower_the_certainty_that_is_asked_for() -> None:
-    # 2 of 2 are repeated below 1 of 30: together with what lies above, that is 3 of 32.
-    counted = levels((-0.1, 30, 27), (-1.0, 30, 1), (-2.0, 2, 2))
-    assert certain_enough(counted, 0.5) == -0.105
-
-
-def test_a_share_that_may_be_luck_is_not_enough() -> None:
-    # 95% Wilson intervals (a textbook's): 8 of 10: 0.490 to 0.943; 3 of 3: 0.438 to 1.
-    counted = levels((-0.1, 10, 8))
-    assert certain_enough(counted, 0.49) == -0.105
-    assert certain_enough(counted, 0.5) is None
-    assert certain_enough(levels((-0.1, 3, 3)), 0.43) == -0.105
-    assert certain_enough(levels((-0.1, 3, 3)), 0.44) is None
-    assert certain_enough(levels(), 0.5) is None
-
-
-def test_where_luck_is_likely_only_the_most_certain_labels_are_taken() -> None:
-    # Half of the less certain labels are repeated, too, but 20 of 36 may be luck (0.396).
-    counted = levels((-0.1, 16, 12), (-0.5, 20, 8))
-    assert certain_enough(counted, 0.4) == -0.105
+from pipeline.refinement.right_shares import Curves
+from pipeline.refinement.rules import Certainties, Thresholds
+from tests.pipeline.refinement.counted import levels
 
 
 @pytest.fixture(params=[0.2, 0.4, 0.6])
@@ -130,19 +92,26 @@ def test_where_old_labels_cannot_be_judged_the_gain_is_estimated_as_if_all_were_
 
 
 def test_an_estimate_counts_what_the_thresholds_let_through() -> None:
-    old = count_levels([-0.5] * 60 + [-3.0] * 40)
     counted = {
-        "added": levels((-0.1, 30, 24), (-1.0, 30, 6)),
+        "added": levels((-0.1, 100, 80), (-1.0, 100, 20)),
         "renamed": levels((-0.1, 10, 8)),
-        "same": levels((-0.1, 50, 48)),
-        "old": old,
+        "same": levels((-0.1, 50, 45)),
+        "old": count_levels([-0.5] * 60 + [-3.0] * 40),
         "missed": count_levels([-0.5] * 5 + [-3.0] * 30),
         "decoys": count_levels([-3.0] * 100),
     }
-    found = estimate(counted, Thresholds(refound=1.0, add=-0.5, rename=None, drop=-2.0))
+    add = Certainties(twice=-0.5, once=-0.05)
+    thresholds = Thresholds(refound=1.0, add=add, drop=-2.0)
+    found = estimate(counted, thresholds, Curves.of(counted))
     assert (found.labels, found.right) == (100, 60)
-    assert found.added == Decision(made=Changes(30, 24.0), refused=Changes(30, 6.0))
-    assert found.renamed == Decision(made=Changes(0, 0.0), refused=Changes(10, 8.0))
+    # 90% of the right labels are repeated and 20% of the wrong ones. So of 100 labels of which 80
+    # are repeated 600 / 7 are right, 90% of them among the repeated ones; of 100 of which 20 are
+    # repeated none is right.
+    right = 600 / 7
+    assert found.added.made == Changes(80, pytest.approx(0.9 * right))
+    assert found.added.refused == Changes(120, pytest.approx(0.1 * right))
+    assert found.renamed.made == Changes(0, 0.0)
+    assert found.renamed.refused == Changes(10, pytest.approx(right / 10))
     # The five that have support are found wanting by nobody: no decoy has so much.
     assert found.dropped == Decision(made=Changes(30, 30.0), refused=Changes(5, 0.0))
-    assert found.recall == pytest.approx(48 / (48 + 8 + 30))
+    assert found.recall == pytest.approx(45 / (45 + 0.9 * right + 0.9 * right / 10))

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ from pipeline.quality.levels import BINS, count_levels
 from pipeline.quality.summary import Summary
 from pipeline.quality.truth import METRICS
 from pipeline.refinement import gate
-from pipeline.refinement.rules import MergeConfig, Rules
-from pipeline.refinement.thresholds import thresholds_of
+from pipeline.refinement.estimates import NO_CHANGES, Changes, Decision, Estimate
+from pipeline.refinement.rules import MergeConfig
+from pipeline.refinement.thresholds import curves_of, thresholds_of
 from pipeline.training.selection import held_out
 
 REGIONS = METRICS.index("region_attributes")
@@ -93,28 +95,41 @@ DEFAULTS = MergeConfig()
 
 def estimated(counted: Any, config: MergeConfig = DEFAULTS) -> gate.Verdict:
     thresholds = thresholds_of(counted["held_out"], config)
-    estimates = gate.estimates_by_kind(counted["held_out"], thresholds, config)
+    curves = curves_of(counted["held_out"])
+    estimates = gate.estimates_by_kind(counted["held_out"], thresholds, curves, config)
     return gate.by_estimate(estimates, GateConfig())
 
 
 def test_without_truth_the_second_look_decides_and_the_numbers_are_told() -> None:
     verdict = estimated(judged(45))
     assert verdict.status == "accepted"
-    # 60 of 100 labels are right, and the old labels have 40 of 85 repeated ones: 127.5 things.
-    # Then 60 + 45 of 100 + 50 - 40 labels are right.
-    assert "regions 0.53 -> 0.88, 50 added (90% right), 40 dropped (100% right)" in verdict.reason
+    # 80% of right labels are repeated. So of the 50 others, 40 of the repeated ones are right and
+    # all that are not. 60 of 100 old labels are right, and they have half of the right ones: 120
+    # things. Then 60 + 45 of 100 + 50 - 40 labels are right.
+    assert "regions 0.55 -> 0.91, 50 added (90% right), 40 dropped (100% right)" in verdict.reason
     assert "an estimate without truth" in verdict.reason
-    gain = 2 * 105 / (110 + 127.5) - 2 * 60 / (100 + 127.5)
+    gain = 2 * 105 / (110 + 120) - 2 * 60 / (100 + 120)
     assert verdict.evidence["score"]["value"] == pytest.approx(gain)
 
 
 def test_a_gain_that_may_be_chance_is_not_accepted() -> None:
-    # A third of what could be added is right: too little to be added, and nothing is dropped.
-    verdict = estimated(judged(16, wrong=0))
-    assert verdict.status == "rejected"
-    doubtful = MergeConfig(regions=Rules(least_precision=0.2))
-    verdict = estimated(judged(16, wrong=0), doubtful)
+    few = Estimate(
+        labels=100,
+        right=60.0,
+        recall=0.5,
+        added=Decision(made=Changes(10, 5.0)),
+        renamed=Decision(made=NO_CHANGES),
+        dropped=Decision(made=NO_CHANGES),
+    )
+    verdict = gate.by_estimate({"regions": few}, GateConfig())
     assert (verdict.status, verdict.reason.split(":")[0]) == ("rejected", "no gain")
+    many = replace(few, added=Decision(made=Changes(40, 20.0)))
+    assert gate.by_estimate({"regions": many}, GateConfig()).status == "accepted"
+
+
+def test_labels_that_are_seldom_repeated_are_not_added() -> None:
+    verdict = estimated(judged(16, wrong=0))
+    assert (verdict.status, verdict.reason.split(":")[0]) == ("rejected", "no estimate")
 
 
 def test_without_a_second_look_a_round_is_not_accepted() -> None:

@@ -21,7 +21,7 @@ from pipeline.plan.summaries import judgement_summary
 from pipeline.refinement.judgements import judged_samples, merge_config, second_looks
 from pipeline.refinement.planning import plan_run
 from pipeline.refinement.second_look import NO_LOOK, SecondLook
-from pipeline.refinement.thresholds import count_judged, thresholds_of
+from pipeline.refinement.thresholds import count_judged, count_learned, thresholds_of
 from pipeline.schema import HUMAN, Record, Region
 from pipeline.storage import layout
 from pipeline.storage.arrow import to_dict
@@ -64,7 +64,7 @@ def test_a_model_is_asked_only_about_samples_that_its_training_left_out(tmp_path
     assert {t.start for t in again.values()} == {f"work:{m.folder}" for m in models.refining}
 
 
-def test_the_second_look_at_held_out_samples_is_planned_and_counted_but_enters_no_round(
+def test_the_second_look_is_planned_counted_and_read_by_the_merge_but_enters_no_round(
     tmp_path: Path,
 ) -> None:
     loop = Played(tmp_path / "w", *SCENES, "refine.folds=2", "refine.gate.held_out=0.3")
@@ -77,7 +77,10 @@ def test_the_second_look_at_held_out_samples_is_planned_and_counted_but_enters_n
         assert node.is_before_merge and node.group == attempt.nodes[0].group
         rows = loop.records(node)
         seen = {key for key, row in rows.items() if len(row.annotations)}
-        assert seen == {key for key in rows if held_out(key, 0.3) and fold_of(key, 2) == fold}
+        assert seen == {key for key in rows if fold_of(key, 2) == fold}
+        for key, row in rows.items():
+            made = {region.source for region in row.annotations.regions}
+            assert held_out(key, 0.3) or "decoy" not in made
         for row in rows.values():
             sources |= {annotation.source for annotation in row.annotations.all()}
     assert sources == {"mirrored", "decoy"}
@@ -89,13 +92,14 @@ def test_the_second_look_at_held_out_samples_is_planned_and_counted_but_enters_n
         assert sources.isdisjoint(annotation.source for annotation in record.annotations.all())
     names = {node.name for node in nodes}
     for node in attempt.nodes:
-        assert names.isdisjoint(node.reads)
+        assert names <= set(node.reads) or node.entry.use != "merge"
+        assert names.isdisjoint(node.reads) or node.entry.use == "merge"
     # `fld retry` and `fld status` read the journal, `fld gc` reads the plan, too.
     folders = {node.folder for node in nodes}
     assert folders <= {node.folder for node in read_graph(loop.store)}
     planned = plan_run(loop.store, loop.run, list_sources(loop.run))
     assert folders <= {stage.folder for stage in planned}
-    unjudged = replace(loop.run.refine, gate=replace(loop.run.refine.gate, held_out=0.0))
+    unjudged = replace(loop.run.refine, gate=replace(loop.run.refine.gate, held_out=0.0), folds=1)
     assert witness_nodes(replace(loop.run, refine=unjudged), 1, loop.head.node, models) == []
 
 
@@ -152,7 +156,7 @@ def test_a_model_that_finds_hardly_any_old_label_again_changes_nothing(tmp_path:
     assert attempt.verdict.reason.startswith("no change")
 
 
-def test_levels_are_measured_on_samples_that_no_model_has_learned_from(tmp_path: Path) -> None:
+def test_levels_are_measured_on_both_looks_at_all_samples(tmp_path: Path) -> None:
     loop = Played(tmp_path / "w", *SCENES, "refine.folds=1", "refine.gate.held_out=0.5")
     models = loop.models(1, untrained(loop))
     attempt = loop.refine(1, models)
@@ -170,12 +174,14 @@ def test_levels_are_measured_on_samples_that_no_model_has_learned_from(tmp_path:
     looks: dict[str, SecondLook] = {}
     for shard in sorted(attempt.states):
         looks |= second_looks(loop.store, witnesses, shard)
-    assert looks.keys() <= judged
+    assert looks.keys() - judged
+    learned = []
     unlearned = []
     for sample in seen:
-        if sample.key in judged:
-            unlearned.append((sample.annotations, looks.get(sample.key, NO_LOOK)))
-    expected = thresholds_of(count_judged(unlearned, 1, config), config)
+        looked = (sample.annotations, looks.get(sample.key, NO_LOOK))
+        (unlearned if sample.key in judged else learned).append(looked)
+    counted = count_judged(unlearned, 1, config)
+    expected = thresholds_of(counted, config, count_learned(learned, 1, config))
     assert attempt.nodes[1].entry.options.levels == expected
     assert expected.keys() == {"texts", "regions", "triplets"}
 

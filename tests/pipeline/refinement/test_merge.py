@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.refinement.rules import MergeConfig, Thresholds
+from pipeline.refinement.rules import Certainties, MergeConfig, Thresholds
 from pipeline.schema import Region
 from tests.pipeline.labels import (
     BESIDE,
@@ -68,7 +68,7 @@ def test_a_label_replaces_only_a_judged_one_that_is_less_likely_by_the_margin(
 
 
 def test_another_name_needs_less_certainty_than_a_new_label_if_so_it_was_measured() -> None:
-    measured = replace(MEASURED, add=-0.1, rename=-0.8)
+    measured = replace(MEASURED, add=Certainties.fixed(-0.1), rename=Certainties.fixed(-0.8))
     config = replace(CONFIG, levels={"regions": measured})
     found = merged(old(support=-2.0), new(phrase="mug", score=0.5), config=config)
     assert found[OLD].dropped == "relabelled"
@@ -141,7 +141,7 @@ def test_nothing_is_taken_of_a_kind_without_measured_thresholds() -> None:
     assert result[NEW].dropped == "not_trusted"
 
 
-LAX = replace(CONFIG, levels={"regions": replace(MEASURED, rename=-2.0)})
+LAX = replace(CONFIG, levels={"regions": replace(MEASURED, rename=Certainties.fixed(-2.0))})
 
 
 def test_a_box_that_moves_is_no_less_certain_than_before() -> None:

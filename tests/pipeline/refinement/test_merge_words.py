@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.refinement.merge import merge
-from pipeline.refinement.rules import MergeConfig, Thresholds
+from pipeline.refinement.rules import Certainties, MergeConfig, Thresholds
 from pipeline.schema import Annotations, Quad, TextRegion, Triplet
 from tests.pipeline.labels import (
     BESIDE,
@@ -69,7 +69,7 @@ def test_what_replaces_a_word_stands_where_it_stood() -> None:
 
 
 def test_words_and_texts_that_the_model_does_not_find_stay() -> None:
-    trusted = Thresholds(refound=1.0, add=-0.1, rename=-0.1)
+    trusted = Thresholds(refound=1.0, add=Certainties.fixed(-0.1), rename=Certainties.fixed(-0.1))
     measured = {"texts": trusted, "text_regions": trusted}
     caption = text("A cup.", support=-9.0)
     before = Annotations(texts=[caption], text_regions=[word("STOP", support=-9.0)])

@@ -14,6 +14,7 @@ from pipeline.refinement.places import (
     squared_distance,
     weight_of_new_place,
 )
+from pipeline.refinement.second_look import Repeats
 from tests.pipeline.labels import HERE, new, old
 
 SIZE = 100_000
@@ -23,29 +24,30 @@ def edges(model: float, label: float, correlation: float = 0.0) -> tuple[Summary
     """Simulated distances of edges from their true places, with these standard deviations.
 
     Both looks of the model share a part of its variance. The label's mistakes have a correlation
-    with those of the model.
+    with those of the mean of both looks.
 
     Returns:
-        What `count_places` would count, and (SIZE, 2) distances of the first look and of the label.
+        What `count_places` would count, and (SIZE, 2) distances of that mean and of the label.
     """
     rng = np.random.default_rng(1)
     common = rng.normal(0, model * SHARED**0.5, SIZE)
     own = model * (1 - SHARED) ** 0.5
     first = common + rng.normal(0, own, SIZE)
     second = common + rng.normal(0, own, SIZE)
-    alike = correlation * first * label / model
+    mean = (first + second) / 2
+    alike = correlation * mean * label / mean.std()
     old_edges = alike + rng.normal(0, label * math.sqrt(1 - correlation**2), SIZE)
     counted = {
         "pairs": SIZE,
         "earlier": SIZE if correlation else 0,
         "from_look": fixed_point(float(((first - second) ** 2).sum())),
-        "from_old": fixed_point(float(((first - old_edges) ** 2).sum())),
+        "from_old": fixed_point(float(((mean - old_edges) ** 2).sum())),
     }
-    return counted, np.stack([first, old_edges], axis=1)
+    return counted, np.stack([mean, old_edges], axis=1)
 
 
 def best_weight(distances: np.ndarray) -> float:
-    """The weight of the first look whose mean lies nearest to the true place (least squares)."""
+    """The weight of the new place whose mean lies nearest to the true place (least squares)."""
     first, label = distances.T
     best = np.linalg.lstsq((label - first)[:, None], label, rcond=None)[0][0]
     return float(np.clip(best, 0, 1))
@@ -74,7 +76,7 @@ def test_where_some_places_are_of_an_earlier_model_the_weight_lies_between() -> 
 def test_places_of_an_earlier_model_are_counted() -> None:
     label = new(box=HERE)
     pairs = [Match(old(box=HERE, round=round_), label, True) for round_ in (0, 1, 2)]
-    counted = count_places(pairs, [Match(label, label, True)])
+    counted = count_places(pairs, Repeats([Match(label, label, True)], {label.id: label}))
     assert (counted["pairs"], counted["earlier"]) == (3, 2)
 
 

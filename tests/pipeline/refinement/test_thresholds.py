@@ -3,12 +3,12 @@
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 
-from pipeline.quality.levels import BINS
+from pipeline.quality.levels import count_levels
 from pipeline.refinement.comparison import comparisons
-from pipeline.refinement.rules import MergeConfig, Rules, Thresholds
+from pipeline.refinement.right_shares import Curves
+from pipeline.refinement.rules import Certainties, MergeConfig, Rules, Thresholds
 from pipeline.refinement.second_look import NO_LOOK
 from pipeline.refinement.thresholds import (
     Confirmations,
@@ -30,6 +30,7 @@ from tests.pipeline.labels import (
     text,
     written,
 )
+from tests.pipeline.refinement.counted import levels
 
 
 def confirmed(sample: Annotations, kind: str, config: MergeConfig = CONFIG) -> Confirmations:
@@ -62,11 +63,26 @@ def test_free_texts_confirm_each_other_by_the_words_that_they_share() -> None:
 
 
 def test_a_model_that_confirms_few_labels_gets_no_thresholds() -> None:
-    nothing = np.zeros(BINS, np.int64)
-    empty = {"all": nothing, "repeated": nothing}
-    counted = {"added": empty, "renamed": empty, "old": nothing, "decoys": nothing}
-    counted |= {"confirmed": 19, "possible": 38}
-    assert thresholds_from(Rules(), counted) == Thresholds(refound=0.5)
+    counted = {"confirmed": 19, "possible": 38}
+    curves = Curves.of({"same": levels(), "added": levels(), "renamed": levels()})
+    assert thresholds_from(Rules(), counted, curves) == Thresholds(refound=0.5)
+
+
+def test_only_a_model_that_confirms_a_fifth_of_the_old_labels_may_drop_any() -> None:
+    counted = {
+        "same": levels((-0.1, 40, 36)),
+        "added": levels((-0.1, 100, 90)),
+        "renamed": levels(),
+        "old": count_levels([-0.5] * 100 + [-3.0] * 100),
+        "decoys": count_levels([-3.0] * 100),
+        "places": {"pairs": 0},
+        "possible": 200,
+    }
+    curves = Curves.of(counted)
+    few = thresholds_from(Rules(), {**counted, "confirmed": 38}, curves)
+    enough = thresholds_from(Rules(), {**counted, "confirmed": 40}, curves)
+    assert (few.drop, enough.drop) == (None, pytest.approx(-3.0, abs=0.02))
+    assert few.add == enough.add == Certainties(twice=-0.105, once=-0.105, unasked=-0.105)
 
 
 def phrase(**fields: Any) -> Triplet:

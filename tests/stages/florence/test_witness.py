@@ -20,7 +20,7 @@ WIDTH = 192
 
 @pytest.fixture(scope="module")
 def witness() -> Witness:
-    return Witness(WitnessConfig(model="nano", resolution=64, max_tokens=96, share=0.999))
+    return Witness(WitnessConfig(model="nano", resolution=64, max_tokens=96, held_out=0.999))
 
 
 def samples(count: int) -> list[Sample]:
@@ -143,17 +143,26 @@ def test_a_region_in_the_middle_or_of_a_person_is_no_decoy() -> None:
     assert decoy_regions([*shown, opposite], true) == []
 
 
-def test_only_held_out_samples_of_the_fold_are_looked_at(witness: Witness) -> None:
+def test_only_samples_of_the_fold_are_looked_at(witness: Witness) -> None:
     batch = samples(12)
-    config = replace(witness.config, share=0.5, tasks=("<CAPTION>",), support=(), folds=2)
-    seen = []
+    config = replace(witness.config, tasks=("<CAPTION>",), support=(), folds=2)
     for fold in (0, 1):
         results = said_of(Witness(replace(config, fold=fold)), batch)
-        for sample, result in zip(batch, results, strict=True):
-            is_asked = held_out(sample.key, 0.5) and fold_of(sample.key, 2) == fold
-            assert len(result.texts) == len(result) == (1 if is_asked else 0)
-            seen.append(is_asked)
-    assert 0 < sum(seen) < len(batch)
+        asked = [fold_of(sample.key, 2) == fold for sample in batch]
+        assert [len(result.texts) == 1 for result in results] == asked
+        assert 0 < sum(asked) < len(batch)
+
+
+def test_only_held_out_samples_get_decoys(witness: Witness) -> None:
+    batch = samples(12)
+    config = replace(witness.config, held_out=0.5, tasks=("<CAPTION>",))
+    chosen = []
+    for sample, result in zip(batch, said_of(Witness(config), batch), strict=True):
+        decoys = by_source(result.regions, "decoy")
+        is_chosen = held_out(sample.key, 0.5)
+        assert len(result.texts) == 1 and (is_chosen or not decoys)
+        chosen.append((is_chosen, bool(decoys)))
+    assert {(True, True), (False, False)} <= set(chosen)
 
 
 def test_results_do_not_depend_on_the_batch(witness: Witness) -> None:
