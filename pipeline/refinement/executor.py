@@ -43,6 +43,7 @@ from pipeline.refinement.round_metrics import metrics, metrics_by_source
 from pipeline.refinement.rules import MergeConfig, Thresholds
 from pipeline.refinement.source_evidence import SourceSums, with_sources
 from pipeline.storage import layout, rounds
+from pipeline.storage.json_types import Json
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.round_parts import RoundPart, publish_parts
 from pipeline.storage.source_ids import publish_source_ids
@@ -194,7 +195,7 @@ class RunExecutor:
         self.store.publish_json(layout.round_statistics(node.folder), statistics)
         parts = [RoundPart(**part) for _, part in sorted(counted["parts"].items())]
         publish_parts(self.store, node.folder, parts)
-        levels: dict[str, dict[str, float | None]] = {}
+        levels: dict[str, Json] = {}
         for kind, thresholds in merge_thresholds(attempt.nodes).items():
             levels[kind] = asdict(thresholds)
         verdict = attempt.verdict

@@ -13,7 +13,7 @@ from pipeline.refinement.round_metrics import LEAST_SURE, MOST_CHANGED
 from pipeline.report.failed import Failed, read_failed
 from pipeline.report.pictures import read_pictures
 from pipeline.report.terminal import rounds_table
-from pipeline.report.views import ReportData, RoundView
+from pipeline.report.views import Measured, ReportData, RoundView
 from pipeline.storage import layout
 from pipeline.storage.json_types import Json
 from pipeline.storage.rounds import read_head, read_round_state
@@ -128,7 +128,7 @@ def _round_view(store: Store, name: str) -> RoundView:
         metrics=scores.get("all"),
         sources=metrics.get("by_source", {}),
         gate=gate,
-        levels=state.levels,
+        measured={kind: Measured.of(level) for kind, level in state.levels.items()},
         estimates=evidence.get("estimates", {}),
         audit=audit,
         least_sure=_ranked(metrics, LEAST_SURE),

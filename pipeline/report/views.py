@@ -25,6 +25,32 @@ NAMES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What the merge measured on labels of one type."""
+
+    refound: float
+    """The share of old labels that the model found again, 0 to 1."""
+    thresholds: Mapping[str, float]
+    """By what is done with a label, from which log-probability on, in nats per token. What is done
+    with none is left out."""
+
+    @classmethod
+    def of(cls, level: Json) -> Measured:
+        """From the thresholds of one type in `round.json` (`refinement.rules.Thresholds`)."""
+        everything = {
+            "add": level["add"]["twice"],
+            "add what one look gives": level["add"]["once"],
+            "rename": level["rename"]["twice"],
+            "rename by one look": level["rename"]["once"],
+            "drop below": level["drop"],
+        }
+        return cls(
+            refound=level["refound"],
+            thresholds={name: value for name, value in everything.items() if value is not None},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoundView:
     """One attempted round."""
 
@@ -52,9 +78,8 @@ class RoundView:
     the only source has no name."""
     estimates: Mapping[str, Json] = field(default_factory=dict)
     """By type, what is estimated of the changes without truth (`estimates.Estimate.plain`)."""
-    levels: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
-    """By type, the share of old labels that the model re-found and the merge's thresholds, in nats
-    per token."""
+    measured: Mapping[str, Measured] = field(default_factory=dict)
+    """By type, what the merge went by."""
     gate: Mapping[str, Interval] = field(default_factory=dict)
     """The differences to the head that decided, by metric."""
     audit: Sequence[AuditRow] = ()

@@ -60,8 +60,9 @@ class RoundState:
     reason: str
     evidence: Json
     """The numbers behind the verdict; `kind` says what they are."""
-    levels: dict[str, dict[str, float | None]] = field(default_factory=dict)
-    """The thresholds that its merge measured, by kind of annotation."""
+    levels: dict[str, Json] = field(default_factory=dict)
+    """By kind of annotation, the thresholds that its merge measured
+    (`refinement.rules.Thresholds`)."""
 
 
 def read_head(store: Store) -> Head | None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 
 import pytest
 
 from pipeline.quality.truth import Interval, count_sample, summary
+from pipeline.refinement.rules import Certainties, Thresholds
 from pipeline.report.explain import explain
 from pipeline.report.history import IngestTry, SampleHistory, SampleInRound, StageOutput
 from pipeline.report.html import write_report
 from pipeline.report.terminal import rounds_table
-from pipeline.report.views import PictureView, ReportData, RoundView
+from pipeline.report.views import Measured, PictureView, ReportData, RoundView
 from pipeline.schema import (
     Annotations,
     Failure,
@@ -70,17 +71,24 @@ def test_the_page_tells_by_rule_what_a_round_changed() -> None:
 
 
 def test_the_page_tells_what_a_merge_measured_by() -> None:
-    blind = {"refound": 0.0, "add": None, "rename": None, "drop": None}
-    kept = {"refound": 0.5, "add": -0.2, "rename": -0.1, "drop": None}  # texts are never dropped
-    measured = {
-        "regions": {"refound": 0.314, "add": -1.349, "rename": -0.58, "drop": -1.6},
-        "texts": kept,
-        "triplets": blind,
+    levels = {
+        "regions": Thresholds(
+            refound=0.314,
+            add=Certainties(twice=-1.349, once=-0.2, unasked=-0.9),
+            rename=Certainties(twice=-0.58),
+            drop=-1.6,
+        ),
+        "texts": Thresholds(refound=0.5, rename=Certainties(twice=-0.1)),
+        "triplets": Thresholds(),
     }
-    rounds = [view(), view("01-bb", reason="ok", levels=measured)]
+    measured = {kind: Measured.of(asdict(level)) for kind, level in levels.items()}
+    rounds = [view(), view("01-bb", reason="ok", measured=measured)]
     page = write_report(ReportData(experiment="x", images=1, rounds=rounds))
-    told = "31% of regions (nats a token: add -1.35, rename -0.58, drop -1.60), "
-    assert f"{told}50% of texts (nats a token: add -0.20, rename -0.10), 0% of triplets." in page
+    told = (
+        "31% of regions (nats a token: add -1.35, add what one look gives -0.20, rename -0.58, "
+        "drop below -1.60), 50% of texts (nats a token: rename -0.10), 0% of triplets."
+    )
+    assert told in page
 
 
 def test_the_page_tells_what_people_judged() -> None:
