@@ -20,7 +20,7 @@ from pipeline.quality import truth
 from pipeline.refinement.merge import merge
 from pipeline.refinement.rules import MergeConfig, PhraseRules, Rules
 from pipeline.refinement.second_look import NO_LOOK, SecondLook
-from pipeline.refinement.thresholds import count_judged, count_learned, thresholds_of
+from pipeline.refinement.thresholds import count_judged, count_learned, curves_of, thresholds_of
 from pipeline.schema import KINDS, Annotations
 from pipeline.storage.json_types import Json
 from stages.base import Failed, Result, Sample, held_out
@@ -199,7 +199,8 @@ def merge_all(judged: Sequence[Sample], looks: Mapping[str, SecondLook]) -> list
         looked = (sample.annotations, looks.get(sample.key, NO_LOOK))
         (unlearned if held_out(sample.key, HELD_OUT) else learned).append(looked)
     counted = count_judged(unlearned, 1, rules)
-    levels = thresholds_of(counted, rules, count_learned(learned, 1, rules))
+    curves = curves_of(counted, count_learned(learned, 1, rules))
+    levels = thresholds_of(counted, rules, curves)
     rules = replace(rules, levels=levels)
     merged = []
     for sample in judged:

@@ -2,8 +2,8 @@
 
 In: what `evidence` has counted on samples that the model was not trained on, and how often new
 labels are right (`right_shares`). Log-probabilities are in nats per token. The estimates were tried
-on rendered scenes with known mistakes, with models of 50 to 2,000 training steps (README, "What
-refinement does").
+on rendered scenes with known mistakes, with models of 200 to 2,000 training steps (README,
+"Refine").
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ from pipeline.quality.summary import Summary
 from pipeline.refinement.copies import cost_of_copies
 from pipeline.refinement.emptied import emptied
 from pipeline.refinement.gate import Evidence, Verdict, estimates_by_kind, judge
-from pipeline.refinement.judgements import measured_curves, measured_thresholds, merge_config
+from pipeline.refinement.judgements import Measured, merge_config
 from pipeline.refinement.loop import Attempt, Candidate, Loop, States
 from pipeline.refinement.round_metrics import metrics, metrics_by_source
 from pipeline.refinement.rules import MergeConfig, Thresholds
@@ -145,7 +145,7 @@ class RunExecutor:
     def thresholds(self, judged: Node, states: States) -> Mapping[str, Thresholds]:
         """Add up what was counted, and read the thresholds of the merge from it."""
         counted = total(self.store, judged, states)
-        return measured_thresholds(counted, self.run)
+        return Measured.of(counted, self.run).thresholds
 
     def judge(self, candidate: Candidate) -> Verdict:
         """Ask the gate."""
@@ -168,16 +168,14 @@ class RunExecutor:
         if not counted:
             return {}
         judged = total_by_source(self.store, candidate.judged, states)
-        everywhere = total(self.store, candidate.judged, states)
-        thresholds = measured_thresholds(everywhere, self.run)
-        curves = measured_curves(everywhere)
+        measured = Measured.of(total(self.store, candidate.judged, states), self.run)
         people: Mapping[str, Summary] = {}
         if candidate.people:
             people = total_by_source(self.store, candidate.people, states)
         sums = {}
         for name, own in counted.items():
             held_out = judged[name]["held_out"]
-            estimates = estimates_by_kind(held_out, thresholds, curves, merge_config(self.run))
+            estimates = estimates_by_kind(held_out, measured, merge_config(self.run))
             sums[name] = SourceSums(counted=own, estimates=estimates, people=people.get(name))
         return sums
 

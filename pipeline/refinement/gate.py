@@ -22,12 +22,10 @@ from pipeline.refinement import reasons
 from pipeline.refinement.changes import CONFIRMED, KEPT
 from pipeline.refinement.estimates import Estimate, estimate, mean_gain
 from pipeline.refinement.judgements import (
-    measured_curves,
-    measured_thresholds,
+    Measured,
     merge_config,
     unlearned,
 )
-from pipeline.refinement.right_shares import Curves
 from pipeline.refinement.round_metrics import metrics
 from pipeline.refinement.rules import MergeConfig, Rules, Thresholds, effective_thresholds
 from pipeline.refinement.thresholds import agreement, judged_kinds
@@ -140,9 +138,8 @@ def count_paired(
 def judge(evidence: Evidence, run: RunConfig) -> Verdict:
     """Whether a round becomes head, with the round that is now the user's result."""
     config = merge_config(run)
-    thresholds = measured_thresholds(evidence.judged, run)
-    curves = measured_curves(evidence.judged)
-    estimates = estimates_by_kind(evidence.judged["held_out"], thresholds, curves, config)
+    measured = Measured.of(evidence.judged, run)
+    estimates = estimates_by_kind(evidence.judged["held_out"], measured, config)
     verdict = _verdict(evidence, estimates, run)
     result = reasons.result(verdict.status == ACCEPTED, evidence.number, evidence.head)
     plain = {name: found.plain() for name, found in estimates.items()}
@@ -221,26 +218,24 @@ def by_truth(
 
 def estimates_by_kind(
     held_out: Summary,
-    thresholds: Mapping[str, Thresholds],
-    curves: Mapping[str, Curves],
+    measured: Measured,
     config: MergeConfig,
 ) -> dict[str, Estimate]:
-    """What a merge with these thresholds makes of each kind of labels that the model judged.
+    """What a merge makes of each kind of labels that the model judged.
 
     Args:
         held_out: what was counted on held-out samples (`judgements`).
-        thresholds: the measured ones by kind.
-        curves: how often new labels are right, by kind.
+        measured: what the merge goes by.
         config: the settings of the merge.
     """
     estimates = {}
     for name, counted in judged_kinds(held_out).items():
         rules: Rules = getattr(config, name)
-        used = effective_thresholds(rules, thresholds.get(name, Thresholds()))
+        used = effective_thresholds(rules, measured.thresholds.get(name, Thresholds()))
         if used.refound < rules.min_refound:
             # Nothing of what the model says of this kind is done.
             used = Thresholds(refound=used.refound)
-        estimates[name] = estimate(counted, used, curves[name])
+        estimates[name] = estimate(counted, used, measured.curves[name])
     return estimates
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -125,14 +125,19 @@ def unlearned(counted: Summary) -> Summary:
     return both
 
 
-def measured_thresholds(counted: Summary, run: RunConfig) -> dict[str, Thresholds]:
-    """The thresholds of the merge by kind, from the sum of what was counted on all shards."""
-    return thresholds_of(unlearned(counted), merge_config(run), counted.get("learned"))
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What follows for the merge from what was counted on all shards, by kind of labels."""
 
+    thresholds: Mapping[str, Thresholds]
+    curves: Mapping[str, Curves]
 
-def measured_curves(counted: Summary) -> dict[str, Curves]:
-    """How often new labels are right, by kind, from the same sum."""
-    return curves_of(unlearned(counted), counted.get("learned"))
+    @classmethod
+    def of(cls, counted: Summary, run: RunConfig) -> Measured:
+        """From the sum of what `JudgementsSummary` has counted."""
+        judged = unlearned(counted)
+        curves = curves_of(judged, counted.get("learned"))
+        return cls(thresholds_of(judged, merge_config(run), curves), curves)
 
 
 def merge_config(run: RunConfig) -> MergeConfig:

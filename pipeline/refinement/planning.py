@@ -12,10 +12,9 @@ from pipeline.plan.graph import Node
 from pipeline.plan.journal import INGEST, SUMMARY
 from pipeline.plan.shard_state import plan
 from pipeline.refinement.gate import Verdict
-from pipeline.refinement.judgements import merge_config, unlearned
+from pipeline.refinement.judgements import Measured
 from pipeline.refinement.loop import Attempt, Candidate, Loop, NotDone, States
 from pipeline.refinement.rules import Thresholds
-from pipeline.refinement.thresholds import thresholds_of
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.rounds import read_round_state
 from pipeline.storage.store import Store
@@ -109,7 +108,7 @@ class Recorder:
     def thresholds(self, judged: Node, states: States) -> Mapping[str, Thresholds]:
         """The thresholds of the merge; no sum is kept, because a plan writes no files."""
         counted = total(self.store, judged, states, keep=False)
-        return thresholds_of(unlearned(counted), merge_config(self.run))
+        return Measured.of(counted, self.run).thresholds
 
     def judge(self, candidate: Candidate) -> Verdict:
         """The verdict of an earlier `fld run`, which may have been killed before it wrote one."""

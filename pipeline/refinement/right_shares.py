@@ -11,7 +11,7 @@ s is counted on all samples that the model has looked at twice, also on those th
 from: a new label that no old one confirms is none that it was taught there.
 
 Log-probabilities are in nats per token. The estimates were tried on rendered scenes with known
-mistakes (README, "What refinement does").
+mistakes (README, "Refine").
 """
 
 from __future__ import annotations

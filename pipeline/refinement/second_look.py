@@ -48,10 +48,10 @@ class SecondLook:
     def is_empty(self) -> bool:
         """Whether the model has not looked again.
 
-        A sample that cannot be mirrored gives nothing. Nor does one in which the model finds
-        nothing, not even a text; it is taken for one that cannot be mirrored.
+        A sample that cannot be mirrored gives nothing. Nor does one without decoys in which the
+        model finds nothing, not even a text; it is taken for one that cannot be mirrored.
         """
-        return not any(self.mirrored.all())
+        return not any(self.mirrored.all()) and not any(self.decoys.all())
 
 
 NO_LOOK = SecondLook(Annotations(), Annotations())

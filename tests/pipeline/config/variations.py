@@ -14,7 +14,7 @@ from pipeline.refinement.matching import MATCHING
 from pipeline.refinement.merge import merge
 from pipeline.refinement.rules import MergeConfig
 from pipeline.refinement.second_look import SecondLook
-from pipeline.refinement.thresholds import count_judged, thresholds_of
+from pipeline.refinement.thresholds import count_judged, curves_of, thresholds_of
 from pipeline.schema import (
     HUMAN,
     Annotation,
@@ -233,7 +233,8 @@ def merged(config: MergeConfig) -> Any:
     rng = np.random.default_rng(0)
     samples = _judged(rng)
     looked = [(sample, _second_look(sample, rng)) for sample in samples]
-    measured = thresholds_of(count_judged(looked, 1, config), config)
+    counted = count_judged(looked, 1, config)
+    measured = thresholds_of(counted, config, curves_of(counted))
     measured_config = replace(config, levels=measured)
     return measured, [merge(sample, 1, measured_config, look) for sample, look in looked]
 

@@ -12,6 +12,7 @@ from pipeline.quality.summary import Summary
 from pipeline.quality.truth import METRICS
 from pipeline.refinement import gate
 from pipeline.refinement.estimates import NO_CHANGES, Changes, Decision, Estimate
+from pipeline.refinement.judgements import Measured
 from pipeline.refinement.rules import MergeConfig
 from pipeline.refinement.thresholds import curves_of, thresholds_of
 from pipeline.training.selection import held_out
@@ -94,9 +95,10 @@ DEFAULTS = MergeConfig()
 
 
 def estimated(counted: Any, config: MergeConfig = DEFAULTS) -> gate.Verdict:
-    thresholds = thresholds_of(counted["held_out"], config)
-    curves = curves_of(counted["held_out"])
-    estimates = gate.estimates_by_kind(counted["held_out"], thresholds, curves, config)
+    held_out = counted["held_out"]
+    curves = curves_of(held_out)
+    measured = Measured(thresholds_of(held_out, config, curves), curves)
+    estimates = gate.estimates_by_kind(held_out, measured, config)
     return gate.by_estimate(estimates, GateConfig())
 
 

@@ -21,7 +21,7 @@ from pipeline.plan.summaries import judgement_summary
 from pipeline.refinement.judgements import judged_samples, merge_config, second_looks
 from pipeline.refinement.planning import plan_run
 from pipeline.refinement.second_look import NO_LOOK, SecondLook
-from pipeline.refinement.thresholds import count_judged, count_learned, thresholds_of
+from pipeline.refinement.thresholds import count_judged, count_learned, curves_of, thresholds_of
 from pipeline.schema import HUMAN, Record, Region
 from pipeline.storage import layout
 from pipeline.storage.arrow import to_dict
@@ -181,7 +181,7 @@ def test_levels_are_measured_on_both_looks_at_all_samples(tmp_path: Path) -> Non
         looked = (sample.annotations, looks.get(sample.key, NO_LOOK))
         (unlearned if sample.key in judged else learned).append(looked)
     counted = count_judged(unlearned, 1, config)
-    expected = thresholds_of(counted, config, count_learned(learned, 1, config))
+    expected = thresholds_of(counted, config, curves_of(counted, count_learned(learned, 1, config)))
     assert attempt.nodes[1].entry.options.levels == expected
     assert expected.keys() == {"texts", "regions", "triplets"}
 

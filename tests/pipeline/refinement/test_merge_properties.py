@@ -7,7 +7,7 @@ from dataclasses import replace
 from pipeline.quality import truth
 from pipeline.refinement.merge import merge
 from pipeline.refinement.rules import MergeConfig
-from pipeline.refinement.thresholds import count_judged, thresholds_of
+from pipeline.refinement.thresholds import count_judged, curves_of, thresholds_of
 from pipeline.schema import Annotations, Region, Text, Triplet
 from stages.links import follow
 from tests.pipeline.labels import CONFIG, merged
@@ -147,7 +147,7 @@ def refined(labels: Pairs, number: int, quality: Quality = GOOD) -> Pairs:
         look = model.second_look(known, old, number)
         seen.append((old.overlaid(model(known, old, number)), look))
     judged = count_judged(seen, number, MergeConfig())
-    config = MergeConfig(levels=thresholds_of(judged, MergeConfig()))
+    config = MergeConfig(levels=thresholds_of(judged, MergeConfig(), curves_of(judged)))
     result = []
     for (sample, _), (_, known) in zip(seen, labels, strict=True):
         new = sample.overlaid(merge(sample, number, config)).kept()
