@@ -181,8 +181,11 @@ def test_a_circle_of_imports_is_found() -> None:
     assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
 
 
-LAYOUT = ROOT / "pipeline/storage/layout.py"
-LAYOUTS = (LAYOUT, ROOT / "pipeline/storage/layout_release.py")
+STORAGE = ROOT / "pipeline/storage"
+WORK_LAYOUTS = tuple(
+    STORAGE / name for name in ("layout.py", "layout_journal.py", "layout_training.py")
+)
+LAYOUTS = (*WORK_LAYOUTS, STORAGE / "layout_release.py")
 STORE_METHODS = {
     *("read", "read_json", "read_json_list", "read_manifest", "open", "exists", "size"),
     *("usage", "list", "path"),
@@ -221,10 +224,11 @@ def strings(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def names_in_a_work_folder() -> tuple[set[str], set[str], set[str]]:
-    """Names of files, names of folders, and parts of names, from the code of `layout.py`."""
+    """Names of files, names of folders, and parts of names, from the code of `WORK_LAYOUTS`."""
     segments: set[str] = set()
-    for _, text in strings(ast.parse(LAYOUT.read_text())):
-        segments |= set(text.split("/"))
+    for layout in WORK_LAYOUTS:
+        for _, text in strings(ast.parse(layout.read_text())):
+            segments |= set(text.split("/"))
     plain = {segment for segment in segments if segment and "{" not in segment}
     files = {name for name in plain if "." in name and not name.startswith((".", "-"))}
     folders = {name for name in plain if name.isidentifier()} - {"model"}

@@ -29,7 +29,7 @@ from pipeline.plan import graph
 from pipeline.refinement.executor import run_loop
 from pipeline.refinement.loop import Loop
 from pipeline.refinement.planning import plan_run
-from pipeline.storage import layout
+from pipeline.storage import layout_journal
 from pipeline.storage.json_types import Json
 from pipeline.storage.store import Store
 
@@ -125,7 +125,7 @@ def _cost_of_run(folder: str, shards: int, images: int) -> Cost:
         store = Store(run.work)
         loop = Loop(store, run, SimulatedExecutor(store, run, images))
         loop.rounds(list_sources(run))
-        store.remove(layout.MEASURED)
+        store.remove(layout_journal.MEASURED)
         return cost_of("pipeline.benches.driver:drive", place)
 
 

@@ -6,7 +6,7 @@ import yaml
 
 from pipeline.config.parse import parse
 from pipeline.config.run import RunConfig
-from pipeline.storage import layout
+from pipeline.storage import layout, layout_journal
 from pipeline.storage.json_types import Json
 from pipeline.storage.store import Store
 
@@ -43,8 +43,8 @@ def values(store: Store, round_folder: str = "") -> Json:
     """
     advice = "give `fld run` its settings again"
     name = layout.CONFIG
-    if round_folder and store.exists(layout.round_settings(round_folder)):
-        name = layout.round_settings(round_folder)
+    if round_folder and store.exists(layout_journal.round_settings(round_folder)):
+        name = layout_journal.round_settings(round_folder)
     try:
         content = yaml.safe_load(store.read(name))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -11,7 +11,7 @@ from io import BytesIO
 
 import pyarrow as pa
 
-from pipeline.storage import layout
+from pipeline.storage import layout, layout_journal
 from pipeline.storage.parquet import parse_parquet
 from pipeline.storage.store import Store
 
@@ -52,7 +52,7 @@ def published(store: Store) -> dict[str, str]:
     found = {}
     for path in store.fs.find(store.root):
         name = path.removeprefix(f"{store.root}/")
-        if name in NOT_COMPARED or name.startswith(f"{layout.JOURNAL}/"):
+        if name in NOT_COMPARED or name.startswith(f"{layout_journal.JOURNAL}/"):
             continue
         found[name] = hashlib.sha256(store.read(name)).hexdigest()
     return found

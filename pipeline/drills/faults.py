@@ -16,7 +16,7 @@ from pipeline.drills import object_store
 from pipeline.drills.compare import Difference
 from pipeline.drills.runs import STAGE, Field
 from pipeline.errors import WorkerFailed
-from pipeline.storage import layout
+from pipeline.storage import layout, layout_journal
 
 POISONED = "scene_000011"
 HALF = 2
@@ -145,7 +145,9 @@ def restart_server(field: Field) -> None:
 def second_driver(field: Field) -> None:
     with field.running() as process:
         # As early as it can be: a second driver that starts slowly shall still find the first.
-        field.wait(process, lambda: field.store.exists(layout.LEASE), "it had its work folder")
+        field.wait(
+            process, lambda: field.store.exists(layout_journal.LEASE), "it had its work folder"
+        )
         field.run()
     second = field.said[0]
     if second.code != MISTAKE:
@@ -217,13 +219,13 @@ def _worker_at_work(field: Field, process: subprocess.Popen[str]) -> int:
 
     def look() -> bool:
         store = field.store
-        for work in store.list(layout.ATTEMPTS):
+        for work in store.list(layout_journal.ATTEMPTS):
             if not work.startswith(f"{STAGE}-"):
                 continue
-            for shard in store.list(layout.attempts(work)):
-                for name in store.list(layout.attempts(work, shard)):
+            for shard in store.list(layout_journal.attempts(work)):
+                for name in store.list(layout_journal.attempts(work, shard)):
                     try:
-                        attempt = json.loads(store.read(layout.attempt(work, shard, name)))
+                        attempt = json.loads(store.read(layout_journal.attempt(work, shard, name)))
                     except FileNotFoundError:
                         continue
                     found.append(attempt["pid"])

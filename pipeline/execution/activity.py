@@ -15,7 +15,7 @@ from dataclasses import asdict
 
 from pipeline.errors import RunFailed
 from pipeline.execution.clock import CLOCK, StageTime
-from pipeline.storage import layout
+from pipeline.storage import layout, layout_journal
 from pipeline.storage.json_types import Json
 from pipeline.storage.lease import holder, process_of
 from pipeline.storage.process import Process, this_process
@@ -72,7 +72,7 @@ class Activity:
         }
         self._begun = 0.0
         self._written = 0.0
-        self._name = layout.actor(group, uuid.uuid4().hex)
+        self._name = layout_journal.actor(group, uuid.uuid4().hex)
         threading.Thread(target=self._beat, name="activity", daemon=True).start()
 
     @contextmanager
@@ -112,9 +112,9 @@ class Activity:
 def actors(store: Store) -> list[ActorState]:
     """What every actor wrote last, since the journal was last tidied."""
     names = []
-    for group in store.list(layout.ACTORS):
-        for file in store.list(layout.actors(group)):
-            names.append(layout.within(layout.actors(group), file))
+    for group in store.list(layout_journal.ACTORS):
+        for file in store.list(layout_journal.actors(group)):
+            names.append(layout.within(layout_journal.actors(group), file))
 
     def read(name: str) -> ActorState | None:
         try:
@@ -131,15 +131,15 @@ def tidy(store: Store) -> None:
     found = actors(store)
     if found:
         times = {name: asdict(spent) for name, spent in stage_times(store).items()}
-        store.publish_json(layout.RATES, times)
-        store.remove(layout.ACTORS)
+        store.publish_json(layout_journal.RATES, times)
+        store.remove(layout_journal.ACTORS)
 
 
 def stage_times(store: Store) -> Mapping[str, StageTime]:
     """What the stages of all runs of a work folder have done, by name."""
     total: dict[str, StageTime] = {}
-    if store.exists(layout.RATES):
-        for name, spent in store.read_json(layout.RATES).items():
+    if store.exists(layout_journal.RATES):
+        for name, spent in store.read_json(layout_journal.RATES).items():
             total[name] = StageTime(**spent)
     for actor in actors(store):
         for name, spent in actor["stages"].items():
@@ -152,7 +152,7 @@ def stage_times(store: Store) -> Mapping[str, StageTime]:
 
 def add_time(store: Store, stage: str, samples: int, seconds: float) -> None:
     """Add what the driver has measured of a step itself. For the holder of the lease."""
-    kept = store.read_json(layout.RATES) if store.exists(layout.RATES) else {}
+    kept = store.read_json(layout_journal.RATES) if store.exists(layout_journal.RATES) else {}
     spent = StageTime(**kept.get(stage, {}))
     total = StageTime(spent.shards + 1, spent.samples + samples, spent.seconds + seconds)
-    store.publish_json(layout.RATES, {**kept, stage: asdict(total)})
+    store.publish_json(layout_journal.RATES, {**kept, stage: asdict(total)})

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 from pipeline.execution.activity import SILENT_SECONDS, actors
-from pipeline.storage import layout
+from pipeline.storage import layout, layout_journal
 from pipeline.storage.json_types import Json
 from pipeline.storage.lease import holder, process_of
 from pipeline.storage.process import Process, alive, this_process
@@ -52,7 +52,7 @@ def mark(store: Store, work: str, shard: str) -> Iterator[bool]:
 
     Yields whether earlier attempts died so often that the stages must be isolated.
     """
-    folder = layout.attempts(work, shard)
+    folder = layout_journal.attempts(work, shard)
     run = _present_run(store)
     deaths = 0
     for name in store.list(folder):
@@ -60,7 +60,7 @@ def mark(store: Store, work: str, shard: str) -> Iterator[bool]:
         if _died(earlier, run):
             deaths += 1
     attempt: Attempt = {**this_process(), "since": time.time(), "run": run}
-    store.publish_json(layout.attempt(work, shard, f"{uuid.uuid4().hex}.json"), attempt)
+    store.publish_json(layout_journal.attempt(work, shard, f"{uuid.uuid4().hex}.json"), attempt)
     try:
         yield deaths >= DEATHS_BEFORE_ISOLATION
     finally:
@@ -99,11 +99,13 @@ def workers(store: Store, running: bool) -> Json:
 
 def _all_attempts(store: Store) -> Iterator[tuple[str, str, Attempt]]:
     """(work, shard, content) of every mark."""
-    for work in store.list(layout.ATTEMPTS):
-        for shard in store.list(layout.attempts(work)):
-            for name in store.list(layout.attempts(work, shard)):
+    for work in store.list(layout_journal.ATTEMPTS):
+        for shard in store.list(layout_journal.attempts(work)):
+            for name in store.list(layout_journal.attempts(work, shard)):
                 try:
-                    attempt: Attempt = json.loads(store.read(layout.attempt(work, shard, name)))
+                    attempt: Attempt = json.loads(
+                        store.read(layout_journal.attempt(work, shard, name))
+                    )
                 except FileNotFoundError:
                     # The worker has finished since the folder was listed.
                     continue

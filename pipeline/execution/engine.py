@@ -25,7 +25,7 @@ from pipeline.execution.progress import progress
 from pipeline.execution.steps import ShardResult, Step
 from pipeline.execution.watched import WatchedActor
 from pipeline.plan.shard_state import ShardState
-from pipeline.storage import layout
+from pipeline.storage import layout_journal
 from pipeline.storage.json_types import Json
 from pipeline.storage.store import Store
 
@@ -171,7 +171,7 @@ class Engine:
                     "started": started,
                     "now": now,
                 }
-                self.store.publish_json(layout.PROGRESS, state)
+                self.store.publish_json(layout_journal.PROGRESS, state)
 
             yield advance
 

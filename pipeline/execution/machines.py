@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from pipeline.storage import layout, lease
+from pipeline.storage import layout_journal, lease
 from pipeline.storage.store import Store
 
 ANSWER_SECONDS = 120.0
@@ -28,7 +28,9 @@ def check_work_seen(store: Store) -> None:
     holder = lease.holder(store) if store.local and len(nodes) > 1 else None
     if holder is None:
         return
-    found = blind(store.path(layout.LEASE), holder["pid"], [node["NodeID"] for node in nodes])
+    found = blind(
+        store.path(layout_journal.LEASE), holder["pid"], [node["NodeID"] for node in nodes]
+    )
     addresses = {node["NodeID"]: node["NodeManagerAddress"] for node in nodes}
     if found:
         named = ", ".join(addresses[node] for node in found)

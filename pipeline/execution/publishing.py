@@ -10,7 +10,7 @@ from pipeline.plan import shard_state
 from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import ShardState
 from pipeline.schema import KINDS, Annotations, Failure, ImageRow, IndexRow, Record, Row
-from pipeline.storage import layout
+from pipeline.storage import layout, layout_journal
 from pipeline.storage.arrow import to_table
 from pipeline.storage.garbage import collection_paused
 from pipeline.storage.images import read_image
@@ -68,7 +68,7 @@ def publish_round(tables: ShardTables, node: Node, state: ShardState) -> Digests
         reads=shard_state.read_outputs(node, state),
     )
     tables.store.publish_manifest(node.folder, manifest)
-    tables.store.remove(layout.withdrawn(node.folder, tables.shard))
+    tables.store.remove(layout_journal.withdrawn(node.folder, tables.shard))
     return manifest.digests
 
 

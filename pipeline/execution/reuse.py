@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import ShardState
 from pipeline.schema import ImageRow, Row
-from pipeline.storage import layout
+from pipeline.storage import layout_journal
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.parquet import parse_table
 from pipeline.storage.store import Store
@@ -97,7 +97,7 @@ class Reuse:
                 (earlier.output, output),
                 changed,
             )
-        self.store.remove(layout.withdrawn(node.folder, self.shard))
+        self.store.remove(layout_journal.withdrawn(node.folder, self.shard))
 
     def _find(self, node: Node) -> EarlierTable | None:
         """The table that a withdrawn manifest describes, None if it is lost or nothing is known."""
@@ -125,8 +125,8 @@ class Reuse:
             earlier = self._earlier[source]
             return set() if earlier is not None and earlier.output == before else None
         folder = IMAGES if source == IMAGES else self.graph[source].folder
-        names = self.store.list(layout.changes(folder, self.shard))
-        next_output = dict(layout.parse_change(name) for name in names)
+        names = self.store.list(layout_journal.changes(folder, self.shard))
+        next_output = dict(layout_journal.parse_change(name) for name in names)
         changed: set[str] = set()
         output, now = before, self.state.output(source)
         while output != now:
@@ -135,7 +135,7 @@ class Reuse:
             after = next_output.pop(output)
             changed.update(
                 self.store.read_json(
-                    layout.change(
+                    layout_journal.change(
                         folder,
                         self.shard,
                         output,
@@ -155,4 +155,4 @@ def record_change(
     keys: set[str],
 ) -> None:
     """Write down that only the samples `keys` changed from the first of `outputs` to the second."""
-    store.publish_json(layout.change(folder, shard, *outputs), sorted(keys))
+    store.publish_json(layout_journal.change(folder, shard, *outputs), sorted(keys))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from pipeline.errors import RunFailed
-from pipeline.storage import layout
+from pipeline.storage import layout_journal
 from pipeline.storage.store import Store
 
 SAMPLES = "fld.samples"
@@ -43,7 +43,7 @@ class ShardLog(logging.Handler):
             text = "".join(f"{entry}\n" for entry in entries)
             # The run is about labels; a log that cannot be written does not end it.
             with suppress(OSError, RunFailed):
-                self._store.publish(layout.log(stage, self._shard), text.encode())
+                self._store.publish(layout_journal.log(stage, self._shard), text.encode())
 
     @contextmanager
     def of_stage(self, stage: str) -> Iterator[None]:

@@ -17,7 +17,7 @@ from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import ShardState
 from pipeline.quality import summary
 from pipeline.quality.summary import Summary
-from pipeline.storage import layout
+from pipeline.storage import layout, layout_journal
 from pipeline.storage.manifest import Digests, Manifest, count_samples, digest
 from pipeline.storage.sources import read_sources
 from pipeline.storage.store import Store
@@ -54,7 +54,7 @@ def publish_summary(
         reads=shard_state.read_outputs(node, state),
     )
     store.publish_manifest(node.folder, manifest)
-    store.remove(layout.withdrawn(node.folder, shard))
+    store.remove(layout_journal.withdrawn(node.folder, shard))
     return manifest.digests
 
 
@@ -65,7 +65,7 @@ def total(
 
     With `keep` it is kept in the journal, so that the next call reads one file.
     """
-    return _total(store, node, states, layout.measured_total(node.folder), keep)
+    return _total(store, node, states, layout_journal.measured_total(node.folder), keep)
 
 
 def total_by_source(
@@ -81,7 +81,7 @@ def total_by_source(
     totals = {}
     for name, shards in work.shards_by_source(states).items():
         own = {shard: states[shard] for shard in shards}
-        place = layout.measured_total(node.folder, work.stem(name))
+        place = layout_journal.measured_total(node.folder, work.stem(name))
         totals[name] = _total(store, node, own, place, keep=True)
     return totals
 

@@ -28,7 +28,7 @@ from pipeline.ingest.repair import IngestedImage, Receive, Repair, failed_image,
 from pipeline.plan.shard_state import ShardState
 from pipeline.quality.reviewed import with_review
 from pipeline.schema import KINDS, Annotations, ImageRow, Row
-from pipeline.storage import layout
+from pipeline.storage import layout, layout_journal
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import (
     FileDigest,
@@ -114,7 +114,7 @@ class Ingest:
             self.store.publish_manifest(IMAGES, manifest)
             if repair is not None:
                 repair.record_changes(manifest, tables.images, tables.given)
-        self.store.remove(layout.withdrawn(IMAGES, shard))
+        self.store.remove(layout_journal.withdrawn(IMAGES, shard))
         return manifest
 
     def _publish_tar(

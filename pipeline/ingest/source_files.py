@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pipeline.config.run import RunConfig, SourceConfig
 from pipeline.ingest.assignment import naming, open_source
 from pipeline.ingest.known_sources import setting
-from pipeline.storage import layout
+from pipeline.storage import layout, layout_journal
 from pipeline.storage.layout import STEM
 from pipeline.storage.parquet import publish_table, read_table
 from pipeline.storage.sources import read_sources
@@ -181,20 +181,22 @@ def record_again(store: Store, source: Source, names: Iterable[str], stem: str =
 def _append(store: Store, stem: str, files: Sequence[str], stamps: Mapping[str, str]) -> None:
     rows = [FileStamp(file=file, stamp=stamps.get(file, NO_FILE)) for file in files]
     if rows:
-        table = layout.source_files_table(len(_tables(store, stem)), stem)
+        table = layout_journal.source_files_table(len(_tables(store, stem)), stem)
         publish_table(store, table, FileStamp, rows)
 
 
 def _tables(store: Store, stem: str) -> list[str]:
     """The tables of a source, without the folders of other sources."""
-    return [name for name in store.list(layout.source_files(stem)) if layout.is_table(name)]
+    return [name for name in store.list(layout_journal.source_files(stem)) if layout.is_table(name)]
 
 
 def _read(store: Store, stem: str) -> dict[str, str]:
     """The newest stamp of each file."""
     stamps = {}
     for name in _tables(store, stem):
-        rows: list[FileStamp] = read_table(store, layout.in_source_files(name, stem), FileStamp)
+        rows: list[FileStamp] = read_table(
+            store, layout_journal.in_source_files(name, stem), FileStamp
+        )
         for row in rows:
             stamps[row.file] = row.stamp
     return stamps

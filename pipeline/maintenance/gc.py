@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pipeline.config import saved
 from pipeline.plan.journal import read_graph
 from pipeline.refinement.planning import plan_run
-from pipeline.storage import layout
+from pipeline.storage import layout, layout_journal
 from pipeline.storage.rounds import read_head, read_round_state
 from pipeline.storage.store import Store
 
@@ -65,14 +65,14 @@ def in_use(store: Store) -> set[str]:
 
 def _unused(store: Store, used: set[str]) -> Iterator[str]:
     """The folders that are not in `used`, and their parts of the journal."""
-    for root in ("", *layout.JOURNALS_BY_FOLDER):
+    for root in ("", *layout_journal.JOURNALS_BY_FOLDER):
         for kind in layout.STAGED:
             for name in store.list(layout.within(root, kind)):
                 folder = layout.within(kind, name)
                 if folder not in used:
                     yield layout.within(root, folder)
-    for work in store.list(layout.ATTEMPTS):
+    for work in store.list(layout_journal.ATTEMPTS):
         if layout.named_signals(work) not in used:
-            yield layout.attempts(work)
-    if store.exists(layout.TEMPORARY):
-        yield layout.TEMPORARY
+            yield layout_journal.attempts(work)
+    if store.exists(layout_journal.TEMPORARY):
+        yield layout_journal.TEMPORARY

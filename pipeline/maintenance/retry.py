@@ -25,7 +25,7 @@ from pipeline.ingest.shard import child_receiver
 from pipeline.ingest.source_files import record_again
 from pipeline.plan.journal import INGEST, NodeRef, read_graph
 from pipeline.schema import ImageRow, Row
-from pipeline.storage import layout
+from pipeline.storage import layout, layout_journal
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.parquet import read_table
 from pipeline.storage.sources import key_of
@@ -86,7 +86,7 @@ def withdraw(
     """
     nodes = [node for node in read_graph(store) if node.kind == "signals"]
     _check_stage(stage, nodes)
-    store.remove(layout.ATTEMPTS)
+    store.remove(layout_journal.ATTEMPTS)
     counts: dict[str, Counter[str]] = {}
     if stage in (None, INGEST):
         counts[INGEST] = _withdraw_images(store, run, reason)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from pipeline.plan.graph import Node
-from pipeline.storage import layout
+from pipeline.storage import layout, layout_journal
 from pipeline.storage.store import Store
 
 INGEST = "ingest"
@@ -44,9 +44,9 @@ class NodeRef:
 
 def read_graph(store: Store) -> list[NodeRef]:
     """The nodes of the present run in the order of work, none before the first run."""
-    if not store.exists(layout.GRAPH):
+    if not store.exists(layout_journal.GRAPH):
         return []
-    return [NodeRef(**node) for node in store.read_json_list(layout.GRAPH)]
+    return [NodeRef(**node) for node in store.read_json_list(layout_journal.GRAPH)]
 
 
 def publish_graph(store: Store, nodes: Sequence[Node]) -> None:
@@ -59,8 +59,8 @@ def publish_graph(store: Store, nodes: Sequence[Node]) -> None:
     if number > 0:
         earlier = (node for node in read_graph(store) if node.round < number)
     refs = [*earlier, *map(ref, nodes)]
-    store.publish_json(layout.GRAPH, [asdict(ref) for ref in refs])
-    settings = layout.round_settings(nodes[-1].folder)
+    store.publish_json(layout_journal.GRAPH, [asdict(ref) for ref in refs])
+    settings = layout_journal.round_settings(nodes[-1].folder)
     if store.exists(layout.CONFIG) and not store.exists(settings):
         store.publish(settings, store.read(layout.CONFIG))
 

@@ -14,7 +14,7 @@ from pipeline.ingest.assignment_log import count_shards
 from pipeline.ingest.by_source import SourceCounts, counts_by_source
 from pipeline.plan.journal import INGEST, SUMMARY, NodeRef, read_graph
 from pipeline.report.actors import Bottleneck, GroupStatus, bottleneck, group_states
-from pipeline.storage import layout, lease
+from pipeline.storage import layout, layout_journal, lease
 from pipeline.storage.json_types import Json
 from pipeline.storage.rounds import read_head, read_round_state
 from pipeline.storage.store import Store
@@ -182,9 +182,9 @@ def _is_full(store: Store) -> bool:
 
 def _rate(store: Store) -> Progress | None:
     """The progress of the present step, None if there was none yet."""
-    if not store.exists(layout.PROGRESS):
+    if not store.exists(layout_journal.PROGRESS):
         return None
-    progress = store.read_json(layout.PROGRESS)
+    progress = store.read_json(layout_journal.PROGRESS)
     seconds = max(progress["now"] - progress["started"], 1e-3)
     rate = progress["done"] / seconds
     remaining = None

@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, ParamSpec, TypeVar
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from pipeline.storage import layout, remote_file
+from pipeline.storage import layout_journal, remote_file
 from pipeline.storage.cache import Cache
 from pipeline.storage.json_types import Json
 from pipeline.storage.manifest import FileDigest, digest, json_bytes
@@ -240,7 +240,7 @@ class Files:
         uploaded to an object store: such a store shows whole objects only.
         """
         target = self.path(name)
-        folder = self.path(layout.TEMPORARY) if self.local else tempfile.gettempdir()
+        folder = self.path(layout_journal.TEMPORARY) if self.local else tempfile.gettempdir()
         os.makedirs(folder, exist_ok=True)
         aside = f"{folder}/{uuid.uuid4().hex}"
         try:
@@ -268,4 +268,4 @@ class Files:
 
     def clear_temporary(self) -> None:
         """Remove what killed writers left. Only the holder of the lease may call this."""
-        self.remove(layout.TEMPORARY)
+        self.remove(layout_journal.TEMPORARY)

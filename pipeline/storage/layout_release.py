@@ -27,7 +27,8 @@ The functions on files of a release take its folder; "" stands for a store that 
 
 from __future__ import annotations
 
-from pipeline.storage.layout import JOURNAL, JSON_SUFFIX, TABLE_SUFFIX, TAR_SUFFIX, within
+from pipeline.storage.layout import JSON_SUFFIX, TABLE_SUFFIX, TAR_SUFFIX, within
+from pipeline.storage.layout_journal import JOURNAL
 
 RELEASES = "release"
 

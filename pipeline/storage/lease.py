@@ -24,7 +24,7 @@ from contextlib import contextmanager, suppress
 from typing import IO, NotRequired, TypeGuard
 
 from pipeline.errors import LeaseLost, RunFailed, end_reason
-from pipeline.storage import layout
+from pipeline.storage import layout_journal
 from pipeline.storage.manifest import digest, json_bytes
 from pipeline.storage.process import Process, alive, this_process
 from pipeline.storage.store import Store
@@ -74,7 +74,7 @@ def holder(store: Store) -> Lease | None:
 def _content(store: Store) -> bytes:
     """The file of the lease, empty if nobody ever held it."""
     try:
-        return store.read(layout.LEASE)
+        return store.read(layout_journal.LEASE)
     except FileNotFoundError:
         return b""
 
@@ -105,7 +105,7 @@ def held(store: Store) -> Iterator[None]:
     lock = _lock(store)
     if lock is None:
         _claim(store, {**me, "beat": time.time()})
-    store.publish_json(layout.LEASE, {**me, "beat": time.time()})
+    store.publish_json(layout_journal.LEASE, {**me, "beat": time.time()})
     store.clear_temporary()
     heart = _Heart(store, me)
     heart.start()
@@ -155,7 +155,7 @@ class _Heart:
                     # run in the background lets it ignore Ctrl-C.
                     _thread.interrupt_main(signal.SIGTERM)
                     return
-                self._store.publish_json(layout.LEASE, {**self._me, "beat": time.time()})
+                self._store.publish_json(layout_journal.LEASE, {**self._me, "beat": time.time()})
 
     def _look(self) -> None:
         """See whether the lease is still ours."""
@@ -172,21 +172,21 @@ def _claim(store: Store, lease: Lease) -> None:
     """
     before = _content(store)
     mine = json_bytes(lease)
-    name = layout.claim(digest(before.hex()))
+    name = layout_journal.claim(digest(before.hex()))
     while not store.create(name, mine):
         other = store.read(name)
         if with_state(other)["state"] == "running":
             raise ValueError(_in_use(store, with_state(other)))
         # Who made that claim was killed before it wrote its lease.
-        name = layout.claim(digest(other.hex()))
+        name = layout_journal.claim(digest(other.hex()))
     time.sleep(SETTLE_SECONDS)
     # Somebody may have finished all of this since `before` was read, and removed the claims.
-    for file, expected in ((name, mine), (layout.LEASE, before)):
+    for file, expected in ((name, mine), (layout_journal.LEASE, before)):
         now = store.read(file) if store.exists(file) else b""
         if now != expected:
             raise ValueError(_just_begun(store))
-    store.publish(layout.LEASE, mine)
-    store.remove(layout.CLAIMS)
+    store.publish(layout_journal.LEASE, mine)
+    store.remove(layout_journal.CLAIMS)
 
 
 def _check_free(store: Store) -> None:
@@ -245,12 +245,12 @@ def _release(store: Store, lease: Lease) -> None:
     then written over, which needs no room.
     """
     try:
-        store.publish_json(layout.LEASE, lease)
+        store.publish_json(layout_journal.LEASE, lease)
     except OSError:
         if not lease["why"]:
             raise
         if store.local:
-            with suppress(OSError), open(store.path(layout.LEASE), "r+b") as file:
+            with suppress(OSError), open(store.path(layout_journal.LEASE), "r+b") as file:
                 file.write(json_bytes(lease))
                 file.truncate()
 
@@ -262,7 +262,7 @@ def _lock(store: Store) -> IO[str] | None:
     """
     if not store.local:
         return None
-    path = store.path(layout.LOCK)
+    path = store.path(layout_journal.LOCK)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     file = open(path, "w")  # noqa: SIM115
     try:

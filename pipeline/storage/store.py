@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from pipeline.errors import SamplesLost
-from pipeline.storage import layout
+from pipeline.storage import layout, layout_journal
 from pipeline.storage.files import Files
 from pipeline.storage.manifest import (
     WITHOUT_FAILURES,
@@ -72,7 +72,7 @@ class Store(Files):
             with suppress(ValueError):
                 manifest = Manifest.decode(self.read(file))
                 value = {**asdict(manifest), "redo": sorted(shards[name.shard])}
-                self.publish_json(layout.withdrawn(folder, name.shard), value)
+                self.publish_json(layout_journal.withdrawn(folder, name.shard), value)
             self.remove(file)
 
         if not shards:
@@ -82,7 +82,7 @@ class Store(Files):
 
     def withdrawn(self, folder: str, shard: str) -> Withdrawn | None:
         """The withdrawn manifest of a shard, None if there is none."""
-        name = layout.withdrawn(folder, shard)
+        name = layout_journal.withdrawn(folder, shard)
         if not self.exists(name):
             return None
         value = self.read_json(name)

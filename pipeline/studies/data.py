@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline.schema import Annotations, Record
-from pipeline.storage import layout
+from pipeline.storage import layout_training
 from pipeline.storage.arrow import to_dict
 from pipeline.storage.images import decode_image
 from pipeline.storage.manifest import digest
@@ -57,7 +57,7 @@ def obtain(store: Store, config: DataConfig) -> tuple[TrainingSet, str]:
         return find_training_set(config.path)
     source_class, options = registry.load("scenes")
     source = source_class(options(count=config.scenes, seed=config.seed))
-    folder = ShardFolder(layout.study_scenes(config.seed))
+    folder = ShardFolder(layout_training.study_scenes(config.seed))
     names = source.list()
     keys: dict[str, list[str]] = {}
     # Shards are rendered one by one, so that not all scenes are in memory at once.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pipeline.errors import WorkerFailed
 from pipeline.plan.graph import WORK
 from pipeline.plan.recipe import content_hash, fingerprint, recipe_settings
-from pipeline.storage import layout
+from pipeline.storage import layout_journal, layout_training
 from pipeline.storage.lease import held
 from pipeline.storage.store import Store
 from pipeline.studies.config import StudyConfig, detector_config, phase_config
@@ -134,9 +134,9 @@ def _train(
         "samples": len(data),
         "threads": study.config.cluster.group(GROUP).threads,
     }
-    folder = layout.study_model(fingerprint(recipe))
-    clock = layout.study_seconds(folder)
-    resumed = bool(study.store.list(layout.checkpoints(folder)))
+    folder = layout_training.study_model(fingerprint(recipe))
+    clock = layout_journal.study_seconds(folder)
+    resumed = bool(study.store.list(layout_journal.checkpoints(folder)))
     finished = bool(study.store.done(folder))
     started = time.time()
     training = Training(config, start.name, 0, data, study.labels, folder)
@@ -166,7 +166,7 @@ def _test(study: Study, model: Checkpoint, title: str) -> dict[str, float]:
         "model": model.revision,
         "labels": study.test_labels,
     }
-    name = layout.study_scores(fingerprint(recipe))
+    name = layout_training.study_scores(fingerprint(recipe))
     if not study.store.exists(name):
         calls = []
         for shard in sorted(study.test.counts):
@@ -201,7 +201,7 @@ def _detector_line(
         "samples": len(data),
         "threads": study.config.cluster.group(GROUP).threads,
     }
-    name = layout.study_scores(fingerprint(recipe))
+    name = layout_training.study_scores(fingerprint(recipe))
     if not study.store.exists(name):
         started = time.time()
         call = (study.store.url, model.name, config, data.ref(), study.test.ref())

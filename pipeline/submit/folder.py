@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.storage import layout
+from pipeline.storage import layout, layout_journal
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
 NEVER_SENT, SECRETS = "never_sent.gitignore", "left_out.gitignore"
 """Files beside this one, with names by the rules of .gitignore."""
-WORK_FOLDER_SIGNS = (layout.LEASE, layout.HEAD)
+WORK_FOLDER_SIGNS = (layout_journal.LEASE, layout.HEAD)
 LARGEST = 3
 MB = 1_000_000
 # One date for all: the archive of an equal folder has equal bytes. The first date that zip knows.

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pipeline.execution.progress import progress
-from pipeline.storage import layout
+from pipeline.storage import layout_journal
 from pipeline.storage.json_types import Json
 from pipeline.storage.store import Store
 from stages.florence.config import TrainConfig
@@ -57,7 +57,7 @@ def reporter(store: Store, config: TrainConfig) -> Callable[[Json], None]:
                 "loss": metrics["loss"],
                 "rate": metrics["rate"],
             }
-            store.publish_json(layout.PROGRESS, progress)
+            store.publish_json(layout_journal.PROGRESS, progress)
 
     return report
 
@@ -66,15 +66,15 @@ def reporter(store: Store, config: TrainConfig) -> Callable[[Json], None]:
 def training_bar(store: Store, title: str, steps: int) -> Iterator[None]:
     """Show progress on standard error that follows what the first worker writes to the journal."""
     stop = threading.Event()
-    store.remove(layout.PROGRESS)
+    store.remove(layout_journal.PROGRESS)
 
     def follow() -> None:
         with progress(title, "step", steps) as bar:
             while True:
                 # The journal is read once more after the stop, so that the bar reaches its end.
                 stopped = stop.wait(1.0)
-                if store.exists(layout.PROGRESS):
-                    state = store.read_json(layout.PROGRESS)
+                if store.exists(layout_journal.PROGRESS):
+                    state = store.read_json(layout_journal.PROGRESS)
                     loss, rate = state["loss"], state["rate"]
                     shown = f"loss {loss:.3f}, learning rate {rate:.1e}"
                     bar.set_postfix_str(shown, refresh=False)

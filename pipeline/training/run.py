@@ -19,7 +19,7 @@ from pipeline.execution.activity import add_time
 from pipeline.execution.cluster import check_resources, connect
 from pipeline.plan.graph import WORK, TrainedModel
 from pipeline.plan.recipe import content_hash, fingerprint, recipe_settings
-from pipeline.storage import layout
+from pipeline.storage import layout, layout_journal
 from pipeline.storage.json_types import Json
 from pipeline.storage.manifest import FileDigest, Manifest
 from pipeline.storage.store import Store
@@ -113,7 +113,7 @@ def train(store: Store, cluster: ClusterConfig, training: Training, title: str =
     check_resources(cluster, GROUP)
     workers = _workers(cluster.group(GROUP), ray.cluster_resources())
     title = title or f"round {training.number}: train"
-    goes_on = bool(store.list(layout.checkpoints(training.folder)))
+    goes_on = bool(store.list(layout_journal.checkpoints(training.folder)))
     begun = time.monotonic()
     _run_workers(store, cluster.group(GROUP), workers, training, title)
     if not goes_on:
@@ -139,7 +139,7 @@ def publish_model(store: Store, training: Training) -> str:
         samples={"in": samples, "kept": samples, "dropped": {}, "failed": {}},
     )
     store.publish_manifest(folder, manifest)
-    store.remove(layout.checkpoints(folder))
+    store.remove(layout_journal.checkpoints(folder))
     return manifest.output
 
 

@@ -18,7 +18,7 @@ from pipeline.config.parse import check_no_seed
 from pipeline.config.run import ClusterConfig
 from pipeline.config.validation import build
 from pipeline.plan.recipe import content_hash, recipe_settings
-from pipeline.storage import layout
+from pipeline.storage import layout, layout_training
 from pipeline.storage.json_types import Json
 from pipeline.storage.lease import held
 from pipeline.storage.store import Store
@@ -86,16 +86,18 @@ def train_once(source: str, out: str, config: TrainCommandConfig) -> Json:
     }
     with held(store):
         _claim(store, recipe)
-        training = Training(config.train, config.start, 0, data, labels, layout.TRAIN_MODEL)
-        if not store.done(layout.TRAIN_MODEL):
+        training = Training(
+            config.train, config.start, 0, data, labels, layout_training.TRAIN_MODEL
+        )
+        if not store.done(layout_training.TRAIN_MODEL):
             check_start("start", config.start, config.train.stages, config.train)
             check_format(start, "main")
         train(store, config.cluster, training, "train")
     return {
-        "model": store.path(layout.TRAIN_MODEL),
+        "model": store.path(layout_training.TRAIN_MODEL),
         "samples": len(data),
         "steps": config.train.steps,
-        **last_metrics(store, layout.TRAIN_MODEL),
+        **last_metrics(store, layout_training.TRAIN_MODEL),
     }
 
 
@@ -115,10 +117,10 @@ def _claim(store: Store, recipe: Json) -> None:
     Raises:
         ValueError: the folder holds the result of another recipe.
     """
-    if not store.exists(layout.TRAIN_RECIPE):
-        store.publish_json(layout.TRAIN_RECIPE, recipe)
+    if not store.exists(layout_training.TRAIN_RECIPE):
+        store.publish_json(layout_training.TRAIN_RECIPE, recipe)
         return
-    before = store.read_json(layout.TRAIN_RECIPE)
+    before = store.read_json(layout_training.TRAIN_RECIPE)
     # JSON has no tuples: compare what is written with what would be written.
     now = json.loads(json.dumps(recipe))
     if now != before:

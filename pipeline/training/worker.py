@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipeline.execution.threads import bound_threads
 from pipeline.plan.graph import WORK
-from pipeline.storage import layout
+from pipeline.storage import layout, layout_journal
 from pipeline.storage.store import Store
 from pipeline.training.data import TrainingSetRef
 from pipeline.training.progress import reporter
@@ -48,7 +48,7 @@ def run_worker(job: TrainJob, rank: int, world_size: int) -> None:
         start = store.local_copy(start.removeprefix(WORK))
     bound_threads(job.threads)
     data = job.data.open()
-    checkpoints = layout.checkpoints(job.folder)
+    checkpoints = layout_journal.checkpoints(job.folder)
     with tempfile.TemporaryDirectory(prefix="fld-model-") as local:
         hooks = training.Hooks()
         if rank == 0:
@@ -71,9 +71,9 @@ def run_worker(job: TrainJob, rank: int, world_size: int) -> None:
 
 def _save(store: Store, checkpoints: str, folder: Path, step: int) -> None:
     """Upload a checkpoint, then write its mark, and only then remove the older checkpoints."""
-    newest = layout.checkpoint_name(step)
+    newest = layout_journal.checkpoint_name(step)
     _upload(store, folder, layout.within(checkpoints, newest))
-    mark = layout.checkpoint_mark(newest)
+    mark = layout_journal.checkpoint_mark(newest)
     store.publish_json(layout.within(checkpoints, mark), {})
     for name in store.list(checkpoints):
         if name.split(".")[0] < newest:
@@ -82,7 +82,7 @@ def _save(store: Store, checkpoints: str, folder: Path, step: int) -> None:
 
 def _newest(store: Store, checkpoints: str) -> Path | None:
     """Return a local copy of the newest checkpoint that has its mark, or None."""
-    marked = [layout.marked_checkpoint(name) for name in store.list(checkpoints)]
+    marked = [layout_journal.marked_checkpoint(name) for name in store.list(checkpoints)]
     complete = [checkpoint for checkpoint in marked if checkpoint is not None]
     if not complete:
         return None

@@ -11,7 +11,7 @@ from pipeline.benches.simulated import SimulatedExecutor, publish_source, simula
 from pipeline.errors import RunFailed
 from pipeline.ingest.assignment import list_sources
 from pipeline.refinement.loop import Loop
-from pipeline.storage import layout
+from pipeline.storage import layout, layout_journal
 from pipeline.storage.rounds import read_head, read_round_state
 from pipeline.storage.store import Store
 
@@ -24,7 +24,7 @@ def store(tmp_path: Path) -> Store:
     store = Store(run.work)
     loop = Loop(store, run, SimulatedExecutor(store, run, images=30))
     loop.rounds(list_sources(run))
-    store.remove(layout.MEASURED)
+    store.remove(layout_journal.MEASURED)
     return store
 
 

@@ -8,7 +8,7 @@ import pytest
 from pipeline.drills.compare import Difference, difference
 from pipeline.drills.faults import DRILLS, POISONED
 from pipeline.schema import Annotations, Row, Text
-from pipeline.storage import layout
+from pipeline.storage import layout, layout_journal
 from pipeline.storage.manifest import Manifest, count_samples
 from pipeline.storage.parquet import publish_table
 from pipeline.storage.store import Store
@@ -40,7 +40,7 @@ def work(folder: Path, texts: Mapping[str, str]) -> Store:
     store.publish_json(layout.HEAD, {"round": "00-12345678"})
     # These name the work folder, or tell when it was written.
     store.publish(layout.CONFIG, f"work: {folder}".encode())
-    store.publish_json(layout.LEASE, {"host": str(folder)})
+    store.publish_json(layout_journal.LEASE, {"host": str(folder)})
     return store
 
 

@@ -16,7 +16,7 @@ from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import ShardState, plan
 from pipeline.report.pictures import read_pictures
 from pipeline.schema import Record
-from pipeline.storage import layout
+from pipeline.storage import layout, layout_journal
 from pipeline.storage.images import decode_image, read_image_bytes, read_images, with_images
 from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
@@ -146,6 +146,6 @@ def test_a_failed_sample_has_its_traceback_in_the_journal(
     images = state.only([layout.IMAGES])
     store.remove(nodes[0].folder)
     Worker(store.url, nodes, [nodes[0].name], keep_going=True)(SHARD, images)
-    log = store.read(layout.log("detect", SHARD)).decode()
+    log = store.read(layout_journal.log("detect", SHARD)).decode()
     assert log.count("scene_00000") == 4 and "scene_000003: out_of_memory" in log
     assert "Traceback (most recent call last)" in log

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.execution.machines import blind, check_work_seen
-from pipeline.storage import layout, lease
+from pipeline.storage import layout_journal, lease
 from pipeline.storage.process import this_process
 from pipeline.storage.store import Store
 
@@ -21,7 +21,7 @@ def test_a_machine_sees_the_work_folder_by_the_lease_of_its_driver(tmp_path: Pat
     store = Store(str(tmp_path))
     with lease.held(store):
         check_work_seen(store)
-        path, pid = store.path(layout.LEASE), this_process()["pid"]
+        path, pid = store.path(layout_journal.LEASE), this_process()["pid"]
         assert blind(path, pid, [node]) == []
         # Another folder of the same name, or none.
         assert blind(path, pid + 1, [node]) == [node]

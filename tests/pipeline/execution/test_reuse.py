@@ -18,7 +18,7 @@ from pipeline.plan import graph, shard_state
 from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import ShardState
 from pipeline.schema import Row
-from pipeline.storage import layout
+from pipeline.storage import layout_journal
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import Digests
 from pipeline.storage.store import Store
@@ -88,7 +88,7 @@ def fail(store: Store, node: Node, done: ShardState, key: str) -> None:
         for row in read_rows(store, node, SHARD)
     ]
     store.withdraw(node.folder, {SHARD: ()})
-    store.remove(layout.withdrawn(node.folder, SHARD))
+    store.remove(layout_journal.withdrawn(node.folder, SHARD))
     stored = ShardTables(store, {node.name: node}, SHARD)
     publish_signals(stored, node, rows, done)
 
@@ -118,7 +118,7 @@ def test_a_failed_sample_is_done_again_alone_with_what_follows_and_all_ends_as_w
     assert work(store, nodes, images) == done
     assert seen == {name: [FAILED] for name in NAMES}
     assert tables(store, nodes) == clean
-    assert not store.exists(layout.withdrawn(nodes[0].folder, SHARD))
+    assert not store.exists(layout_journal.withdrawn(nodes[0].folder, SHARD))
 
 
 def test_failures_of_another_kind_stay_as_they_are(

@@ -21,7 +21,7 @@ from pipeline.report.history import sample_history
 from pipeline.report.html import write_report
 from pipeline.report.status import status
 from pipeline.report.terminal import rounds_table, status_text
-from pipeline.storage import layout
+from pipeline.storage import layout_journal
 from pipeline.storage.rounds import open_round
 from pipeline.storage.store import Store
 from tests.pipeline.release.rounds import Inline
@@ -112,7 +112,7 @@ def test_the_table_of_rounds_and_the_report_tell_the_sources_apart(work: Path) -
 
 
 def test_a_finished_run_adds_up_nothing_again(work: Path) -> None:
-    kept = {path.name for path in (work / layout.MEASURED).rglob("total*.json")}
+    kept = {path.name for path in (work / layout_journal.MEASURED).rglob("total*.json")}
     assert kept == {"total.json", "total-plain.json", "total-scenes.json"}
 
 

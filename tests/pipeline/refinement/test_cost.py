@@ -11,7 +11,7 @@ from pipeline.config.parse import parse
 from pipeline.config.run import RunConfig
 from pipeline.refinement.cost import Known, Size, cost_of
 from pipeline.refinement.planning import PlannedStage
-from pipeline.storage import layout
+from pipeline.storage import layout, layout_journal
 from pipeline.storage.manifest import FileDigest, Manifest
 from pipeline.storage.store import Store
 
@@ -83,7 +83,7 @@ def test_rates_and_sizes_come_from_the_journal_and_the_manifests(tmp_path: Path)
         "detect": {"shards": 3, "samples": 30, "seconds": 6.0},
         "round": {"shards": 3, "samples": 0, "seconds": 2.0},
     }
-    store.publish_json(layout.RATES, times)
+    store.publish_json(layout_journal.RATES, times)
     known = Known.measured(store, {"ocr": 0.5, "detect": 7.0})
     assert known.rates == {"detect": 7.0, "round": 15.0, "ocr": 0.5}
     assert known.sizes == {"ingest": 500.0, "detect": 500.0}

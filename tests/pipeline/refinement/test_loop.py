@@ -23,7 +23,7 @@ from pipeline.refinement.planning import plan_run
 from pipeline.refinement.second_look import NO_LOOK, SecondLook
 from pipeline.refinement.thresholds import count_judged, count_learned, curves_of, thresholds_of
 from pipeline.schema import HUMAN, Record, Region
-from pipeline.storage import layout
+from pipeline.storage import layout_journal
 from pipeline.storage.arrow import to_dict
 from pipeline.storage.source_ids import read_source_ids
 from pipeline.storage.store import Store
@@ -198,7 +198,7 @@ def test_what_a_finished_round_has_told_is_not_read_again_unless_what_it_rests_o
     again = loop.refine(1, models)
     assert again == attempt
     # The sums are added up again from what the workers have counted.
-    loop.store.remove(layout.MEASURED)
+    loop.store.remove(layout_journal.MEASURED)
     assert loop.refine(1, models) == attempt
     gate = replace(loop.run.refine.gate, held_out=0.4)
     loop.loop.run = replace(loop.run, refine=replace(loop.run.refine, gate=gate))

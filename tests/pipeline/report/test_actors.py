@@ -12,7 +12,7 @@ from pipeline.report.actors import bottleneck, group_states
 from pipeline.report.status import status
 from pipeline.report.terminal import status_text
 from pipeline.report.times import times_table
-from pipeline.storage import layout, lease
+from pipeline.storage import layout_journal, lease
 from pipeline.storage.process import this_process
 from pipeline.storage.store import Store
 
@@ -34,7 +34,7 @@ def actor(store: Store, name: str, group: str, **values: Any) -> None:
         "run": lease.process_of(driver) if driver else None,
         **values,
     }
-    store.publish_json(layout.actor(group, name), state)
+    store.publish_json(layout_journal.actor(group, name), state)
 
 
 def spent(shards: int, samples: int, seconds: float) -> dict[str, float]:
@@ -89,7 +89,7 @@ def test_an_actor_that_gives_no_sign_counts_as_gone(tmp_path: Path) -> None:
         actor(store, "b", "look", **{**elsewhere, "pid": 8})
         for pid in (7, 8):
             mark = {**elsewhere, "pid": pid, "since": long_ago, "run": None}
-            store.publish_json(layout.attempt("ocr-1", f"shard-00000{pid}", "x.json"), mark)
+            store.publish_json(layout_journal.attempt("ocr-1", f"shard-00000{pid}", "x.json"), mark)
         workers = attempts.workers(store, running=True)
         assert workers["alive"] == 1
         assert [stale["shard"] for stale in workers["stale"]] == ["shard-000007"]
@@ -101,7 +101,7 @@ def test_times_of_earlier_runs_are_added_up_and_kept(tmp_path: Path) -> None:
     for _ in range(2):
         two_groups(store)
         activity.tidy(store)
-        assert store.list(layout.ACTORS) == []
+        assert store.list(layout_journal.ACTORS) == []
     two_groups(store)
     assert activity.stage_times(store)["ocr"] == StageTime(24, 240, 432.0)
 

@@ -17,7 +17,7 @@ from pipeline.ingest.assignment_log import ShardAssignment, append_assignments
 from pipeline.plan.journal import NodeRef
 from pipeline.report.status import LEFT_TO_DO, RunStatus, status
 from pipeline.report.terminal import status_text
-from pipeline.storage import layout, lease
+from pipeline.storage import layout, layout_journal, lease
 from pipeline.storage.manifest import Manifest
 from pipeline.storage.process import this_process
 from pipeline.storage.store import Store
@@ -78,10 +78,10 @@ def test_a_run_is_not_finished_by_another_command_that_ends_well(tmp_path: Path)
 def test_a_run_that_stopped_between_shards_names_its_last_step(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     step = {"title": "round 1: train", "done": 20, "total": 120, "started": 1.0, "now": 2.0}
-    store.publish_json(layout.PROGRESS, step)
+    store.publish_json(layout_journal.PROGRESS, step)
     state = ended(store, 3, KeyboardInterrupt())
     assert "stopped at round 1: train, 20 of 120 done: Ctrl-C" in status_text(state)
-    store.publish_json(layout.PROGRESS, {**step, "done": 120})
+    store.publish_json(layout_journal.PROGRESS, {**step, "done": 120})
     assert "stopped after round 1: train: Ctrl-C" in status_text(status(store, 0))
 
 
@@ -89,7 +89,7 @@ def test_a_stage_that_only_counts_is_shown_if_nothing_else_is_left_to_do(tmp_pat
     store = Store(str(tmp_path))
     detect = NodeRef(name="0.detect", folder="signals/detect-aa", kind="signals", round=0)
     counts = NodeRef(name="0.summary", folder="summaries/summary-bb", kind="summary", round=0)
-    store.publish_json(layout.GRAPH, [asdict(detect), asdict(counts)])
+    store.publish_json(layout_journal.GRAPH, [asdict(detect), asdict(counts)])
 
     def shown() -> list[str]:
         return [stage["stage"] for stage in status(store, 0)["stages"]]
@@ -118,7 +118,7 @@ def killed(store: Store) -> Mapping[str, object]:
 def test_a_run_that_was_killed_is_stale_and_says_so(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     ended(store, 1, None)
-    store.publish_json(layout.LEASE, killed(store))
+    store.publish_json(layout_journal.LEASE, killed(store))
     text = status_text(status(store, 0))
     assert f"{tmp_path}: stale" in text
     assert "1 of 3 done: its process ended without a word (killed, or the machine went" in text
@@ -129,8 +129,8 @@ def test_the_reason_is_written_where_no_new_file_can_be(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
 
     def fill() -> None:
-        store.remove(layout.TEMPORARY)
-        (tmp_path / layout.TEMPORARY).write_text("no folder, so no file can be made in it")
+        store.remove(layout_journal.TEMPORARY)
+        (tmp_path / layout_journal.TEMPORARY).write_text("no folder, so no file can be made in it")
         raise DiskFull("/w: No space left on device")
 
     with pytest.raises(DiskFull), lease.held(store):
@@ -138,7 +138,7 @@ def test_the_reason_is_written_where_no_new_file_can_be(tmp_path: Path) -> None:
     held = lease.holder(store)
     assert held is not None and held["why"] == "/w: No space left on device"
     assert held["state"] == "stopped"
-    json.loads((tmp_path / layout.LEASE).read_text())
+    json.loads((tmp_path / layout_journal.LEASE).read_text())
 
 
 def test_a_folder_that_cannot_be_written_is_named_in_one_line(

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.errors import LeaseLost, Terminated
 from pipeline.execution import attempts
-from pipeline.storage import layout, lease
+from pipeline.storage import layout_journal, lease
 from pipeline.storage.process import this_process
 from pipeline.storage.store import Store
 
@@ -45,7 +45,7 @@ def test_a_second_driver_is_kept_out_and_told_by_whom(tmp_path: Path) -> None:
 def test_of_two_drivers_that_start_at_the_same_moment_one_gets_the_lease(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     with lease.held(store):
-        (tmp_path / layout.LEASE).unlink()  # as the second one saw it when it looked
+        (tmp_path / layout_journal.LEASE).unlink()  # as the second one saw it when it looked
         with pytest.raises(ValueError, match="another process has just begun"), lease.held(store):
             pass
 
@@ -53,7 +53,7 @@ def test_of_two_drivers_that_start_at_the_same_moment_one_gets_the_lease(tmp_pat
 @pytest.mark.subprocess
 def test_the_lease_of_a_dead_process_is_taken_over_at_once(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    store.publish_json(layout.LEASE, {**_dead_process(), "beat": 9e9})
+    store.publish_json(layout_journal.LEASE, {**_dead_process(), "beat": 9e9})
     state = lease.holder(store)
     assert state is not None and state["state"] == "stale"
     with lease.held(store):
@@ -63,7 +63,7 @@ def test_the_lease_of_a_dead_process_is_taken_over_at_once(tmp_path: Path) -> No
 def test_a_lease_on_another_host_counts_for_a_minute_after_its_last_beat(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     for age, expected in ((5, "running"), (70, "stale")):
-        store.publish_json(layout.LEASE, {**ELSEWHERE, "beat": time.time() - age})
+        store.publish_json(layout_journal.LEASE, {**ELSEWHERE, "beat": time.time() - age})
         state = lease.holder(store)
         assert state is not None and state["state"] == expected
 
@@ -78,7 +78,7 @@ def test_a_silent_driver_of_another_host_is_taken_over_once_it_counts_as_dead(
     monkeypatch.setattr(lease, "DEAD_AFTER_SECONDS", 0.4)
     monkeypatch.setattr(lease, "POLL_SECONDS", 0.05)
     store = Store(str(tmp_path))
-    store.publish_json(layout.LEASE, {**ELSEWHERE, "beat": time.time() + ahead})
+    store.publish_json(layout_journal.LEASE, {**ELSEWHERE, "beat": time.time() + ahead})
     begun = time.monotonic()
     with lease.held(store):
         assert 0.2 < time.monotonic() - begun < 10
@@ -96,9 +96,9 @@ def test_a_driver_of_another_host_that_gives_a_sign_keeps_others_out(
     monkeypatch.setattr(lease, "POLL_SECONDS", 0.05)
     store = Store(str(tmp_path))
     now = time.time()
-    store.publish_json(layout.LEASE, {**ELSEWHERE, "beat": now - 9})
+    store.publish_json(layout_journal.LEASE, {**ELSEWHERE, "beat": now - 9})
     sign = {**ELSEWHERE, "beat": now}
-    timer = threading.Timer(0.2, store.publish_json, (layout.LEASE, sign))
+    timer = threading.Timer(0.2, store.publish_json, (layout_journal.LEASE, sign))
     timer.start()
     message = "in use by process 1 on elsewhere; wait for it or stop it"
     with pytest.raises(ValueError, match=message), lease.held(store):
@@ -113,9 +113,9 @@ def test_a_driver_of_another_host_that_ends_is_followed_at_once(
     monkeypatch.setattr(lease, "POLL_SECONDS", 0.05)
     store = Store(str(tmp_path))
     now = time.time()
-    store.publish_json(layout.LEASE, {**ELSEWHERE, "beat": now})
+    store.publish_json(layout_journal.LEASE, {**ELSEWHERE, "beat": now})
     ended = {**ELSEWHERE, "beat": now + 0.2, "released": True, "why": ""}
-    timer = threading.Timer(0.2, store.publish_json, (layout.LEASE, ended))
+    timer = threading.Timer(0.2, store.publish_json, (layout_journal.LEASE, ended))
     timer.start()
     with lease.held(store):
         pass
@@ -189,9 +189,9 @@ def test_a_driver_that_slept_too_long_leaves_the_folder_to_the_one_that_took_it(
         with pytest.raises(LeaseLost, match=message), lease.held(store):
             for _ in range(200):
                 # The heart may have been about to beat.
-                store.publish_json(layout.LEASE, theirs)
+                store.publish_json(layout_journal.LEASE, theirs)
                 time.sleep(0.05)
     finally:
         signal.signal(signal.SIGINT, ctrl_c)
         signal.signal(signal.SIGTERM, kill)
-    assert store.read_json(layout.LEASE) == theirs
+    assert store.read_json(layout_journal.LEASE) == theirs

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.storage import layout, lease
+from pipeline.storage import layout_journal, lease
 from pipeline.storage.store import Store
 
 s3fs = pytest.importorskip("s3fs")
@@ -106,7 +106,7 @@ def test_a_bucket_that_does_not_exist_is_refused_by_its_name(bucket: Path) -> No
 def test_only_one_of_several_drivers_takes_a_lease_over(bucket: Path) -> None:
     store = Store("s3://bucket/lease")
     dead = {"host": "elsewhere", "boot": "b", "pid": 1, "started": "1", "beat": 0.0}
-    store.publish_json(layout.LEASE, dead)
+    store.publish_json(layout_journal.LEASE, dead)
     start = threading.Barrier(4)
     won, told = [], []
 
@@ -135,6 +135,6 @@ def test_a_claim_of_a_driver_that_was_killed_is_passed_over(bucket: Path) -> Non
     dead = {"host": "elsewhere", "boot": "b", "pid": 1, "started": "1", "beat": 0.0}
     from pipeline.storage.manifest import digest, json_bytes
 
-    assert store.create(layout.claim(digest("")), json_bytes(dead))
+    assert store.create(layout_journal.claim(digest("")), json_bytes(dead))
     with lease.held(store):
-        assert store.list(layout.CLAIMS) == []
+        assert store.list(layout_journal.CLAIMS) == []

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import SamplesLost
-from pipeline.storage import layout
+from pipeline.storage import layout_journal
 from pipeline.storage.manifest import Digests, FileDigest, Manifest, SampleCounts, digest
 from pipeline.storage.store import Store
 
@@ -57,7 +57,7 @@ def test_a_withdrawn_manifest_does_not_count_and_says_what_to_do_again(tmp_path:
         )
     store.withdraw("s", {"shard-000001": ["key"]})
     assert list(store.done("s")) == ["shard-000002"]
-    kept = store.read_json(layout.withdrawn("s", "shard-000001"))
+    kept = store.read_json(layout_journal.withdrawn("s", "shard-000001"))
     assert (kept["redo"], kept["reads"], kept["inputs"]) == (["key"], {"a": "b"}, "aa")
 
 

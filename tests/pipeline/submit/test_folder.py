@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.storage import layout
+from pipeline.storage import layout_journal
 from pipeline.submit.folder import check_size, is_secret, pack, read_folder
 
 
@@ -24,7 +24,13 @@ def sent(root: Path, *needed: str) -> list[str]:
 
 def test_version_control_environments_outputs_and_work_folders_are_left_out(tmp_path: Path) -> None:
     write(tmp_path, "stage.py", ".git/config", "a/__pycache__/stage.pyc", "env/pyvenv.cfg")
-    write(tmp_path, "env/bin/python", "outputs/1/log", f"labels/{layout.LEASE}", "labels/a.tar")
+    write(
+        tmp_path,
+        "env/bin/python",
+        "outputs/1/log",
+        f"labels/{layout_journal.LEASE}",
+        "labels/a.tar",
+    )
     assert sent(tmp_path) == ["stage.py"]
 
 

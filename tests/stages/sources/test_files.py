@@ -5,7 +5,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from pipeline.storage import layout
+from pipeline.storage import layout, layout_journal
 from stages.base import SampleError
 from stages.sources import files
 from stages.sources.files import Files, ahead, printable, unprintable
@@ -168,7 +168,7 @@ def test_a_work_folder_is_no_source_but_a_round_in_it_is(tmp_path: Path) -> None
 
 
 def test_the_marks_of_a_work_folder_are_those_of_its_layout() -> None:
-    assert set(files.WORK_MARKS) == {layout.SOURCE, layout.LEASE}
+    assert set(files.WORK_MARKS) == {layout.SOURCE, layout_journal.LEASE}
 
 
 def test_what_macos_adds_is_hidden(tmp_path: Path) -> None:
