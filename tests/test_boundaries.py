@@ -89,6 +89,7 @@ FLOORS = [
     {"config"},
     {"quality"},
     {"storage"},
+    {"rows"},
     {"schema", "errors"},
 ]
 

@@ -38,7 +38,8 @@ from pipeline.plan import graph
 from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import ShardState
 from pipeline.refinement.executor import RunExecutor
-from pipeline.schema import Annotations, Row
+from pipeline.rows import Row
+from pipeline.schema import Annotations
 from pipeline.storage import layout
 from pipeline.storage.arrow import arrow_schema, to_dict
 from pipeline.storage.images import decode_image

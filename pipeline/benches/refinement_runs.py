@@ -19,7 +19,8 @@ from pipeline.quality import truth
 from pipeline.quality.coco import Entry
 from pipeline.refinement.executor import run_loop
 from pipeline.refinement.loop import Attempt
-from pipeline.schema import Annotations, Record, Row
+from pipeline.rows import Record, Row
+from pipeline.schema import Annotations
 from pipeline.storage import layout
 from pipeline.storage.images import read_truth
 from pipeline.storage.json_types import Json

@@ -25,17 +25,8 @@ from pipeline.plan.graph import WITNESS, Node
 from pipeline.plan.shard_state import ShardState, plan
 from pipeline.refinement.executor import RunExecutor
 from pipeline.refinement.loop import States
-from pipeline.schema import (
-    Annotations,
-    Box,
-    Granularity,
-    ImageRow,
-    IndexRow,
-    Record,
-    Region,
-    Row,
-    Text,
-)
+from pipeline.rows import ImageRow, IndexRow, Record, Row
+from pipeline.schema import Annotations, Box, Granularity, Region, Text
 from pipeline.storage import layout
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import Digests, ManifestName, SampleCounts, digest

@@ -15,17 +15,16 @@ import numpy as np
 from pipeline.config.run import Entry, RoundsConfig
 from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import ShardState
+from pipeline.rows import ImageRow, Row
 from pipeline.schema import (
     Annotations,
     Box,
     Candidate,
     Granularity,
-    ImageRow,
     Mask,
     NounPhrase,
     Parse,
     Region,
-    Row,
     Text,
     TextRegion,
     Triplet,

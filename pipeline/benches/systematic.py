@@ -23,7 +23,8 @@ from pipeline.execution.reading import read_rows
 from pipeline.plan.graph import Node
 from pipeline.quality import truth
 from pipeline.refinement.gate import ACCEPTED
-from pipeline.schema import Annotations, Record
+from pipeline.rows import Record
+from pipeline.schema import Annotations
 from pipeline.storage.images import read_truth
 from pipeline.storage.json_types import Json
 from pipeline.training.selection import has_human_labels, held_out_of

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pipeline.quality.calibrated_round import Filters
-    from pipeline.schema import Record
+    from pipeline.rows import Record
 
 
 def filters_of(name: str, records: Sequence[Record]) -> Filters:

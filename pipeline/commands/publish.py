@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pipeline.release.export_folder import ExportFolder
     from pipeline.release.exported import Export, Labelled
     from pipeline.release.ids import ClassTable, Numbering
-    from pipeline.schema import Record
+    from pipeline.rows import Record
     from pipeline.storage.store import Store
 
 FORMATS = {

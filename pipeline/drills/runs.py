@@ -13,7 +13,7 @@ from pathlib import Path
 from pipeline.drills.cluster import Cluster
 from pipeline.drills.object_store import ObjectStore
 from pipeline.errors import WorkerFailed
-from pipeline.schema import Row
+from pipeline.rows import Row
 from pipeline.storage import layout
 from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.schema import ImageRow
+from pipeline.rows import ImageRow
 from pipeline.storage import layout
 from pipeline.storage.images import decode_image, read_image
 from pipeline.storage.store import Store

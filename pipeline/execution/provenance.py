@@ -9,7 +9,8 @@ from typing import Any
 from pipeline.config.validation import Settings
 from pipeline.plan.graph import Node
 from pipeline.quality.reviewed import Review
-from pipeline.schema import KINDS, Annotation, Annotations, Row, Text
+from pipeline.rows import Row
+from pipeline.schema import KINDS, Annotation, Annotations, Text
 from stages.base import Failed, Result, Sample, role_of
 
 

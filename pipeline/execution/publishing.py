@@ -9,7 +9,8 @@ from pipeline.execution.reading import ShardTables
 from pipeline.plan import shard_state
 from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import ShardState
-from pipeline.schema import KINDS, Annotations, Failure, ImageRow, IndexRow, Record, Row
+from pipeline.rows import Failure, ImageRow, IndexRow, Record, Row
+from pipeline.schema import KINDS, Annotations
 from pipeline.storage import layout, layout_journal
 from pipeline.storage.arrow import to_table
 from pipeline.storage.garbage import collection_paused

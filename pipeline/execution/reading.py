@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from pipeline.plan.graph import Node
-from pipeline.schema import Annotations, ImageRow, Record, Row
+from pipeline.rows import ImageRow, Record, Row
+from pipeline.schema import Annotations
 from pipeline.storage.images import read_given, read_images
 from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store

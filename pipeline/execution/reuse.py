@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import ShardState
-from pipeline.schema import ImageRow, Row
+from pipeline.rows import ImageRow, Row
 from pipeline.storage import layout_journal
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.parquet import parse_table

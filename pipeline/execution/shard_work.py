@@ -13,7 +13,8 @@ from pipeline.execution.reading import ShardTables
 from pipeline.execution.reuse import Reuse
 from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import ShardState
-from pipeline.schema import Annotations, ImageRow, Row
+from pipeline.rows import ImageRow, Row
+from pipeline.schema import Annotations
 from stages.base import Result, Sample
 
 

@@ -29,7 +29,7 @@ from pipeline.execution.shard_work import ShardWork
 from pipeline.execution.summaries import publish_summary
 from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import ShardState
-from pipeline.schema import ImageRow
+from pipeline.rows import ImageRow
 from pipeline.storage import layout
 from pipeline.storage.checks import withdraw_if_broken
 from pipeline.storage.garbage import collection_paused

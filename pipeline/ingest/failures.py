@@ -14,7 +14,7 @@ from typing import TypedDict
 
 from pipeline.ingest.assignment_log import ShardAssignment, replacements
 from pipeline.plan.journal import INGEST, NodeRef
-from pipeline.schema import ImageRow, Row
+from pipeline.rows import ImageRow, Row
 from pipeline.storage import layout
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import SampleCounts

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pipeline.config.run import SourceConfig
 from pipeline.ingest.known_sources import setting
 from pipeline.ingest.repair import Receive
-from pipeline.schema import ImageRow
+from pipeline.rows import ImageRow
 from pipeline.storage.lists import Entries, entries_for, read_entries, references
 from pipeline.storage.sources import key_of
 from stages.base import SampleError

@@ -25,7 +25,8 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.execution.reuse import record_change
-from pipeline.schema import Annotations, ImageRow, Row
+from pipeline.rows import ImageRow, Row
+from pipeline.schema import Annotations
 from pipeline.storage import layout
 from pipeline.storage.arrow import from_table
 from pipeline.storage.layout import IMAGES

@@ -27,7 +27,8 @@ from pipeline.ingest.refused import Refused
 from pipeline.ingest.repair import IngestedImage, Receive, Repair, failed_image, open_repair
 from pipeline.plan.shard_state import ShardState
 from pipeline.quality.reviewed import with_review
-from pipeline.schema import KINDS, Annotations, ImageRow, Row
+from pipeline.rows import ImageRow, Row
+from pipeline.schema import KINDS, Annotations
 from pipeline.storage import layout, layout_journal
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import (

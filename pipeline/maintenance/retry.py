@@ -24,7 +24,7 @@ from pipeline.ingest.repair import Receive
 from pipeline.ingest.shard import child_receiver
 from pipeline.ingest.source_files import record_again
 from pipeline.plan.journal import INGEST, NodeRef, read_graph
-from pipeline.schema import ImageRow, Row
+from pipeline.rows import ImageRow, Row
 from pipeline.storage import layout, layout_journal
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.parquet import read_table

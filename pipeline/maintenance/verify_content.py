@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from pipeline.schema import ImageRow, IndexRow, Record
+from pipeline.rows import ImageRow, IndexRow, Record
 from pipeline.storage import layout
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import Manifest

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
-from pipeline.schema import KINDS, Annotation, Annotations, Record, Triplet
+from pipeline.rows import Record
+from pipeline.schema import KINDS, Annotation, Annotations, Triplet
 from pipeline.storage.json_types import Json
 
 # The 97.5% quantile of the normal distribution.

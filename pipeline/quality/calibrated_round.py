@@ -21,7 +21,8 @@ from pipeline.quality.calibration import CalibrateConfig, CalibrationSummary
 from pipeline.quality.calibration_truth import PLACED, Truth, of_coco, of_people, of_source
 from pipeline.quality.figures import calibration_curves
 from pipeline.quality.small_samples import few_for_a_class, few_for_thresholds
-from pipeline.schema import KINDS, Annotations, Record
+from pipeline.rows import Record
+from pipeline.schema import KINDS, Annotations
 from pipeline.storage import layout
 from pipeline.storage.images import read_truth
 from pipeline.storage.json_types import Json

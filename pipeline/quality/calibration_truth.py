@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from pipeline.quality.coco_images import TruthFile, images_of_records
-from pipeline.schema import CROWD, Annotations, Record, Region
+from pipeline.rows import Record
+from pipeline.schema import CROWD, Annotations, Region
 from stages.sources.coco_file import (
     categories_of,
     entries_of,

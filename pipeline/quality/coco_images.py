@@ -10,7 +10,7 @@ import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.schema import Record
+from pipeline.rows import Record
 from pipeline.storage.transforms import orientation_in
 from stages.sources.coco_file import CocoImage
 from stages.sources.coco_grid import Grid

@@ -7,16 +7,8 @@ from collections.abc import Iterable, Iterator
 
 from pipeline.quality.coco import GROUND_TRUTH, Category, Entry, GroundTruth, Image, ImageId, xywh
 from pipeline.quality.coco_images import TruthFile, images_of_records
-from pipeline.schema import (
-    Annotation,
-    Annotations,
-    Mask,
-    Record,
-    Region,
-    Text,
-    TextRegion,
-    Triplet,
-)
+from pipeline.rows import Record
+from pipeline.schema import Annotation, Annotations, Mask, Region, Text, TextRegion, Triplet
 from stages.sources.coco_file import images_of, stated_upright
 from stages.sources.coco_names import Classes
 from stages.upright import turned_back

@@ -22,7 +22,8 @@ from pipeline.quality.coco import (
 from pipeline.quality.coco_records import predictions_of_records, truth_of_records
 from pipeline.quality.machine_labels import machine_records
 from pipeline.quality.sources import check_sources
-from pipeline.schema import HUMAN, Record
+from pipeline.rows import Record
+from pipeline.schema import HUMAN
 
 _SCORERS: dict[str, Callable[..., dict[str, float]]] = {
     "caption": captions.score,

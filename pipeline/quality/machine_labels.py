@@ -14,7 +14,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from pipeline.quality.calibrated_round import Filters
-from pipeline.schema import KINDS, REVIEWED, Annotations, Record
+from pipeline.rows import Record
+from pipeline.schema import KINDS, REVIEWED, Annotations
 from stages import registry
 from stages.base import Failed, Sample, Stage
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
-from pipeline.schema import Record
+from pipeline.rows import Record
 
 
 def check_sources(names: Sequence[str], records: Iterable[Record]) -> None:

@@ -17,7 +17,8 @@ from pipeline.quality.histograms import BoxHistograms, Densities
 from pipeline.quality.summary import Summary, fixed_point, from_fixed_point
 from pipeline.quality.table2 import RegionColumns, Table2Row, annotation_totals, table2_row
 from pipeline.quality.wording import word_count
-from pipeline.schema import KINDS, Annotations, Record, Text
+from pipeline.rows import Record
+from pipeline.schema import KINDS, Annotations, Text
 
 GRANULARITIES = ("brief", "detailed", "more_detailed", "alt")
 """Those that every summary has; a `label` is in it where there are some."""

@@ -29,7 +29,8 @@ from pipeline.refinement.judgements import (
 from pipeline.refinement.round_metrics import metrics
 from pipeline.refinement.rules import MergeConfig, Rules, Thresholds, effective_thresholds
 from pipeline.refinement.thresholds import agreement, judged_kinds
-from pipeline.schema import Annotations, Record
+from pipeline.rows import Record
+from pipeline.schema import Annotations
 from pipeline.storage.json_types import Json
 from pipeline.storage.rounds import Status
 from pipeline.training.selection import HeldOut, has_human_labels

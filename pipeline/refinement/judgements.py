@@ -14,7 +14,8 @@ from pipeline.refinement.right_shares import Curves
 from pipeline.refinement.rules import MergeConfig, Thresholds
 from pipeline.refinement.second_look import NO_LOOK, SecondLook
 from pipeline.refinement.thresholds import count_judged, count_learned, curves_of, thresholds_of
-from pipeline.schema import Annotations, Record, Row
+from pipeline.rows import Record, Row
+from pipeline.schema import Annotations
 from pipeline.storage.store import Store
 from pipeline.training.selection import HeldOut, has_human_labels
 from stages.base import ADDED, fold_of

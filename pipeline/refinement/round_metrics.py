@@ -16,7 +16,8 @@ from pipeline.quality.doubt import doubt_of
 from pipeline.quality.ranking import Ranked, Ranking
 from pipeline.quality.summary import Summary
 from pipeline.refinement.changes import changed_labels, tally
-from pipeline.schema import KINDS, Annotations, Record
+from pipeline.rows import Record
+from pipeline.schema import KINDS, Annotations
 from pipeline.storage.json_types import Json
 from pipeline.storage.manifest import count_annotations
 from pipeline.training.selection import HeldOut, has_human_labels

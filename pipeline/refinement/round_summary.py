@@ -11,7 +11,7 @@ from pipeline.quality.statistics import statistics_of
 from pipeline.quality.summary import Summary
 from pipeline.refinement.gate import count_paired
 from pipeline.refinement.round_metrics import RoundCounts
-from pipeline.schema import IndexRow, Record
+from pipeline.rows import IndexRow, Record
 from pipeline.storage import layout
 from pipeline.storage.images import read_truth
 from pipeline.storage.parquet import read_table

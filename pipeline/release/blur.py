@@ -17,7 +17,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.release.tables import BLURRED, FlagRow
-from pipeline.schema import CROWD, FINDING, Box, Record, Region
+from pipeline.rows import Record
+from pipeline.schema import CROWD, FINDING, Box, Region
 from stages.geometry import clipped_box
 from stages.image_file import open_image, to_rgb
 

@@ -38,7 +38,8 @@ from pipeline.release.ids import (
     image_ids,
     label_ids,
 )
-from pipeline.schema import CROWD, Annotation, Record, Region, Text
+from pipeline.rows import Record
+from pipeline.schema import CROWD, Annotation, Region, Text
 
 Label = TypeVar("Label", bound=Annotation, covariant=True)
 

@@ -12,16 +12,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.release.personal import PERSONAL_DATA, PersonalData
+from pipeline.rows import Failure, Record
 from pipeline.schema import (
     CROWD,
     KINDS,
     Annotation,
     Annotations,
     Box,
-    Failure,
     Mask,
     Quad,
-    Record,
     Region,
     Text,
     TextRegion,

@@ -19,7 +19,8 @@ from typing import Protocol
 from pipeline.release.config import TRAIN
 from pipeline.release.content import content_of
 from pipeline.release.facts import read_facts
-from pipeline.schema import KINDS, Record
+from pipeline.rows import Record
+from pipeline.schema import KINDS
 from pipeline.storage import layout, layout_release
 from pipeline.storage.arrow import from_dict
 from pipeline.storage.images import read_image_bytes, read_images

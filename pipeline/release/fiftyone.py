@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from pipeline.release.export_folder import ExportFolder, json_items
 from pipeline.release.exported import Export, kinds_but
-from pipeline.schema import Record, Region
+from pipeline.rows import Record
+from pipeline.schema import Region
 
 
 def write_fiftyone(export: Export, folder: ExportFolder) -> dict[str, int]:

@@ -17,7 +17,7 @@ from typing import IO
 
 from pipeline.release.export_folder import ExportFolder
 from pipeline.release.exported import Export
-from pipeline.schema import Record
+from pipeline.rows import Record
 
 
 def write_florence(

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.release.tables import SAMPLE, TYPES, RemovedRow
-from pipeline.schema import KINDS, Record
+from pipeline.rows import Record
+from pipeline.schema import KINDS
 from pipeline.storage.manifest import AnnotationFlow, SampleFlow
 
 WITH_SAMPLE = "sample_removed"

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pipeline.quality.coco import Category, ImageId
-    from pipeline.schema import Annotation, Record
+    from pipeline.rows import Record
+    from pipeline.schema import Annotation
 
 # Digests lie in the upper half of the whole numbers that JSON and float64 keep exactly, because
 # pycocotools puts ids into arrays of float64. All other numbers lie in the lower half.

@@ -19,7 +19,8 @@ from xml.sax.saxutils import quoteattr
 
 from pipeline.release.export_folder import ExportFolder, json_items
 from pipeline.release.exported import Export
-from pipeline.schema import Annotation, Annotations, Record, Region, Text, TextRegion
+from pipeline.rows import Record
+from pipeline.schema import Annotation, Annotations, Region, Text, TextRegion
 
 if TYPE_CHECKING:
     from pipeline.storage.json_types import Json

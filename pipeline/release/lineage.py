@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 
 from pipeline.plan.journal import read_graph
 from pipeline.release.tables import TYPES
-from pipeline.schema import KINDS, Record
+from pipeline.rows import Record
+from pipeline.schema import KINDS
 from pipeline.storage import layout
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.store import Store

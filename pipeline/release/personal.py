@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 
 from pipeline.release.tables import TYPES, FlagRow
-from pipeline.schema import Annotation, Record, Region, Text, TextRegion
+from pipeline.rows import Record
+from pipeline.schema import Annotation, Region, Text, TextRegion
 
 EMAIL, PHONE = "email_address", "telephone_number"
 """What a text is flagged for."""

@@ -10,7 +10,7 @@ from pipeline.release.config import ReleaseConfig
 from pipeline.release.content import LeftOut, content_of
 from pipeline.release.personal import PersonalData
 from pipeline.release.tables import FlagRow
-from pipeline.schema import ImageRow, Record
+from pipeline.rows import ImageRow, Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,7 +36,7 @@ from pipeline.release.tables import (
     objects_row,
     sample_row,
 )
-from pipeline.schema import ImageRow, Record
+from pipeline.rows import ImageRow, Record
 from pipeline.storage import layout, layout_release
 from pipeline.storage.arrow import T, to_dict
 from pipeline.storage.files import Sink

@@ -15,7 +15,8 @@ import numpy as np
 from pipeline.quality.histograms import BoxHistograms
 from pipeline.quality.statistics import PhraseSums, RoundStatistics, Statistics, TextSums
 from pipeline.release.tables import SAMPLE, FlagRow, RemovedRow, SampleRow
-from pipeline.schema import KINDS, Record
+from pipeline.rows import Record
+from pipeline.schema import KINDS
 from pipeline.storage.json_types import Json
 
 SAMPLES, FLAGS = "samples", "flags"

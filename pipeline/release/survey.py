@@ -20,7 +20,7 @@ from pipeline.release.inputs import UserLists
 from pipeline.release.notes import ROUND, read_notes
 from pipeline.release.safety import Note
 from pipeline.release.split import place_of
-from pipeline.schema import ImageRow
+from pipeline.rows import ImageRow
 from pipeline.storage import layout, layout_release
 from pipeline.storage.arrow import from_dict
 from pipeline.storage.images import read_images

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.schema import KINDS, Record, Region, Text, TextRegion, Triplet
+from pipeline.rows import Record
+from pipeline.schema import KINDS, Region, Text, TextRegion, Triplet
 from pipeline.storage.tars import Member
 
 TYPES = {

@@ -9,7 +9,7 @@ from pipeline.release.content import is_box_inside
 from pipeline.release.personal import PersonalData
 from pipeline.release.safety import Safety
 from pipeline.release.tables import BLURRED, FlagRow
-from pipeline.schema import Record
+from pipeline.rows import Record
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,8 @@ from pipeline.release.tables import (
 from pipeline.release.verify_flags import flag_problems
 from pipeline.release.verify_rows import in_words, read_rows, row_problems
 from pipeline.release.verify_tar import Samples, TarSample
-from pipeline.schema import KINDS, Record
+from pipeline.rows import Record
+from pipeline.schema import KINDS
 from pipeline.storage import layout_release
 from pipeline.storage.arrow import T, from_dict
 from pipeline.storage.store import Store

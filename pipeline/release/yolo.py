@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pipeline.release.config import TRAIN
 from pipeline.release.export_folder import ExportFolder
 from pipeline.release.exported import Export, kinds_but
-from pipeline.schema import Record
+from pipeline.rows import Record
 
 # Decimals of a share: of the widest image that is accepted, one unit is below 0.001 pixel.
 DECIMALS = 8

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 
 from pipeline.refinement.changes import Change, changes
 from pipeline.report.folding import Folding, LabelLine
+from pipeline.rows import ImageRow, Row
 from pipeline.schema import (
     KINDS,
     Annotation,
     Annotations,
-    ImageRow,
     Mask,
     Parse,
     Region,
-    Row,
     Text,
     TextRegion,
     Triplet,

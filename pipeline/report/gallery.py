@@ -17,7 +17,8 @@ from pipeline.report.explain import describe_change
 from pipeline.report.palette import PALETTE, QUAD_COLOUR, ink_on
 from pipeline.report.sample_labels import Labels, Sample, Step, rounded
 from pipeline.report.views import NAMES, PictureView, ReportData, RoundView
-from pipeline.schema import KINDS, Annotations, Failure
+from pipeline.rows import Failure
+from pipeline.schema import KINDS, Annotations
 from pipeline.storage.arrow import to_dict
 from pipeline.storage.json_types import Json
 

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from pipeline.ingest.assignment_log import replacements
 from pipeline.plan.journal import SUMMARY, read_graph
 from pipeline.refinement.changes import changes
-from pipeline.schema import Annotations, Failure, ImageRow, Record, Row
+from pipeline.rows import Failure, ImageRow, Record, Row
+from pipeline.schema import Annotations
 from pipeline.storage import layout
 from pipeline.storage.arrow import to_dict
 from pipeline.storage.images import read_given, read_truth

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.report.views import PictureView
-from pipeline.schema import ImageRow, Record
+from pipeline.rows import ImageRow, Record
 from pipeline.storage import layout
 from pipeline.storage.arrow import from_table
 from pipeline.storage.images import read_image, read_images, read_truth

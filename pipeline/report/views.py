@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pipeline.quality.audit import AuditRow
 from pipeline.quality.ranking import Ranked
 from pipeline.quality.truth import Interval, Scores
-from pipeline.schema import Annotations, Failure
+from pipeline.rows import Failure
+from pipeline.schema import Annotations
 from pipeline.storage.json_types import Json
 
 NAMES = {

@@ -13,7 +13,7 @@ from pipeline.quality.audit import NO, YES
 from pipeline.review.labelstudio_answers import of_label_studio
 from pipeline.review.picks import REGIONS
 from pipeline.review.said import Answer, SaidBox, four, inside, text_in
-from pipeline.schema import Record
+from pipeline.rows import Record
 from pipeline.storage.json_types import Json
 
 Tool = Literal["labelstudio", "coco", "audit"]

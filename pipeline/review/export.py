@@ -23,7 +23,8 @@ from pipeline.release.exported import Export, ExportSample, LabelledRound, Part
 from pipeline.release.ids import Numbering
 from pipeline.release.labelstudio import TEXTS, data_of, interface, results_of
 from pipeline.review.picks import Pick
-from pipeline.schema import Annotation, Record
+from pipeline.rows import Record
+from pipeline.schema import Annotation
 from pipeline.storage.json_types import Json
 from pipeline.storage.rounds import OpenRound
 

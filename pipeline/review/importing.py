@@ -15,7 +15,8 @@ from pipeline.quality.reviewed import with_review
 from pipeline.review.answers import answers_of, keys_of, round_of, tool_of
 from pipeline.review.labels import KEPT, ReviewedSample, reviewed_sample
 from pipeline.review.picks import RANDOM
-from pipeline.schema import Annotations, Record
+from pipeline.rows import Record
+from pipeline.schema import Annotations
 from pipeline.storage import layout
 from pipeline.storage.reviews import Stood, add_stands, publish_reviews, read_reviews
 from pipeline.storage.rounds import OpenRound, open_round

@@ -12,16 +12,8 @@ from pipeline.quality.reviewed import DELETED, Origin, kind_of, marks
 from pipeline.release.ids import label_ids
 from pipeline.review.picks import REGIONS
 from pipeline.review.said import Answer, SaidBox
-from pipeline.schema import (
-    HUMAN,
-    Annotation,
-    Annotations,
-    Granularity,
-    Record,
-    Region,
-    Text,
-    Triplet,
-)
+from pipeline.rows import Record
+from pipeline.schema import HUMAN, Annotation, Annotations, Granularity, Region, Text, Triplet
 
 NEAR = 0.5
 """Pixels by which a coordinate may differ: tools round."""

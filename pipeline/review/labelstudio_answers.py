@@ -8,7 +8,7 @@ from typing import cast
 from pipeline.release.labelstudio import BOXES, TEXTS
 from pipeline.review.picks import REGIONS
 from pipeline.review.said import Answer, SaidBox, four, inside, text_in
-from pipeline.schema import Record
+from pipeline.rows import Record
 from pipeline.storage.json_types import Json
 from stages.sources.labelstudio_file import newest, rectangle
 

@@ -20,7 +20,7 @@ from typing import Literal, TypeVar
 
 from pipeline.quality.doubt import doubt_of
 from pipeline.quality.reviewed import Review
-from pipeline.schema import Record
+from pipeline.rows import Record
 
 Why = Literal["random", "doubtful"]
 RANDOM: Why = "random"

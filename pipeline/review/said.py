@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
-from pipeline.schema import Box, Record
+from pipeline.rows import Record
+from pipeline.schema import Box
 from stages.geometry import area, clipped_box
 from stages.sources.shapes import is_number
 

@@ -10,7 +10,8 @@ from typing import IO
 
 import numpy as np
 
-from pipeline.schema import Annotations, ImageRow, Record, Row
+from pipeline.rows import ImageRow, Record, Row
+from pipeline.schema import Annotations
 from pipeline.storage import layout
 from pipeline.storage.arrow import from_dict
 from pipeline.storage.checks import broken

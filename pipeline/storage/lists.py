@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.schema import ImageRow
+from pipeline.rows import ImageRow
 from stages.dedup import Hashed
 from stages.remote import opened
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.schema import Record
+from pipeline.rows import Record
 from pipeline.storage.arrow import number_of, to_dict
 
 SMALLEST = 1e-4

@@ -11,7 +11,8 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-from pipeline.schema import Annotations, Row
+from pipeline.rows import Row
+from pipeline.schema import Annotations
 from pipeline.storage import layout
 from pipeline.storage.parquet import parse_table, publish_table
 from pipeline.storage.store import Store

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pipeline.schema import KINDS, IndexRow
+from pipeline.rows import IndexRow
+from pipeline.schema import KINDS
 from pipeline.storage import layout
 from pipeline.storage.parquet import publish_table, read_table
 from pipeline.storage.store import Store

@@ -12,7 +12,7 @@ from pipeline.storage.json_types import Json
 from pipeline.storage.sources import read_sources
 
 if TYPE_CHECKING:
-    from pipeline.schema import Record
+    from pipeline.rows import Record
     from pipeline.storage.store import Store
 
 
@@ -118,7 +118,7 @@ class OpenRound:
 
     def read(self, shard: str) -> list[Record]:
         """The records of one shard."""
-        from pipeline.schema import Record
+        from pipeline.rows import Record
         from pipeline.storage.parquet import read_table
 
         return read_table(self.store, layout.round_table(self.folder, shard), Record)

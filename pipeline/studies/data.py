@@ -7,7 +7,8 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pipeline.schema import Annotations, Record
+from pipeline.rows import Record
+from pipeline.schema import Annotations
 from pipeline.storage import layout_training
 from pipeline.storage.arrow import to_dict
 from pipeline.storage.images import decode_image

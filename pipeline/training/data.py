@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pipeline.errors import RunFailed
-from pipeline.schema import IndexRow
+from pipeline.rows import IndexRow
 from pipeline.storage import layout
 from pipeline.storage.checks import broken
 from pipeline.storage.parquet import read_table

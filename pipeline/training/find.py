@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from pipeline.schema import Record
+from pipeline.rows import Record
 from pipeline.storage import layout
 from pipeline.storage.arrow import from_dict
 from pipeline.storage.manifest import digest

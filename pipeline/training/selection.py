@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from pipeline.config.run import GateConfig
 from pipeline.quality.summary import Summary
-from pipeline.schema import KINDS, Annotations, IndexRow
+from pipeline.rows import IndexRow
+from pipeline.schema import KINDS, Annotations
 from pipeline.storage.images import read_given
 from pipeline.storage.store import Store
 from stages.base import fold_of, held_out

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Protocol
 
-from pipeline.schema import Record
+from pipeline.rows import Record
 from pipeline.storage import layout
 from pipeline.storage.checks import broken
 from pipeline.storage.images import decode_image, with_images

@@ -24,7 +24,7 @@ from pipeline.ingest.assignment import assign, list_source
 from pipeline.ingest.shard import Ingest
 from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import ShardState
-from pipeline.schema import Row
+from pipeline.rows import Row
 from pipeline.storage import layout
 from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store

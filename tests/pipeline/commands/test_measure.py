@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from pipeline.cli import main
-from pipeline.schema import Annotations, ImageRow, Record, Region
+from pipeline.rows import ImageRow, Record
+from pipeline.schema import Annotations, Region
 from pipeline.storage.manifest import Manifest
 from pipeline.storage.parquet import publish_table
 from pipeline.storage.rounds import Head, publish_head

@@ -7,7 +7,8 @@ import pytest
 
 from pipeline.drills.compare import Difference, difference
 from pipeline.drills.faults import DRILLS, POISONED
-from pipeline.schema import Annotations, Row, Text
+from pipeline.rows import Row
+from pipeline.schema import Annotations, Text
 from pipeline.storage import layout, layout_journal
 from pipeline.storage.manifest import Manifest, count_samples
 from pipeline.storage.parquet import publish_table

@@ -15,7 +15,7 @@ from pipeline.plan import graph
 from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import ShardState, plan
 from pipeline.report.pictures import read_pictures
-from pipeline.schema import Record
+from pipeline.rows import Record
 from pipeline.storage import layout, layout_journal
 from pipeline.storage.images import decode_image, read_image_bytes, read_images, with_images
 from pipeline.storage.parquet import read_table

@@ -20,7 +20,8 @@ from pipeline.ingest.shard import Ingest
 from pipeline.plan import graph, shard_state
 from pipeline.plan.shard_state import ShardState
 from pipeline.release.coco import coco_of
-from pipeline.schema import HUMAN, Annotations, Record, Region, Text
+from pipeline.rows import Record
+from pipeline.schema import HUMAN, Annotations, Region, Text
 from pipeline.storage.arrow import to_dict
 from pipeline.storage.images import read_given
 from pipeline.storage.layout import IMAGES

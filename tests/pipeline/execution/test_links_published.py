@@ -12,7 +12,8 @@ from pipeline.ingest.assignment import assign, list_source
 from pipeline.ingest.shard import Ingest
 from pipeline.plan.graph import round_zero
 from pipeline.plan.shard_state import ShardState
-from pipeline.schema import Annotations, Region, Row, Text, Triplet
+from pipeline.rows import Row
+from pipeline.schema import Annotations, Region, Text, Triplet
 from pipeline.storage.store import Store
 
 SHARD = "shard-000000"

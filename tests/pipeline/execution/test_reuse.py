@@ -17,7 +17,7 @@ from pipeline.ingest.shard import Ingest
 from pipeline.plan import graph, shard_state
 from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import ShardState
-from pipeline.schema import Row
+from pipeline.rows import Row
 from pipeline.storage import layout_journal
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import Digests

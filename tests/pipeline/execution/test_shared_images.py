@@ -19,7 +19,7 @@ from pipeline.config.compose import compose
 from pipeline.config.parse import parse
 from pipeline.maintenance.verify import verify
 from pipeline.refinement.copies import cost_of_copies
-from pipeline.schema import ImageRow
+from pipeline.rows import ImageRow
 from pipeline.storage.images import with_images
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import Manifest, count_samples

@@ -20,7 +20,8 @@ from pipeline.ingest.shard import Ingest
 from pipeline.plan import graph
 from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import ShardState
-from pipeline.schema import Annotations, ImageRow, Region
+from pipeline.rows import ImageRow
+from pipeline.schema import Annotations, Region
 from pipeline.storage.images import read_images
 from pipeline.storage.layout import ATTEMPTS
 from pipeline.storage.process import this_process

@@ -11,7 +11,7 @@ from pipeline.ingest.assignment import assign, check_keys, list_source
 from pipeline.ingest.assignment_log import ShardAssignment, append_assignments
 from pipeline.ingest.shard import Ingest
 from pipeline.plan.shard_state import ShardState
-from pipeline.schema import ImageRow
+from pipeline.rows import ImageRow
 from pipeline.storage.images import read_image_bytes, read_images
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.parquet import read_table

@@ -17,7 +17,7 @@ from pipeline.ingest.failures import in_ingest
 from pipeline.ingest.refused import Refused
 from pipeline.ingest.shard import Ingest
 from pipeline.plan.shard_state import ShardState
-from pipeline.schema import ImageRow
+from pipeline.rows import ImageRow
 from pipeline.storage.layout import images_tar
 from pipeline.storage.lists import read_entries
 from pipeline.storage.parquet import read_table

@@ -14,7 +14,7 @@ from pipeline.ingest.assignment import assign, list_source
 from pipeline.ingest.shard import Ingest
 from pipeline.plan import graph
 from pipeline.plan.shard_state import ShardState
-from pipeline.schema import Record
+from pipeline.rows import Record
 from pipeline.storage.store import Store
 from tests.pipeline.execution.test_given import ONLY
 from tests.stages.sources.forms import pictures, write_forms

@@ -12,7 +12,7 @@ from pipeline.ingest.shard import Ingest
 from pipeline.maintenance import retry
 from pipeline.maintenance.verify import verify, withdraw
 from pipeline.plan.shard_state import ShardState
-from pipeline.schema import ImageRow
+from pipeline.rows import ImageRow
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store

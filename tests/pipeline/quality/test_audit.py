@@ -5,7 +5,8 @@ from collections import Counter
 import pytest
 
 from pipeline.quality.audit import sample, score, wilson
-from pipeline.schema import Annotations, Record, Region, Text, Triplet
+from pipeline.rows import Record
+from pipeline.schema import Annotations, Region, Text, Triplet
 
 
 def records(count: int = 50) -> list[Record]:

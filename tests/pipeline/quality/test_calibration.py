@@ -21,7 +21,8 @@ from pipeline.quality.calibration import (
 )
 from pipeline.quality.calibration_truth import Truth, of_source
 from pipeline.quality.curves import curve
-from pipeline.schema import Annotations, Box, Record, Region, Text, TextRegion, Triplet
+from pipeline.rows import Record
+from pipeline.schema import Annotations, Box, Region, Text, TextRegion, Triplet
 from pipeline.storage.manifest import Manifest
 from pipeline.storage.parquet import publish_table
 from pipeline.storage.store import Store

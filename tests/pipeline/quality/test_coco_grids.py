@@ -17,7 +17,8 @@ from pipeline.ingest.shard import stamped
 from pipeline.quality.calibration_truth import of_coco
 from pipeline.quality.evaluate import evaluate
 from pipeline.release.coco import coco_of, write_coco
-from pipeline.schema import Annotations, Record
+from pipeline.rows import Record
+from pipeline.schema import Annotations
 from stages.ingest import receive
 from stages.source import make_key
 from stages.sources.coco import CocoConfig, CocoSource

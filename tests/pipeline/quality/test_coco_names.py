@@ -10,7 +10,8 @@ import pytest
 
 from pipeline.quality.calibration_truth import of_coco
 from pipeline.quality.evaluate import evaluate
-from pipeline.schema import Annotations, Record, Region
+from pipeline.rows import Record
+from pipeline.schema import Annotations, Region
 
 
 def named(*names: str) -> list[Record]:

@@ -9,7 +9,8 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from pipeline.quality.evaluate import evaluate
-from pipeline.schema import Annotations, Mask, Record, Region, Text, TextRegion, Triplet
+from pipeline.rows import Record
+from pipeline.schema import Annotations, Mask, Region, Text, TextRegion, Triplet
 from tests.pipeline.quality.task_files import captions, truth
 
 

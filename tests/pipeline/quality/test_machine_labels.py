@@ -11,7 +11,8 @@ from pipeline.config.parse import parse
 from pipeline.quality.coco import GroundTruth
 from pipeline.quality.evaluate import Choice, evaluate
 from pipeline.quality.machine_labels import machine_records
-from pipeline.schema import Annotations, Box, Record, Region
+from pipeline.rows import Record
+from pipeline.schema import Annotations, Box, Region
 from stages.base import Sample
 from stages.filters.region import RegionFilter, RegionFilterConfig
 

@@ -14,7 +14,7 @@ from pipeline.quality.statistics import Statistics, statistics_of
 from pipeline.quality.summary import Sum, Summary, add, decode, encode
 from pipeline.refinement.gate import PairedScores, count_paired
 from pipeline.refinement.round_metrics import RoundCounts, metrics
-from pipeline.schema import Record
+from pipeline.rows import Record
 from pipeline.training.selection import HeldOut
 from tests.pipeline.simulated import SIZE, noisy_scenes
 

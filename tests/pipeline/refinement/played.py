@@ -19,7 +19,7 @@ from pipeline.plan.shard_state import ShardState
 from pipeline.refinement.executor import RunExecutor
 from pipeline.refinement.loop import Attempt, Loop
 from pipeline.refinement.trainings import RoundTrainings
-from pipeline.schema import Record
+from pipeline.rows import Record
 from pipeline.storage.store import Store
 from pipeline.training.run import Training
 from stages.florence.model import load, resolve, save

@@ -22,7 +22,8 @@ from pipeline.refinement.judgements import judged_samples, merge_config, second_
 from pipeline.refinement.planning import plan_run
 from pipeline.refinement.second_look import NO_LOOK, SecondLook
 from pipeline.refinement.thresholds import count_judged, count_learned, curves_of, thresholds_of
-from pipeline.schema import HUMAN, Record, Region
+from pipeline.rows import Record
+from pipeline.schema import HUMAN, Region
 from pipeline.storage import layout_journal
 from pipeline.storage.arrow import to_dict
 from pipeline.storage.source_ids import read_source_ids

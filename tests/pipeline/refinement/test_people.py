@@ -13,7 +13,8 @@ from pipeline.quality.summary import Summary, add
 from pipeline.refinement.gate import PairedScores
 from pipeline.refinement.loop import merge_node
 from pipeline.refinement.people import PeopleConfig, PeopleSummary
-from pipeline.schema import Annotations, Record
+from pipeline.rows import Record
+from pipeline.schema import Annotations
 from pipeline.storage.images import read_truth
 from pipeline.storage.reviews import publish_reviews
 from stages.base import held_out

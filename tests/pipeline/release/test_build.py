@@ -25,7 +25,7 @@ from pipeline.release.build import build
 from pipeline.release.config import parse
 from pipeline.release.files import files_in
 from pipeline.release.verify import verify
-from pipeline.schema import ImageRow
+from pipeline.rows import ImageRow
 from pipeline.storage.parquet import read_table
 from pipeline.storage.store import Store
 from tests.pipeline.release.rounds import BOX, TEXT, Inline, released, tars_by_the_card

@@ -17,7 +17,8 @@ from pycocotools.cocoeval import COCOeval
 from pipeline.release.class_file import read_categories
 from pipeline.release.coco import coco_of, results_of, write_coco
 from pipeline.release.ids import ClassTable, Numbering, class_table, coco_numbers, image_ids
-from pipeline.schema import Annotations, Mask, Record, Region, Text
+from pipeline.rows import Record
+from pipeline.schema import Annotations, Mask, Region, Text
 
 PHOTOS = Path(__file__).parents[4] / "shared/data/photos"
 

@@ -9,7 +9,8 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from pipeline.release.content import content_of
-from pipeline.schema import Annotations, Failure, Mask, Record, Region, Text, TextRegion, Triplet
+from pipeline.rows import Failure, Record
+from pipeline.schema import Annotations, Mask, Region, Text, TextRegion, Triplet
 
 TEXT = Text(id="t", granularity="brief", text="A red dog.")
 

@@ -14,7 +14,7 @@ import yaml
 from PIL import Image
 
 from pipeline.cli import main
-from pipeline.schema import Record
+from pipeline.rows import Record
 from pipeline.storage.rounds import open_round
 from stages.florence.tasks import TASKS
 from tests.pipeline.release.conftest import COUNT

@@ -11,7 +11,8 @@ from PIL import Image
 from pipeline.release.blur import blur, blurred_regions
 from pipeline.release.config import parse
 from pipeline.release.personal import EMAIL, PHONE, PersonalData
-from pipeline.schema import Annotations, Candidate, Record, Region, Text, TextRegion
+from pipeline.rows import Record
+from pipeline.schema import Annotations, Candidate, Region, Text, TextRegion
 
 
 def test_a_whole_crowd_is_blurred_though_it_is_no_label() -> None:

@@ -17,7 +17,8 @@ from pycocotools.coco import COCO
 
 from pipeline.release.coco import coco_of, results_of, write_coco
 from pipeline.release.content import MASK, content_of
-from pipeline.schema import Annotations, Mask, Record, Region
+from pipeline.rows import Record
+from pipeline.schema import Annotations, Mask, Region
 from pipeline.storage.arrow import arrow_schema, from_dict, from_table, to_dict, to_table
 from stages.geometry import decode_mask, encode_mask
 from stages.ingest import receive

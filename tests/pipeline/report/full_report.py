@@ -9,7 +9,8 @@ from PIL import Image
 
 from pipeline.quality.ranking import Ranked
 from pipeline.report.views import FailedView, PictureView, ReportData, RoundView
-from pipeline.schema import Annotations, Box, Failure, Region, Text, TextRegion, Triplet
+from pipeline.rows import Failure
+from pipeline.schema import Annotations, Box, Region, Text, TextRegion, Triplet
 from stages.geometry import encode_mask
 
 FIRST, SECOND = "00-aa", "01-bb"

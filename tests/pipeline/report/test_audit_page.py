@@ -10,7 +10,8 @@ from PIL import Image
 
 from pipeline.quality.audit import sample, score
 from pipeline.report.audit import audit_page
-from pipeline.schema import Annotations, Record, Region, Text, TextRegion
+from pipeline.rows import Record
+from pipeline.schema import Annotations, Region, Text, TextRegion
 from tests.pipeline.report.browser import CHROMIUM, WHY_SKIPPED, Browser
 
 

@@ -9,7 +9,7 @@ from pipeline.refinement.round_metrics import RoundCounts, metrics
 from pipeline.report.data import report_data
 from pipeline.report.gallery import gallery
 from pipeline.report.views import ReportData
-from pipeline.schema import IndexRow, Record
+from pipeline.rows import IndexRow, Record
 from pipeline.storage import layout
 from pipeline.storage.json_types import Json
 from pipeline.storage.parquet import read_table

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pipeline.report.explain import explain
 from pipeline.report.history import SampleHistory, SampleInRound, StageOutput
-from pipeline.schema import Annotations, ImageRow, Region, Row
+from pipeline.rows import ImageRow, Row
+from pipeline.schema import Annotations, Region
 
 
 def region(number: int, score: float, dropped: str | None = None) -> Region:

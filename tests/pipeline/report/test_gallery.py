@@ -11,7 +11,8 @@ from pipeline.report.disputes import ENSEMBLE, MODEL, SPECIALISTS, disputes
 from pipeline.report.embedded import light_data_uri
 from pipeline.report.gallery import gallery
 from pipeline.report.views import PictureView, ReportData, RoundView
-from pipeline.schema import Annotations, Box, Failure, Mask, Region, Text, Triplet
+from pipeline.rows import Failure
+from pipeline.schema import Annotations, Box, Mask, Region, Text, Triplet
 from stages.geometry import encode_mask
 
 BOX: Box = (8, 8, 40, 40)

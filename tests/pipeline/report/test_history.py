@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from pipeline.report.history import sample_history
-from pipeline.schema import ImageRow, IndexRow
+from pipeline.rows import ImageRow, IndexRow
 from pipeline.storage.parquet import publish_table
 from pipeline.storage.round_parts import publish_parts, round_part
 from pipeline.storage.store import Store

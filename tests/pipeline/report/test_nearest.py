@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.report.history import sample_history
-from pipeline.schema import ImageRow
+from pipeline.rows import ImageRow
 from pipeline.storage import layout
 from pipeline.storage.parquet import publish_table
 from pipeline.storage.store import Store

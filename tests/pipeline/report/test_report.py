@@ -16,13 +16,8 @@ from pipeline.report.history import IngestTry, SampleHistory, SampleInRound, Sta
 from pipeline.report.html import write_report
 from pipeline.report.terminal import rounds_table
 from pipeline.report.views import Measured, PictureView, ReportData, RoundView
-from pipeline.schema import (
-    Annotations,
-    Failure,
-    ImageRow,
-    Row,
-    Text,
-)
+from pipeline.rows import Failure, ImageRow, Row
+from pipeline.schema import Annotations, Text
 from tests.pipeline.report.labels import TEXT, jpeg, region, sample
 
 

@@ -13,7 +13,7 @@ from pipeline.execution.worker import Worker
 from pipeline.ingest.assignment import assign, ingest_state, list_source
 from pipeline.ingest.shard import Ingest
 from pipeline.plan import graph, shard_state
-from pipeline.schema import Record
+from pipeline.rows import Record
 from pipeline.storage.layout import IMAGES, round_name
 from pipeline.storage.rounds import Head, HeadAttempt, open_round, publish_head
 from pipeline.storage.store import Store

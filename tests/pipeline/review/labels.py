@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.schema import Annotations, Record, Region, Text
+from pipeline.rows import Record
+from pipeline.schema import Annotations, Region, Text
 
 
 def region(id_: str, **more: Any) -> Region:

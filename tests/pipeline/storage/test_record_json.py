@@ -7,19 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.schema import (
-    Annotations,
-    Candidate,
-    Failure,
-    Mask,
-    NounPhrase,
-    Parse,
-    Record,
-    Region,
-    Row,
-    Text,
-    Triplet,
-)
+from pipeline.rows import Failure, Record, Row
+from pipeline.schema import Annotations, Candidate, Mask, NounPhrase, Parse, Region, Text, Triplet
 from pipeline.storage.arrow import arrow_schema, from_dict, from_table, to_dict, to_table
 from pipeline.storage.record_json import encode_records
 

@@ -12,7 +12,8 @@ from pipeline.execution.publishing import publish_round
 from pipeline.execution.reading import ShardTables
 from pipeline.plan.graph import Node
 from pipeline.plan.shard_state import ShardState
-from pipeline.schema import Annotations, ImageRow, Region, Row
+from pipeline.rows import ImageRow, Row
+from pipeline.schema import Annotations, Region
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.parquet import publish_table
 from pipeline.storage.store import Store

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.schema import Annotations, IndexRow
+from pipeline.rows import IndexRow
+from pipeline.schema import Annotations
 from pipeline.storage.parquet import publish_table
 from pipeline.storage.round_parts import publish_parts, round_part
 from pipeline.storage.store import Store

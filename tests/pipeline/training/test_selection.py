@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.schema import IndexRow
+from pipeline.rows import IndexRow
 from pipeline.training.selection import HeldOut, Selection, count_selectable
 from stages.base import fold_of, held_out
 

@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.quality.evaluate import evaluate
-from pipeline.schema import Annotations, Record
+from pipeline.rows import Record
+from pipeline.schema import Annotations
 from stages.base import SampleError
 from stages.ingest import receive
 from stages.sources.coco import CocoConfig, CocoSource
