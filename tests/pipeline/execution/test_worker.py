@@ -23,7 +23,7 @@ from pipeline.plan.shard_state import ShardState
 from pipeline.rows import ImageRow
 from pipeline.schema import Annotations, Region
 from pipeline.storage.images import read_images
-from pipeline.storage.layout import ATTEMPTS
+from pipeline.storage.layout_journal import ATTEMPTS
 from pipeline.storage.process import this_process
 from pipeline.storage.store import Store
 from stages.base import Batch, Failed, Result, Sample, SampleError
