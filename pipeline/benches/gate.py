@@ -20,9 +20,9 @@ from pipeline.benches.judged_rounds import (
     JudgedRound,
     Noise,
     accepted,
-    largest_loss,
     make_round,
     same_decision,
+    worst_change,
 )
 from pipeline.benches.refinement import BootstrappingBenchConfig, work_folder
 from pipeline.refinement.gate import ACCEPTED
@@ -65,14 +65,14 @@ class GateBenchConfig(BootstrappingBenchConfig):
 def gate(config: GateBenchConfig) -> Json:
     """Judge the rounds; `same_decision` is the share that is decided alike, with truth and without.
 
-    `worst_accepted` is the largest loss of F1 of any metric in a round that is accepted without
+    `worst_accepted` is the least change of F1 of any metric in a round that is accepted without
     truth; None if none is.
     """
     started = time.time()
     with work_folder(config.work) as work:
         rows = []
         for case in _cases(config):
-            rows.append(make_round(work, config.seed, case))
+            rows.append(make_round(work, case))
     if config.plot:
         Path(config.plot).write_bytes(_plot(rows))
     good = accepted(rows)
@@ -81,7 +81,7 @@ def gate(config: GateBenchConfig) -> Json:
         "same_decision": same_decision(rows),
         "rounds": len(rows),
         "accepted": len(good),
-        "worst_accepted": largest_loss(good) if good else None,
+        "worst_accepted": worst_change(good) if good else None,
         "rows": rows,
         "seconds": time.time() - started,
         "settings": asdict(config),
@@ -96,6 +96,7 @@ def _cases(config: GateBenchConfig) -> Iterator[Case]:
                 model=model,
                 steps=STEPS[model],
                 scenes=config.scenes // (FEW if model == "overfitted" else 1),
+                seed=config.seed,
                 shuffled=model == "sabotaged",
                 settings=config.settings,
             )

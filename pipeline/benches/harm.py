@@ -16,9 +16,9 @@ from pydantic import Field
 from pipeline.benches.judged_rounds import (
     Case,
     Noise,
-    largest_loss,
     make_round,
     same_decision,
+    worst_change,
 )
 from pipeline.benches.refinement import BootstrappingBenchConfig, work_folder
 from pipeline.storage.json_types import Json
@@ -39,16 +39,16 @@ class HarmBenchConfig(BootstrappingBenchConfig):
 
 
 def harm(config: HarmBenchConfig) -> Json:
-    """Make the rounds; `worst` is the largest loss of F1 of any metric in any round.
+    """Make the rounds; `worst_change` is the least change of F1 of any metric in any round.
 
     `same_decision` is the share of rounds that the gate decides alike with and without truth.
     """
     started = time.time()
     with work_folder(config.work) as work:
-        rows = [make_round(work, config.seed, case) for case in _cases(config)]
+        rows = [make_round(work, case) for case in _cases(config)]
     return {
         "name": "harm",
-        "worst": largest_loss(rows),
+        "worst_change": worst_change(rows),
         "same_decision": same_decision(rows),
         "rows": rows,
         "seconds": time.time() - started,
@@ -64,5 +64,6 @@ def _cases(config: HarmBenchConfig) -> Iterator[Case]:
                 model=f"{steps} steps",
                 steps=steps,
                 scenes=config.scenes,
+                seed=config.seed,
                 settings=config.settings,
             )

@@ -50,6 +50,8 @@ class Case:
     """Training steps."""
     scenes: int
     """Scenes that are labelled, with those that are held out."""
+    seed: int
+    """Seed of the scenes and of the mistakes."""
     shuffled: bool = False
     """Whether the model has learned the labels of other scenes."""
     settings: tuple[str, ...] = ()
@@ -65,7 +67,7 @@ class Case:
     @property
     def folder(self) -> str:
         """The name of the work folder; rounds with the same mistakes and scenes share it."""
-        return f"{self.noise}-{self.scenes}"
+        return f"{self.noise}-{self.scenes}-seed-{self.seed}"
 
 
 class JudgedRound(TypedDict):
@@ -89,7 +91,7 @@ class JudgedRound(TypedDict):
     """What the gate says without truth."""
 
 
-def make_round(folder: Path, seed: int, case: Case) -> JudgedRound:
+def make_round(folder: Path, case: Case) -> JudgedRound:
     """Make a round, and let the gate judge it with and without truth.
 
     The work folder is in `folder`. Rounds with the same mistakes and scenes share round 0, and a
@@ -98,11 +100,11 @@ def make_round(folder: Path, seed: int, case: Case) -> JudgedRound:
     work = folder / case.folder
     settings = (*case.overrides, "refine.rounds=1")
     if case.shuffled:
-        start = shuffled_model(work, seed, settings)
+        start = shuffled_model(work, case.seed, settings)
         settings = (*settings, f"refine.start={start}", "train.stages=[[64,0]]")
     # Only the verdict differs, so all other work of the second run is done.
-    known = run_experiment(work, seed, (*settings, "refine.gate.truth=source"))
-    unknown = run_experiment(work, seed, (*settings, "refine.gate.truth=none"))
+    known = run_experiment(work, case.seed, (*settings, "refine.gate.truth=source"))
+    unknown = run_experiment(work, case.seed, (*settings, "refine.gate.truth=none"))
     before, after = known.attempts
     with_truth = after.verdict
     without_truth = unknown.attempts[1].verdict
@@ -120,12 +122,12 @@ def make_round(folder: Path, seed: int, case: Case) -> JudgedRound:
     }
 
 
-def largest_loss(rounds: Sequence[JudgedRound]) -> float:
-    """How much F1 of any metric falls at most in any of some rounds; negative if all rise."""
-    losses = []
+def worst_change(rounds: Sequence[JudgedRound]) -> float:
+    """The least change of F1 of any metric in any of some rounds; negative if any falls."""
+    changes = []
     for row in rounds:
-        losses += [row["before"][metric] - row["after"][metric] for metric in COMPARED]
-    return max(losses)
+        changes += [row["after"][metric] - row["before"][metric] for metric in COMPARED]
+    return min(changes)
 
 
 def same_decision(rounds: Sequence[JudgedRound]) -> float:

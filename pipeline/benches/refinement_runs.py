@@ -24,6 +24,7 @@ from pipeline.schema import Annotations
 from pipeline.storage import layout
 from pipeline.storage.images import read_truth
 from pipeline.storage.json_types import Json
+from pipeline.storage.manifest import digest
 from pipeline.storage.store import Store
 from pipeline.training.data import TrainingSet
 from stages.base import Sample, held_out
@@ -204,7 +205,8 @@ def shuffled_model(work: Path, seed: int, settings: Sequence[str]) -> str:
 
     run = run_experiment(work, seed, (*settings, "refine.rounds=0"))
     node = run.attempts[0].node
-    target = work / "shuffled"
+    made_of = (node.folder, run.config.refine.start, repr(run.config.train), str(run.config.seed))
+    target = work / f"shuffled-{digest(*made_of)}"
     keys: dict[str, list[str]] = {}
     for shard in run.store.done(node.folder):
         rows = read_rows(run.store, node, shard)

@@ -214,7 +214,7 @@ def _refine(run: RunConfig) -> Iterator[str]:
 def _gate(run: RunConfig) -> Iterator[str]:
     gate = run.refine.gate
     where = "refine.gate."
-    if gate.held_out == 0 and run.refine.rounds > 0:
+    if gate.held_out == gate.held_out_human == 0 and run.refine.rounds > 0:
         yield f"{where}held_out=0: every round is rejected, as no sample is left to judge it by"
     yield from own(gate, where)
 

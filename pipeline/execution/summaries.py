@@ -69,11 +69,11 @@ def total(
 
 
 def total_by_source(
-    store: Store, node: Node, states: Mapping[str, ShardState]
+    store: Store, node: Node, states: Mapping[str, ShardState], *, keep: bool = True
 ) -> dict[str, Summary]:
     """The sum of a node's summaries of each source, by its name.
 
-    Empty where the only source has no name. The sums are kept in the journal.
+    Empty where the only source has no name. With `keep` the sums are kept in the journal.
     """
     work = read_sources(store)
     if not work.several:
@@ -82,7 +82,7 @@ def total_by_source(
     for name, shards in work.shards_by_source(states).items():
         own = {shard: states[shard] for shard in shards}
         place = layout_journal.measured_total(node.folder, work.stem(name))
-        totals[name] = _total(store, node, own, place, keep=True)
+        totals[name] = _total(store, node, own, place, keep)
     return totals
 
 

@@ -148,14 +148,14 @@ def witness_nodes(
     has learned from all samples, so that nothing could be measured.
     """
     annotate = run.refine.annotate
-    held_out = run.refine.gate.held_out
-    nothing_to_measure = held_out == 0 and run.refine.folds == 1
+    gate = run.refine.gate
+    nothing_to_measure = gate.held_out == gate.held_out_human == 0 and run.refine.folds == 1
     if nothing_to_measure or not isinstance(annotate.options, RefineConfig):
         return []
     shared = {}
     for field in dataclasses.fields(annotate.options):
         shared[field.name] = getattr(annotate.options, field.name)
-    options = WitnessConfig(**shared, held_out=held_out)
+    options = WitnessConfig(**shared, held_out=gate.held_out)
     entry = dataclasses.replace(annotate, name=WITNESS, use=WITNESS, options=options)
     return [_model_node(run, entry, number, [head], model, {}) for model in models.refining]
 

@@ -59,6 +59,10 @@ class Comparison:
         """Found and old labels of the same thing; the likeliest found labels choose first."""
         return matches(self.kind, self.rules, likeliest_first(self.found), self.old)
 
+    def was_asked(self, new: Annotation) -> bool:
+        """Whether the second look could have given a new label again."""
+        return self.repeats is not None and new.id in self.repeats.asked
+
     def is_repeated(self, new: Annotation) -> bool:
         """Whether the second look gives a new label again."""
         return self.repeats is not None and new.id in self.repeats.again
@@ -69,7 +73,7 @@ class Comparison:
 
     def least(self, certainties: Certainties, new: Annotation) -> float | None:
         """The least log-probability of a new label, from those for both looks and for one."""
-        if self.repeats is None:
+        if not self.was_asked(new):
             return certainties.unasked
         return certainties.twice if self.is_repeated(new) else certainties.once
 
@@ -90,9 +94,10 @@ def comparisons(
         old = [annotation for annotation in kept if annotation.round < this_round]
         found = [annotation for annotation in kept if annotation.round == this_round]
         repeated = None
-        if kind.in_mirror and not look.is_empty:
+        if kind.in_mirror and look.took_place:
             again = likeliest_first(getattr(look.mirrored, name))
-            repeated = repeats(kind, rules, likeliest_first(found), old, again)
+            first = likeliest_first(found)
+            repeated = repeats(kind, rules, first, old, again, look.could_repeat)
             found = [_at_mean_place(kind, new, repeated) for new in found]
         yield Comparison(
             name=name,

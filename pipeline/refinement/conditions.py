@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.refinement.comparison import Comparison, label_log_probability, log_certainty
-from pipeline.refinement.matching import same_label
+from pipeline.refinement.matching import Match, same_label
 from pipeline.schema import Annotation, Text
 
 
@@ -19,7 +19,7 @@ def is_certain(comparison: Comparison, new: Annotation) -> bool:
 
 def would_be_certain(comparison: Comparison, new: Annotation) -> bool:
     """Whether a new label would be added if the second look repeated it."""
-    return comparison.repeats is not None and _reaches(new, comparison.thresholds.add.twice)
+    return comparison.was_asked(new) and _reaches(new, comparison.thresholds.add.twice)
 
 
 def is_likelier(comparison: Comparison, new: Annotation, old: Annotation) -> bool:
@@ -34,12 +34,23 @@ def may_rename(comparison: Comparison, new: Annotation) -> bool:
     return _reaches(new, comparison.least(comparison.thresholds.rename, new))
 
 
-def wins_tie(comparison: Comparison, new: Text, old: Text) -> bool:
-    """Whether a new text comes in though it is not likelier than the old one (`Rules.tie`)."""
-    tie = comparison.rules.tie
-    if tie == "old" or not may_rename(comparison, new):
+def wins_tie(comparison: Comparison, new: Annotation, old: Annotation) -> bool:
+    """Whether a new text may come in though it is not likelier than the old one (`Rules.tie`)."""
+    if not (isinstance(new, Text) and isinstance(old, Text)):
         return False
-    return tie == "both" or len(new.text.split()) > len(old.text.split())
+    tie = comparison.rules.tie
+    if tie == "longer":
+        return len(new.text.split()) > len(old.text.split())
+    return tie == "both"
+
+
+def could_replace(comparison: Comparison, match: Match) -> bool:
+    """Whether another name would take the place of the old one if it were certain enough."""
+    if match.same_label or match.old.locked:
+        return False
+    if is_likelier(comparison, match.new, match.old):
+        return True
+    return comparison.rules.tie != "both" and wins_tie(comparison, match.new, match.old)
 
 
 def is_unsupported(comparison: Comparison, old: Annotation) -> bool:

@@ -54,7 +54,7 @@ class Estimate:
     """What is estimated of one kind of labels before and after a merge."""
 
     labels: int
-    """Old labels."""
+    """Old labels, with those of people."""
     right: float | None
     """How many of them are right; None if it cannot be told."""
     recall: float | None
@@ -97,8 +97,8 @@ class Estimate:
         """The difference of F1 that the merge makes, with its 95% interval.
 
         Where F1 cannot be told, all old labels are taken for right, so that the gain of added
-        labels is not overestimated. The interval is that of chance (binomial, normal
-        approximation).
+        labels is not overestimated. The interval is that of chance in how many changes are right
+        (binomial, normal approximation); the errors of the estimated shares are not in it.
         """
         scores = self.f1()
         if scores is None:
@@ -124,7 +124,8 @@ class Estimate:
         for decision, weight in ((self.added, 1.0), (self.renamed, 2.0), (self.dropped, 1.0)):
             made = decision.made
             if made.labels:
-                share = min(made.right / made.labels, 1.0)
+                # Two more of each keep the interval from vanishing where all seem to be right.
+                share = min((made.right + 2) / (made.labels + 4), 1.0)
                 variance += weight**2 * made.labels * share * (1 - share)
         return math.sqrt(variance)
 
@@ -132,13 +133,13 @@ class Estimate:
 def estimate(counted: Summary, thresholds: Thresholds, curves: Curves) -> Estimate:
     """What a merge with these thresholds makes of one kind of labels."""
     wrong = wrong_labels(counted)
-    labels = int(counted["old"].sum())
+    labels = int(counted["old"].sum()) + counted["human"]
     return Estimate(
         labels=labels,
         right=None if wrong is None else labels - wrong,
         recall=_recall(counted, curves),
         added=_new_labels(counted["added"], thresholds.add, curves.added),
-        renamed=_new_labels(counted["renamed"], thresholds.rename, curves.renamed),
+        renamed=_new_labels(counted["renamable"], thresholds.rename, curves.renamed),
         dropped=_below(counted, thresholds.drop, wrong),
     )
 
@@ -201,11 +202,11 @@ def _unfound(counted: Summary, bins: slice, wrong: float) -> Changes:
 
 def _bins_above(threshold: float) -> slice:
     """The bins of the log-probabilities that reach a threshold."""
-    return slice(0, int(-threshold * PER_NAT) + 1)
+    return slice(0, math.floor(-threshold * PER_NAT) + 1)
 
 
 def wrong_labels(counted: Summary) -> float | None:
-    """The estimated number of wrong labels among the old ones; None if it cannot be told.
+    """The estimated number of wrong labels among those of machines; None if it cannot be told.
 
     Right labels seldom have so little support as the least supported decoys. So the old labels
     there are nearly all wrong, and stand for as large a share of all wrong labels as the decoys

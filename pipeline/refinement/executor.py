@@ -33,15 +33,14 @@ from pipeline.plan.graph import Node
 from pipeline.plan.journal import INGEST, publish_graph, ref
 from pipeline.plan.shard_state import plan
 from pipeline.quality.statistics import Statistics, statistics_by_source
-from pipeline.quality.summary import Summary
 from pipeline.refinement.copies import cost_of_copies
 from pipeline.refinement.emptied import emptied
-from pipeline.refinement.gate import Evidence, Verdict, estimates_by_kind, judge
-from pipeline.refinement.judgements import Measured, merge_config
+from pipeline.refinement.gate import Verdict
+from pipeline.refinement.judgements import Measured
+from pipeline.refinement.judging import judge_candidate
 from pipeline.refinement.loop import Attempt, Candidate, Loop, States
 from pipeline.refinement.round_metrics import metrics, metrics_by_source
 from pipeline.refinement.rules import MergeConfig, Thresholds
-from pipeline.refinement.source_evidence import SourceSums, with_sources
 from pipeline.storage import layout, rounds
 from pipeline.storage.json_types import Json
 from pipeline.storage.layout import IMAGES
@@ -149,35 +148,7 @@ class RunExecutor:
 
     def judge(self, candidate: Candidate) -> Verdict:
         """Ask the gate."""
-        people = None
-        if candidate.people:
-            people = total(self.store, candidate.people, candidate.states)
-        evidence = Evidence(
-            head=candidate.head.round,
-            number=candidate.last.round,
-            counted=total(self.store, candidate.counted, candidate.states),
-            judged=total(self.store, candidate.judged, candidate.states),
-            people=people,
-        )
-        return with_sources(judge(evidence, self.run), self._sums(candidate), self.run.seed)
-
-    def _sums(self, candidate: Candidate) -> dict[str, SourceSums]:
-        """What was counted on each source that has a name."""
-        states = candidate.states
-        counted = total_by_source(self.store, candidate.counted, states)
-        if not counted:
-            return {}
-        judged = total_by_source(self.store, candidate.judged, states)
-        measured = Measured.of(total(self.store, candidate.judged, states), self.run)
-        people: Mapping[str, Summary] = {}
-        if candidate.people:
-            people = total_by_source(self.store, candidate.people, states)
-        sums = {}
-        for name, own in counted.items():
-            held_out = judged[name]["held_out"]
-            estimates = estimates_by_kind(held_out, measured, merge_config(self.run))
-            sums[name] = SourceSums(counted=own, estimates=estimates, people=people.get(name))
-        return sums
+        return judge_candidate(self.store, candidate, self.run)
 
     def publish(self, attempt: Attempt, parent: Attempt | None) -> None:
         """Write what was counted on the round and, last, the verdict."""

@@ -83,13 +83,18 @@ class PairedScores:
 
     @classmethod
     def of(cls, counted: Summary) -> PairedScores | None:
-        """The scores in a part that `PairedCounts` made, None if no sample had truth."""
+        """The scores in a part that `PairedCounts` made.
+
+        None if no sample had truth, or if nothing is in the truth and nothing was found.
+        """
         if not counted["samples"]:
             return None
         new = counted["new"]
         old = counted["old"]
         # Small sets fill only some groups, and an empty one is no sample to draw.
         filled = (new + old).any(axis=(1, 2))
+        if not filled.any():
+            return None
         return cls(samples=counted["samples"], new=new[filled], old=old[filled])
 
 
@@ -254,6 +259,8 @@ def by_estimate(estimates: Mapping[str, Estimate], gate: GateConfig) -> Verdict:
     numbers = reasons.estimated(score, changed)
     if score.high < -gate.tolerance:
         return Verdict(REJECTED, reasons.worse(numbers, gate), evidence)
-    if score.value < gate.min_gain or score.low < 0:
+    if score.value < gate.min_gain:
         return Verdict(REJECTED, reasons.no_gain(numbers, gate), evidence)
+    if score.low < 0:
+        return Verdict(REJECTED, reasons.may_be_chance(numbers), evidence)
     return Verdict(ACCEPTED, f"{reasons.better(numbers, gate)} {reasons.AN_ESTIMATE}", evidence)

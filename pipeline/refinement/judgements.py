@@ -42,12 +42,14 @@ class JudgedSample:
     """(width, height) in pixels."""
     annotations: Annotations
     """The head's labels with the model's judgement (`support`), and the model's own labels."""
+    look: SecondLook
+    """What the model says at its second look."""
 
 
 class JudgementsSummary:
     """Counts what the models said of the samples that were held out, and of the others."""
 
-    version = 4
+    version = 5
 
     def __init__(self, config: JudgementsConfig) -> None:
         self.config = config
@@ -56,21 +58,18 @@ class JudgementsSummary:
     def __call__(self, store: Store, nodes: Sequence[Node], shard: str) -> Summary:
         """`nodes` are the head, the nodes of the models, and those of their witnesses."""
         head, *models = nodes
-        refining, witnesses = by_look(models)
-        looks = second_looks(store, witnesses, shard)
         away: list[tuple[Annotations, SecondLook]] = []
         others: list[tuple[Annotations, SecondLook]] = []
-        for sample in judged_samples(store, head, refining, shard):
+        for sample in judged_samples(store, head, models, shard):
             is_held_out = self.held_out.has(sample.key, has_human_labels(sample.annotations))
-            look = looks.get(sample.key, NO_LOOK)
-            (away if is_held_out else others).append((sample.annotations, look))
-        this_round = refining[0].round
+            (away if is_held_out else others).append((sample.annotations, sample.look))
+        this_round = models[0].round
         merge = self.config.merge
         counted: Summary = {
             "samples": len(away) + len(others),
             "held_out": count_judged(away, this_round, merge),
         }
-        if len(refining) > 1:
+        if len(by_look(models)[0]) > 1:
             counted["others"] = count_judged(others, this_round, merge)
         else:
             # One model has learned from all samples that are not held out.
@@ -86,32 +85,43 @@ def by_look(models: Sequence[Node]) -> tuple[list[Node], list[Node]]:
 
 
 def judged_samples(
-    store: Store, head: Node, refining: Sequence[Node], shard: str
+    store: Store, head: Node, models: Sequence[Node], shard: str
 ) -> Iterator[JudgedSample]:
-    """The samples of a shard that a model looked at; with folds, the model of their fold."""
+    """The samples of a shard that a model looked at; with folds, the model of their fold.
+
+    `models` are the nodes of the models and those of their second looks.
+    """
+    refining, witnesses = by_look(models)
     folds = len(refining)
+    said = _said_again(store, witnesses, shard)
     before: list[Record] = read_inputs(store, head, shard)
     tables = [read_rows(store, node, shard) for node in refining]
     for old, rows in zip(before, zip(*tables, strict=True), strict=True):
         row: Row = rows[fold_of(old.key, folds)]
         if row.failed is None:
+            look = NO_LOOK
+            if old.key in said:
+                look = SecondLook.of(said[old.key], old.annotations, refining[0].round)
             yield JudgedSample(
                 key=old.key,
                 size=(old.width, old.height),
                 annotations=old.annotations.overlaid(row.annotations),
+                look=look,
             )
 
 
-def second_looks(store: Store, witnesses: Sequence[Node], shard: str) -> dict[str, SecondLook]:
-    """The second looks at the samples of a shard by their keys; with folds, of several models."""
-    looks: dict[str, SecondLook] = {}
+def _said_again(store: Store, witnesses: Sequence[Node], shard: str) -> dict[str, Annotations]:
+    """What the models say at their second looks at the samples of a shard, by the samples' keys.
+
+    With folds, each says something of its own samples only.
+    """
+    said: dict[str, Annotations] = {}
     for node in witnesses:
         rows: list[Row] = read_rows(store, node, shard)
         for row in rows:
-            look = SecondLook.of(row.annotations)
-            if not look.is_empty:
-                looks[row.key] = look
-    return looks
+            if row.failed is None:
+                said[row.key] = said.get(row.key, Annotations()).overlaid(row.annotations)
+    return said
 
 
 def unlearned(counted: Summary) -> Summary:

@@ -54,7 +54,7 @@ from pipeline.refinement.decisions import (
 from pipeline.refinement.matching import Match, mean_place
 from pipeline.refinement.rules import MergeConfig
 from pipeline.refinement.second_look import NO_LOOK, SecondLook
-from pipeline.schema import Annotation, Annotations, Text
+from pipeline.schema import Annotation, Annotations
 from stages.base import Batch, Result
 from stages.florence.witness import WITNESSED
 from stages.links import AGREES, RESHAPED, TEXT_DROPPED
@@ -118,10 +118,11 @@ def decide_match(comparison: Comparison, match: Match) -> list[Decision]:
         return [Decision(name, old, new, "rejected", reason)]
     if match.same_label:
         return [keep_or_move(comparison, match)]
-    if is_likelier(comparison, new, old) and may_rename(comparison, new):
-        return [Decision(name, old, new, "replaced", RELABELLED)]
-    if isinstance(old, Text) and isinstance(new, Text) and wins_tie(comparison, new, old):
-        return decide_tie(comparison, match)
+    if may_rename(comparison, new):
+        if is_likelier(comparison, new, old):
+            return [Decision(name, old, new, "replaced", RELABELLED)]
+        if wins_tie(comparison, new, old):
+            return decide_tie(comparison, match)
     return [keep_or_move(comparison, match)]
 
 
@@ -193,7 +194,7 @@ class Merge:
     In: all annotations of a sample, and what the second look says. Out: revisions of the former.
     """
 
-    version: ClassVar[int] = 9
+    version: ClassVar[int] = 10
     reads_images: ClassVar[bool] = False
 
     def __init__(self, config: MergeConfig) -> None:
@@ -202,7 +203,7 @@ class Merge:
     def __call__(self, batch: Batch) -> list[Result]:
         merged: list[Result] = []
         for sample in batch:
-            look = SecondLook.of(sample.annotations)
+            look = SecondLook.of(sample.annotations, sample.annotations, sample.round)
             labels = sample.annotations.where(lambda label: label.source not in WITNESSED)
             merged.append(merge(labels, sample.round, self.config, look))
         return merged

@@ -18,10 +18,9 @@ from pipeline.quality.machine_labels import as_filtered, region_filters, without
 from pipeline.quality.reviewed import Review, group_of, is_review
 from pipeline.quality.summary import Summary
 from pipeline.refinement.gate import PairedCounts
-from pipeline.refinement.judgements import JudgedSample, by_look, judged_samples, second_looks
+from pipeline.refinement.judgements import JudgedSample, judged_samples
 from pipeline.refinement.merge import merge
 from pipeline.refinement.rules import MergeConfig
-from pipeline.refinement.second_look import NO_LOOK, SecondLook
 from pipeline.schema import Annotation, Annotations
 from pipeline.storage.store import Store
 from pipeline.training.selection import HeldOut, human_keys
@@ -47,7 +46,7 @@ class PeopleSummary:
     of labels that the review has completed.
     """
 
-    version = 3
+    version = 4
 
     def __init__(self, config: PeopleConfig) -> None:
         self.config = config
@@ -57,21 +56,17 @@ class PeopleSummary:
     def __call__(self, store: Store, nodes: Sequence[Node], shard: str) -> Summary:
         """`nodes` are the head, the nodes of the models, of their second looks, and the merge."""
         head, *models, merging = nodes
-        refining, witnesses = by_look(models)
         counts = PairedCounts()
         samples = 0
         human = human_keys(store, shard)
         if human:
-            looks = second_looks(store, witnesses, shard)
-            for sample in judged_samples(store, head, refining, shard):
+            for sample in judged_samples(store, head, models, shard):
                 samples += 1
                 if sample.key in human and self.held_out.has(sample.key, is_human=True):
-                    self._count(sample, looks.get(sample.key, NO_LOOK), merging, counts)
+                    self._count(sample, merging, counts)
         return {"samples": samples, "paired": counts.summary()}
 
-    def _count(
-        self, sample: JudgedSample, look: SecondLook, merging: Node, counts: PairedCounts
-    ) -> None:
+    def _count(self, sample: JudgedSample, merging: Node, counts: PairedCounts) -> None:
         """Count a sample if people have completed any group of its labels."""
         review = Review.of(sample.annotations)
         if review is None or not review.complete:
@@ -79,7 +74,7 @@ class PeopleSummary:
         labels = without_people(sample.annotations)
         old = labels.where(lambda label: label.round < merging.round)
         config = cast(MergeConfig, merging.entry.options)
-        new = labels.overlaid(merge(labels, merging.round, config, look))
+        new = labels.overlaid(merge(labels, merging.round, config, sample.look))
         counts.add(
             sample.key,
             _in_groups(_filtered(sample, 0, old, self.filters), review),

@@ -49,7 +49,8 @@ def count_places(found: Sequence[Match], repeats: Repeats | None) -> Summary:
     for match in found:
         if repeats is None or match.new.id not in repeats.again:
             continue
-        if not hasattr(match.new, "box"):
+        # A box of a person stays where it is.
+        if match.old.locked or not hasattr(match.new, "box"):
             continue
         pairs += 1
         earlier += match.old.round > 0

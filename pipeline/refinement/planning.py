@@ -13,10 +13,10 @@ from pipeline.plan.journal import INGEST, SUMMARY
 from pipeline.plan.shard_state import plan
 from pipeline.refinement.gate import Verdict
 from pipeline.refinement.judgements import Measured
+from pipeline.refinement.judging import judge_candidate
 from pipeline.refinement.loop import Attempt, Candidate, Loop, NotDone, States
 from pipeline.refinement.rules import Thresholds
 from pipeline.storage.layout import IMAGES
-from pipeline.storage.rounds import read_round_state
 from pipeline.storage.store import Store
 from pipeline.training.run import Training, model_digest
 
@@ -111,12 +111,8 @@ class Recorder:
         return Measured.of(counted, self.run).thresholds
 
     def judge(self, candidate: Candidate) -> Verdict:
-        """The verdict of an earlier `fld run`, which may have been killed before it wrote one."""
-        last = candidate.last
-        state = read_round_state(self.store, last.folder)
-        if state is None:
-            raise NotDone(last.round + 1, "train")
-        return Verdict(state.status, state.reason, state.evidence)
+        """Ask the gate; the verdict of an earlier run may be one by other settings of the gate."""
+        return judge_candidate(self.store, candidate, self.run, keep=False)
 
     def publish(self, attempt: Attempt, parent: Attempt | None) -> None:
         """Nothing: a plan writes no files."""

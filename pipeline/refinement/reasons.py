@@ -82,6 +82,11 @@ def no_gain(numbers: str, gate: GateConfig) -> str:
     return f"no gain: {numbers}; {needed}. {BETTER_MODEL}"
 
 
+def may_be_chance(numbers: str) -> str:
+    """Why a round is rejected whose estimated gain may be none."""
+    return f"no sure gain: {numbers}; the interval reaches below zero. {MORE_HELD_OUT}"
+
+
 def better(numbers: str, gate: GateConfig) -> str:
     """Why a round is accepted with truth."""
     return f"better: {numbers}; a gain of {gate.min_gain:g} is needed (refine.gate.min_gain)."

@@ -17,12 +17,14 @@ make always and that the model has learned from them; only people see those.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.refinement.matching import AnyKind, Match, confirms, matches
 from pipeline.refinement.rules import Rules
-from pipeline.schema import Annotation, Annotations
+from pipeline.schema import Annotation, Annotations, Region, Text, Triplet
+from stages.florence.augment import names_side, region_words, true_in_mirror
+from stages.florence.unreviewed import as_if_unreviewed
 from stages.florence.witness import DECOY, MIRRORED
 
 
@@ -36,25 +38,45 @@ class SecondLook:
     decoys: Annotations
     """Old labels at wrong places, with the support that the model gives them."""
 
+    grounded: frozenset[str] = frozenset()
+    """Ids of the shown texts whose phrases it looked for."""
+
+    took_place: bool = True
+    """Whether the model has looked again; it may have found nothing."""
+
     @classmethod
-    def of(cls, annotations: Annotations) -> SecondLook:
-        """The second look in the labels of the witness stage."""
+    def of(cls, said: Annotations, labels: Annotations, this_round: int) -> SecondLook:
+        """The second look at a sample.
+
+        Args:
+            said: what the witness stage gives, or more.
+            labels: the labels of the sample, or more; those of earlier rounds were shown.
+            this_round: the number of the model's round.
+        """
+        shown = as_if_unreviewed(labels.where(lambda label: label.round < this_round)).kept()
+        true = true_in_mirror(shown)
+        if true is None:
+            return NO_LOOK
         return cls(
-            mirrored=annotations.where(lambda label: label.source == MIRRORED),
-            decoys=annotations.where(lambda label: label.source == DECOY),
+            mirrored=said.where(lambda label: label.source == MIRRORED),
+            decoys=said.where(lambda label: label.source == DECOY),
+            grounded=frozenset(text.id for text in true.texts),
         )
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether the model has not looked again.
+    def could_repeat(self, new: Annotation) -> bool:
+        """Whether the second look would have given a label of the first look again.
 
-        A sample that cannot be mirrored gives nothing. Nor does one without decoys in which the
-        model finds nothing, not even a text; it is taken for one that cannot be mirrored.
+        A label that names a side is wrong in a mirror, and phrases of a text that names one, or
+        that quotes a word of the image, are not looked for.
         """
-        return not any(self.mirrored.all()) and not any(self.decoys.all())
+        if isinstance(new, Triplet):
+            return new.text_id in self.grounded
+        if isinstance(new, Region):
+            return not names_side(region_words(new))
+        return not (isinstance(new, Text) and names_side(new.text))
 
 
-NO_LOOK = SecondLook(Annotations(), Annotations())
+NO_LOOK = SecondLook(Annotations(), Annotations(), took_place=False)
 """Of a sample that a model has looked at once only."""
 
 
@@ -71,6 +93,9 @@ class Repeats:
     seen: frozenset[str] = frozenset()
     """Ids of the old labels at whose place the second look finds something."""
 
+    asked: frozenset[str] = frozenset()
+    """Ids of the new labels that the second look could have given again."""
+
 
 def repeats(
     kind: AnyKind,
@@ -78,6 +103,7 @@ def repeats(
     found: Sequence[Annotation],
     old: Sequence[Annotation],
     look: Sequence[Annotation],
+    could_repeat: Callable[[Annotation], bool],
 ) -> Repeats:
     """Compare the labels of one kind with those of the second look.
 
@@ -87,6 +113,7 @@ def repeats(
         found: new labels of the first look, the likeliest first.
         old: the old labels.
         look: labels of the second look, the likeliest first.
+        could_repeat: `SecondLook.could_repeat`.
     """
     pairs = matches(kind, rules, found, look)
     again = {}
@@ -94,7 +121,8 @@ def repeats(
         if is_repeated(kind, rules, pair):
             again[pair.new.id] = pair.old
     seen = frozenset(match.old.id for match in matches(kind, rules, look, old))
-    return Repeats(pairs, again, seen)
+    asked = frozenset(new.id for new in found if could_repeat(new))
+    return Repeats(pairs, again, seen, asked)
 
 
 def is_repeated(kind: AnyKind, rules: Rules, pair: Match) -> bool:

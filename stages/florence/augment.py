@@ -21,29 +21,42 @@ _SIDES = re.compile(r"\b(left|right|clockwise|counterclockwise)\b", re.IGNORECAS
 def mirrored(sample: Sample) -> Sample:
     """Exchange left and right in a sample, and leave out the labels that would become wrong.
 
-    Words in the image cannot be read in a mirror, so text regions are left out. So are texts that
-    name a side or quote a word of the image, together with their triplets. If a region's label
-    does so, the sample is returned unchanged: leaving out a region would teach the model to miss
-    objects.
+    A sample that cannot be mirrored (`true_in_mirror`) is returned unchanged.
     """
     width = sample.size[0]
-    old = sample.annotations
-    quotable = _words_in_image(old.text_regions)
-    for region in old.regions:
-        label = f"{region.phrase} {region.brief or ''}"
-        if not _stays_true(label, quotable):
-            return sample
-    texts = [text for text in old.texts if _stays_true(text.text, quotable)]
-    text_ids = {text.id for text in texts}
-    triplets = [triplet for triplet in old.triplets if triplet.text_id in text_ids]
-    annotations = Annotations(
-        texts=texts,
-        regions=mirror_boxed(old.regions, width),
-        text_regions=[],
-        triplets=mirror_boxed(triplets, width),
+    stay = true_in_mirror(sample.annotations)
+    if stay is None:
+        return sample
+    annotations = replace(
+        stay,
+        regions=mirror_boxed(stay.regions, width),
+        triplets=mirror_boxed(stay.triplets, width),
     )
     image = sample.pixels[:, ::-1]
     return replace(sample, image=image, annotations=annotations)
+
+
+def true_in_mirror(annotations: Annotations) -> Annotations | None:
+    """The labels that are still true when left and right are exchanged, at their old places.
+
+    Words in the image cannot be read in a mirror, so text regions are left out. So are texts that
+    name a side or quote a word of the image, together with their triplets. If a region's label
+    does so, the result is None, because the sample cannot be mirrored: leaving out a region would
+    teach a model to miss objects.
+    """
+    quotable = _words_in_image(annotations.text_regions)
+    for region in annotations.regions:
+        if not _stays_true(region_words(region), quotable):
+            return None
+    texts = [text for text in annotations.texts if _stays_true(text.text, quotable)]
+    text_ids = {text.id for text in texts}
+    triplets = [triplet for triplet in annotations.triplets if triplet.text_id in text_ids]
+    return Annotations(texts=texts, regions=annotations.regions, triplets=triplets)
+
+
+def region_words(region: Region) -> str:
+    """All words of a region's label."""
+    return f"{region.phrase} {region.brief or ''}"
 
 
 def _words_in_image(text_regions: list[TextRegion]) -> set[str]:

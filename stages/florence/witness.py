@@ -25,7 +25,7 @@ from typing import ClassVar
 
 from pipeline.schema import Annotations, Region, Text
 from stages.base import Batch, Result, Sample, held_out
-from stages.florence.augment import mirror_boxed, mirrored, names_side
+from stages.florence.augment import mirror_boxed, mirrored, names_side, region_words
 from stages.florence.refine import Refine
 from stages.florence.refine_config import RefineConfig
 from stages.florence.revisions import OCR
@@ -126,7 +126,7 @@ def _found(said: Annotations, width: int) -> Annotations:
             texts.append(replace(text, source=MIRRORED))
     regions: list[Region] = []
     for region in mirror_boxed(new.regions, width):
-        if not names_side(f"{region.phrase} {region.brief or ''}"):
+        if not names_side(region_words(region)):
             regions.append(replace(region, source=MIRRORED))
     regions += [_decoy(region) for region in said.regions if region.id]
     triplets = mirror_boxed(new.triplets, width)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pipeline.benches.gate import GateBenchConfig, gate
-from pipeline.benches.judged_rounds import COMPARED, JudgedRound, largest_loss, same_decision
+from pipeline.benches.judged_rounds import COMPARED, JudgedRound, same_decision, worst_change
 
 
 def judged(with_truth: str, without_truth: str, **after: float) -> JudgedRound:
@@ -28,11 +28,11 @@ def judged(with_truth: str, without_truth: str, **after: float) -> JudgedRound:
     }
 
 
-def test_the_largest_loss_is_that_of_the_worst_metric_in_the_worst_round() -> None:
+def test_the_worst_change_is_that_of_the_worst_metric_in_the_worst_round() -> None:
     better = judged("accepted", "accepted", region_attributes=0.9, triplets=0.48)
     worse = judged("rejected", "accepted", region_attributes_75=0.4, text_tokens=0.6)
-    assert largest_loss([better]) == pytest.approx(0.02)
-    assert largest_loss([better, worse]) == pytest.approx(0.1)
+    assert worst_change([better]) == pytest.approx(-0.02)
+    assert worst_change([better, worse]) == pytest.approx(-0.1)
     assert same_decision([better, worse]) == 0.5
 
 

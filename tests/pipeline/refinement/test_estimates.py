@@ -76,6 +76,62 @@ def test_the_estimated_f1_is_that_of_the_counts() -> None:
     assert gain.low < gain.value < gain.high
 
 
+def test_labels_of_people_are_right_and_take_part_on_both_sides() -> None:
+    # Each of 100 samples has a label of a person and one of a machine. All are right, the model
+    # finds them again, and a third thing, which is new, in 20 samples.
+    counted = {
+        "added": levels((-0.1, 20, 18)),
+        "renamed": levels(),
+        "renamable": levels(),
+        "same": levels((-0.1, 200, 180)),
+        "human": 100,
+        "old": count_levels([-0.5] * 100),
+        "missed": count_levels([]),
+        "decoys": count_levels([-3.0] * 100),
+    }
+    thresholds = Thresholds(refound=1.0, add=Certainties.fixed(-0.5))
+    found = estimate(counted, thresholds, Curves.of(counted))
+    assert (found.labels, found.right) == (200, 200)
+    before, after = found.f1() or (0.0, 0.0)
+    # 180 old and 18 new labels are repeated, so of 220 things 200 had a label.
+    assert found.recall == pytest.approx(200 / 220)
+    assert before == pytest.approx(2 * 200 / (200 + 220))
+    assert after == pytest.approx(1.0)
+
+
+def test_the_interval_has_a_width_where_all_changes_seem_to_be_right() -> None:
+    nothing = Decision(made=Changes(0, 0.0))
+    found = Estimate(
+        labels=20,
+        right=20.0,
+        recall=0.6,
+        added=Decision(made=Changes(13, 13.0)),
+        renamed=nothing,
+        dropped=nothing,
+    )
+    gain = found.gain()
+    # Agresti and Coull: a share of 15 / 17 of 13 labels; F1 has 33 labels and 33.3 things.
+    deviation = (13 * 15 / 17 * 2 / 17) ** 0.5
+    assert gain.high - gain.value == pytest.approx(1.96 * 2 * deviation / (33 + 20 / 0.6))
+
+
+def test_all_labels_without_support_are_below_a_threshold_above_zero() -> None:
+    counted = {
+        "added": levels(),
+        "renamed": levels(),
+        "renamable": levels(),
+        "same": levels(),
+        "human": 0,
+        "old": count_levels([0.0] * 40),
+        "missed": count_levels([0.0] * 40),
+        "decoys": count_levels([0.0] * 40),
+    }
+    drop = unsupported(counted, 0.5)
+    assert drop is not None and drop > 0
+    found = estimate(counted, Thresholds(refound=1.0, drop=drop), Curves.of(counted))
+    assert (found.dropped.made.labels, found.dropped.refused.labels) == (40, 0)
+
+
 def test_where_old_labels_cannot_be_judged_the_gain_is_estimated_as_if_all_were_right() -> None:
     nothing = Decision(made=Changes(0, 0.0))
     found = Estimate(
@@ -95,6 +151,8 @@ def test_an_estimate_counts_what_the_thresholds_let_through() -> None:
     counted = {
         "added": levels((-0.1, 100, 80), (-1.0, 100, 20)),
         "renamed": levels((-0.1, 10, 8)),
+        "renamable": levels((-0.1, 10, 8)),
+        "human": 0,
         "same": levels((-0.1, 50, 45)),
         "old": count_levels([-0.5] * 60 + [-3.0] * 40),
         "missed": count_levels([-0.5] * 5 + [-3.0] * 30),

@@ -15,6 +15,7 @@ from pipeline.refinement.estimates import NO_CHANGES, Changes, Decision, Estimat
 from pipeline.refinement.judgements import Measured
 from pipeline.refinement.rules import MergeConfig
 from pipeline.refinement.thresholds import curves_of, thresholds_of
+from pipeline.schema import Annotations
 from pipeline.training.selection import held_out
 
 REGIONS = METRICS.index("region_attributes")
@@ -82,6 +83,8 @@ def judged(added_right: int, wrong: int = 40) -> Summary:
             "repeated": count_levels([-0.1] * added_right),
         },
         "renamed": empty,
+        "renamable": empty,
+        "human": 0,
         "same": {"all": count_levels([-0.1] * 50), "repeated": count_levels([-0.1] * 40)},
         "old": count_levels([-0.5] * (100 - wrong) + [-3.0] * wrong),
         "missed": count_levels([-3.0] * wrong),
@@ -124,7 +127,9 @@ def test_a_gain_that_may_be_chance_is_not_accepted() -> None:
         dropped=Decision(made=NO_CHANGES),
     )
     verdict = gate.by_estimate({"regions": few}, GateConfig())
-    assert (verdict.status, verdict.reason.split(":")[0]) == ("rejected", "no gain")
+    assert (verdict.status, verdict.reason.split(":")[0]) == ("rejected", "no sure gain")
+    assert "the interval reaches below zero" in verdict.reason
+    assert "min_gain" not in verdict.reason  # it is reached
     many = replace(few, added=Decision(made=Changes(40, 20.0)))
     assert gate.by_estimate({"regions": many}, GateConfig()).status == "accepted"
 
@@ -132,6 +137,12 @@ def test_a_gain_that_may_be_chance_is_not_accepted() -> None:
 def test_labels_that_are_seldom_repeated_are_not_added() -> None:
     verdict = estimated(judged(16, wrong=0))
     assert (verdict.status, verdict.reason.split(":")[0]) == ("rejected", "no estimate")
+
+
+def test_samples_without_anything_in_truth_and_labels_are_no_evidence() -> None:
+    counts = gate.PairedCounts()
+    counts.add("a", Annotations(), Annotations(), Annotations())
+    assert gate.PairedScores.of(counts.summary()) is None
 
 
 def test_without_a_second_look_a_round_is_not_accepted() -> None:

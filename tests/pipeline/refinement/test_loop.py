@@ -18,9 +18,8 @@ from pipeline.ingest.assignment import list_sources
 from pipeline.plan.graph import refine_nodes, witness_nodes
 from pipeline.plan.journal import read_graph
 from pipeline.plan.summaries import judgement_summary
-from pipeline.refinement.judgements import judged_samples, merge_config, second_looks
+from pipeline.refinement.judgements import judged_samples, merge_config
 from pipeline.refinement.planning import plan_run
-from pipeline.refinement.second_look import NO_LOOK, SecondLook
 from pipeline.refinement.thresholds import count_judged, count_learned, curves_of, thresholds_of
 from pipeline.rows import Record
 from pipeline.schema import HUMAN, Region
@@ -165,21 +164,19 @@ def test_levels_are_measured_on_both_looks_at_all_samples(tmp_path: Path) -> Non
     judged = {key for key, row in said.items() if held_out(key, 0.5) and row.failed is None}
     assert 0 < len(judged) < len(heads)
     seen = []
+    witnesses = witness_nodes(loop.run, 1, loop.head.node, models)
     for shard in sorted(attempt.states):
-        seen += judged_samples(loop.store, loop.head.node, attempt.nodes[:1], shard)
+        nodes = [attempt.nodes[0], *witnesses]
+        seen += judged_samples(loop.store, loop.head.node, nodes, shard)
     assert {sample.key: sample.annotations for sample in seen} == {
         key: heads[key].annotations.overlaid(row.annotations) for key, row in said.items()
     }
     config = merge_config(loop.run)
-    witnesses = witness_nodes(loop.run, 1, loop.head.node, models)
-    looks: dict[str, SecondLook] = {}
-    for shard in sorted(attempt.states):
-        looks |= second_looks(loop.store, witnesses, shard)
-    assert looks.keys() - judged
+    assert {sample.key for sample in seen if sample.look.took_place} - judged
     learned = []
     unlearned = []
     for sample in seen:
-        looked = (sample.annotations, looks.get(sample.key, NO_LOOK))
+        looked = (sample.annotations, sample.look)
         (unlearned if sample.key in judged else learned).append(looked)
     counted = count_judged(unlearned, 1, config)
     expected = thresholds_of(counted, config, curves_of(counted, count_learned(learned, 1, config)))
@@ -298,6 +295,19 @@ def test_a_plan_is_the_loop_that_only_records(tmp_path: Path) -> None:
     stages = planned()
     assert {stages[node.name] for node in attempt.nodes} == {(2, 0)}
     assert not attempt.accepted and "2.train" not in stages  # no gain ends the loop
+
+
+def test_a_plan_asks_the_gate_anew_when_its_settings_have_changed(tmp_path: Path) -> None:
+    stopping = ("refine.rounds=2", "refine.stop=no_gain", "refine.gate.held_out=0.3")
+    loop = Played(tmp_path / "w", *SCENES, *stopping, *LOOSE)
+    attempt = loop.refine(1, loop.models(1, published(loop)))
+    assert not attempt.accepted
+    names = list_sources(loop.run)
+    assert "2.train" not in {stage.stage for stage in plan_run(loop.store, loop.run, names)}
+    # With these settings no round is too bad, so the run would go on.
+    gate = replace(loop.run.refine.gate, min_gain=-1.0, tolerance=1.0)
+    run = replace(loop.run, refine=replace(loop.run.refine, gate=gate))
+    assert "2.train" in {stage.stage for stage in plan_run(loop.store, run, names)}
 
 
 def published(loop: Played) -> Callable[[Training], str]:
