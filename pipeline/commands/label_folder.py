@@ -37,8 +37,8 @@ def add_commands(group: CommandGroup) -> None:
         "--models",
         metavar="FOLDER",
         action="append",
-        help="look for weights in this folder; may repeat (default: ., models, weights, and the cache of "
-        "models)",
+        help="look for weights in this folder; may repeat (default: ., models, weights, and the "
+        "cache of models)",
     )
     add_overrides(
         command,
