@@ -133,7 +133,8 @@ class Certainties:
     """For labels that it does not repeat."""
 
     unasked: float | None = None
-    """For labels of samples that the model cannot look at again."""
+    """For labels that the second look could not repeat: a label that names a side, or any label of
+    a sample that cannot be mirrored."""
 
     @classmethod
     def fixed(cls, certainty: float) -> Certainties:
