@@ -68,10 +68,7 @@ class Estimate:
         """F1 of the labels before and after the merge; None if it cannot be told."""
         if self.right is None or not self.recall:
             return None
-        things = self.right / self.recall
-        before = 2 * self.right / (self.labels + things)
-        after = 2 * (self.right + self.gained) / (self.labels + self.grown + things)
-        return before, after
+        return self._f1(self.right, self.right / self.recall)
 
     @property
     def changes(self) -> int:
@@ -96,20 +93,16 @@ class Estimate:
     def gain(self) -> Interval:
         """The difference of F1 that the merge makes, with its 95% interval.
 
-        Where F1 cannot be told, all old labels are taken for right, so that the gain of added
-        labels is not overestimated. The interval is that of chance in how many changes are right
-        (binomial, normal approximation); the errors of the estimated shares are not in it.
+        Where it cannot be told how many old labels are right, all are taken for right, because
+        then added labels gain least. Where recall cannot be told, it is taken for 1. The interval
+        is that of chance in how many changes are right (binomial, normal approximation); the errors
+        of the estimated shares are not in it.
         """
-        scores = self.f1()
-        if scores is None:
-            size = 2.0 * self.labels
-            value = (2 * self.gained - self.grown) / size
-        else:
-            before, after = scores
-            assert self.right is not None and self.recall
-            size = self.labels + self.grown + self.right / self.recall
-            value = after - before
-        half = 1.96 * 2 * self._deviation() / size
+        right = self.labels if self.right is None else self.right
+        things = right / (self.recall or 1.0)
+        before, after = self._f1(right, things)
+        value = after - before
+        half = 1.96 * 2 * self._deviation() / (self.labels + self.grown + things)
         return Interval(value=value, low=value - half, high=value + half)
 
     def plain(self) -> Json:
@@ -117,6 +110,12 @@ class Estimate:
         scores = self.f1()
         before, after = scores or (None, None)
         return {**asdict(self), "f1_before": before, "f1_after": after}
+
+    def _f1(self, right: float, things: float) -> tuple[float, float]:
+        """F1 before and after, if so many old labels are right and there are so many things."""
+        before = 2 * right / (self.labels + things)
+        after = 2 * (right + self.gained) / (self.labels + self.grown + things)
+        return before, after
 
     def _deviation(self) -> float:
         """The standard deviation of `gained`, in labels."""
@@ -145,7 +144,10 @@ def estimate(counted: Summary, thresholds: Thresholds, curves: Curves) -> Estima
 
 
 def mean_gain(estimates: Sequence[Estimate]) -> Interval:
-    """The mean gain over kinds of labels, whose chances are taken to be independent."""
+    """The mean gain over kinds of labels, whose chances are taken to be independent.
+
+    Kinds that the merge does not change gain nothing, and count as well, as they do with truth.
+    """
     gains = [found.gain() for found in estimates]
     value = math.fsum(gain.value for gain in gains) / len(gains)
     half = math.hypot(*(gain.high - gain.value for gain in gains)) / len(gains)

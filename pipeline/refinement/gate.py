@@ -248,13 +248,13 @@ def estimates_by_kind(
 def by_estimate(estimates: Mapping[str, Estimate], gate: GateConfig) -> Verdict:
     """Compare a round with its head by what a second look of the model tells of the changes.
 
-    The score is the mean over those kinds of labels that the merge changes.
+    The score is the mean over the kinds of labels that the model judged.
     """
     changed = {name: found for name, found in estimates.items() if found.changes}
     evidence: Json = {"kind": "estimate"}
     if not changed:
         return Verdict(REJECTED, reasons.NO_ESTIMATE, evidence)
-    score = mean_gain(list(changed.values()))
+    score = mean_gain(list(estimates.values()))
     evidence["score"] = asdict(score)
     numbers = reasons.estimated(score, changed)
     if score.high < -gate.tolerance:

@@ -96,7 +96,7 @@ def estimated(score: Interval, estimates: Mapping[str, Estimate]) -> str:
     """What a second look tells of the changes of a round, kind by kind."""
     kinds = [_estimated_kind(name, found) for name, found in estimates.items()]
     return (
-        f"estimated F1 on held-out samples {score.value:+.3f} "
+        f"estimated mean F1 on held-out samples {score.value:+.3f} "
         f"(95% interval {score.low:+.3f} to {score.high:+.3f}): {'; '.join(kinds)}"
     )
 

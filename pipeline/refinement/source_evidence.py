@@ -54,10 +54,10 @@ def evidence_by_source(kind: str, sources: Mapping[str, SourceSums], seed: int) 
     found = {}
     for name, sums in sources.items():
         if kind == "estimate":
-            changed = [own for own in sums.estimates.values() if own.changes]
-            if changed:
-                labels = sum(own.labels for own in changed)
-                found[name] = {"labels": labels, "score": asdict(mean_gain(changed))}
+            kinds = list(sums.estimates.values())
+            if any(own.changes for own in kinds):
+                labels = sum(own.labels for own in kinds)
+                found[name] = {"labels": labels, "score": asdict(mean_gain(kinds))}
         elif kind in ("truth", "human"):
             counted = sums.people if kind == "human" else sums.counted
             paired = PairedScores.of(counted["paired"]) if counted else None

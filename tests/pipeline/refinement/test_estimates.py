@@ -1,5 +1,7 @@
 """Estimates without truth, against simulations in which the truth is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -143,8 +145,10 @@ def test_where_old_labels_cannot_be_judged_the_gain_is_estimated_as_if_all_were_
         dropped=nothing,
     )
     assert found.f1() is None
-    # Twenty labels more, of which nine are right: (2 * 9 - 20) / (2 * 100).
-    assert found.gain().value == pytest.approx(-0.01)
+    # 100 labels of 100 things, all right; then twenty labels more, of which nine are right.
+    assert found.gain().value == pytest.approx(2 * 109 / (120 + 100) - 1)
+    # If these are half of all things, the same labels are worth something.
+    assert replace(found, recall=0.5).gain().value == pytest.approx(2 * 109 / 320 - 2 * 100 / 300)
 
 
 def test_an_estimate_counts_what_the_thresholds_let_through() -> None:

@@ -139,6 +139,17 @@ def test_labels_that_are_seldom_repeated_are_not_added() -> None:
     assert (verdict.status, verdict.reason.split(":")[0]) == ("rejected", "no estimate")
 
 
+def test_a_kind_that_is_not_changed_counts_in_the_score_as_it_does_with_truth() -> None:
+    added = Decision(made=Changes(40, 36.0))
+    none = Decision(made=NO_CHANGES)
+    changed = Estimate(labels=100, right=60.0, recall=0.5, added=added, renamed=none, dropped=none)
+    unchanged = replace(changed, added=none)
+    verdict = gate.by_estimate({"regions": changed, "texts": unchanged}, GateConfig())
+    gain = 2 * 96 / (140 + 120) - 2 * 60 / (100 + 120)
+    assert verdict.evidence["score"]["value"] == pytest.approx(gain / 2)
+    assert "texts" not in verdict.reason
+
+
 def test_samples_without_anything_in_truth_and_labels_are_no_evidence() -> None:
     counts = gate.PairedCounts()
     counts.add("a", Annotations(), Annotations(), Annotations())

@@ -68,11 +68,11 @@ def test_without_truth_the_estimated_gain_is_told_by_source() -> None:
         "new": sums(empty),
     }
     told = with_sources(verdict, sources, seed=0)
-    # (2 * right - added) / (2 * 100), as no old label is known to be wrong. The interval is that
-    # of 22 right labels of 24: 1.96 * 2 * sqrt(20 * 22 / 24 * 2 / 24) / 200 = 0.024.
+    # 2 * (100 + right) / (120 + 100) - 1, as no old label is known to be wrong. The interval is
+    # that of 22 right labels of 24: 1.96 * 2 * sqrt(20 * 22 / 24 * 2 / 24) / 220 = 0.022.
     assert told.reason == (
-        "better. By source: photos +0.100 (+0.076 to +0.124, 100 labels), "
-        "web -0.100 (-0.124 to -0.076, 100 labels)."
+        "better. By source: photos +0.091 (+0.069 to +0.113, 100 labels), "
+        "web -0.091 (-0.113 to -0.069, 100 labels)."
     )
     assert list(told.evidence["sources"]) == ["photos", "web"]
 
