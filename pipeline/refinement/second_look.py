@@ -22,10 +22,8 @@ from dataclasses import dataclass, field
 
 from pipeline.refinement.matching import AnyKind, Match, confirms, matches
 from pipeline.refinement.rules import Rules
-from pipeline.schema import Annotation, Annotations, Region, Text, Triplet
-from stages.florence.augment import names_side, region_words, true_in_mirror
-from stages.florence.unreviewed import as_if_unreviewed
-from stages.florence.witness import DECOY, MIRRORED
+from pipeline.schema import Annotation, Annotations, Triplet
+from stages.florence.witness import DECOY, MIRRORED, shown_in_mirror, stays_true
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +51,13 @@ class SecondLook:
             labels: the labels of the sample, or more; those of earlier rounds were shown.
             this_round: the number of the model's round.
         """
-        shown = as_if_unreviewed(labels.where(lambda label: label.round < this_round)).kept()
-        true = true_in_mirror(shown)
-        if true is None:
+        shown = shown_in_mirror(labels.where(lambda label: label.round < this_round))
+        if shown is None:
             return NO_LOOK
         return cls(
             mirrored=said.where(lambda label: label.source == MIRRORED),
             decoys=said.where(lambda label: label.source == DECOY),
-            grounded=frozenset(text.id for text in true.texts),
+            grounded=frozenset(text.id for text in shown.texts),
         )
 
     def could_repeat(self, new: Annotation) -> bool:
@@ -71,9 +68,7 @@ class SecondLook:
         """
         if isinstance(new, Triplet):
             return new.text_id in self.grounded
-        if isinstance(new, Region):
-            return not names_side(region_words(new))
-        return not (isinstance(new, Text) and names_side(new.text))
+        return stays_true(new)
 
 
 NO_LOOK = SecondLook(Annotations(), Annotations(), took_place=False)

@@ -23,9 +23,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from pipeline.schema import Annotations, Region, Text
+from pipeline.schema import Annotation, Annotations, Region, Text
 from stages.base import Batch, Result, Sample, held_out
-from stages.florence.augment import mirror_boxed, mirrored, names_side, region_words
+from stages.florence.augment import (
+    mirror_boxed,
+    mirrored,
+    names_side,
+    region_words,
+    true_in_mirror,
+)
 from stages.florence.refine import Refine
 from stages.florence.refine_config import RefineConfig
 from stages.florence.revisions import OCR
@@ -91,13 +97,32 @@ def _view(sample: Sample, with_decoys: bool) -> Sample | None:
 
     Shown phrases and text regions are left out, as nothing is said of them.
     """
-    shown = as_if_unreviewed(sample.annotations).kept()
+    shown = _shown(sample.annotations)
     straight = replace(sample, annotations=shown)
     view = mirrored(straight)
     if view is straight:
         return None
     decoys = decoy_regions(shown.regions, view.annotations.regions) if with_decoys else []
     return replace(view, annotations=Annotations(texts=view.annotations.texts, regions=decoys))
+
+
+def shown_in_mirror(annotations: Annotations) -> Annotations | None:
+    """The labels of a sample that are shown with its mirrored image, at their places in the image
+    as it is stored; None if it cannot be mirrored."""
+    return true_in_mirror(_shown(annotations))
+
+
+def stays_true(found: Annotation) -> bool:
+    """Whether what a model finds on a mirrored image may be said of the image as it is stored."""
+    if isinstance(found, Text):
+        return not names_side(found.text)
+    if isinstance(found, Region):
+        return not names_side(region_words(found))
+    return True
+
+
+def _shown(annotations: Annotations) -> Annotations:
+    return as_if_unreviewed(annotations).kept()
 
 
 def decoy_regions(shown: Sequence[Region], true: Sequence[Region]) -> list[Region]:
@@ -120,13 +145,10 @@ def _found(said: Annotations, width: int) -> Annotations:
     that of the image in pixels.
     """
     new = said.where(lambda annotation: not annotation.id)
-    texts: list[Text] = []
-    for text in new.texts:
-        if not names_side(text.text):
-            texts.append(replace(text, source=MIRRORED))
+    texts = [replace(text, source=MIRRORED) for text in new.texts if stays_true(text)]
     regions: list[Region] = []
     for region in mirror_boxed(new.regions, width):
-        if not names_side(region_words(region)):
+        if stays_true(region):
             regions.append(replace(region, source=MIRRORED))
     regions += [_decoy(region) for region in said.regions if region.id]
     triplets = mirror_boxed(new.triplets, width)

@@ -119,6 +119,7 @@ VALUES: dict[str, dict[str, Any]] = {
         **{f"{kind}.reshape_iou": 0.1 for kind in KINDS},
         **{f"{kind}.rename_above": -5.0 for kind in ("texts", "regions")},
         **{f"{kind}.least_precision": 0.95 for kind in KINDS},
+        "triplets.least_precision": 0.1,  # above 0.3 all certain ones are right here
         "texts.tie": "both",
     },
     "rapidocr": {"min_score": 0.99, "box_threshold": 0.95, "unclip": 3.0, "side": 192},

@@ -63,6 +63,23 @@ def test_without_ocr_no_stage_reads_text(weights: str) -> None:
     ]
 
 
+def test_a_server_writes_the_texts_that_are_else_composed(weights: str) -> None:
+    name = "texts of a server with the API of OpenAI"
+    run = run_of(name, f"specialists.detect.weights={weights}")
+    assert {entry.name: entry.use for entry in order_of(run).finders}["ask"] == "endpoint_describe"
+    assert stages_of(run) == [
+        *("detect", "ocr", "segment", "region_text", "score", "ask", "region"),
+        *("caption", "parse", "ground", "text", "triplet"),
+    ]
+
+
+def test_alt_texts_of_the_source_are_scored_and_filtered(weights: str) -> None:
+    name = "alt texts that fit their image"
+    run = run_of(name, f"specialists.detect.weights={weights}")
+    stages = stages_of(run)
+    assert stages.index("alt_score") < stages.index("alt_text")
+
+
 def test_captions_alone_are_written_and_parsed() -> None:
     assert stages_of(run_of("only captions")) == ["caption", "parse", "text", "region", "triplet"]
 
@@ -104,6 +121,8 @@ def test_every_recipe_of_the_readme_is_tested() -> None:
     assert list(recipes()) == [
         "drop a class",
         "no OCR",
+        "texts of a server with the API of OpenAI",
+        "alt texts that fit their image",
         "only captions",
         "only a detector",
         "only your own Florence-2",

@@ -260,7 +260,8 @@ def _second_look(sample: Annotations, rng: np.random.Generator) -> SecondLook:
         again[:] = [_shifted(label, float(rng.normal(0.0, 2.0))) for label in again]
         old = getattr(decoys, kind)
         old[:] = [replace(label, support=-1.0 - rng.exponential(1.0)) for label in old]
-    return SecondLook(mirrored, decoys)
+    texts = frozenset(text.id for text in sample.texts)
+    return SecondLook(mirrored, decoys, grounded=texts)
 
 
 def _shifted(label: Any, pixels: float) -> Any:
