@@ -184,7 +184,8 @@ def test_a_circle_of_imports_is_found() -> None:
 
 STORAGE = ROOT / "pipeline/storage"
 WORK_LAYOUTS = tuple(
-    STORAGE / name for name in ("layout.py", "layout_journal.py", "layout_training.py")
+    STORAGE / name
+    for name in ("layout.py", "layout_dedup.py", "layout_journal.py", "layout_training.py")
 )
 LAYOUTS = (*WORK_LAYOUTS, STORAGE / "layout_release.py")
 STORE_METHODS = {

@@ -18,7 +18,7 @@ from pipeline.execution.engine import Engine
 from pipeline.execution.steps import Runner, Step
 from pipeline.plan.recipe import fingerprint, recipe_settings
 from pipeline.plan.shard_state import ShardState
-from pipeline.storage import layout
+from pipeline.storage import layout_dedup
 from pipeline.storage.images import read_image_bytes, read_images
 from pipeline.storage.json_types import Json
 from pipeline.storage.layout import IMAGES
@@ -57,7 +57,7 @@ class HashShard:
         for start in range(0, len(keys), self.config.batch_size):
             batch = keys[start : start + self.config.batch_size]
             rows += self._hashes(shard, batch, [next(images) for _ in batch])
-        name = layout.hashes_table(self.folder, shard)
+        name = layout_dedup.hashes_table(self.folder, shard)
         manifest = Manifest(
             shard=shard,
             inputs=state.output(IMAGES),
@@ -86,9 +86,9 @@ def dedup(store: Store, run: RunConfig, config: DedupConfig) -> Json:
     for shard, digests in store.done(IMAGES).items():
         shards[shard] = ShardState({IMAGES: digests.output})
     hashed = hash_images(store, Engine(run.cluster, store), config, shards)
-    folder = layout.dedup_folder(_recipe(config))
+    folder = layout_dedup.dedup_folder(_recipe(config))
     inputs = digest(*(hashed[shard].output(HASHES) for shard in sorted(hashed)))
-    name = layout.dedup_summary(folder)
+    name = layout_dedup.dedup_summary(folder)
     if store.exists(name):
         earlier = store.read_json(name)
         if earlier["inputs"] == inputs:
@@ -98,7 +98,7 @@ def dedup(store: Store, run: RunConfig, config: DedupConfig) -> Json:
     found = duplicates(table, config)
     publish_table(
         store,
-        layout.dedup_groups(folder),
+        layout_dedup.dedup_groups(folder),
         Duplicate,
         found,
     )
@@ -159,7 +159,7 @@ def read_hashes(store: Store, config: HashConfig, shards: Collection[str]) -> Ha
     folder = hashes_folder(config)
     parts = [HashTable.of([])]
     for shard in sorted(shards):
-        rows = read_table(store, layout.hashes_table(folder, shard), Hashed)
+        rows = read_table(store, layout_dedup.hashes_table(folder, shard), Hashed)
         if rows:
             parts.append(HashTable.of(rows))
     # The first part is there for a work folder without images; it has no embeddings to join.
@@ -177,15 +177,15 @@ def _publish_latest(
         "groups": folder,
         "hashes": hashes_folder(config),
     }
-    store.publish_json(layout.DEDUP_LATEST, latest)
-    groups = layout.dedup_groups(folder)
+    store.publish_json(layout_dedup.DEDUP_LATEST, latest)
+    groups = layout_dedup.dedup_groups(folder)
     return {**summary, "file": store.path(groups)}
 
 
 def hashes_folder(config: HashConfig) -> str:
     """Where the hashes lie. Thresholds do not change hashes, so they are not part of the name."""
     own = {field.name: getattr(config, field.name) for field in fields(HashConfig)}
-    return layout.hashes_folder(_recipe(HashConfig(**own)))
+    return layout_dedup.hashes_folder(_recipe(HashConfig(**own)))
 
 
 def _recipe(config: HashConfig) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pipeline.config import saved
 from pipeline.plan.journal import read_graph
 from pipeline.refinement.planning import plan_run
-from pipeline.storage import layout, layout_journal
+from pipeline.storage import layout, layout_dedup, layout_journal
 from pipeline.storage.rounds import read_head, read_round_state
 from pipeline.storage.store import Store
 
@@ -57,9 +57,9 @@ def in_use(store: Store) -> set[str]:
         state = read_round_state(store, folder)
         if state is not None:
             used |= set(state.models)
-    if store.exists(layout.DEDUP_LATEST):
-        used.add(layout.DEDUP_LATEST)
-        used |= set(store.read_json(layout.DEDUP_LATEST).values())
+    if store.exists(layout_dedup.DEDUP_LATEST):
+        used.add(layout_dedup.DEDUP_LATEST)
+        used |= set(store.read_json(layout_dedup.DEDUP_LATEST).values())
     return used
 
 

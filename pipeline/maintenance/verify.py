@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from pipeline.config import saved
 from pipeline.maintenance.verify_content import check_content
-from pipeline.storage import layout
+from pipeline.storage import layout, layout_dedup
 from pipeline.storage.checks import problem_of
 from pipeline.storage.layout import IMAGES
 from pipeline.storage.manifest import Manifest, ManifestName
@@ -136,8 +136,8 @@ def _remove_counts(store: Store, table: str) -> None:
     They are written after the table, so a run takes them for the sign that the table is there.
     """
     folder = table.rpartition("/")[0]
-    if table == layout.dedup_groups(folder):
-        store.remove(layout.dedup_summary(folder))
+    if table == layout_dedup.dedup_groups(folder):
+        store.remove(layout_dedup.dedup_summary(folder))
 
 
 def _check_manifest(store: Store, place: ManifestPlace, deep: bool) -> CheckedManifest:
@@ -185,15 +185,15 @@ def _without_manifest(store: Store) -> Iterator[str]:
     for name in store.list(layout.LISTING):
         yield layout.in_listing(name)
     for name in store.list(layout.DEDUP):
-        folder = layout.dedup_folder(name)
-        if store.exists(layout.dedup_summary(folder)):
-            yield layout.dedup_summary(folder)
-            yield layout.dedup_groups(folder)
+        folder = layout_dedup.dedup_folder(name)
+        if store.exists(layout_dedup.dedup_summary(folder)):
+            yield layout_dedup.dedup_summary(folder)
+            yield layout_dedup.dedup_groups(folder)
     others = [
         layout.CONFIG,
         layout.SOURCE,
         layout.HEAD,
-        layout.DEDUP_LATEST,
+        layout_dedup.DEDUP_LATEST,
     ]
     names = [layout.name_of_source(file) for file in store.list(layout.SOURCES)]
     others += [layout.named_source(name) for name in names]

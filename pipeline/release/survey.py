@@ -21,7 +21,7 @@ from pipeline.release.notes import ROUND, read_notes
 from pipeline.release.safety import Note
 from pipeline.release.split import place_of
 from pipeline.rows import ImageRow
-from pipeline.storage import layout, layout_release
+from pipeline.storage import layout_dedup, layout_release
 from pipeline.storage.arrow import from_dict
 from pipeline.storage.images import read_images
 from pipeline.storage.layout import IMAGES
@@ -153,7 +153,7 @@ class SurveyShard:
     def _add_repeats(self, survey: Survey) -> None:
         """Note the samples of a shard that repeat an evaluation image or one that is taken down."""
         config = self.inputs.config.dedup
-        table = layout.hashes_table(hashes_folder(config), survey.shard)
+        table = layout_dedup.hashes_table(hashes_folder(config), survey.shard)
         rows: list[Hashed] = read_table(self.store, table, Hashed)
         if self._taken_down:
             for repeat in repeats_of(rows, self._taken_down, config):

@@ -1,4 +1,5 @@
-"""Every name inside a work folder, but those of its journal (`layout_journal`).
+"""Every name inside a work folder, but those of its journal (`layout_journal`) and of what
+`fld dedup` found in it (`layout_dedup`).
 
 No other file of `pipeline/` spells a name (a test checks that).
 
@@ -42,11 +43,7 @@ Names are relative to the work folder, with forward slashes:
     models/NN-FINGERPRINT/              a trained model, loads by `from_pretrained`
         metrics.jsonl                   loss and learning rate, one line per step
         manifests/
-    dedup/                              what `fld dedup` found
-        latest.json                     which of the folders below are the newest
-        hashes-FINGERPRINT/SHARD.parquet
-        FINGERPRINT/groups.parquet      one row per image that repeats another
-        FINGERPRINT/summary.json
+    dedup/                              what `fld dedup` found (`layout_dedup`)
     journal/                            about runs, not results (`layout_journal`)
 """
 
@@ -314,36 +311,6 @@ def model_folder(number: int, fingerprint: str) -> str:
 def model_metrics(folder: str) -> str:
     """What was measured at each step of a training."""
     return f"{folder}/metrics.jsonl"
-
-
-# Duplicates
-
-DEDUP_LATEST = f"{DEDUP}/latest.json"
-
-
-def dedup_folder(fingerprint: str) -> str:
-    """What was found with one set of thresholds."""
-    return f"{DEDUP}/{fingerprint}"
-
-
-def hashes_folder(fingerprint: str) -> str:
-    """The hashes of all images, made by one recipe."""
-    return f"{DEDUP}/hashes-{fingerprint}"
-
-
-def hashes_table(folder: str, shard: str) -> str:
-    """The hashes of a shard."""
-    return _table(folder, shard)
-
-
-def dedup_groups(folder: str) -> str:
-    """One row per image that repeats another."""
-    return f"{folder}/groups.parquet"
-
-
-def dedup_summary(folder: str) -> str:
-    """The counts of `dedup_groups`; written after it."""
-    return f"{folder}/summary.json"
 
 
 def within(folder: str, name: str) -> str:
