@@ -33,7 +33,7 @@ from pipeline.storage.manifest import Digests, ManifestName, SampleCounts, diges
 from pipeline.storage.parquet import publish_table
 from pipeline.storage.store import Store
 from pipeline.training.run import Training, publish_model
-from stages.florence.witness import DECOY, MIRRORED
+from stages.florence.witness import DECOY, LOOKED, MIRRORED
 
 SIDE = 256
 """Width and height of the images in pixels."""
@@ -193,7 +193,14 @@ class SimulatedExecutor(RunExecutor):
             for seen in (found, decoy):
                 support = -float(self.rng.gamma(2.0, 0.25))
                 regions.append(replace(seen, support=support))
-        return Annotations(regions=regions)
+        looked = Text(
+            id=f"{number}.witness.texts.0",
+            source=LOOKED,
+            round=number,
+            granularity="brief",
+            text="",
+        )
+        return Annotations(texts=[looked], regions=regions)
 
     def _text(self, index: int, granularity: Granularity, words: int) -> Text:
         said = " ".join(self.rng.choice(WORDS, words))

@@ -12,7 +12,7 @@ from pipeline.plan.graph import WITNESS, Node
 from pipeline.quality.summary import Summary, add
 from pipeline.refinement.right_shares import Curves
 from pipeline.refinement.rules import MergeConfig, Thresholds
-from pipeline.refinement.second_look import NO_LOOK, SecondLook
+from pipeline.refinement.second_look import SecondLook
 from pipeline.refinement.thresholds import count_judged, count_learned, curves_of, thresholds_of
 from pipeline.rows import Record, Row
 from pipeline.schema import Annotations
@@ -99,14 +99,12 @@ def judged_samples(
     for old, rows in zip(before, zip(*tables, strict=True), strict=True):
         row: Row = rows[fold_of(old.key, folds)]
         if row.failed is None:
-            look = NO_LOOK
-            if old.key in said:
-                look = SecondLook.of(said[old.key], old.annotations, refining[0].round)
+            again = said.get(old.key, Annotations())
             yield JudgedSample(
                 key=old.key,
                 size=(old.width, old.height),
                 annotations=old.annotations.overlaid(row.annotations),
-                look=look,
+                look=SecondLook.of(again, old.annotations, refining[0].round),
             )
 
 
@@ -119,8 +117,7 @@ def _said_again(store: Store, witnesses: Sequence[Node], shard: str) -> dict[str
     for node in witnesses:
         rows: list[Row] = read_rows(store, node, shard)
         for row in rows:
-            if row.failed is None:
-                said[row.key] = said.get(row.key, Annotations()).overlaid(row.annotations)
+            said[row.key] = said.get(row.key, Annotations()).overlaid(row.annotations)
     return said
 
 

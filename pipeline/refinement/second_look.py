@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pipeline.refinement.matching import AnyKind, Match, confirms, matches
 from pipeline.refinement.rules import Rules
 from pipeline.schema import Annotation, Annotations, Triplet
-from stages.florence.witness import DECOY, MIRRORED, shown_in_mirror, stays_true
+from stages.florence.witness import DECOY, LOOKED, MIRRORED, shown_in_mirror, stays_true
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,8 @@ class SecondLook:
             this_round: the number of the model's round.
         """
         shown = shown_in_mirror(labels.where(lambda label: label.round < this_round))
-        if shown is None:
+        has_looked = any(text.source == LOOKED for text in said.texts)
+        if shown is None or not has_looked:
             return NO_LOOK
         return cls(
             mirrored=said.where(lambda label: label.source == MIRRORED),

@@ -11,6 +11,8 @@ for each sample in the model's fold:
     source is `decoy`, and the old region is its parent. A region whose box lies on any mirrored one
     is left out: its label may be true there. So the supports of decoys are those of wrong labels.
     The target-decoy method of proteomics: Elias and Gygi, 2007, doi:10.1038/nmeth1019.
+(c) An empty text of the source `looked`. Without it, a look that finds nothing could not be told
+    from one that has failed.
 
 No image gives text regions: words cannot be read in a mirror. If the label of a shown region would
 become wrong in a mirror (`stages.florence.augment`), the sample gives nothing. Labels that the
@@ -24,7 +26,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from pipeline.schema import Annotation, Annotations, Region, Text
-from stages.base import Batch, Result, Sample, held_out
+from stages.base import Batch, Result, Sample, fold_of, held_out
 from stages.florence.augment import (
     mirror_boxed,
     mirrored,
@@ -42,7 +44,9 @@ MIRRORED = "mirrored"
 """The source of what the model finds on the mirrored image."""
 DECOY = "decoy"
 """The source of old regions at places where they are not."""
-WITNESSED = (MIRRORED, DECOY)
+LOOKED = "looked"
+"""The source of an empty text: the model has looked, whether or not it found anything."""
+WITNESSED = (MIRRORED, DECOY, LOOKED)
 """The sources of all that the stage gives."""
 TRUE_PLACE = 0.3
 """IoU with a mirrored region from which a decoy may be true."""
@@ -59,7 +63,7 @@ class WitnessConfig(RefineConfig):
 class Witness:
     """The stage."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     reads_images: ClassVar[bool] = True
 
     def __init__(self, config: WitnessConfig) -> None:
@@ -78,11 +82,12 @@ class Witness:
         numbers = []
         views = []
         for i, sample in enumerate(batch):
+            if fold_of(sample.key, self.config.folds) != self.config.fold:
+                continue
             view = _view(sample, held_out(sample.key, self.config.held_out))
             if view is not None:
                 numbers.append(i)
                 views.append(view)
-        # The first look's stage leaves out the samples of other folds.
         for i, said in zip(numbers, self.refine(views), strict=True):
             if isinstance(said, Annotations):
                 found = _found(said, batch[i].size[0])
@@ -152,6 +157,7 @@ def _found(said: Annotations, width: int) -> Annotations:
             regions.append(replace(region, source=MIRRORED))
     regions += [_decoy(region) for region in said.regions if region.id]
     triplets = mirror_boxed(new.triplets, width)
+    texts.append(Text(granularity="brief", text="", source=LOOKED))
     return Annotations(
         texts=texts,
         regions=regions,

@@ -9,7 +9,7 @@ from pipeline.config.compose import compose
 from pipeline.maintenance import gc
 from pipeline.maintenance.verify import Problem, verify, withdraw
 from pipeline.storage import layout
-from pipeline.storage.layout import DEDUP_LATEST as LATEST
+from pipeline.storage.layout_dedup import DEDUP_LATEST as LATEST
 from pipeline.storage.manifest import Manifest
 from pipeline.storage.parquet import publish_table
 from pipeline.storage.store import Store

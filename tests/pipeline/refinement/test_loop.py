@@ -83,7 +83,7 @@ def test_the_second_look_is_planned_counted_and_read_by_the_merge_but_enters_no_
             assert held_out(key, 0.3) or "decoy" not in made
         for row in rows.values():
             sources |= {annotation.source for annotation in row.annotations.all()}
-    assert sources == {"mirrored", "decoy"}
+    assert sources == {"mirrored", "decoy", "looked"}
     refining = refine_nodes(loop.run, 1, loop.head.node, models)
     judged = judgement_summary(loop.run, refining, nodes, loop.head.node)
     head = loop.head.node.name

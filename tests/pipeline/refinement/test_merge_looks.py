@@ -9,7 +9,7 @@ from pipeline.refinement.rules import Certainties
 from pipeline.refinement.second_look import NO_LOOK, SecondLook
 from pipeline.schema import Annotations, Region
 from stages.base import Sample
-from tests.pipeline.labels import CONFIG, MEASURED, NEW, THERE, new, old
+from tests.pipeline.labels import CONFIG, MEASURED, NEW, THERE, new, old, text
 
 ASKED = replace(MEASURED, add=Certainties(twice=-1.0, once=-0.2, unasked=-0.5), drop=-2.5)
 TWICE = replace(CONFIG, levels={"regions": ASKED})
@@ -57,7 +57,18 @@ def test_an_old_label_that_the_second_look_finds_is_not_dropped() -> None:
 
 def test_what_the_second_look_says_is_read_by_the_stage_and_enters_no_round() -> None:
     decoy = old(id="1.witness.regions.1", source="decoy", round=1, support=-9.0)
-    labels = Annotations(regions=[new(box=THERE, score=0.4, support=-0.01), AGAIN, decoy])
+    found = [new(box=THERE, score=0.4, support=-0.01), AGAIN, decoy]
+    looked_again = text("", id="1.witness.texts.0", source="looked", round=1)
+    labels = Annotations(texts=[looked_again], regions=found)
+    sample = Sample(key="a", size=(100, 100), round=1, annotations=labels)
+    (result,) = Merge(TWICE)([sample])
+    assert isinstance(result, Annotations)
+    assert [(region.id, region.dropped) for region in result.regions] == [(NEW, None)]
+    assert result.texts == []
+
+
+def test_after_a_second_look_that_has_failed_the_first_one_counts_alone() -> None:
+    labels = Annotations(regions=[new(box=THERE, score=0.7, support=-0.01)])  # exp(-0.5) = 0.61
     sample = Sample(key="a", size=(100, 100), round=1, annotations=labels)
     (result,) = Merge(TWICE)([sample])
     assert isinstance(result, Annotations)

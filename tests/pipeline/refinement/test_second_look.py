@@ -14,6 +14,8 @@ from pipeline.schema import HUMAN, Annotations, Box, Region, Triplet
 from tests.pipeline.labels import BESIDE, CONFIG, HERE, OTHER, THERE, new, old, text, written
 
 FAR = (80.0, 80.0, 90.0, 90.0)
+NOTHING = Annotations(texts=[text("", id="1.witness.texts.0", source="looked", round=1)])
+"""What the witness stage gives of a sample in which it finds nothing."""
 
 
 def counted(sample: Annotations, look: SecondLook, kind: str = "regions") -> Summary:
@@ -79,22 +81,26 @@ def test_without_a_second_look_no_new_label_is_counted() -> None:
 
 def test_a_second_look_that_finds_nothing_has_repeated_nothing() -> None:
     sample = Annotations(regions=[new()])
-    added = counted(sample, SecondLook.of(Annotations(), sample, 1))["added"]
+    added = counted(sample, SecondLook.of(NOTHING, sample, 1))["added"]
     assert (added["all"].sum(), added["repeated"].sum()) == (1, 0)
+
+
+def test_a_second_look_that_has_failed_is_none() -> None:
+    assert SecondLook.of(Annotations(), Annotations(regions=[new()]), 1) == NO_LOOK
 
 
 def test_of_a_sample_that_cannot_be_mirrored_there_is_no_second_look() -> None:
     sample = Annotations(regions=[old(brief="the left cup"), new(box=THERE)])
-    assert SecondLook.of(Annotations(), sample, 1) == NO_LOOK
+    assert SecondLook.of(NOTHING, sample, 1) == NO_LOOK
     # What the model itself has found was not shown to it.
     sample = Annotations(regions=[old(), new(box=THERE, brief="the left cup")])
-    assert SecondLook.of(Annotations(), sample, 1).took_place
+    assert SecondLook.of(NOTHING, sample, 1).took_place
 
 
 def test_a_label_that_is_wrong_in_a_mirror_is_not_counted_because_none_could_repeat_it() -> None:
     regions = [new(brief="the left cup"), new(id=OTHER, box=THERE)]
     sample = Annotations(regions=regions, texts=[written("A cup on the right.")])
-    look = SecondLook.of(Annotations(), sample, 1)
+    look = SecondLook.of(NOTHING, sample, 1)
     assert counted(sample, look)["added"]["all"].sum() == 1
     assert counted(sample, look, "texts")["added"]["all"].sum() == 0
 
@@ -111,7 +117,7 @@ def test_phrases_are_looked_for_in_the_mirror_if_their_text_stays_true(
     words: str, asked: int
 ) -> None:
     sample = Annotations(texts=[text(words, id="t")], triplets=[phrase("t", box=HERE)])
-    look = SecondLook.of(Annotations(), sample, 1)
+    look = SecondLook.of(NOTHING, sample, 1)
     assert counted(sample, look, "triplets")["added"]["all"].sum() == asked
 
 
@@ -122,7 +128,7 @@ def test_a_phrase_elsewhere_does_not_confirm_the_old_place(box: Box, confirms: i
     sample = Annotations(texts=texts, triplets=[before, phrase("t", box=box)])
     rules = replace(CONFIG.triplets, same_iou=0.2, match_iou=0.5)
     config = replace(CONFIG, triplets=rules)
-    look = SecondLook.of(Annotations(), sample, 1)
+    look = SecondLook.of(NOTHING, sample, 1)
     by_kind = {c.name: c for c in comparisons(sample, 1, config, look)}
     assert count_second_look(by_kind["triplets"], look)["same"]["all"].sum() == confirms
 
@@ -168,7 +174,8 @@ def test_of_a_learned_sample_only_what_no_old_label_confirms_is_counted() -> Non
 
 def test_the_support_of_decoys_is_counted() -> None:
     decoy = replace(old(support=-2.5), id="1.witness.regions.9", round=1, source="decoy")
-    look = SecondLook.of(Annotations(regions=[decoy, again(0)]), Annotations(), 1)
+    said = replace(NOTHING, regions=[decoy, again(0)])
+    look = SecondLook.of(said, Annotations(), 1)
     assert [region.id for region in look.mirrored.regions] == ["1.witness.regions.0"]
     found = counted(Annotations(regions=[old(support=-1.0)]), look)
     assert np.flatnonzero(found["decoys"]).tolist() == [250]

@@ -64,9 +64,11 @@ def test_what_the_model_finds_lies_in_the_image_as_it_is_stored(witness: Witness
         boxes = [region.box for region in found]
         overlaps += box_iou(true, boxes).max(1, initial=0.0).tolist()
         turned += box_iou(wrong, boxes).max(1, initial=0.0).tolist()
-        for annotation in (*result.texts, *found, *result.triplets):
+        *found_texts, looked = result.texts
+        assert (looked.source, looked.text) == ("looked", "")
+        for annotation in (*found_texts, *found, *result.triplets):
             assert annotation.source == "mirrored" and annotation.support is not None
-        texts += len(result.texts)
+        texts += len(found_texts)
         briefs = {text.id for text in sample.annotations.texts if text.granularity == "brief"}
         assert {triplet.text_id for triplet in result.triplets} <= briefs
         triplets += len(result.triplets)
@@ -83,7 +85,7 @@ def test_it_is_the_first_look_at_the_mirrored_sample(witness: Witness) -> None:
     assert isinstance(first, Annotations)
     (second,) = said_of(witness, [sample])
     new = first.where(lambda annotation: not annotation.id)
-    assert [text.text for text in second.texts] == [text.text for text in new.texts]
+    assert [text.text for text in second.texts] == [*(text.text for text in new.texts), ""]
     found = by_source(second.regions, "mirrored")
     assert [(r.phrase, r.brief) for r in found] == [(r.phrase, r.brief) for r in new.regions]
     for ours, theirs in (
@@ -149,7 +151,7 @@ def test_only_samples_of_the_fold_are_looked_at(witness: Witness) -> None:
     for fold in (0, 1):
         results = said_of(Witness(replace(config, fold=fold)), batch)
         asked = [fold_of(sample.key, 2) == fold for sample in batch]
-        assert [len(result.texts) == 1 for result in results] == asked
+        assert [len(result.texts) == 2 for result in results] == asked
         assert 0 < sum(asked) < len(batch)
 
 
@@ -160,7 +162,7 @@ def test_only_held_out_samples_get_decoys(witness: Witness) -> None:
     for sample, result in zip(batch, said_of(Witness(config), batch), strict=True):
         decoys = by_source(result.regions, "decoy")
         is_chosen = held_out(sample.key, 0.5)
-        assert len(result.texts) == 1 and (is_chosen or not decoys)
+        assert len(result.texts) == 2 and (is_chosen or not decoys)
         chosen.append((is_chosen, bool(decoys)))
     assert {(True, True), (False, False)} <= set(chosen)
 
