@@ -118,7 +118,7 @@ def paired_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """
     low = np.maximum(a[..., :2], b[..., :2])
     high = np.minimum(a[..., 2:], b[..., 2:])
-    sides = np.clip(high - low, 0, None)
+    sides = np.maximum(high - low, 0.0)
     shared = sides[..., 0] * sides[..., 1]
     union = areas(a) + areas(b) - shared
     # Where the union is empty, the zero of the output stays.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _PUNCTUATION = re.compile(r"[^\w\s]|_")
 _ARTICLE = re.compile(r"^(a|an|the) ")
 
 
+# The same labels come again and again, so the last ones are remembered.
+@lru_cache(maxsize=1 << 14)
 def normalise(text: str) -> str:
     """Lower case, without punctuation, with single spaces."""
     return " ".join(_PUNCTUATION.sub(" ", text.casefold()).split())

@@ -204,6 +204,8 @@ def matches(kind: Kind[A], rules: Rules, new: Sequence[A], old: Sequence[A]) -> 
     still free. An old one with the same label is better than any with another label; among these
     the one with the larger overlap is better, and of equal ones the first.
     """
+    if not new or not old:
+        return []
     overlap = kind.overlap(new, old)
     old_labels = [kind.label(annotation) for annotation in old]
     free = list(range(len(old)))

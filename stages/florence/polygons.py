@@ -39,10 +39,8 @@ def polygons(mask: Mask) -> list[list[float]]:
 
 def _clockwise(outline: np.ndarray) -> np.ndarray:
     """Order the vertices (points, 2) clockwise, from the vertex nearest to the origin."""
-    x = outline[:, 0].astype(float)
-    y = outline[:, 1].astype(float)
     # The shoelace formula: positive means clockwise, because y points down.
-    signed_area = float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))
-    ordered = outline if signed_area > 0 else outline[::-1]
+    is_clockwise = cv2.contourArea(outline, oriented=True) > 0
+    ordered = outline if is_clockwise else outline[::-1]
     nearest = int(np.argmin((ordered**2).sum(axis=1)))
-    return np.roll(ordered, -nearest, axis=0)
+    return np.concatenate([ordered[nearest:], ordered[:nearest]])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -230,9 +231,7 @@ def said() -> list[Sample]:
 
 def merged(config: MergeConfig) -> Any:
     """What the merge measures on random labels of all kinds, and what it then makes of them."""
-    rng = np.random.default_rng(0)
-    samples = _judged(rng)
-    looked = [(sample, _second_look(sample, rng)) for sample in samples]
+    looked = _looked()
     counted = count_judged(looked, 1, config)
     measured = thresholds_of(counted, config, curves_of(counted))
     measured_config = replace(config, levels=measured)
@@ -242,9 +241,12 @@ def merged(config: MergeConfig) -> Any:
 NAMES = ("red cup", "old cup", "old mug", "red mug on a table")
 
 
-def _judged(rng: np.random.Generator) -> list[Annotations]:
-    """Old labels that a model has judged and found again more or less."""
-    return [_judged_sample(rng) for _ in range(150)]
+@cache
+def _looked() -> list[tuple[Annotations, SecondLook]]:
+    """Old labels that a model has judged and found again more or less, with its second look."""
+    rng = np.random.default_rng(0)
+    samples = [_judged_sample(rng) for _ in range(150)]
+    return [(sample, _second_look(sample, rng)) for sample in samples]
 
 
 def _second_look(sample: Annotations, rng: np.random.Generator) -> SecondLook:
