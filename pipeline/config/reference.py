@@ -14,6 +14,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from importlib.metadata import entry_points
 from itertools import pairwise
@@ -164,7 +165,9 @@ def field_meanings(cls: type) -> dict[str, str]:
     return meanings
 
 
-def _own_meanings(cls: type) -> Iterator[tuple[str, str]]:
+@cache
+def _own_meanings(cls: type) -> Mapping[str, str]:
+    meanings = {}
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
     assert isinstance(definition, ast.ClassDef)
     for statement, below in pairwise(definition.body):
@@ -173,7 +176,8 @@ def _own_meanings(cls: type) -> Iterator[tuple[str, str]]:
                 ast.AnnAssign(target=ast.Name(id=name)),
                 ast.Expr(value=ast.Constant(value=str(text))),
             ):
-                yield name, " ".join(text.split())
+                meanings[name] = " ".join(text.split())
+    return meanings
 
 
 def _run_settings() -> Iterator[Setting]:

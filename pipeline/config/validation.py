@@ -8,12 +8,14 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Collection, Mapping
+from functools import cache
 from typing import (
     TYPE_CHECKING,
     Any,
     ClassVar,
     Protocol,
     TypeVar,
+    cast,
     get_args,
     get_origin,
     get_type_hints,
@@ -23,6 +25,7 @@ from typing import (
 from pipeline.storage.json_types import Json
 
 if TYPE_CHECKING:
+    from pydantic import TypeAdapter
     from pydantic_core import ErrorDetails
 
 
@@ -101,17 +104,20 @@ def build(
         MissingSettings: settings have no value, and everything else is right.
         ValueError: a key is unknown, or a value has the wrong type or range.
     """
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     check_keys(values, cls, where, more)
     _check_nested_keys(values, cls, where)
     try:
-        return TypeAdapter(cls).validate_python(dict(values))
+        # mypy does not know that every class has a hash.
+        built: T = _adapter(cast("type", cls)).validate_python(dict(values))
     except ValidationError as error:
         mistakes = [mistake for mistake in error.errors() if mistake["type"] != "missing"]
         if mistakes:
             raise ValueError(_in_one_line(mistakes[0], where)) from None
         missing = [mistake["loc"] for mistake in error.errors()]
+    else:
+        return built
     names = [_key(where, place) for place in missing]
     if unset is None or any(len(place) > 1 for place in missing):
         raise MissingSettings(dict.fromkeys(names, "..."))
@@ -119,6 +125,14 @@ def build(
     empty = {str(name): _empty(hints[str(name)]) for (name,) in missing}
     unset.names += names
     return build(cls, {**values, **empty}, where, more)
+
+
+@cache
+def _adapter(cls: type) -> TypeAdapter[Any]:
+    """What checks the values of a dataclass; to make it takes longer than to use it."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(cls)
 
 
 def _empty(hint: Any) -> object:
