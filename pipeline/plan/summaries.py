@@ -40,14 +40,8 @@ def judgement_summary(
     return _node("judgements", registry.JUDGEMENTS, options, [head, *refining, *witnesses])
 
 
-def people_summary(
-    run: RunConfig,
-    refining: Sequence[Node],
-    witnesses: Sequence[Node],
-    merging: Node,
-    head: Node,
-) -> Node | None:
-    """The node that compares what the merge makes of `head` with what people said.
+def people_summary(run: RunConfig, node: Node, head: Node) -> Node | None:
+    """The node that compares the rounds of `node` and of `head` with what people said.
 
     None unless people judge the rounds (`refine.gate.truth`).
     """
@@ -56,9 +50,8 @@ def people_summary(
     options = _config(registry.PEOPLE)(
         held_out=run.refine.gate.held_out,
         held_out_human=run.refine.gate.held_out_human,
-        filters=run.filters,
     )
-    return _node("people", registry.PEOPLE, options, [head, *refining, *witnesses, merging])
+    return _node("people", registry.PEOPLE, options, [head, node])
 
 
 def _config(target: str) -> type:

@@ -26,7 +26,7 @@ from pipeline.plan.graph import Node, RoundModels, TrainedModel
 from pipeline.plan.shard_state import ShardState
 from pipeline.plan.summaries import judgement_summary, people_summary, round_summary
 from pipeline.refinement.gate import ACCEPTED, Verdict
-from pipeline.refinement.rules import MergeConfig, Thresholds
+from pipeline.refinement.rules import Thresholds
 from pipeline.refinement.trainings import RoundTrainings
 from pipeline.storage import layout
 from pipeline.storage.store import Store
@@ -220,7 +220,7 @@ class Loop:
         nodes = graph.next_round(self.run, number, head.node, models, merge)
         last = nodes[-1]
         counted = round_summary(self.run, last, head.node)
-        people = people_summary(self.run, refining, witnesses, merge_node(nodes), head.node)
+        people = people_summary(self.run, last, head.node)
         counting = [counted, judged, people] if people else [counted, judged]
         # The witnesses stay in the journal, so that `fld retry` and `fld gc` know them.
         everything = [*witnesses, *nodes, *counting]
@@ -247,14 +247,6 @@ class Loop:
 def only(states: States, names: Sequence[str]) -> States:
     """The states with some of their finished nodes; the others take much memory."""
     return {shard: state.only(names) for shard, state in states.items()}
-
-
-def merge_node(nodes: Sequence[Node]) -> Node:
-    """The node that merges, among those of a round that has models."""
-    for node in nodes:
-        if isinstance(node.entry.options, MergeConfig):
-            return node
-    raise AssertionError("a round with models has a merge")
 
 
 def with_thresholds(merge: Entry, thresholds: Mapping[str, Thresholds]) -> Entry:

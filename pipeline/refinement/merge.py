@@ -21,14 +21,21 @@ confirms too few of the old labels of a kind, all that it says of this kind is r
 
 A label that replaces an old one has it as its parent. Human labels are never changed. An old label
 that the model neither judged (no `support`) nor found stays as it is.
+
+Where people have completed a group of labels in a review, theirs stand, and those of machines are
+dropped. The stage merges those as if nobody had reviewed the sample, and they stay dropped. So
+every round knows what the machines alone would have made of a reviewed sample, and the gate can
+compare that with what people said (pipeline/refinement/people.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
+from pipeline.quality.machine_labels import without_people
+from pipeline.quality.reviewed import Review, group_of
 from pipeline.refinement.comparison import Comparison, comparisons
 from pipeline.refinement.conditions import (
     is_certain,
@@ -194,7 +201,7 @@ class Merge:
     In: all annotations of a sample, and what the second look says. Out: revisions of the former.
     """
 
-    version: ClassVar[int] = 10
+    version: ClassVar[int] = 11
     reads_images: ClassVar[bool] = False
 
     def __init__(self, config: MergeConfig) -> None:
@@ -205,8 +212,19 @@ class Merge:
         for sample in batch:
             look = SecondLook.of(sample.annotations, sample.annotations, sample.round)
             labels = sample.annotations.where(lambda label: label.source not in WITNESSED)
-            merged.append(merge(labels, sample.round, self.config, look))
+            made = merge(labels, sample.round, self.config, look)
+            review = Review.of(labels)
+            if review is not None and review.complete:
+                alone = merge(without_people(labels, ()), sample.round, self.config, look)
+                made = _in_groups(made, alone, review.complete)
+            merged.append(made)
         return merged
+
+
+def _in_groups(made: Annotations, alone: Annotations, complete: Collection[str]) -> Annotations:
+    """What was made of the labels; in the groups that people have completed, of machines alone."""
+    others = made.where(lambda label: group_of(label) not in complete)
+    return others.overlaid(alone.where(lambda label: group_of(label) in complete))
 
 
 def _standing(comparison: Comparison, decisions: Sequence[Decision]) -> list[Annotation]:

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from pipeline.quality.reviewed import Origin, marks
 from pipeline.refinement.merge import Merge, merge
 from pipeline.refinement.rules import Certainties
 from pipeline.refinement.second_look import NO_LOOK, SecondLook
 from pipeline.schema import Annotations, Region
 from stages.base import Sample
-from tests.pipeline.labels import CONFIG, MEASURED, NEW, THERE, new, old, text
+from tests.pipeline.labels import CONFIG, MEASURED, NEW, OLD, THERE, new, old, text
 
 ASKED = replace(MEASURED, add=Certainties(twice=-1.0, once=-0.2, unasked=-0.5), drop=-2.5)
 TWICE = replace(CONFIG, levels={"regions": ASKED})
@@ -73,3 +74,22 @@ def test_after_a_second_look_that_has_failed_the_first_one_counts_alone() -> Non
     (result,) = Merge(TWICE)([sample])
     assert isinstance(result, Annotations)
     assert [(region.id, region.dropped) for region in result.regions] == [(NEW, None)]
+
+
+def test_what_a_review_has_dropped_is_merged_as_if_nobody_had_reviewed_it() -> None:
+    hidden = old(dropped="reviewed", support=-3.0)
+    person = Origin("human.regions.0", "ada").of(old())
+    found = new(phrase="mug", score=0.9, support=-0.01)
+    caption, added = text("A cup."), text("A mug.", id="1.refine.texts.0", round=1, score=0.1)
+    labels = marks(["regions"], "ada")
+    labels.regions.extend([person, hidden, found])
+    labels.texts.extend([caption, added])
+    sample = Sample(key="a", size=(100, 100), round=1, annotations=labels)
+    (result,) = Merge(CONFIG)([sample])
+    assert isinstance(result, Annotations)
+    fates = {region.id: (region.dropped, region.parents) for region in result.regions}
+    # The name of the person's label is not compared with the model's. The worker drops what stays.
+    assert fates == {OLD: ("relabelled", []), NEW: (None, [OLD])}
+    # People have not reviewed the texts.
+    assert {each.id for each in result.texts} == {caption.id, added.id}
+    assert labels.overlaid(result).regions[1] == person

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.plan.graph import Node
 from pipeline.quality import truth
 from pipeline.quality.reviewed import Origin, marks
 from pipeline.quality.summary import Summary, add
 from pipeline.refinement.gate import PairedScores
-from pipeline.refinement.loop import merge_node
 from pipeline.refinement.people import PeopleConfig, PeopleSummary
 from pipeline.rows import Record
 from pipeline.schema import Annotations
@@ -52,6 +52,17 @@ def counts(records: dict[str, Record], said: dict[str, Annotations]) -> np.ndarr
     return truth.count_samples(pairs).sum(axis=0)
 
 
+def compared(loop: Played, head: Node, node: Node) -> PairedScores:
+    """What the gate counts on all shards."""
+    compare = PeopleSummary(PeopleConfig(held_out=0.5))
+    total: Summary = {}
+    for shard in sorted(loop.head.states):
+        add(total, compare(loop.store, [head, node], shard))
+    paired = PairedScores.of(total["paired"])
+    assert paired is not None
+    return paired
+
+
 def test_people_judge_what_the_machines_alone_make_of_reviewed_samples(tmp_path: Path) -> None:
     alone = Played(tmp_path / "alone", *SETTINGS)
     round_one = alone.refine(1, alone.models(1, untrained(alone)))
@@ -61,13 +72,8 @@ def test_people_judge_what_the_machines_alone_make_of_reviewed_samples(tmp_path:
     attempt = loop.refine(1, loop.models(1, untrained(loop)))
     judges = {key: labels for key, labels in said.items() if held_out(key, 0.5)}
     assert 1 < len(judges) < len(said)
-    nodes = [loop.head.node, attempt.nodes[0], merge_node(attempt.nodes)]
-    compare = PeopleSummary(PeopleConfig(held_out=0.5, filters=loop.run.filters))
-    compared: Summary = {}
-    for shard in sorted(attempt.states):
-        add(compared, compare(loop.store, nodes, shard))
-    paired = PairedScores.of(compared["paired"])
-    assert paired is not None and paired.samples == len(judges)
+    paired = compared(loop, loop.head.node, attempt.node)
+    assert paired.samples == len(judges)
     # Nobody has reviewed anything in the other run, and its labels are the same ones.
     before = counts(alone.records(alone.head.node), judges)
     after = counts(alone.records(round_one.node), judges)
@@ -81,6 +87,23 @@ def test_people_judge_what_the_machines_alone_make_of_reviewed_samples(tmp_path:
     for key, record in loop.records(attempt.node).items():
         kept = record.annotations.kept().regions
         assert [r.box for r in kept] == [r.box for r in said[key].kept().regions]
+
+
+def test_a_later_round_is_compared_with_what_the_rounds_before_it_made(tmp_path: Path) -> None:
+    alone = Played(tmp_path / "alone", *SETTINGS)
+    said = review(Played(tmp_path / "w", *SETTINGS, HUMAN_GATE))
+    judges = {key: labels for key, labels in said.items() if held_out(key, 0.5)}
+    loop = Played(tmp_path / "w", *SETTINGS, HUMAN_GATE)
+    at_first = counts(alone.records(alone.head.node), judges)
+    for played in (alone, loop):
+        played.head = played.refine(1, played.models(1, untrained(played)))
+    made = [played.refine(2, played.models(2, untrained(played))) for played in (alone, loop)]
+    paired = compared(loop, loop.head.node, made[1].node)
+    before = counts(alone.records(alone.head.node), judges)
+    after = counts(alone.records(made[0].node), judges)
+    assert paired.old.sum(axis=0).tolist() == before.tolist()
+    assert paired.new.sum(axis=0).tolist() == after.tolist()
+    assert at_first.tolist() != before.tolist()
 
 
 def test_without_a_reviewed_sample_the_verdict_says_that_people_did_not_decide(
