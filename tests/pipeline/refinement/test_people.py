@@ -65,45 +65,31 @@ def compared(loop: Played, head: Node, node: Node) -> PairedScores:
 
 def test_people_judge_what_the_machines_alone_make_of_reviewed_samples(tmp_path: Path) -> None:
     alone = Played(tmp_path / "alone", *SETTINGS)
-    round_one = alone.refine(1, alone.models(1, untrained(alone)))
-
     said = review(Played(tmp_path / "w", *SETTINGS, HUMAN_GATE))
     loop = Played(tmp_path / "w", *SETTINGS, HUMAN_GATE)
-    attempt = loop.refine(1, loop.models(1, untrained(loop)))
     judges = {key: labels for key, labels in said.items() if held_out(key, 0.5)}
     assert 1 < len(judges) < len(said)
-    paired = compared(loop, loop.head.node, attempt.node)
-    assert paired.samples == len(judges)
-    # Nobody has reviewed anything in the other run, and its labels are the same ones.
     before = counts(alone.records(alone.head.node), judges)
-    after = counts(alone.records(round_one.node), judges)
-    assert paired.old.sum(axis=0).tolist() == before.tolist()
-    assert paired.new.sum(axis=0).tolist() == after.tolist()
-    assert before.tolist() != after.tolist()
+    for number in (1, 2):
+        attempt = loop.refine(number, loop.models(number, untrained(loop)))
+        paired = compared(loop, loop.head.node, attempt.node)
+        assert paired.samples == len(judges)
+        for key, record in loop.records(attempt.node).items():
+            kept = record.annotations.kept().regions
+            assert [r.box for r in kept] == [r.box for r in said[key].kept().regions]
 
-    assert attempt.verdict.evidence["kind"] == "human"
-    assert attempt.verdict.evidence["samples"] == len(judges)
-    assert f" on {len(judges)} reviewed, held-out samples " in attempt.verdict.reason
-    for key, record in loop.records(attempt.node).items():
-        kept = record.annotations.kept().regions
-        assert [r.box for r in kept] == [r.box for r in said[key].kept().regions]
-
-
-def test_a_later_round_is_compared_with_what_the_rounds_before_it_made(tmp_path: Path) -> None:
-    alone = Played(tmp_path / "alone", *SETTINGS)
-    said = review(Played(tmp_path / "w", *SETTINGS, HUMAN_GATE))
-    judges = {key: labels for key, labels in said.items() if held_out(key, 0.5)}
-    loop = Played(tmp_path / "w", *SETTINGS, HUMAN_GATE)
-    at_first = counts(alone.records(alone.head.node), judges)
-    for played in (alone, loop):
-        played.head = played.refine(1, played.models(1, untrained(played)))
-    made = [played.refine(2, played.models(2, untrained(played))) for played in (alone, loop)]
-    paired = compared(loop, loop.head.node, made[1].node)
-    before = counts(alone.records(alone.head.node), judges)
-    after = counts(alone.records(made[0].node), judges)
-    assert paired.old.sum(axis=0).tolist() == before.tolist()
-    assert paired.new.sum(axis=0).tolist() == after.tolist()
-    assert at_first.tolist() != before.tolist()
+        # Nobody has reviewed anything in the other run, and its labels are the same ones.
+        alone.head = alone.refine(number, alone.models(number, untrained(alone)))
+        after = counts(alone.records(alone.head.node), judges)
+        assert paired.old.sum(axis=0).tolist() == before.tolist()
+        assert paired.new.sum(axis=0).tolist() == after.tolist()
+        if number == 1:
+            assert before.tolist() != after.tolist()
+            assert attempt.verdict.evidence["kind"] == "human"
+            assert attempt.verdict.evidence["samples"] == len(judges)
+            assert f" on {len(judges)} reviewed, held-out samples " in attempt.verdict.reason
+        before = after
+        loop.head = attempt
 
 
 def test_without_a_reviewed_sample_the_verdict_says_that_people_did_not_decide(
