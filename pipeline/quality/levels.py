@@ -17,7 +17,7 @@ PER_NAT = 100
 def count_levels(values: Iterable[float]) -> np.ndarray:
     """How often each log-probability occurs: (BINS,) int64."""
     bins = np.rint(np.array(list(values), np.float64) * -PER_NAT).astype(np.int64)
-    return np.bincount(np.minimum(np.maximum(bins, 0), BINS - 1), minlength=BINS)
+    return np.bincount(np.clip(bins, 0, BINS - 1), minlength=BINS)
 
 
 def quantile(counts: np.ndarray, share: float) -> float:

@@ -4,9 +4,9 @@
 
 A machine's box of the same thing as a human one is dropped for it, so the boxes that are left say
 nothing of how good the machine is. The round's own region filters decide anew without the human
-labels. In round 0 that is what the same run makes of images without human labels. So it is in later
-rounds for labels that people have completed in a review; of others the merge has seen the human
-labels, too, and its decisions stay.
+labels. In round 0 that is what the same run makes of images without human labels. In later rounds
+this holds only for the groups of labels that people have completed in a review. Elsewhere the merge
+has seen the human labels, too, and its decisions stay.
 """
 
 from __future__ import annotations

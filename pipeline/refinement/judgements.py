@@ -38,8 +38,6 @@ class JudgedSample:
     """A sample that a model looked at."""
 
     key: str
-    size: tuple[int, int]
-    """(width, height) in pixels."""
     annotations: Annotations
     """The head's labels with the model's judgement (`support`), and the model's own labels."""
     look: SecondLook
@@ -102,7 +100,6 @@ def judged_samples(
             again = said.get(old.key, Annotations())
             yield JudgedSample(
                 key=old.key,
-                size=(old.width, old.height),
                 annotations=old.annotations.overlaid(row.annotations),
                 look=SecondLook.of(again, old.annotations, refining[0].round),
             )

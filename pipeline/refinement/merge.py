@@ -22,10 +22,10 @@ confirms too few of the old labels of a kind, all that it says of this kind is r
 A label that replaces an old one has it as its parent. Human labels are never changed. An old label
 that the model neither judged (no `support`) nor found stays as it is.
 
-Where people have completed a group of labels in a review, theirs stand, and those of machines are
-dropped. The stage merges those as if nobody had reviewed the sample, and they stay dropped. So
-every round knows what the machines alone would have made of a reviewed sample, and the gate can
-compare that with what people said (pipeline/refinement/people.py).
+Where people have completed a group of labels in a review, their labels stand, and the labels of
+machines are dropped. The stage merges the dropped ones as if nobody had reviewed the sample, and
+they stay dropped. So every round knows what the machines alone would have made of a reviewed
+sample, and the gate can compare that with what people said (pipeline/refinement/people.py).
 """
 
 from __future__ import annotations
@@ -216,15 +216,15 @@ class Merge:
             review = Review.of(labels)
             if review is not None and review.complete:
                 alone = merge(without_people(labels, ()), sample.round, self.config, look)
-                made = _in_groups(made, alone, review.complete)
+                made = _with_groups(made, alone, review.complete)
             merged.append(made)
         return merged
 
 
-def _in_groups(made: Annotations, alone: Annotations, complete: Collection[str]) -> Annotations:
-    """What was made of the labels; in the groups that people have completed, of machines alone."""
-    others = made.where(lambda label: group_of(label) not in complete)
-    return others.overlaid(alone.where(lambda label: group_of(label) in complete))
+def _with_groups(made: Annotations, alone: Annotations, groups: Collection[str]) -> Annotations:
+    """The revisions in `alone` for some groups of labels, and those in `made` for all others."""
+    others = made.where(lambda label: group_of(label) not in groups)
+    return others.overlaid(alone.where(lambda label: group_of(label) in groups))
 
 
 def _standing(comparison: Comparison, decisions: Sequence[Decision]) -> list[Annotation]:

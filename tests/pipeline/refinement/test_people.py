@@ -84,6 +84,8 @@ def test_people_judge_what_the_machines_alone_make_of_reviewed_samples(tmp_path:
         assert paired.old.sum(axis=0).tolist() == before.tolist()
         assert paired.new.sum(axis=0).tolist() == after.tolist()
         if number == 1:
+            # The second round changes only labels that the review has dropped, so people do not
+            # judge it.
             assert before.tolist() != after.tolist()
             assert attempt.verdict.evidence["kind"] == "human"
             assert attempt.verdict.evidence["samples"] == len(judges)
